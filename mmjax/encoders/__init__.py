@@ -1,0 +1,29 @@
+"""The encoders: one modality in, tokens out."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+
+from mmjax.encoders.cnn import CNN, CNN1D, CNN2D
+from mmjax.encoders.gru import GRU
+from mmjax.encoders.mlp import MLPEncoder
+from mmjax.encoders.raw import Raw
+from mmjax.encoders.transformer import Patches, Transformer
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "cnn": CNN,
+    "cnn1d": CNN1D,
+    "cnn2d": CNN2D,
+    "gru": GRU,
+    "mlp": MLPEncoder,
+    "patches": Patches,
+    "raw": Raw,
+    "transformer": Transformer,
+}
+
+_DEFAULT_FOR_RANK = {1: "mlp", 2: "cnn1d", 3: "cnn"}
+
+
+def default_encoder(shape: Sequence[int]) -> str:
+    """The encoder for samples of a shape: ``mlp`` for vectors, ``cnn1d`` for sequences, ``cnn``."""
+    return _DEFAULT_FOR_RANK[len(shape)]

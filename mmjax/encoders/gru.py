@@ -1,0 +1,26 @@
+"""A recurrent encoder."""
+
+import flax.linen as nn
+import jax
+
+from mmjax.layers import all_valid, as_sequence
+from mmjax.types import Tokens
+
+
+class GRU(nn.Module):
+    """Reads a sequence in both directions; an image is read row by row.
+
+    Reference: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder
+    (arXiv:1406.1078).
+
+    Attributes:
+        width: size of the state in each direction.
+    """
+
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
+        """Maps [batch, length, features] to tokens [batch, length, 2 * width]."""
+        forward, backward = (nn.RNN(nn.GRUCell(self.width, name=n)) for n in ("ahead", "back"))
+        return all_valid(nn.Bidirectional(forward, backward)(as_sequence(x)))

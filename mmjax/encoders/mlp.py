@@ -1,0 +1,27 @@
+"""A multilayer perceptron on the flattened input."""
+
+import flax.linen as nn
+import jax
+
+from mmjax.layers import MLP, all_valid
+from mmjax.types import Tokens
+
+
+class MLPEncoder(nn.Module):
+    """Flattens the input and maps it to one token.
+
+    Reference: Rumelhart et al., Learning representations by back-propagating errors (Nature 1986).
+
+    Attributes:
+        widths: output size of each layer; the last is the token's.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    widths: tuple[int, ...] = (128, 64)
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
+        """Maps [batch, ...] to tokens [batch, 1, widths[-1]]."""
+        hidden = MLP(self.widths, self.dropout)(x.reshape(len(x), -1), train=train)
+        return all_valid(nn.relu(hidden)[:, None])

@@ -1,0 +1,61 @@
+"""Encoders that mix the tokens of one modality by self-attention."""
+
+import flax.linen as nn
+import jax
+
+from mmjax.layers import TransformerBlock, all_valid, as_sequence, sinusoidal_positions
+from mmjax.types import Tokens
+
+
+class Transformer(nn.Module):
+    """Projects each frame, adds its position, and lets the frames attend to each other.
+
+    Reference: Vaswani et al., Attention Is All You Need (arXiv:1706.03762).
+
+    Attributes:
+        width: the tokens' width.
+        num_layers: number of self-attention layers.
+        dropout: probability of zeroing a unit of a residual in training.
+    """
+
+    width: int = 64
+    num_layers: int = 2
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
+        """Maps [batch, length, features] to tokens [batch, length, width]."""
+        x = nn.Dense(self.width)(as_sequence(x))
+        tokens = all_valid(x + sinusoidal_positions(*x.shape[1:])[None])
+        for _ in range(self.num_layers):
+            tokens = TransformerBlock(dropout=self.dropout)(tokens, train=train)
+        return tokens._replace(values=nn.LayerNorm()(tokens.values))
+
+
+class Patches(nn.Module):
+    """Cuts an image into square patches and encodes them as a sequence.
+
+    Reference: Dosovitskiy et al., An Image is Worth 16x16 Words (arXiv:2010.11929).
+
+    Attributes:
+        patch: side of a patch in pixels; what is left over at the right and bottom is dropped.
+        width: the tokens' width.
+        num_layers: number of self-attention layers.
+        dropout: probability of zeroing a unit of a residual in training.
+    """
+
+    patch: int = 7
+    width: int = 64
+    num_layers: int = 2
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
+        """Maps [batch, height, width, channels] to tokens [batch, patches, self.width]."""
+        batch, height, width, channels = x.shape
+        down, across, side = height // self.patch, width // self.patch, self.patch
+        x = x[:, : down * side, : across * side]
+        x = x.reshape(batch, down, side, across, side, channels).swapaxes(2, 3)
+        x = x.reshape(batch, down * across, side * side * channels)
+        encode = Transformer(self.width, self.num_layers, self.dropout)
+        return encode(x, train=train)

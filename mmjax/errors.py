@@ -1,0 +1,42 @@
+"""The exceptions that mmjax raises on purpose.
+
+Every message says where the fault is, what was expected, what came, and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MmjaxError(Exception):
+    """Base of every error that mmjax raises on purpose."""
+
+
+class DataError(MmjaxError, ValueError):
+    """A file or an array is not what its format or its task promises."""
+
+    def __init__(self, where: object, *, expected: str, got: str, fix: str = "") -> None:
+        super().__init__(_message(where, expected, got, fix))
+
+
+class UsageError(MmjaxError, ValueError):
+    """An argument has a value that cannot work."""
+
+    def __init__(self, argument: str, *, expected: str, got: str, fix: str = "") -> None:
+        super().__init__(_message(argument, expected, got, fix))
+
+
+class UnknownNameError(UsageError, KeyError):
+    """A name is in none of the tables; the message proposes the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        fix = f"Did you mean {near[0]!r}?" if near else "See `mmjax zoo`."
+        super().__init__(kind, expected=f"one of {', '.join(known)}", got=repr(name), fix=fix)
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return self.args[0]
+
+
+def _message(where: object, expected: str, got: str, fix: str) -> str:
+    return f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else "")

@@ -1,0 +1,73 @@
+"""Predictions of a split, and the scores that follow from them."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from scipy.special import log_softmax
+
+from mmjax.errors import UnknownNameError
+from mmjax.train import over_seeds
+from mmjax.types import Batch
+
+_CHUNK = 256  # rows per forward pass: one program serves splits of every size
+
+Predict = Callable[[Any, Batch], np.ndarray]
+
+
+def make_predict(model: nn.Module) -> Predict:
+    """Makes ``(params of all seeds, rows) -> predictions [seeds, rows, out_dim]``."""
+
+    def forward(params, chunk):
+        outputs = model.apply({"params": params}, chunk.inputs, chunk.present, train=False)
+        return outputs.prediction
+
+    program = jax.jit(over_seeds(forward))
+
+    def predict(params: Any, rows: Batch) -> np.ndarray:
+        size = len(rows.target)
+        parts = []
+        for start in range(0, size, _CHUNK):
+            index = np.arange(start, start + _CHUNK) % size  # the last chunk is filled up
+            parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
+        return np.concatenate(jax.device_get(parts), axis=1)[:, :size]
+
+    return predict
+
+
+def hide(rows: Batch, modalities: Collection[str]) -> Batch:
+    """The same rows with some modalities absent everywhere.
+
+    Raises:
+        UnknownNameError: the rows have no such modality.
+    """
+    for name in modalities:
+        if name not in rows.present:
+            raise UnknownNameError("hide", name, rows.present)
+    absent = {name: np.zeros(len(rows.target), bool) for name in modalities}
+    return rows._replace(present={**rows.present, **absent})
+
+
+def scores(prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """Accuracy, macro F1 and mean negative log-likelihood (nats).
+
+    Args:
+        prediction: [rows, classes] logits.
+        target: [rows] classes.
+    """
+    log_p = log_softmax(prediction.astype(np.float64), axis=-1)
+    chosen = log_p.argmax(axis=-1)
+    return {
+        "accuracy": float((chosen == target).mean()),
+        "macro_f1": macro_f1(chosen, target),
+        "nll": float(-log_p[np.arange(len(target)), target].mean()),
+    }
+
+
+def macro_f1(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Mean over the classes that occur of the harmonic mean of precision and recall."""
+    classes = np.union1d(predicted, target)[:, None]
+    hits = ((predicted == classes) & (target == classes)).sum(axis=1)
+    return float((2 * hits / ((predicted == classes).sum(1) + (target == classes).sum(1))).mean())

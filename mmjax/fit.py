@@ -1,0 +1,142 @@
+"""The training loop: epochs on the device, validation after each, the best state of each seed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mmjax.evaluate import Predict, make_predict, scores
+from mmjax.fusion import FUSIONS
+from mmjax.methods import Joint
+from mmjax.model import MultimodalModel
+from mmjax.recipe import Recipe
+from mmjax.train import (
+    Lane,
+    init_params,
+    init_state,
+    make_advance,
+    make_step,
+    over_seeds,
+    steps_per_epoch,
+)
+from mmjax.types import Batch, Task, TrainState
+
+Progress = Callable[[int], None]
+"""Called after each epoch with the number of steps that it took."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What ``fit`` returns.
+
+    Attributes:
+        recipe: as given.
+        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``, compiled.
+        params: the best parameters on validation, [seeds, ...].
+        state: the TrainState after the last step, [seeds, ...].
+        history: a mapping for each epoch: the step after it, and [seeds] of each metric.
+        best_step: [seeds] the step at which the best parameters were reached.
+        seconds: wall time of compilation, training and validation, all seeds together.
+    """
+
+    recipe: Recipe
+    predict: Predict
+    params: Any
+    state: TrainState
+    history: list[dict[str, Any]]
+    best_step: np.ndarray
+    seconds: float
+
+
+def fit(
+    recipe: Recipe, task: Task, *, params: Any = None, progress: Progress = lambda steps: None
+) -> Fit:
+    """Trains a recipe on a task, all seeds in one program.
+
+    Args:
+        recipe: what to train, and how.
+        task: the data; its test split is not touched.
+        params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones.
+        progress: called after each epoch.
+    """
+    start = time.perf_counter()
+    params = {**(params or {}), **_pretrained_encoders(recipe, task, progress)}
+    train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
+    tx = recipe.method.transform(recipe.tx.build(recipe.steps))
+    lanes = _init_lanes(recipe, tx, train, params)
+    batch_size = min(recipe.batch_size, task.train.size)
+    step = make_step(recipe.model, recipe.objective, tx, recipe.method)
+    advance = jax.jit(over_seeds(make_advance(step, batch_size)), donate_argnums=0)
+    predict = make_predict(recipe.model)
+
+    watch = _Validation(len(recipe.seeds), recipe.patience)
+    history, first = [], 0
+    per_epoch = steps_per_epoch(task.train.size, batch_size)
+    while first < recipe.steps and not watch.settled:
+        last = min(first + per_epoch, recipe.steps)
+        lanes, metrics = advance((lanes, watch.improved), train, first, last)
+        scored = watch.update(last, predict(lanes.state.params, valid), task.valid.target)
+        history.append({"step": last, **jax.device_get(metrics), **scored})
+        progress(last - first)
+        first = last
+    lanes, _ = advance((lanes, watch.improved), train, first, first)
+    seconds = time.perf_counter() - start
+    return Fit(recipe, predict, lanes.best, lanes.state, history, watch.best_step, seconds)
+
+
+def _init_lanes(recipe: Recipe, tx: optax.GradientTransformation, rows: Batch, given: Any) -> Lane:
+    """The lanes of all seeds, [seeds, ...], with the given submodules in place of fresh ones."""
+
+    def init_lane(index: int, seed: int) -> Lane:
+        start = jax.tree.map(lambda x: x[index], given)
+        params = {**init_params(recipe.model, rows, seed), **start}
+        return Lane(init_state(params, tx, seed), params)
+
+    lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+
+
+def _pretrained_encoders(recipe: Recipe, task: Task, progress: Progress) -> dict[str, Any]:
+    """The encoders of unimodal models trained with the method's first objective, if it has one."""
+    trained = {}
+    for name, encoder in recipe.model.encoders.items() if recipe.method.pretrain else ():
+        model = MultimodalModel({name: encoder}, FUSIONS["concat"](out_dim=task.out_dim))
+        alone = replace(recipe, model=model, objective=recipe.method.pretrain, method=Joint())
+        part = f"encoders_{name}"
+        trained[part] = fit(alone, task.only(name), progress=progress).params.get(part, {})
+    return trained
+
+
+class _Validation:
+    """Which seeds have just improved on validation: more accurate, or equally so with less loss."""
+
+    def __init__(self, seeds: int, patience: int) -> None:
+        self.patience = patience
+        self.improved = np.zeros(seeds, bool)
+        self.best_step = np.zeros(seeds, int)
+        self._best_accuracy = np.full(seeds, -1.0)
+        self._best_nll = np.full(seeds, np.inf)
+        self._waited = np.zeros(seeds, int)
+
+    @property
+    def settled(self) -> bool:
+        return bool((self._waited >= self.patience).all())
+
+    def update(self, step: int, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        each = [scores(p, target) for p in prediction]
+        accuracy, nll = (np.array([s[name] for s in each]) for name in ("accuracy", "nll"))
+        better = (accuracy > self._best_accuracy) | (
+            (accuracy == self._best_accuracy) & (nll < self._best_nll)
+        )
+        # A seed that has settled stays so: its result must not depend on the seeds beside it.
+        self.improved = better & np.isfinite(nll) & (self._waited < self.patience)
+        self._waited = np.where(self.improved, 0, self._waited + 1)
+        self.best_step = np.where(self.improved, step, self.best_step)
+        self._best_accuracy = np.where(self.improved, accuracy, self._best_accuracy)
+        self._best_nll = np.where(self.improved, nll, self._best_nll)
+        return {"valid_accuracy": accuracy, "valid_nll": nll}

@@ -1,0 +1,6 @@
+"""The training methods: how a batch becomes a gradient, and what is trained beforehand."""
+
+from mmjax.methods.joint import Joint
+from mmjax.methods.two_stage import TwoStage
+
+METHODS: dict[str, type] = {"joint": Joint, "two_stage": TwoStage}

@@ -1,0 +1,92 @@
+"""A recipe: everything but the data that decides a result."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import flax.linen as nn
+
+from mmjax.encoders import ENCODERS, default_encoder
+from mmjax.errors import UsageError
+from mmjax.fusion import FUSIONS
+from mmjax.methods import Joint
+from mmjax.model import MultimodalModel
+from mmjax.objectives import cross_entropy
+from mmjax.train import Adam
+from mmjax.types import Method, Objective, Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; ``repr`` gives it on one line, as results carry it.
+
+    Attributes:
+        model: encoders and fusion.
+        objective: the loss.
+        method: how a batch becomes a gradient.
+        tx: the optimiser.
+        batch_size: rows per step; at most all training rows.
+        steps: number of train steps.
+        seeds: one run for each, in one program.
+        patience: a seed's best parameters are settled after this many epochs without a better
+            validation score; training ends when all are.
+    """
+
+    model: MultimodalModel
+    objective: Objective = cross_entropy
+    method: Method = Joint()
+    tx: Adam = Adam()
+    batch_size: int = 128
+    steps: int = 400
+    seeds: tuple[int, ...] = (0, 1, 2)
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "patience"):
+            if getattr(self, name) < 1:
+                raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    @property
+    def planned_steps(self) -> int:
+        """Train steps that ``run`` takes unless it stops early, a method's first stage included."""
+        alone = len(self.model.encoders) if self.method.pretrain else 0
+        return self.steps * (1 + alone)
+
+
+def make_model(
+    task: Task, fusion: str, encoders: Mapping[str, nn.Module] | None = None, **options: Any
+) -> MultimodalModel:
+    """The model of a named fusion for a task.
+
+    Args:
+        task: gives the modalities and their shapes.
+        fusion: a key of ``FUSIONS``.
+        encoders: {modality: encoder} where the default for the modality's shape is not wanted.
+        **options: hyperparameters of the fusion.
+    """
+    fuse = FUSIONS[fusion](out_dim=task.out_dim, **options)
+    chosen = {}
+    for name, shape in task.shapes.items():
+        key = "raw" if getattr(fuse, "level", None) == "input" else default_encoder(shape)
+        chosen[name] = (encoders or {}).get(name) or ENCODERS[key]()
+    return MultimodalModel(chosen, fuse)
+
+
+def describe(value: Any) -> str:
+    """A one-line ``repr`` that is the same in every process: no addresses, no Linen internals."""
+    if is_dataclass(value):
+        own = [f.name for f in fields(value) if f.repr and f.name not in ("parent", "name")]
+        inner = ", ".join(f"{name}={describe(getattr(value, name))}" for name in own)
+        return f"{type(value).__name__}({inner})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {describe(v)}" for k, v in sorted(value.items())) + "}"
+    if isinstance(value, functools.partial):
+        inner = ", ".join(f"{k}={describe(v)}" for k, v in value.keywords.items())
+        return f"{describe(value.func)}({inner})"
+    return getattr(value, "__name__", None) or repr(value)

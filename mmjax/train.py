@@ -1,0 +1,152 @@
+"""The one train step, and the program that repeats it for all seeds at once.
+
+Everything random in training is a function of (seed, step): the parameters, the order of the
+batches and the dropout masks. So a run continues exactly from its TrainState alone.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from mmjax.methods import Joint
+from mmjax.types import Batch, Method, Objective, TrainState
+
+_INIT, _ORDER, _DROPOUT = range(3)  # what fold_in derives from a run's key
+
+Metrics = dict[str, jax.Array]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam on clipped gradients, with a linear warm-up and a cosine decay to zero.
+
+    Reference: Kingma and Ba, Adam (arXiv:1412.6980); Loshchilov and Hutter, SGDR
+    (arXiv:1608.03983).
+
+    Attributes:
+        learning_rate: at the end of the warm-up.
+        warmup: fraction of the steps over which the rate rises from zero.
+        clip: largest global norm of a gradient.
+    """
+
+    learning_rate: float = 2e-3
+    warmup: float = 0.1
+    clip: float = 1.0
+
+    def build(self, steps: int) -> optax.GradientTransformation:
+        """The optimiser for a run of so many steps."""
+        warmup_steps = min(math.ceil(self.warmup * steps), steps - 1)
+        schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup_steps, steps)
+        return optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(schedule))
+
+
+def init_params(model: nn.Module, rows: Batch, seed: int) -> Any:
+    """The model's parameters for a seed; of the rows only the shapes matter."""
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows)
+    key = jax.random.fold_in(jax.random.key(seed), _INIT)
+    # Initialisers run one by one, not as one program: those of equal shape compile once for all
+    # seeds and all models of a comparison.
+    return model.lazy_init(key, shapes.inputs, shapes.present, train=False)["params"]
+
+
+def init_state(params: Any, tx: optax.GradientTransformation, seed: int) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(seed))
+
+
+def make_step(
+    model: nn.Module,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    method: Method = Joint(),
+) -> Step:
+    """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function."""
+
+    def forward(params, batch, key):
+        return model.apply(
+            {"params": params}, batch.inputs, batch.present, train=True, rngs={"dropout": key}
+        )
+
+    gradient = method.gradient(forward, objective)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
+        (loss, metrics), grads = gradient(state.params, batch, key)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state, state.key), {"loss": loss, **metrics}
+
+    return step
+
+
+class Lane(NamedTuple):
+    """What training keeps for a seed: where it is, and its best parameters on validation."""
+
+    state: TrainState
+    best: Any
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Number of whole batches in the training rows."""
+    return rows // batch_size
+
+
+def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, Metrics]]:
+    """Makes ``((lane, improved), train, first, last) -> (lane, mean metrics)``, a pure function.
+
+    The lane keeps its parameters as the best so far where ``improved``, then takes the steps
+    ``first`` to ``last - 1``, which belong to one epoch. An epoch is a permutation of the training
+    rows cut into batches; the rows left over are others in each epoch.
+    """
+
+    def advance(lane_improved, train: Batch, first: jax.Array, last: jax.Array):
+        (state, best), improved = lane_improved
+        best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
+        per_epoch = steps_per_epoch(len(train.target), batch_size)
+        order = _epoch_order(state.key, first // per_epoch, len(train.target))
+
+        def take_step(i, carry):
+            state, total = carry
+            rows = lax.dynamic_slice(order, (i % per_epoch * batch_size,), (batch_size,))
+            state, metrics = step(state, take_rows(train, rows))
+            return state, jax.tree.map(jnp.add, total, metrics)
+
+        _, metrics = jax.eval_shape(step, state, take_rows(train, order[:batch_size]))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+        # A scan whose length is an argument: a last epoch cut short needs no second program.
+        state, total = lax.fori_loop(first, last, take_step, (state, zeros))
+        return Lane(state, best), jax.tree.map(lambda x: x / (last - first), total)
+
+    return advance
+
+
+def _epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
+    key = jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch)
+    return jnp.argsort(jax.random.bits(key, (size,)))  # half the time of random.permutation
+
+
+def take_rows(rows: Batch, index: jax.Array) -> Batch:
+    """The rows at the given positions."""
+    return jax.tree.map(lambda x: x[index], rows)
+
+
+def over_seeds(f: Callable) -> Callable:
+    """Maps ``f(lane, *shared)`` over the leading axis of the lanes, in one program.
+
+    On CPU one seed follows the other: batched convolutions and small products are slower there.
+    Accelerators take all seeds at once.
+    """
+
+    def mapped(lanes, *shared):
+        one = lambda lane: f(lane, *shared)
+        return lax.map(one, lanes) if jax.default_backend() == "cpu" else jax.vmap(one)(lanes)
+
+    return mapped
