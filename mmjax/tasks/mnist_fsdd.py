@@ -1,0 +1,216 @@
+"""Written digits of MNIST with spoken digits of the Free Spoken Digit Dataset.
+
+Images: Y. LeCun, C. Cortes, C. Burges, CC BY-SA 3.0. Recordings: Z. Jackson and contributors,
+CC BY-SA 4.0, https://github.com/Jakobovski/free-spoken-digit-dataset. Both are read in the
+layout that their publishers use.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.tasks.mfcc import fit_length, mfcc, standardise
+from mmjax.tasks.readers import data_folder, find, make_rng, read_idx, read_wav
+from mmjax.types import Split, Task
+
+NUM_CLASSES, RATE = 10, 8000
+FILE_NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")
+ENDS = ("", ".gz")
+RECORDINGS = ("fsdd/recordings", "recordings", "free-spoken-digit-dataset/recordings")
+
+
+class Images(NamedTuple):
+    """Written digits: ``pixels`` uint8 [images, 28, 28, 1] and ``digit`` [images]."""
+
+    pixels: np.ndarray
+    digit: np.ndarray
+
+
+class Recordings(NamedTuple):
+    """Spoken digits: ``audio`` float32 [recordings, 39, 13], the rest [recordings].
+
+    ``take`` is the number of the recording among those that one speaker made of one digit.
+    """
+
+    audio: np.ndarray
+    digit: np.ndarray
+    speaker: np.ndarray
+    take: np.ndarray
+
+
+def mnist_fsdd(
+    data: str | Path | None = None,
+    *,
+    split: str = "official",
+    test_speaker: str | None = None,
+    valid_speaker: str | None = None,
+    seed: int = 0,
+) -> Task:
+    """Pairs every image with a recording of the same digit from the same split.
+
+    Inputs are "image", uint8 [28, 28, 1], and "audio", float32 [39, 13]: 13 MFCCs of 39 frames,
+    standardised by the training recordings. Test images are MNIST's own; the last tenth of
+    MNIST's training images is for validation. There are fewer recordings than images, so
+    recordings repeat, each as often as the next: ``group`` is the recording. ``meta`` has the
+    speaker, and the image's row in its own MNIST file.
+
+    Args:
+        data: folder with ``mnist/`` and ``fsdd/recordings/``, or with the contents of both.
+        split: "official" tests on the recordings 0 to 4 of every speaker and digit, as their
+            publishers do, and validates on 5 to 9; "speaker" tests on a speaker never heard.
+        test_speaker: with ``split="speaker"``, who is only in the test split.
+        valid_speaker: who is only in the validation split; the next by name where not given.
+        seed: of the pairing.
+
+    Raises:
+        DataError: a folder or file is missing or malformed, or a split lacks a digit.
+        UsageError: an option has a value that cannot work.
+    """
+    _check_options(split, test_speaker, valid_speaker)
+    make_rng(seed)  # refuses a bad seed before the reading
+    folder = data_folder(data)
+    written, spoken = read_images(folder), read_recordings(find(folder, *RECORDINGS))
+    if split == "official":
+        return pair("mnist_fsdd/official", written, spoken, official_roles(spoken.take), seed)
+    roles = _speaker_roles(spoken.speaker, test_speaker, valid_speaker)
+    return pair(f"mnist_fsdd/speaker/{test_speaker}", written, spoken, roles, seed)
+
+
+def read_images(folder: Path) -> dict[str, Images]:
+    """MNIST's two sets, ``{"train": Images, "t10k": Images}``."""
+    return {name: _read_set(folder, name) for name in ("train", "t10k")}
+
+
+def read_recordings(folder: Path) -> Recordings:
+    """All ``{digit}_{speaker}_{take}.wav`` in a folder, in the order of their names."""
+    paths = sorted(folder.glob("*.wav"))
+    if not paths:
+        raise DataError(
+            folder,
+            expected="recordings named {digit}_{speaker}_{index}.wav",
+            got="no .wav file",
+            fix="Name the folder that holds fsdd/recordings.",
+        )
+    named = [_parse(path) for path in paths]
+    audio = np.stack([spoken_features(*read_wav(path), path) for path in paths])
+    digit, speaker, take = (np.array(column) for column in zip(*named, strict=True))
+    return Recordings(audio, digit, speaker, take)
+
+
+def spoken_features(samples: np.ndarray, rate: int, where: object) -> np.ndarray:
+    """MFCCs, float32 [39, 13], of one recording; ``where`` names it in an error."""
+    if rate != RATE:
+        raise DataError(where, expected=f"{RATE} samples a second", got=str(rate))
+    return mfcc(fit_length(samples, RATE), RATE)
+
+
+def official_roles(take: np.ndarray) -> np.ndarray:
+    """The split of each recording: takes 0 to 4 test, 5 to 9 validate, the others train."""
+    return np.select([take < 5, take < 10], ["test", "valid"], "train")
+
+
+def pair(
+    name: str, written: Mapping[str, Images], spoken: Recordings, roles: np.ndarray, seed: int
+) -> Task:
+    """Makes the task: ``roles`` [recordings] says "train", "valid" or "test" of each recording."""
+    rng = make_rng(seed)
+    rows = np.arange(len(written["train"].digit))
+    last = len(rows) * 9 // 10
+    sources = {
+        "train": ("train", rows[:last]),
+        "valid": ("train", rows[last:]),
+        "test": ("t10k", np.arange(len(written["t10k"].digit))),
+    }
+    recordings = {
+        role: _match(written[source].digit[image], spoken, roles == role, f"{name}, {role}", rng)
+        for role, (source, image) in sources.items()
+    }
+    _, audio = standardise(spoken.audio[roles == "train"], spoken.audio)
+    splits = {
+        role: Split(
+            inputs={"image": written[source].pixels[image], "audio": audio[recordings[role]]},
+            target=written[source].digit[image].astype(np.int64),
+            group=recordings[role],
+            meta={"speaker": spoken.speaker[recordings[role]], "image": image},
+        )
+        for role, (source, image) in sources.items()
+    }
+    return Task(name=name, out_dim=NUM_CLASSES, **splits)
+
+
+def _match(
+    digit: np.ndarray, spoken: Recordings, usable: np.ndarray, where: str, rng: np.random.Generator
+) -> np.ndarray:
+    """A usable recording of the same digit for every image, each as often as the next."""
+    recording = np.zeros(len(digit), np.int64)
+    for value in range(NUM_CLASSES):
+        choice = np.flatnonzero(usable & (spoken.digit == value))
+        if len(choice) == 0:
+            raise DataError(where, expected=f"a recording of digit {value}", got="none")
+        rows = digit == value
+        recording[rows] = np.resize(rng.permutation(choice), rows.sum())
+    return recording
+
+
+def _read_set(folder: Path, name: str) -> Images:
+    pixels_path, digit_path = (
+        find(folder, *(f"{place}{name}-{kind}{end}" for place in ("mnist/", "") for end in ENDS))
+        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    )
+    pixels, digit = read_idx(pixels_path), read_idx(digit_path)
+    if pixels.shape[1:] != (28, 28):
+        raise DataError(pixels_path, expected="images of 28 x 28", got=f"shape {pixels.shape}")
+    if digit.shape != pixels.shape[:1]:
+        raise DataError(
+            digit_path, expected=f"{len(pixels)} labels, one an image", got=f"shape {digit.shape}"
+        )
+    if digit.max() >= NUM_CLASSES:
+        raise DataError(digit_path, expected="labels from 0 to 9", got=f"label {digit.max()}")
+    return Images(pixels[..., None], digit)
+
+
+def _parse(path: Path) -> tuple[int, str, int]:
+    match = FILE_NAME.fullmatch(path.name)
+    if match is None:
+        raise DataError(
+            path,
+            expected="a name like 7_jackson_32.wav: digit, speaker, index",
+            got=repr(path.name),
+            fix="Rename it, or take it out of the folder.",
+        )
+    return int(match[1]), match[2], int(match[3])
+
+
+def _check_options(split: str, test_speaker: str | None, valid_speaker: str | None) -> None:
+    if split not in ("official", "speaker"):
+        raise UnknownNameError("split", split, ["official", "speaker"])
+    for name, value in (("test_speaker", test_speaker), ("valid_speaker", valid_speaker)):
+        if split == "official" and value is not None:
+            raise UsageError(
+                name, expected='none with split="official"', got=repr(value),
+                fix='Pass split="speaker" too.',
+            )  # fmt: skip
+
+
+def _speaker_roles(
+    speaker: np.ndarray, test_speaker: str | None, valid_speaker: str | None
+) -> np.ndarray:
+    known = np.unique(speaker).tolist()
+    if len(known) < 3:
+        raise DataError("recordings", expected="three speakers or more", got=", ".join(known))
+    _check_speaker("test_speaker", test_speaker, known)
+    if valid_speaker is None:
+        valid_speaker = known[(known.index(test_speaker) + 1) % len(known)]
+    others = [name for name in known if name != test_speaker]
+    _check_speaker("valid_speaker", valid_speaker, others)
+    chosen = [speaker == test_speaker, speaker == valid_speaker]
+    return np.select(chosen, ["test", "valid"], "train")
+
+
+def _check_speaker(argument: str, speaker: str | None, known: list[str]) -> None:
+    if speaker not in known:
+        raise UsageError(argument, expected=f"one of {', '.join(known)}", got=repr(speaker))

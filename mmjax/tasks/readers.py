@@ -1,0 +1,200 @@
+"""What the loaders share: folders, seeds, and file readers that fail with one clear error.
+
+No reader trusts a header: sizes are checked against the file before memory is asked for.
+"""
+
+import csv
+import gzip
+import io
+import math
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from scipy.io import wavfile
+
+from mmjax.errors import DataError, UsageError
+
+DATA_VARIABLE, DEFAULT_DATA = "MMJAX_DATA", Path("../shared/data")
+MAX_BYTES = 1 << 30  # of one decoded file; the largest in use, MNIST's images, has 47 million
+IDX_UINT8 = 8
+FULL_SCALE = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
+
+
+def data_folder(data: str | Path | None) -> Path:
+    """The folder to read: ``data``, else the one named by MMJAX_DATA, else ``../shared/data``.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder = Path(data if data is not None else os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+    if not folder.is_dir():
+        raise DataError(
+            folder,
+            expected="a folder with the data set",
+            got="a file" if folder.exists() else "nothing there",
+            fix=f"Name the folder with data=, or in the environment variable {DATA_VARIABLE}.",
+        )
+    return folder
+
+
+def find(folder: Path, *names: str) -> Path:
+    """The first of ``names`` (paths below ``folder``) that exists.
+
+    Raises:
+        DataError: none exists.
+    """
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    there = sorted(path.name for path in folder.iterdir())
+    raise DataError(
+        folder,
+        expected=" or ".join(names),
+        got=f"only {', '.join(there[:8])}{', ...' if there[8:] else ''}" if there else "nothing",
+        fix="Download the data set, or name the folder that holds it.",
+    )
+
+
+def make_rng(seed: int) -> np.random.Generator:
+    """A NumPy generator.
+
+    Raises:
+        UsageError: ``seed`` is not an integer from 0.
+    """
+    if not isinstance(seed, int) or seed < 0:
+        raise UsageError("seed", expected="an integer from 0", got=repr(seed))
+    return np.random.default_rng(seed)
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Reads an IDX file of unsigned bytes (all that MNIST has), compressed if named ``.gz``.
+
+    Returns:
+        uint8, of the one to three dimensions that the header gives.
+
+    Raises:
+        DataError: the file is missing, malformed, or longer or shorter than its header says.
+    """
+    with _reading(path, "an IDX file of unsigned bytes") as (path, refuse):
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            zeros, dtype, rank = struct.unpack(">HBB", file.read(4))
+            if zeros != 0 or dtype != IDX_UINT8 or not 1 <= rank <= 3:
+                refuse(f"magic number {zeros << 16 | dtype << 8 | rank:#010x}")
+            shape = struct.unpack(f">{rank}I", file.read(4 * rank))
+            size = math.prod(shape)
+            if not 0 < size <= MAX_BYTES:
+                refuse(f"a header that claims shape {shape}")
+            content = _read_at_most(file, size + 1)
+        if len(content) != size:
+            come = "more" if len(content) > size else f"only {len(content)}"
+            refuse(f"a header that claims {size} values, shape {shape}, and {come} of them")
+        return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
+    """Reads a WAV file of 8-bit, 16-bit, 32-bit or float32 samples.
+
+    Returns:
+        Samples, float32 [samples] in [-1, 1], the mean over channels; and samples a second.
+
+    Raises:
+        DataError: the file is missing, malformed, truncated, empty or in another format.
+    """
+    with _reading(path, "a WAV file") as (path, refuse):
+        rate, samples = wavfile.read(_Whole(path.read_bytes()))
+        if rate <= 0:
+            refuse(f"a rate of {rate} samples a second")
+        if samples.size == 0:
+            refuse("no samples")
+        samples = samples.astype(samples.dtype.newbyteorder("="))
+        if samples.dtype in FULL_SCALE:
+            samples = samples / FULL_SCALE[samples.dtype]
+        elif samples.dtype == np.uint8:
+            samples = (samples - 128.0) / 128
+        elif samples.dtype != np.float32:
+            refuse(f"samples of {samples.dtype}")
+        if not np.abs(samples).max() <= 1:  # written so that NaN is refused too
+            refuse("samples that are not in [-1, 1]")
+        samples = samples.reshape(len(samples), -1).mean(axis=1)
+        return samples.astype(np.float32), rate
+
+
+def read_npy(path: str | Path, shape: tuple[int | None, ...] = (None, 784)) -> np.ndarray:
+    """Opens a ``.npy`` file of numbers without reading it all; ``None`` allows any length from 1.
+
+    Raises:
+        DataError: the file is missing, malformed, truncated, pickled, of another shape, or holds
+            anything but finite integers and floats.
+    """
+    with _reading(path, f"an array of numbers of shape {shape} in a .npy file") as (path, refuse):
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype.kind not in "iuf":
+            refuse(f"values of {array.dtype}")
+        fits = [want in (None, have) for want, have in zip(shape, array.shape, strict=False)]
+        if array.ndim != len(shape) or not all(fits) or array.size == 0:
+            refuse(f"shape {array.shape}")
+        if not np.isfinite(array).all():
+            refuse("NaN or infinity")
+        return array
+
+
+def read_csv_column(path: str | Path, column: str) -> np.ndarray:
+    """Reads one column of integers, int64 [rows], of a CSV file whose first line names columns.
+
+    Raises:
+        DataError: the file is missing, is not text, or a row has no integer in that column.
+    """
+    with _reading(path, f"a CSV file with integers in a column {column!r}") as (path, refuse):
+        lines = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True)
+        if column not in (lines.fieldnames or ()):
+            refuse(f"columns {lines.fieldnames}")
+        return np.array([int(line[column]) for line in lines], np.int64)
+
+
+@contextmanager
+def _reading(path: str | Path, expected: str) -> Iterator[tuple]:
+    """Turns every failure of a parser, warnings too, into one DataError about ``path``."""
+    path = Path(path)
+
+    def refuse(got: str) -> None:
+        raise DataError(path, expected=expected, got=got, fix="Download or write it again.")
+
+    if not path.is_file():  # a pipe or a device would be read for ever
+        refuse("something that is not a file" if path.exists() else "nothing there")
+    if path.stat().st_size > MAX_BYTES and path.suffix != ".npy":
+        refuse(f"{path.stat().st_size} bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            # Recorders add chunks of their own, which say nothing about the sound.
+            warnings.filterwarnings("ignore", "Chunk .non-data. not understood")
+            yield path, refuse
+    except DataError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(path, expected=expected, got=reason, fix="Download it again.") from error
+
+
+class _Whole(io.BytesIO):
+    """A file in memory that will not end in the middle of a read, where scipy takes what comes."""
+
+    def read(self, size: int) -> bytes:
+        content = super().read(size)
+        if 0 < len(content) < size:
+            raise EOFError(f"the file ends {size - len(content)} bytes early")
+        return content
+
+
+def _read_at_most(file: BinaryIO, size: int) -> bytearray:
+    """Reads in pieces, since one large read allocates all of ``size`` whatever the file holds."""
+    content = bytearray()
+    while piece := file.read(min(size - len(content), 1 << 20)):
+        content += piece
+    return content

@@ -1,0 +1,190 @@
+"""Any task as a TensorFlow dataset on disk, written and read without TensorFlow."""
+
+import importlib.util
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
+from mmjax.tasks.readers import data_folder, find
+from mmjax.types import Split, Task
+
+PLACE = "mmjax_task/1.0.0"  # the builder's name and version, as tensorflow_datasets lays them out
+INT16_SCALE = 2**15
+
+
+def prepare(task: Task, folder: str | Path) -> None:
+    """Writes a task into ``folder``, for `tfds` or any other reader of tensorflow_datasets.
+
+    The files are array_record, the one format that needs no TensorFlow and keeps every row, with
+    rows in the order of the task.
+
+    Raises:
+        UsageError: ``folder`` holds a prepared task already.
+        DataError: splits differ in ``meta`` or dtypes, or ``meta`` has a dtype that would be lost.
+    """
+    import tensorflow_datasets  # takes half a second, and most tasks do without
+
+    if (Path(folder) / PLACE).exists():
+        raise UsageError(
+            "folder", expected="one without a task", got=f"{folder}, which has {PLACE}",
+            fix="Take another folder, or remove that one first.",
+        )  # fmt: skip
+    columns = {role: _columns(split) for role, split in task.splits.items()}
+    kinds = _check_kinds(task.name, {role: _kinds(arrays) for role, arrays in columns.items()})
+    features = tensorflow_datasets.features
+
+    class MmjaxTask(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tensorflow_datasets.core.Version("1.0.0")
+
+        def _info(self):
+            return tensorflow_datasets.core.DatasetInfo(
+                builder=self,
+                description=f"The task {task.name!r} of mmjax.",
+                features=features.FeaturesDict({
+                    key: features.Tensor(shape=shape, dtype=dtype) if dtype else features.Text()
+                    for key, (shape, dtype) in kinds.items()
+                }),
+                metadata=tensorflow_datasets.core.MetadataDict(
+                    {"name": task.name, "out_dim": task.out_dim}
+                ),
+                disable_shuffling=True,
+            )  # fmt: skip
+
+        def _split_generators(self, dl_manager):
+            return {role: self._generate_examples(role) for role in columns}
+
+        def _generate_examples(self, role):
+            for row in range(task.splits[role].size):
+                yield row, {key: array[row] for key, array in columns[role].items()}
+
+    with tempfile.TemporaryDirectory() as downloads:  # or it makes a folder for them in ours
+        builder = MmjaxTask(data_dir=str(folder), file_format="array_record")
+        builder.download_and_prepare(download_dir=downloads)
+
+
+def tfds(data: str | Path | None = None, *, source: str = "prepared", seed: int = 0) -> Task:
+    """Reads a task that `prepare` wrote, equal to the bit, or makes one of public datasets.
+
+    Args:
+        data: the folder given to `prepare`; for "public", where tensorflow_datasets keeps its own.
+        source: "prepared"; or "public", which needs TensorFlow, for the catalogue's "mnist" and
+            "spoken_digit", paired and split as `mnist_fsdd` does with ``split="official"``.
+        seed: of the pairing.
+
+    Raises:
+        DataError: there is no prepared task, or it is damaged.
+        UsageError: an option has a value that cannot work, or TensorFlow is missing.
+    """
+    if source not in ("prepared", "public"):
+        raise UnknownNameError("source", source, ["prepared", "public"])
+    if source == "public":
+        return _read_public(data, seed)
+    return _read_prepared(find(data_folder(data), PLACE))
+
+
+def _read_prepared(folder: Path) -> Task:
+    import tensorflow_datasets
+
+    try:
+        builder = tensorflow_datasets.builder_from_directory(folder)
+        dtypes = {key: feature.np_dtype for key, feature in builder.info.features.items()}
+        read = lambda role: _to_split(builder.as_data_source(role), dtypes)
+        splits = {role: read(role) for role in ("train", "valid", "test")}
+        name, out_dim = builder.info.metadata["name"], builder.info.metadata["out_dim"]
+    except Exception as error:
+        raise DataError(
+            folder,
+            expected="a task that mmjax.tasks.tfds.prepare wrote",
+            got=f"{type(error).__name__}: {error}",
+            fix="Prepare it again in an empty folder.",
+        ) from error
+    return Task(name=name, out_dim=out_dim, **splits)
+
+
+def _read_public(folder: str | Path | None, seed: int) -> Task:
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UsageError(
+            "source",
+            expected='"prepared" where TensorFlow is not installed',
+            got="'public'",
+            fix="Install tensorflow, or take the task mnist_fsdd: it reads the publishers' files.",
+        )
+    written = {}
+    for name, split in (("train", "train"), ("t10k", "test")):
+        rows = list(_load_public("mnist", split, folder))
+        pixels, digit = (np.stack([row[key] for row in rows]) for key in ("image", "label"))
+        written[name] = Images(pixels, digit)
+    rows = list(_load_public("spoken_digit", "train", folder))
+    rows.sort(key=lambda row: row["audio/filename"])
+    names = [row["audio/filename"].decode().removesuffix(".wav").split("_") for row in rows]
+    waves = [(row["audio"] / INT16_SCALE).astype(np.float32) for row in rows]
+    spoken = Recordings(
+        audio=np.stack([spoken_features(wave, 8000, "spoken_digit") for wave in waves]),
+        digit=np.array([row["label"] for row in rows]),
+        speaker=np.array([name[1] for name in names]),
+        take=np.array([int(name[2]) for name in names]),
+    )
+    return pair("tfds/mnist_spoken_digit", written, spoken, official_roles(spoken.take), seed)
+
+
+def _load_public(name: str, split: str, folder: str | Path | None) -> Iterable[dict]:
+    import tensorflow_datasets
+
+    rows = tensorflow_datasets.load(name, split=split, data_dir=folder, shuffle_files=False)
+    return tensorflow_datasets.as_numpy(rows)
+
+
+def _columns(split: Split) -> dict[str, np.ndarray]:
+    """All arrays of a split under flat names, such as "inputs/image"."""
+    nested = {"inputs": split.inputs, "present": split.present, "meta": split.meta}
+    flat = {f"{kind}/{name}": a for kind, arrays in nested.items() for name, a in arrays.items()}
+    return {"target": split.target, "group": split.group, **flat}
+
+
+def _to_split(rows: Iterable[Mapping], dtypes: Mapping[str, np.dtype]) -> Split:
+    rows = list(rows)
+    columns = {}
+    for key, dtype in dtypes.items():
+        values = [row[key] for row in rows]
+        is_text = isinstance(values[0], bytes)
+        columns[key] = (
+            np.array([v.decode() for v in values]) if is_text else np.array(values, dtype)
+        )
+    part = lambda kind: {
+        key.removeprefix(kind): array for key, array in columns.items() if key.startswith(kind)
+    }
+    return Split(
+        inputs=part("inputs/"),
+        target=columns["target"],
+        group=columns["group"],
+        present=part("present/"),
+        meta=part("meta/"),
+    )
+
+
+def _kinds(columns: Mapping[str, np.ndarray]) -> dict[str, tuple]:
+    """{column: (shape of one row, dtype)}; no dtype for text, whose width differs by split."""
+    return {
+        key: (array.shape[1:], None if array.dtype.kind == "U" else array.dtype)
+        for key, array in columns.items()
+    }
+
+
+def _check_kinds(name: str, kinds: Mapping[str, dict]) -> dict[str, tuple]:
+    for role, found in kinds.items():
+        if found != kinds["train"]:
+            raise DataError(f"task {name!r}, {role}", expected=f"{kinds['train']}", got=f"{found}")
+    for key, (shape, dtype) in kinds["train"].items():
+        exact = shape == () if dtype is None else dtype == np.float32 or dtype.kind in "iub"
+        if not exact:
+            raise DataError(
+                f"task {name!r}, {key}",
+                expected="integers, float32, bool or one string a row",
+                got=f"{dtype or 'strings'} of shape {shape}",
+                fix="Cast it first: the file format would lose digits.",
+            )
+    return kinds["train"]
