@@ -4,7 +4,10 @@ Every message says where the fault is, what was expected, what came, and what to
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class MmjaxError(Exception):
@@ -36,6 +39,13 @@ class UnknownNameError(UsageError, KeyError):
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return self.args[0]
+
+
+def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry of a table, or an UnknownNameError."""
+    if name not in table:
+        raise UnknownNameError(kind, name, table)
+    return table[name]
 
 
 def _message(where: object, expected: str, got: str, fix: str) -> str:

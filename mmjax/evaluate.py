@@ -9,12 +9,14 @@ import numpy as np
 from scipy.special import log_softmax
 
 from mmjax.errors import UnknownNameError
+from mmjax.layers import masked_mean
 from mmjax.train import over_seeds
 from mmjax.types import Batch
 
 _CHUNK = 256  # rows per forward pass: one program serves splits of every size
 
 Predict = Callable[[Any, Batch], np.ndarray]
+Embed = Callable[[Any, Batch], dict[str, np.ndarray]]
 
 
 def make_predict(model: nn.Module) -> Predict:
@@ -24,17 +26,41 @@ def make_predict(model: nn.Module) -> Predict:
         outputs = model.apply({"params": params}, chunk.inputs, chunk.present, train=False)
         return outputs.prediction
 
+    return _in_chunks(forward)
+
+
+def make_embed(model: nn.Module) -> Embed:
+    """Makes ``(params of all seeds, rows) -> {name: embeddings [seeds, rows, features]}``.
+
+    A modality's embedding is the mean of its tokens. ``fused`` is what the fusion's readout sees,
+    or its prediction where it has no joint representation.
+    """
+
+    def forward(params, chunk):
+        outputs, sown = model.apply(
+            {"params": params}, *chunk[:2], train=False, mutable=["intermediates"]
+        )
+        fusion = sown.get("intermediates", {}).get("fusion", {})
+        (fused,) = fusion.get("fused", (outputs.prediction,))
+        return {**{n: masked_mean(t) for n, t in outputs.tokens.items()}, "fused": fused}
+
+    return _in_chunks(forward)
+
+
+def _in_chunks(forward: Callable[[Any, Batch], Any]) -> Callable[[Any, Batch], Any]:
+    """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
     program = jax.jit(over_seeds(forward))
 
-    def predict(params: Any, rows: Batch) -> np.ndarray:
+    def apply(params: Any, rows: Batch) -> Any:
         size = len(rows.target)
         parts = []
         for start in range(0, size, _CHUNK):
             index = np.arange(start, start + _CHUNK) % size  # the last chunk is filled up
             parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
-        return np.concatenate(jax.device_get(parts), axis=1)[:, :size]
+        join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
+        return jax.tree.map(join, *jax.device_get(parts))
 
-    return predict
+    return apply
 
 
 def hide(rows: Batch, modalities: Collection[str]) -> Batch:

@@ -61,11 +61,12 @@ def fit(
     Args:
         recipe: what to train, and how.
         task: the data; its test split is not touched.
-        params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones.
+        params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones; encoders
+            given here are not trained beforehand.
         progress: called after each epoch.
     """
     start = time.perf_counter()
-    params = {**(params or {}), **_pretrained_encoders(recipe, task, progress)}
+    params = {**_pretrained_encoders(recipe, task, params or {}, progress), **(params or {})}
     train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
     tx = recipe.method.transform(recipe.tx.build(recipe.steps))
     lanes = _init_lanes(recipe, tx, train, params)
@@ -101,14 +102,18 @@ def _init_lanes(recipe: Recipe, tx: optax.GradientTransformation, rows: Batch, g
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
 
 
-def _pretrained_encoders(recipe: Recipe, task: Task, progress: Progress) -> dict[str, Any]:
+def _pretrained_encoders(
+    recipe: Recipe, task: Task, given: Any, progress: Progress
+) -> dict[str, Any]:
     """The encoders of unimodal models trained with the method's first objective, if it has one."""
     trained = {}
     for name, encoder in recipe.model.encoders.items() if recipe.method.pretrain else ():
-        model = MultimodalModel({name: encoder}, FUSIONS["concat"](out_dim=task.out_dim))
-        alone = replace(recipe, model=model, objective=recipe.method.pretrain, method=Joint())
         part = f"encoders_{name}"
-        trained[part] = fit(alone, task.only(name), progress=progress).params.get(part, {})
+        if part not in given:
+            model = MultimodalModel({name: encoder}, FUSIONS["concat"](out_dim=task.out_dim))
+            alone = replace(recipe, model=model, objective=recipe.method.pretrain, method=Joint())
+            params = fit(alone, task.only(name), progress=progress).params
+            trained[part] = params.get(part, {})  # a raw encoder has no parameters
     return trained
 
 

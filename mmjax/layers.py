@@ -97,19 +97,9 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
     for n in sorted(tokens):
         mark = nn.initializers.normal(0.02)
         values = nn.Dense(width, bias_init=mark, name=f"project_{n}")(zero_masked(tokens[n]).values)
-        positions = sinusoids(values.shape[1], width).astype(values.dtype)
+        positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
         marked[n] = Tokens(values + positions[None], tokens[n].mask)
     return marked
-
-
-def sinusoids(length: int, width: int) -> jax.Array:
-    """Sines, then cosines, of the position at geometric wavelengths: [length, width].
-
-    Reference: Vaswani et al., Attention Is All You Need (arXiv:1706.03762).
-    """
-    frequency = 10_000.0 ** (-2 * jnp.arange((width + 1) // 2) / width)
-    angle = jnp.arange(length)[:, None] * frequency[None]
-    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)[:, :width]
 
 
 class ModalityWeights(nn.Module):

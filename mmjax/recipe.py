@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-import flax.linen as nn
-
 from mmjax.encoders import ENCODERS, default_encoder
-from mmjax.errors import UsageError
+from mmjax.errors import UsageError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint
 from mmjax.model import MultimodalModel
@@ -60,21 +58,25 @@ class Recipe:
 
 
 def make_model(
-    task: Task, fusion: str, encoders: Mapping[str, nn.Module] | None = None, **options: Any
+    task: Task, fusion: str, encoders: Mapping[str, str] | None = None
 ) -> MultimodalModel:
-    """The model of a named fusion for a task.
+    """The model of a named fusion for a task, with default hyperparameters.
 
     Args:
         task: gives the modalities and their shapes.
         fusion: a key of ``FUSIONS``.
-        encoders: {modality: encoder} where the default for the modality's shape is not wanted.
-        **options: hyperparameters of the fusion.
+        encoders: {modality: key of ``ENCODERS``} where the default for the modality's shape is not
+            wanted; names of other modalities are ignored.
+
+    Raises:
+        UnknownNameError: there is no such fusion or encoder.
     """
-    fuse = FUSIONS[fusion](out_dim=task.out_dim, **options)
+    fuse = look_up("fusion", fusion, FUSIONS)(out_dim=task.out_dim)
+    raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
-        key = "raw" if getattr(fuse, "level", None) == "input" else default_encoder(shape)
-        chosen[name] = (encoders or {}).get(name) or ENCODERS[key]()
+        default = "raw" if raw else default_encoder(shape)
+        chosen[name] = look_up("encoder", (encoders or {}).get(name, default), ENCODERS)()
     return MultimodalModel(chosen, fuse)
 
 

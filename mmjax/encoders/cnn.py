@@ -1,4 +1,4 @@
-"""Convolutional encoders: stages of convolution, pooling, normalisation and ReLU."""
+"""Convolutional encoders: stages of convolution, pooling, bias and ReLU."""
 
 from collections.abc import Sequence
 
@@ -12,62 +12,81 @@ from mmjax.types import Tokens
 class _Stage(nn.Module):
     """Convolves and halves each spatial dimension.
 
-    Pooling comes before the normalisation, which then costs a quarter; ReLU commutes with it.
+    Bias and ReLU commute with pooling, after which they cost a quarter.
     """
 
     features: int
     kernel_size: Sequence[int]
-    dropout: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv(self.features, self.kernel_size, use_bias=False)(x)
         x = max_pool(x, (2,) * len(self.kernel_size))
-        x = nn.relu(nn.LayerNorm()(x))
-        return nn.Dropout(self.dropout, deterministic=not train)(x)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return nn.relu(x + bias.reshape((1,) * (x.ndim - 1) + (-1,)))
+
+
+class _Summary(nn.Module):
+    """A feature map as a few tokens, each a dense layer on all of it.
+
+    A mean over positions would forget where a feature was; one token would leave attention nothing
+    to choose from.
+    """
+
+    num_tokens: int
+    width: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Tokens:
+        hidden = nn.relu(nn.Dense(self.num_tokens * self.width)(x.reshape(len(x), -1)))
+        return all_valid(hidden.reshape(len(x), self.num_tokens, self.width))
 
 
 class CNN(nn.Module):
-    """Image encoder: a 28 x 28 image becomes 3 x 3 tokens, one per region.
+    """Image encoder: two stages of 3 x 3 convolutions, summarised in a few tokens.
 
     Reference: LeCun et al., Gradient-based learning applied to document recognition
-    (Proc. IEEE 1998); normalised as in Ba et al., Layer Normalization (arXiv:1607.06450).
+    (Proc. IEEE 1998).
 
     Attributes:
-        features: output features of each stage; the last is the tokens' width.
-        dropout: probability of zeroing a unit after each stage in training.
+        features: output features of each stage.
+        num_tokens: number of tokens.
+        width: the tokens' width.
     """
 
-    features: tuple[int, ...] = (16, 32, 64)
-    dropout: float = 0.1
+    features: tuple[int, ...] = (16, 32)
+    num_tokens: int = 4
+    width: int = 32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, height, width, channels] to tokens [batch, regions, features[-1]]."""
+        """Maps [batch, height, width, channels] to tokens [batch, num_tokens, self.width]."""
         for features in self.features:
-            x = _Stage(features, (3, 3), self.dropout)(x, train=train)
-        return all_valid(x.reshape(len(x), -1, x.shape[-1]))
+            x = _Stage(features, (3, 3))(x)
+        return _Summary(self.num_tokens, self.width)(x)
 
 
 class CNN1D(nn.Module):
-    """Sequence encoder: convolves over time; 39 frames become 9 tokens.
+    """Sequence encoder: convolves over five frames at a time, and summarises in a few tokens.
 
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks (IEEE 1989).
 
     Attributes:
-        features: output features of each stage; the last is the tokens' width.
-        dropout: probability of zeroing a unit after each stage in training.
+        features: output features of each stage.
+        num_tokens: number of tokens.
+        width: the tokens' width.
     """
 
-    features: tuple[int, ...] = (64, 64)
-    dropout: float = 0.1
+    features: tuple[int, ...] = (32, 64)
+    num_tokens: int = 4
+    width: int = 32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, length, features] to tokens [batch, length / 4, features[-1]]."""
+        """Maps [batch, length, features] to tokens [batch, num_tokens, width]."""
         for features in self.features:
-            x = _Stage(features, (5,), self.dropout)(x, train=train)
-        return all_valid(x)
+            x = _Stage(features, (5,))(x)
+        return _Summary(self.num_tokens, self.width)(x)
 
 
 class CNN2D(nn.Module):
@@ -78,16 +97,14 @@ class CNN2D(nn.Module):
 
     Attributes:
         features: output features of each stage.
-        dropout: probability of zeroing a unit after each stage in training.
     """
 
     features: tuple[int, ...] = (16, 32)
-    dropout: float = 0.1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, length, bands] to tokens [batch, length / 4, bands / 4 * features[-1]]."""
         x = x[..., None]
         for features in self.features:
-            x = _Stage(features, (3, 3), self.dropout)(x, train=train)
+            x = _Stage(features, (3, 3))(x)
         return all_valid(x.reshape(*x.shape[:2], -1))

@@ -14,14 +14,12 @@ class MLPEncoder(nn.Module):
 
     Attributes:
         widths: output size of each layer; the last is the token's.
-        dropout: probability of zeroing a hidden unit in training.
     """
 
     widths: tuple[int, ...] = (128, 64)
-    dropout: float = 0.1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, ...] to tokens [batch, 1, widths[-1]]."""
-        hidden = MLP(self.widths, self.dropout)(x.reshape(len(x), -1), train=train)
+        hidden = MLP(self.widths)(x.reshape(len(x), -1), train=train)
         return all_valid(nn.relu(hidden)[:, None])

@@ -58,6 +58,9 @@ def mnist_fsdd(
     recordings repeat, each as often as the next: ``group`` is the recording. ``meta`` has the
     speaker, and the image's row in its own MNIST file.
 
+    Reference: LeCun et al., The MNIST database of handwritten digits (1998); Jackson et al., Free
+    Spoken Digit Dataset v1.0.8 (Zenodo 2018, doi:10.5281/zenodo.1342401).
+
     Args:
         data: folder with ``mnist/`` and ``fsdd/recordings/``, or with the contents of both.
         split: "official" tests on the recordings 0 to 4 of every speaker and digit, as their

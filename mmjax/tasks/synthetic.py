@@ -53,6 +53,9 @@ def synthetic(
     modality of "redundant" reaches ``1 - e`` and all of them ``Phi(sqrt(M) / noise)``, "a" of
     "unique" reaches ``1 - e``, and all of "xor" reach ``(1 + (1 - 2 e)^M) / 2``.
 
+    Reference: Bertschinger et al., Quantifying Unique Information (arXiv:1311.2852), whose
+    examples these are.
+
     Args:
         data: not read; here because every loader takes it.
         kind: "redundant", "unique", "and" or "xor".

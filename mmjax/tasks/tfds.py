@@ -69,6 +69,8 @@ def prepare(task: Task, folder: str | Path) -> None:
 def tfds(data: str | Path | None = None, *, source: str = "prepared", seed: int = 0) -> Task:
     """Reads a task that `prepare` wrote, equal to the bit, or makes one of public datasets.
 
+    Reference: TensorFlow Datasets, https://www.tensorflow.org/datasets (2019).
+
     Args:
         data: the folder given to `prepare`; for "public", where tensorflow_datasets keeps its own.
         source: "prepared"; or "public", which needs TensorFlow, for the catalogue's "mnist" and

@@ -36,6 +36,9 @@ def written_spoken_digits(data: str | Path | None = None, *, seed: int = 0) -> T
     trained on. Here ``group`` is the recording, found by equality of the 507 numbers over
     training and test alike, and a tenth of the training recordings is for validation.
 
+    Reference: Khacef et al., Written and spoken digits database for multimodal learning (Zenodo
+    2019, doi:10.5281/zenodo.3515935).
+
     Args:
         data: folder with the files.
         seed: of the choice of the validation recordings.

@@ -1,0 +1,136 @@
+"""The `mmjax` command: one thin function per verb.
+
+Imports stand inside the verbs, so that --help does not wait for JAX.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from mmjax.errors import MmjaxError
+from mmjax.settings import Settings
+
+Shared = Annotated[Settings, tyro.conf.arg(name="")]
+Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
+
+
+def compare(settings: Shared, fusions: str = "core", out: Path | None = None) -> None:
+    """Compares fusion strategies with every unimodal baseline on one task.
+
+    Args:
+        fusions: Names with commas between them; `core` is ten of every kind, or `all`.
+        out: New folder for rows, summary and figures; by default runs/TASK-TIME.
+    """
+    from mmjax import runs
+
+    names = runs.parse_fusions(fusions)
+    runs.compare_in(out or _default_out(settings), settings, names, _console())
+
+
+def train(strategy: tyro.conf.Positional[str], settings: Shared, out: Path | None = None) -> None:
+    """Trains one strategy and keeps its parameters, for `evaluate` and `predict`.
+
+    Args:
+        strategy: Name of a fusion, or MODALITY_only for a unimodal baseline.
+        out: New folder for the run; by default runs/TASK-TIME.
+    """
+    from mmjax import runs
+
+    runs.train_in(out or _default_out(settings), settings, strategy, _console())
+
+
+def evaluate(
+    run: tyro.conf.Positional[Path], data: Data = None, hide: tuple[str, ...] = ()
+) -> None:
+    """Scores what `train` left in a folder; prints one JSON object per seed and split.
+
+    Args:
+        run: Folder of `mmjax train`.
+        hide: Modalities to make absent before scoring.
+    """
+    import json
+
+    from mmjax import runs
+
+    for row in runs.evaluate_run(run, data, hide):
+        print(json.dumps(row))
+
+
+def predict(
+    run: tyro.conf.Positional[Path],
+    out: Path,
+    data: Data = None,
+    split: Literal["train", "valid", "test"] = "test",
+    layout: Literal["probabilities", "competition"] = "probabilities",
+) -> None:
+    """Writes a CSV of predictions, the mean over the seeds of a run.
+
+    Args:
+        run: Folder of `mmjax train`.
+        out: New CSV file.
+        split: Rows to predict.
+        layout: Columns: row_id, label and a probability per class, or as competitions ask for them,
+            row_id and label.
+    """
+    from mmjax import runs
+
+    lines = runs.predict_run(run, data, split, layout, out)
+    print(f"{lines} predictions: {out}")
+
+
+def zoo(json: bool = False) -> None:
+    """Lists every fusion, encoder, objective, method and task with its reference.
+
+    Args:
+        json: Print one JSON object in place of tables.
+    """
+    from json import dumps
+
+    from mmjax.zoo import list_zoo, zoo_tables
+
+    if json:
+        print(dumps(list_zoo(), indent=1))
+    else:
+        _console().print(*zoo_tables(list_zoo()))
+
+
+def data(settings: Shared, out: Path | None = None) -> None:
+    """Inspects a task: sizes, splits, groups, labels, duplicates, and a picture of samples.
+
+    Args:
+        out: PNG file for the picture; none is drawn by default.
+    """
+    from mmjax import runs
+
+    runs.inspect_task(settings, out, _console())
+
+
+_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, zoo, data)}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command; an error of mmjax ends it with one line and exit code 2."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            _VERBS,
+            prog="mmjax",
+            description="Multimodal fusion: compare strategies, train one, use it.",
+            args=args,
+        )
+    except MmjaxError as error:
+        print(f"mmjax: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _console():
+    from rich.console import Console
+
+    return Console()
+
+
+def _default_out(settings: Settings) -> Path:
+    return Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")

@@ -1,0 +1,172 @@
+"""The main job: many fusions and every unimodal baseline, on one task, into flat rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from mmjax.errors import UnknownNameError
+from mmjax.evaluate import Predict, hide, scores
+from mmjax.fit import Fit, Progress, fit
+from mmjax.fusion import FUSIONS
+from mmjax.recipe import Recipe, make_model
+from mmjax.types import Task
+
+CORE = (
+    "early",
+    "concat",
+    "sum",
+    "product",
+    "attention_pool",
+    "gmu",
+    "transformer",
+    "cross_attention",
+    "late_mean",
+    "product_of_experts",
+)
+"""The strategies that a comparison runs unless told otherwise: a few of every kind."""
+
+Row = dict[str, Any]
+
+_PACKAGES = ("mmjax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of a comparison: a strategy, and the task with the modalities that it uses."""
+
+    strategy: str
+    recipe: Recipe
+    task: Task
+
+
+def make_arm(
+    task: Task, strategy: str, encoders: Mapping[str, str] | None = None, **recipe: Any
+) -> Arm:
+    """An arm by name.
+
+    Args:
+        task: the data.
+        strategy: a key of ``FUSIONS``, or ``NAME_only`` for the baseline of modality NAME.
+        encoders: {modality: key of ``ENCODERS``} where the default is not wanted.
+        **recipe: fields of ``Recipe`` other than the model.
+
+    Raises:
+        UnknownNameError: there is no such strategy, encoder or modality.
+    """
+    baselines = {f"{name}_only": name for name in task.modalities}
+    if strategy in baselines:
+        part, fusion = task.only(baselines[strategy]), "concat"
+    elif strategy in FUSIONS:
+        part, fusion = task, strategy
+    else:
+        raise UnknownNameError("strategy", strategy, [*baselines, *FUSIONS])
+    return Arm(strategy, Recipe(make_model(part, fusion, encoders), **recipe), part)
+
+
+def all_strategies(task: Task, fusions: Sequence[str] = CORE) -> list[str]:
+    """The baseline of each modality, then the fusions; with one modality the baseline only."""
+    alone = [f"{name}_only" for name in task.modalities]
+    return alone + list(fusions) if len(alone) > 1 else alone
+
+
+def compare(
+    arms: Sequence[Arm],
+    *,
+    on_arm: Callable[[Arm, Fit, list[Row]], None] = lambda arm, trained, rows: None,
+    progress: Progress = lambda steps: None,
+) -> list[Row]:
+    """Trains every arm and scores it on validation and test.
+
+    Args:
+        arms: what to compare.
+        on_arm: called with each arm, its training and its rows once they are known.
+        progress: called after each epoch with the number of steps that it took.
+    """
+    rows = []
+    for arm in arms:
+        trained = fit(arm.recipe, arm.task, progress=progress)
+        new = make_rows(arm, trained)
+        on_arm(arm, trained, new)
+        rows += new
+    return rows
+
+
+def make_rows(arm: Arm, trained: Fit) -> list[Row]:
+    """One flat row per seed and labelled split: the scores, and everything that made them."""
+    facts = {
+        "params": num_params(trained.params) // len(arm.recipe.seeds),
+        "flops": flops(arm.recipe.model, trained.params, arm.task),
+        "seconds": round(trained.seconds, 3),
+        "steps": arm.recipe.steps,
+        "recipe": repr(arm.recipe),
+        "data": arm.task.digest(),
+        "versions": versions(),
+        "device": jax.devices()[0].device_kind,
+    }
+    best = dict(zip(arm.recipe.seeds, trained.best_step.tolist(), strict=True))
+    rows = score_rows(arm, trained.predict, trained.params)
+    return [{**row, "best_step": best[row["seed"]], **facts} for row in rows]
+
+
+def score_rows(arm: Arm, predict: Predict, params: Any, hidden: Sequence[str] = ()) -> list[Row]:
+    """The scores alone: one flat row per seed and labelled split.
+
+    Args:
+        arm: the strategy and its task.
+        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
+        params: [seeds, ...].
+        hidden: modalities made absent before scoring.
+    """
+    rows = []
+    for split_name in ("valid", "test"):
+        split = arm.task.splits[split_name]
+        if not split.labelled:
+            continue
+        prediction = predict(params, hide(split.batch(), hidden))
+        where = {"split": split_name, "hidden": "+".join(hidden)}
+        size = {"rows": split.size, "groups": len(np.unique(split.group))}
+        for seed, logits in zip(arm.recipe.seeds, prediction, strict=True):
+            scored = scores(logits, split.target)
+            rows.append({**_names(arm), "seed": seed, **where, **scored, **size})
+    return rows
+
+
+def _names(arm: Arm) -> Row:
+    modalities = "+".join(arm.task.modalities)
+    return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities}
+
+
+def history_rows(arm: Arm, trained: Fit) -> list[Row]:
+    """One flat row per seed and epoch: the learning curves."""
+    rows = []
+    for epoch in trained.history:
+        for index, seed in enumerate(arm.recipe.seeds):
+            metrics = {k: float(v[index]) for k, v in epoch.items() if k != "step"}
+            rows.append({**_names(arm), "seed": seed, "step": epoch["step"], **metrics})
+    return rows
+
+
+def num_params(params: Any) -> int:
+    """Number of scalars in a tree of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def flops(model: nn.Module, params: Any, task: Task) -> float:
+    """Floating-point operations of one sample's forward pass, as XLA counts them."""
+    abstract = lambda x, shape: jax.ShapeDtypeStruct(shape, x.dtype)
+    one_seed = jax.tree.map(lambda x: abstract(x, x.shape[1:]), params)
+    one_row = jax.tree.map(lambda x: abstract(x, (1, *x.shape[1:])), task.valid.batch())
+    forward = lambda p, row: model.apply({"params": p}, row.inputs, row.present, train=False)
+    return jax.jit(forward).lower(one_seed, one_row).cost_analysis()["flops"]
+
+
+@cache
+def versions() -> str:
+    """The versions of the packages that decide a result."""
+    return ", ".join(f"{name} {version(name)}" for name in _PACKAGES)

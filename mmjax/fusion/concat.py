@@ -1,0 +1,38 @@
+"""Concatenation: one hidden layer sees a vector of every modality."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+
+from mmjax.layers import JointDense, masked_mean
+from mmjax.types import Tokens
+
+
+class ConcatFusion(nn.Module):
+    """Averages each modality over its valid tokens, concatenates, and applies an MLP.
+
+    One modality: an MLP with one hidden layer. Two or many: the same on ``[x_1; ..; x_M]``, the
+    first layer written as one kernel per modality. An absent modality adds nothing to that layer.
+
+    Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the hidden layer.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    level: ClassVar[str] = "feature"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        pooled = {n: masked_mean(t) for n, t in tokens.items()}
+        hidden = nn.relu(JointDense(self.width, name="joint")(pooled))
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+        return nn.Dense(self.out_dim, name="readout")(hidden)

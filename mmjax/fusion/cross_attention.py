@@ -1,0 +1,69 @@
+"""Cross-attention between every ordered pair of modalities."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import JointDense, TransformerBlock, embed, masked_mean
+from mmjax.types import Tokens
+
+
+class CrossAttentionFusion(nn.Module):
+    """Every modality reads every other, then itself; what they found is concatenated.
+
+    For each ordered pair, the tokens of ``i`` attend to the projected tokens of ``j`` through
+    ``num_layers`` blocks; the streams of ``i`` are concatenated and pass ``num_layers`` blocks of
+    self-attention. The result is averaged over valid tokens (the paper reads the last one, which
+    padding would move) and the readout sees all modalities. One modality: self-attention alone.
+    Two: one stream each. Many: one stream per other modality, so the size of the model grows with
+    the cube of their number. Nothing is read from an absent modality: a stream towards it is the
+    reader's own; its own streams do not reach the readout. With none the readout's bias remains.
+
+    Cross-attention needs tokens: towards a modality of a single token, softmax is constant, and
+    queries and keys do not learn.
+
+    Reference: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences
+    (arXiv:1906.00295).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of a token; ``num_heads`` must divide it.
+        num_layers: number of blocks in each stream, and after it.
+        num_heads: number of attention heads.
+        dropout: probability of zeroing a unit of a residual in training.
+    """
+
+    level: ClassVar[str] = "token"
+    out_dim: int
+    width: int = 64
+    num_layers: int = 1
+    num_heads: int = 4
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        embedded = embed(tokens, self.width)
+        pooled = {}
+        for n, own in embedded.items():
+            streams = [
+                self._blocks(f"{n}_from_{other}", own, embedded[other], train=train).values
+                for other in embedded
+                if other != n
+            ]
+            merged = Tokens(jnp.concatenate(streams or [own.values], axis=-1), own.mask)
+            merged = self._blocks(n, merged, None, train=train)
+            pooled[n] = masked_mean(
+                merged._replace(values=nn.LayerNorm(name=f"norm_{n}")(merged.values))
+            )
+        return JointDense(self.out_dim, name="readout")(pooled)
+
+    def _blocks(self, name: str, x: Tokens, context: Tokens | None, *, train: bool) -> Tokens:
+        """Blocks of self-attention, or of attention to the context: [batch, length, width]."""
+        for i in range(self.num_layers):
+            block = TransformerBlock(self.num_heads, dropout=self.dropout, name=f"{name}_{i}")
+            x = block(x, context, train=train)
+        return x

@@ -1,0 +1,45 @@
+"""Early fusion: one network on the inputs themselves."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+
+from mmjax.layers import MLP, JointDense, zero_masked
+from mmjax.types import Tokens
+
+
+class EarlyFusion(nn.Module):
+    """Flattens the tokens of every modality and gives all of them to one joint MLP.
+
+    The tokens come raw, from encoders without parameters, so all depth is joint. Positions keep
+    their place in the flattened vector; a masked token leaves zeros there. One modality: an MLP on
+    its flattened tokens. Two or many: ``f([vec x_1; ..; vec x_M])``, the first layer written as
+    one kernel per modality. An absent modality adds nothing to the first layer.
+
+    Reference: Barnum et al., On the Benefits of Early Fusion in Multimodal Representation Learning
+    (arXiv:2011.07191).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the hidden layers.
+        num_layers: number of hidden layers.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    level: ClassVar[str] = "input"
+    out_dim: int
+    width: int = 64
+    num_layers: int = 2
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        values = {n: zero_masked(t).values for n, t in tokens.items()}
+        flat = {n: x.reshape(len(x), -1) for n, x in values.items()}  # [batch, length * features]
+        hidden = nn.relu(JointDense(self.width, name="joint")(flat))
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+        widths = (self.width,) * (self.num_layers - 1) + (self.out_dim,)
+        return MLP(widths, self.dropout, name="readout")(hidden, train=train)

@@ -1,0 +1,132 @@
+"""Element-wise fusions: one vector per modality in a common space, reduced without weights.
+
+Each has one hidden layer, the tanh projections, and is indifferent to the order of the modalities.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import is_present, project
+from mmjax.types import Tokens
+
+
+class SumFusion(nn.Module):
+    """Adds the projections of the modalities present, then reads out: ``V sum_m h_m``.
+
+    ``h_m = tanh(W_m x_m + b_m)`` with ``x_m`` the mean over valid tokens. One modality: a plain
+    MLP. Two or many: the sum. An absent modality adds zero; with none the bias of the readout
+    remains.
+
+    Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the space in which modalities are added.
+        dropout: probability of zeroing a unit of the sum in training.
+    """
+
+    level: ClassVar[str] = "feature"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        mixed = project(tokens, self.width).sum(axis=1)
+        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        return nn.Dense(self.out_dim, name="readout")(mixed)
+
+
+class MeanFusion(nn.Module):
+    """Averages the projections of the modalities present, then reads out.
+
+    ``V (1 / |present|) sum_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over
+    valid tokens. One modality: a plain MLP. Two or many: the mean of those present, so its scale
+    does not depend on how many are absent; with none the bias of the readout remains.
+
+    Reference: Havaei et al., HeMIS: Hetero-Modal Image Segmentation (arXiv:1607.05194).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the space in which modalities are averaged.
+        dropout: probability of zeroing a unit of the mean in training.
+    """
+
+    level: ClassVar[str] = "feature"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        count = jnp.maximum(is_present(tokens).sum(axis=1, keepdims=True), 1)
+        mixed = project(tokens, self.width).sum(axis=1) / count
+        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        return nn.Dense(self.out_dim, name="readout")(mixed)
+
+
+class MaxFusion(nn.Module):
+    """Takes the element-wise maximum over the modalities present, then reads out.
+
+    ``V max_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One
+    modality: a plain MLP. Two or many: the largest of those present in each coordinate. An absent
+    modality never is the maximum; with none the maximum is zero and the bias of the readout
+    remains.
+
+    Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the space in which modalities compete.
+        dropout: probability of zeroing a unit of the maximum in training.
+    """
+
+    level: ClassVar[str] = "feature"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        projected, present = project(tokens, self.width), is_present(tokens)[..., None]
+        lowest = jnp.where(present, projected, -1)  # tanh is above -1
+        mixed = jnp.where(present.any(axis=1), lowest.max(axis=1), 0)
+        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        return nn.Dense(self.out_dim, name="readout")(mixed)
+
+
+class ProductFusion(nn.Module):
+    """Multiplies the projections of the modalities present, then reads out.
+
+    ``V prod_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One
+    modality: a plain MLP. Two or many: the element-wise product. An absent modality is a factor of
+    one; with none the product is set to zero and the bias of the readout remains.
+
+    Reference: Antol et al., VQA: Visual Question Answering (arXiv:1505.00468).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the space in which modalities are multiplied.
+        dropout: probability of zeroing a unit of the product in training.
+    """
+
+    level: ClassVar[str] = "feature"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        projected, present = project(tokens, self.width), is_present(tokens)[..., None]
+        factors = jnp.where(present, projected, 1)
+        mixed = jnp.where(present.any(axis=1), factors.prod(axis=1), 0)
+        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        return nn.Dense(self.out_dim, name="readout")(mixed)

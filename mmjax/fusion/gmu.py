@@ -1,0 +1,46 @@
+"""Gated multimodal unit: every coordinate of every modality has its own gate."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import JointDense, masked_mean, project
+from mmjax.types import Tokens
+
+
+class GMUFusion(nn.Module):
+    """Gates each coordinate of each modality by what all modalities of the sample say.
+
+    ``V sum_m g_m o h_m`` with ``g_m = sigmoid(U_m [x_1; ..; x_M] + c_m)``, ``h_m = tanh(W_m x_m +
+    b_m)`` and ``x_m`` the mean over valid tokens. One modality gates itself. Two share one gate,
+    ``g`` and ``1 - g`` in the order of their names: the paper's bimodal unit. Three or more have
+    independent gates: the paper's general unit. An absent modality adds nothing and has no say in
+    the gates; with none the bias of the readout remains.
+
+    Reference: Arevalo et al., Gated Multimodal Units for Information Fusion (arXiv:1702.01992).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the space in which modalities are gated.
+        dropout: probability of zeroing a unit of the mixture in training.
+    """
+
+    level: ClassVar[str] = "feature"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        pooled = {n: masked_mean(t) for n, t in tokens.items()}
+        gate = lambda n: nn.sigmoid(JointDense(self.width, name=f"gate_{n}")(pooled))
+        first, *others = sorted(tokens)
+        gates = [gate(first)]
+        gates += [1 - gates[0]] if len(others) == 1 else map(gate, others)
+        mixed = (jnp.stack(gates, axis=1) * project(tokens, self.width)).sum(axis=1)
+        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        return nn.Dense(self.out_dim, name="readout")(mixed)

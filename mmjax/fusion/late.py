@@ -1,0 +1,118 @@
+"""Late fusions: one prediction per modality, combined over the modalities present.
+
+Each modality has its own readout, an MLP with one hidden layer on the mean of its valid tokens, as
+deep as the feature-level fusions. Its logits are also returned as a branch, which is zero, the
+uniform distribution, where the modality is absent.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import MLP, ModalityWeights, is_present, masked_mean, promise
+from mmjax.types import Outputs, Tokens
+
+
+class LateMeanFusion(nn.Module):
+    """Averages the logits of the modalities present: ``(1 / |present|) sum_m l_m``.
+
+    One modality: its own logits. Two or many: the mean of those present, up to a constant the log
+    of the geometric mean of their probabilities. With none the logits are zero.
+
+    Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the hidden layer of each readout.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    level: ClassVar[str] = "decision"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]`` and branches."""
+        branches = _branches(self, tokens, train=train)
+        count = jnp.maximum(is_present(tokens).sum(axis=1, keepdims=True), 1)
+        return Outputs(sum(branches.values()) / count, branches=branches)
+
+
+class LateWeightedFusion(nn.Module):
+    """Weighs the logits of each modality by one learned number: ``sum_m softmax(a)_m l_m``.
+
+    ``a`` starts at zero, so training starts from the mean. One modality: its own logits. Two or
+    many: the softmax is over those present, so the others share the weight of an absent one. With
+    none the logits are zero.
+
+    Reference: Snoek et al., Early versus Late Fusion in Semantic Video Analysis (ACM Multimedia
+    2005).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the hidden layer of each readout.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    level: ClassVar[str] = "decision"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]`` and branches."""
+        branches = _branches(self, tokens, train=train)
+        weights = ModalityWeights(name="weights")(tokens)
+        logits = jnp.stack(list(branches.values()), axis=1)  # [batch, modality, out_dim]
+        return Outputs((weights[..., None] * logits).sum(axis=1), branches=branches)
+
+
+class ProductOfExpertsFusion(nn.Module):
+    """Multiplies the predicted probabilities, and divides out the prior that they share.
+
+    ``log p = sum_m log p_m - (|present| - 1) log p(y)``, normalised: Bayes' rule where modalities
+    are independent given the class. The prior is learned and starts uniform. One modality: its own
+    log-probabilities. Two or many: the product over those present. With none the prior itself.
+
+    Reference: Hinton, Training Products of Experts by Minimizing Contrastive Divergence (Neural
+    Computation 2002).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of the hidden layer of each readout.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    level: ClassVar[str] = "decision"
+    out_dim: int
+    width: int = 64
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]`` and branches."""
+        branches = _branches(self, tokens, train=train)
+        prior = self.param("prior", nn.initializers.zeros_init(), (self.out_dim,))
+        count = is_present(tokens).sum(axis=1, keepdims=True)
+        # Logits serve as log-probabilities: what they lack is constant over the classes.
+        prediction = nn.log_softmax(sum(branches.values()) - (count - 1) * prior[None])
+        promise(self, "probabilities sum to one", jnp.exp(prediction).sum(axis=1) - 1)
+        return Outputs(prediction, branches=branches)
+
+
+def _branches(
+    fusion: nn.Module, tokens: Mapping[str, Tokens], *, train: bool
+) -> dict[str, jax.Array]:
+    """The logits of each modality, names sorted: {name: [batch, out_dim]}, zero where absent."""
+    branches = {}
+    for n in sorted(tokens):
+        readout = MLP((fusion.width, fusion.out_dim), fusion.dropout, name=f"readout_{n}")
+        logits = readout(masked_mean(tokens[n]), train=train)
+        branches[n] = jnp.where(tokens[n].mask.any(axis=1, keepdims=True), logits, 0)
+    return branches

@@ -1,0 +1,55 @@
+"""Joint transformer: the tokens of all modalities attend to each other."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import TransformerBlock, embed, is_present
+from mmjax.types import Tokens
+
+
+class TransformerFusion(nn.Module):
+    """Self-attention over the tokens of all modalities and one learned token that is read out.
+
+    ``[CLS; t_1 + e_1; ..; t_M + e_M]`` with ``t_m`` the projected tokens plus sinusoidal positions
+    and ``e_m`` the embedding of the modality. One modality: a transformer over its tokens. Two or
+    many: the same over all their tokens. Absent modalities and masked tokens are never attended
+    to; CLS always is, so that a sample with nothing else still has an output.
+
+    Reference: Li et al., VisualBERT: A Simple and Performant Baseline for Vision and Language
+    (arXiv:1908.03557).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of a token; ``num_heads`` must divide it.
+        num_layers: number of transformer blocks.
+        num_heads: number of attention heads.
+        dropout: probability of zeroing a unit of a residual in training.
+    """
+
+    level: ClassVar[str] = "token"
+    out_dim: int
+    width: int = 64
+    num_layers: int = 2
+    num_heads: int = 4
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        embedded = embed(tokens, self.width)
+        parts = [self._cls(batch=len(is_present(tokens))), *embedded.values()]
+        joint = Tokens(*(jnp.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
+        for i in range(self.num_layers):
+            block = TransformerBlock(self.num_heads, dropout=self.dropout, name=f"block_{i}")
+            joint = block(joint, train=train)
+        cls = nn.LayerNorm(name="norm")(joint.values[:, 0])
+        return nn.Dense(self.out_dim, name="readout")(cls)
+
+    def _cls(self, *, batch: int) -> Tokens:
+        """The learned token, once per sample: [batch, 1, width]."""
+        cls = self.param("cls", nn.initializers.normal(0.02), (self.width,))
+        return Tokens(jnp.broadcast_to(cls, (batch, 1, self.width)), jnp.ones((batch, 1), bool))

@@ -1,0 +1,94 @@
+"""What a task holds: numbers for the terminal, and a picture of a few samples."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from mmjax.layers import as_float
+from mmjax.types import Split, Task
+
+
+def task_tables(task: Task) -> Iterator[Table]:
+    """The splits, the modalities, and what two splits have in common."""
+    splits = Table("split", "rows", "groups", "labels (rows of each class)", title="Splits")
+    for name, split in task.splits.items():
+        groups = len(np.unique(split.group))
+        splits.add_row(name, f"{split.size:,}", f"{groups:,}", _label_counts(split, task.out_dim))
+    yield splits
+
+    inputs = Table("modality", "split", "shape", "dtype", "present", "distinct", "mean", "std")
+    inputs.title = "Modalities"
+    for name in task.modalities:
+        for split_name, split in task.splits.items():
+            inputs.add_row(name, split_name, *_describe(split, name))
+    yield inputs
+
+    shared = Table("modality", "train and valid", "train and test", "valid and test")
+    shared.title = "Rows with the same content in two splits"
+    for name in task.modalities:
+        rows = {k: set(_row_bytes(split.inputs[name])) for k, split in task.splits.items()}
+        pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
+        shared.add_row(name, *(str(len(rows[a] & rows[b])) for a, b in pairs))
+    yield shared
+
+
+def _label_counts(split: Split, out_dim: int) -> str:
+    if not split.labelled:
+        return "unlabelled"
+    return " ".join(map(str, np.bincount(split.target, minlength=out_dim)))
+
+
+def _describe(split: Split, name: str) -> tuple[str, ...]:
+    values, present = split.inputs[name], split.present[name]
+    seen = np.asarray(values[present], np.float64)
+    distinct = len(set(_row_bytes(values)))
+    return (
+        str(values.shape[1:]),
+        str(values.dtype),
+        f"{present.mean():.0%}",
+        f"{distinct:,} of {split.size:,}",
+        f"{seen.mean():.3g}" if seen.size else "-",
+        f"{seen.std():.3g}" if seen.size else "-",
+    )
+
+
+def _row_bytes(values: np.ndarray) -> list[bytes]:
+    return [row.tobytes() for row in values]
+
+
+def samples_figure(task: Task) -> Figure:
+    """The first training sample of up to ten classes, a row of pictures per modality."""
+    classes = range(min(task.out_dim, 10))
+    shown = [int(np.argmax(task.train.target == label)) for label in classes]
+    size = (1.2 * len(shown) + 0.8, 1.4 * len(task.modalities) + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(task.modalities), len(shown), squeeze=False)
+    for row, name in zip(axes, task.modalities, strict=True):
+        for axis, index in zip(row, shown, strict=True):
+            _draw(axis, np.asarray(as_float(task.train.inputs[name][index])))
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name)
+    for axis, index in zip(axes[0], shown, strict=True):
+        axis.set_title(str(task.train.target[index]), fontsize="medium")
+    figure.suptitle(f"{task.name}: a training sample of each class", fontsize="medium")
+    return figure
+
+
+def _draw(axis: Axes, sample: np.ndarray) -> None:
+    """An image as it is, a sequence with time to the right, a vector as bars."""
+    if sample.ndim == 3:
+        axis.imshow(sample.squeeze(), cmap="gray")
+    elif sample.ndim == 2:
+        axis.imshow(sample.T, aspect="auto", origin="lower", cmap="magma")
+    else:
+        axis.bar(np.arange(len(sample)), sample, width=1.0)
+
+
+def task_facts(task: Task) -> str:
+    """Name, classes, size in memory and digest, on one line."""
+    arrays = [array for split in task.splits.values() for array in split.inputs.values()]
+    megabytes = sum(array.nbytes for array in arrays) / 1e6
+    return f"{task.name}: {task.out_dim} classes, {megabytes:.1f} MB, digest {task.digest()}"

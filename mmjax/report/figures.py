@@ -1,0 +1,61 @@
+"""Figures of a comparison, drawn without a display."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from mmjax.report.summary import Rows, Summary, standard_error
+
+_FUSED, _ALONE = "#1f6f8b", "#b0622f"
+
+
+def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
+    """Accuracy of each strategy: a dot per seed, the mean, and one standard error either side."""
+    figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
+    axes = figure.subplots()
+    for y, summary in enumerate(reversed(summaries)):
+        values = 100 * summary.accuracy
+        color = _ALONE if summary.unimodal else _FUSED
+        axes.scatter(values, np.full(len(values), y), s=14, color=color, alpha=0.35, linewidths=0)
+        axes.errorbar(
+            values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=3
+        )
+    axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
+    best = max((100 * s.accuracy.mean() for s in summaries if s.unimodal), default=None)
+    if best is not None:
+        axes.axvline(best, color=_ALONE, linestyle=":", linewidth=1)
+    axes.set_xlabel(
+        "accuracy in %, mean +- standard error over seeds (dotted: best modality alone)"
+    )
+    axes.set_title(title)
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def learning_curves(history: Rows, title: str) -> Figure:
+    """Validation accuracy over the steps of each strategy, mean over seeds."""
+    curves = defaultdict(lambda: defaultdict(list))
+    for row in history:
+        curves[row["strategy"]][row["step"]].append(100 * row["valid_accuracy"])
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    colors = colormaps["tab20"].colors
+    for index, (strategy, points) in enumerate(curves.items()):
+        means = [np.mean(points[step]) for step in sorted(points)]
+        color = colors[index % len(colors)]
+        axes.plot(sorted(points), means, label=strategy, color=color)
+    axes.set_xlabel("step")
+    axes.set_ylabel("validation accuracy in %")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the path's suffix."""
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,73 @@
+"""What a person sees while a comparison runs."""
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mmjax.compare import Arm
+from mmjax.fit import Fit
+from mmjax.report.summary import Rows, format_scores, summarise
+
+
+class ComparisonProgress:
+    """A live bar with the time left, and a line for each arm that is done.
+
+    Time left is the time so far per train step, times the steps to come. Where the output is no
+    terminal there is no bar, and the lines carry the time left.
+    """
+
+    def __init__(self, arms: Sequence[Arm], console: Console) -> None:
+        self._planned = [arm.recipe.planned_steps for arm in arms]
+        self._names = [arm.strategy for arm in arms]
+        self._done = 0  # arms
+        self._in_arm = 0  # steps
+        self._start = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(self._names[0], total=sum(self._planned), left="")
+
+    def __enter__(self) -> "ComparisonProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def on_steps(self, steps: int) -> None:
+        """To be called after each epoch."""
+        self._in_arm += steps
+        self._show()
+
+    def on_arm(self, arm: Arm, trained: Fit, rows: Rows) -> None:
+        """To be called when an arm is done."""
+        self._done, self._in_arm = self._done + 1, 0
+        (summary,) = summarise(rows)
+        self._bar.console.print(
+            f"{arm.strategy:<20} {format_scores(summary)}   {trained.seconds:5.1f} s   "
+            f"({self._done} of {len(self._names)}, {self._left()} left)",
+            highlight=False,
+        )
+        self._show()
+
+    def _steps(self) -> int:
+        return sum(self._planned[: self._done]) + self._in_arm
+
+    def _left(self) -> str:
+        steps, elapsed = self._steps(), time.monotonic() - self._start
+        seconds = elapsed / max(steps, 1) * (sum(self._planned) - steps)
+        return f"about {timedelta(seconds=round(seconds))}"
+
+    def _show(self) -> None:
+        name = self._names[min(self._done, len(self._names) - 1)]
+        left = f"{self._left()} left"
+        self._bar.update(self._task, completed=self._steps(), description=name, left=left)

@@ -1,0 +1,156 @@
+"""Rows into one line per strategy, and those into tables and words."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A strategy over its seeds, on one split with no modality hidden.
+
+    Attributes:
+        strategy: its name.
+        unimodal: whether it is a baseline with one modality.
+        accuracy: [seeds], seeds sorted.
+        macro_f1: [seeds].
+        valid_accuracy: [seeds], what choices are made on.
+        params: number of parameters.
+        seconds: wall time of its training, all seeds together.
+    """
+
+    strategy: str
+    unimodal: bool
+    accuracy: np.ndarray
+    macro_f1: np.ndarray
+    valid_accuracy: np.ndarray
+    params: int
+    seconds: float
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Standard error of the mean; NaN for a single value."""
+    if len(values) < 2:
+        return float("nan")
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def summarise(rows: Rows) -> list[Summary]:
+    """One Summary per strategy, best accuracy on the scored split first."""
+    split = scored_split(rows)
+    by_strategy = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        if not row["hidden"]:
+            by_strategy[row["strategy"]].append(row)
+    return sorted(
+        (_summarise_one(name, part, split) for name, part in by_strategy.items()),
+        key=lambda s: -s.accuracy.mean(),
+    )
+
+
+def scored_split(rows: Rows) -> str:
+    """``test``, or ``valid`` where the test rows have no labels."""
+    return "test" if any(row["split"] == "test" for row in rows) else "valid"
+
+
+def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
+    of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
+    return Summary(
+        strategy=strategy,
+        unimodal="+" not in rows[0]["modalities"],
+        accuracy=of("accuracy", split),
+        macro_f1=of("macro_f1", split),
+        valid_accuracy=of("accuracy", "valid"),
+        params=rows[0]["params"],
+        seconds=rows[0]["seconds"],
+    )
+
+
+_COLUMNS = ("strategy", "accuracy %", "macro F1", "parameters", "seconds")
+
+
+def _cells(summary: Summary) -> tuple[str, ...]:
+    return (
+        summary.strategy,
+        _with_error(100 * summary.accuracy, 2),
+        _with_error(summary.macro_f1, 4),
+        f"{summary.params:,}",
+        f"{summary.seconds:.1f}",
+    )
+
+
+def _with_error(values: np.ndarray, digits: int) -> str:
+    error = standard_error(values)
+    tail = "" if np.isnan(error) else f" +- {error:.{digits}f}"
+    return f"{values.mean():.{digits}f}{tail}"
+
+
+def format_scores(summary: Summary) -> str:
+    """Accuracy and macro F1 on one line."""
+    return f"{_with_error(100 * summary.accuracy, 2)} %   F1 {_with_error(summary.macro_f1, 4)}"
+
+
+def notes(rows: Rows) -> str:
+    """What the table's numbers are, and what made them."""
+    row = next(row for row in rows if row["split"] == scored_split(rows))
+    return (
+        f"Mean +- standard error over seeds, on {row['rows']} {row['split']} rows "
+        f"({row['groups']} groups). Each seed is scored with its best parameters on validation. "
+        f"Seconds: compilation, training and validation of all seeds.\n\n"
+        f"{row['versions']}; {row['device']}.\n"
+    )
+
+
+def rich_table(summaries: Sequence[Summary], title: str) -> Table:
+    """The table as the terminal shows it; unimodal baselines are dimmed."""
+    table = Table(title=title)
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "strategy" else "right")
+    for summary in summaries:
+        table.add_row(*_cells(summary), style="dim" if summary.unimodal else None)
+    return table
+
+
+def markdown_table(summaries: Sequence[Summary]) -> str:
+    """The same table in Markdown; unimodal baselines are in italics."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * (len(_COLUMNS) - 1)]
+    for summary in summaries:
+        name, *rest = _cells(summary)
+        name = f"*{name}*" if summary.unimodal else name
+        lines.append("| " + " | ".join([name, *rest]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def verdict(summaries: Sequence[Summary]) -> str:
+    """What fusion buys, in words: the best fusion against the best baseline.
+
+    Both are chosen on validation. The difference is paired by seed; its standard error covers the
+    seeds only, not the sampling of the test rows.
+    """
+    choose = lambda some: max(some, key=lambda s: s.valid_accuracy.mean(), default=None)
+    fused = choose([s for s in summaries if not s.unimodal])
+    alone = choose([s for s in summaries if s.unimodal])
+    if fused is None or alone is None:
+        return "Nothing to compare: a verdict needs a fusion and a unimodal baseline."
+    gain = 100 * (fused.accuracy - alone.accuracy)
+    error = standard_error(gain)
+    if np.isnan(error):
+        judged = "one seed: no standard error, so no verdict"
+    elif abs(gain.mean()) <= 2 * error:
+        judged = "within two standard errors: not distinguishable"
+    else:
+        judged = "more than two standard errors"
+    return (
+        f"{fused.strategy} minus {alone.strategy} (each the best of its kind on validation): "
+        f"{_signed(gain.mean(), error)} points of accuracy, {judged}."
+    )
+
+
+def _signed(mean: float, error: float) -> str:
+    return f"{mean:+.2f}" + ("" if np.isnan(error) else f" +- {error:.2f}")

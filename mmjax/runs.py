@@ -1,0 +1,272 @@
+"""Run directories: what a command writes, and how it is read back."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from scipy.special import softmax
+
+from mmjax import checkpoint
+from mmjax.compare import (
+    CORE,
+    Arm,
+    Row,
+    all_strategies,
+    compare,
+    history_rows,
+    make_arm,
+    make_rows,
+    score_rows,
+)
+from mmjax.errors import DataError, UsageError, look_up
+from mmjax.evaluate import Predict, make_predict
+from mmjax.fit import Fit, fit
+from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
+from mmjax.report.data import samples_figure, task_facts, task_tables
+from mmjax.report.figures import accuracy_figure, learning_curves, save
+from mmjax.report.progress import ComparisonProgress
+from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.summary import (
+    markdown_table,
+    notes,
+    rich_table,
+    scored_split,
+    summarise,
+    verdict,
+)
+from mmjax.settings import Settings, parse_pairs
+from mmjax.tasks import load_task
+from mmjax.train import Adam, init_params
+from mmjax.types import Task
+
+
+def make_task(settings: Settings) -> Task:
+    """Loads the task that the settings name."""
+    return load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+
+
+def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list[Arm]:
+    """The arms of some strategies on the loaded task.
+
+    Raises:
+        UnknownNameError: a name is in none of the tables.
+        UsageError: a number is out of range.
+    """
+    encoders = parse_pairs("encoders", settings.encoders)
+    for name in encoders:
+        look_up("modality of an encoder", name, task.shapes)
+    recipe = {
+        "objective": look_up("objective", settings.objective, OBJECTIVES),
+        "method": look_up("method", settings.method, METHODS)(),
+        "tx": Adam(settings.learning_rate),
+        "batch_size": settings.batch_size,
+        "steps": settings.steps,
+        "seeds": tuple(range(settings.seeds)),
+    }
+    return [make_arm(task, strategy, encoders, **recipe) for strategy in strategies]
+
+
+def parse_fusions(text: str) -> tuple[str, ...]:
+    """``core``, ``all``, or names with commas between them."""
+    if text == "core":
+        return CORE
+    if text == "all":
+        return tuple(FUSIONS)
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        look_up("fusion", name, FUSIONS)
+    if len(set(names)) < len(names):
+        raise UsageError("fusions", expected="each name once", got=repr(text))
+    return names
+
+
+def compare_in(
+    out: Path, settings: Settings, fusions: Sequence[str], console: Console
+) -> list[Row]:
+    """Compares fusions with every unimodal baseline; fills a new folder while it goes.
+
+    Args:
+        out: gets run.json, rows.jsonl, history.jsonl, summary.md and figures; an arm's rows are
+            there as soon as it is done.
+        settings: the task, and the training that all arms share.
+        fusions: keys of ``FUSIONS``.
+        console: where progress and the table go.
+
+    Raises:
+        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
+    """
+    task = make_task(settings)
+    arms = make_arms(settings, task, all_strategies(task, fusions))
+    _make_run_folder(out, settings, strategies=[arm.strategy for arm in arms])
+    with ComparisonProgress(arms, console) as progress:
+
+        def on_arm(arm: Arm, trained: Fit, rows: list[Row]) -> None:
+            _append_results(out, arm, trained, rows)
+            progress.on_arm(arm, trained, rows)
+
+        rows = compare(arms, on_arm=on_arm, progress=progress.on_steps)
+    write_summary(out)
+    summaries = summarise(rows)
+    console.print(rich_table(summaries, _title(rows)))
+    console.print(verdict(summaries))
+    console.print(f"Rows, summary and figures: {out}", highlight=False, soft_wrap=True)
+    return rows
+
+
+def write_summary(out: Path) -> None:
+    """Writes summary.md and the figures from the rows of a run folder."""
+    rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
+    summaries = summarise(rows)
+    title = _title(rows)
+    save(accuracy_figure(summaries, title), out / "accuracy.png")
+    save(learning_curves(history, title), out / "curves.png")
+    text = f"# {title}\n\n{verdict(summaries)}\n\n{markdown_table(summaries)}\n{notes(rows)}"
+    (out / "summary.md").write_text(text + _PICTURES, encoding="utf-8")
+
+
+_PICTURES = """
+![Accuracy of each strategy](accuracy.png)
+
+![Validation accuracy over training](curves.png)
+"""
+
+
+def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> list[Row]:
+    """Trains one strategy and keeps its best parameters in a new folder.
+
+    Args:
+        out: gets run.json, rows.jsonl, history.jsonl and a checkpoint.
+        settings: the task and the training.
+        strategy: a key of ``FUSIONS`` or ``MODALITY_only``.
+        console: where progress goes.
+
+    Raises:
+        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
+    """
+    (arm,) = make_arms(settings, make_task(settings), [strategy])
+    _make_run_folder(out, settings, strategies=[strategy])
+    with ComparisonProgress([arm], console) as progress:
+        trained = fit(arm.recipe, arm.task, progress=progress.on_steps)
+        rows = make_rows(arm, trained)
+        progress.on_arm(arm, trained, rows)
+    checkpoint.save(out / "checkpoint", trained.params)
+    _append_results(out, arm, trained, rows)
+    console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A trained strategy, read back from its folder.
+
+    Attributes:
+        arm: the strategy, its recipe and its task.
+        params: the best parameters of every seed, [seeds, ...].
+        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
+    """
+
+    arm: Arm
+    params: Any
+    predict: Predict
+
+
+def load_run(folder: Path, data: str | None = None) -> TrainedRun:
+    """Reads what ``train_in`` wrote.
+
+    Args:
+        folder: the run folder.
+        data: where the task's files are now; None for where they were.
+
+    Raises:
+        DataError: a file of the folder is missing or does not fit.
+    """
+    settings, strategies = _read_run_file(folder / "run.json")
+    if len(strategies) != 1:
+        raise DataError(
+            folder,
+            expected="a folder of `mmjax train`",
+            got=f"a comparison of {len(strategies)} strategies, which keeps no parameters",
+        )
+    settings = replace(settings, data=data) if data else settings
+    (arm,) = make_arms(settings, make_task(settings), strategies)
+    one = jax.eval_shape(lambda: init_params(arm.recipe.model, arm.task.valid.batch(), 0))
+    lanes = len(arm.recipe.seeds)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
+    params = checkpoint.restore(folder / "checkpoint", like)
+    return TrainedRun(arm, params, make_predict(arm.recipe.model))
+
+
+def _make_run_folder(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            "out",
+            expected="a new or empty folder",
+            got=f"{out}, which has files",
+            fix="Name another.",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    content = {"strategies": list(strategies), **asdict(settings)}
+    (out / "run.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_run_file(path: Path) -> tuple[Settings, list[str]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        strategies = content.pop("strategies")
+        return Settings(**content), strategies
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(path, expected="the settings of a run", got=str(error)) from error
+
+
+def _append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
+    append_rows(out / "rows.jsonl", rows)
+    append_rows(out / "history.jsonl", history_rows(arm, trained))
+
+
+def _title(rows: Sequence[Row]) -> str:
+    seeds = len({row["seed"] for row in rows})
+    return f"{rows[0]['task']}, {scored_split(rows)} split, {seeds} seeds"
+
+
+def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[Row]:
+    """Scores a trained run on validation and test, with some modalities hidden."""
+    run = load_run(folder, data)
+    return score_rows(run.arm, run.predict, run.params, hidden)
+
+
+def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Path) -> int:
+    """Writes a CSV with a line per row of a split and returns their number.
+
+    A row's probabilities are the mean over the seeds. The layout ``probabilities`` has the columns
+    row_id, label, p0, p1, ...; ``competition`` has row_id and label.
+    """
+    if out.exists():
+        raise UsageError("out", expected="a new file", got=f"{out}, which exists")
+    run = load_run(folder, data)
+    rows = run.arm.task.splits[split].batch()
+    mean = softmax(run.predict(run.params, rows), axis=-1).mean(axis=0)
+    names = [f"p{index}" for index in range(mean.shape[1])] if layout == "probabilities" else []
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row_id", "label", *names])
+        for row, p in enumerate(mean):
+            writer.writerow([row, p.argmax(), *(f"{x:.6g}" for x in p[: len(names)])])
+    return len(mean)
+
+
+def inspect_task(settings: Settings, picture: Path | None, console: Console) -> None:
+    """Prints what a task holds; draws a few samples to a PNG file if one is named."""
+    if picture and picture.exists():
+        raise UsageError("out", expected="a new file", got=f"{picture}, which exists")
+    task = make_task(settings)
+    console.print(task_facts(task), *task_tables(task))
+    if picture:
+        save(samples_figure(task), picture)
+        console.print(f"Picture: {picture}", highlight=False, soft_wrap=True)

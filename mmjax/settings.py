@@ -1,0 +1,55 @@
+"""What a command line says about a run, as plain values that JSON keeps; imports no JAX."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmjax.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The task and the training that every arm of a run shares.
+
+    Attributes:
+        task: name of the task; `mmjax zoo` lists them.
+        data: folder with the task's files, for tasks that read files.
+        options: options of the task as NAME=VALUE, such as split=speaker test_speaker=george.
+        encoders: encoders as MODALITY=NAME, such as audio=gru; the others follow from the shape of
+            the input.
+        objective: name of the loss.
+        method: name of the training method.
+        seeds: number of seeds, from 0; all train in one program.
+        steps: train steps of each seed; validation may end training earlier.
+        batch_size: rows per step.
+        learning_rate: the largest one, after warm-up.
+    """
+
+    task: str = "digits"
+    data: str | None = None
+    options: tuple[str, ...] = ()
+    encoders: tuple[str, ...] = ()
+    objective: str = "cross_entropy"
+    method: str = "joint"
+    seeds: int = 3
+    steps: int = 400
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
+
+
+def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
+    """``["a=1", "b=2"]`` as ``{"a": "1", "b": "2"}``.
+
+    Raises:
+        UsageError: an entry has no name or no equals sign.
+    """
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise UsageError(argument, expected="NAME=VALUE", got=repr(pair))
+        parsed[name] = value
+    return parsed

@@ -1,0 +1,52 @@
+"""The tasks: loaders that turn files, or a recipe, into arrays.
+
+Each is called as ``loader(data=None, **options)``; ``data`` is the folder that it reads.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mmjax.errors import UsageError, look_up
+from mmjax.tasks.digits import digits
+from mmjax.tasks.mnist_fsdd import mnist_fsdd
+from mmjax.tasks.synthetic import synthetic
+from mmjax.tasks.tfds import tfds
+from mmjax.tasks.written_spoken_digits import written_spoken_digits
+from mmjax.types import Task
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "digits": digits,
+    "mnist_fsdd": mnist_fsdd,
+    "synthetic": synthetic,
+    "tfds": tfds,
+    "written_spoken_digits": written_spoken_digits,
+}
+
+
+def load_task(
+    name: str, data: str | Path | None = None, options: Mapping[str, str] | None = None
+) -> Task:
+    """Loads a task by name, with options as text, as a command line has them.
+
+    Args:
+        name: a key of ``TASKS``.
+        data: the folder that the loader reads, if it reads one.
+        options: keyword arguments of the loader.
+
+    Raises:
+        UnknownNameError: no such task, or the loader has no such option.
+        UsageError: an option's text is not a value of its type.
+        DataError: the data is not what the task promises.
+    """
+    loader = look_up("task", name, TASKS)
+    known = dict(inspect.signature(loader).parameters)
+    del known["data"]
+    values = {}
+    for option, text in (options or {}).items():
+        kind = type(look_up(f"option of task {name}", option, known).default)
+        try:
+            values[option] = kind(text) if kind in (int, float) else text
+        except ValueError as error:
+            raise UsageError(option, expected=f"{kind.__name__}", got=repr(text)) from error
+    return loader(data, **values)

@@ -1,0 +1,234 @@
+"""Handwritten and spoken digits in noise: the built-in task, with nothing to download.
+
+The handwriting comes with scikit-learn, the recordings with mmjax; docs/spoken_digits.md tells how
+they were made and under which terms they are.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
+
+from mmjax.errors import UsageError
+from mmjax.tasks.mfcc import mfcc, standardise
+from mmjax.types import Split, Task
+
+RECORDINGS = Path(__file__).with_name("spoken_digits.npz")
+
+# Validation and test have this many; the rest is for training.
+SPEAKERS = {"valid": 15, "test": 30}
+IMAGES_PER_CLASS = {"valid": 30, "test": 60}  # as many as recordings, so that each has its own
+COPIES = {"train": 4, "valid": 2, "test": 2}  # rows of each pair, degraded afresh
+
+SIZE, DIGIT = 28, 20  # pixels of the image, and of the digit before it is scaled
+ROTATION, SCALE, SHIFT = 12.0, (0.85, 1.1), 1.5  # degrees, a factor, pixels
+CONTRAST = 0.6, 1.0  # of white
+PIXEL_NOISE, OCCLUDER = 0.2, 9  # most of white, most pixels
+
+SAMPLES, JITTER = 8000, 800  # one second, and how far from its centre the word may be
+SNR_DB = 5.0, 45.0  # least and most power of the word over power of the noise
+SPEECH_LEVEL, LEVEL_DB = 0.1, (-12.0, 0.0)  # root mean square of the word, and what is drawn
+TALKERS = 6  # voices that babble at once
+SLOPES = 0, 1, 2  # noises with power falling as 1 / frequency ** slope
+CHUNK = 64  # rows at a time, so that waveforms stay in the cache
+
+
+class Recordings(NamedTuple):
+    """The shipped recordings.
+
+    Attributes:
+        waveforms: float32 [samples] at 8 kHz with peak 1, one for each recording.
+        digit: [recording].
+        speaker: [recording].
+    """
+
+    waveforms: tuple[np.ndarray, ...]
+    digit: np.ndarray
+    speaker: np.ndarray
+
+
+def digits(data: None = None, *, seed: int = 0) -> Task:
+    """Loads the task: which digit is written, and spoken, here?
+
+    ``image`` is uint8 [28, 28, 1]: a digit of scikit-learn's ``load_digits``, enlarged, turned,
+    scaled and shifted a little, of drawn contrast, behind a square of drawn size and brightness,
+    with pixel noise of drawn strength. ``audio`` is float32 [39, 13]: MFCC, standardised on the
+    training rows, of one second with a spoken digit near its centre, at a drawn level, in noise at
+    a drawn ratio: babble of training speakers, or noise with a power spectrum of 1, 1/f or 1/f^2.
+    All are drawn independently, and most rows are mildly degraded, a few severely: now the one
+    modality is the better one, now the other.
+
+    4,720 training, 600 validation and 1,200 test rows. No image and no speaker is in two splits;
+    the babble is the exception, and each split has its own mix of it. What repeats within a split:
+    each recording is paired with one image of its class, and the pair is in 4 rows (train) or 2
+    (valid, test), degraded afresh. Training has more recordings than images, so some images are
+    paired with two recordings; in the other splits an image has one.
+
+    ``group`` is the recording, its index in ``load_recordings``. ``meta`` holds ``speaker``,
+    ``image_index`` (row of ``load_digits``), and what decides how hard a row is: ``snr_db``,
+    ``pixel_noise`` (standard deviation, of white) and ``occluder`` (side of the square, in pixels).
+
+    Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits (UCI 1998,
+    doi:10.24432/C50P49); speech by eSpeak NG.
+
+    Args:
+        data: nothing: the task needs no files.
+        seed: decides the splits, the pairs and every degradation.
+
+    Raises:
+        UsageError: ``data`` is given.
+    """
+    if data is not None:
+        raise UsageError("data", expected="None: digits is built in", got=repr(data))
+    rng = np.random.default_rng(seed)
+    recordings = load_recordings()
+    written, classes = _handwriting()
+    pairs = _pair(rng, classes, recordings)
+    babblers = np.unique(pairs["train"][1])
+    pictures, speech = {}, {}
+    for name, (image, spoken) in pairs.items():
+        pictures[name] = _degrade_images(rng, written[image])
+        speech[name] = _degrade_speech(rng, recordings.waveforms, spoken, babblers)
+    audio = dict(zip(speech, standardise(*(mfccs for mfccs, _ in speech.values())), strict=True))
+
+    def split(name: str) -> Split:
+        image, spoken = pairs[name]
+        known = {"speaker": recordings.speaker[spoken], "image_index": image}
+        return Split(
+            inputs={"image": pictures[name][0], "audio": audio[name]},
+            target=classes[image],
+            group=spoken,
+            meta=known | pictures[name][1] | speech[name][1],
+        )
+
+    return Task("digits", split("train"), split("valid"), split("test"), out_dim=10)
+
+
+def load_recordings() -> Recordings:
+    """Reads the shipped recordings, clean and at their full length."""
+    with np.load(RECORDINGS, allow_pickle=False) as file:
+        ends = np.cumsum(file["length"], dtype=int)
+        waveforms = np.split(from_mu_law(file["samples"]), ends[:-1])
+        return Recordings(tuple(waveforms), file["digit"].astype(int), file["speaker"].astype(int))
+
+
+def to_mu_law(waveform: np.ndarray) -> np.ndarray:
+    """Compresses [-1, 1] to uint8 by the continuous mu-law of ITU-T G.711, mu = 255."""
+    compressed = np.sign(waveform) * np.log1p(255 * np.abs(waveform)) / np.log(256)
+    return np.round((compressed + 1) * 127.5).astype(np.uint8)
+
+
+def from_mu_law(code: np.ndarray) -> np.ndarray:
+    """Expands the codes of ``to_mu_law`` to float32 in [-1, 1]."""
+    compressed = np.arange(256) / 127.5 - 1
+    levels = np.sign(compressed) * np.expm1(np.abs(compressed) * np.log(256)) / 255
+    return levels.astype(np.float32)[code]
+
+
+def _handwriting() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's digits as uint8 [1797, 64, 64], smoothly enlarged, and their classes."""
+    from sklearn.datasets import load_digits  # half a second, so only for those who load the task
+
+    small = load_digits()
+    enlarge = ndimage.zoom(np.eye(8), (8, 1), order=3, mode="grid-constant", grid_mode=True)
+    large = enlarge @ (small.images / 16) @ enlarge.T
+    return (large.clip(0, 1) * 255).astype(np.uint8), small.target
+
+
+def _pair(
+    rng: np.random.Generator, classes: np.ndarray, recordings: Recordings
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Draws the splits, and the indices of each row: {split: (image [rows], spoken [rows])}."""
+    speakers = _deal(rng.permutation(recordings.speaker.max() + 1), SPEAKERS)
+    pairs = {name: [] for name in COPIES}
+    for digit in range(10):
+        written = _deal(rng.permutation(np.flatnonzero(classes == digit)), IMAGES_PER_CLASS)
+        said = recordings.digit == digit
+        for name in COPIES:
+            spoken = np.flatnonzero(said & np.isin(recordings.speaker, speakers[name]))
+            pairs[name].append([np.resize(written[name], spoken.size), spoken])
+    rows = {name: np.tile(np.concatenate(pairs[name], axis=1), COPIES[name]) for name in pairs}
+    return {name: tuple(rng.permutation(rows[name], axis=1)) for name in rows}
+
+
+def _deal(items: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Cuts shuffled items into valid and test of the given sizes, and the rest for train."""
+    cuts = np.cumsum([sizes["valid"], sizes["test"]])
+    return dict(zip(("valid", "test", "train"), np.split(items, cuts), strict=True))
+
+
+def _degrade_images(
+    rng: np.random.Generator, images: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """uint8 [rows, 64, 64] -> uint8 [rows, 28, 28, 1], and {what was drawn: [rows]}."""
+    draw = lambda low, high: rng.uniform(low, high, (len(images), 1, 1)).astype(np.float32)
+    picture = _move(images, draw) * draw(*CONTRAST)
+
+    side = np.round(OCCLUDER * draw(0, 1) ** 2).astype(int)
+    top, left = (rng.integers(0, SIZE - side, endpoint=True) for _ in range(2))
+    inside = lambda position, start: (position >= start) & (position < start + side)
+    hidden = inside(np.arange(SIZE)[:, None], top) & inside(np.arange(SIZE), left)
+    picture = np.where(hidden, draw(0, 1), picture)
+
+    noise = PIXEL_NOISE * draw(0, 1) ** 2
+    picture += noise * rng.standard_normal(picture.shape, np.float32)
+    drawn = {"pixel_noise": noise[:, 0, 0], "occluder": side[:, 0, 0]}
+    return np.round(picture.clip(0, 1) * 255).astype(np.uint8)[..., None], drawn
+
+
+def _move(images: np.ndarray, draw: Callable[[float, float], np.ndarray]) -> np.ndarray:
+    """Shifts, turns and scales: uint8 [rows, 64, 64] -> float32 [rows, 28, 28] in [0, 1].
+
+    The nearest pixel is enough: it is eight times finer than the handwriting.
+    """
+    grid = np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2
+    y, x = grid[:, None] - draw(-SHIFT, SHIFT), grid - draw(-SHIFT, SHIFT)
+    angle, zoom = np.deg2rad(draw(-ROTATION, ROTATION)), draw(*SCALE)
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    finer, size = images.shape[1] / DIGIT, images.shape[1]
+    to_pixel = lambda z: np.round(finer * z + (size - 1) / 2).astype(int).clip(-1, size) + 1
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))  # black beyond the edges
+    rows = np.arange(len(images))[:, None, None]
+    return framed[rows, to_pixel(cos * y - sin * x), to_pixel(sin * y + cos * x)] / np.float32(255)
+
+
+def _degrade_speech(
+    rng: np.random.Generator,
+    waveforms: tuple[np.ndarray, ...],
+    spoken: np.ndarray,
+    babblers: np.ndarray,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """MFCC [rows, 39, 13] of a second around each recording, and {what was drawn: [rows]}."""
+    draw = lambda low, high: rng.uniform(low, high, spoken.size).astype(np.float32)
+    noise = sliding_window_view(_noise(rng, waveforms, babblers), SAMPLES, axis=1)
+    kind, start = (rng.integers(0, n, spoken.size) for n in noise.shape[:2])
+    shift = rng.integers(-JITTER, JITTER, spoken.size, endpoint=True)
+    snr_db = SNR_DB[1] - (SNR_DB[1] - SNR_DB[0]) * draw(0, 1) ** 2
+    level_db = draw(*LEVEL_DB)
+
+    features = []
+    for rows in np.split(np.arange(spoken.size), range(CHUNK, spoken.size, CHUNK)):
+        heard = noise[kind[rows], start[rows]] * 10 ** (-snr_db[rows, None] / 20)
+        for second, row in zip(heard, rows, strict=True):
+            word = waveforms[spoken[row]]
+            begin = (SAMPLES - word.size) // 2 + shift[row]
+            second[begin : begin + word.size] += word / np.sqrt((word**2).mean())
+        features.append(mfcc(heard * (SPEECH_LEVEL * 10 ** (level_db[rows, None] / 20))))
+    return np.concatenate(features), {"snr_db": snr_db}
+
+
+def _noise(
+    rng: np.random.Generator, waveforms: tuple[np.ndarray, ...], babblers: np.ndarray
+) -> np.ndarray:
+    """Babble, then one noise per slope, 16 s of unit power each: float32 [kinds, samples]."""
+    size = 16 * SAMPLES
+    talk = lambda: np.concatenate([waveforms[i] for i in rng.permutation(babblers)])[:size]
+    babble = np.sum([talk() for _ in range(TALKERS)], axis=0)
+    white = np.fft.rfft(rng.standard_normal((len(SLOPES), size)))
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLES), 50)  # level below 50 Hz
+    coloured = np.fft.irfft(white / frequency ** (np.array(SLOPES)[:, None] / 2))
+    noise = np.stack([babble, *coloured])
+    return (noise / noise.std(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,73 @@
+"""Encoders: the contract over the table, and the lengths that each promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax.encoders import ENCODERS, default_encoder
+from mmjax.layers import sinusoidal_positions
+from mmjax.testing import check_encoder
+
+IMAGE, SEQUENCE, VECTOR = (28, 28, 1), (39, 13), (6,)
+
+# What each encoder reads, and the [length, features] that it makes of it.
+SHAPES = {
+    "raw": [(IMAGE, (28, 28)), (SEQUENCE, (39, 13)), (VECTOR, (1, 6))],
+    "mlp": [(IMAGE, (1, 64)), (SEQUENCE, (1, 64)), (VECTOR, (1, 64))],
+    "cnn": [(IMAGE, (4, 32))],
+    "cnn1d": [(SEQUENCE, (4, 32))],
+    "cnn2d": [(SEQUENCE, (9, 96))],
+    "gru": [(IMAGE, (28, 64)), (SEQUENCE, (39, 64)), (VECTOR, (1, 64))],
+    "patches": [(IMAGE, (16, 64))],
+    "transformer": [(IMAGE, (28, 64)), (SEQUENCE, (39, 64)), (VECTOR, (1, 64))],
+}
+CASES = [(name, *case) for name, cases in SHAPES.items() for case in cases]
+
+
+def make_input(shape):
+    return jnp.asarray(np.random.default_rng(0).normal(size=(4, *shape)), jnp.float32)
+
+
+def test_every_encoder_has_its_shapes_here():
+    assert set(SHAPES) == set(ENCODERS)
+
+
+@pytest.mark.parametrize(("name", "shape", "tokens"), CASES)
+def test_tokens_have_the_promised_length_and_width(name, shape, tokens):
+    encoder, x = ENCODERS[name](), jax.ShapeDtypeStruct((4, *shape), jnp.float32)
+    out, _ = jax.eval_shape(
+        lambda x: encoder.init_with_output(jax.random.key(0), x, train=False), x
+    )
+    assert out.values.shape == (4, *tokens)
+    assert out.mask.shape == (4, tokens[0])
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_contract(name):
+    check_encoder(ENCODERS[name](), make_input(SHAPES[name][0][0]))
+
+
+def test_each_kind_of_input_has_a_default():
+    assert [default_encoder(shape) for shape in (VECTOR, SEQUENCE, IMAGE)] == ["mlp", "cnn1d", "cnn"]
+
+
+def test_patches_are_squares_of_the_image():
+    """A patch's token depends on its own square of pixels alone, before attention."""
+    encoder = ENCODERS["patches"](patch=2, width=3, num_layers=0)
+    x = make_input((4, 6, 1))
+    params = encoder.init(jax.random.key(0), x, train=False)
+    base = encoder.apply(params, x, train=False).values
+    moved = encoder.apply(params, x.at[:, 2:4, 4:6].add(1.0), train=False).values
+    changed = np.abs(moved - base).max(axis=(0, 2)) > 1e-6
+    assert changed.tolist() == [False] * 5 + [True]
+
+
+def test_sinusoidal_positions_follow_the_paper():
+    got = sinusoidal_positions(5, 4)
+    for position in range(5):
+        for i in range(2):
+            angle = position / 10_000 ** (2 * i / 4)
+            np.testing.assert_allclose(got[position, 2 * i], np.sin(angle), atol=1e-6)
+            np.testing.assert_allclose(got[position, 2 * i + 1], np.cos(angle), atol=1e-6)
+    assert sinusoidal_positions(5, 3).shape == (5, 3)

@@ -1,0 +1,109 @@
+"""The loop: choice on validation, early stopping per seed, the two stages."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from mmjax.errors import UsageError
+from mmjax.evaluate import make_predict, scores
+from mmjax.fit import _Validation, fit
+from mmjax.methods import TwoStage
+from mmjax.objectives import mse
+from mmjax.recipe import Recipe, make_model
+from tests.small import make_task
+
+
+@pytest.fixture(scope="module")
+def task():
+    return make_task().only("vector")
+
+
+def test_the_returned_parameters_are_those_of_the_best_validation(task):
+    recipe = Recipe(make_model(task, "concat"), steps=40, batch_size=32, seeds=(0, 1))
+    taken = []
+    trained = fit(recipe, task, progress=taken.append)
+    assert sum(taken) == 40
+    predicted = trained.predict(trained.params, task.valid.batch())
+    for index in range(2):
+        best = max(epoch["valid_accuracy"][index] for epoch in trained.history)
+        assert scores(predicted[index], task.valid.target)["accuracy"] == best > 0.5
+        at = {epoch["step"]: epoch["valid_accuracy"][index] for epoch in trained.history}
+        assert at[trained.best_step[index]] == best
+
+
+def test_a_seed_does_not_depend_on_the_seeds_beside_it(task):
+    model = make_model(task, "concat")
+    both = fit(Recipe(model, steps=24, batch_size=32, seeds=(0, 1), patience=2), task)
+    alone = fit(Recipe(model, steps=24, batch_size=32, seeds=(1,), patience=2), task)
+    second = jax.tree.map(lambda x: x[1:], both.params)
+    chex.assert_trees_all_close(second, alone.params, rtol=1e-6)
+    assert both.best_step[1] == alone.best_step[0]
+
+
+def test_a_seed_that_has_settled_stays_settled_and_all_settled_ends_training():
+    watch = _Validation(2, patience=2)
+    logits = lambda right: np.eye(2)[np.arange(4) % 2] * (1 if right else -1)
+    target = np.arange(4) % 2
+    for step, (first, second) in enumerate([(0, 1), (0, 1), (0, 1), (1, 1)], start=1):
+        watch.update(step, np.stack([logits(first), logits(second)]), target)
+    assert watch.best_step.tolist() == [1, 1]  # the first got better only after its patience
+    assert watch.settled
+
+
+def test_ties_in_accuracy_go_to_the_lower_loss_and_nan_never_wins():
+    watch = _Validation(1, patience=9)
+    target = np.array([0, 1])
+    for step, scale in enumerate([1.0, 2.0, 1.5, np.nan], start=1):
+        watch.update(step, scale * np.eye(2)[None], target)
+    assert watch.best_step.tolist() == [2]
+
+
+def test_two_stage_trains_encoders_alone_then_keeps_them():
+    task = make_task().only("vector", "sequence")
+    shared = {"steps": 12, "batch_size": 32, "seeds": (0,)}
+    encoders = {"sequence": "mlp"}
+    recipe = Recipe(make_model(task, "concat", encoders), method=TwoStage(), **shared)
+    assert recipe.planned_steps == 36
+    taken = []
+    trained = fit(recipe, task, progress=taken.append)
+    assert sum(taken) == 36
+    for name in task.modalities:
+        alone = task.only(name)
+        unimodal = fit(Recipe(make_model(alone, "concat", encoders), mse, **shared), alone)
+        part = f"encoders_{name}"
+        chex.assert_trees_all_equal(trained.params[part], unimodal.params[part])
+    again = fit(recipe, task, params={k: v for k, v in trained.params.items() if k != "fusion"})
+    chex.assert_trees_all_equal(again.params, trained.params)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it(task):
+    trained = fit(Recipe(make_model(task, "concat"), steps=2, batch_size=10_000, seeds=(0,)), task)
+    assert [epoch["step"] for epoch in trained.history] == [1, 2]
+
+
+def test_prediction_does_not_depend_on_how_rows_are_chunked(task):
+    trained = fit(Recipe(make_model(task, "concat"), steps=1, seeds=(0,)), task)
+    predict = make_predict(trained.recipe.model)
+    rows = task.test.batch()
+    whole = predict(trained.params, rows)
+    assert whole.shape == (1, 300, 3)
+    last = jax.tree.map(lambda x: x[-7:], rows)
+    np.testing.assert_allclose(predict(trained.params, last), whole[:, -7:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 0), ("batch_size", 0), ("patience", 0), ("seeds", ()), ("seeds", (1, 1))],
+)
+def test_a_recipe_refuses_what_cannot_work(task, field, value):
+    with pytest.raises(UsageError, match=field):
+        Recipe(make_model(task, "concat"), **{field: value})
+
+
+def test_a_recipe_prints_on_one_line_without_addresses(task):
+    text = repr(Recipe(make_model(task, "gmu"), method=TwoStage()))
+    assert text.startswith("Recipe(model=MultimodalModel(encoders={'vector': MLPEncoder(")
+    assert "objective=cross_entropy, method=TwoStage(pretrain=mse, second=Joint())" in text
+    assert "0x" not in text
+    assert "\n" not in text

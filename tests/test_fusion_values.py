@@ -1,0 +1,340 @@
+"""Every fusion against NumPy, with generic parameters, absent modalities and masked tokens."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, log_softmax, softmax
+
+from mmjax.fusion import FUSIONS
+from mmjax.testing import make_tokens
+from mmjax.types import Outputs, Tokens
+
+SHAPES = {"audio": (3, 5), "image": (4, 6), "text": (2, 3)}
+PRESENT = [[1, 1, 1], [0, 1, 1], [1, 0, 0], [1, 0, 1], [0, 0, 0]]
+OUT_DIM, WIDTH = 3, 8
+
+
+def ragged(num_modalities=3):
+    """Tokens of rows that lack a modality, or all, and of row 3, which lacks last tokens."""
+    shapes = dict(list(SHAPES.items())[:num_modalities])
+    tokens = make_tokens(shapes, batch=len(PRESENT))
+    for i, (n, (values, mask)) in enumerate(tokens.items()):
+        here = np.array(PRESENT, bool)[:, i : i + 1]
+        tokens[n] = Tokens(values, mask.at[3, -1].set(False) & here)
+    return tokens
+
+
+def fuse(name, tokens, **fields):
+    """Outputs and parameters of a fusion whose parameters, biases too, are all generic."""
+    fusion = FUSIONS[name](out_dim=OUT_DIM, **({"width": WIDTH} | fields))
+    shapes = jax.eval_shape(lambda key: fusion.init(key, tokens, train=False), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    draw = lambda x: rng.normal(scale=0.4, size=x.shape).astype(np.float32)
+    variables = jax.tree.map(draw, shapes)
+    result = jax.jit(lambda v: fusion.apply(v, tokens, train=False))(variables)
+    outputs = result if isinstance(result, Outputs) else Outputs(result)
+    return jax.device_get(outputs), variables["params"]
+
+
+def assert_close(got, want):
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+# The mathematics in NumPy
+
+
+def dense(p, x):
+    return x @ p["kernel"] + p.get("bias", 0)
+
+
+def joint(p, vectors):
+    """A Dense layer on a concatenation."""
+    kernel = np.concatenate([p[n]["kernel"] for n in vectors])
+    return np.concatenate(list(vectors.values()), axis=-1) @ kernel + p["bias"]
+
+
+def mlp(p, x):
+    return dense(p["Dense_1"], np.maximum(dense(p["Dense_0"], x), 0))
+
+
+def clean(tokens):
+    """{name: [batch, length, features]} with zeros where masked, and the masks."""
+    masks = {n: np.asarray(t.mask) for n, t in tokens.items()}
+    return {n: np.where(masks[n][..., None], t.values, 0) for n, t in tokens.items()}, masks
+
+
+def mean(values, mask):
+    return values.sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+
+
+def pool(tokens):
+    values, masks = clean(tokens)
+    return {n: mean(values[n], masks[n]) for n in values}
+
+
+def presence(tokens):
+    return np.stack([np.asarray(t.mask).any(axis=1) for t in tokens.values()], axis=1)
+
+
+def project(p, tokens):
+    """[batch, modality, width]."""
+    vectors = [np.tanh(dense(p[f"project_{n}"], x)) for n, x in pool(tokens).items()]
+    return np.stack(vectors, axis=1)
+
+
+def weigh(scores, present):
+    """Softmax over those present, row by row; zeros where there is none."""
+    weights = np.zeros(present.shape)
+    for row, here in enumerate(present):
+        if here.any():
+            weights[row, here] = softmax(np.broadcast_to(scores, present.shape)[row, here])
+    return weights
+
+
+def by_row(projected, present, reduce):
+    """Reduces the vectors of the modalities present, row by row; zeros where there is none."""
+    rows = [
+        reduce(x[here], axis=0) if here.any() else np.zeros(x.shape[-1])
+        for x, here in zip(projected, present, strict=True)
+    ]
+    return np.stack(rows)
+
+
+def norm(p, x):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+
+
+def gelu(x):
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def attend(p, queries, context, mask):
+    """Multi-head attention, one row and one head at a time, to the valid tokens alone."""
+    out = np.zeros_like(queries)
+    for row in range(len(queries)):
+        keys = context[row][mask[row]]
+        for head in range(p["query"]["kernel"].shape[1]):
+            q, k, v = (
+                x @ p[part]["kernel"][:, head]
+                for part, x in {"query": queries[row], "key": keys, "value": keys}.items()
+            )
+            weights = softmax(q @ k.T / np.sqrt(q.shape[-1]), axis=-1) if len(keys) else q @ k.T
+            out[row] += weights @ v @ p["out"]["kernel"][head]
+    return out
+
+
+def block(p, x, mask, context=None, context_mask=None):
+    queries = norm(p["LayerNorm_0"], x)
+    if context is None:
+        keys, context_mask = queries, mask
+    else:
+        keys = norm(p["norm_context"], context)
+    x = x + attend(p["Attention_0"], queries, keys, context_mask)
+    hidden = norm(p["LayerNorm_1"], x)
+    return x + dense(p["Dense_0"], gelu(dense(p["Dense_1"], hidden)))
+
+
+def embed(p, tokens):
+    values, _ = clean(tokens)
+    embedded = {}
+    for n, x in values.items():
+        half = WIDTH // 2
+        angle = np.arange(x.shape[1])[:, None] / 10_000 ** (np.arange(half) / half)
+        positions = np.stack([np.sin(angle), np.cos(angle)], axis=2).reshape(-1, WIDTH)
+        embedded[n] = dense(p[f"project_{n}"], x) + positions
+    return embedded
+
+
+# One test per fusion
+
+
+def test_early():
+    tokens = ragged()
+    got, p = fuse("early", tokens)
+    flat = {n: x.reshape(len(x), -1) for n, x in clean(tokens)[0].items()}
+    assert_close(got.prediction, mlp(p["readout"], np.maximum(joint(p["joint"], flat), 0)))
+
+
+def test_concat():
+    tokens = ragged()
+    got, p = fuse("concat", tokens)
+    assert_close(
+        got.prediction, dense(p["readout"], np.maximum(joint(p["joint"], pool(tokens)), 0))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reduce"), {"sum": np.sum, "mean": np.mean, "max": np.max, "product": np.prod}.items()
+)
+def test_elementwise(name, reduce):
+    tokens = ragged()
+    got, p = fuse(name, tokens)
+    mixed = by_row(project(p, tokens), presence(tokens), reduce)
+    assert_close(got.prediction, dense(p["readout"], mixed))
+
+
+def test_weighted():
+    tokens = ragged()
+    got, p = fuse("weighted", tokens)
+    scores = np.array([p["weights"][f"weight_{n}"] for n in tokens])
+    weights = weigh(scores, presence(tokens))
+    mixed = (weights[..., None] * project(p, tokens)).sum(axis=1)
+    assert_close(got.prediction, dense(p["readout"], mixed))
+
+
+def test_attention_pool():
+    tokens = ragged()
+    got, p = fuse("attention_pool", tokens)
+    scores = [joint(p[f"score_{n}"], pool(tokens)) for n in tokens]
+    weights = weigh(np.concatenate(scores, axis=1), presence(tokens))
+    mixed = (weights[..., None] * project(p, tokens)).sum(axis=1)
+    assert_close(got.prediction, dense(p["readout"], mixed))
+
+
+@pytest.mark.parametrize("num_modalities", [1, 2, 3])
+def test_gmu(num_modalities):
+    tokens = ragged(num_modalities)
+    got, p = fuse("gmu", tokens)
+    if num_modalities == 2:
+        gate = expit(joint(p["gate_audio"], pool(tokens)))
+        gates = [gate, 1 - gate]
+    else:
+        gates = [expit(joint(p[f"gate_{n}"], pool(tokens))) for n in tokens]
+    gated = np.stack(gates, axis=1) * project(p, tokens)
+    assert_close(got.prediction, dense(p["readout"], by_row(gated, presence(tokens), np.sum)))
+
+
+def test_transformer():
+    tokens = ragged()
+    got, p = fuse("transformer", tokens)
+    embedded, masks = embed(p, tokens), clean(tokens)[1]
+    cls = np.broadcast_to(p["cls"], (len(PRESENT), 1, WIDTH))
+    x = np.concatenate([cls, *embedded.values()], axis=1)
+    mask = np.concatenate([np.ones((len(PRESENT), 1), bool), *masks.values()], axis=1)
+    for i in range(2):
+        x = block(p[f"block_{i}"], x, mask)
+    assert_close(got.prediction, dense(p["readout"], norm(p["norm"], x[:, 0])))
+
+
+@pytest.mark.parametrize("num_modalities", [1, 3])
+def test_cross_attention(num_modalities):
+    tokens = ragged(num_modalities)
+    got, p = fuse("cross_attention", tokens)
+    embedded, masks = embed(p, tokens), clean(tokens)[1]
+    pooled = {}
+    for n, own in embedded.items():
+        streams = [
+            block(p[f"{n}_from_{other}_0"], own, masks[n], context, masks[other])
+            for other, context in embedded.items()
+            if other != n
+        ]
+        merged = block(p[f"{n}_0"], np.concatenate(streams or [own], axis=-1), masks[n])
+        merged = norm(p[f"norm_{n}"], merged)
+        pooled[n] = mean(np.where(masks[n][..., None], merged, 0), masks[n])
+    assert_close(got.prediction, joint(p["readout"], pooled))
+
+
+def branches(p, tokens):
+    """Logits [batch, modality, out_dim] of each readout, and which count."""
+    logits = [mlp(p[f"readout_{n}"], x) for n, x in pool(tokens).items()]
+    return np.stack(logits, axis=1), presence(tokens)
+
+
+@pytest.mark.parametrize("name", [n for n, f in FUSIONS.items() if f.level == "decision"])
+def test_late_fusions_return_their_branches(name):
+    tokens = ragged()
+    got, p = fuse(name, tokens)
+    logits, present = branches(p, tokens)
+    want = np.where(present[..., None], logits, 0)
+    assert_close(np.stack([got.branches[n] for n in tokens], axis=1), want)
+
+
+def test_late_mean():
+    tokens = ragged()
+    got, p = fuse("late_mean", tokens)
+    assert_close(got.prediction, by_row(*branches(p, tokens), np.mean))
+
+
+def test_late_weighted():
+    tokens = ragged()
+    got, p = fuse("late_weighted", tokens)
+    logits, present = branches(p, tokens)
+    scores = np.array([p["weights"][f"weight_{n}"] for n in tokens])
+    assert_close(got.prediction, (weigh(scores, present)[..., None] * logits).sum(axis=1))
+
+
+def test_product_of_experts():
+    tokens = ragged()
+    got, p = fuse("product_of_experts", tokens)
+    logits, present = branches(p, tokens)
+    prior = softmax(p["prior"])
+    experts = by_row(softmax(logits, axis=-1), present, np.prod)
+    experts[~present.any(axis=1)] = 1
+    joint_probability = experts / prior ** (present.sum(axis=1, keepdims=True) - 1)
+    want = joint_probability / joint_probability.sum(axis=1, keepdims=True)
+    assert_close(np.exp(got.prediction), want)
+
+
+# Identities
+
+
+def twins(seed):
+    """Two modalities that are the same, for one set of weights to read twice."""
+    tokens = make_tokens({"left": (3, 5)}, seed=seed)
+    return {"left": tokens["left"], "right": tokens["left"]}
+
+
+def share_weights(params):
+    return {n: params[n.replace("right", "left")] for n in params}
+
+
+@given(seed=st.integers(0, 100))
+@settings(max_examples=5, deadline=None)
+def test_late_mean_of_identical_branches_is_a_branch(seed):
+    tokens, fusion = twins(seed), FUSIONS["late_mean"](out_dim=OUT_DIM, width=WIDTH)
+    params = fusion.init(jax.random.key(seed), tokens, train=False)["params"]
+    outputs = fusion.apply({"params": share_weights(params)}, tokens, train=False)
+    assert_close(outputs.prediction, outputs.branches["left"])
+
+
+@given(seed=st.integers(0, 100))
+@settings(max_examples=5, deadline=None)
+def test_product_of_one_expert_is_its_log_softmax(seed):
+    tokens = make_tokens({"audio": (3, 5)}, seed=seed)
+    fusion = FUSIONS["product_of_experts"](out_dim=OUT_DIM, width=WIDTH)
+    variables = fusion.init(jax.random.key(seed), tokens, train=False)
+    outputs = fusion.apply(variables, tokens, train=False)
+    assert_close(outputs.prediction, log_softmax(outputs.branches["audio"], axis=-1))
+
+
+@given(seed=st.integers(0, 100))
+@settings(max_examples=5, deadline=None)
+def test_equal_weights_make_the_mean(seed):
+    tokens = make_tokens(SHAPES, seed=seed)
+    weighted, mean_fusion = (FUSIONS[n](out_dim=OUT_DIM, width=WIDTH) for n in ("weighted", "mean"))
+    params = weighted.init(jax.random.key(seed), tokens, train=False)["params"]
+    shared = {n: p for n, p in params.items() if n != "weights"}
+    got = weighted.apply({"params": params}, tokens, train=False)
+    assert_close(got, mean_fusion.apply({"params": shared}, tokens, train=False))
+
+
+@pytest.mark.parametrize("name", [n for n, f in FUSIONS.items() if f.level != "input"])
+def test_padding_with_masked_tokens_changes_nothing(name):
+    tokens = ragged(2)
+    pad = lambda x: np.pad(x, [(0, 0), (0, 2)] + [(0, 0)] * (x.ndim - 2))
+    padded = {n: Tokens(*map(pad, t)) for n, t in tokens.items()}
+    assert_close(fuse(name, padded)[0].prediction, fuse(name, tokens)[0].prediction)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_another_modality_renames_nothing(name):
+    two, three = (set(names(fuse(name, ragged(size))[1])) for size in (2, 3))
+    assert two < three
+
+
+def names(params):
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [jax.tree_util.keystr(path) for path, _ in leaves]

@@ -1,0 +1,187 @@
+"""The shared layers against Flax and NumPy."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from mmjax import layers
+from mmjax.errors import UsageError
+from mmjax.layers import Attention, Conv, JointDense, TransformerBlock, max_pool
+from mmjax.types import Tokens
+
+CONVOLUTIONS = [
+    # size, features in and out, window, strides, padding
+    ((7,), 3, 4, (3,), 1, "SAME"),
+    ((8,), 3, 2, (5,), 2, "SAME"),
+    ((9,), 1, 4, (4,), 3, "VALID"),
+    ((6,), 2, 3, (3,), 2, ((2, 1),)),
+    ((6, 7), 1, 4, (3, 3), 1, "SAME"),
+    ((6, 7), 3, 2, (3, 2), 1, "VALID"),
+    ((8, 9), 3, 4, (3, 3), 2, "SAME"),
+    ((8, 7), 2, 3, (2, 3), (2, 3), "VALID"),
+    ((5, 6), 2, 2, (3, 4), (1, 2), ((0, 2), (1, 3))),
+    ((7, 7), 3, 2, (1, 1), 2, "SAME"),
+]
+
+
+def draw(*shape, seed=0, dtype=jnp.float32):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("size", "fan_in", "fan_out", "window", "strides", "padding"), CONVOLUTIONS
+)
+def test_conv_is_flax_conv(size, fan_in, fan_out, window, strides, padding, dtype):
+    x = draw(2, *size, fan_in, dtype=dtype)
+    kernel = draw(*window, fan_in, fan_out, seed=1, dtype=dtype)
+    params = {"kernel": kernel, "bias": draw(fan_out, seed=2, dtype=dtype)}
+    fields = {"features": fan_out, "kernel_size": window, "strides": strides, "padding": padding}
+
+    def value_and_gradients(conv):
+        y, pull = jax.vjp(lambda p, x: conv.apply({"params": p}, x), params, x)
+        return y, pull(draw(*y.shape, seed=3, dtype=y.dtype))
+
+    got = jax.jit(lambda: value_and_gradients(Conv(**fields)))()
+    want = jax.jit(lambda: value_and_gradients(nn.Conv(**fields)))()
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype == jnp.float32 else {"rtol": 0.05, "atol": 0.2}
+    assert jax.tree.map(jnp.result_type, got) == jax.tree.map(jnp.result_type, want)
+    as_float = lambda tree: [np.asarray(a, np.float32) for a in jax.tree.leaves(tree)]
+    for a, b in zip(as_float(got), as_float(want), strict=True):
+        np.testing.assert_allclose(a, b, **close)
+
+
+@pytest.mark.parametrize(("size", "window"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2))])
+def test_max_pool_is_flax_max_pool(size, window):
+    shape = (2, *size, 3)
+    distinct = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape)
+    x = jnp.asarray(distinct, jnp.float32)
+    flax_pool = lambda x: nn.max_pool(x, window, strides=window)
+    got, pull_got = jax.vjp(lambda x: max_pool(x, window), x)
+    want, pull_want = jax.vjp(flax_pool, x)
+    cotangent = draw(*want.shape)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(pull_got(cotangent)[0], pull_want(cotangent)[0])
+
+
+def test_as_float_scales_unsigned_integers_alone():
+    np.testing.assert_allclose(layers.as_float(jnp.uint8([0, 51, 255])), [0, 0.2, 1], rtol=1e-6)
+    np.testing.assert_array_equal(layers.as_float(jnp.float32([-3, 300])), [-3, 300])
+
+
+MASKS = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=2)
+
+
+@given(mask=MASKS, junk=st.sampled_from([np.nan, np.inf, 1e30, 0.0]))
+@settings(max_examples=30, deadline=None)
+def test_masked_mean_is_the_mean_of_the_valid(mask, junk):
+    mask = np.array(mask)
+    values = np.where(mask[..., None], draw(2, 3, 4), junk)
+    got = layers.masked_mean(Tokens(jnp.asarray(values, jnp.float32), jnp.asarray(mask)))
+    want = [
+        v[m].mean(axis=0) if m.any() else np.zeros(4) for v, m in zip(values, mask, strict=True)
+    ]
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@given(mask=MASKS)
+@settings(max_examples=30, deadline=None)
+def test_masked_softmax_is_softmax_of_the_valid(mask):
+    mask, scores = np.array(mask), np.asarray(draw(2, 3))
+    got = layers.masked_softmax(jnp.asarray(scores), jnp.asarray(mask), axis=1)
+    want = np.zeros_like(scores)
+    for row, here in enumerate(mask):
+        want[row, here] = softmax(scores[row, here]) if here.any() else 0
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_is_present_sorts_names():
+    tokens = {
+        "b": Tokens(draw(2, 2, 3), jnp.array([[True, False], [False, False]])),
+        "a": Tokens(draw(2, 1, 3), jnp.array([[False], [True]])),
+    }
+    np.testing.assert_array_equal(layers.is_present(tokens), [[False, True], [True, False]])
+
+
+def test_joint_dense_is_a_dense_layer_on_the_concatenation():
+    vectors = {"b": draw(4, 50), "a": draw(4, 150, seed=1)}
+    layer = JointDense(features=64)
+    params = layer.init(jax.random.key(0), vectors)["params"]
+    kernel = np.concatenate([params["a"]["kernel"], params["b"]["kernel"]])
+    want = np.concatenate([vectors["a"], vectors["b"]], axis=1) @ kernel
+    np.testing.assert_allclose(layer.apply({"params": params}, vectors), want, rtol=1e-4, atol=1e-5)
+    for part in (kernel[:150], kernel[150:]):  # lecun_normal: the variance is one over the fan-in
+        np.testing.assert_allclose(part.var() * 200, 1, rtol=0.1)
+
+
+def randomised(module, *args, **kwargs):
+    """Variables of a module with every parameter, biases too, drawn at random."""
+    shapes = jax.eval_shape(lambda key: module.init(key, *args, **kwargs), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32) / 2, shapes)
+
+
+def attend(p, queries, context, mask):
+    """Every head of every row on its own."""
+    out = np.zeros_like(queries)
+    for row, here in enumerate(mask):
+        for head in range(p["query"]["kernel"].shape[1]):
+            project = lambda part, x, head=head: x @ p[part]["kernel"][:, head]
+            q = project("query", queries[row])
+            k, v = (project(part, context[row][here]) for part in ("key", "value"))
+            if here.any():
+                weights = softmax(q @ k.T / np.sqrt(q.shape[-1]), axis=-1)
+                out[row] += weights @ v @ p["out"]["kernel"][head]
+    return out
+
+
+def test_attention_is_softmax_attention_to_valid_tokens():
+    queries, context = np.asarray(draw(3, 2, 8)), np.asarray(draw(3, 4, 8, seed=1))
+    mask = np.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]], bool)
+    attention = Attention(num_heads=2)
+    variables = randomised(attention, queries, context, mask)
+    got = attention.apply(variables, queries, context, jnp.asarray(mask))
+    want = attend(variables["params"], queries, context, mask)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(got[2], 0)
+
+
+def test_attention_refuses_heads_that_do_not_divide_the_width():
+    x = jnp.ones((1, 2, 6))
+    with pytest.raises(UsageError, match=r"num_heads: expected a divisor of the width 6, got 4"):
+        Attention(num_heads=4).init(jax.random.key(0), x, x, jnp.ones((1, 2), bool))
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_transformer_block(crossed):
+    x = Tokens(draw(3, 4, 8), jnp.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]], bool))
+    context = Tokens(draw(3, 2, 6, seed=1), jnp.array([[1, 1], [1, 0], [0, 0]], bool))
+    block, args = TransformerBlock(num_heads=2), (x, context) if crossed else (x,)
+    variables = randomised(block, *args, train=False)
+    got = block.apply(variables, *args, train=False)
+    p = variables["params"]
+
+    queries = norm(p["LayerNorm_0"], np.asarray(x.values))
+    keys, mask = (
+        (norm(p["norm_context"], context.values), context.mask) if crossed else (queries, x.mask)
+    )
+    want = x.values + attend(p["Attention_0"], queries, np.asarray(keys), np.asarray(mask))
+    hidden = dense(p["Dense_1"], norm(p["LayerNorm_1"], want))
+    gelu = hidden / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
+    np.testing.assert_allclose(got.values, want + dense(p["Dense_0"], gelu), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(got.mask, x.mask)
+
+
+def norm(p, x):
+    x = np.asarray(x)
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+
+
+def dense(p, x):
+    return np.asarray(x) @ p["kernel"] + p["bias"]
