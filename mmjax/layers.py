@@ -76,6 +76,21 @@ def promise(module: nn.Module, what: str, residual: jax.Array) -> None:
     module.sow("intermediates", f"promise: {what}", residual)
 
 
+def reveal(fusion: nn.Module, fused: jax.Array) -> None:
+    """Shows the joint representation, [batch, features], to ``evaluate.make_embed``."""
+    fusion.sow("intermediates", "fused", fused)
+
+
+def read_out(fusion: nn.Module, fused: jax.Array, *, train: bool) -> jax.Array:
+    """The prediction, [batch, out_dim], from a joint representation [batch, features].
+
+    Makes the Dense layer ``readout`` in the fusion whose compact method calls it, after dropout.
+    """
+    reveal(fusion, fused)
+    fused = nn.Dropout(fusion.dropout, deterministic=not train)(fused)
+    return nn.Dense(fusion.out_dim, name="readout")(fused)
+
+
 def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
     """Pools each modality into one space: [batch, modality, width], zeros where it is absent.
 

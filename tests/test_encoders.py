@@ -49,7 +49,8 @@ def test_contract(name):
 
 
 def test_each_kind_of_input_has_a_default():
-    assert [default_encoder(shape) for shape in (VECTOR, SEQUENCE, IMAGE)] == ["mlp", "cnn1d", "cnn"]
+    shapes = {VECTOR: "mlp", SEQUENCE: "cnn1d", IMAGE: "cnn"}
+    assert {shape: default_encoder(shape) for shape in shapes} == shapes
 
 
 def test_patches_are_squares_of_the_image():

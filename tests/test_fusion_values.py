@@ -155,7 +155,9 @@ def test_early():
     tokens = ragged()
     got, p = fuse("early", tokens)
     flat = {n: x.reshape(len(x), -1) for n, x in clean(tokens)[0].items()}
-    assert_close(got.prediction, mlp(p["readout"], np.maximum(joint(p["joint"], flat), 0)))
+    hidden = np.maximum(joint(p["joint"], flat), 0)
+    hidden = np.maximum(dense(p["hidden_1"], hidden), 0)
+    assert_close(got.prediction, dense(p["readout"], hidden))
 
 
 def test_concat():

@@ -77,8 +77,7 @@ def test_training_continues_bit_for_bit_from_the_state_in_the_middle_of_an_epoch
     whole, _ = advance(start, train, 0, 6)
     part, _ = advance(start, train, 0, 2)
     resumed, _ = advance((part, jnp.array(False)), train, 2, 6)
-    for got, want in zip(jax.tree.leaves(resumed.state[:3]), jax.tree.leaves(whole.state[:3])):
-        np.testing.assert_array_equal(got, want)
+    chex.assert_trees_all_equal(resumed.state[:3], whole.state[:3])
 
 
 def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train):
@@ -146,8 +145,8 @@ def test_two_stage_leaves_the_encoders_exactly_alone(model, train):
     batch = take_rows(train, jnp.arange(BATCH))
     new, _ = make_step(model, cross_entropy, tx, method)(state, batch)
     for name, before in state.params.items():
-        changed = [(a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, new.params[name])))]
-        assert any(changed) == (name == "fusion")
+        changed = jax.tree.map(lambda a, b: (a != b).any(), before, new.params[name])
+        assert any(jax.tree.leaves(changed)) == (name == "fusion")
 
 
 def test_joint_changes_nothing_about_the_optimiser():

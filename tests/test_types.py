@@ -98,5 +98,3 @@ def test_an_unknown_name_proposes_the_nearest():
     error = UnknownNameError("fusion", "concta", ["concat", "sum"])
     assert "Did you mean 'concat'?" in str(error)
     assert str(error).startswith("fusion: expected one of concat, sum, got 'concta'")
-
-

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from mmjax.layers import JointDense, masked_mean
+from mmjax.layers import JointDense, masked_mean, read_out
 from mmjax.types import Tokens
 
 
@@ -34,5 +34,4 @@ class ConcatFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         pooled = {n: masked_mean(t) for n, t in tokens.items()}
         hidden = nn.relu(JointDense(self.width, name="joint")(pooled))
-        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        return nn.Dense(self.out_dim, name="readout")(hidden)
+        return read_out(self, hidden, train=train)

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import JointDense, TransformerBlock, embed, masked_mean
+from mmjax.layers import JointDense, TransformerBlock, embed, masked_mean, reveal
 from mmjax.types import Tokens
 
 
@@ -59,6 +59,7 @@ class CrossAttentionFusion(nn.Module):
             pooled[n] = masked_mean(
                 merged._replace(values=nn.LayerNorm(name=f"norm_{n}")(merged.values))
             )
+        reveal(self, jnp.concatenate(list(pooled.values()), axis=-1))
         return JointDense(self.out_dim, name="readout")(pooled)
 
     def _blocks(self, name: str, x: Tokens, context: Tokens | None, *, train: bool) -> Tokens:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from mmjax.layers import MLP, JointDense, zero_masked
+from mmjax.layers import JointDense, read_out, zero_masked
 from mmjax.types import Tokens
 
 
@@ -40,6 +40,7 @@ class EarlyFusion(nn.Module):
         values = {n: zero_masked(t).values for n, t in tokens.items()}
         flat = {n: x.reshape(len(x), -1) for n, x in values.items()}  # [batch, length * features]
         hidden = nn.relu(JointDense(self.width, name="joint")(flat))
-        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        widths = (self.width,) * (self.num_layers - 1) + (self.out_dim,)
-        return MLP(widths, self.dropout, name="readout")(hidden, train=train)
+        for i in range(1, self.num_layers):
+            hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+            hidden = nn.relu(nn.Dense(self.width, name=f"hidden_{i}")(hidden))
+        return read_out(self, hidden, train=train)

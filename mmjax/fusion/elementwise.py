@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import is_present, project
+from mmjax.layers import is_present, project, read_out
 from mmjax.types import Tokens
 
 
@@ -38,8 +38,7 @@ class SumFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> jax.Array:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         mixed = project(tokens, self.width).sum(axis=1)
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)
 
 
 class MeanFusion(nn.Module):
@@ -67,8 +66,7 @@ class MeanFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         count = jnp.maximum(is_present(tokens).sum(axis=1, keepdims=True), 1)
         mixed = project(tokens, self.width).sum(axis=1) / count
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)
 
 
 class MaxFusion(nn.Module):
@@ -98,8 +96,7 @@ class MaxFusion(nn.Module):
         projected, present = project(tokens, self.width), is_present(tokens)[..., None]
         lowest = jnp.where(present, projected, -1)  # tanh is above -1
         mixed = jnp.where(present.any(axis=1), lowest.max(axis=1), 0)
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)
 
 
 class ProductFusion(nn.Module):
@@ -128,5 +125,4 @@ class ProductFusion(nn.Module):
         projected, present = project(tokens, self.width), is_present(tokens)[..., None]
         factors = jnp.where(present, projected, 1)
         mixed = jnp.where(present.any(axis=1), factors.prod(axis=1), 0)
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)

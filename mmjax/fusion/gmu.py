@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import JointDense, masked_mean, project
+from mmjax.layers import JointDense, masked_mean, project, read_out
 from mmjax.types import Tokens
 
 
@@ -42,5 +42,4 @@ class GMUFusion(nn.Module):
         gates = [gate(first)]
         gates += [1 - gates[0]] if len(others) == 1 else map(gate, others)
         mixed = (jnp.stack(gates, axis=1) * project(tokens, self.width)).sum(axis=1)
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)

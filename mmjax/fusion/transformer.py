@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import TransformerBlock, embed, is_present
+from mmjax.layers import TransformerBlock, embed, is_present, read_out
 from mmjax.types import Tokens
 
 
@@ -27,7 +27,7 @@ class TransformerFusion(nn.Module):
         width: size of a token; ``num_heads`` must divide it.
         num_layers: number of transformer blocks.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual in training.
+        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
     """
 
     level: ClassVar[str] = "token"
@@ -47,7 +47,7 @@ class TransformerFusion(nn.Module):
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=f"block_{i}")
             joint = block(joint, train=train)
         cls = nn.LayerNorm(name="norm")(joint.values[:, 0])
-        return nn.Dense(self.out_dim, name="readout")(cls)
+        return read_out(self, cls, train=train)
 
     def _cls(self, *, batch: int) -> Tokens:
         """The learned token, once per sample: [batch, 1, width]."""

@@ -15,6 +15,7 @@ from mmjax.layers import (
     masked_softmax,
     project,
     promise_weights,
+    read_out,
 )
 from mmjax.types import Tokens
 
@@ -45,8 +46,7 @@ class WeightedFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         weights = ModalityWeights(name="weights")(tokens)
         mixed = (weights[..., None] * project(tokens, self.width)).sum(axis=1)
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)
 
 
 class AttentionPoolFusion(nn.Module):
@@ -80,5 +80,4 @@ class AttentionPoolFusion(nn.Module):
         weights = masked_softmax(jnp.concatenate(scores, axis=1), present, axis=1)
         promise_weights(self, weights, present)
         mixed = (weights[..., None] * project(tokens, self.width)).sum(axis=1)
-        mixed = nn.Dropout(self.dropout, deterministic=not train)(mixed)
-        return nn.Dense(self.out_dim, name="readout")(mixed)
+        return read_out(self, mixed, train=train)
