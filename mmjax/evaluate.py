@@ -49,7 +49,7 @@ def make_embed(model: nn.Module) -> Embed:
 
 def _in_chunks(forward: Callable[[Any, Batch], Any]) -> Callable[[Any, Batch], Any]:
     """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
-    program = jax.jit(over_seeds(forward))
+    program = over_seeds(forward)
 
     def apply(params: Any, rows: Batch) -> Any:
         size = len(rows.target)

@@ -72,7 +72,7 @@ def fit(
     lanes = _init_lanes(recipe, tx, train, params)
     batch_size = min(recipe.batch_size, task.train.size)
     step = make_step(recipe.model, recipe.objective, tx, recipe.method)
-    advance = jax.jit(over_seeds(make_advance(step, batch_size)), donate_argnums=0)
+    advance = over_seeds(make_advance(step, batch_size), donate_argnums=0)
     predict = make_predict(recipe.model)
 
     watch = _Validation(len(recipe.seeds), recipe.patience)

@@ -271,7 +271,7 @@ class Conv(nn.Module):
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return y + jnp.broadcast_to(bias.astype(y.dtype), y.shape)
+        return y + _along_last(bias.astype(y.dtype), y)
 
 
 def conv(
@@ -297,11 +297,21 @@ def _native_conv(x, kernel, strides, padding, dilation=None):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x, kernel, strides, padding):
-    if len(strides) == 1 or x.shape[-1] == 1:
-        return _patches(x, kernel.shape[:-2], strides, padding) @ kernel.reshape(
-            -1, kernel.shape[-1]
-        )
+    window = kernel.shape[:-2]
+    if x.shape[-1] == 1:
+        x = _pad(x, padding)
+        sizes = _num_windows(x.shape[1:-1], window, strides)
+        offsets = list(product(*map(range, window)))
+        return sum(_shift(x, o, sizes, strides) * _along_last(kernel[o][0], x) for o in offsets)
+    if len(window) == 1:
+        patches = _patches(x, window, strides, padding)
+        return patches @ kernel.reshape(-1, kernel.shape[-1])
     return _native_conv(x, kernel, strides, padding)
+
+
+def _along_last(vector, x):
+    """[features] in the rank of ``x``, for arithmetic without rank promotion."""
+    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def _cpu_conv_forward(x, kernel, strides, padding):

@@ -35,8 +35,8 @@ class Recipe:
     objective: Objective = cross_entropy
     method: Method = Joint()
     tx: Adam = Adam()
-    batch_size: int = 128
-    steps: int = 400
+    batch_size: int = 64
+    steps: int = 200
     seeds: tuple[int, ...] = (0, 1, 2)
     patience: int = 10
 

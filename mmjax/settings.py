@@ -31,9 +31,9 @@ class Settings:
     objective: str = "cross_entropy"
     method: str = "joint"
     seeds: int = 3
-    steps: int = 400
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    steps: int = 200
+    batch_size: int = 64
+    learning_rate: float = 3e-3
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

@@ -37,7 +37,7 @@ class Adam:
         clip: largest global norm of a gradient.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup: float = 0.1
     clip: float = 1.0
 
@@ -138,15 +138,18 @@ def take_rows(rows: Batch, index: jax.Array) -> Batch:
     return jax.tree.map(lambda x: x[index], rows)
 
 
-def over_seeds(f: Callable) -> Callable:
-    """Maps ``f(lane, *shared)`` over the leading axis of the lanes, in one program.
+def over_seeds(f: Callable, **jit_options: Any) -> Callable:
+    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
     On CPU one seed follows the other: batched convolutions and small products are slower there.
     Accelerators take all seeds at once.
     """
+    cpu = jax.default_backend() == "cpu"
 
     def mapped(lanes, *shared):
         one = lambda lane: f(lane, *shared)
-        return lax.map(one, lanes) if jax.default_backend() == "cpu" else jax.vmap(one)(lanes)
+        return lax.map(one, lanes) if cpu else jax.vmap(one)(lanes)
 
-    return mapped
+    # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
+    options = {"xla_backend_optimization_level": 1} if cpu else None
+    return jax.jit(mapped, compiler_options=options, **jit_options)

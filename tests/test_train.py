@@ -112,7 +112,7 @@ def test_seeds_in_one_program_equal_seeds_alone(model, train, advance, monkeypat
     step = make_step(model, cross_entropy, Adam().build(STEPS))
     for backend in ("cpu", "gpu"):  # mapped, and vmapped as on accelerators
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        together = jax.jit(over_seeds(make_advance(step, BATCH)))
+        together = over_seeds(make_advance(step, BATCH))
         got, metrics = together((stacked, jnp.zeros(2, bool)), train, 0, 6)
         for index, lane in enumerate(lanes):
             want, alone = advance((lane, jnp.array(False)), train, 0, 6)

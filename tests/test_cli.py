@@ -1,0 +1,199 @@
+"""Each command from end to end, on tiny settings, and each kind of bad argument."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from mmjax.cli import main
+from mmjax.compare import CORE
+from mmjax.fusion import FUSIONS
+from mmjax.report.rows import read_rows
+from mmjax.runs import load_run, parse_fusions
+
+TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "3", "--batch-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    main(["train", "concat", *TINY, "--seeds", "2", "--out", str(out)])
+    return out
+
+
+def test_compare_writes_rows_history_summary_and_figures(tmp_path, capsys):
+    out = tmp_path / "new" / "run"
+    main(["compare", *TINY, "--seeds", "2", "--fusions", "concat,late_mean", "--out", str(out)])
+    printed = capsys.readouterr().out
+
+    rows = read_rows(out / "rows.jsonl")
+    strategies = ["a_only", "b_only", "concat", "late_mean"]
+    assert sorted((r["strategy"], r["seed"], r["split"]) for r in rows) == [
+        (s, seed, split) for s in strategies for seed in (0, 1) for split in ("test", "valid")
+    ]
+    wanted = {"task", "hidden", "accuracy", "macro_f1", "nll", "params", "flops", "seconds", "data"}
+    for row in rows:
+        assert wanted | {"recipe", "versions", "steps", "best_step"} <= set(row)
+        assert (row["task"], row["hidden"], row["steps"]) == ("synthetic/xor", "", 3)
+        assert not any(isinstance(value, list | dict) for value in row.values())
+
+    summary = (out / "summary.md").read_text()
+    for text in (summary, printed):
+        assert "(each the best of its kind on validation)" in text
+        assert all(strategy in text for strategy in strategies)
+    assert "4 of 4" in printed
+    assert "left)" in printed
+    assert {"accuracy.png", "curves.png", "run.json"} <= {path.name for path in out.iterdir()}
+    steps = {(r["strategy"], r["seed"], r["step"]) for r in read_rows(out / "history.jsonl")}
+    assert ("concat", 1, 3) in steps
+
+
+def test_the_same_command_gives_the_same_numbers(tmp_path):
+    first, second = (tmp_path / name for name in "ab")
+    for out in (first, second):
+        main(["compare", *TINY, "--seeds", "1", "--fusions", "concat", "--out", str(out)])
+    drop_time = lambda rows: [{k: v for k, v in r.items() if k != "seconds"} for r in rows]
+    a, b = (drop_time(read_rows(out / "rows.jsonl")) for out in (first, second))
+    assert a == b
+
+
+def test_evaluate_repeats_the_scores_of_training_and_hides(trained, capsys):
+    kept = {(r["seed"], r["split"]): r for r in read_rows(trained / "rows.jsonl")}
+    capsys.readouterr()
+    main(["evaluate", str(trained)])
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(again) == 4
+    for row in again:
+        assert row["nll"] == pytest.approx(kept[row["seed"], row["split"]]["nll"])
+    main(["evaluate", str(trained), "--hide", "a", "b"])
+    blind = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["hidden"] for row in blind} == {"a+b"}
+    assert all(row["accuracy"] == 0.5 for row in blind)  # both classes are as frequent
+
+
+def test_predict_writes_the_mean_probabilities_of_the_seeds(trained, tmp_path):
+    full, short = tmp_path / "full.csv", tmp_path / "short.csv"
+    main(["predict", str(trained), "--out", str(full)])
+    main(["predict", str(trained), "--out", str(short), "--layout", "competition"])
+    run = load_run(trained)
+    logits = run.predict(run.params, run.arm.task.test.batch())
+    want = softmax(logits, axis=-1).mean(axis=0)
+    with full.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    got = np.array([[float(row["p0"]), float(row["p1"])] for row in table])
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    labels = [row["label"] for row in table]
+    assert labels == [str(label) for label in want.argmax(axis=1)]
+    lines = short.read_text().splitlines()
+    assert lines[0] == "row_id,label"
+    assert lines[1:] == [f"{row},{label}" for row, label in enumerate(labels)]
+
+
+def test_a_unimodal_baseline_trains_and_predicts(tmp_path):
+    out = tmp_path / "run"
+    main(["train", "a_only", *TINY, "--seeds", "1", "--out", str(out)])
+    assert load_run(out).arm.task.modalities == ("a",)
+
+
+def test_zoo_lists_all_tables(capsys):
+    main(["zoo"])
+    assert "14 fusions" in capsys.readouterr().out
+    main(["zoo", "--json"])
+    zoo = json.loads(capsys.readouterr().out)
+    assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "tasks"}
+    assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
+    assert all(entry["reference"] for entries in zoo.values() for entry in entries)
+
+
+def test_data_tells_what_a_task_holds(tmp_path, capsys):
+    picture = tmp_path / "samples.png"
+    main(["data", "--task", "synthetic", "--options", "size=200", "--out", str(picture)])
+    printed = capsys.readouterr().out
+    assert "synthetic/xor: 2 classes" in printed
+    assert "train" in printed
+    assert "60 60" in printed  # rows of each class in training
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_python_m_mmjax_prints_help_without_importing_jax():
+    code = (
+        "import sys; sys.argv = ['mmjax', '--help']\n"
+        "from mmjax.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print('exit', end.code, 'jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("exit 0 False\n")
+    module = subprocess.run(
+        [sys.executable, "-m", "mmjax", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "compare" in module.stdout
+
+
+def test_fusions_by_name():
+    assert parse_fusions("core") == CORE
+    assert parse_fusions("all") == tuple(FUSIONS)
+    assert parse_fusions("gmu, concat") == ("gmu", "concat")
+    assert set(CORE) <= set(FUSIONS)
+
+
+BAD = {
+    "an unknown task": (["--task", "digit"], "Did you mean 'digits'?"),
+    "an unknown fusion": (["--fusions", "concta"], "Did you mean 'concat'?"),
+    "a fusion twice": (["--fusions", "sum,sum"], "fusions: expected each name once"),
+    "no steps": (["--steps", "0"], "steps: expected at least 1, got 0"),
+    "no seeds": (["--seeds", "0"], "seeds: expected at least 1, got 0"),
+    "no batch": (["--batch-size", "0"], "batch_size: expected at least 1, got 0"),
+    "an unknown option": (["--options", "sized=3"], "Did you mean 'size'?"),
+    "an option of another type": (["--options", "size=many"], "size: expected int, got 'many'"),
+    "an option without a value": (["--options", "size"], "options: expected NAME=VALUE"),
+    "an unknown encoder": (["--encoders", "a=cn"], "Did you mean 'cnn'?"),
+    "an encoder of no modality": (["--encoders", "z=mlp"], "modality"),
+    "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
+    "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
+    "a missing folder": (["--task", "mnist_fsdd", "--data", "/missing"], "/missing"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_argument_is_one_line_and_nothing_is_written(case, tmp_path, capsys):
+    args, message = BAD[case]
+    out = tmp_path / "out"
+    base = [] if "--task" in args else ["--task", "synthetic"]
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *base, *args, "--out", str(out)])
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    assert error.startswith("mmjax: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_folder_or_file_with_results_is_not_written_over(trained, tmp_path, capsys):
+    before = (trained / "rows.jsonl").read_bytes()
+    for command in (["compare", *TINY], ["train", "sum", *TINY]):
+        with pytest.raises(SystemExit):
+            main([*command, "--out", str(trained)])
+        assert "expected a new or empty folder" in capsys.readouterr().err
+    assert (trained / "rows.jsonl").read_bytes() == before
+    taken = tmp_path / "taken.csv"
+    taken.write_text("mine")
+    with pytest.raises(SystemExit):
+        main(["predict", str(trained), "--out", str(taken)])
+    with pytest.raises(SystemExit):
+        main(["data", "--task", "synthetic", "--out", str(taken)])
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"strategies": ["concat"], "tusk": "a"}'])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path)])
+    assert "run.json: expected the settings of a run" in capsys.readouterr().err

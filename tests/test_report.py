@@ -1,0 +1,141 @@
+"""Rows, tables and words: known inputs, known outputs."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmjax.errors import DataError
+from mmjax.report.data import samples_figure, task_tables
+from mmjax.report.figures import accuracy_figure, learning_curves, save
+from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.summary import markdown_table, standard_error, summarise, verdict
+from tests.small import make_task
+
+
+def make_rows(scores, modalities="a+b", split="test", hidden=""):
+    """One row per strategy and seed from {strategy: accuracies}."""
+    return [
+        {
+            "strategy": strategy,
+            "modalities": "a" if strategy.endswith("_only") else modalities,
+            "seed": seed,
+            "split": split,
+            "hidden": hidden,
+            "accuracy": accuracy,
+            "macro_f1": accuracy / 2,
+            "params": 1234,
+            "seconds": 5.0,
+        }
+        for strategy, accuracies in scores.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+SCORES = {"a_only": [0.8, 0.82], "b_only": [0.7, 0.72], "sum": [0.9, 0.94], "max": [0.91, 0.91]}
+VALID = {"a_only": [0.8, 0.8], "b_only": [0.7, 0.7], "sum": [0.95, 0.95], "max": [0.9, 0.9]}
+ROWS = make_rows(SCORES) + make_rows(VALID, split="valid")
+
+
+def test_rows_come_back_and_are_appended(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    append_rows(path, [{"a": 1, "b": "x\ny"}])
+    append_rows(path, [{"a": float("nan"), "b": float("inf")}])
+    assert read_rows(path) == [{"a": 1, "b": "x\ny"}, {"a": None, "b": None}]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("content", ['{"a": 1', "[1]", "3"])
+def test_a_malformed_line_is_named(tmp_path, content):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n' + content)
+    with pytest.raises(DataError, match=r"rows.jsonl, line 2: expected"):
+        read_rows(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="expected a file of rows"):
+        read_rows(tmp_path / "rows.jsonl")
+
+
+def test_summaries_are_sorted_by_test_accuracy():
+    assert [s.strategy for s in summarise(ROWS)] == ["sum", "max", "a_only", "b_only"]
+
+
+def test_rows_with_hidden_modalities_do_not_count():
+    more = make_rows({"sum": [0.0, 0.0]}, hidden="a")
+    assert summarise(ROWS + more)[0].accuracy.tolist() == [0.9, 0.94]
+
+
+def test_without_test_labels_validation_is_scored():
+    summaries = summarise(make_rows(VALID, split="valid"))
+    assert summaries[0].accuracy.tolist() == [0.95, 0.95]
+
+
+def test_the_standard_error_is_scipys():
+    values = np.array([1.0, 2.0, 4.0])
+    assert standard_error(values) == pytest.approx(stats.sem(values))
+    assert np.isnan(standard_error(values[:1]))
+
+
+def test_the_table_has_means_and_standard_errors():
+    table = markdown_table(summarise(ROWS))
+    assert "| sum | 92.00 +- 2.00 | 0.4600 +- 0.0100 | 1,234 | 5.0 |" in table
+    assert "| *a_only* | 81.00 +- 1.00 |" in table
+    single = markdown_table(summarise(make_rows({"sum": [0.5]})))
+    assert "| sum | 50.00 | 0.2500 | 1,234 | 5.0 |" in single
+
+
+def test_the_verdict_chooses_on_validation_and_pairs_by_seed():
+    """On test alone the choice would be the same here, so it is turned round."""
+    rows = make_rows(SCORES) + make_rows({**VALID, "sum": [0.1, 0.1]}, split="valid")
+    assert verdict(summarise(rows)).startswith("max minus a_only")
+    text = verdict(summarise(ROWS))
+    assert "sum minus a_only" in text
+    assert "+11.00 +- 1.00 points" in text  # differences of 10 and 12 points
+    assert "more than two standard errors" in text
+
+
+def test_the_verdict_says_when_a_difference_cannot_be_told():
+    close = {"a_only": [0.8, 0.9], "sum": [0.9, 0.81]}
+    text = verdict(summarise(make_rows(close) + make_rows(close, split="valid")))
+    assert "not distinguishable" in text
+    one = {"a_only": [0.8], "sum": [0.9]}
+    text = verdict(summarise(make_rows(one) + make_rows(one, split="valid")))
+    assert "no verdict" in text
+    assert "needs a fusion and a unimodal baseline" in verdict(
+        summarise(make_rows({"a_only": [0.8]}) + make_rows({"a_only": [0.8]}, split="valid"))
+    )
+
+
+def test_figures_show_every_strategy(tmp_path):
+    figure = accuracy_figure(summarise(ROWS), "title")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["b_only", "a_only", "max", "sum"]  # the best on top
+    history = [{"strategy": "sum", "step": s, "valid_accuracy": s / 10} for s in (1, 2, 2)]
+    curves = learning_curves(history, "title")
+    (line,) = curves.axes[0].get_lines()
+    assert line.get_xydata().tolist() == [[1, 10], [2, 20]]
+    save(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_task_tables_count_groups_labels_and_duplicates():
+    task = make_task()
+    task.valid.inputs["vector"][0] = task.test.inputs["vector"][0]
+    splits, inputs, shared = task_tables(task)
+    cells = lambda table: [list(column.cells) for column in table.columns]
+    names, sizes, groups, labels = cells(splits)
+    assert names == ["train", "valid", "test"]
+    assert sizes == ["96", "30", "300"]
+    assert groups == ["48", "15", "150"]
+    assert labels[0] == "32 32 32"
+    by_name = dict(zip(zip(*cells(inputs)[:2], strict=True), cells(inputs)[4], strict=True))
+    assert by_name["vector", "train"] == "75%"
+    assert cells(shared)[3] == ["0", "0", "1"]
+
+
+def test_the_samples_figure_has_a_picture_per_modality_and_class():
+    figure = samples_figure(make_task())
+    assert len(figure.axes) == 3 * 3
