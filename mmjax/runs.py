@@ -41,7 +41,7 @@ from mmjax.report.summary import (
     summarise,
     verdict,
 )
-from mmjax.settings import Settings, parse_pairs
+from mmjax.settings import Settings, as_flags, parse_pairs
 from mmjax.tasks import load_task
 from mmjax.train import Adam, init_params
 from mmjax.types import Task
@@ -104,7 +104,7 @@ def compare_in(
     """
     task = make_task(settings)
     arms = make_arms(settings, task, all_strategies(task, fusions))
-    _make_run_folder(out, settings, strategies=[arm.strategy for arm in arms])
+    _make_run_folder(out, settings, [arm.strategy for arm in arms])
     with ComparisonProgress(arms, console) as progress:
 
         def on_arm(arm: Arm, trained: Fit, rows: list[Row]) -> None:
@@ -121,21 +121,41 @@ def compare_in(
 
 
 def write_summary(out: Path) -> None:
-    """Writes summary.md and the figures from the rows of a run folder."""
+    """Writes summary.md and the figures from the rows of a comparison's folder."""
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
+    settings, strategies = _read_run_file(out / "run.json")
     summaries = summarise(rows)
     title = _title(rows)
     save(accuracy_figure(summaries, title), out / "accuracy.png")
     save(learning_curves(history, title), out / "curves.png")
-    text = f"# {title}\n\n{verdict(summaries)}\n\n{markdown_table(summaries)}\n{notes(rows)}"
-    (out / "summary.md").write_text(text + _PICTURES, encoding="utf-8")
+    text = _SUMMARY.format(
+        title=title,
+        verdict=verdict(summaries),
+        table=markdown_table(summaries),
+        command=_command(settings, strategies),
+        notes=notes(rows),
+    )
+    (out / "summary.md").write_text(text, encoding="utf-8")
 
 
-_PICTURES = """
+_SUMMARY = """# {title}
+
+{verdict}
+
+{table}
+Made by `{command}`. {notes}
 ![Accuracy of each strategy](accuracy.png)
 
 ![Validation accuracy over training](curves.png)
 """
+
+
+def _command(settings: Settings, strategies: Sequence[str]) -> str:
+    """The command line of a comparison, but for its folder."""
+    names = tuple(name for name in strategies if name in FUSIONS)
+    groups = {CORE: "", tuple(FUSIONS): "--fusions all"}
+    fusions = groups.get(names, f"--fusions {','.join(names)}")
+    return " ".join(filter(None, ["mmjax compare", as_flags(settings), fusions]))
 
 
 def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> list[Row]:
@@ -220,7 +240,8 @@ def _read_run_file(path: Path) -> tuple[Settings, list[str]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         strategies = content.pop("strategies")
-        return Settings(**content), strategies
+        lists = {name: tuple(content.get(name, ())) for name in ("options", "encoders")}
+        return Settings(**{**content, **lists}), strategies
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(path, expected="the settings of a run", got=str(error)) from error
 

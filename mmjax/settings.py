@@ -1,7 +1,8 @@
 """What a command line says about a run, as plain values that JSON keeps; imports no JAX."""
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mmjax.errors import UsageError
 
@@ -53,3 +54,14 @@ def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(argument, expected="NAME=VALUE", got=repr(pair))
         parsed[name] = value
     return parsed
+
+
+def as_flags(settings: Settings) -> str:
+    """The settings that differ from the defaults, as a command line has them."""
+    flags = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            words = value if isinstance(value, tuple) else [str(value)]
+            flags += [f"--{field.name.replace('_', '-')}", *words]
+    return shlex.join(flags)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss
+from small import make_split, make_task
 
 from mmjax.errors import UnknownNameError
 from mmjax.evaluate import hide, macro_f1, make_embed, scores
@@ -13,7 +14,6 @@ from mmjax.layers import masked_mean
 from mmjax.model import MultimodalModel
 from mmjax.recipe import make_model
 from mmjax.train import init_params
-from tests.small import make_split, make_task
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])

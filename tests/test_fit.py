@@ -4,6 +4,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from small import make_task
 
 from mmjax.errors import UsageError
 from mmjax.evaluate import make_predict, scores
@@ -11,7 +12,6 @@ from mmjax.fit import _Validation, fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.recipe import Recipe, make_model
-from tests.small import make_task
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """MNIST with FSDD: pairs agree, splits share no recording, statistics come from training."""
 
-import gzip
-import struct
-
 import numpy as np
 import pytest
+from layouts import SPEAKERS, TAKES, write_idx, write_images, write_recordings
 from real_data import FOLDER, needs_real_data
 from scipy.io import wavfile
 
@@ -12,35 +10,6 @@ from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.tasks.mfcc import fit_length, mfcc
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 from mmjax.tasks.readers import read_wav
-
-SPEAKERS = ("ann", "bob", "cy")
-TAKES = 12
-
-
-def write_idx(path, array):
-    content = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
-    path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
-
-
-def write_images(folder, end=""):
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    for name, count in (("train", 400), ("t10k", 60)):
-        digit = (np.arange(count) % 10).astype(np.uint8)
-        pixels = rng.integers(0, 256, (count, 28, 28), np.uint8)
-        pixels[:, 0, 0] = digit  # so that a test can tell the digit of an image
-        write_idx(folder / f"{name}-images-idx3-ubyte{end}", pixels)
-        write_idx(folder / f"{name}-labels-idx1-ubyte{end}", digit)
-
-
-def write_recordings(folder, speakers=SPEAKERS):
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(1)
-    for digit in range(10):
-        for speaker in speakers:
-            for take in range(TAKES):
-                samples = rng.normal(0, 2000 + 200 * digit, 900).astype(np.int16)
-                wavfile.write(folder / f"{digit}_{speaker}_{take}.wav", 8000, samples)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import make_split, make_task
 
 from mmjax.fusion import FUSIONS
 from mmjax.layers import as_float
 from mmjax.model import MultimodalModel
 from mmjax.recipe import make_model
 from mmjax.train import init_params
-from tests.small import make_split, make_task
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
+from small import make_task
 
 from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_tables
 from mmjax.report.figures import accuracy_figure, learning_curves, save
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.summary import markdown_table, standard_error, summarise, verdict
-from tests.small import make_task
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):

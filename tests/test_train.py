@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import NUM_CLASSES, make_task
 
 from mmjax.encoders import MLPEncoder
 from mmjax.fusion import FUSIONS
@@ -22,7 +23,6 @@ from mmjax.train import (
     over_seeds,
     take_rows,
 )
-from tests.small import NUM_CLASSES, make_task
 
 BATCH, STEPS = 16, 12
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small import make_split, make_task
 
 from mmjax.errors import DataError, UnknownNameError
 from mmjax.types import UNLABELLED
-from tests.small import make_split, make_task
 
 
 def broken(**changes):

@@ -2,51 +2,22 @@
 
 import numpy as np
 import pytest
+from layouts import (
+    FILES,
+    ROWS,
+    TEST_ROWS,
+    make_arrays,
+    write_competition,
+    write_published,
+)
 
 from mmjax.errors import DataError, UsageError
 from mmjax.tasks.written_spoken_digits import written_spoken_digits
 
-ROWS, TEST_ROWS, RECORDINGS = 200, 40, 90
-FILES = {
-    "wr_train": ("data_wr_train.npy", "x_train_wr.npy"),
-    "sp_train": ("data_sp_train.npy", "x_train_sp.npy"),
-    "wr_test": ("data_wr_test.npy", "x_test_wr.npy"),
-    "sp_test": ("data_sp_test.npy", "x_test_sp.npy"),
-}
-
 
 @pytest.fixture
 def arrays():
-    """As published, but few: recordings repeat, and test row 0 has training row 0's recording."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(ROWS) % 10
-    recording = labels + 10 * rng.integers(0, RECORDINGS // 10, ROWS)
-    sounds = rng.normal(2, 3, (RECORDINGS + TEST_ROWS, 507))
-    test = np.arange(RECORDINGS, RECORDINGS + TEST_ROWS)
-    test[0] = recording[0]
-    return {
-        "wr_train": rng.integers(0, 256, (ROWS, 784)).astype(np.float64),
-        "sp_train": sounds[recording],
-        "labels_train": labels,
-        "wr_test": rng.integers(0, 256, (TEST_ROWS, 784)).astype(np.float64),
-        "sp_test": sounds[test],
-        "labels_test": np.arange(TEST_ROWS) % 10,
-        "recording": recording,
-    }
-
-
-def write_published(folder, arrays):
-    for name, (file, _) in FILES.items():
-        np.save(folder / file, arrays[name])
-    for part in ("train", "test"):
-        np.save(folder / f"labels_{part}.npy", arrays[f"labels_{part}"])
-
-
-def write_competition(folder, arrays):
-    for name, (_, file) in FILES.items():
-        np.save(folder / file, arrays[name])
-    rows = [f"{row},{label}" for row, label in enumerate(arrays["labels_train"])]
-    (folder / "y_train.csv").write_text("\n".join(["row_id,label", *rows, ""]))
+    return make_arrays()
 
 
 def rows_of(task, arrays):

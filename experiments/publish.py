@@ -1,0 +1,46 @@
+"""Puts the summary and figures of a run folder into docs/results, and its table into the README.
+
+mmjax compare --out runs/digits
+python experiments/publish.py runs/digits digits --readme
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import tyro
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"(<!-- results[^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+def publish(
+    run: tyro.conf.Positional[Path],
+    name: tyro.conf.Positional[str],
+    readme: bool = False,
+    root: Path = ROOT,
+) -> None:
+    """Copies what a run wrote.
+
+    Args:
+        run: Folder with summary.md and figures.
+        name: What the page in docs/results is called.
+        readme: Put the summary into README.md too.
+        root: The checkout.
+    """
+    results = root / "docs" / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    text = (run / "summary.md").read_text(encoding="utf-8")
+    for figure in run.glob("*.png"):
+        shutil.copyfile(figure, results / f"{name}-{figure.name}")
+        text = text.replace(f"]({figure.name})", f"]({name}-{figure.name})")
+    (results / f"{name}.md").write_text(text, encoding="utf-8")
+    if readme:
+        body = text.split("\n", 2)[2].replace(f"]({name}-", f"](docs/results/{name}-")
+        path = root / "README.md"
+        page = path.read_text(encoding="utf-8")
+        path.write_text(BLOCK.sub(lambda m: m[1] + body + m[2], page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    tyro.cli(publish)
