@@ -36,8 +36,8 @@ from mmjax.recipe import Recipe, make_model
 from mmjax.report.figures import save
 from mmjax.report.rows import append_rows
 from mmjax.report.summary import markdown_table, notes, summarise, verdict
+from mmjax.task import Task
 from mmjax.tasks import load_task
-from mmjax.types import Task
 
 REFERENCE = {"image_only": ("accuracy", 0.951), "audio_only": ("accuracy", 0.834)}
 REFERENCE |= {"concat": ("macro_f1", 0.978)}

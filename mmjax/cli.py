@@ -54,9 +54,9 @@ def evaluate(
     """
     import json
 
-    from mmjax import runs
+    from mmjax.trained import evaluate_run
 
-    for row in runs.evaluate_run(run, data, hide):
+    for row in evaluate_run(run, data, hide):
         print(json.dumps(row))
 
 
@@ -76,9 +76,9 @@ def predict(
         layout: Columns: row_id, label and a probability per class, or as competitions ask for them,
             row_id and label.
     """
-    from mmjax import runs
+    from mmjax.trained import predict_run
 
-    lines = runs.predict_run(run, data, split, layout, out)
+    lines = predict_run(run, data, split, layout, out)
     print(f"{lines} predictions: {out}")
 
 

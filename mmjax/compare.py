@@ -15,7 +15,7 @@ from mmjax.evaluate import Predict, hide, scores
 from mmjax.fit import Fit, Progress, fit
 from mmjax.fusion import FUSIONS
 from mmjax.recipe import Recipe, make_model
-from mmjax.types import Task
+from mmjax.task import Task
 
 CORE = (
     "early",

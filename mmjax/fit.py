@@ -15,6 +15,7 @@ from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint
 from mmjax.model import MultimodalModel
 from mmjax.recipe import Recipe
+from mmjax.task import Task
 from mmjax.train import (
     Lane,
     init_params,
@@ -24,7 +25,7 @@ from mmjax.train import (
     over_seeds,
     steps_per_epoch,
 )
-from mmjax.types import Batch, Task, TrainState
+from mmjax.types import Batch, TrainState
 
 Progress = Callable[[int], None]
 """Called after each epoch with the number of steps that it took."""

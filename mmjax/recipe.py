@@ -11,8 +11,9 @@ from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint
 from mmjax.model import MultimodalModel
 from mmjax.objectives import cross_entropy
+from mmjax.task import Task
 from mmjax.train import Adam
-from mmjax.types import Method, Objective, Task
+from mmjax.types import Method, Objective
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,11 @@
 """Run directories: what a command writes, and how it is read back."""
 
-import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import jax
 from rich.console import Console
-from scipy.special import softmax
 
 from mmjax import checkpoint
 from mmjax.compare import (
@@ -21,10 +17,8 @@ from mmjax.compare import (
     history_rows,
     make_arm,
     make_rows,
-    score_rows,
 )
 from mmjax.errors import DataError, UsageError, look_up
-from mmjax.evaluate import Predict, make_predict
 from mmjax.fit import Fit, fit
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
@@ -42,9 +36,9 @@ from mmjax.report.summary import (
     verdict,
 )
 from mmjax.settings import Settings, as_flags, parse_pairs
+from mmjax.task import Task
 from mmjax.tasks import load_task
-from mmjax.train import Adam, init_params
-from mmjax.types import Task
+from mmjax.train import Adam
 
 
 def make_task(settings: Settings) -> Task:
@@ -123,7 +117,7 @@ def compare_in(
 def write_summary(out: Path) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder."""
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
-    settings, strategies = _read_run_file(out / "run.json")
+    settings, strategies = read_run_file(out / "run.json")
     summaries = summarise(rows)
     title = _title(rows)
     save(accuracy_figure(summaries, title), out / "accuracy.png")
@@ -182,47 +176,6 @@ def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> 
     return rows
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedRun:
-    """A trained strategy, read back from its folder.
-
-    Attributes:
-        arm: the strategy, its recipe and its task.
-        params: the best parameters of every seed, [seeds, ...].
-        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
-    """
-
-    arm: Arm
-    params: Any
-    predict: Predict
-
-
-def load_run(folder: Path, data: str | None = None) -> TrainedRun:
-    """Reads what ``train_in`` wrote.
-
-    Args:
-        folder: the run folder.
-        data: where the task's files are now; None for where they were.
-
-    Raises:
-        DataError: a file of the folder is missing or does not fit.
-    """
-    settings, strategies = _read_run_file(folder / "run.json")
-    if len(strategies) != 1:
-        raise DataError(
-            folder,
-            expected="a folder of `mmjax train`",
-            got=f"a comparison of {len(strategies)} strategies, which keeps no parameters",
-        )
-    settings = replace(settings, data=data) if data else settings
-    (arm,) = make_arms(settings, make_task(settings), strategies)
-    one = jax.eval_shape(lambda: init_params(arm.recipe.model, arm.task.valid.batch(), 0))
-    lanes = len(arm.recipe.seeds)
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
-    params = checkpoint.restore(folder / "checkpoint", like)
-    return TrainedRun(arm, params, make_predict(arm.recipe.model))
-
-
 def _make_run_folder(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
@@ -236,7 +189,8 @@ def _make_run_folder(out: Path, settings: Settings, strategies: Sequence[str]) -
     (out / "run.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _read_run_file(path: Path) -> tuple[Settings, list[str]]:
+def read_run_file(path: Path) -> tuple[Settings, list[str]]:
+    """The settings and the strategies that a run folder's run.json keeps."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         strategies = content.pop("strategies")
@@ -254,32 +208,6 @@ def _append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> N
 def _title(rows: Sequence[Row]) -> str:
     seeds = len({row["seed"] for row in rows})
     return f"{rows[0]['task']}, {scored_split(rows)} split, {seeds} seeds"
-
-
-def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[Row]:
-    """Scores a trained run on validation and test, with some modalities hidden."""
-    run = load_run(folder, data)
-    return score_rows(run.arm, run.predict, run.params, hidden)
-
-
-def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Path) -> int:
-    """Writes a CSV with a line per row of a split and returns their number.
-
-    A row's probabilities are the mean over the seeds. The layout ``probabilities`` has the columns
-    row_id, label, p0, p1, ...; ``competition`` has row_id and label.
-    """
-    if out.exists():
-        raise UsageError("out", expected="a new file", got=f"{out}, which exists")
-    run = load_run(folder, data)
-    rows = run.arm.task.splits[split].batch()
-    mean = softmax(run.predict(run.params, rows), axis=-1).mean(axis=0)
-    names = [f"p{index}" for index in range(mean.shape[1])] if layout == "probabilities" else []
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row_id", "label", *names])
-        for row, p in enumerate(mean):
-            writer.writerow([row, p.argmax(), *(f"{x:.6g}" for x in p[: len(names)])])
-    return len(mean)
 
 
 def inspect_task(settings: Settings, picture: Path | None, console: Console) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmjax.encoders import ENCODERS
@@ -35,12 +36,12 @@ def list_zoo() -> dict[str, list[Entry]]:
 def zoo_tables(zoo: Mapping[str, list[Entry]]) -> Iterator[Table]:
     """The zoo as the terminal shows it."""
     for title, entries in zoo.items():
-        table = Table(title=f"{len(entries)} {title}", title_justify="left", show_lines=True)
+        table = Table(title=f"{len(entries)} {title}", title_justify="left", box=SIMPLE_HEAD)
         columns = list(entries[0])
         for column in columns:
             table.add_column(column, overflow="fold", no_wrap=column == "name")
         for entry in entries:
-            table.add_row(*(entry[column] for column in columns))
+            table.add_row(*(entry[column] for column in columns), end_section=True)
         yield table
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.layers import Attention, is_present, masked_mean, project, promise_weights
+from mmjax.fusion.parts import project, promise_weights
+from mmjax.layers import Attention, is_present, masked_mean
 from mmjax.testing import ContractError, check_fusion
 
 WIDTH = 8

@@ -13,7 +13,8 @@ from mmjax.cli import main
 from mmjax.compare import CORE
 from mmjax.fusion import FUSIONS
 from mmjax.report.rows import read_rows
-from mmjax.runs import load_run, parse_fusions
+from mmjax.runs import parse_fusions
+from mmjax.trained import load_run
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "3", "--batch-size", "16"]
 

@@ -17,7 +17,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"types", "settings"},
-    {"layers", "testing"},
+    {"layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks"},
     {"methods"},
     {"model", "train"},
@@ -26,6 +26,7 @@ FLOORS = [
     {"compare", "checkpoint", "zoo"},
     {"report"},
     {"runs"},
+    {"trained"},
     {"cli"},
     {"__main__", "__init__"},
 ]

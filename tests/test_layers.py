@@ -11,7 +11,8 @@ from scipy.special import softmax
 
 from mmjax import layers
 from mmjax.errors import UsageError
-from mmjax.layers import Attention, Conv, JointDense, TransformerBlock, max_pool
+from mmjax.fusion.parts import JointDense
+from mmjax.layers import Attention, Conv, TransformerBlock, max_pool
 from mmjax.types import Tokens
 
 CONVOLUTIONS = [

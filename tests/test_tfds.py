@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.task import UNLABELLED, Split, Task
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import prepare, tfds
-from mmjax.types import UNLABELLED, Split, Task
 
 module = importlib.import_module("mmjax.tasks.tfds")  # the package's table hides it by the loader
 

@@ -7,7 +7,7 @@ import pytest
 from small import make_split, make_task
 
 from mmjax.errors import DataError, UnknownNameError
-from mmjax.types import UNLABELLED
+from mmjax.task import UNLABELLED
 
 
 def broken(**changes):

@@ -6,7 +6,8 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from mmjax.layers import JointDense, masked_mean, read_out
+from mmjax.fusion.parts import JointDense, read_out
+from mmjax.layers import masked_mean
 from mmjax.types import Tokens
 
 

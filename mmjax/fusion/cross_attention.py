@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import JointDense, TransformerBlock, embed, masked_mean, reveal
+from mmjax.fusion.parts import JointDense, embed, reveal
+from mmjax.layers import TransformerBlock, masked_mean
 from mmjax.types import Tokens
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 
-from mmjax.layers import JointDense, read_out, zero_masked
+from mmjax.fusion.parts import JointDense, read_out
+from mmjax.layers import zero_masked
 from mmjax.types import Tokens
 
 

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import is_present, project, read_out
+from mmjax.fusion.parts import project, read_out
+from mmjax.layers import is_present
 from mmjax.types import Tokens
 
 

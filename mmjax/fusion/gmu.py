@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import JointDense, masked_mean, project, read_out
+from mmjax.fusion.parts import JointDense, project, read_out
+from mmjax.layers import masked_mean
 from mmjax.types import Tokens
 
 

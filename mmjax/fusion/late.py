@@ -12,7 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import MLP, ModalityWeights, is_present, masked_mean, promise
+from mmjax.fusion.parts import ModalityWeights
+from mmjax.layers import MLP, is_present, masked_mean, promise
 from mmjax.types import Outputs, Tokens
 
 

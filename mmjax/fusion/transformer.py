@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import TransformerBlock, embed, is_present, read_out
+from mmjax.fusion.parts import embed, read_out
+from mmjax.layers import TransformerBlock, is_present
 from mmjax.types import Tokens
 
 

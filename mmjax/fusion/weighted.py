@@ -7,16 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import (
-    JointDense,
-    ModalityWeights,
-    is_present,
-    masked_mean,
-    masked_softmax,
-    project,
-    promise_weights,
-    read_out,
-)
+from mmjax.fusion.parts import JointDense, ModalityWeights, project, promise_weights, read_out
+from mmjax.layers import is_present, masked_mean, masked_softmax
 from mmjax.types import Tokens
 
 

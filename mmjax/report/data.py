@@ -5,34 +5,39 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmjax.layers import as_float
-from mmjax.types import Split, Task
+from mmjax.task import Split, Task
 
 
 def task_tables(task: Task) -> Iterator[Table]:
     """The splits, the modalities, and what two splits have in common."""
-    splits = Table("split", "rows", "groups", "labels (rows of each class)", title="Splits")
+    splits = _table("Splits", "split", "rows", "groups", "rows of each class")
     for name, split in task.splits.items():
         groups = len(np.unique(split.group))
         splits.add_row(name, f"{split.size:,}", f"{groups:,}", _label_counts(split, task.out_dim))
     yield splits
 
-    inputs = Table("modality", "split", "shape", "dtype", "present", "distinct", "mean", "std")
-    inputs.title = "Modalities"
+    columns = ("modality", "split", "shape", "dtype", "present", "distinct", "mean", "std")
+    inputs = _table("Modalities", *columns)
     for name in task.modalities:
         for split_name, split in task.splits.items():
             inputs.add_row(name, split_name, *_describe(split, name))
     yield inputs
 
-    shared = Table("modality", "train and valid", "train and test", "valid and test")
-    shared.title = "Rows with the same content in two splits"
+    columns = ("modality", "train and valid", "train and test", "valid and test")
+    shared = _table("Distinct contents that two splits share", *columns)
     for name in task.modalities:
         rows = {k: set(_row_bytes(split.inputs[name])) for k, split in task.splits.items()}
         pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
         shared.add_row(name, *(str(len(rows[a] & rows[b])) for a, b in pairs))
     yield shared
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, box=SIMPLE_HEAD, title_justify="left")
 
 
 def _label_counts(split: Split, out_dim: int) -> str:
@@ -46,12 +51,12 @@ def _describe(split: Split, name: str) -> tuple[str, ...]:
     seen = np.asarray(values[present], np.float64)
     distinct = len(set(_row_bytes(values)))
     return (
-        str(values.shape[1:]),
+        " x ".join(map(str, values.shape[1:])),
         str(values.dtype),
         f"{present.mean():.0%}",
-        f"{distinct:,} of {split.size:,}",
-        f"{seen.mean():.3g}" if seen.size else "-",
-        f"{seen.std():.3g}" if seen.size else "-",
+        f"{distinct:,}",
+        f"{seen.mean():.2f}" if seen.size else "-",
+        f"{seen.std():.2f}" if seen.size else "-",
     )
 
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmjax.compare import Arm
 from mmjax.fit import Fit
-from mmjax.report.summary import Rows, format_scores, summarise
+from mmjax.report.summary import Rows, format_accuracy, summarise
 
 
 class ComparisonProgress:
@@ -53,9 +53,10 @@ class ComparisonProgress:
         self._done, self._in_arm = self._done + 1, 0
         (summary,) = summarise(rows)
         self._bar.console.print(
-            f"{arm.strategy:<20} {format_scores(summary)}   {trained.seconds:5.1f} s   "
-            f"({self._done} of {len(self._names)}, {self._left()} left)",
+            f"{arm.strategy:<20}{format_accuracy(summary):>18}{trained.seconds:8.1f} s"
+            f"   {self._done} of {len(self._names)}, {self._left()} left",
             highlight=False,
+            soft_wrap=True,
         )
         self._show()
 
@@ -65,7 +66,7 @@ class ComparisonProgress:
     def _left(self) -> str:
         steps, elapsed = self._steps(), time.monotonic() - self._start
         seconds = elapsed / max(steps, 1) * (sum(self._planned) - steps)
-        return f"about {timedelta(seconds=round(seconds))}"
+        return f"{timedelta(seconds=round(seconds))}"
 
     def _show(self) -> None:
         name = self._names[min(self._done, len(self._names) - 1)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 Rows = Sequence[Mapping[str, Any]]
@@ -91,9 +92,9 @@ def _with_error(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f}{tail}"
 
 
-def format_scores(summary: Summary) -> str:
-    """Accuracy and macro F1 on one line."""
-    return f"{_with_error(100 * summary.accuracy, 2)} %   F1 {_with_error(summary.macro_f1, 4)}"
+def format_accuracy(summary: Summary) -> str:
+    """Accuracy with its standard error, in %."""
+    return f"{_with_error(100 * summary.accuracy, 2)} %"
 
 
 def notes(rows: Rows) -> str:
@@ -109,9 +110,9 @@ def notes(rows: Rows) -> str:
 
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
     """The table as the terminal shows it; unimodal baselines are dimmed."""
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name == "strategy" else "right")
+        table.add_column(name, justify="left" if name == "strategy" else "right", no_wrap=True)
     for summary in summaries:
         table.add_row(*_cells(summary), style="dim" if summary.unimodal else None)
     return table

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mmjax.errors import UsageError, look_up
+from mmjax.task import Task
 from mmjax.tasks.digits import digits
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import tfds
 from mmjax.tasks.written_spoken_digits import written_spoken_digits
-from mmjax.types import Task
 
 TASKS: dict[str, Callable[..., Task]] = {
     "digits": digits,

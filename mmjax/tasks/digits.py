@@ -13,8 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from mmjax.errors import UsageError
+from mmjax.task import Split, Task
 from mmjax.tasks.mfcc import mfcc, standardise
-from mmjax.types import Split, Task
 
 RECORDINGS = Path(__file__).with_name("spoken_digits.npz")
 

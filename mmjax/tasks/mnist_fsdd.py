@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.task import Split, Task
 from mmjax.tasks.mfcc import fit_length, mfcc, standardise
 from mmjax.tasks.readers import data_folder, find, make_rng, read_idx, read_wav
-from mmjax.types import Split, Task
 
 NUM_CLASSES, RATE = 10, 8000
 FILE_NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")

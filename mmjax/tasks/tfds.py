@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.task import Split, Task
 from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
 from mmjax.tasks.readers import data_folder, find
-from mmjax.types import Split, Task
 
 PLACE = "mmjax_task/1.0.0"  # the builder's name and version, as tensorflow_datasets lays them out
 INT16_SCALE = 2**15

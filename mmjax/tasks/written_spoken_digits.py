@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.errors import DataError
+from mmjax.task import UNLABELLED, Split, Task
 from mmjax.tasks.mfcc import standardise
 from mmjax.tasks.readers import data_folder, find, make_rng, read_csv_column, read_npy
-from mmjax.types import UNLABELLED, Split, Task
 
 NUM_CLASSES = 10
 PIXELS, FRAMES, COEFFICIENTS = 784, 39, 13

@@ -1,0 +1,102 @@
+"""What two or more fusions share; each part makes its parameters in the fusion that calls it."""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import (
+    is_present,
+    masked_mean,
+    masked_softmax,
+    promise,
+    sinusoidal_positions,
+    zero_masked,
+)
+from mmjax.types import Tokens
+
+
+def reveal(fusion: nn.Module, fused: jax.Array) -> None:
+    """Shows the joint representation, [batch, features], to ``evaluate.make_embed``."""
+    fusion.sow("intermediates", "fused", fused)
+
+
+def read_out(fusion: nn.Module, fused: jax.Array, *, train: bool) -> jax.Array:
+    """The prediction, [batch, out_dim], from a joint representation [batch, features].
+
+    Makes the Dense layer ``readout`` in the fusion whose compact method calls it, after dropout.
+    """
+    reveal(fusion, fused)
+    fused = nn.Dropout(fusion.dropout, deterministic=not train)(fused)
+    return nn.Dense(fusion.out_dim, name="readout")(fused)
+
+
+def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
+    """Pools each modality into one space: [batch, modality, width], zeros where it is absent.
+
+    Names sorted. Makes a Dense layer ``project_{name}`` with tanh per modality, in the module whose
+    compact method calls it; with linear ones, fusions that only add would be linear models.
+    """
+    dense = lambda n: nn.Dense(width, name=f"project_{n}")(masked_mean(tokens[n]))
+    projected = jnp.stack([jnp.tanh(dense(n)) for n in sorted(tokens)], axis=1)
+    return jnp.where(is_present(tokens)[..., None], projected, 0)
+
+
+def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
+    """Brings tokens to one width and marks modality and position: {name: [batch, length, width]}.
+
+    Makes a Dense layer ``project_{name}`` per modality, in the module whose compact method calls
+    it. Its bias is the modality's embedding, hence random; positions are sinusoids.
+    """
+    marked = {}
+    for n in sorted(tokens):
+        mark = nn.initializers.normal(0.02)
+        values = nn.Dense(width, bias_init=mark, name=f"project_{n}")(zero_masked(tokens[n]).values)
+        positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
+        marked[n] = Tokens(values + positions[None], tokens[n].mask)
+    return marked
+
+
+class ModalityWeights(nn.Module):
+    """One learned number per modality, ``weight_{name}``; softmax over those present."""
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens]) -> jax.Array:
+        """Weights [batch, modality], names sorted; zeros where a modality is absent."""
+        zero = nn.initializers.zeros_init()
+        scores = jnp.stack([self.param(f"weight_{n}", zero, ()) for n in sorted(tokens)])
+        present = is_present(tokens)
+        weights = masked_softmax(jnp.broadcast_to(scores, present.shape), present, axis=1)
+        promise_weights(self, weights, present)
+        return weights
+
+
+def promise_weights(module: nn.Module, weights: jax.Array, present: jax.Array) -> None:
+    """Promises that weights [batch, modality] sum to one wherever a modality is present."""
+    promise(module, "weights sum to one", weights.sum(axis=1) - present.any(axis=1))
+
+
+class JointDense(nn.Module):
+    """Dense layer on concatenated vectors, written as one kernel per vector and one bias.
+
+    The mathematics, and the initialisation, are those of the concatenation; the parameters carry
+    the vectors' names, so that another vector renames and reshapes nothing.
+
+    Attributes:
+        features: number of output features.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, vectors: Mapping[str, jax.Array]) -> jax.Array:
+        """Maps {name: [batch, size]} to [batch, features]."""
+        total = sum(x.shape[-1] for x in vectors.values())
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        y = bias[None]
+        for n in sorted(vectors):
+            share = vectors[n].shape[-1] / total
+            init = nn.initializers.variance_scaling(share, "fan_in", "truncated_normal")
+            y = y + nn.Dense(self.features, use_bias=False, kernel_init=init, name=n)(vectors[n])
+        return y

@@ -1,0 +1,200 @@
+"""A task: the arrays of a problem, checked."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mmjax.errors import DataError
+from mmjax.types import Batch
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of one split, as NumPy arrays; ``size`` rows in each.
+
+    Attributes:
+        inputs: {modality: [size, ...]}.
+        target: [size] integer classes, or all ``UNLABELLED``.
+        group: [size] integers; rows of one group must not be split or resampled apart.
+        present: {modality: [size] bool}; a modality left out is present everywhere.
+        meta: {name: [size]} of what is known about the rows but not given to the model.
+    """
+
+    inputs: Mapping[str, np.ndarray]
+    target: np.ndarray
+    group: np.ndarray
+    present: Mapping[str, np.ndarray] = field(default_factory=dict)
+    meta: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        everywhere = np.ones(len(self.target), bool)
+        present = {name: self.present.get(name, everywhere) for name in self.inputs}
+        object.__setattr__(self, "present", present)
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.target)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the rows have classes."""
+        return not (self.target == UNLABELLED).all()
+
+    def batch(self) -> Batch:
+        """All rows as one Batch of NumPy arrays."""
+        return Batch(dict(self.inputs), dict(self.present), self.target)
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """The given rows, in that order (indices or a boolean mask)."""
+        part = lambda arrays: {name: array[rows] for name, array in arrays.items()}
+        return Split(
+            inputs=part(self.inputs),
+            target=self.target[rows],
+            group=self.group[rows],
+            present=part(self.present),
+            meta=part(self.meta),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A classification problem over several modalities: arrays, not iterators.
+
+    Checked when it is made; a Task that exists is sound. The shape of a sample says what it is:
+    ``[features]`` a vector, ``[length, features]`` a sequence, and ``[height, width, channels]``
+    an image.
+
+    Attributes:
+        name: what rows and tables call it.
+        train: the split that parameters are fitted on.
+        valid: the split that everything is chosen on.
+        test: the split that is only ever reported on.
+        out_dim: number of classes.
+
+    Raises:
+        DataError: an array has the wrong shape, dtype, length, range or is not finite; a split is
+            empty, or training lacks a class.
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+    out_dim: int
+
+    def __post_init__(self) -> None:
+        for split_name, split in self.splits.items():
+            _check_split(f"task {self.name!r}, {split_name}", split, self)
+        missing = sorted(set(range(self.out_dim)) - set(np.unique(self.train.target).tolist()))
+        if missing:
+            raise DataError(
+                f"task {self.name!r}, train target",
+                expected=f"every class from 0 to {self.out_dim - 1}",
+                got=f"no row of class {', '.join(map(str, missing))}",
+                fix="Add rows of that class, or make out_dim smaller.",
+            )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """``{"train": ..., "valid": ..., "test": ...}``."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Sorted names of the modalities."""
+        return tuple(sorted(self.train.inputs))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """{modality: shape of one sample}."""
+        return {name: self.train.inputs[name].shape[1:] for name in self.modalities}
+
+    def only(self, *modalities: str) -> "Task":
+        """The same rows with some of the modalities: the task of a unimodal baseline."""
+        keep = lambda arrays: {name: arrays[name] for name in modalities}
+        cut = lambda split: replace(split, inputs=keep(split.inputs), present=keep(split.present))
+        return replace(self, train=cut(self.train), valid=cut(self.valid), test=cut(self.test))
+
+    def digest(self) -> str:
+        """The first 16 hex digits of a sha256 over every array that training and scoring read."""
+        sha = hashlib.sha256()
+        for split_name, split in self.splits.items():
+            arrays = {"target": split.target, "group": split.group}
+            arrays |= {f"inputs/{name}": split.inputs[name] for name in self.modalities}
+            arrays |= {f"present/{name}": split.present[name] for name in self.modalities}
+            for name, array in arrays.items():
+                sha.update(f"{split_name}/{name}{array.dtype}{array.shape}".encode())
+                sha.update(np.ascontiguousarray(array).data)
+        return sha.hexdigest()[:16]
+
+
+def _check_split(where: str, split: Split, task: Task) -> None:
+    if split.size == 0:
+        raise DataError(where, expected="at least one row", got="an empty split")
+    if not split.inputs:
+        raise DataError(where, expected="at least one modality", got="none")
+    if set(split.inputs) != set(task.train.inputs):
+        raise DataError(
+            where,
+            expected=f"the modalities of train, {sorted(task.train.inputs)}",
+            got=str(sorted(split.inputs)),
+        )
+    _check_integers(f"{where} target", split.target, split.size)
+    _check_integers(f"{where} group", split.group, split.size)
+    _check_labels(where, split, task)
+    for name, values in split.inputs.items():
+        _check_input(f"{where} input {name!r}", values, split, name, task)
+
+
+def _check_integers(where: str, array: np.ndarray, size: int) -> None:
+    if not np.issubdtype(array.dtype, np.integer) or array.shape != (size,):
+        raise DataError(
+            where, expected=f"integers of shape ({size},)", got=f"{array.dtype} {array.shape}"
+        )
+
+
+def _check_labels(where: str, split: Split, task: Task) -> None:
+    low, high = int(split.target.min()), int(split.target.max())
+    if split is task.test and not split.labelled:
+        return
+    if low < 0 or high >= task.out_dim:
+        raise DataError(
+            f"{where} target",
+            expected=f"classes from 0 to {task.out_dim - 1}",
+            got=f"values from {low} to {high}",
+        )
+
+
+def _check_input(where: str, values: np.ndarray, split: Split, name: str, task: Task) -> None:
+    shape = task.shapes[name]
+    if values.shape != (split.size, *shape):
+        raise DataError(where, expected=f"shape {(split.size, *shape)}", got=f"{values.shape}")
+    if not 1 <= len(shape) <= 3:
+        raise DataError(
+            where,
+            expected="[features], [length, features] or [height, width, channels] a sample",
+            got=f"shape {shape}",
+        )
+    if values.dtype != np.float32 and values.dtype != np.uint8:
+        raise DataError(
+            where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
+        )
+    present = split.present[name]
+    if present.shape != (split.size,) or present.dtype != bool:
+        raise DataError(
+            f"{where} present",
+            expected=f"bool ({split.size},)",
+            got=f"{present.dtype} {present.shape}",
+        )
+    bad = ~np.isfinite(values).reshape(split.size, -1).all(axis=1) & present
+    if bad.any():
+        raise DataError(
+            where,
+            expected="finite values wherever the modality is present",
+            got=f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}",
+        )

@@ -1,0 +1,104 @@
+"""What the contracts share: the error, the check of a table of rules, comparisons of trees."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.errors import MmjaxError
+from mmjax.types import Tokens
+
+KEYS = jax.random.key(0), jax.random.key(1)
+
+Rule = Callable[[Any], Iterator[str]]
+
+
+class ContractError(MmjaxError, AssertionError):
+    """An encoder, a fusion or an objective breaks a rule; the message names both."""
+
+
+def make_tokens(
+    shapes: Mapping[str, tuple[int, int]], *, batch: int = 4, seed: int = 0
+) -> dict[str, Tokens]:
+    """Standard normal tokens, all valid, of {name: (length, features)}."""
+    rng = np.random.default_rng(seed)
+    draw = lambda shape: jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32)
+    return {n: Tokens(draw(s), jnp.ones((batch, s[0]), bool)) for n, s in shapes.items()}
+
+
+def check(subject: Any, rules: tuple[Rule, ...], probe: Any, *, traced: Rule) -> None:
+    """Raises ContractError for the first rule broken; ``traced`` is the rule about tracing."""
+    for rule in rules:
+        try:
+            complaint = next(rule(probe), None)
+        except jax.errors.JAXTypeError as error:
+            rule, complaint = traced, str(error).splitlines()[0].rstrip(".")
+        if complaint:
+            name = getattr(subject, "__name__", type(subject).__name__)
+            number, promise = rules.index(rule) + 1, rule.__doc__.rstrip(".")
+            raise ContractError(f"{name} breaks rule {number} ({promise}): {complaint}.")
+
+
+def compile_fast(function: Callable) -> Callable:
+    """Compiles fast rather than well: everything here runs a few times, on tiny arrays."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def generic(like: jax.Array) -> jax.Array:
+    """Random coefficients: a plain sum would hide gradients that add up to zero."""
+    return jax.random.normal(KEYS[1], like.shape, like.dtype)
+
+
+def fill_masked(tokens: Tokens, junk: float) -> Tokens:
+    """The same tokens with junk where the mask is false."""
+    return tokens._replace(values=jnp.where(tokens.mask[..., None], tokens.values, junk))
+
+
+def maps(init: Callable[[jax.Array], Any], variables: Any) -> bool:
+    """Whether ``vmap(init)`` makes the variables that the first key makes alone."""
+    return is_close(first_row(jax.vmap(init)(jnp.stack(KEYS))), variables)
+
+
+def by_path(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree by their path, such as ``readout/kernel``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): np.asarray(x) for p, x in leaves}
+
+
+def without_gradient(grads: Mapping[str, np.ndarray]) -> list[str]:
+    """Paths of gradients that are zero up to rounding, measured by the largest of all."""
+    largest = {path: np.abs(grad).max() for path, grad in grads.items()}
+    return [path for path, size in largest.items() if not size > 1e-7 * max(largest.values())]
+
+
+def first_row(tree: Any) -> Any:
+    """Entry 0 of every array."""
+    return jax.tree.map(lambda x: x[0], tree)
+
+
+def reverse_rows(tree: Any) -> Any:
+    """Every array with its first axis reversed."""
+    return jax.tree.map(lambda x: x[::-1], tree)
+
+
+def is_finite(tree: Any) -> bool:
+    """Whether no array has NaN or infinity."""
+    return all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves(tree))
+
+
+def is_equal(a: Any, b: Any) -> bool:
+    """Whether two trees have the same shapes and bits."""
+    return _agree(a, b, np.array_equal)
+
+
+def is_close(a: Any, b: Any) -> bool:
+    """Whether two trees have the same shapes and, up to rounding, values."""
+    return _agree(a, b, lambda x, y: np.allclose(x, y, rtol=1e-5, atol=1e-5))
+
+
+def _agree(a: Any, b: Any, same: Callable[[Any, Any], bool]) -> bool:
+    if jax.tree.map(jnp.shape, a) != jax.tree.map(jnp.shape, b):
+        return False
+    return all(map(same, jax.tree.leaves(a), jax.tree.leaves(b)))

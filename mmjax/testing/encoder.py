@@ -1,0 +1,105 @@
+"""The contract of encoders."""
+
+from collections.abc import Iterator
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmjax.testing.common import (
+    KEYS,
+    Rule,
+    by_path,
+    check,
+    compile_fast,
+    first_row,
+    generic,
+    is_close,
+    is_finite,
+    maps,
+    reverse_rows,
+    without_gradient,
+)
+from mmjax.types import Encoder
+
+
+class _EncoderProbe:
+    """An encoder on inputs: its parameters, values and gradients."""
+
+    def __init__(self, encoder: nn.Module, x: jax.Array) -> None:
+        self.encoder, self.x, self.num_traces = encoder, jnp.asarray(x), 0
+        self.variables = encoder.init(KEYS[0], self.x, train=False)
+        self.run = compile_fast(self._trace)
+
+    def _trace(self, variables, x):
+        self.num_traces += 1
+
+        def combine(variables):
+            tokens = self.encoder.apply(variables, x, train=False)
+            valid = jnp.where(tokens.mask[..., None], tokens.values, 0)
+            return jnp.vdot(generic(valid), valid), tokens
+
+        grads, tokens = jax.grad(combine, has_aux=True)(variables)
+        return tokens, grads
+
+
+def encoder_makes_tokens(probe: _EncoderProbe) -> Iterator[str]:
+    """Tokens are finite floats [batch, length, features] under a bool [batch, length]."""
+    for train in (False, True):
+        rngs = {"dropout": KEYS[1]}
+        tokens = probe.encoder.apply(probe.variables, probe.x, train=train, rngs=rngs)
+        values, mask = tokens
+        if values.ndim != 3 or len(values) != len(probe.x) or values.dtype != jnp.float32:
+            yield f"values are {values.dtype} {values.shape} for inputs {probe.x.shape}"
+        if mask.shape != values.shape[:2] or mask.dtype != bool:
+            yield f"the mask is {mask.dtype} {mask.shape} for values {values.shape}"
+        if not is_finite(values):
+            yield f"values are not finite with train={train}"
+
+
+def encoder_rows_are_independent(probe: _EncoderProbe) -> Iterator[str]:
+    """A row depends on itself alone."""
+    tokens, _ = probe.run(probe.variables, probe.x)
+    reverse, _ = probe.run(probe.variables, probe.x[::-1])
+    if not is_close(reverse_rows(tokens), reverse):
+        yield "reversing the rows changes more than their order"
+    copies, _ = probe.run(probe.variables, jnp.broadcast_to(probe.x[:1], probe.x.shape))
+    if not is_close(first_row(tokens), first_row(copies)):
+        yield "replacing the other rows changes the first"
+
+
+def encoder_learns(probe: _EncoderProbe) -> Iterator[str]:
+    """Every parameter has a non-zero gradient."""
+    _, grads = probe.run(probe.variables, probe.x)
+    if set(grads) - {"params"}:
+        yield f"only params are trained, but it also keeps {sorted(grads)}"
+    yield from (f"{path} has no gradient" for path in without_gradient(by_path(grads)))
+
+
+def encoder_compiles_once(probe: _EncoderProbe) -> Iterator[str]:
+    """One trace, the same compiled or not, and init maps over keys."""
+    tokens, grads = probe.run(probe.variables, probe.x)
+    probe.run(jax.tree.map(lambda p, g: p - g, probe.variables, grads), probe.x)
+    if probe.num_traces != 1:
+        yield f"a step of gradient descent made {probe.num_traces} traces of one"
+    if not is_close(tokens, probe.encoder.apply(probe.variables, probe.x, train=False)):
+        yield "compiled and eager outputs differ"
+    if not maps(lambda key: probe.encoder.init(key, probe.x, train=False), probe.variables):
+        yield "init mapped over keys differs from init by one key"
+
+
+ENCODER_RULES: tuple[Rule, ...] = (
+    encoder_makes_tokens,
+    encoder_rows_are_independent,
+    encoder_learns,
+    encoder_compiles_once,
+)
+
+
+def check_encoder(encoder: Encoder, x: jax.Array) -> None:
+    """Holds an encoder, a Linen module, to ``ENCODER_RULES``, on inputs [batch, ...].
+
+    Raises:
+        ContractError: the encoder breaks a rule.
+    """
+    check(encoder, ENCODER_RULES, _EncoderProbe(encoder, x), traced=encoder_compiles_once)

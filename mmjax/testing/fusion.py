@@ -1,0 +1,269 @@
+"""The contract of fusions."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.testing.common import (
+    KEYS,
+    Rule,
+    by_path,
+    check,
+    compile_fast,
+    fill_masked,
+    first_row,
+    generic,
+    is_close,
+    is_equal,
+    is_finite,
+    make_tokens,
+    maps,
+    reverse_rows,
+    without_gradient,
+)
+from mmjax.types import Fusion, Outputs, Tokens
+
+# Unlike lengths and widths, two tokens at least, and names that occur in no name of a parameter.
+_SHAPES = {"amber": (2, 3), "blue": (3, 5), "coral": (4, 6)}
+
+
+class _Run(NamedTuple):
+    outputs: Outputs
+    promises: Any
+    param_grads: Any
+    value_grads: Mapping[str, jax.Array]
+
+
+class _FusionProbe:
+    """A fusion on tokens of some modalities: its parameters, values and gradients."""
+
+    def __init__(self, fusion: nn.Module, shapes: Mapping[str, tuple[int, int]]) -> None:
+        self.fusion = fusion
+        self.tokens = make_tokens(shapes)
+        self.others = make_tokens(shapes, seed=1)
+        self.num_traces = 0
+        self._run = compile_fast(self._trace)
+
+    @cached_property
+    def variables(self) -> Any:
+        """The parameters, with the modalities in sorted order."""
+        return self.init(self.tokens)
+
+    def init(self, tokens: Mapping[str, Tokens]) -> Any:
+        """The parameters; eager, because jit would sort the names."""
+        return self.fusion.init(KEYS[0], tokens, train=False)
+
+    def apply(self, tokens: Mapping[str, Tokens], *, train: bool = False) -> Outputs:
+        """Outputs without the tokens; eager, because jit would sort the names."""
+        rngs = {"dropout": KEYS[1]} if train else {}
+        return _as_outputs(self.fusion.apply(self.variables, tokens, train=train, rngs=rngs))
+
+    def run(self, tokens: Mapping[str, Tokens], variables: Any = None) -> _Run:
+        """Outputs, and the gradients of a random combination of the predictions."""
+        values = {n: t.values for n, t in tokens.items()}
+        masks = {n: t.mask for n, t in tokens.items()}
+        return self._run(self.variables if variables is None else variables, values, masks)
+
+    def _trace(self, variables, values, masks):
+        self.num_traces += 1
+
+        def combine(variables, values):
+            tokens = {n: Tokens(values[n], masks[n]) for n in values}
+            result, state = self.fusion.apply(
+                variables, tokens, train=False, mutable=["intermediates"]
+            )
+            outputs = _as_outputs(result)
+            return jnp.vdot(generic(outputs.prediction), outputs.prediction), (outputs, state)
+
+        grads, aux = jax.grad(combine, argnums=(0, 1), has_aux=True)(variables, values)
+        return _Run(*aux, *grads)
+
+
+def has_its_shape(probes: list[_FusionProbe]) -> Iterator[str]:
+    """One, two or three modalities make a finite [batch, out_dim], in training too."""
+    for probe in probes:
+        yield from _shape_complaints(probe, probe.run(probe.tokens).outputs)
+    two = probes[1]
+    for complaint in _shape_complaints(two, two.apply(two.tokens, train=True)):
+        yield f"in training, {complaint}"
+
+
+def _shape_complaints(probe: _FusionProbe, outputs: Outputs) -> Iterator[str]:
+    names = ", ".join(probe.tokens)
+    want = (len(probe.tokens["amber"].values), probe.fusion.out_dim)
+    for part, array in {"prediction": outputs.prediction, **outputs.branches}.items():
+        if array.shape != want:
+            yield f"{part} has shape {array.shape}, expected {want}, for {names}"
+    if not is_finite(outputs):
+        yield f"outputs are not finite for {names}"
+    if any(term.shape for term in outputs.aux.values()):
+        yield f"a term of aux is not a scalar for {names}"
+
+
+def rows_are_independent(probes: list[_FusionProbe]) -> Iterator[str]:
+    """A row depends on itself alone."""
+    probe = probes[1]
+    tokens = _ragged(probe.tokens)
+    rows = _rows(probe.run(tokens).outputs)
+    if not is_close(reverse_rows(rows), _rows(probe.run(reverse_rows(tokens)).outputs)):
+        yield "reversing the rows changes more than their order"
+    replaced = jax.tree.map(lambda x, y: x.at[1:].set(y[1:]), tokens, probe.others)
+    if not is_close(first_row(rows), first_row(_rows(probe.run(replaced).outputs))):
+        yield "replacing the other rows changes the first"
+    train = lambda tokens: _rows(probe.apply(tokens, train=True))
+    if not is_close(first_row(train(tokens)), first_row(train(replaced))):
+        yield "replacing the other rows changes the first in training"
+
+
+def every_parameter_learns(probes: list[_FusionProbe]) -> Iterator[str]:
+    """Every modality has parameters, and every parameter a non-zero gradient."""
+    for probe in probes[1:]:
+        if set(probe.variables) != {"params"}:
+            yield f"only params are trained, but it also keeps {sorted(probe.variables)}"
+        exceptions = getattr(probe.fusion, "no_gradient", {})
+        excused = lambda path, known=exceptions: any(re.search(r, path) for r in known)
+        grads = by_path(probe.run(probe.tokens).param_grads["params"])
+        yield from (
+            f"{path} has no gradient with {len(probe.tokens)} modalities"
+            for path in without_gradient(grads)
+            if not excused(path)
+        )
+        for name in probe.tokens:
+            if not any(name in path for path in grads) and not excused(name):
+                yield f"no parameter carries the name of modality {name!r}; a constant cannot learn"
+
+
+def every_modality_counts(probes: list[_FusionProbe]) -> Iterator[str]:
+    """Every modality present can change the output, beside others and alone."""
+    for probe in probes:
+        for name in probe.tokens:
+            rest = [n for n in probe.tokens if n != name]
+            for where, tokens in {
+                f"beside {rest}": probe.tokens,
+                "alone": _without(probe.tokens, rest),
+            }.items():
+                changed = {**tokens, name: probe.others[name]}
+                a, b = (probe.run(t).outputs.prediction for t in (tokens, changed))
+                if not np.abs(np.asarray(a - b)).max() > 1e-6:
+                    yield f"modality {name!r} {where} changes nothing"
+
+
+def absence_is_exact(probes: list[_FusionProbe]) -> Iterator[str]:
+    """What is absent or masked has exactly no influence on output and gradients."""
+    probe = probes[-1]
+    tokens = _ragged(probe.tokens)
+    clean = probe.run(tokens)
+    for junk in (np.nan, 1e30):
+        dirty = {n: fill_masked(t, junk) for n, t in tokens.items()}
+        for part, a, b in zip(_Run._fields, clean, probe.run(dirty), strict=True):
+            if not is_equal(a, b):
+                yield f"{junk} in tokens that are masked changes {part}"
+    for name, (_, mask) in tokens.items():
+        if np.any(clean.value_grads[name][~mask]):
+            yield f"masked tokens of {name!r} have a gradient"
+        grads = probe.run(_without(probe.tokens, [name])).param_grads["params"]
+        others = [n for n in probe.tokens if n != name]
+        for path, grad in by_path(grads).items():
+            if name in path and not any(n in path for n in others) and np.any(grad):
+                yield f"{path} has a gradient while {name!r} is absent everywhere"
+
+
+def nothing_present_is_finite(probes: list[_FusionProbe]) -> Iterator[str]:
+    """With every modality absent the output and all gradients are finite."""
+    for probe in probes:
+        nothing = _without(probe.tokens, probe.tokens)
+        in_one_row = jax.tree.map(lambda x, y: x.at[0].set(y[0]), probe.tokens, nothing)
+        for where, tokens in {"any row": nothing, "the first row": in_one_row}.items():
+            for part, tree in zip(_Run._fields, probe.run(tokens), strict=True):
+                if not is_finite(tree):
+                    yield f"{part} is not finite with none of {list(tokens)} in {where}"
+
+
+def order_is_irrelevant(probes: list[_FusionProbe]) -> Iterator[str]:
+    """The order in which modalities are inserted changes neither parameters nor output."""
+    probe = probes[1]
+    reverse = dict(reversed(probe.tokens.items()))
+    if not is_equal(probe.variables, probe.init(reverse)):
+        yield "the reverse order makes other parameters"
+    elif not is_close(probe.run(probe.tokens).outputs, probe.apply(reverse)):
+        yield "the reverse order makes other outputs"
+
+
+def compiles_once(probes: list[_FusionProbe]) -> Iterator[str]:
+    """One trace, init maps over keys, float32 stays float32, bfloat16 works."""
+    one, two, *_ = probes
+    run = two.run(two.tokens)
+    two.run(two.tokens, jax.tree.map(lambda p, g: p - g, two.variables, run.param_grads))
+    if two.num_traces != 1:
+        yield f"a step of gradient descent made {two.num_traces} traces of one"
+    if not maps(lambda key: one.fusion.init(key, one.tokens, train=False), one.variables):
+        yield "init mapped over keys differs from init by one key"
+    if run.outputs.prediction.dtype != jnp.float32:
+        yield f"float32 tokens make {run.outputs.prediction.dtype}"
+    half = {n: Tokens(t.values.astype(jnp.bfloat16), t.mask) for n, t in two.tokens.items()}
+    if not is_finite(two.apply(half)):
+        yield "bfloat16 tokens make outputs that are not finite"
+
+
+def keeps_its_promises(probes: list[_FusionProbe]) -> Iterator[str]:
+    """What the mathematics promises beyond shapes holds."""
+    for probe in probes:
+        for path, residual in by_path(probe.run(_ragged(probe.tokens)).promises).items():
+            if "promise: " in path and not np.abs(residual).max() <= 1e-5:
+                yield f"{path} is off by {np.abs(residual).max():.2g}"
+
+
+FUSION_RULES: tuple[Rule, ...] = (
+    has_its_shape,
+    rows_are_independent,
+    every_parameter_learns,
+    every_modality_counts,
+    absence_is_exact,
+    nothing_present_is_finite,
+    order_is_irrelevant,
+    compiles_once,
+    keeps_its_promises,
+)
+
+
+def _as_outputs(result: jax.Array | Outputs) -> Outputs:
+    result = result if isinstance(result, Outputs) else Outputs(result)
+    return result._replace(tokens={})
+
+
+def _rows(outputs: Outputs) -> Outputs:
+    """The part of the outputs that has rows."""
+    return outputs._replace(aux={})
+
+
+def _ragged(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """Row 1 lacks the first modality, row 2 the last token of each, row 3 all but the first."""
+    gaps = {n: mask.at[2, -1].set(False) for n, (_, mask) in tokens.items()}
+    lacks = lambda n: 1 if n == min(tokens) else 3
+    return {n: Tokens(t.values, gaps[n].at[lacks(n)].set(False)) for n, t in tokens.items()}
+
+
+def _without(tokens: Mapping[str, Tokens], absent: Iterable[str]) -> dict[str, Tokens]:
+    none = {n: Tokens(tokens[n].values, jnp.zeros_like(tokens[n].mask)) for n in absent}
+    return {**tokens, **none}
+
+
+def check_fusion(fusion: Fusion) -> None:
+    """Holds a fusion, a Linen module, to the nine rules of ``FUSION_RULES``.
+
+    A fusion says two things about itself that the rules take into account. The class attribute
+    ``no_gradient``, {regular expression: reason}, names the parameters that learn nothing by
+    design. ``mmjax.layers.promise`` states what is zero where the mathematics promises more.
+
+    Raises:
+        ContractError: the fusion breaks a rule.
+    """
+    sizes = range(1, len(_SHAPES) + 1)
+    probes = [_FusionProbe(fusion, dict(list(_SHAPES.items())[:size])) for size in sizes]
+    check(fusion, FUSION_RULES, probes, traced=compiles_once)

@@ -1,0 +1,112 @@
+"""The contract of objectives."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.testing.common import (
+    Rule,
+    check,
+    compile_fast,
+    fill_masked,
+    is_close,
+    is_equal,
+    is_finite,
+    make_tokens,
+    reverse_rows,
+)
+from mmjax.types import Batch, Objective, Outputs, Tokens
+
+
+class _ObjectiveProbe:
+    """An objective on outputs of two modalities, each absent in one row."""
+
+    def __init__(self, objective: Objective) -> None:
+        rng = np.random.default_rng(0)
+        draw = lambda: jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
+        # One width for both, for objectives that compare modalities.
+        tokens = make_tokens({"amber": (2, 5), "blue": (3, 5)})
+        here = {"amber": jnp.arange(4) != 1, "blue": jnp.arange(4) != 2}
+        tokens = {n: t._replace(mask=t.mask & here[n][:, None]) for n, t in tokens.items()}
+        self.outputs = Outputs(draw(), tokens, {n: draw() for n in tokens})
+        self.batch = Batch({n: t.values for n, t in tokens.items()}, here, jnp.arange(4) % 3)
+        self.objective, self.num_traces = objective, 0
+        self.run = compile_fast(self._trace)
+
+    def _trace(self, outputs: Outputs, batch: Batch):
+        """((loss, metrics), gradients by predictions, branches and values of tokens)."""
+        self.num_traces += 1
+
+        def loss(prediction, branches, values):
+            tokens = {n: Tokens(values[n], outputs.tokens[n].mask) for n in values}
+            return self.objective(Outputs(prediction, tokens, branches, outputs.aux), batch)
+
+        values = {n: t.values for n, t in outputs.tokens.items()}
+        floats = (outputs.prediction, outputs.branches, values)
+        return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(*floats)
+
+
+def objective_makes_scalars(probe: _ObjectiveProbe) -> Iterator[str]:
+    """The loss is a finite scalar, and so is every metric."""
+    loss, metrics = probe.objective(probe.outputs, probe.batch)
+    for name, value in {"loss": loss, **metrics}.items():
+        if jnp.shape(value) != () or not is_finite(value):
+            yield f"{name} is {value}"
+
+
+def objective_teaches(probe: _ObjectiveProbe) -> Iterator[str]:
+    """The gradient is finite and not zero."""
+    _, grads = probe.run(probe.outputs, probe.batch)
+    if not is_finite(grads):
+        yield "the gradient is not finite"
+    if not any(np.any(grad) for grad in jax.tree.leaves(grads)):
+        yield "the gradient is zero"
+
+
+def objective_ignores_order(probe: _ObjectiveProbe) -> Iterator[str]:
+    """The order of the rows is irrelevant."""
+    reverse = reverse_rows((probe.outputs, probe.batch))
+    if not is_close(probe.run(probe.outputs, probe.batch)[0], probe.run(*reverse)[0]):
+        yield "reversing the rows changes the loss or a metric"
+
+
+def objective_ignores_the_absent(probe: _ObjectiveProbe) -> Iterator[str]:
+    """Tokens and branches of an absent modality have exactly no influence."""
+    outputs, batch = probe.outputs, probe.batch
+    dirty = outputs._replace(
+        tokens={n: fill_masked(t, np.nan) for n, t in outputs.tokens.items()},
+        branches={
+            n: jnp.where(batch.present[n][:, None], b, np.nan) for n, b in outputs.branches.items()
+        },
+    )
+    if not is_equal(probe.run(outputs, batch), probe.run(dirty, batch)):
+        yield "NaN where a modality is absent changes the loss, a metric or the gradient"
+
+
+def objective_compiles_once(probe: _ObjectiveProbe) -> Iterator[str]:
+    """One trace, the same compiled or not."""
+    compiled, _ = probe.run(probe.outputs, probe.batch)
+    if not is_close(compiled, probe.objective(probe.outputs, probe.batch)):
+        yield "compiled and eager values differ"
+    if probe.num_traces != 1:
+        yield f"batches of one shape made {probe.num_traces} traces of one"
+
+
+OBJECTIVE_RULES: tuple[Rule, ...] = (
+    objective_makes_scalars,
+    objective_teaches,
+    objective_ignores_order,
+    objective_ignores_the_absent,
+    objective_compiles_once,
+)
+
+
+def check_objective(objective: Objective) -> None:
+    """Holds an objective to ``OBJECTIVE_RULES``, on two modalities, one of them absent at times.
+
+    Raises:
+        ContractError: the objective breaks a rule.
+    """
+    check(objective, OBJECTIVE_RULES, _ObjectiveProbe(objective), traced=objective_compiles_once)
