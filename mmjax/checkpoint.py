@@ -1,21 +1,21 @@
 """Saves and restores trees of arrays; the only file that knows orbax."""
 
 from pathlib import Path
-from typing import Any
 
+import chex
 import jax
 import orbax.checkpoint as ocp
 
 from mmjax.errors import DataError
 
 
-def save(folder: Path, tree: Any) -> None:
+def save(folder: Path, tree: chex.ArrayTree) -> None:
     """Writes a tree of arrays to a new folder and returns when all of it is there."""
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder.absolute(), _flatten(tree))
 
 
-def restore(folder: Path, like: Any) -> Any:
+def restore(folder: Path, like: chex.ArrayTree) -> chex.ArrayTree:
     """Reads a tree back.
 
     Args:
@@ -46,6 +46,6 @@ def restore(folder: Path, like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted])
 
 
-def _flatten(tree: Any) -> dict[str, Any]:
+def _flatten(tree: chex.ArrayTree) -> dict[str, chex.Array]:
     name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
     return {name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import numpy as np
@@ -114,7 +115,9 @@ def make_rows(arm: Arm, trained: Fit) -> list[Row]:
     return [{**row, "best_step": best[row["seed"]], **facts} for row in rows]
 
 
-def score_rows(arm: Arm, predict: Predict, params: Any, hidden: Sequence[str] = ()) -> list[Row]:
+def score_rows(
+    arm: Arm, predict: Predict, params: chex.ArrayTree, hidden: Sequence[str] = ()
+) -> list[Row]:
     """The scores alone: one flat row per seed and labelled split.
 
     Args:
@@ -152,12 +155,12 @@ def history_rows(arm: Arm, trained: Fit) -> list[Row]:
     return rows
 
 
-def num_params(params: Any) -> int:
+def num_params(params: chex.ArrayTree) -> int:
     """Number of scalars in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def flops(model: nn.Module, params: Any, task: Task) -> float:
+def flops(model: nn.Module, params: chex.ArrayTree, task: Task) -> float:
     """Floating-point operations of one sample's forward pass, as XLA counts them."""
     abstract = lambda x, shape: jax.ShapeDtypeStruct(shape, x.dtype)
     one_seed = jax.tree.map(lambda x: abstract(x, x.shape[1:]), params)

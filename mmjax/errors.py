@@ -34,7 +34,7 @@ class UnknownNameError(UsageError, KeyError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        fix = f"Did you mean {near[0]!r}?" if near else "See `mmjax zoo`."
+        fix = f"Did you mean {near[0]!r}?" if near else ""
         super().__init__(kind, expected=f"one of {', '.join(known)}", got=repr(name), fix=fix)
 
     def __str__(self) -> str:  # KeyError would print the repr of the message

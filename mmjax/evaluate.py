@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import numpy as np
@@ -15,8 +16,8 @@ from mmjax.types import Batch
 
 _CHUNK = 256  # rows per forward pass: one program serves splits of every size
 
-Predict = Callable[[Any, Batch], np.ndarray]
-Embed = Callable[[Any, Batch], dict[str, np.ndarray]]
+Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
+Embed = Callable[[chex.ArrayTree, Batch], dict[str, np.ndarray]]
 
 
 def make_predict(model: nn.Module) -> Predict:
@@ -47,11 +48,11 @@ def make_embed(model: nn.Module) -> Embed:
     return _in_chunks(forward)
 
 
-def _in_chunks(forward: Callable[[Any, Batch], Any]) -> Callable[[Any, Batch], Any]:
+def _in_chunks(forward: Callable[[chex.ArrayTree, Batch], Any]) -> Callable[..., Any]:
     """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
     program = over_seeds(forward)
 
-    def apply(params: Any, rows: Batch) -> Any:
+    def apply(params: chex.ArrayTree, rows: Batch) -> Any:
         size = len(rows.target)
         parts = []
         for start in range(0, size, _CHUNK):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +48,7 @@ class Fit:
 
     recipe: Recipe
     predict: Predict
-    params: Any
+    params: chex.ArrayTree
     state: TrainState
     history: list[dict[str, Any]]
     best_step: np.ndarray
@@ -55,7 +56,11 @@ class Fit:
 
 
 def fit(
-    recipe: Recipe, task: Task, *, params: Any = None, progress: Progress = lambda steps: None
+    recipe: Recipe,
+    task: Task,
+    *,
+    params: chex.ArrayTree | None = None,
+    progress: Progress = lambda steps: None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
 
@@ -91,7 +96,9 @@ def fit(
     return Fit(recipe, predict, lanes.best, lanes.state, history, watch.best_step, seconds)
 
 
-def _init_lanes(recipe: Recipe, tx: optax.GradientTransformation, rows: Batch, given: Any) -> Lane:
+def _init_lanes(
+    recipe: Recipe, tx: optax.GradientTransformation, rows: Batch, given: chex.ArrayTree
+) -> Lane:
     """The lanes of all seeds, [seeds, ...], with the given submodules in place of fresh ones."""
 
     def init_lane(index: int, seed: int) -> Lane:
@@ -104,8 +111,8 @@ def _init_lanes(recipe: Recipe, tx: optax.GradientTransformation, rows: Batch, g
 
 
 def _pretrained_encoders(
-    recipe: Recipe, task: Task, given: Any, progress: Progress
-) -> dict[str, Any]:
+    recipe: Recipe, task: Task, given: chex.ArrayTree, progress: Progress
+) -> dict[str, chex.ArrayTree]:
     """The encoders of unimodal models trained with the method's first objective, if it has one."""
     trained = {}
     for name, encoder in recipe.model.encoders.items() if recipe.method.pretrain else ():

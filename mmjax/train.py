@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ class Adam:
         return optax.chain(optax.clip_by_global_norm(self.clip), optax.adam(schedule))
 
 
-def init_params(model: nn.Module, rows: Batch, seed: int) -> Any:
+def init_params(model: nn.Module, rows: Batch, seed: int) -> chex.ArrayTree:
     """The model's parameters for a seed; of the rows only the shapes matter."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows)
     key = jax.random.fold_in(jax.random.key(seed), _INIT)
@@ -57,7 +58,7 @@ def init_params(model: nn.Module, rows: Batch, seed: int) -> Any:
     return model.lazy_init(key, shapes.inputs, shapes.present, train=False)["params"]
 
 
-def init_state(params: Any, tx: optax.GradientTransformation, seed: int) -> TrainState:
+def init_state(params: chex.ArrayTree, tx: optax.GradientTransformation, seed: int) -> TrainState:
     """The state before the first step."""
     return TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(seed))
 
@@ -91,7 +92,7 @@ class Lane(NamedTuple):
     """What training keeps for a seed: where it is, and its best parameters on validation."""
 
     state: TrainState
-    best: Any
+    best: chex.ArrayTree
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import chex
 import jax
 from scipy.special import softmax
 
@@ -28,7 +28,7 @@ class TrainedRun:
     """
 
     arm: Arm
-    params: Any
+    params: chex.ArrayTree
     predict: Predict
 
 

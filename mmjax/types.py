@@ -1,8 +1,9 @@
 """The types that models, objectives and training share."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+import chex
 import jax
 import optax
 
@@ -60,8 +61,8 @@ class TrainState(NamedTuple):
     """
 
     step: jax.Array
-    params: Any
-    opt_state: Any
+    params: chex.ArrayTree
+    opt_state: optax.OptState
     key: jax.Array
 
 
@@ -87,10 +88,13 @@ class Objective(Protocol):
     ) -> tuple[jax.Array, Mapping[str, jax.Array]]: ...
 
 
-Forward = Callable[[Any, Batch, jax.Array], Outputs]
+Forward = Callable[[chex.ArrayTree, Batch, jax.Array], Outputs]
 """``(params, batch, key) -> Outputs`` in training."""
 
-Gradient = Callable[[Any, Batch, jax.Array], tuple[tuple[jax.Array, Mapping[str, jax.Array]], Any]]
+Gradient = Callable[
+    [chex.ArrayTree, Batch, jax.Array],
+    tuple[tuple[jax.Array, Mapping[str, jax.Array]], chex.ArrayTree],
+]
 """``(params, batch, key) -> ((loss [], {metric: []}), gradient of params)``."""
 
 

@@ -13,8 +13,8 @@ from mmjax.report.rows import read_rows
 ROOT = Path(__file__).parent.parent
 
 
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+def load_script(name, folder="experiments"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -101,3 +101,12 @@ def test_the_example_of_the_readme_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert "gmu minus" in capsys.readouterr().out
+
+
+def test_the_convolution_benchmark_compares_equal_networks(tmp_path):
+    script = load_script("convolution", "benchmarks")
+    out = tmp_path / "rows.jsonl"
+    script.main(script.Benchmark(out, batch_size=4, steps=2, rounds=1, features=(2, 3)))
+    (row,) = read_rows(out)
+    assert row["ratio"] > 0
+    assert {"mmjax_samples_per_s", "flax_samples_per_s", "versions", "device"} <= set(row)

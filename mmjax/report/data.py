@@ -51,7 +51,7 @@ def _describe(split: Split, name: str) -> tuple[str, ...]:
     seen = np.asarray(values[present], np.float64)
     distinct = len(set(_row_bytes(values)))
     return (
-        " x ".join(map(str, values.shape[1:])),
+        "x".join(map(str, values.shape[1:])),
         str(values.dtype),
         f"{present.mean():.0%}",
         f"{distinct:,}",
