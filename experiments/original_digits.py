@@ -6,7 +6,7 @@ rows are drawn by t-SNE and clustered by k-means.
 
 The study reported: image-only accuracy 95.1 %, audio-only 83.4 %, fusion F1 0.978.
 
-    python experiments/original_digits.py --data ../shared/data --out runs/original
+    python experiments/original_digits.py --data DATA --out runs/original
     python experiments/original_digits.py --task written_spoken_digits --data FOLDER --out runs/wsd
 
 Expected on mnist_fsdd (official split, 5 seeds, two CPU cores, about 3 minutes): see

@@ -4,7 +4,7 @@ Each of the five speakers is held out in turn, the next by name serves validatio
 strategy and unimodal baseline is trained on the other three. The image never depends on the
 speaker: a fusion that falls below the image alone trusts the voice too much.
 
-    python experiments/unseen_speaker.py --data ../shared/data --out runs/unseen_speaker
+    python experiments/unseen_speaker.py --data DATA --out runs/unseen_speaker
 
 About 40 minutes on two CPU cores. Rows are appended as they come; the same command again goes on
 where it was stopped. Expected: docs/results/unseen_speaker.md, which is its summary.md.

@@ -232,6 +232,9 @@ def test_data_folder_is_the_argument_then_the_variable(tmp_path, monkeypatch):
     assert data_folder(tmp_path.parent) == tmp_path.parent
     with pytest.raises(DataError, match=r"missing: expected a folder.*MMJAX_DATA"):
         data_folder(tmp_path / "missing")
+    monkeypatch.delenv("MMJAX_DATA")
+    with pytest.raises(UsageError, match=r"data: expected the folder.*MMJAX_DATA"):
+        data_folder(None)
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "1", None])

@@ -20,25 +20,30 @@ from scipy.io import wavfile
 
 from mmjax.errors import DataError, UsageError
 
-DATA_VARIABLE, DEFAULT_DATA = "MMJAX_DATA", Path("../shared/data")
+DATA_VARIABLE = "MMJAX_DATA"
 MAX_BYTES = 1 << 30  # of one decoded file; the largest in use, MNIST's images, has 47 million
 IDX_UINT8 = 8
 FULL_SCALE = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 
 
 def data_folder(data: str | Path | None) -> Path:
-    """The folder to read: ``data``, else the one named by MMJAX_DATA, else ``../shared/data``.
+    """The folder to read: ``data``, else the one that the environment names in MMJAX_DATA.
 
     Raises:
+        UsageError: neither names one.
         DataError: there is no such folder.
     """
-    folder = Path(data if data is not None else os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
+    name = data if data is not None else os.environ.get(DATA_VARIABLE)
+    fix = f"Name it with data= or --data, or in the environment variable {DATA_VARIABLE}."
+    if not name:
+        raise UsageError("data", expected="the folder with the data set", got="none", fix=fix)
+    folder = Path(name)
     if not folder.is_dir():
         raise DataError(
             folder,
             expected="a folder with the data set",
             got="a file" if folder.exists() else "nothing there",
-            fix=f"Name the folder with data=, or in the environment variable {DATA_VARIABLE}.",
+            fix=fix,
         )
     return folder
 
