@@ -121,7 +121,7 @@ def write_summary(out: Path) -> None:
     summaries = summarise(rows)
     title = _title(rows)
     save(accuracy_figure(summaries, title), out / "accuracy.png")
-    save(learning_curves(history, title), out / "curves.png")
+    save(learning_curves(history, rows[0]["task"]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,
         verdict=verdict(summaries),

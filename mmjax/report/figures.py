@@ -44,7 +44,9 @@ def learning_curves(history: Rows, title: str) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     colors = colormaps["tab20"].colors
-    for index, (strategy, points) in enumerate(curves.items()):
+    last = lambda points: np.mean(points[max(points)])
+    best_first = sorted(curves.items(), key=lambda curve: -last(curve[1]))
+    for index, (strategy, points) in enumerate(best_first):
         means = [np.mean(points[step]) for step in sorted(points)]
         color = colors[index % len(colors)]
         axes.plot(sorted(points), means, label=strategy, color=color)
