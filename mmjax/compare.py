@@ -1,9 +1,11 @@
 """The main job: many fusions and every unimodal baseline, on one task, into flat rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import zip_longest
 from typing import Any
 
 import chex
@@ -13,7 +15,7 @@ import numpy as np
 
 from mmjax.errors import UnknownNameError
 from mmjax.evaluate import Predict, hide, scores
-from mmjax.fit import Fit, Progress, fit
+from mmjax.fit import Fit, Progress, compile_recipe, fit
 from mmjax.fusion import FUSIONS
 from mmjax.recipe import Recipe, make_model
 from mmjax.task import Task
@@ -85,16 +87,22 @@ def compare(
     """Trains every arm and scores it on validation and test.
 
     Args:
-        arms: what to compare.
+        arms: what to compare, at least one.
         on_arm: called with each arm, its training and its rows once they are known.
         progress: called after each epoch with the number of steps that it took.
     """
     rows = []
-    for arm in arms:
-        trained = fit(arm.recipe, arm.task, progress=progress)
-        new = make_rows(arm, trained)
-        on_arm(arm, trained, new)
-        rows += new
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        compile_arm = lambda arm: pool.submit(compile_recipe, arm.recipe, arm.task)
+        ahead = compile_arm(arms[0])
+        for arm, following in zip_longest(arms, arms[1:]):
+            program = ahead.result()
+            if following:
+                ahead = compile_arm(following)  # while this one trains
+            trained = fit(arm.recipe, arm.task, program=program, progress=progress)
+            new = make_rows(arm, trained)
+            on_arm(arm, trained, new)
+            rows += new
     return rows
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -55,11 +55,41 @@ class Fit:
     seconds: float
 
 
+class Program(NamedTuple):
+    """A recipe compiled for the shapes of a task.
+
+    Attributes:
+        advance: as ``train.make_advance`` makes it, for all seeds.
+        predict: as ``evaluate.make_predict`` makes it.
+        seconds: wall time of tracing and compilation.
+    """
+
+    advance: Callable
+    predict: Predict
+    seconds: float
+
+
+def compile_recipe(recipe: Recipe, task: Task) -> Program:
+    """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
+    start = time.perf_counter()
+    tx = _optimiser(recipe)
+    step = make_step(recipe.model, recipe.objective, tx, recipe.method)
+    advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
+    predict = make_predict(recipe.model)
+    train = task.train.batch()
+    lanes = _init_lanes(recipe, tx, train, {})
+    # Calls that take no step and predict one row compile all that comes later.
+    lanes, _ = advance((lanes, np.zeros(len(recipe.seeds), bool)), train, 0, 0)
+    predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
+    return Program(advance, predict, time.perf_counter() - start)
+
+
 def fit(
     recipe: Recipe,
     task: Task,
     *,
     params: chex.ArrayTree | None = None,
+    program: Program | None = None,
     progress: Progress = lambda steps: None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
@@ -69,21 +99,18 @@ def fit(
         task: the data; its test split is not touched.
         params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones; encoders
             given here are not trained beforehand.
+        program: the recipe compiled for the task, if that has been done.
         progress: called after each epoch.
     """
+    advance, predict, compile_seconds = program or compile_recipe(recipe, task)
     start = time.perf_counter()
-    params = {**_pretrained_encoders(recipe, task, params or {}, progress), **(params or {})}
+    given = {**_pretrained_encoders(recipe, task, params or {}, progress), **(params or {})}
     train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
-    tx = recipe.method.transform(recipe.tx.build(recipe.steps))
-    lanes = _init_lanes(recipe, tx, train, params)
-    batch_size = min(recipe.batch_size, task.train.size)
-    step = make_step(recipe.model, recipe.objective, tx, recipe.method)
-    advance = over_seeds(make_advance(step, batch_size), donate_argnums=0)
-    predict = make_predict(recipe.model)
+    lanes = _init_lanes(recipe, _optimiser(recipe), train, given)
 
     watch = _Validation(len(recipe.seeds), recipe.patience)
     history, first = [], 0
-    per_epoch = steps_per_epoch(task.train.size, batch_size)
+    per_epoch = steps_per_epoch(task.train.size, _batch_size(recipe, task))
     while first < recipe.steps and not watch.settled:
         last = min(first + per_epoch, recipe.steps)
         lanes, metrics = advance((lanes, watch.improved), train, first, last)
@@ -92,8 +119,16 @@ def fit(
         progress(last - first)
         first = last
     lanes, _ = advance((lanes, watch.improved), train, first, first)
-    seconds = time.perf_counter() - start
+    seconds = compile_seconds + time.perf_counter() - start
     return Fit(recipe, predict, lanes.best, lanes.state, history, watch.best_step, seconds)
+
+
+def _optimiser(recipe: Recipe) -> optax.GradientTransformation:
+    return recipe.method.transform(recipe.tx.build(recipe.steps))
+
+
+def _batch_size(recipe: Recipe, task: Task) -> int:
+    return min(recipe.batch_size, task.train.size)
 
 
 def _init_lanes(

@@ -46,8 +46,7 @@ def test_compare_writes_rows_history_summary_and_figures(tmp_path, capsys):
     for text in (summary, printed):
         assert "(each the best of its kind on validation)" in text
         assert all(strategy in text for strategy in strategies)
-    assert "4 of 4" in printed
-    assert "left)" in printed
+    assert "4 of 4, 0:00:00 left" in printed
     assert {"accuracy.png", "curves.png", "run.json"} <= {path.name for path in out.iterdir()}
     steps = {(r["strategy"], r["seed"], r["step"]) for r in read_rows(out / "history.jsonl")}
     assert ("concat", 1, 3) in steps

@@ -8,7 +8,7 @@ from small import make_task
 
 from mmjax.errors import UsageError
 from mmjax.evaluate import make_predict, scores
-from mmjax.fit import _Validation, fit
+from mmjax.fit import _Validation, compile_recipe, fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.recipe import Recipe, make_model
@@ -107,3 +107,18 @@ def test_a_recipe_prints_on_one_line_without_addresses(task):
     assert "objective=cross_entropy, method=TwoStage(pretrain=mse, second=Joint())" in text
     assert "0x" not in text
     assert "\n" not in text
+
+
+def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
+    recipe = Recipe(make_model(task, "concat"), steps=5, batch_size=32, seeds=(0, 1))
+    compiled = []
+    listen = lambda event, seconds, **_: "backend_compile" in event and compiled.append(event)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    want = fit(recipe, task)
+    assert compiled
+    program = compile_recipe(recipe, task)
+    compiled.clear()
+    got = fit(recipe, task, program=program)
+    jax.monitoring.unregister_event_duration_listener(listen)
+    assert not compiled
+    chex.assert_trees_all_equal(got.params, want.params)
