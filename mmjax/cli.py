@@ -113,7 +113,7 @@ _VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, zoo, data)}
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command; an error of mmjax ends it with one line and exit code 2."""
+    """Runs the command; an error of mmjax, or of a file, ends it with one line and exit code 2."""
     try:
         tyro.extras.subcommand_cli_from_dict(
             _VERBS,
@@ -121,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> None:
             description="Multimodal fusion: compare strategies, train one, use it.",
             args=args,
         )
-    except MmjaxError as error:
+    except (MmjaxError, OSError) as error:
         print(f"mmjax: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from mmjax.errors import UsageError
 from mmjax.methods import Joint
 from mmjax.types import Batch, Method, Objective, TrainState
 
@@ -41,6 +42,11 @@ class Adam:
     learning_rate: float = 3e-3
     warmup: float = 0.1
     clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            got = str(self.learning_rate)
+            raise UsageError("learning_rate", expected="a positive number", got=got)
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """The optimiser for a run of so many steps."""

@@ -148,6 +148,8 @@ BAD = {
     "no steps": (["--steps", "0"], "steps: expected at least 1, got 0"),
     "no seeds": (["--seeds", "0"], "seeds: expected at least 1, got 0"),
     "no batch": (["--batch-size", "0"], "batch_size: expected at least 1, got 0"),
+    "a learning rate of 0": (["--learning-rate", "0"], "learning_rate: expected a positive"),
+    "a learning rate of nan": (["--learning-rate", "nan"], "learning_rate: expected a positive"),
     "an unknown option": (["--options", "sized=3"], "Did you mean 'size'?"),
     "an option of another type": (["--options", "size=many"], "size: expected int, got 'many'"),
     "an option without a value": (["--options", "size"], "options: expected NAME=VALUE"),
@@ -188,6 +190,15 @@ def test_a_folder_or_file_with_results_is_not_written_over(trained, tmp_path, ca
     with pytest.raises(SystemExit):
         main(["data", "--task", "synthetic", "--out", str(taken)])
     assert taken.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "run"
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *TINY, "--out", str(out)])
+    assert end.value.code == 2
+    assert str(out) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"strategies": ["concat"], "tusk": "a"}'])
