@@ -58,7 +58,7 @@ def test_embeddings_are_mean_tokens_and_what_the_readout_sees():
     got = make_embed(model)(lanes, rows)
     out = model.apply({"params": params}, *rows[:2], train=False)
     readout = params["fusion"]["readout"]
-    fused = got["fused"][0] @ readout["kernel"] + readout["bias"]
+    fused = got["fused"][0] @ np.asarray(readout["kernel"]) + np.asarray(readout["bias"])
     np.testing.assert_allclose(fused, out.prediction, atol=1e-5)
     for name in task.modalities:
         np.testing.assert_allclose(got[name][0], masked_mean(out.tokens[name]), atol=1e-6)
