@@ -9,8 +9,9 @@ The study reported: image-only accuracy 95.1 %, audio-only 83.4 %, fusion F1 0.9
     python experiments/original_digits.py --data DATA --out runs/original
     python experiments/original_digits.py --task written_spoken_digits --data FOLDER --out runs/wsd
 
-Expected on mnist_fsdd (official split, 5 seeds, two CPU cores, about 3 minutes): see
-docs/results/original_digits.md, which the first command writes as summary.md.
+Expected on mnist_fsdd (official split, 5 seeds, about 3 minutes on two CPU cores): all three above
+the reference, as in
+docs/results/original_digits.md, which is what the first command writes as summary.md.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ speaker: a fusion that falls below the image alone trusts the voice too much.
 
     python experiments/unseen_speaker.py --data DATA --out runs/unseen_speaker
 
-About 40 minutes on two CPU cores. Rows are appended as they come; the same command again goes on
+About 25 minutes on two CPU cores. Rows are appended as they come; the same command again goes on
 where it was stopped. Expected: docs/results/unseen_speaker.md, which is its summary.md.
 """
 
@@ -45,7 +45,7 @@ class Study:
     speakers: tuple[str, ...] = ("george", "jackson", "lucas", "nicolas", "yweweler")
     fusions: tuple[str, ...] = tuple(FUSIONS)
     seeds: int = 3
-    steps: int = 600
+    steps: int = 500
 
 
 def main(study: Study) -> None:
