@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -145,7 +145,8 @@ Made by `{command}`. {notes}
 
 
 def _command(settings: Settings, strategies: Sequence[str]) -> str:
-    """The command line of a comparison, but for its folder."""
+    """The command line of a comparison; folders are those of whoever runs it."""
+    settings = replace(settings, data=settings.data and "DATA")
     names = tuple(name for name in strategies if name in FUSIONS)
     groups = {CORE: "", tuple(FUSIONS): "--fusions all"}
     fusions = groups.get(names, f"--fusions {','.join(names)}")
