@@ -28,9 +28,7 @@ def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
     best = max((100 * s.accuracy.mean() for s in summaries if s.unimodal), default=None)
     if best is not None:
         axes.axvline(best, color=_ALONE, linestyle=":", linewidth=1)
-    axes.set_xlabel(
-        "accuracy in %, mean +- standard error over seeds (dotted: best modality alone)"
-    )
+    axes.set_xlabel("accuracy in %, +- standard error (dotted: best modality alone)")
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     return figure
