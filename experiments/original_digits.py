@@ -28,12 +28,11 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
-from mmjax.compare import Arm, make_rows
+from mmjax.compare import make_arm, make_rows
 from mmjax.evaluate import make_embed
 from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
-from mmjax.recipe import Recipe, make_model
 from mmjax.report.figures import save
 from mmjax.report.rows import append_rows
 from mmjax.report.summary import markdown_table, notes, summarise, verdict
@@ -73,14 +72,13 @@ def main(study: Study) -> None:
 
     encoders, rows = {}, []
     for name in task.modalities:
-        alone = task.only(name)
-        arm = Arm(f"{name}_only", Recipe(make_model(alone, "concat"), mse, **shared), alone)
-        trained = fit(arm.recipe, alone)
+        arm = make_arm(task, f"{name}_only", objective=mse, **shared)
+        trained = fit(arm.recipe, arm.task)
         encoders[f"encoders_{name}"] = trained.params[f"encoders_{name}"]
         rows += make_rows(arm, trained)
 
-    arm = Arm("concat", Recipe(make_model(task, "concat"), method=TwoStage(), **shared), task)
-    fused = fit(arm.recipe, task, params=encoders)
+    arm = make_arm(task, "concat", method=TwoStage(), **shared)
+    fused = fit(arm.recipe, arm.task, params=encoders)
     rows += make_rows(arm, fused)
     append_rows(study.out / "rows.jsonl", rows)
 

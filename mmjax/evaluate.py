@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from scipy.special import log_softmax
 
-from mmjax.errors import UnknownNameError
+from mmjax.errors import look_up
 from mmjax.layers import masked_mean
 from mmjax.train import over_seeds
 from mmjax.types import Batch
@@ -71,8 +71,7 @@ def hide(rows: Batch, modalities: Collection[str]) -> Batch:
         UnknownNameError: the rows have no such modality.
     """
     for name in modalities:
-        if name not in rows.present:
-            raise UnknownNameError("hide", name, rows.present)
+        look_up("hide", name, rows.present)
     absent = {name: np.zeros(len(rows.target), bool) for name in modalities}
     return rows._replace(present={**rows.present, **absent})
 

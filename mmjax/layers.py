@@ -186,7 +186,7 @@ class Conv(nn.Module):
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return y + _along_last(bias.astype(y.dtype), y)
+        return y + along_last(bias.astype(y.dtype), y)
 
 
 def conv(
@@ -217,14 +217,14 @@ def _cpu_conv(x, kernel, strides, padding):
         x = _pad(x, padding)
         sizes = _num_windows(x.shape[1:-1], window, strides)
         offsets = list(product(*map(range, window)))
-        return sum(_shift(x, o, sizes, strides) * _along_last(kernel[o][0], x) for o in offsets)
+        return sum(_shift(x, o, sizes, strides) * along_last(kernel[o][0], x) for o in offsets)
     if len(window) == 1:
         patches = _patches(x, window, strides, padding)
         return patches @ kernel.reshape(-1, kernel.shape[-1])
     return _native_conv(x, kernel, strides, padding)
 
 
-def _along_last(vector, x):
+def along_last(vector, x):
     """[features] in the rank of ``x``, for arithmetic without rank promotion."""
     return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 

@@ -53,7 +53,7 @@ class Recipe:
 
     @property
     def planned_steps(self) -> int:
-        """Train steps that ``run`` takes unless it stops early, a method's first stage included."""
+        """Train steps that ``fit`` takes unless it stops early, a method's first stage included."""
         alone = len(self.model.encoders) if self.method.pretrain else 0
         return self.steps * (1 + alone)
 

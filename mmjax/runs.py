@@ -1,4 +1,4 @@
-"""Run directories: what a command writes, and how it is read back."""
+"""Run folders: what the commands write."""
 
 import json
 from collections.abc import Sequence
@@ -201,6 +201,12 @@ def read_run_file(path: Path) -> tuple[Settings, list[str]]:
         raise DataError(path, expected="the settings of a run", got=str(error)) from error
 
 
+def check_new_file(path: Path) -> None:
+    """Raises UsageError where there is something already."""
+    if path.exists():
+        raise UsageError("out", expected="a new file", got=f"{path}, which exists")
+
+
 def _append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
     append_rows(out / "rows.jsonl", rows)
     append_rows(out / "history.jsonl", history_rows(arm, trained))
@@ -213,8 +219,8 @@ def _title(rows: Sequence[Row]) -> str:
 
 def inspect_task(settings: Settings, picture: Path | None, console: Console) -> None:
     """Prints what a task holds; draws a few samples to a PNG file if one is named."""
-    if picture and picture.exists():
-        raise UsageError("out", expected="a new file", got=f"{picture}, which exists")
+    if picture:
+        check_new_file(picture)
     task = make_task(settings)
     console.print(task_facts(task), *task_tables(task))
     if picture:

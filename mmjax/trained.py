@@ -11,9 +11,9 @@ from scipy.special import softmax
 
 from mmjax import checkpoint
 from mmjax.compare import Arm, Row, score_rows
-from mmjax.errors import DataError, UsageError
+from mmjax.errors import DataError
 from mmjax.evaluate import Predict, make_predict
-from mmjax.runs import make_arms, make_task, read_run_file
+from mmjax.runs import check_new_file, make_arms, make_task, read_run_file
 from mmjax.train import init_params
 
 
@@ -70,8 +70,7 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     A row's probabilities are the mean over the seeds. The layout ``probabilities`` has the columns
     row_id, label, p0, p1, ...; ``competition`` has row_id and label.
     """
-    if out.exists():
-        raise UsageError("out", expected="a new file", got=f"{out}, which exists")
+    check_new_file(out)
     run = load_run(folder, data)
     rows = run.arm.task.splits[split].batch()
     mean = softmax(run.predict(run.params, rows), axis=-1).mean(axis=0)

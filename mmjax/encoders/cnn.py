@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from mmjax.layers import Conv, all_valid, max_pool
+from mmjax.layers import Conv, all_valid, along_last, max_pool
 from mmjax.types import Tokens
 
 
@@ -23,7 +23,7 @@ class _Stage(nn.Module):
         x = Conv(self.features, self.kernel_size, use_bias=False)(x)
         x = max_pool(x, (2,) * len(self.kernel_size))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        return nn.relu(x + bias.reshape((1,) * (x.ndim - 1) + (-1,)))
+        return nn.relu(x + along_last(bias, x))
 
 
 class _Summary(nn.Module):

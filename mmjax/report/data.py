@@ -22,17 +22,16 @@ def task_tables(task: Task) -> Iterator[Table]:
 
     columns = ("modality", "split", "shape", "dtype", "present", "distinct", "mean", "std")
     inputs = _table("Modalities", *columns)
-    for name in task.modalities:
-        for split_name, split in task.splits.items():
-            inputs.add_row(name, split_name, *_describe(split, name))
-    yield inputs
-
-    columns = ("modality", "train and valid", "train and test", "valid and test")
+    pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
+    columns = ("modality", *(f"{a} and {b}" for a, b in pairs))
     shared = _table("Distinct contents that two splits share", *columns)
     for name in task.modalities:
-        rows = {k: set(_row_bytes(split.inputs[name])) for k, split in task.splits.items()}
-        pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
-        shared.add_row(name, *(str(len(rows[a] & rows[b])) for a, b in pairs))
+        contents = {k: _contents(split.inputs[name]) for k, split in task.splits.items()}
+        for split_name, split in task.splits.items():
+            cells = _describe(split, name, distinct=len(contents[split_name]))
+            inputs.add_row(name, split_name, *cells)
+        shared.add_row(name, *(str(len(contents[a] & contents[b])) for a, b in pairs))
+    yield inputs
     yield shared
 
 
@@ -46,10 +45,9 @@ def _label_counts(split: Split, out_dim: int) -> str:
     return " ".join(map(str, np.bincount(split.target, minlength=out_dim)))
 
 
-def _describe(split: Split, name: str) -> tuple[str, ...]:
+def _describe(split: Split, name: str, *, distinct: int) -> tuple[str, ...]:
     values, present = split.inputs[name], split.present[name]
     seen = np.asarray(values[present], np.float64)
-    distinct = len(set(_row_bytes(values)))
     return (
         "x".join(map(str, values.shape[1:])),
         str(values.dtype),
@@ -60,8 +58,8 @@ def _describe(split: Split, name: str) -> tuple[str, ...]:
     )
 
 
-def _row_bytes(values: np.ndarray) -> list[bytes]:
-    return [row.tobytes() for row in values]
+def _contents(values: np.ndarray) -> set[bytes]:
+    return {row.tobytes() for row in values}
 
 
 def samples_figure(task: Task) -> Figure:
