@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from mmjax.compare import (
 )
 from mmjax.encodings import encode
 from mmjax.fit import Fit, Program
-from mmjax.report.progress import ComparisonProgress
+from mmjax.report.progress import ComparisonProgress, time_left
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.summary import format_accuracy, summarise
 from mmjax.task import Task
@@ -99,10 +98,9 @@ class Sweep:
 
     def _show(self, rows: list[Row], seconds: float, done: tuple[int, int], start: float) -> None:
         (summary,) = summarise(rows)
-        left = (time.monotonic() - start) / done[0] * (done[1] - done[0])
         self.console.print(
             f"{summary.strategy:<22}{format_accuracy(summary):>18}{seconds:8.1f} s"
-            f"   {done[0]} of {done[1]}, {timedelta(seconds=round(left))} left",
+            f"   {done[0]} of {done[1]}, {time_left(start, *done)} left",
             highlight=False,
             soft_wrap=True,
         )

@@ -14,7 +14,6 @@ two CPU cores. Expected: docs/results/zoo_synthetic.md, which is its summary.md.
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from sweep import Sweep
 from mmjax.compare import all_strategies, make_arm
 from mmjax.fusion import FUSIONS
 from mmjax.report.figures import save
+from mmjax.report.progress import time_left
 from mmjax.report.summary import Rows, notes, standard_error
 from mmjax.tasks import load_task
 from mmjax.tasks.synthetic import KINDS
@@ -88,10 +88,10 @@ def main(study: Study) -> None:
     start = time.monotonic()
     for done, name in enumerate(todo, start=1):
         sweep.compare_each([make_arm(task, name, **recipe) for task in tasks])
-        left = (time.monotonic() - start) / done * (len(todo) - done)
         scores = accuracies(sweep.rows)[name]
         shown = ", ".join(f"{kind} {scores[kind].mean():.1f}" for kind in study.kinds)
-        console.print(f"{name:<22}{shown}   {timedelta(seconds=round(left))} left", soft_wrap=True)
+        left = time_left(start, done, len(todo))
+        console.print(f"{name:<22}{shown}   {left} left", soft_wrap=True)
     write_summary(study, sweep.rows)
 
 

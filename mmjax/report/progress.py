@@ -64,11 +64,21 @@ class ComparisonProgress:
         return sum(self._planned[: self._done]) + self._in_arm
 
     def _left(self) -> str:
-        steps, elapsed = self._steps(), time.monotonic() - self._start
-        seconds = elapsed / max(steps, 1) * (sum(self._planned) - steps)
-        return f"{timedelta(seconds=round(seconds))}"
+        return time_left(self._start, self._steps(), sum(self._planned))
 
     def _show(self) -> None:
         name = self._names[min(self._done, len(self._names) - 1)]
         left = f"{self._left()} left"
         self._bar.update(self._task, completed=self._steps(), description=name, left=left)
+
+
+def time_left(start: float, done: int, total: int) -> str:
+    """H:MM:SS to come, if what is left takes as long a piece as what is done.
+
+    Args:
+        start: ``time.monotonic()`` at the start.
+        done: pieces so far.
+        total: all pieces.
+    """
+    seconds = (time.monotonic() - start) / max(done, 1) * (total - done)
+    return str(timedelta(seconds=round(seconds)))
