@@ -17,25 +17,18 @@ docs/results/original_digits.md, which is what the first command writes as summa
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
-from matplotlib.figure import Figure
-from sklearn.cluster import KMeans
-from sklearn.manifold import TSNE
-from sklearn.metrics import (
-    adjusted_rand_score,
-    normalized_mutual_info_score,
-    silhouette_score,
-)
 
 from mmjax.compare import make_arm, make_rows
-from mmjax.evaluate import make_embed
+from mmjax.evaluate import make_view
 from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.report.figures import save
+from mmjax.report.representation_figures import project, projection_figure
 from mmjax.report.rows import append_rows
 from mmjax.report.summary import markdown_table, notes, summarise, verdict
+from mmjax.representation import cluster_scores, sample
 from mmjax.task import Task
 from mmjax.tasks import load_task
 
@@ -82,35 +75,12 @@ def main(study: Study) -> None:
     rows += make_rows(arm, fused)
     append_rows(study.out / "rows.jsonl", rows)
 
-    embedded = make_embed(arm.recipe.model)(fused.params, task.test.batch())
-    some = np.random.default_rng(0).permutation(task.test.size)[: study.shown]
-    views = {name: values[0][some] for name, values in embedded.items()}
-    labels = task.test.target[some]
-    save(embedding_figure(views, labels), study.out / "embeddings.png")
-    write_summary(study, task, rows, views, labels)
-
-
-def cluster_scores(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
-    """ARI and NMI of k-means with as many clusters as classes, and the classes' silhouette."""
-    classes = len(np.unique(labels))
-    found = KMeans(classes, n_init=10, random_state=0).fit_predict(values)
-    return (
-        adjusted_rand_score(labels, found),
-        normalized_mutual_info_score(labels, found),
-        silhouette_score(values, labels),
-    )
-
-
-def embedding_figure(views: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
-    """A t-SNE map of each embedding, coloured by class."""
-    figure = Figure(figsize=(4 * len(views), 4.2), layout="constrained")
-    for axis, (name, values) in zip(figure.subplots(1, len(views)), views.items(), strict=True):
-        perplexity = min(30, (len(values) - 1) / 3)
-        flat = TSNE(random_state=0, perplexity=perplexity, init="pca").fit_transform(values)
-        dots = axis.scatter(*flat.T, c=labels, cmap="tab10", s=5, linewidths=0)
-        axis.set(title=name, xticks=[], yticks=[])
-    figure.legend(*dots.legend_elements(), loc="outside right center", title="digit")
-    return figure
+    some = sample(task.test, study.shown)
+    embeddings = make_view(arm.recipe.model)(fused.params, some.batch()).embeddings
+    views = {name: values[0] for name, values in embeddings.items()}
+    maps = {name: project(values, "tsne") for name, values in views.items()}
+    save(projection_figure(maps, some.target), study.out / "embeddings.png")
+    write_summary(study, task, rows, views, some.target)
 
 
 def write_summary(study, task: Task, rows, views, labels) -> None:

@@ -8,8 +8,8 @@ that keep one modality from being drowned by the other.
 
     python experiments/unseen_speaker.py --data DATA --out runs/unseen_speaker
 
-About an hour on two CPU cores. Rows are appended as they come; the same command again goes on
-where it was stopped. Expected: docs/results/unseen_speaker.md, which is its summary.md.
+About an hour and a quarter on two CPU cores. Rows are appended as they come; the same command again
+goes on where it was stopped. Expected: docs/results/unseen_speaker.md, which is its summary.md.
 """
 
 import time
@@ -63,6 +63,11 @@ OTHERS = (
     "i2m2 + branches",
     "evidential + evidential",
     "energy_weighted + confidence_ranking",
+    "embracenet",
+    "concat + two_stage",
+    "mean + two_stage",
+    "embracenet + two_stage",
+    "late_mean + two_stage",
 )
 ARMS = (*BASELINES, *JOINT, *(f"concat + {method}" for method in REMEDIES), *OTHERS)
 

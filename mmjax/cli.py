@@ -18,17 +18,21 @@ Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 
-def compare(settings: Shared, fusions: str = "core", out: Path | None = None) -> None:
+def compare(
+    settings: Shared, fusions: str = "core", subsets: bool = False, out: Path | None = None
+) -> None:
     """Compares fusion strategies with every unimodal baseline on one task.
 
     Args:
         fusions: Names with commas between them; `core` is ten of every kind, or `all`.
+        subsets: Train every fusion on every subset of two modalities or more, too.
         out: New folder for rows, summary and figures; by default runs/TASK-TIME.
     """
     from mmjax import runs
 
     names = runs.parse_fusions(fusions)
-    runs.compare_in(out or _default_out(settings), settings, names, _console())
+    folder = out or _default_out(settings)
+    runs.compare_in(folder, settings, names, _console(), subsets=subsets)
 
 
 def train(strategy: tyro.conf.Positional[str], settings: Shared, out: Path | None = None) -> None:
@@ -111,7 +115,29 @@ def data(settings: Shared, out: Path | None = None) -> None:
     runs.inspect_task(settings, out, _console())
 
 
-_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, zoo, data)}
+def report(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+    out: Path = Path("report.html"),
+    paper: bool = False,
+) -> None:
+    """Writes the report page of one run folder, or of several as one.
+
+    Args:
+        runs: Folders of `mmjax compare`.
+        out: HTML file; one that is there is replaced.
+        paper: Write a LaTeX table and PDF figures too, to a folder of the same name.
+    """
+    from mmjax.report.latex import write_paper
+    from mmjax.report.page import write_report
+
+    write_report(runs, out)
+    print(f"Report: {out}")
+    if paper:
+        write_paper(runs, out.with_suffix(""))
+        print(f"Table and figures for a paper: {out.with_suffix('')}")
+
+
+_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, zoo, data)}
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -2,25 +2,27 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
+from itertools import combinations
 from typing import Any
 
 import chex
 import jax
 import numpy as np
 
-from mmjax.errors import UnknownNameError
+from mmjax.errors import UnknownNameError, look_up
 from mmjax.evaluate import Predict, hide, scores
 from mmjax.fit import Fit, Program, Progress, compile_recipe, fit
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.recipe import Recipe, make_model
 from mmjax.search import is_open, search, search_steps
-from mmjax.sizes import match_params, sizes
+from mmjax.sizes import match_params
 from mmjax.task import Task
+from mmjax.tune import apply_trial, tune, tune_steps
 
 CORE = (
     "early",
@@ -49,46 +51,59 @@ class Arm:
         strategy: its name.
         recipe: how it is trained.
         task: the data, with the modalities that it uses.
-        search_seconds: wall time of the search for its cells, if there was one.
+        trials: trainings that choose its learning rate, weight decay and width on validation.
+        search_seconds: wall time of the search for its cells or hyperparameters.
     """
 
     strategy: str
     recipe: Recipe
     task: Task
+    trials: int = 0
     search_seconds: float = 0.0
 
     @property
     def planned_steps(self) -> int:
-        """Train steps that it takes at most: a search, preliminary runs, and the run itself."""
-        return search_steps(self.recipe) + self.recipe.planned_steps
+        """Train steps that it takes at most: searches, preliminary runs, and the run itself."""
+        searched = search_steps(self.recipe) + tune_steps(self.recipe, self.trials)
+        return searched + self.recipe.planned_steps
 
 
 def make_arm(
-    task: Task, strategy: str, encoders: Mapping[str, str] | None = None, **recipe: Any
+    task: Task,
+    strategy: str,
+    encoders: Mapping[str, str] | None = None,
+    absent: str = "mask",
+    **recipe: Any,
 ) -> Arm:
     """An arm by name.
 
     Args:
         task: the data.
-        strategy: a key of ``FUSIONS``, or ``NAME_only`` for the baseline of modality NAME.
+        strategy: a key of ``FUSIONS``; ``FUSION@A+B`` for the same on modalities A and B alone;
+            or ``NAME_only`` for the baseline of modality NAME.
         encoders: {modality: key of ``ENCODERS``} where the default is not wanted.
+        absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         **recipe: fields of ``Recipe`` other than the model; a fusion that is defined with a method
             of its own is trained by that.
 
     Raises:
-        UnknownNameError: there is no such strategy, encoder or modality.
+        UnknownNameError: there is no such strategy, encoder, modality or stand-in.
     """
     baselines = {f"{name}_only": name for name in task.modalities}
+    fusion, _, chosen = strategy.partition("@")
     if strategy in baselines:
         part, fusion = task.only(baselines[strategy]), "concat"
-    elif strategy in FUSIONS:
-        part, fusion = task, strategy
-    else:
+    elif fusion not in FUSIONS:
         raise UnknownNameError("strategy", strategy, [*baselines, *FUSIONS])
+    else:
+        names = chosen.split("+") if chosen else task.modalities
+        for name in names:
+            look_up("modality", name, task.shapes)
+        part = task.only(*names)
     own_method = getattr(FUSIONS[fusion], "method", None)
     if own_method:
         recipe["method"] = METHODS[own_method]()
-    return Arm(strategy, Recipe(make_model(part, fusion, encoders), **recipe), part)
+    return Arm(strategy, Recipe(make_model(part, fusion, encoders, absent), **recipe), part)
 
 
 def match_arm(arm: Arm, params: int) -> Arm:
@@ -97,10 +112,23 @@ def match_arm(arm: Arm, params: int) -> Arm:
     return replace(arm, recipe=replace(arm.recipe, model=model))
 
 
-def all_strategies(task: Task, fusions: Sequence[str] = CORE) -> list[str]:
-    """The baseline of each modality, then the fusions; with one modality the baseline only."""
-    alone = [f"{name}_only" for name in task.modalities]
-    return alone + list(fusions) if len(alone) > 1 else alone
+def all_strategies(
+    task: Task, fusions: Sequence[str] = CORE, *, subsets: bool = False
+) -> list[str]:
+    """The baseline of each modality, then the fusions; with one modality the baseline only.
+
+    Args:
+        task: gives the modalities.
+        fusions: keys of ``FUSIONS``.
+        subsets: each fusion on every subset of two modalities or more, too.
+    """
+    names = task.modalities
+    alone = [f"{name}_only" for name in names]
+    if len(alone) == 1:
+        return alone
+    sizes = range(2, len(names)) if subsets else ()
+    parts = ["+".join(part) for size in sizes for part in combinations(names, size)]
+    return [*alone, *fusions, *(f"{fusion}@{part}" for fusion in fusions for part in parts)]
 
 
 def compare(
@@ -127,6 +155,7 @@ def compare(
             if following:
                 ahead = compile_arm(following)  # while this one trains
             trained = fit(arm.recipe, arm.task, program=program, progress=progress)
+            wait([ahead])  # what on_arm measures must not run beside a compilation
             new = make_rows(arm, trained)
             on_arm(arm, trained, new)
             rows += new
@@ -135,18 +164,23 @@ def compare(
 
 
 def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:
-    """The arm with its cells found, if its fusion is one whose cells are searched."""
-    if not is_open(arm.recipe):
-        return arm
+    """The arm with its cells and its hyperparameters found, if they are to be searched."""
+    start = time.perf_counter()
+    if is_open(arm.recipe):
+        arm = replace(arm, recipe=_find_cells(arm, progress))
+    if arm.trials:
+        best, _ = tune(arm.recipe, arm.task, arm.trials, progress)
+        arm = replace(arm, recipe=apply_trial(arm.recipe, best))
+    return replace(arm, search_seconds=time.perf_counter() - start)
 
+
+def _find_cells(arm: Arm, progress: Progress) -> Recipe:
     def judge(recipes: Sequence[Recipe], task: Task) -> list[float]:
         proxies = [Arm(str(index), recipe, task) for index, recipe in enumerate(recipes)]
         rows = compare(proxies, progress=progress)
         return [row["accuracy"] for row in rows if row["split"] == "valid"]
 
-    start = time.perf_counter()
-    recipe = search(arm.recipe, arm.task, judge, progress)
-    return replace(arm, recipe=recipe, search_seconds=time.perf_counter() - start)
+    return search(arm.recipe, arm.task, judge, progress)
 
 
 def make_encoded_arms(
@@ -187,22 +221,31 @@ def fit_each(
 
 def make_rows(arm: Arm, trained: Fit) -> list[Row]:
     """One flat row per seed and labelled split: the scores, and everything that made them."""
+    return add_facts(score_rows(arm, trained.predict, trained.params), arm, trained)
+
+
+def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
+    """Rows of an arm's scores with everything that made them."""
     facts = {
-        **sizes(arm.recipe.model, arm.task)._asdict(),
+        **trained.program.sizes._asdict(),
         "seconds": round(arm.search_seconds + trained.seconds, 3),
         "steps": arm.recipe.steps,
+        "trials": arm.trials,
         "recipe": repr(arm.recipe),
         "data": arm.task.digest(),
         "versions": versions(),
         "device": jax.devices()[0].device_kind,
     }
     best = dict(zip(arm.recipe.seeds, trained.best_step.tolist(), strict=True))
-    rows = score_rows(arm, trained.predict, trained.params)
     return [{**row, "best_step": best[row["seed"]], **facts} for row in rows]
 
 
 def score_rows(
-    arm: Arm, predict: Predict, params: chex.ArrayTree, hidden: Sequence[str] = ()
+    arm: Arm,
+    predict: Predict,
+    params: chex.ArrayTree,
+    hidden: Sequence[str] = (),
+    splits: Sequence[str] = ("valid", "test"),
 ) -> list[Row]:
     """The scores alone: one flat row per seed and labelled split.
 
@@ -211,9 +254,10 @@ def score_rows(
         predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
         params: [seeds, ...].
         hidden: modalities made absent before scoring.
+        splits: which to score.
     """
     rows = []
-    for split_name in ("valid", "test"):
+    for split_name in splits:
         split = arm.task.splits[split_name]
         if not split.labelled:
             continue
@@ -222,11 +266,12 @@ def score_rows(
         size = {"rows": split.size, "groups": len(np.unique(split.group))}
         for seed, logits in zip(arm.recipe.seeds, prediction, strict=True):
             scored = scores(logits, split.target)
-            rows.append({**_names(arm), "seed": seed, **where, **scored, **size})
+            rows.append({**identify(arm), "seed": seed, **where, **scored, **size})
     return rows
 
 
-def _names(arm: Arm) -> Row:
+def identify(arm: Arm) -> Row:
+    """The keys by which a row says whose it is: task, strategy, modalities."""
     modalities = "+".join(arm.task.modalities)
     return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities}
 
@@ -237,7 +282,7 @@ def history_rows(arm: Arm, trained: Fit) -> list[Row]:
     for epoch in trained.history:
         for index, seed in enumerate(arm.recipe.seeds):
             metrics = {k: float(v[index]) for k, v in epoch.items() if k != "step"}
-            rows.append({**_names(arm), "seed": seed, "step": epoch["step"], **metrics})
+            rows.append({**identify(arm), "seed": seed, "step": epoch["step"], **metrics})
     return rows
 
 

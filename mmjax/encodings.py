@@ -42,4 +42,8 @@ def _encode_split(split: Split, trained: Mapping[str, Fit]) -> list[Split]:
             )
         values[name] = tokens.values
     num_seeds = len(next(iter(values.values())))
-    return [replace(split, inputs={n: v[i] for n, v in values.items()}) for i in range(num_seeds)]
+    # Raw recordings lead to inputs, not to encodings.
+    without_raw = replace(split, raw={})
+    return [
+        replace(without_raw, inputs={n: v[i] for n, v in values.items()}) for i in range(num_seeds)
+    ]

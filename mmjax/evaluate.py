@@ -1,7 +1,7 @@
 """Predictions of a split, and the scores that follow from them."""
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import flax.linen as nn
@@ -10,14 +10,13 @@ import numpy as np
 from scipy.special import log_softmax
 
 from mmjax.errors import look_up
-from mmjax.layers import masked_mean
+from mmjax.layers import MODALITY_WEIGHTS, masked_mean
 from mmjax.train import over_seeds
 from mmjax.types import Batch, Tokens
 
 _CHUNK = 256  # rows per forward pass: one program serves splits of every size
 
 Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
-Embed = Callable[[chex.ArrayTree, Batch], dict[str, np.ndarray]]
 
 
 def make_predict(model: nn.Module) -> Predict:
@@ -40,17 +39,32 @@ def make_encode(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], dict[str,
     return _in_chunks(forward)
 
 
-def make_embed(model: nn.Module) -> Embed:
-    """Makes ``(params of all seeds, rows) -> {name: embeddings [seeds, rows, features]}``.
+class View(NamedTuple):
+    """What goes on inside a model, [seeds, rows, ...].
 
-    A modality's embedding is the mean of its tokens. ``fused`` is what the fusion's readout sees,
-    or its prediction where it has no joint representation.
+    Attributes:
+        embeddings: {modality: the mean of its tokens}, and "fused": what the fusion's readout sees,
+            or the prediction where there is no joint representation; [..., features] each.
+        weights: [..., modality] how much each counts, names sorted, as the fusion shows by
+            ``layers.show_weights``; None where it shows none.
     """
 
+    embeddings: dict[str, np.ndarray]
+    weights: np.ndarray | None
+
+
+def make_view(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], View]:
+    """Makes ``(params of all seeds, rows) -> View``."""
+
     def forward(params, chunk):
-        outputs = model.apply({"params": params}, chunk.inputs, chunk.present, train=False)
+        outputs, state = model.apply(
+            {"params": params}, chunk.inputs, chunk.present, train=False, mutable=["intermediates"]
+        )
         fused = outputs.prediction if outputs.fused is None else outputs.fused
-        return {**{n: masked_mean(t) for n, t in outputs.tokens.items()}, "fused": fused}
+        means = {name: masked_mean(tokens) for name, tokens in outputs.tokens.items()}
+        leaves = jax.tree_util.tree_leaves_with_path(state)
+        shown = [leaf for path, leaf in leaves if MODALITY_WEIGHTS in jax.tree_util.keystr(path)]
+        return View({**means, "fused": fused}, shown[0] if shown else None)
 
     return _in_chunks(forward)
 

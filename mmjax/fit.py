@@ -14,6 +14,7 @@ import optax
 
 from mmjax.evaluate import Predict, make_predict, scores
 from mmjax.recipe import Recipe
+from mmjax.sizes import Sizes, sizes
 from mmjax.task import Task
 from mmjax.train import (
     Lane,
@@ -37,7 +38,7 @@ class Fit:
 
     Attributes:
         recipe: as given.
-        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``, compiled.
+        program: what it ran, compiled.
         params: the best parameters on validation, [seeds, ...].
         state: the TrainState after the last step, [seeds, ...].
         history: a mapping for each epoch: the step after it, and [seeds] of each metric.
@@ -46,12 +47,17 @@ class Fit:
     """
 
     recipe: Recipe
-    predict: Predict
+    program: "Program"
     params: chex.ArrayTree
     state: TrainState
     history: list[dict[str, Any]]
     best_step: np.ndarray
     seconds: float
+
+    @property
+    def predict(self) -> Predict:
+        """``(params, rows) -> predictions [seeds, rows, out_dim]``."""
+        return self.program.predict
 
 
 class Program(NamedTuple):
@@ -60,27 +66,29 @@ class Program(NamedTuple):
     Attributes:
         advance: as ``train.make_advance`` makes it, for all seeds.
         predict: as ``evaluate.make_predict`` makes it.
+        sizes: what the model costs.
         seconds: wall time of tracing and compilation.
     """
 
     advance: Callable
     predict: Predict
+    sizes: Sizes
     seconds: float
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
     """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
     start = time.perf_counter()
-    tx = _optimiser(recipe)
-    step = make_step(recipe.model, recipe.objective, tx, recipe.method)
+    step = make_step(recipe.model, recipe.objective, _optimiser(recipe), recipe.method)
     advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
     predict = make_predict(recipe.model)
     train = task.train.batch()
-    lanes = _init_lanes(recipe, tx, train, Prepared())
+    lanes = _init_lanes(recipe, train, Prepared())
     # Calls that take no step and predict one row compile all that comes later.
     lanes, _ = advance((lanes, np.zeros(len(recipe.seeds), bool)), train, 0, 0)
     predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
-    return Program(advance, predict, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Program(advance, predict, sizes(recipe.model, task), seconds)
 
 
 def fit(
@@ -101,13 +109,14 @@ def fit(
         program: the recipe compiled for the task, if that has been done.
         progress: called after each epoch.
     """
-    advance, predict, compile_seconds = program or compile_recipe(recipe, task)
+    program = program or compile_recipe(recipe, task)
+    advance, predict, _, compile_seconds = program
     start = time.perf_counter()
     prepared = Prepared(params or {})
     if not params:
         prepared = recipe.method.prepare(partial(fit, progress=progress), recipe, task)
     train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
-    lanes = _init_lanes(recipe, _optimiser(recipe), train, prepared)
+    lanes = _init_lanes(recipe, train, prepared)
 
     watch = _Validation(len(recipe.seeds), recipe.patience)
     history, first = [], 0
@@ -121,20 +130,18 @@ def fit(
         first = last
     lanes, _ = advance((lanes, watch.improved), train, first, first)
     seconds = compile_seconds + time.perf_counter() - start
-    return Fit(recipe, predict, lanes.best, lanes.state, history, watch.best_step, seconds)
+    return Fit(recipe, program, lanes.best, lanes.state, history, watch.best_step, seconds)
 
 
-def _optimiser(recipe: Recipe) -> optax.GradientTransformation:
-    return recipe.method.transform(recipe.tx.build(recipe.steps))
+def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
+    return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
 
 
 def _batch_size(recipe: Recipe, task: Task) -> int:
     return min(recipe.batch_size, task.train.size)
 
 
-def _init_lanes(
-    recipe: Recipe, tx: optax.GradientTransformation, rows: Batch, prepared: Prepared
-) -> Lane:
+def _init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared) -> Lane:
     """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts."""
     forward = make_forward(recipe.model)
 
@@ -143,7 +150,7 @@ def _init_lanes(
         params = {**init_params(recipe.model, rows, seed), **given}
         if memory is None:
             memory = recipe.method.init(forward, params, rows)
-        return Lane(init_state(params, tx, seed, memory), params)
+        return Lane(init_state(params, _optimiser(recipe, index), seed, memory), params)
 
     lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)

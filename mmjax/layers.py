@@ -86,6 +86,14 @@ def promise(module: nn.Module, what: str, residual: jax.Array) -> None:
     module.sow("intermediates", f"promise: {what}", residual)
 
 
+MODALITY_WEIGHTS = "modality_weights"
+
+
+def show_weights(module: nn.Module, weights: jax.Array) -> None:
+    """Shows how much each modality counts, [batch, modality], names sorted, to whoever asks."""
+    module.sow("intermediates", MODALITY_WEIGHTS, weights)
+
+
 class MLP(nn.Module):
     """Dense layers with ReLU, and dropout, after all but the last.
 

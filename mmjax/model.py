@@ -1,13 +1,23 @@
-"""The one model: encode each modality, hide what is absent, fuse."""
+"""The one model: encode each modality, stand in for what is absent, fuse."""
 
 from collections.abc import Mapping
+from dataclasses import field
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.layers import as_float
+from mmjax.errors import look_up
+from mmjax.layers import as_float, learned_tokens
 from mmjax.types import Outputs, Tokens
+
+ABSENCES = {
+    "mask": "nothing: its tokens are masked",
+    "zero": "an input of zeros",
+    "mean": "the mean of the training inputs",
+    "learned": "learned tokens",
+}
+"""What stands in for a modality that a row lacks."""
 
 
 class MultimodalModel(nn.Module):
@@ -16,27 +26,37 @@ class MultimodalModel(nn.Module):
     Attributes:
         encoders: {modality: encoder}; modalities of the input that it does not name are ignored.
         fusion: what turns {modality: Tokens} into a prediction.
+        absent: key of ``ABSENCES``. Whatever it is, the input of a modality that a row lacks has
+            no influence. ``learned`` tokens learn from training rows that lack the modality.
+        means: {modality: mean training input}, for ``absent="mean"``.
     """
 
     encoders: Mapping[str, nn.Module]
     fusion: nn.Module
+    absent: str = "mask"
+    means: Mapping[str, jax.Array] = field(default_factory=dict, repr=False)
 
     @nn.compact
     def __call__(
         self, inputs: Mapping[str, jax.Array], present: Mapping[str, jax.Array], *, train: bool
     ) -> Outputs:
-        """Maps {modality: [batch, ...]} and {modality: [batch] bool} to Outputs.
-
-        A modality has no influence on the samples that lack it, whatever its values.
-        """
-        tokens = {}
-        for name in sorted(self.encoders):
-            x, here = as_float(inputs[name]), present[name]
-            # A masked token still has a gradient if its values are NaN: absent inputs are zeroed.
-            x = jnp.where(here.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
-            encoded = self.encoders[name](x, train=train)
-            tokens[name] = Tokens(encoded.values, encoded.mask & here[:, None])
+        """Maps {modality: [batch, ...]} and {modality: [batch] bool} to Outputs."""
+        look_up("absent", self.absent, ABSENCES)
+        tokens = {n: self._encode(n, inputs[n], present[n], train) for n in sorted(self.encoders)}
         outputs = self.fusion(tokens, train=train)
         if not isinstance(outputs, Outputs):
             outputs = Outputs(outputs)
         return outputs._replace(tokens=tokens)
+
+    def _encode(self, name: str, x: jax.Array, here: jax.Array, train: bool) -> Tokens:
+        x = as_float(x)
+        stand_in = self.means[name][None] if self.absent == "mean" else 0
+        # A masked token still has a gradient if its values are NaN: absent inputs are replaced.
+        x = jnp.where(here.reshape(-1, *[1] * (x.ndim - 1)), x, stand_in)
+        values, mask = self.encoders[name](x, train=train)
+        if self.absent == "mask":
+            return Tokens(values, mask & here[:, None])
+        if self.absent != "learned":
+            return Tokens(values, mask)
+        learned = learned_tokens(self, f"absent_{name}", values.shape[1:], len(values))
+        return Tokens(jnp.where(here[:, None, None], values, learned.values), mask | ~here[:, None])

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 from mmjax.encoders import ENCODERS, default_encoder
 from mmjax.errors import UsageError, look_up
 from mmjax.fusion import FUSIONS
+from mmjax.layers import as_float
 from mmjax.methods import Joint
-from mmjax.model import MultimodalModel
+from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
-from mmjax.task import Task
+from mmjax.task import Split, Task
 from mmjax.train import Adam
 from mmjax.types import Method, Objective
 
@@ -58,7 +61,7 @@ class Recipe:
 
 
 def make_model(
-    task: Task, fusion: str, encoders: Mapping[str, str] | None = None
+    task: Task, fusion: str, encoders: Mapping[str, str] | None = None, absent: str = "mask"
 ) -> MultimodalModel:
     """The model of a named fusion for a task, with default hyperparameters.
 
@@ -67,17 +70,26 @@ def make_model(
         fusion: a key of ``FUSIONS``.
         encoders: {modality: key of ``ENCODERS``} where the default for the modality's shape is not
             wanted; names of other modalities are ignored.
+        absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
 
     Raises:
-        UnknownNameError: there is no such fusion or encoder.
+        UnknownNameError: there is no such fusion, encoder or stand-in.
     """
+    look_up("absent", absent, ABSENCES)
     fuse = look_up("fusion", fusion, FUSIONS)(out_dim=task.out_dim)
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
         default = "raw" if raw else default_encoder(shape)
         chosen[name] = look_up("encoder", (encoders or {}).get(name, default), ENCODERS)()
-    return MultimodalModel(chosen, fuse)
+    means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
+    return MultimodalModel(chosen, fuse, absent, means)
+
+
+def _mean_input(split: Split, name: str) -> np.ndarray:
+    """Mean over the rows that have the modality, as the model sees it: float32."""
+    values = split.inputs[name][split.present[name]]
+    return np.asarray(as_float(values)).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def describe(value: Any) -> str:

@@ -2,45 +2,53 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import track
 
 from mmjax import checkpoint
+from mmjax.assess import make_assess
+from mmjax.availability import lose
 from mmjax.compare import (
     CORE,
     Arm,
     Row,
     all_strategies,
     compare,
-    history_rows,
     make_arm,
     make_rows,
     match_arm,
     settle,
 )
-from mmjax.errors import DataError, UsageError, look_up
+from mmjax.errors import UsageError, look_up
 from mmjax.fit import Fit, fit
+from mmjax.folders import (
+    append_assessment,
+    append_results,
+    check_new_file,
+    make_folder,
+    write_labels,
+    write_run_file,
+)
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
+from mmjax.report.answers import make_answers
+from mmjax.report.command import command
 from mmjax.report.data import samples_figure, task_facts, task_tables
 from mmjax.report.figures import accuracy_figure, learning_curves, save
+from mmjax.report.page import write_report
+from mmjax.report.pictures import save_pictures
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.summary import (
-    markdown_table,
-    notes,
-    rich_table,
-    scored_split,
-    summarise,
-    verdict,
-)
-from mmjax.search import Cells, chosen_cells, is_open
-from mmjax.settings import Settings, as_flags, parse_pairs
+from mmjax.report.rows import read_rows
+from mmjax.report.study import read_settings, read_studies
+from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
+from mmjax.report.verdicts import judge
+from mmjax.search import chosen_cells, is_open
+from mmjax.settings import Settings, parse_pairs, parse_shares
 from mmjax.sizes import TOLERANCE, explain_mismatch
 from mmjax.task import Task
 from mmjax.tasks import load_task
@@ -49,8 +57,9 @@ from mmjax.zoo import add_sizes, list_zoo, zoo_tables
 
 
 def make_task(settings: Settings) -> Task:
-    """Loads the task that the settings name."""
-    return load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+    """Loads the task that the settings name, without what they let training rows lose."""
+    task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+    return lose(task, parse_shares("missing", settings.missing))
 
 
 def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list[Arm]:
@@ -71,7 +80,8 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
         "steps": settings.steps,
         "seeds": tuple(range(settings.seeds)),
     }
-    arms = [make_arm(task, strategy, encoders, **recipe) for strategy in strategies]
+    make = partial(make_arm, task, encoders=encoders, absent=settings.absent, **recipe)
+    arms = [replace(make(strategy), trials=settings.tune) for strategy in strategies]
     if settings.match_params is None:
         return arms
     return [match_arm(arm, settings.match_params) for arm in arms]
@@ -92,38 +102,52 @@ def parse_fusions(text: str) -> tuple[str, ...]:
 
 
 def compare_in(
-    out: Path, settings: Settings, fusions: Sequence[str], console: Console
+    out: Path,
+    settings: Settings,
+    fusions: Sequence[str],
+    console: Console,
+    *,
+    subsets: bool = False,
 ) -> list[Row]:
     """Compares fusions with every unimodal baseline; fills a new folder while it goes.
 
     Args:
-        out: gets run.json, rows.jsonl, history.jsonl, summary.md and figures; an arm's rows are
-            there as soon as it is done.
+        out: gets run.json, rows and predictions of each arm as soon as it is done, then
+            summary.md, figures and report.html.
         settings: the task, and the training that all arms share.
         fusions: keys of ``FUSIONS``.
         console: where progress and the table go.
+        subsets: each fusion on every subset of two modalities or more, too.
 
     Raises:
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
     """
     task = make_task(settings)
-    arms = make_arms(settings, task, all_strategies(task, fusions))
-    _make_run_folder(out, settings, [arm.strategy for arm in arms])
+    arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
+    make_folder(out, settings, [arm.strategy for arm in arms])
     remarks = _mismatches(settings, arms)
     for remark in remarks:
         console.print(remark)
+    write_labels(out, task)
+    assess, fused = make_assess(task), {}
     with ComparisonProgress(arms, console) as progress:
 
         def on_arm(arm: Arm, trained: Fit, rows: list[Row]) -> None:
-            _append_results(out, arm, trained, rows)
+            found = assess(arm, trained)
+            append_results(out, arm, trained, [*rows, *found.scores])
+            append_assessment(out, arm.strategy, found)
+            fused[arm.strategy] = found.fused
             progress.on_arm(arm, trained, rows)
 
         rows = compare(arms, on_arm=on_arm, progress=progress.on_steps)
+    save_pictures(out, task, fused)
     write_summary(out, remarks)
-    summaries = summarise(rows)
-    console.print(rich_table(summaries, _title(rows)))
-    console.print(verdict(summaries))
-    console.print(f"Rows, summary and figures: {out}", highlight=False, soft_wrap=True)
+    write_report([out], out / "report.html")
+    console.print(rich_table(summarise(rows), _title(rows)))
+    console.print(verdict_of(out))
+    console.print(
+        f"Report, rows and figures: {out / 'report.html'}", highlight=False, soft_wrap=True
+    )
     return rows
 
 
@@ -142,16 +166,16 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 def write_summary(out: Path, remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
-    settings, strategies, _ = read_run_file(out / "run.json")
     summaries = summarise(rows)
+    baselines = [summary.strategy for summary in summaries if summary.unimodal]
     title = _title(rows)
     save(accuracy_figure(summaries, title), out / "accuracy.png")
     save(learning_curves(history, rows[0]["task"]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,
-        verdict=verdict(summaries),
+        verdict=verdict_of(out),
         table=markdown_table(summaries),
-        command=_command(settings, strategies),
+        command=command(read_settings(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
     )
     (out / "summary.md").write_text(text, encoding="utf-8")
@@ -169,13 +193,11 @@ Made by `{command}`. {notes}
 """
 
 
-def _command(settings: Settings, strategies: Sequence[str]) -> str:
-    """The command line of a comparison; folders are those of whoever runs it."""
-    settings = replace(settings, data=settings.data and "DATA")
-    names = tuple(name for name in strategies if name in FUSIONS)
-    groups = {CORE: "", tuple(FUSIONS): "--fusions all"}
-    fusions = groups.get(names, f"--fusions {','.join(names)}")
-    return " ".join(filter(None, ["mmjax compare", as_flags(settings), fusions]))
+def verdict_of(out: Path) -> str:
+    """Whether fusion pays, in words, and what that rests on."""
+    (study,) = read_studies([out])
+    found = judge(make_answers(study))
+    return " ".join([found.headline, *found.sentences])
 
 
 def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> list[Row]:
@@ -191,77 +213,17 @@ def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> 
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
-    _make_run_folder(out, settings, strategies=[strategy])
+    make_folder(out, settings, [strategy])
     with ComparisonProgress([arm], console) as progress:
         arm = settle(arm, progress.on_steps)
-        _write_run_file(out, settings, [strategy], chosen_cells(arm.recipe))
+        write_run_file(out, settings, [strategy], chosen_cells(arm.recipe))
         trained = fit(arm.recipe, arm.task, progress=progress.on_steps)
         rows = make_rows(arm, trained)
         progress.on_arm(arm, trained, rows)
     checkpoint.save(out / "checkpoint", trained.params)
-    _append_results(out, arm, trained, rows)
+    append_results(out, arm, trained, rows)
     console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
     return rows
-
-
-def _make_run_folder(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            "out",
-            expected="a new or empty folder",
-            got=f"{out}, which has files",
-            fix="Name another.",
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    _write_run_file(out, settings, strategies)
-
-
-class RunFile(NamedTuple):
-    """What a run folder's run.json keeps.
-
-    Attributes:
-        settings: as given.
-        strategies: names.
-        cells: those that a search has found, if the strategy is searched.
-    """
-
-    settings: Settings
-    strategies: list[str]
-    cells: Cells
-
-
-def _write_run_file(
-    out: Path, settings: Settings, strategies: Sequence[str], cells: Cells = ()
-) -> None:
-    content = {"strategies": list(strategies), "cells": cells, **asdict(settings)}
-    (out / "run.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def read_run_file(path: Path) -> RunFile:
-    """What ``compare_in`` or ``train_in`` wrote about itself.
-
-    Raises:
-        DataError: there is no such file, or it is not theirs.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        strategies = content.pop("strategies")
-        cells = tuple(map(tuple, content.pop("cells", ())))
-        lists = {name: tuple(content.get(name, ())) for name in ("options", "encoders")}
-        return RunFile(Settings(**{**content, **lists}), strategies, cells)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(path, expected="the settings of a run", got=str(error)) from error
-
-
-def check_new_file(path: Path) -> None:
-    """Raises UsageError where there is something already."""
-    if path.exists():
-        raise UsageError("out", expected="a new file", got=f"{path}, which exists")
-
-
-def _append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
-    append_rows(out / "rows.jsonl", rows)
-    append_rows(out / "history.jsonl", history_rows(arm, trained))
 
 
 def _title(rows: Sequence[Row]) -> str:

@@ -23,6 +23,10 @@ class Settings:
         steps: train steps of each seed; validation may end training earlier.
         batch_size: rows per step.
         learning_rate: the largest one, after warm-up.
+        absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
+        missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
+        tune: number of trials with which every arm, baselines included, finds its learning rate,
+            weight decay and width on validation; by default none.
         match_params: number of parameters to which the width of every fusion is fitted; by default
             every fusion has its own width.
     """
@@ -37,11 +41,31 @@ class Settings:
     steps: int = 200
     batch_size: int = 64
     learning_rate: float = 3e-3
+    absent: str = "mask"
+    missing: tuple[str, ...] = ()
+    tune: int = 0
     match_params: int | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
+        if self.tune < 0:
+            raise UsageError("tune", expected="0 or more", got=str(self.tune))
+
+
+def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
+    """``["a=0.5"]`` as ``{"a": 0.5}``.
+
+    Raises:
+        UsageError: an entry has no name or no number.
+    """
+    shares = {}
+    for name, value in parse_pairs(argument, pairs).items():
+        try:
+            shares[name] = float(value)
+        except ValueError as error:
+            raise UsageError(argument, expected="NAME=NUMBER", got=f"{name}={value!r}") from error
+    return shares
 
 
 def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:

@@ -1,15 +1,31 @@
 """A task: the arrays of a problem, checked."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from mmjax.errors import DataError
 from mmjax.types import Batch
 
 UNLABELLED = -1
+
+
+class Raw(NamedTuple):
+    """The recordings from which a modality's inputs were computed.
+
+    Attributes:
+        values: float32 [recordings, samples].
+        index: [size] integers, the recording of each row.
+        to_input: ``values [rows, samples] -> inputs [rows, ...]``, in jax.numpy.
+    """
+
+    values: np.ndarray
+    index: np.ndarray
+    to_input: Callable[[jax.Array], jax.Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +38,7 @@ class Split:
         group: [size] integers; rows of one group must not be split or resampled apart.
         present: {modality: [size] bool}; a modality left out is present everywhere.
         meta: {name: [size]} of what is known about the rows but not given to the model.
+        raw: {modality: Raw} where inputs can be computed afresh, from corrupted recordings.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -29,6 +46,7 @@ class Split:
     group: np.ndarray
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
     meta: Mapping[str, np.ndarray] = field(default_factory=dict)
+    raw: Mapping[str, Raw] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         everywhere = np.ones(len(self.target), bool)
@@ -58,6 +76,7 @@ class Split:
             group=self.group[rows],
             present=part(self.present),
             meta=part(self.meta),
+            raw={name: raw._replace(index=raw.index[rows]) for name, raw in self.raw.items()},
         )
 
 
@@ -117,7 +136,11 @@ class Task:
     def only(self, *modalities: str) -> "Task":
         """The same rows with some of the modalities: the task of a unimodal baseline."""
         keep = lambda arrays: {name: arrays[name] for name in modalities}
-        cut = lambda split: replace(split, inputs=keep(split.inputs), present=keep(split.present))
+
+        def cut(split: Split) -> Split:
+            raw = {name: raw for name, raw in split.raw.items() if name in modalities}
+            return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
+
         return replace(self, train=cut(self.train), valid=cut(self.valid), test=cut(self.test))
 
     def digest(self) -> str:

@@ -13,7 +13,8 @@ from mmjax import checkpoint
 from mmjax.compare import Arm, Row, score_rows
 from mmjax.errors import DataError
 from mmjax.evaluate import Predict, make_predict
-from mmjax.runs import check_new_file, make_arms, make_task, read_run_file
+from mmjax.folders import check_new_file, read_run_file
+from mmjax.runs import make_arms, make_task
 from mmjax.search import choose_cells
 from mmjax.train import init_params
 

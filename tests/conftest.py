@@ -3,7 +3,10 @@
 import os
 
 # Programs run a few times on tiny arrays: compiling them fast matters more than running them fast.
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    + os.environ.get("XLA_FLAGS", "")
+)
 
 import jax
 

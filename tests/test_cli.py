@@ -2,21 +2,28 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
+from folders import make_folder
 from scipy.special import softmax
 
 from mmjax.cli import main
 from mmjax.compare import CORE
 from mmjax.fusion import FUSIONS
 from mmjax.report.rows import read_rows
-from mmjax.runs import parse_fusions
+from mmjax.runs import make_arms, make_task, parse_fusions
+from mmjax.settings import Settings
+from mmjax.sizes import sizes
 from mmjax.trained import load_run
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "3", "--batch-size", "16"]
+COMPARE = [*TINY, "--seeds", "2", "--fusions", "concat,late_mean"]
 
 
 @pytest.fixture(scope="module")
@@ -26,39 +33,79 @@ def trained(tmp_path_factory):
     return out
 
 
-def test_compare_writes_rows_history_summary_and_figures(tmp_path, capsys):
-    out = tmp_path / "new" / "run"
-    main(["compare", *TINY, "--seeds", "2", "--fusions", "concat,late_mean", "--out", str(out)])
-    printed = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A comparison, and what it printed."""
+    out = tmp_path_factory.mktemp("compared") / "new" / "run"
+    with redirect_stdout(StringIO()) as printed:
+        main(["compare", *COMPARE, "--out", str(out)])
+    return out, printed.getvalue()
 
+
+def test_compare_writes_rows_history_summary_and_figures(compared):
+    out, printed = compared
     rows = read_rows(out / "rows.jsonl")
     strategies = ["a_only", "b_only", "concat", "late_mean"]
-    assert sorted((r["strategy"], r["seed"], r["split"]) for r in rows) == [
+    plain = [row for row in rows if not row["hidden"]]
+    assert sorted((r["strategy"], r["seed"], r["split"]) for r in plain) == [
         (s, seed, split) for s in strategies for seed in (0, 1) for split in ("test", "valid")
     ]
+    hidden = {(r["strategy"], r["hidden"]) for r in rows if r["hidden"]}
+    assert hidden >= {("concat", "a"), ("concat", "b"), ("concat", "a+b"), ("a_only", "a")}
     wanted = {"task", "hidden", "accuracy", "macro_f1", "nll", "params", "flops", "seconds", "data"}
     for row in rows:
         assert wanted | {"recipe", "versions", "steps", "best_step"} <= set(row)
-        assert (row["task"], row["hidden"], row["steps"]) == ("synthetic/xor", "", 3)
+        assert (row["task"], row["steps"], row["trials"]) == ("synthetic/xor", 3, 0)
         assert not any(isinstance(value, list | dict) for value in row.values())
 
     summary = (out / "summary.md").read_text()
     for text in (summary, printed):
-        assert "(each the best of its kind on validation)" in text
+        assert "both strategies were chosen on validation" in text.replace("\n", " ")
         assert all(strategy in text for strategy in strategies)
     assert "4 of 4, 0:00:00 left" in printed
-    assert {"accuracy.png", "curves.png", "run.json"} <= {path.name for path in out.iterdir()}
+    files = {path.name for path in out.iterdir()}
+    assert {"accuracy.png", "curves.png", "embeddings.png", "report.html", "run.json"} <= files
+    assert {path.stem for path in (out / "predictions").iterdir()} == set(strategies)
     steps = {(r["strategy"], r["seed"], r["step"]) for r in read_rows(out / "history.jsonl")}
     assert ("concat", 1, 3) in steps
 
 
-def test_the_same_command_gives_the_same_numbers(tmp_path):
-    first, second = (tmp_path / name for name in "ab")
-    for out in (first, second):
-        main(["compare", *TINY, "--seeds", "1", "--fusions", "concat", "--out", str(out)])
+def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys):
+    skills = [{"a_only": 1, "b_only": 2, fusion: 3} for fusion in ("sum", "gmu")]
+    folders = [make_folder(tmp_path / str(i), skill) for i, skill in enumerate(skills)]
+    page = tmp_path / "both.html"
+    main(["report", *map(str, folders), "--out", str(page), "--paper"])
+    assert str(page) in capsys.readouterr().out
+    assert {"sum", "gmu"} <= set(re.findall(r"\w+", page.read_text()))
+    assert "gmu" in (tmp_path / "both" / "table.tex").read_text()
+
+
+def test_arms_are_tuned_alike_and_say_so(tmp_path):
+    settings = Settings(task="synthetic", options=("size=200",), tune=2)
+    arms = make_arms(settings, make_task(settings), ["a_only", "concat"])
+    assert [arm.trials for arm in arms] == [2, 2]
+    out = tmp_path / "run"
+    main(["train", "a_only", *TINY, "--seeds", "1", "--tune", "2", "--out", str(out)])
+    assert {row["trials"] for row in read_rows(out / "rows.jsonl")} == {2}
+
+
+def test_training_rows_lose_a_modality_and_a_learned_token_stands_in(tmp_path):
+    out = tmp_path / "run"
+    lose = ["--missing", "a=0.5", "--absent", "learned"]
+    main(["train", "concat", *TINY, "--seeds", "1", *lose, "--out", str(out)])
+    run = load_run(out)
+    assert 0.3 < run.arm.task.train.present["a"].mean() < 0.7
+    assert "absent_a" in run.params
+    assert "absent='learned'" in read_rows(out / "rows.jsonl")[0]["recipe"]
+
+
+def test_the_same_command_gives_the_same_numbers(compared, tmp_path):
+    first, second = compared[0], tmp_path / "run"
+    main(["compare", *COMPARE, "--out", str(second)])
     drop_time = lambda rows: [{k: v for k, v in r.items() if k != "seconds"} for r in rows]
-    a, b = (drop_time(read_rows(out / "rows.jsonl")) for out in (first, second))
-    assert a == b
+    for name in ("rows.jsonl", "robustness.jsonl", "representation.jsonl"):
+        a, b = (drop_time(read_rows(out / name)) for out in (first, second))
+        assert a == b
 
 
 def test_evaluate_repeats_the_scores_of_training_and_hides(trained, capsys):
@@ -100,14 +147,14 @@ def test_a_unimodal_baseline_trains_and_predicts(tmp_path):
 
 
 def test_compare_can_match_the_numbers_of_parameters(tmp_path, capsys):
-    flags = [*TINY, "--seeds", "1", "--fusions", "concat,early", "--match-params"]
-    out = tmp_path / "run"
-    main(["compare", *flags, "20000", "--out", str(out)])
-    assert all(18_000 < row["params"] < 22_000 for row in read_rows(out / "rows.jsonl"))
-    assert "not within" not in capsys.readouterr().out
-    assert "--match-params 20000" in (out / "summary.md").read_text()
+    settings = Settings(task="synthetic", options=("size=200",), match_params=20_000)
+    task = make_task(settings)
+    for arm in make_arms(settings, task, ["a_only", "concat", "early"]):
+        assert 18_000 < sizes(arm.recipe.model, arm.task).params < 22_000
     out = tmp_path / "too_small"
-    main(["compare", *flags, "3000", "--out", str(out)])
+    flags = ["--seeds", "1", "--fusions", "concat", "--match-params", "3000"]
+    main(["compare", *TINY, *flags, "--out", str(out)])
+    assert "--match-params 3000" in (out / "summary.md").read_text()
     why = "concat is not within 10% of 3,000 parameters: its encoders alone have"
     assert why in capsys.readouterr().out.replace("\n", " ")
     assert why in (out / "summary.md").read_text()
@@ -170,6 +217,10 @@ BAD = {
     "an option without a value": (["--options", "size"], "options: expected NAME=VALUE"),
     "an unknown encoder": (["--encoders", "a=cn"], "Did you mean 'cnn'?"),
     "an encoder of no modality": (["--encoders", "z=mlp"], "modality"),
+    "an unknown stand-in": (["--absent", "zeros"], "Did you mean 'zero'?"),
+    "a share of no modality": (["--missing", "z=0.5"], "missing"),
+    "a share that is none": (["--missing", "a=half"], "missing: expected NAME=NUMBER"),
+    "a negative number of trials": (["--tune", "-1"], "tune: expected 0 or more, got -1"),
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
     "a missing folder": (["--task", "mnist_fsdd", "--data", "/missing"], "/missing"),

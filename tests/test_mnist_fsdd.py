@@ -1,5 +1,6 @@
 """MNIST with FSDD: pairs agree, splits share no recording, statistics come from training."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from layouts import SPEAKERS, TAKES, write_idx, write_images, write_recordings
@@ -78,6 +79,19 @@ def test_audio_is_scaled_by_the_training_recordings_only(folder, official):
     scaled = (raw - train.mean(axis=(0, 1), keepdims=True)) / train.std(axis=(0, 1), keepdims=True)
     for split in official.splits.values():
         np.testing.assert_allclose(split.inputs["audio"], scaled[split.group], atol=2e-4)
+
+
+def assert_raw_gives_the_inputs(split):
+    raw = split.raw["audio"]
+    heard = jnp.asarray(raw.values[raw.index])
+    np.testing.assert_allclose(raw.to_input(heard), split.inputs["audio"], atol=1e-4)
+
+
+def test_recordings_of_the_test_split_give_its_inputs(official):
+    assert official.test.raw["audio"].values.shape == (len(recordings_of(official.test)), 8000)
+    assert_raw_gives_the_inputs(official.test)
+    assert not official.train.raw
+    assert not official.valid.raw
 
 
 def test_speaker_split_keeps_speakers_apart(folder):
@@ -212,6 +226,12 @@ def test_real_official_split():
     np.testing.assert_allclose(
         task.train.inputs["audio"][heard].mean(axis=(0, 1)), 0, atol=1e-4
     )  # every training recording is used, since there are more images
+
+
+@needs_real_data
+def test_real_recordings_give_the_inputs():
+    test = mnist_fsdd(FOLDER).test
+    assert_raw_gives_the_inputs(test.take(np.unique(test.group, return_index=True)[1]))
 
 
 @needs_real_data

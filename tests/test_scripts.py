@@ -86,8 +86,8 @@ def test_unseen_speaker_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     (out / "rows.jsonl").write_text("".join(lines[:-2]))  # as if stopped before the last arm
     capsys.readouterr()
     script.main(study)
-    assert "bob held out" in (printed := capsys.readouterr().out)
-    assert "ann held out" not in printed
+    progress = re.findall(r"(.+?) +ann \d+\.\d, bob \d", capsys.readouterr().out)
+    assert progress == ["concat + modality_dropout"]
     again = read_rows(out / "rows.jsonl")
     scored = lambda rows: [(r["task"], r["strategy"], r["split"], r["nll"]) for r in rows]
     assert scored(again) == scored(rows)
@@ -187,14 +187,14 @@ def test_publish_copies_the_summary_and_fills_the_readme(tmp_path):
     args = ["--task", "synthetic", "--options", "size=200", "--steps", "2", "--seeds", "1"]
     main(["compare", *args, "--fusions", "concat", "--out", str(run)])
     root.mkdir()
-    (root / "README.md").write_text("before\n<!-- tiny: x -->\nold\n<!-- /tiny -->\nafter\n")
+    (root / "README.md").write_text("before\n<!-- tiny: x -->\nstale\n<!-- /tiny -->\nafter\n")
     load_script("publish").publish(run, "tiny", readme=True, root=root)
     page = (root / "docs" / "results" / "tiny.md").read_text()
     command = "mmjax compare --task synthetic --options size=200 --seeds 1 --steps 2"
     assert f"Made by `{command} --fusions concat`." in page
     assert "(tiny-accuracy.png)" in page
     readme = (root / "README.md").read_text()
-    assert "old" not in readme
+    assert "stale" not in readme
     assert "| concat |" in readme
     assert "(docs/results/tiny-accuracy.png)" in readme
     assert readme.startswith("before")
@@ -226,3 +226,27 @@ def test_the_convolution_benchmark_compares_equal_networks(tmp_path):
     (row,) = read_rows(out)
     assert row["ratio"] > 0
     assert {"mmjax_samples_per_s", "flax_samples_per_s", "versions", "device"} <= set(row)
+
+
+def test_verdicts_are_counted(tmp_path, capsys):
+    out = tmp_path / "out"
+    script = load_script("verdicts")
+    script.main(script.Study(out, rounds=3, pairs=2, seeds=2, steps=2))
+    rows = read_rows(out / "simulated.jsonl")
+    assert {row["gap"] for row in rows} == {0.0, 0.15}
+    assert all(0 <= row["told"] <= 1 and row["rounds"] == 3 for row in rows)
+    assert "2 pairs of copies of 2 seeds" in (out / "summary.md").read_text()
+
+
+def test_rows_are_misled_or_helped(tmp_path, monkeypatch):
+    data, out = tmp_path / "data", tmp_path / "out"
+    make_mnist_fsdd(data)
+    script = load_script("misled")
+    monkeypatch.setattr(script, "load_task", load_small_task)
+    script.main(script.Study(str(data), out, ("ann", "bob"), ("late_mean",), seeds=1, steps=2))
+    for row in read_rows(out / "rows.jsonl"):
+        kept = row["helped"] + row["both_wrong_won"] - row["misled"] - row["both_right_lost"]
+        assert row["gain"] == pytest.approx(kept)
+        assert 0 <= row["misled"] <= row["can_mislead"]
+        assert 0 <= row["helped"] <= row["can_help"]
+    assert "| ann | late_mean |" in (out / "summary.md").read_text()

@@ -126,7 +126,7 @@ def test_adam_warms_up_and_decays_to_zero():
     state = tx.init(jnp.zeros(()))
     sizes = []
     for _ in range(5):
-        update, state = tx.update(jnp.ones(()), state)
+        update, state = tx.update(jnp.ones(()), state, jnp.zeros(()))
         sizes.append(-float(update))
     np.testing.assert_allclose(sizes, [0, 0.5, 1, 0.5, 0], atol=1e-4)
 
@@ -134,7 +134,7 @@ def test_adam_warms_up_and_decays_to_zero():
 @pytest.mark.parametrize("steps", [1, 2])
 def test_adam_works_for_the_shortest_runs(steps):
     tx = Adam().build(steps)
-    update, _ = tx.update(jnp.ones(()), tx.init(jnp.zeros(())))
+    update, _ = tx.update(jnp.ones(()), tx.init(jnp.zeros(())), jnp.zeros(()))
     assert np.isfinite(update)
 
 

@@ -7,7 +7,7 @@ import pytest
 from small import make_split, make_task
 
 from mmjax.errors import DataError, UnknownNameError
-from mmjax.task import UNLABELLED
+from mmjax.task import UNLABELLED, Raw
 
 
 def broken(**changes):
@@ -77,6 +77,16 @@ def test_take_selects_the_same_rows_everywhere():
     np.testing.assert_array_equal(part.inputs["image"], split.inputs["image"][rows])
     np.testing.assert_array_equal(part.group, split.group[rows])
     assert part.present["image"].all()
+
+
+def test_raw_recordings_follow_the_rows_and_the_modalities():
+    task = make_task()
+    raw = Raw(np.zeros((7, 50), np.float32), np.arange(task.test.size) % 7, np.abs)
+    heard = replace(task, test=replace(task.test, raw={"sequence": raw}))
+    assert heard.test.take(np.array([8, 2])).raw["sequence"].index.tolist() == [1, 2]
+    assert heard.only("sequence", "vector").test.raw["sequence"] is raw
+    assert not heard.only("vector").test.raw
+    assert heard.digest() == task.digest()
 
 
 @pytest.mark.parametrize("where", ["inputs", "present", "target", "group", "test"])

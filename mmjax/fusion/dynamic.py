@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense, branch_logits, promise_weights, read_out
-from mmjax.layers import is_present, masked_mean, masked_softmax
+from mmjax.layers import is_present, masked_mean, masked_softmax, show_weights
 from mmjax.types import Outputs, Tokens
 
 
@@ -54,6 +54,8 @@ class DynamicFusion(nn.Module):
         can = jnp.concatenate([present, present.all(axis=1, keepdims=True)], axis=1)
         weights = masked_softmax(self._scores(pooled), can, axis=1)  # [batch, expert]
         promise_weights(self, weights, can)
+        # The joint expert counts for all of them.
+        show_weights(self, weights[:, :-1] + weights[:, -1:] / len(tokens))
 
         costs = jnp.array([1 / len(tokens)] * len(tokens) + [1.0])
         mean_cost = (weights @ costs).sum() / jnp.maximum(present.any(axis=1).sum(), 1)

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense, project, read_out
-from mmjax.layers import masked_mean
+from mmjax.layers import masked_mean, show_weights
 from mmjax.types import Outputs, Tokens
 
 
@@ -41,5 +41,6 @@ class GMUFusion(nn.Module):
         first, *others = sorted(tokens)
         gates = [gate(first)]
         gates += [1 - gates[0]] if len(others) == 1 else map(gate, others)
+        show_weights(self, jnp.stack([g.mean(axis=1) for g in gates], axis=1))
         mixed = (jnp.stack(gates, axis=1) * project(tokens, self.width)).sum(axis=1)
         return read_out(self, mixed, train=train)

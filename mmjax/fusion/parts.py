@@ -12,6 +12,7 @@ from mmjax.layers import (
     masked_mean,
     masked_softmax,
     promise,
+    show_weights,
     sinusoidal_positions,
     zero_masked,
 )
@@ -120,6 +121,7 @@ class ModalityWeights(nn.Module):
         present = is_present(tokens)
         weights = masked_softmax(jnp.broadcast_to(scores, present.shape), present, axis=1)
         promise_weights(self, weights, present)
+        show_weights(self, weights)
         return weights
 
 

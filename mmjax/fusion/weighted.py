@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense, ModalityWeights, project, promise_weights, read_out
-from mmjax.layers import is_present, masked_mean, masked_softmax
+from mmjax.layers import is_present, masked_mean, masked_softmax, show_weights
 from mmjax.types import Outputs, Tokens
 
 
@@ -70,5 +70,6 @@ class AttentionPoolFusion(nn.Module):
         present = is_present(tokens)
         weights = masked_softmax(jnp.concatenate(scores, axis=1), present, axis=1)
         promise_weights(self, weights, present)
+        show_weights(self, weights)
         mixed = (weights[..., None] * project(tokens, self.width)).sum(axis=1)
         return read_out(self, mixed, train=train)

@@ -1,15 +1,18 @@
 """What a task holds: numbers for the terminal, and a picture of a few samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from scipy.special import softmax
 
 from mmjax.layers import as_float
 from mmjax.task import Split, Task
+
+_NUM_WRONG = 10
 
 
 def task_tables(task: Task) -> Iterator[Table]:
@@ -66,17 +69,40 @@ def samples_figure(task: Task) -> Figure:
     """The first training sample of up to ten classes, a row of pictures per modality."""
     classes = range(min(task.out_dim, 10))
     shown = [int(np.argmax(task.train.target == label)) for label in classes]
-    size = (1.2 * len(shown) + 0.8, 1.4 * len(task.modalities) + 0.5)
+    figure = _rows_figure(task.train, shown, [str(task.train.target[i]) for i in shown])
+    figure.suptitle(f"{task.name}: a training sample of each class", fontsize="medium")
+    return figure
+
+
+def misclassified_figure(split: Split, logits: np.ndarray) -> Figure | None:
+    """The rows that a strategy gets wrong with the most confidence; None where it errs nowhere.
+
+    Args:
+        split: the rows.
+        logits: [seeds, rows, classes]; probabilities are averaged over seeds.
+    """
+    mean = softmax(logits, axis=-1).mean(axis=0)
+    said, sure = mean.argmax(axis=-1), mean.max(axis=-1)
+    wrong = np.flatnonzero(said != split.target)
+    shown = wrong[np.argsort(-sure[wrong], kind="stable")][:_NUM_WRONG]
+    if len(shown) == 0:
+        return None
+    words = [f"{split.target[i]}, said {said[i]}\n{sure[i]:.0%}" for i in shown]
+    return _rows_figure(split, shown, words)
+
+
+def _rows_figure(split: Split, shown: Sequence[int], words: Sequence[str]) -> Figure:
+    """A row of pictures per modality, a column per row of the split with words above it."""
+    size = (1.2 * len(shown) + 0.8, 1.4 * len(split.inputs) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(task.modalities), len(shown), squeeze=False)
-    for row, name in zip(axes, task.modalities, strict=True):
+    axes = figure.subplots(len(split.inputs), len(shown), squeeze=False)
+    for row, name in zip(axes, sorted(split.inputs), strict=True):
         for axis, index in zip(row, shown, strict=True):
-            _draw(axis, np.asarray(as_float(task.train.inputs[name][index])))
+            _draw(axis, np.asarray(as_float(split.inputs[name][index])))
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name)
-    for axis, index in zip(axes[0], shown, strict=True):
-        axis.set_title(str(task.train.target[index]), fontsize="medium")
-    figure.suptitle(f"{task.name}: a training sample of each class", fontsize="medium")
+    for axis, text in zip(axes[0], words, strict=True):
+        axis.set_title(text, fontsize="medium")
     return figure
 
 

@@ -102,8 +102,7 @@ def notes(rows: Rows) -> str:
     row = next(row for row in rows if row["split"] == scored_split(rows))
     return (
         f"Mean +- standard error over seeds, on {row['rows']} {row['split']} rows "
-        f"({row['groups']} groups). Each seed is scored with its best parameters on validation. "
-        f"Seconds: compilation, training and validation of all seeds.\n\n"
+        f"({row['groups']} groups). Each seed is scored with its best parameters on validation.\n\n"
         f"{row['versions']}; {row['device']}.\n"
     )
 
@@ -125,6 +124,7 @@ def markdown_table(summaries: Sequence[Summary]) -> str:
         name, *rest = _cells(summary)
         name = f"*{name}*" if summary.unimodal else name
         lines.append("| " + " | ".join([name, *rest]) + " |")
+    lines.append("\nSeconds: compilation, training and validation of all seeds.")
     return "\n".join(lines) + "\n"
 
 

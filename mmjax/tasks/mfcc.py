@@ -75,11 +75,16 @@ def standardise(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...
     Returns:
         ``(train, *others)`` as float32; a column that is constant in ``train`` is only centred.
     """
-    axes = tuple(range(train.ndim - 1))
-    mean = train.mean(axis=axes, dtype=np.float64)
-    deviation = train.std(axis=axes, dtype=np.float64)
-    scale = np.where(deviation > 0, deviation, 1)
+    mean, scale = moments(train)
     return tuple(((x - mean) / scale).astype(np.float32) for x in (train, *others))
+
+
+def moments(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every column, [1, ..., columns]; 1 for a constant one."""
+    axes = tuple(range(train.ndim - 1))
+    mean = train.mean(axis=axes, keepdims=True, dtype=np.float64)
+    deviation = train.std(axis=axes, keepdims=True, dtype=np.float64)
+    return mean, np.where(deviation > 0, deviation, 1)
 
 
 def _frames(xp: ModuleType, waveform, window: int, hop: int):

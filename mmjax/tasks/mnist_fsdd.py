@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.task import Split, Task
-from mmjax.tasks.mfcc import fit_length, mfcc, standardise
+from mmjax.task import Raw, Split, Task
+from mmjax.tasks.mfcc import fit_length, mfcc, moments, standardise
 from mmjax.tasks.readers import data_folder, find, make_rng, read_idx, read_wav
 
 NUM_CLASSES, RATE = 10, 8000
@@ -33,13 +33,15 @@ class Images(NamedTuple):
 class Recordings(NamedTuple):
     """Spoken digits: ``audio`` float32 [recordings, 39, 13], the rest [recordings].
 
-    ``take`` is the number of the recording among those that one speaker made of one digit.
+    ``take`` is the number of the recording among those that one speaker made of one digit;
+    ``waveform`` is float32 [recordings, 8000] where it is kept.
     """
 
     audio: np.ndarray
     digit: np.ndarray
     speaker: np.ndarray
     take: np.ndarray
+    waveform: np.ndarray | None = None
 
 
 def mnist_fsdd(
@@ -99,16 +101,22 @@ def read_recordings(folder: Path) -> Recordings:
             fix="Name the folder that holds fsdd/recordings.",
         )
     named = [_parse(path) for path in paths]
-    audio = np.stack([spoken_features(*read_wav(path), path) for path in paths])
+    waveform = np.stack([one_second(*read_wav(path), path) for path in paths])
+    audio = np.stack([mfcc(wave, RATE) for wave in waveform])
     digit, speaker, take = (np.array(column) for column in zip(*named, strict=True))
-    return Recordings(audio, digit, speaker, take)
+    return Recordings(audio, digit, speaker, take, waveform)
 
 
 def spoken_features(samples: np.ndarray, rate: int, where: object) -> np.ndarray:
     """MFCCs, float32 [39, 13], of one recording; ``where`` names it in an error."""
+    return mfcc(one_second(samples, rate, where), RATE)
+
+
+def one_second(samples: np.ndarray, rate: int, where: object) -> np.ndarray:
+    """Brings a recording to [8000]; ``where`` names it in an error."""
     if rate != RATE:
         raise DataError(where, expected=f"{RATE} samples a second", got=str(rate))
-    return mfcc(fit_length(samples, RATE), RATE)
+    return fit_length(samples, RATE)
 
 
 def official_roles(take: np.ndarray) -> np.ndarray:
@@ -133,16 +141,28 @@ def pair(
         for role, (source, image) in sources.items()
     }
     _, audio = standardise(spoken.audio[roles == "train"], spoken.audio)
+    raw = {} if spoken.waveform is None else {"audio": _test_audio(spoken, roles, recordings)}
     splits = {
         role: Split(
             inputs={"image": written[source].pixels[image], "audio": audio[recordings[role]]},
             target=written[source].digit[image].astype(np.int64),
             group=recordings[role],
             meta={"speaker": spoken.speaker[recordings[role]], "image": image},
+            raw=raw if role == "test" else {},
         )
         for role, (source, image) in sources.items()
     }
     return Task(name=name, out_dim=NUM_CLASSES, **splits)
+
+
+def _test_audio(spoken: Recordings, roles: np.ndarray, recordings: Mapping[str, np.ndarray]) -> Raw:
+    used, index = np.unique(recordings["test"], return_inverse=True)
+    mean, scale = (x.astype(np.float32) for x in moments(spoken.audio[roles == "train"]))
+    return Raw(
+        values=spoken.waveform[used],
+        index=index,
+        to_input=lambda waveform: (mfcc(waveform, RATE) - mean) / scale,
+    )
 
 
 def _match(

@@ -65,8 +65,8 @@ class _FusionProbe:
         return jax.tree.map(draw, shapes)
 
     def init(self, tokens: Mapping[str, Tokens]) -> Any:
-        """The parameters; the tokens are no argument of the program, whose names jit would sort."""
-        return compile_fast(lambda key: self.fusion.init(key, tokens, train=False))(KEYS[0])
+        """The parameters, initialised one by one: those of equal shape compile once for all."""
+        return self.fusion.lazy_init(KEYS[0], _shapes(tokens), train=False)
 
     def apply(self, tokens: Mapping[str, Tokens], *, train: bool = False) -> Outputs:
         """Outputs without the tokens; names go in as they come, where jit would sort them."""
@@ -216,7 +216,9 @@ def compiles_once(probes: list[_FusionProbe]) -> Iterator[str]:
     two.run(two.tokens, jax.tree.map(lambda p, g: p - g, two.variables, run.param_grads))
     if two.num_traces != 1:
         yield f"a step of gradient descent made {two.num_traces} traces of one"
-    if not maps(lambda key: two.fusion.init(key, two.tokens, train=False), two.variables):
+    if not maps(
+        lambda key: two.fusion.lazy_init(key, _shapes(two.tokens), train=False), two.variables
+    ):
         yield "init mapped over keys differs from init by one key"
     if run.outputs.prediction.dtype != jnp.float32:
         yield f"float32 tokens make {run.outputs.prediction.dtype}"
@@ -244,6 +246,10 @@ FUSION_RULES: tuple[Rule, ...] = (
     compiles_once,
     keeps_its_promises,
 )
+
+
+def _shapes(tokens: Mapping[str, Tokens]) -> Mapping[str, Tokens]:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tokens)
 
 
 def _as_outputs(result: jax.Array | Outputs) -> Outputs:

@@ -1,0 +1,95 @@
+"""Everything that is measured of a trained arm while its parameters are at hand."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.availability import availability_rows
+from mmjax.compare import Arm, Row, add_facts, identify
+from mmjax.corruptions import make_sweep
+from mmjax.cost import cost_row
+from mmjax.evaluate import View, make_view
+from mmjax.fit import Fit
+from mmjax.representation import Embedded, representation_rows, sample
+from mmjax.robustness import robustness_rows
+from mmjax.task import Task
+
+MAX_ROWS = 500
+"""Rows of training and of the scored split whose embeddings and weights are looked at."""
+
+
+class Assessment(NamedTuple):
+    """What is known of an arm beyond its scores; rows are flat.
+
+    Attributes:
+        scores: on test with every subset of modalities hidden.
+        robustness: scores with one modality corrupted.
+        representation: how embeddings cluster, and what a linear probe reads from them.
+        weights: how much each modality counts, for strategies that weigh them.
+        cost: operations, memory and times.
+        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
+        fused: the joint embeddings of some rows of the scored split, ``values["fused"]``.
+    """
+
+    scores: list[Row]
+    robustness: list[Row]
+    representation: list[Row]
+    weights: list[Row]
+    cost: list[Row]
+    predictions: dict[str, np.ndarray]
+    fused: Embedded
+
+
+def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
+    """Makes ``(arm, its training) -> Assessment`` for the arms of one task.
+
+    What does not depend on an arm, such as corrupted rows, is made once for all.
+    """
+    sweep = make_sweep(task)
+    scored = sweep.split
+
+    def assess(arm: Arm, trained: Fit) -> Assessment:
+        predict, params = trained.predict, trained.params
+        names, seeds = identify(arm), arm.recipe.seeds
+        view = make_view(arm.recipe.model)
+        train, rows = (sample(arm.task.splits[split], MAX_ROWS) for split in ("train", scored))
+        learnt, seen = (view(params, split.batch()) for split in (train, rows))
+        known = Embedded(learnt.embeddings, train.target)
+        embedded = Embedded(seen.embeddings, rows.target)
+        splits = {name: arm.task.splits[name].batch() for name in ("valid", "test")}
+        return Assessment(
+            scores=add_facts(availability_rows(arm, predict, params), arm, trained),
+            robustness=robustness_rows(arm, predict, params, sweep),
+            # Clustering is slow, and seeds differ little in it: the first stands for all.
+            representation=[
+                {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
+            ],
+            weights=_weight_rows(arm, seen, scored),
+            cost=[cost_row(arm, trained)],
+            predictions={
+                "seeds": np.array(seeds),
+                **{name: predict(params, batch) for name, batch in splits.items()},
+            },
+            fused=Embedded({"fused": seen.embeddings["fused"]}, rows.target),
+        )
+
+    return assess
+
+
+def _weight_rows(arm: Arm, seen: View, split: str) -> list[Row]:
+    """Mean weight of each modality, and the share of rows that all but ignore the others."""
+    if seen.weights is None:
+        return []
+    return [
+        {
+            **identify(arm),
+            "seed": seed,
+            "split": split,
+            "modality": name,
+            "weight": float(of_seed[:, index].mean()),
+            "alone": float((of_seed[:, index] > 0.95).mean()),
+        }
+        for seed, of_seed in zip(arm.recipe.seeds, seen.weights, strict=True)
+        for index, name in enumerate(arm.task.modalities)
+    ]

@@ -1,0 +1,11 @@
+"""Where a score comes from: what each modality adds to it, and how what they say overlaps."""
+
+from mmjax.attribution.information import (
+    Decomposition,
+    decompose,
+    discretise,
+    estimate,
+)
+from mmjax.attribution.shapley import shapley, shapley_rows
+
+__all__ = ["Decomposition", "decompose", "discretise", "estimate", "shapley", "shapley_rows"]

@@ -1,0 +1,76 @@
+"""What corruptions of several kinds share."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.layers import as_float
+
+NUM_SEVERITIES = 5
+SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
+"""Signal over noise, in decibels of power, at severities 1 to 5."""
+
+
+class Corruption(NamedTuple):
+    """A way to spoil one modality, in five severities.
+
+    Attributes:
+        kind: what it is for: "pixels" [rows, height, width, channels] from 0 to 1 (or uint8),
+            "waveform" [rows, samples], "sequence" [rows, length, features] and "vector"
+            [rows, features], both with features of mean 0 and standard deviation 1, or "pairs".
+        apply: ``(key, values, severity) -> values``, float32 of the same shape, for severities 1
+            to 5, which may be traced. What happens to row i follows from the key and i. A
+            corruption of pairs is ``(key, target [rows], group [rows], severity) -> index
+            [rows]``: the row from which each row takes the modality.
+    """
+
+    kind: str
+    apply: Callable[..., jax.Array]
+
+
+def strength(levels: Sequence[float], severity: jax.Array | int) -> jax.Array:
+    """The level of a severity from 1 to 5, [] float32."""
+    return jnp.asarray(levels, jnp.float32)[severity - 1]
+
+
+def row_wise(corrupt_row: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Turns ``(key, row, severity) -> row`` into what a Corruption applies to many rows."""
+
+    @functools.wraps(corrupt_row)
+    def apply(key: jax.Array, values: jax.Array, severity: jax.Array | int) -> jax.Array:
+        keys = row_keys(key, len(values))
+        return jax.vmap(corrupt_row, (0, 0, None))(keys, as_float(jnp.asarray(values)), severity)
+
+    return apply
+
+
+def row_keys(key: jax.Array, size: int) -> jax.Array:
+    """A key for each row, which does not depend on how many there are: [size]."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
+
+
+def add_noise(key: jax.Array, signal: jax.Array, severity: jax.Array | int) -> jax.Array:
+    """Adds white Gaussian noise whose power is exactly ``SNR_DB`` below that of the signal."""
+    noise = jax.random.normal(key, signal.shape)
+    ratio = jnp.mean(signal**2) / jnp.mean(noise**2)
+    return signal + jnp.sqrt(ratio) * 10 ** (-strength(SNR_DB, severity) / 20) * noise
+
+
+def stretch(size: int, share: jax.Array, place: jax.Array) -> jax.Array:
+    """[size] bool, true in one stretch of a share of the size, at least 1.
+
+    ``place``, from 0 to below 1, is uniform for one that is anywhere with the same probability.
+    """
+    width = jnp.maximum(jnp.round(share * size), 1)
+    after = jnp.arange(size) - jnp.floor(place * (size - width + 1))
+    return (after >= 0) & (after < width)
+
+
+def shifted(key: jax.Array, size: int, severity: jax.Array | int) -> jax.Array:
+    """Where each position comes from after a shift either way, perhaps beyond the ends: [size]."""
+    share = strength((0.05, 0.1, 0.15, 0.2, 0.25), severity)
+    shift = jnp.maximum(jnp.round(share * size), 1).astype(int)
+    return jnp.arange(size) - shift * jax.random.rademacher(key, (), int)

@@ -1,0 +1,38 @@
+"""The table of corruptions."""
+
+from mmjax.corruptions import image, pairs, sequence, waveform
+from mmjax.corruptions.parts import Corruption
+from mmjax.table import Table
+
+CORRUPTIONS: Table[Corruption] = Table(
+    "mmjax.corruptions",
+    {
+        corrupt.__name__: Corruption(kind, corrupt)
+        for kind, members in {
+            "pixels": (
+                image.gaussian_noise,
+                image.blur,
+                image.occlusion,
+                image.rotation,
+                image.contrast,
+                image.pixel_dropout,
+            ),
+            "waveform": (
+                waveform.background_noise,
+                waveform.time_shift,
+                waveform.gain,
+                waveform.reverberation,
+                waveform.band_stop,
+            ),
+            "sequence": (
+                sequence.sequence_noise,
+                sequence.sequence_shift,
+                sequence.time_masking,
+                sequence.feature_masking,
+            ),
+            "vector": (sequence.vector_noise, sequence.feature_dropout),
+            "pairs": (pairs.conflicting, pairs.desynchronised),
+        }.items()
+        for corrupt in members
+    },
+)

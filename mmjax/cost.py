@@ -1,0 +1,137 @@
+"""What a strategy costs: operations, memory, compilation, training and prediction time."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.compare import Arm
+from mmjax.fit import Fit, Program
+from mmjax.task import Task
+from mmjax.train import Lane, over_seeds
+from mmjax.types import Batch
+
+_SECONDS, _CALLS = 0.2, 5  # a call is repeated for so long, and so often, at least
+_STEPS = 3  # of a call that is timed
+
+
+def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
+    """What the arm costs on this device, as one flat row.
+
+    The forward pass of one row: ``params``, ``flops`` and ``bytes``, what XLA expects to read and
+    write. Training as it was run: ``step_flops`` of one seed and batch, ``peak_bytes`` of all seeds
+    with the training rows, ``compile_seconds``, and ``step_ms``, a seed's share of a step, a median
+    with its quartiles. Prediction for one seed, arrays being on the device: ``latency_1_us`` and
+    ``latency_256_us``, medians per row in batches of 1 and of 256.
+
+    Operations are counted before XLA optimises, because afterwards a GPU's library calls hide
+    theirs; the body of a loop, as of a recurrent encoder, counts once. Times hold for an otherwise
+    idle machine only.
+
+    Args:
+        arm: the strategy and its task.
+        trained: its training; nothing of it changes.
+    """
+    task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
+    lanes = jax.jit(partial(jax.tree.map, jnp.copy))(Lane(trained.state, trained.params))
+    train = jax.device_put(task.train.batch())
+    arguments = ((lanes, np.zeros(num_seeds, bool)), train, 0, 0)
+    training = program.advance.lower(*arguments)  # traced and compiled already
+    counted = 1 if jax.default_backend() == "cpu" else num_seeds  # see over_seeds
+    low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
+    one = jax.device_put(jax.tree.map(lambda x: x[:1], jax.device_get(trained.params)))
+    alone, alone_seconds = _time_predict(arm, one, 1)
+    _, many_seconds = _time_predict(arm, one, 256)
+    return {
+        "task": task.name,
+        "strategy": arm.strategy,
+        **program.sizes._asdict(),
+        "bytes": alone.cost_analysis()["bytes accessed"],
+        "batch_size": min(arm.recipe.batch_size, task.train.size),
+        "step_flops": training.cost_analysis()["flops"] / counted,
+        "peak_bytes": peak_bytes(training.compile()),
+        "compile_seconds": program.seconds,
+        "step_ms": median,
+        "step_ms_low": low,
+        "step_ms_high": high,
+        "latency_1_us": 1e6 * alone_seconds,
+        "latency_256_us": 1e6 * many_seconds / 256,
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def peak_bytes(program: jax.stages.Compiled) -> int:
+    """Arguments, outputs that do not take the place of an argument, and temporary arrays."""
+    memory = program.memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return held - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+
+
+def time_call(call: Callable[[], Any]) -> np.ndarray:
+    """Wall time of each of several calls, in seconds, until the results are there: [calls]."""
+    jax.block_until_ready(call())
+    times, start = [], time.perf_counter()
+    while len(times) < _CALLS or time.perf_counter() - start < _SECONDS:
+        begin = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - begin)
+    return np.array(times)
+
+
+def time_step(program: Program, lanes: Lane, train: Batch) -> np.ndarray:
+    """Quartiles of the wall time of a train step of all seeds, in seconds: [3].
+
+    What a call takes without a step, such as shuffling the rows once an epoch, is subtracted.
+
+    Args:
+        program: the training.
+        lanes: [seeds, ...], used up.
+        train: the training rows, on the device.
+    """
+    same = np.zeros(len(lanes.state.step), bool)
+
+    def advance(steps: int) -> Lane:
+        nonlocal lanes
+        lanes, _ = program.advance((lanes, same), train, 0, steps)
+        return lanes
+
+    idle = np.median(time_call(lambda: advance(0)))
+    return (np.quantile(time_call(lambda: advance(_STEPS)), [0.25, 0.5, 0.75]) - idle) / _STEPS
+
+
+def _time_predict(arm: Arm, params: chex.ArrayTree, size: int) -> tuple[jax.stages.Compiled, float]:
+    """The forward pass compiled for a batch, and its median wall time in seconds."""
+
+    def predict(params, rows):
+        outputs = arm.recipe.model.apply({"params": params}, rows.inputs, rows.present, train=False)
+        return outputs.prediction
+
+    rows = _first_rows(arm.task, size)
+    program = over_seeds(predict).lower(params, rows).compile()
+    return program, float(np.median(time_call(lambda: program(params, rows))))
+
+
+def _first_rows(task: Task, size: int) -> Batch:
+    index = np.arange(size) % task.valid.size
+    return jax.device_put(task.valid.take(index).batch())
+
+
+def pareto_front(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Which points no other beats: [points] bool.
+
+    A point is beaten by one that costs no more and is at least as accurate, and better in one of
+    the two; equal points do not beat each other. A point with NaN is never on the front.
+
+    Args:
+        cost: [points], lower is better.
+        accuracy: [points], higher is better.
+    """
+    cheaper, equal = cost[None] < cost[:, None], cost[None] == cost[:, None]
+    better, as_good = accuracy[None] > accuracy[:, None], accuracy[None] >= accuracy[:, None]
+    beaten = (cheaper & as_good) | (equal & better)
+    return ~beaten.any(axis=1) & ~np.isnan(cost) & ~np.isnan(accuracy)

@@ -1,0 +1,102 @@
+"""What a run folder holds, and how it is written."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.assess import Assessment
+from mmjax.compare import Arm, Row, history_rows
+from mmjax.errors import DataError, UsageError
+from mmjax.fit import Fit
+from mmjax.report.rows import append_rows
+from mmjax.search import Cells
+from mmjax.settings import Settings
+from mmjax.task import Task
+
+
+class RunFile(NamedTuple):
+    """What a run folder's run.json keeps.
+
+    Attributes:
+        settings: as given.
+        strategies: names.
+        cells: those that a search has found, if the strategy is searched.
+    """
+
+    settings: Settings
+    strategies: list[str]
+    cells: Cells
+
+
+def make_folder(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
+    """Makes a run folder with its run.json.
+
+    Raises:
+        UsageError: there are files in it, or it is a file.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            "out",
+            expected="a new or empty folder",
+            got=f"{out}, which has files",
+            fix="Name another.",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_run_file(out, settings, strategies)
+
+
+def write_run_file(
+    out: Path, settings: Settings, strategies: Sequence[str], cells: Cells = ()
+) -> None:
+    """Writes run.json."""
+    content = {"strategies": list(strategies), "cells": cells, **asdict(settings)}
+    (out / "run.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_run_file(path: Path) -> RunFile:
+    """What a run folder's run.json says.
+
+    Raises:
+        DataError: there is no such file, or it is no run.json.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        strategies = content.pop("strategies")
+        cells = tuple(map(tuple, content.pop("cells", ())))
+        lists = {n: tuple(content.get(n, ())) for n in ("options", "encoders", "missing")}
+        return RunFile(Settings(**{**content, **lists}), strategies, cells)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(path, expected="the settings of a run", got=str(error)) from error
+
+
+def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
+    """Adds an arm's scores and learning curves."""
+    append_rows(out / "rows.jsonl", rows)
+    append_rows(out / "history.jsonl", history_rows(arm, trained))
+
+
+def write_labels(out: Path, task: Task) -> None:
+    """Writes labels.npz: the classes and groups of the rows that predictions are of."""
+    splits = {name: task.splits[name] for name in ("valid", "test")}
+    targets = {f"{name}_target": split.target for name, split in splits.items()}
+    groups = {f"{name}_group": split.group for name, split in splits.items()}
+    np.savez_compressed(out / "labels.npz", **targets, **groups)
+
+
+def append_assessment(out: Path, strategy: str, found: Assessment) -> None:
+    """Adds what has been measured of an arm."""
+    for name in ("robustness", "representation", "weights", "cost"):
+        append_rows(out / f"{name}.jsonl", getattr(found, name))
+    folder = out / "predictions"
+    folder.mkdir(exist_ok=True)
+    np.savez_compressed(folder / f"{strategy}.npz", **found.predictions)
+
+
+def check_new_file(path: Path) -> None:
+    """Raises UsageError where there is something already."""
+    if path.exists():
+        raise UsageError("out", expected="a new file", got=f"{path}, which exists")

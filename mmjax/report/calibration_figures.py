@@ -1,0 +1,78 @@
+"""Figures of calibration: reliability diagrams, and accuracy when the model may abstain."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
+
+_RIGHT, _GAP = "#1f6f8b", "#b0622f"
+
+
+def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
+    """A reliability diagram per strategy, the rows of all its seeds together, over their counts.
+
+    The gap between accuracy and confidence is shaded; "ECE" is the mean over seeds of the expected
+    calibration error.
+
+    Args:
+        logits: {strategy: [seeds, rows, classes]}, a few strategies.
+        target: [rows] classes.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(2.4 * len(logits) + 0.6, 3.6), layout="constrained")
+    panels = figure.subplots(
+        2, len(logits), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1)
+    )
+    for (upper, lower), (name, values) in zip(panels.T, logits.items(), strict=True):
+        error = np.mean([reliability(one, target).error for one in values])
+        upper.set_title(f"{name}\nECE {100 * error:.1f} %", fontsize="medium")
+        pooled = reliability(np.concatenate(values), np.tile(target, len(values)))
+        _draw(upper, lower, pooled)
+    panels[0, 0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    panels[1, 0].set(ylabel="rows", yscale="log")
+    figure.supxlabel("confidence", fontsize="medium")
+    figure.suptitle(title)
+    return figure
+
+
+def _draw(upper, lower, bins: Reliability) -> None:
+    filled, width = bins.count > 0, 1 / NUM_BINS
+    centre = width * (np.arange(NUM_BINS)[filled] + 0.5)
+    confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
+    upper.bar(centre, accuracy, width, color=_RIGHT, alpha=0.8, linewidth=0)
+    gap = confidence - accuracy
+    upper.bar(centre, gap, width, accuracy, color=_GAP, alpha=0.4, linewidth=0)
+    upper.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
+    lower.bar(centre, bins.count[filled], width, color="grey", linewidth=0)
+
+
+def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
+    """Accuracy on the most confident rows over their share, mean over seeds +- standard error.
+
+    Args:
+        logits: {strategy: [seeds, rows, classes]}.
+        target: [rows] classes.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    colors = colormaps["tab20"].colors
+    for index, (name, values) in enumerate(logits.items()):
+        curves = [risk_coverage(one, target) for one in values]
+        coverage = 100 * curves[0].coverage
+        accuracy = 100 * np.stack([curve.accuracy for curve in curves])
+        color = colors[index % len(colors)]
+        axes.plot(coverage, accuracy.mean(axis=0), label=name, color=color)
+        if len(curves) > 1:
+            error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(curves))
+            band = accuracy.mean(axis=0) - error, accuracy.mean(axis=0) + error
+            axes.fill_between(coverage, *band, color=color, alpha=0.2, linewidth=0)
+    axes.set_xlabel("coverage: share of rows answered, most confident first, in %")
+    axes.set_ylabel("accuracy of the answers in %")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return figure

@@ -1,0 +1,71 @@
+"""The figure of what accuracy costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmjax.cost import pareto_front
+from mmjax.report.summary import Rows, Summary, standard_error
+
+_FUSED, _ALONE = "#1f6f8b", "#b0622f"
+_GAP = 0.055  # between the names of the front, as a share of the axes' height
+
+
+def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure:
+    """Accuracy against the operations of a forward pass, with one standard error either side.
+
+    Strategies that no other beats in both are joined by a line, and named beside the axes.
+
+    Args:
+        summaries: one per strategy.
+        costs: one row per strategy, as ``mmjax.cost.cost_row`` makes it.
+        title: of the figure.
+    """
+    by_strategy = {row["strategy"]: row["flops"] for row in costs}
+    known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)
+    flops = np.array([by_strategy[s.strategy] for s in known], np.float64)
+    accuracy = np.array([_mean(s) for s in known])
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for summary, x in zip(known, flops, strict=True):
+        color = _ALONE if summary.unimodal else _FUSED
+        error = 100 * standard_error(summary.accuracy)
+        axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color, capsize=2)
+    front = pareto_front(flops, accuracy)
+    axes.step(flops[front], accuracy[front], where="post", color="black", lw=0.8, zorder=0)
+    axes.set_xscale("log")
+    names = [s.strategy for s, on in zip(known, front, strict=True) if on]
+    _name_points(axes, names, flops[front], accuracy[front])
+    axes.set_xlabel("operations of one row's forward pass (FLOP)")
+    axes.set_ylabel("accuracy in %, +- standard error")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _mean(summary: Summary) -> float:
+    return 100 * summary.accuracy.mean()
+
+
+def _name_points(axes, names: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
+    """Names points, sorted by y, in a column right of the axes, each joined to its point."""
+    low, high = axes.get_ylim()
+    heights = spread_heights((y - low) / (high - low), _GAP)
+    for name, height, *point in zip(names, heights, x, y, strict=True):
+        axes.annotate(
+            name,
+            xy=point,
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize="small",
+            arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.5, "shrinkB": 3},
+        )
+
+
+def spread_heights(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Sorted heights within 0 and 1, moved as far apart as ``gap``, or as there is room for."""
+    gap = min(gap, 1 / max(len(heights) - 1, 1))
+    below = gap * np.arange(len(heights))  # the room that the names below each one need
+    return np.minimum(np.maximum.accumulate(heights - below), 1 - below[-1:]) + below

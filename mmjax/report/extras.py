@@ -1,0 +1,129 @@
+"""Figures of a page that follow from other files of a run folder."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from mmjax.attribution import estimate, shapley_rows
+from mmjax.report.attribution_figures import (
+    information_figure,
+    shapley_figure,
+    weights_figure,
+)
+from mmjax.report.calibration_figures import reliability_figure, selective_figure
+from mmjax.report.cost_figures import cost_figure
+from mmjax.report.robustness_figures import robustness_figure
+from mmjax.report.study import Study
+from mmjax.report.summary import summarise
+
+PICTURES = {
+    "misclassified.png": (
+        "Rows that are got wrong",
+        "Test rows that the best fusion gets wrong with the most confidence. Look for what they "
+        "have in common.",
+    ),
+    "embeddings.png": (
+        "Embeddings",
+        "Test rows as the models represent them, coloured by class. Distances within a cluster "
+        "mean something, those between clusters little.",
+    ),
+    "similarity.png": (
+        "Which strategies represent alike",
+        "Linear CKA of the fused embeddings of test rows, between different seeds. Off the "
+        "diagonal as high as on it: two strategies are as alike as two seeds of one.",
+    ),
+}
+"""{file of a run folder: (title, caption)}."""
+
+
+class Drawing(NamedTuple):
+    """A figure of the page; the caption says what to look at."""
+
+    title: str
+    caption: str
+    figure: Figure
+
+
+def extra_figures(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
+    """Figures that follow from the tables that are there, and from the predictions.
+
+    Args:
+        study: of one task.
+        best: strategies with predictions whose probabilities are looked at.
+    """
+    if best:
+        yield from _probabilities(study, best)
+    yield from _attribution(study)
+    if "robustness" in study.tables:
+        yield Drawing(
+            "When a modality is corrupted",
+            "Accuracy against severity of one corruption of one modality. A flat line does not "
+            "need it, a steep one leans on it.",
+            robustness_figure(study.tables["robustness"]),
+        )
+    if "cost" in study.tables:
+        yield Drawing(
+            "What accuracy costs",
+            "Strategies on the line are beaten by none that is both cheaper and more accurate.",
+            cost_figure(summarise(study.rows), study.tables["cost"], ""),
+        )
+
+
+def _attribution(study: Study) -> Iterator[Drawing]:
+    scored = [row for row in study.rows if row["split"] == study.split]
+    hidden = [row["strategy"] for row in scored if row["hidden"]]
+    shares = shapley_rows([row for row in scored if row["strategy"] in set(hidden)])
+    if shares:
+        yield Drawing(
+            "What each modality adds",
+            "Shapley values: points of accuracy over all orders in which modalities could join. "
+            "A modality near zero could be left out.",
+            shapley_figure(shares),
+        )
+    if len(study.baselines) == 2 and all(name in study.predictions for name in study.baselines):
+        yield _information(study)
+    if "weights" in study.tables:
+        yield Drawing(
+            "How strategies weigh the modalities",
+            "Mean weight of each modality over rows, for strategies that have weights; a dot for "
+            "each seed. Dots far apart are seeds that have learned to listen to different ones.",
+            weights_figure(study.tables["weights"]),
+        )
+
+
+def _information(study: Study) -> Drawing:
+    first, second = study.baselines
+    target, group = (study.labels[f"{study.split}_{name}"] for name in ("target", "group"))
+    said = [study.predictions[name][study.split][0].argmax(axis=-1) for name in (first, second)]
+    parts, errors = estimate(*said, target, group)
+    named = zip(_PARTS, parts, errors, strict=True)
+    shown = [f"{name} {max(part, 0):.2f} +- {error:.2f}" for name, part, error in named]
+    return Drawing(
+        "What the modalities know",
+        f"Information about the class in what {first} and {second} predict (first seed), in bits: "
+        f"{', '.join(shown)}. Redundant is what both say, unique what one alone says; synergy "
+        "shows only when both are heard. The decomposition of Bertschinger et al. (2014); standard "
+        "errors by jackknife.",
+        information_figure({f"{first}, {second}": parts}),
+    )
+
+
+_PARTS = ("redundant", "unique of the first", "unique of the second", "synergy")
+
+
+def _probabilities(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
+    target = study.labels[f"{study.split}_target"]
+    logits = {name: study.predictions[name][study.split] for name in best}
+    yield Drawing(
+        "Can the probabilities be believed?",
+        "Accuracy of rows by how sure the model is of them. Bars under the diagonal: it is too "
+        "sure of itself.",
+        reliability_figure(logits, target, ""),
+    )
+    yield Drawing(
+        "Answering only when sure",
+        "Accuracy on the rows of highest confidence. A curve that starts high and falls late "
+        "can leave the hard rows to someone else.",
+        selective_figure(logits, target, ""),
+    )

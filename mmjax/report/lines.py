@@ -1,0 +1,110 @@
+"""The table of a study: one line of numbers for each strategy."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.calibration import reliability
+from mmjax.report.answers import Answers
+from mmjax.report.study import Study
+from mmjax.report.summary import standard_error
+from mmjax.report.verdicts import Verdict, light_pair
+from mmjax.statistics import Estimate, bootstrap, estimate
+
+
+class Line(NamedTuple):
+    """A strategy on the scored split; what cannot be known is None.
+
+    Attributes:
+        strategy: its name.
+        alone: whether it is a baseline with one modality.
+        accuracy: mean over seeds.
+        interval: of the accuracy, 95 %, for new seeds and new groups.
+        seed_error: standard error of the accuracy over seeds.
+        group_interval: of the accuracy, 95 % by bootstrap, for these models and new groups.
+        macro_f1: mean over seeds.
+        nll: mean over seeds, nats.
+        ece: expected calibration error, 15 bins of equal width, mean over seeds.
+        gain: accuracy minus that of the best baseline, with its interval.
+        verdict: of that difference, corrected for the number of fusions; "reference" for itself.
+        p: corrected.
+        params: number of parameters.
+        flops: of a forward pass of one sample.
+        seconds: wall time of all seeds.
+    """
+
+    strategy: str
+    alone: bool
+    accuracy: float
+    interval: tuple[float, float] | None
+    seed_error: float | None
+    group_interval: tuple[float, float] | None
+    macro_f1: float | None
+    nll: float | None
+    ece: float | None
+    gain: Estimate | None
+    verdict: str
+    p: float | None
+    params: float | None
+    flops: float | None
+    seconds: float | None
+
+
+def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[Line]:
+    """The lines of a study, best accuracy first."""
+    judged = {one.strategy: one for one in verdict.against_baseline}
+    groups = _group_intervals(answers)
+
+    def line(name: str) -> Line:
+        accuracy = study.scores(name, "accuracy")
+        error = standard_error(accuracy)
+        right = answers.right.get(name) if answers else None
+        found = None if right is None else estimate(right, answers.group)
+        mean = lambda metric: _finite(study.scores(name, metric).mean())
+        one, word, gain = judged.get(name), "", None
+        if verdict.baseline is not None and right is not None:
+            against = answers.right[verdict.baseline]
+            gain = light_pair(right, against, answers.group).difference
+        if name == verdict.baseline:
+            word, gain = "reference", None
+        return Line(
+            strategy=name,
+            alone=name in study.baselines,
+            accuracy=float(accuracy.mean()),
+            interval=found and (found.low, found.high),
+            seed_error=_finite(error),
+            group_interval=groups.get(name),
+            macro_f1=mean("macro_f1"),
+            nll=mean("nll"),
+            ece=_calibration_error(study, name),
+            gain=gain,
+            verdict=one.verdict if one else word,
+            p=one.p if one else None,
+            params=mean("params"),
+            flops=mean("flops"),
+            seconds=mean("seconds"),
+        )
+
+    return sorted(map(line, study.strategies), key=lambda one: -one.accuracy)
+
+
+def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:
+    """``bootstrap_interval`` of all strategies, with one set of resamples."""
+    if answers is None:
+        return {}
+    means = np.stack([right.mean(axis=0) for right in answers.right.values()])
+    low, high = np.quantile(bootstrap(means, answers.group), [0.025, 0.975], axis=0)
+    return dict(zip(answers.right, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+
+
+def _calibration_error(study: Study, strategy: str) -> float | None:
+    if strategy not in study.predictions:
+        return None
+    if not np.isfinite(study.predictions[strategy][study.split]).all():
+        return None  # it has diverged
+    logits, target = study.predictions[strategy][study.split], study.labels[f"{study.split}_target"]
+    return float(np.mean([reliability(one, target).error for one in logits]))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

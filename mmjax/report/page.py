@@ -1,0 +1,56 @@
+"""One self-contained HTML page from run folders."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mmjax.report.across import over_tasks
+from mmjax.report.extras import Drawing
+from mmjax.report.sections import make_section
+from mmjax.report.study import read_studies
+from mmjax.report.svg import inline_svg
+from mmjax.report.verdicts import format_p
+
+
+def write_report(folders: Sequence[Path], out: Path) -> None:
+    """Writes a page that needs nothing but itself: no network, no other file.
+
+    A part whose file is not in the folders is left out. Folders of the same task and data share a
+    section; with several tasks there is one more, over all of them.
+
+    Args:
+        folders: what ``mmjax compare`` has filled.
+        out: an HTML file.
+
+    Raises:
+        DataError: a file is torn or is not what its name promises; the message names it.
+    """
+    studies = read_studies(folders)
+    environment = Environment(
+        loader=PackageLoader("mmjax.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = _svg
+    environment.filters["p"] = format_p
+    source = lambda name: Markup(environment.loader.get_source(environment, name)[0])
+    script = source("sort.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = environment.get_template("page.html").render(
+        sections=[make_section(study) for study in studies],
+        over_tasks=over_tasks(studies),
+        style=source("style.css"),
+        script=script,
+        digest=digest,
+    )
+    out.write_text(text, encoding="utf-8")
+
+
+def _svg(drawing: Drawing) -> Markup:
+    return inline_svg(drawing.figure, drawing.title)

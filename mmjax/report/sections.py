@@ -1,0 +1,168 @@
+"""What a page shows of one study."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.report.answers import Answers, make_answers
+from mmjax.report.command import command
+from mmjax.report.extras import PICTURES, Drawing, extra_figures
+from mmjax.report.figures import accuracy_figure
+from mmjax.report.grids import Grid, make_grids
+from mmjax.report.lines import Line, make_lines
+from mmjax.report.study import Study
+from mmjax.report.summary import summarise
+from mmjax.report.summary import verdict as verdict_of_seeds
+from mmjax.report.verdict_figures import (
+    confusion_figure,
+    curves_figure,
+    forest_figure,
+    matrix_figure,
+    missing_figure,
+)
+from mmjax.report.verdicts import Verdict, judge, judge_all
+
+_NUM_CURVES = 8
+_NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
+
+
+class Section(NamedTuple):
+    """One task on the page."""
+
+    title: str
+    verdict: Verdict
+    lines: list[Line]
+    grids: list[Grid]
+    drawings: list[Drawing]
+    pictures: list[tuple[str, str, str]]  # title, caption, PNG in base64
+    facts: list[tuple[str, str]]
+    recipes: dict[str, str]
+
+
+def make_section(study: Study) -> Section:
+    """Judges and draws all that a study's files allow."""
+    answers = make_answers(study)
+    verdict = judge(answers)
+    if answers is None:
+        verdict = verdict._replace(sentences=(verdict_of_seeds(summarise(study.rows)),))
+    return Section(
+        title=study.task,
+        verdict=verdict,
+        lines=make_lines(study, answers, verdict),
+        grids=list(make_grids(study)),
+        drawings=list(_drawings(study, answers, verdict)),
+        pictures=_pictures(study),
+        facts=_facts(study),
+        recipes={row["strategy"]: row["recipe"] for row in study.rows if row.get("recipe")},
+    )
+
+
+def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterator[Drawing]:
+    on_validation = lambda name: -study.on_validation(name)
+    best_first = sorted(study.strategies, key=on_validation)
+    alone = next((name for name in best_first if name in study.baselines), None)
+    if answers and verdict.baseline:
+        yield _forest(answers, verdict.baseline)
+    else:
+        yield Drawing(
+            "Accuracy",
+            "A dot per seed, the mean, and one standard error of the seeds either side, which says "
+            "nothing about other test rows.",
+            accuracy_figure(summarise(study.rows), ""),
+        )
+    judged = [name for name in best_first if answers and name in answers.right]
+    if len(judged) > 1:
+        yield _matrix(answers, _first(judged, _NUM_PAIRED, alone))
+    if study.history:
+        yield Drawing(
+            "Learning curves",
+            "Mean over seeds. Curves that still rise at the end would gain from more steps; then "
+            "a comparison at this number of steps favours those that learn fast.",
+            curves_figure(study.history, _first(best_first, _NUM_CURVES, alone)),
+        )
+    if any(row["hidden"] for row in study.rows):
+        yield Drawing(
+            "When a modality is missing",
+            "Accuracy in % by what is present at test. A row that pales quickly leans on the "
+            "modality that is gone.",
+            missing_figure(_by_subset(study, best_first)),
+        )
+    best = [name for name in (verdict.fusion, verdict.baseline) if name]
+    yield from (_confusion(study, name) for name in best)
+    yield from extra_figures(study, best[::-1])
+
+
+def _forest(answers: Answers, baseline: str) -> Drawing:
+    judged = judge_all(answers, [name for name in answers.right if name != baseline], baseline)
+    return Drawing(
+        f"What each strategy adds to {baseline}",
+        "A line is a 95 % interval for new seeds and new groups. Full dots differ from zero after "
+        "Holm's correction over all strategies drawn; hollow ones may be chance.",
+        forest_figure(judged, answers.baselines, baseline),
+    )
+
+
+def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
+    return Drawing(
+        "Every pair",
+        "Row minus column, in points of accuracy. Coloured and bold where the difference holds "
+        f"after Holm's correction over the {len(names) * (len(names) - 1) // 2} pairs. Ordered by "
+        "validation, best first.",
+        matrix_figure(answers, names),
+    )
+
+
+def _confusion(study: Study, strategy: str) -> Drawing:
+    return Drawing(
+        f"Confusions of {strategy}",
+        "Percent of each true class, all seeds together. Look for dark cells off the diagonal that "
+        "one matrix has and the other lacks.",
+        confusion_figure(_confusions(study, strategy)),
+    )
+
+
+def _first(names: Sequence[str], count: int, needed: str | None) -> list[str]:
+    """The first names, with one that must be among them in the last place if it is not."""
+    first = list(names[:count])
+    return first if needed is None or needed in first else [*first[:-1], needed]
+
+
+def _by_subset(study: Study, strategies: Sequence[str]) -> dict[str, dict[frozenset, float]]:
+    """{strategy: {modalities present: accuracy}} of those that were scored with some hidden."""
+    found: dict[str, dict[frozenset, list[float]]] = {name: {} for name in strategies}
+    for row in study.rows:
+        if row["split"] == study.split:
+            hidden = set(row["hidden"].split("+"))
+            present = frozenset(row["modalities"].split("+")) - hidden
+            found[row["strategy"]].setdefault(present, []).append(row["accuracy"])
+    return {
+        name: {subset: float(np.mean(values)) for subset, values in subsets.items()}
+        for name, subsets in found.items()
+        if len(subsets) > 1
+    }
+
+
+def _confusions(study: Study, strategy: str) -> np.ndarray:
+    logits, target = study.predictions[strategy][study.split], study.labels[f"{study.split}_target"]
+    counts = np.zeros((logits.shape[-1],) * 2)
+    np.add.at(counts, (np.broadcast_to(target, logits.shape[:2]), logits.argmax(axis=-1)), 1)
+    return counts
+
+
+def _pictures(study: Study) -> list[tuple[str, str, str]]:
+    files = [(folder / name, words) for folder in study.folders for name, words in PICTURES.items()]
+    encode = lambda path: base64.b64encode(path.read_bytes()).decode()
+    return [(*words, encode(path)) for path, words in files if path.exists()]
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
+    distinct = lambda key: "; ".join(
+        dict.fromkeys(str(row[key]) for row in study.rows if key in row)
+    )
+    digests = ", ".join(f"{digest} ({name})" for name, digest in study.data.items())
+    settings = study.settings.values()
+    commands = [("command", command(content, study.baselines)) for content in settings]
+    facts = [*commands, ("versions", distinct("versions")), ("device", distinct("device"))]
+    return [(name, value) for name, value in (*facts, ("data digest", digests)) if value]

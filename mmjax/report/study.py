@@ -1,0 +1,197 @@
+"""Run folders read back: one study for each task, whatever the number of its folders."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+
+from mmjax.errors import DataError
+from mmjax.report.rows import read_rows
+from mmjax.report.summary import scored_split
+
+Row = dict[str, Any]
+
+TABLES = ("robustness", "representation", "weights", "cost")
+_KEYS = {"task", "strategy", "modalities", "seed", "split", "hidden", "accuracy", "data"}
+
+
+class Study(NamedTuple):
+    """All that is known about the strategies of one task.
+
+    Attributes:
+        task: its name.
+        folders: where it comes from.
+        rows: scores.
+        history: learning curves.
+        tables: {name in ``TABLES``: rows}, for those that are there.
+        predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, classes]}}.
+        labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, or empty.
+        settings: {folder: what run.json holds}, for folders that have one.
+    """
+
+    task: str
+    folders: tuple[Path, ...]
+    rows: list[Row]
+    history: list[Row]
+    tables: dict[str, list[Row]]
+    predictions: dict[str, dict[str, np.ndarray]]
+    labels: dict[str, np.ndarray]
+    settings: dict[Path, dict[str, Any]]
+
+    @property
+    def split(self) -> str:
+        """``test``, or ``valid`` where the test rows have no labels."""
+        return scored_split(self.rows)
+
+    @property
+    def strategies(self) -> dict[str, str]:
+        """{strategy: its modalities with "+" between them}, in the order of the rows."""
+        return {row["strategy"]: row["modalities"] for row in self.rows}
+
+    @property
+    def baselines(self) -> list[str]:
+        """Strategies with one modality."""
+        return [name for name, modalities in self.strategies.items() if "+" not in modalities]
+
+    @property
+    def data(self) -> dict[str, str]:
+        """{modalities: digest of the arrays}."""
+        return {row["modalities"]: row["data"] for row in self.rows}
+
+    def scores(self, strategy: str, metric: str, split: str | None = None) -> np.ndarray:
+        """[seeds] of a metric with nothing hidden, seeds sorted; NaN where it is not finite."""
+        keys = ("strategy", "split", "hidden")
+        wanted = (strategy, split or self.split, "")
+        found = [row for row in self.rows if tuple(map(row.get, keys)) == wanted]
+        found.sort(key=lambda row: row["seed"])
+        return np.array([row.get(metric) for row in found], np.float64)
+
+    def on_validation(self, strategy: str) -> float:
+        """Mean accuracy on validation, what choices are made on."""
+        return float(self.scores(strategy, "accuracy", "valid").mean())
+
+
+def read_studies(folders: Sequence[Path]) -> list[Study]:
+    """The studies of some run folders; folders with the same task and data are one study.
+
+    A strategy that two folders trained by the same recipe is taken from the first; by another
+    recipe, it gets the number of its folder behind its name.
+
+    Raises:
+        DataError: a file is torn or is not what its name promises; the message names it.
+    """
+    studies: list[Study] = []
+    for folder in folders:
+        for study in _read(Path(folder)):
+            same = [i for i, other in enumerate(studies) if _same_data(other, study)]
+            if same:
+                studies[same[0]] = _merge(studies[same[0]], study)
+            else:
+                studies.append(study)
+    return studies
+
+
+def _read(folder: Path) -> list[Study]:
+    path = folder / "rows.jsonl"
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        if missing := _KEYS - row.keys():
+            names = ", ".join(sorted(missing))
+            raise DataError(f"{path}, line {number}", expected="a row of scores", got=f"no {names}")
+    if not rows:
+        raise DataError(path, expected="at least one row", got="an empty file")
+    optional = lambda name: read_rows(folder / name) if (folder / name).exists() else []
+    history = optional("history.jsonl")
+    tables = {name: optional(f"{name}.jsonl") for name in TABLES}
+    settings = {folder: read_settings(folder)} if (folder / "run.json").exists() else {}
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    labels = read_arrays(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
+    files = sorted((folder / "predictions").glob("*.npz")) if labels and len(tasks) == 1 else []
+    predictions = {path.stem: _read_predictions(path, labels) for path in files}
+
+    def part(task: str) -> Study:
+        of = lambda some: [row for row in some if row.get("task", task) == task]
+        found = {name: of(table) for name, table in tables.items() if table}
+        return Study(task, (folder,), of(rows), of(history), found, predictions, labels, settings)
+
+    return [part(task) for task in tasks]
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What run.json holds.
+
+    Raises:
+        DataError: it is not a JSON object with a list of strategies.
+    """
+    path = folder / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {**content, "strategies": list(content["strategies"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(path, expected="the settings of a run", got=repr(error)) from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file.
+
+    Raises:
+        DataError: it is not one.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:  # a torn file is closed, too
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(path, expected="the arrays of a run", got=str(error)) from error
+
+
+def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    arrays = read_arrays(path)
+    for name in ("valid", "test"):
+        want = (len(arrays.get("seeds", ())), len(labels.get(f"{name}_target", ())))
+        got = arrays.get(name, np.empty(0)).shape
+        if len(got) != 3 or got[:2] != want:
+            raise DataError(
+                path, expected=f"{name} of shape ({want[0]}, {want[1]}, classes)", got=str(got)
+            )
+    return arrays
+
+
+def _same_data(one: Study, other: Study) -> bool:
+    common = one.data.keys() & other.data.keys()
+    return (
+        one.task == other.task and any(common) and all(one.data[k] == other.data[k] for k in common)
+    )
+
+
+def _merge(one: Study, other: Study) -> Study:
+    recipes = {row["strategy"]: row.get("recipe") for row in one.rows}
+    number = len(one.folders) + 1
+    names = {}
+    for row in other.rows:
+        name = row["strategy"]
+        known = name in recipes
+        if not known or recipes[name] != row.get("recipe"):
+            names[name] = f"{name} ({number})" if known else name
+
+    def renamed(rows: Iterable[Row]) -> list[Row]:
+        new = [row for row in rows if row["strategy"] in names]
+        return [{**row, "strategy": names[row["strategy"]]} for row in new]
+
+    tables = {
+        name: one.tables.get(name, []) + renamed(other.tables.get(name, []))
+        for name in one.tables.keys() | other.tables.keys()
+    }
+    kept = {names[k]: arrays for k, arrays in other.predictions.items() if k in names}
+    return Study(
+        task=one.task,
+        folders=(*one.folders, *other.folders),
+        rows=one.rows + renamed(other.rows),
+        history=one.history + renamed(other.history),
+        tables=tables,
+        predictions={**one.predictions, **kept},
+        labels=one.labels or other.labels,
+        settings={**one.settings, **other.settings},
+    )

@@ -1,0 +1,157 @@
+"""Figures of a study: what differs, how it was learned, what is lost without a modality."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from mmjax.report.answers import Answers
+from mmjax.report.study import Row
+from mmjax.report.svg import ALONE, FUSED, PALETTE, QUIET
+from mmjax.report.verdicts import Judged, light_pair
+from mmjax.statistics import VERDICTS, holm
+
+_WIDTH = 5.2  # inches: two figures side by side on a desk, one on a phone
+_INK = 0.55  # of the strongest cell, so that text is legible on it
+
+
+def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference: str) -> Figure:
+    """Difference of every strategy to one, in points, with 95 % intervals.
+
+    Dots are full where the corrected verdict is that there is a difference.
+    """
+    ordered = sorted(judged, key=lambda one: one.pair.difference.mean)
+    figure = Figure(figsize=(_WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
+    axes = figure.subplots()
+    for y, one in enumerate(ordered):
+        mean, _, low, high = (100 * value for value in one.pair.difference)
+        color = ALONE if one.strategy in baselines else FUSED
+        axes.plot([low, high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt")
+        face = color if one.verdict != VERDICTS[-1] else "#ffffff"
+        axes.plot(mean, y, "o", color=color, markerfacecolor=face, markersize=6)
+    axes.axvline(0, color=QUIET, linewidth=1)
+    axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
+    axes.set_xlabel(f"points of accuracy above {reference}", parse_math=False)
+    _calm(axes, grid="x")
+    return figure
+
+
+def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
+    """Every strategy of a list minus every other, in points; bold where Holm's test tells."""
+    count = len(names)
+    pairs = [(i, j) for i in range(count) for j in range(i)]
+    found = [light_pair(*(answers.right[names[k]] for k in pair), answers.group) for pair in pairs]
+    gain, told = np.zeros((count, count)), np.zeros((count, count), bool)
+    for (i, j), pair, p in zip(pairs, found, holm([pair.p for pair in found]), strict=True):
+        gain[i, j], gain[j, i] = 100 * pair.difference.mean, -100 * pair.difference.mean
+        told[i, j] = told[j, i] = pair.verdict(p) != VERDICTS[-1]
+    largest = max(np.abs(gain).max(), 1e-9)
+
+    def shade(i: int, j: int) -> tuple[str, float]:
+        return (FUSED if gain[i, j] > 0 else ALONE), told[i, j] * abs(gain[i, j]) / largest
+
+    text = lambda i, j: "" if i == j else f"{gain[i, j]:+.1f}"
+    return _heat_map(shade, text, names, names, cell=(0.37, 0.34), bold=told)
+
+
+def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
+    """Validation accuracy over steps, mean over seeds; strategies not highlighted are grey."""
+    curves = defaultdict(lambda: defaultdict(list))
+    for row in history:
+        if row.get("valid_accuracy") is not None:
+            curves[row["strategy"]][row["step"]].append(100 * row["valid_accuracy"])
+    figure = Figure(figsize=(_WIDTH, 3.9), layout="constrained")
+    axes = figure.subplots()
+    colors = dict(zip(highlighted, PALETTE, strict=False))
+    for name in sorted(curves, key=lambda name: name in colors):  # the highlighted on top
+        steps = sorted(curves[name])
+        means = [np.mean(curves[name][step]) for step in steps]
+        if name in colors:
+            axes.plot(steps, means, color=colors[name], label=name, linewidth=1.8)
+        else:
+            axes.plot(steps, means, color=QUIET, linewidth=0.8, alpha=0.5)
+    axes.set_xlabel("step")
+    axes.set_ylabel("validation accuracy in %")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _calm(axes, grid="both")
+    legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def missing_figure(accuracy: Mapping[str, Mapping[frozenset[str], float]]) -> Figure:
+    """Accuracy in % of every strategy with each subset of the modalities present at test.
+
+    Args:
+        accuracy: {strategy: {modalities that are present: accuracy from 0 to 1}}.
+    """
+    subsets = {subset for values in accuracy.values() for subset in values}
+    columns = sorted(subsets, key=lambda subset: (-len(subset), sorted(subset)))
+    names = list(accuracy)
+    grid = np.array([[accuracy[n].get(subset, np.nan) for subset in columns] for n in names])
+    low, high = np.nanmin(grid), np.nanmax(grid)
+    strength = np.nan_to_num((grid - low) / max(high - low, 1e-9))
+    titles = ["\n+ ".join(sorted(subset)) or "nothing" for subset in columns]
+    text = lambda i, j: "" if np.isnan(grid[i, j]) else f"{100 * grid[i, j]:.1f}"
+    return _heat_map(lambda i, j: (FUSED, strength[i, j]), text, names, titles, cell=(0.8, 0.28))
+
+
+def confusion_figure(counts: np.ndarray) -> Figure:
+    """Share in % of each true class's rows by the class predicted.
+
+    Args:
+        counts: [classes, classes], true classes first.
+    """
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes = list(map(str, range(len(counts))))
+    small = len(counts) > 12
+    text = lambda i, j: "" if small or share[i, j] < 0.5 else f"{share[i, j]:.0f}"
+    shade = lambda i, j: (FUSED if i == j else ALONE, share[i, j] / 100)
+    side = np.clip(3.4 / len(counts), 0.12, 0.7)
+    figure = _heat_map(shade, text, classes, classes, cell=(side, side))
+    figure.axes[0].set(xlabel="class predicted", ylabel="true class", aspect="equal")
+    return figure
+
+
+def _heat_map(
+    shade: Callable[[int, int], tuple[str, float]],
+    text: Callable[[int, int], str],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    cell: tuple[float, float],
+    bold: np.ndarray | None = None,
+) -> Figure:
+    """Cells in one colour of varying strength, so that they read on light and on dark."""
+    size = (max(_WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            color, strength = shade(i, j)
+            look = {"facecolor": color, "alpha": _INK * float(strength), "linewidth": 0}
+            axes.add_patch(Rectangle((j - 0.48, i - 0.47), 0.96, 0.94, **look))
+            weight = "bold" if bold is not None and bold[i, j] else "normal"
+            axes.text(j, i, text(i, j), ha="center", va="center", fontsize=8, weight=weight)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    widest = max(len(line) for name in columns for line in name.split("\n"))
+    fits = 0.09 * widest < cell[0]
+    turn = {} if fits else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(columns)), columns, parse_math=False, **turn)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    _calm(axes)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return figure
+
+
+def _calm(axes: Axes, grid: str | None = None) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0, labelsize=9)
+    if grid:
+        axes.grid(axis=grid, alpha=0.3, linewidth=0.6)
+        axes.set_axisbelow(True)

@@ -1,0 +1,161 @@
+"""Is one strategy better than another, or can these seeds and rows not tell?"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm
+
+from mmjax.statistics.intervals import NUM_RESAMPLES, Estimate, Spread, bootstrap, estimate, spread
+
+LEVEL, POWER = 0.05, 0.8
+_MANY = 10**7
+VERDICTS = ("better", "worse", "not distinguishable")
+
+
+class Pair(NamedTuple):
+    """First minus second, in the unit of the scores.
+
+    Attributes:
+        difference: mean, standard error and 95 % interval, for new seeds and new groups.
+        spread: where its variance comes from.
+        p: two-sided, for no difference between the strategies: new seeds and new groups.
+        p_bootstrap: the same for the models at hand and new groups, by the paired bootstrap.
+        p_mcnemar: the same by McNemar's test with groups as clusters.
+        share: of what exactly one of the two has right, how much is the first's; 0.5 says that
+            neither is better (Cohen's g + 0.5), NaN where they agree everywhere.
+    """
+
+    difference: Estimate
+    spread: Spread
+    p: float
+    p_bootstrap: float
+    p_mcnemar: float
+    share: float
+
+    def verdict(self, p: float | None = None) -> str:
+        """One of ``VERDICTS``, at 5 %; ``p`` is the corrected one where pairs are many."""
+        if (self.p if p is None else p) >= LEVEL:
+            return "not distinguishable"
+        return "better" if self.difference.mean > 0 else "worse"
+
+
+def compare_pair(
+    first: np.ndarray, second: np.ndarray, group: np.ndarray, num_resamples: int = NUM_RESAMPLES
+) -> Pair:
+    """Judges a difference, paired by seed and by row.
+
+    Args:
+        first: [seeds, rows], 1 where right and 0 where wrong.
+        second: the same of the other strategy.
+        group: [rows] integers; rows of one group count as one draw.
+        num_resamples: of the paired bootstrap.
+    """
+    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    parts, found = spread(difference, group), estimate(difference, group)
+    only_first, only_second = (difference > 0).sum(), (difference < 0).sum()
+    discordant = only_first + only_second
+    return Pair(
+        difference=found,
+        spread=parts,
+        p=_p(found.mean, parts),
+        p_bootstrap=bootstrap_p(difference, group, num_resamples),
+        p_mcnemar=mcnemar_p(difference, group),
+        share=float(only_first / discordant) if discordant else float("nan"),
+    )
+
+
+def _p(mean: float, parts: Spread) -> float:
+    """One minus the level of the interval that just reaches zero."""
+    if mean == 0:
+        return 1.0
+    least = 1e-12
+    if parts.reach(1 - least) <= abs(mean):
+        return least
+    return float(brentq(lambda p: parts.reach(1 - p) - abs(mean), least, 1.0))
+
+
+def bootstrap_p(
+    difference: np.ndarray, group: np.ndarray, num_resamples: int = NUM_RESAMPLES
+) -> float:
+    """Two-sided p of a zero mean over [seeds, rows]: how often resampled groups change its sign.
+
+    One is added to both counts, so that it is never zero (Davison and Hinkley, Bootstrap Methods
+    and their Application, 1997, section 4.2).
+    """
+    means = bootstrap(difference.mean(axis=0), group, num_resamples)
+    below, above = ((means <= 0).sum(), (means >= 0).sum())
+    return float(min(1.0, 2 * (min(below, above) + 1) / (len(means) + 1)))
+
+
+def mcnemar_p(difference: np.ndarray, group: np.ndarray) -> float:
+    """McNemar's test for clustered pairs (Durkalski et al., Statistics in Medicine 22, 2003).
+
+    Groups are the clusters, and all seeds of a row belong to its group. With one seed and groups of
+    one row it is McNemar's own statistic (Psychometrika 12, 1947), (b - c)^2 / (b + c), which is
+    chi-squared with one degree of freedom.
+
+    Args:
+        difference: [seeds, rows] of -1, 0 and 1.
+        group: [rows].
+    """
+    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
+    excess = np.bincount(index, difference.mean(axis=0)) / size
+    variance = np.sum(excess**2)
+    return float(chi2.sf(excess.sum() ** 2 / variance, df=1)) if variance else 1.0
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p-values that hold together (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    order = np.argsort(p)
+    scaled = np.asarray(p, np.float64)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return corrected
+
+
+class Needed(NamedTuple):
+    """What would tell a difference of the observed size; None where no number would."""
+
+    seeds: int | None
+    groups: int | None
+
+
+def needed(pair: Pair) -> Needed:
+    """The smallest number of seeds, on as many groups, and of groups, with as many seeds.
+
+    Each gives the test at 5 % a power of 80 % against the observed difference, if the variances
+    are as observed.
+    """
+    parts, difference = pair.spread, pair.difference.mean
+    enough = lambda seeds, groups: power(parts.at(seeds, groups), difference) >= POWER
+    return Needed(
+        seeds=_smallest(lambda n: enough(n, parts.num_groups), 1 + (parts.num_seeds > 1)),
+        groups=_smallest(lambda n: enough(parts.num_seeds, n), 2),
+    )
+
+
+def _smallest(enough: Callable[[int], bool], low: int) -> int | None:
+    """The smallest number from ``low`` that is enough, where more never hurts."""
+    if enough(low):
+        return low
+    high = 2 * low
+    while not enough(high):
+        if high > _MANY:
+            return None
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def power(parts: Spread, difference: float) -> float:
+    """Chance that the test at 5 % tells a true difference, whose estimate varies as stated."""
+    error, reach = parts.total**0.5, parts.reach(1 - LEVEL)
+    if error == 0:
+        return float(difference != 0)
+    return float(
+        norm.sf((reach - abs(difference)) / error) + norm.cdf((-reach - abs(difference)) / error)
+    )

@@ -1,0 +1,76 @@
+"""What is measured of an arm beyond its scores."""
+
+import numpy as np
+import pytest
+
+from mmjax.assess import make_assess
+from mmjax.compare import make_arm, make_rows
+from mmjax.evaluate import make_view
+from mmjax.fit import fit
+from mmjax.tasks import load_task
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task("synthetic", options={"kind": "unique", "size": "300"})
+
+
+@pytest.fixture(scope="module")
+def assessed(task):
+    assess = make_assess(task)
+
+    def one(name):
+        arm = make_arm(task, name, steps=40, seeds=(3, 5))
+        trained = fit(arm.recipe, arm.task)
+        return arm, trained, assess(arm, trained)
+
+    return {name: one(name) for name in ("attention_pool", "a_only")}
+
+
+def test_predictions_are_those_that_are_scored(task, assessed):
+    for arm, trained, found in assessed.values():
+        assert found.predictions["seeds"].tolist() == [3, 5]
+        for row in make_rows(arm, trained):
+            seed = [3, 5].index(row["seed"])
+            said = found.predictions[row["split"]][seed].argmax(axis=-1)
+            target = task.splits[row["split"]].target
+            assert np.mean(said == target) == pytest.approx(row["accuracy"])
+
+
+def test_hidden_rows_carry_what_made_them(assessed):
+    arm, trained, found = assessed["attention_pool"]
+    (plain, *_) = make_rows(arm, trained)
+    assert {row["hidden"] for row in found.scores} == {"a", "b", "a+b"}
+    assert all(row.keys() == plain.keys() for row in found.scores)
+
+
+def test_every_table_says_whose_its_rows_are(assessed):
+    for name, (_, _, found) in assessed.items():
+        for table in (found.robustness, found.representation, found.cost):
+            assert table
+            assert {(row["task"], row["strategy"]) for row in table} == {("synthetic/unique", name)}
+    assert not assessed["a_only"][2].weights
+
+
+def test_weights_sum_to_one_and_prefer_what_tells(assessed):
+    rows = assessed["attention_pool"][2].weights
+    assert len(rows) == 4  # seeds, modalities
+    for seed in (3, 5):
+        of = {row["modality"]: row["weight"] for row in rows if row["seed"] == seed}
+        assert sum(of.values()) == pytest.approx(1)
+        assert of["a"] > 0.5  # only "a" knows the class
+
+
+@pytest.mark.parametrize("name", ["gmu", "weighted", "late_weighted", "dynamic", "attention_pool"])
+def test_fusions_with_weights_show_them(task, name):
+    arm = make_arm(task, name, steps=1, seeds=(0,))
+    trained = fit(arm.recipe, arm.task)
+    weights = make_view(arm.recipe.model)(trained.params, task.test.batch()).weights
+    assert weights.shape == (1, task.test.size, 2)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_fusions_without_weights_show_none(task):
+    arm = make_arm(task, "concat", steps=1, seeds=(0,))
+    trained = fit(arm.recipe, arm.task)
+    assert make_view(arm.recipe.model)(trained.params, task.test.batch()).weights is None

@@ -1,0 +1,77 @@
+"""The LaTeX table and the figures of a paper."""
+
+import re
+
+import pytest
+from folders import SKILLS, make_folder
+
+from mmjax.report.answers import make_answers
+from mmjax.report.latex import escape, latex_table, write_paper
+from mmjax.report.lines import make_lines
+from mmjax.report.study import read_studies
+from mmjax.report.verdicts import judge
+
+
+def read_lines(folder):
+    (study,) = read_studies([folder])
+    answers = make_answers(study)
+    return make_lines(study, answers, judge(answers))
+
+
+def table_rows(table):
+    body = table[table.index(r"\midrule") : table.index(r"\bottomrule")]
+    lines = body.splitlines()[1:]
+    return {cells[0]: cells for cells in (re.split(r" & | \\\\", line) for line in lines)}
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("late_mean", r"late\_mean"),
+        ("50 % & #1 {x}", r"50 \% \& \#1 \{x\}"),
+        ("a\\b~c^d$", r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d\$"),
+    ],
+)
+def test_specials_are_escaped(text, want):
+    assert escape(text) == want
+
+
+def test_the_table_has_the_numbers(tmp_path):
+    lines = read_lines(make_folder(tmp_path / "run", groups=200))
+    rows = table_rows(latex_table(lines, "A & B", "tab:x"))
+    assert len(rows) == len(SKILLS)
+    assert all(len(cells) == 9 for cells in rows.values())  # 8 columns and what follows the last
+    by_name = {line.strategy: line for line in lines}
+    gmu = by_name["gmu"]
+    assert rows["gmu"][1] == f"{100 * gmu.accuracy:.2f}"
+    assert rows["gmu"][2] == f"[{100 * gmu.interval[0]:.1f}, {100 * gmu.interval[1]:.1f}]"
+    assert f"{100 * gmu.gain.mean:+.1f}" in rows["gmu"][3]
+    assert rows[r"\emph{b\_only}"][3] == "--"  # the reference itself
+    told = {line.strategy for line in lines if line.verdict in ("better", "worse")}
+    bold = {name.replace("\\", "") for name, cells in rows.items() if "boldmath" in cells[3]}
+    assert bold == told
+    assert told
+
+
+def test_the_caption_is_escaped_and_the_label_is_not():
+    table = latex_table([], "50 % of a_b", "tab:a_b")
+    assert r"\caption{50 \% of a\_b}" in table
+    assert r"\label{tab:a_b}" in table
+
+
+def test_without_predictions_there_are_no_intervals(tmp_path):
+    lines = read_lines(make_folder(tmp_path / "run", without=("predictions",)))
+    assert all(line.interval is None and line.gain is None for line in lines)
+    assert table_rows(latex_table(lines, "", "x"))["gmu"][2:4] == ["", "--"]
+
+
+def test_a_paper_has_a_table_and_vector_figures(tmp_path):
+    folder = make_folder(tmp_path / "run", {"a_only": 1, "b_only": 2, "gmu": 3})
+    write_paper([folder], tmp_path / "out")
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"table.tex", "every-pair.pdf", "learning-curves.pdf"} <= files
+    assert "gmu" in (tmp_path / "out" / "table.tex").read_text()
+    for path in (tmp_path / "out").glob("*.pdf"):
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF")
+        assert b"/Type3" not in content  # publishers refuse such fonts

@@ -1,0 +1,313 @@
+"""The report page: what it shows, leaves out, escapes and refuses."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from folders import SKILLS, make_folder
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from mmjax.errors import DataError
+from mmjax.report import sections
+from mmjax.report.across import over_tasks
+from mmjax.report.lines import make_lines
+from mmjax.report.page import write_report
+from mmjax.report.study import read_studies
+from mmjax.report.svg import ALONE, FUSED, PALETTE, QUIET, inline_svg
+from mmjax.report.verdicts import judge
+from mmjax.statistics import bootstrap_interval, compare_pair
+
+SMALL = {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7}
+NAUGHTY = "<script>alert(1)</script>"
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text of the table's cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def named(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def render(*folders, out):
+    write_report(folders, out)
+    return out.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    make_folder(folder / "run", groups=200)
+    (folder / "run" / "embeddings.png").write_bytes(b"\x89PNG not really")
+    return folder, render(folder / "run", out=folder / "report.html")
+
+
+def test_the_verdict_comes_first(page):
+    folder, text = page
+    (study,) = read_studies([folder / "run"])
+    verdict = judge(sections.make_answers(study))
+    body = text[text.index("<main>") :]
+    first = re.search(r"<h1>(.*?)</h1>", body)
+    assert html.unescape(first[1]) == verdict.headline
+    assert first.start() < body.index("<table>") < body.index("<svg") < body.index("How to read it")
+    assert "mmjax compare --task toy --data DATA --fusions concat,<wbr>gmu,<wbr>late_mean" in body
+    assert "secret" not in body
+
+
+def test_the_page_needs_nothing_but_itself(page):
+    tags = Tags(page[1])
+    for tag, attributes in tags.tags:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            assert attributes.get(name, "#").startswith(("data:", "#")), (tag, attributes)
+    assert "url(http" not in page[1]
+    assert "@import" not in page[1]
+    (script,) = re.findall(r"<script>(.*?)</script>", page[1], re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (m["content"] for m in tags.named("meta") if m.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    assert policy.endswith(f"script-src 'sha256-{digest}'")
+
+
+def test_the_table_has_known_values(page):
+    (study,) = read_studies([page[0] / "run"])
+    answers = sections.make_answers(study)
+    lines = {line.strategy: line for line in make_lines(study, answers, judge(answers))}
+    accuracy = [line.accuracy for line in lines.values()]
+    assert accuracy == sorted(accuracy, reverse=True)
+    gmu = lines["gmu"]
+    assert gmu.accuracy == pytest.approx(study.scores("gmu", "accuracy").mean())
+    pair = compare_pair(answers.right["gmu"], answers.right["b_only"], answers.group)
+    assert gmu.gain == pair.difference
+    want = bootstrap_interval(answers.right["gmu"], answers.group)
+    np.testing.assert_allclose(gmu.group_interval, want)
+    assert lines["b_only"].verdict == "reference"
+    assert lines["a_only"].alone
+    assert not gmu.alone
+    assert f'<td data-value="{gmu.gain.mean}">{100 * gmu.gain.mean:+.1f}</td>' in page[1]
+
+
+def test_the_page_is_the_same_every_time(page):
+    again = page[0] / "again.html"
+    assert render(page[0] / "run", out=again) == page[1]
+
+
+def test_pictures_are_part_of_the_page(page):
+    (image,) = Tags(page[1]).named("img")
+    assert base64.b64decode(image["src"].split(",")[1]) == b"\x89PNG not really"
+
+
+def test_a_table_alone_makes_a_page(tmp_path):
+    without = ("predictions", "labels", "history", "run")
+    folder = make_folder(tmp_path / "run", SMALL, without=without)
+    text = render(folder, out=tmp_path / "report.html")
+    assert "No verdict: it needs the predictions" in text
+    assert "minus b_only" in text  # the means are told all the same
+    titles = re.findall(r"<h3>(.*?)</h3>", text)
+    assert titles == ["Accuracy", "When a modality is missing", "What each modality adds"]
+    assert "<dt>command</dt>" not in text
+
+
+def test_what_comes_from_files_is_escaped(tmp_path):
+    image = "<img src=x onerror=alert(2)>"
+    skills = {"a_only": 1.0, NAUGHTY: 2.0, image: 2.5, "$a_b$": 2.0}
+    facts = {"recipe": NAUGHTY, "versions": NAUGHTY, "device": "</script>"}
+    folder = make_folder(tmp_path / "run", skills, task=f"{NAUGHTY} & co", **facts)
+    text = render(folder, out=tmp_path / "report.html")
+    tags = Tags(text)
+    assert len(tags.named("script")) == 1
+    assert not tags.named("img")
+    assert "alert(1)&lt;/script&gt;" in text
+    assert "onerror=alert(2)&gt;" in text
+    assert "$a_b$</text>" in text  # a dollar sign does not begin a formula
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", b'{"task": "toy"'),
+        ("rows.jsonl", b'{"task": "toy"}\n'),
+        ("rows.jsonl", b""),
+        ("history.jsonl", b"[1]"),
+        ("robustness.jsonl", b"\xff\xfe"),
+        ("run.json", b"[]"),
+        ("run.json", b"{}"),
+        ("labels.npz", b"PK\x03\x04 torn"),
+        ("labels.npz", b""),
+        ("predictions/gmu.npz", b"no array"),
+    ],
+)
+def test_a_torn_file_is_named(tmp_path, name, content):
+    folder = make_folder(tmp_path / "run", SMALL)
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(str(folder / name))):
+        write_report([folder], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_predictions_must_fit_the_labels(tmp_path):
+    folder = make_folder(tmp_path / "run", SMALL)
+    short = {"seeds": np.arange(3), "valid": np.zeros((3, 120, 3)), "test": np.zeros((3, 7, 3))}
+    np.savez(folder / "predictions" / "gmu.npz", **short)
+    with pytest.raises(DataError, match=r"gmu.npz: expected test of shape \(3, 120, classes\)"):
+        read_studies([folder])
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere.rows.jsonl"):
+        write_report([tmp_path / "nowhere"], tmp_path / "report.html")
+
+
+def test_folders_of_the_same_data_are_one_study(tmp_path):
+    one = make_folder(tmp_path / "one", SMALL)
+    two = make_folder(tmp_path / "two", {"a_only": 1.0, "b_only": 1.6, "concat": 2.0})
+    (study,) = read_studies([one, two])
+    assert list(study.strategies) == ["a_only", "b_only", "gmu", "concat"]
+    assert len(study.scores("a_only", "accuracy")) == 3  # not counted twice
+    assert {row["strategy"] for row in study.history} == set(study.predictions)
+    assert set(study.predictions) == set(study.strategies)
+
+
+def test_another_recipe_of_the_same_name_is_another_strategy(tmp_path):
+    one, two = (make_folder(tmp_path / n, SMALL, recipe=n) for n in ("one", "two"))
+    (study,) = read_studies([one, two])
+    assert list(study.strategies) == [*SMALL, *(f"{name} (2)" for name in SMALL)]
+    assert study.baselines == ["a_only", "b_only", "a_only (2)", "b_only (2)"]
+
+
+def test_other_data_is_another_study(tmp_path):
+    one, two = (make_folder(tmp_path / n, SMALL, data=n) for n in ("one", "two"))
+    assert len(read_studies([one, two])) == 2
+
+
+def test_tasks_share_a_section_of_ranks(tmp_path):
+    better = {"a_only": 1.0, "b_only": 1.5, "sum": 1.7, "gmu": 3.5}
+    make = lambda name: make_folder(tmp_path / name, better, task=name, without=("predictions",))
+    folders = [make("one"), make("two"), make("three")]
+    drawings = over_tasks(read_studies(folders))
+    assert [drawing.title for drawing in drawings] == [
+        "Critical differences",
+        "Interquartile means",
+        "Performance profiles",
+    ]
+    words = [text.get_text() for text in drawings[0].figure.axes[0].texts]
+    assert "gmu  1.00" in words  # first on every task
+    assert any("best modality alone" in word for word in words)
+    assert not any("_only" in word for word in words)
+    text = render(*folders, out=tmp_path / "report.html")
+    assert text.count("<table>") == 3
+    assert "Critical differences" in text
+    assert not over_tasks(read_studies(folders[:1]))
+
+
+def test_confusions_are_those_of_scikit_learn(page):
+    (study,) = read_studies([page[0] / "run"])
+    logits, target = study.predictions["gmu"]["test"], study.labels["test_target"]
+    want = sum(confusion_matrix(target, one.argmax(axis=-1)) for one in logits)
+    np.testing.assert_array_equal(sections._confusions(study, "gmu"), want)
+
+
+def test_missing_modalities_are_told_by_what_is_left(page):
+    (study,) = read_studies([page[0] / "run"])
+    found = sections._by_subset(study, list(SKILLS))
+    assert list(found) == ["concat", "gmu", "late_mean"]  # baselines have nothing to lose
+    rows = [r for r in study.rows if r["strategy"] == "gmu" and r["split"] == "test"]
+    want = np.mean([r["accuracy"] for r in rows if r["hidden"] == "a"])
+    assert found["gmu"][frozenset("b")] == pytest.approx(want)
+    assert set(found["gmu"]) == {frozenset("ab"), frozenset("a"), frozenset("b"), frozenset()}
+
+
+def test_figures_take_their_colours_from_the_page():
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=FUSED, markerfacecolor="white", marker="o")
+    axes.set_title("words")
+    svg = inline_svg(figure, 'a "label"')
+    assert svg.startswith('<svg role="img" aria-label="a &#34;label&#34;"')
+    assert "--width: 288px" in svg
+    for color in ("#000000", "#ffffff", FUSED):
+        assert color not in svg
+    for name in ("currentColor", "var(--page)", "var(--fused)"):
+        assert name in svg
+    assert ">words</text>" in svg
+    assert "DejaVu" not in svg
+    assert "<style" not in svg
+    assert not re.search(r'<g id="', svg)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#14171a"])
+def test_colours_are_legible_on_light_and_on_dark(background):
+    """Graphics need a contrast of 3 to 1 (WCAG 2.1, criterion 1.4.11)."""
+
+    def luminance(color):
+        parts = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    own = () if background == "#14171a" else (FUSED, ALONE)  # the style has its own on dark
+    for color in (*PALETTE, QUIET, *own):
+        low, high = sorted([luminance(color), luminance(background)])
+        assert (high + 0.05) / (low + 0.05) >= 3, color
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+_SORT = """<script>
+const table = document.querySelector("table");
+const names = () => [...table.querySelectorAll("tbody th")].map((cell) => cell.dataset.value);
+const click = (column) => table.querySelectorAll("thead button")[column].click();
+const state = () => [...table.querySelectorAll("thead th")].map((head) => head.ariaSort);
+const seen = { first: names() };
+click(1); seen.ascending = names(); seen.state = state();
+click(0); seen.byName = names();
+click(5); seen.byGain = names();
+seen.width = document.documentElement.scrollWidth;
+document.title = JSON.stringify(seen);
+parent.postMessage(seen.width, "*");
+</script>"""
+_FRAME = """<title></title><script>
+addEventListener("message", (event) => { document.title = event.data; });
+</script><iframe src="click.html" width="360" height="800"></iframe>"""
+
+
+def browse(path, profile):
+    flags = "--headless --no-sandbox --disable-gpu --enable-logging=stderr --dump-dom"
+    options = [*flags.split(), "--virtual-time-budget=3000", f"--user-data-dir={profile}"]
+    command = [BROWSER, *options, path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser on the PATH")
+def test_a_browser_has_nothing_to_complain_about_and_sorts(page, tmp_path):
+    folder, text = page
+    shown = browse(folder / "report.html", tmp_path / "profile")
+    assert "CONSOLE" not in shown.stderr  # the policy allows its script and its style
+    assert "<h1>" in shown.stdout
+
+    policy = re.search(r"<meta http-equiv.*?>", text)[0]
+    (tmp_path / "click.html").write_text(text.replace(policy, "").replace("</body>", _SORT))
+    title = re.search(
+        r"<title>(.*?)</title>", browse(tmp_path / "click.html", tmp_path / "p").stdout
+    )
+    seen = json.loads(html.unescape(title[1]))
+    assert seen["ascending"] == seen["first"][::-1]
+    assert seen["state"] == [None, "ascending"] + [None] * 11
+    assert seen["byName"] == sorted(SKILLS)
+    assert seen["byGain"][-1] == "b_only"  # the reference has no gain, so it comes last
+
+    (tmp_path / "frame.html").write_text(_FRAME)
+    narrow = browse(tmp_path / "frame.html", tmp_path / "p").stdout
+    assert int(re.search(r"<title>(\d+)</title>", narrow)[1]) <= 360

@@ -1,0 +1,73 @@
+"""Tuning: the same trials for all, chosen on validation, a lane for each."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmjax.compare import compare, make_arm
+from mmjax.errors import UsageError
+from mmjax.fit import fit
+from mmjax.tasks import load_task
+from mmjax.train import Adam
+from mmjax.tune import Trial, apply_trial, draw_trials, tune
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task("synthetic", options={"kind": "and", "size": "160"})
+
+
+def recipe_of(task, strategy="concat", **recipe):
+    return make_arm(task, strategy, steps=6, batch_size=16, seeds=(0,), **recipe).recipe
+
+
+def test_trials_are_the_same_for_every_arm(task):
+    first, second = (draw_trials(recipe_of(task, name), 6) for name in ("concat", "gmu"))
+    assert first == second
+    assert first[0] == Trial(3e-3, 0.0, 1.0)  # the recipe as it is
+    assert len({trial.learning_rate for trial in first}) == 6
+    assert all(3e-4 <= trial.learning_rate <= 3e-2 for trial in first)
+    assert draw_trials(recipe_of(task), 3) == first[:3]
+
+
+def test_a_trial_changes_what_it_says(task):
+    recipe = recipe_of(task, "transformer")
+    tuned = apply_trial(recipe, Trial(1e-3, 1e-2, 0.5))
+    assert tuned.tx == Adam(1e-3, 1e-2)
+    assert tuned.model.fusion.width == recipe.model.fusion.width // 2
+    assert apply_trial(recipe, Trial(3e-3, 0.0, 1.0)) == recipe
+
+
+def test_every_lane_trains_as_it_would_alone(task):
+    rates, decays = (1e-3, 1e-2), (1e-1, 0.0)
+    recipe = recipe_of(task)
+    both = fit(replace(recipe, tx=Adam(rates, decays), seeds=(4, 7)), task)
+    for lane, seed in enumerate((4, 7)):
+        alone = fit(replace(recipe, tx=Adam(rates[lane], decays[lane]), seeds=(seed,)), task)
+        for together, solo in zip(both.history, alone.history, strict=True):
+            np.testing.assert_allclose(together["loss"][lane], solo["loss"][0], rtol=1e-4)
+
+
+def test_the_best_trial_on_validation_is_taken(task):
+    recipe = recipe_of(task)
+    trials = draw_trials(recipe, 4)
+    best, scores = tune(recipe, task, 4)
+    assert len(scores) == 4
+    assert scores[trials.index(best)] == max(scores)
+
+
+def test_a_comparison_tunes_its_arms(task):
+    arm = replace(make_arm(task, "concat", steps=6, batch_size=16, seeds=(0,)), trials=3)
+    steps = []
+    rows = compare([arm], progress=steps.append)
+    assert sum(steps) == arm.planned_steps > 6
+    best, _ = tune(arm.recipe, task, 3)
+    assert {row["trials"] for row in rows} == {3}
+    assert f"learning_rate={best.learning_rate}" in rows[0]["recipe"]
+
+
+@pytest.mark.parametrize("decay", [-1.0, float("nan"), (0.1, -0.1)])
+def test_a_weight_decay_that_cannot_work_is_refused(decay):
+    with pytest.raises(UsageError, match="weight_decay: expected no negative number"):
+        Adam(weight_decay=decay)
