@@ -6,9 +6,9 @@ Simulated: two strategies whose true accuracies are known, with luck of seeds, o
 both. Real: one strategy trained with many seeds on the same encodings of ``digits`` and dealt into
 pairs of copies, between which every difference is chance.
 
-About ten minutes on two CPU cores. Expected: docs/results/verdicts.md, which is its summary.md:
-false verdicts in no more than 5 % of the rounds but for the sampling error of so many rounds, and
-differences told as often as ``mmjax.statistics.power`` says.
+About ten minutes on two CPU cores. Expected: false verdicts in no more than 5 % of the rounds but
+for the sampling error of so many rounds, and differences told as often as
+``mmjax.statistics.power`` says.
 """
 
 from dataclasses import dataclass

@@ -171,6 +171,7 @@ def accuracy_figure(scores, order, kinds) -> Figure:
             )
         axes.set_title(kind)
         axes.set_xlabel("accuracy in %")
+        axes.set_xlim(45, 102)
         axes.grid(axis="x", alpha=0.3)
         axes.set_ylim(-1, len(order))
     panels[0].set_yticks(range(len(order)), list(reversed(order)))

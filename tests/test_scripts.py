@@ -92,7 +92,7 @@ def test_unseen_speaker_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     scored = lambda rows: [(r["task"], r["strategy"], r["split"], r["nll"]) for r in rows]
     assert scored(again) == scored(rows)
     summary = (out / "summary.md").read_text()
-    assert "| arm | ann | bob | mean | not below image |" in summary
+    assert "| arm | ann | bob | mean | at or above | clearly below |" in summary
     assert "- bob: the best on the validation speaker is " in summary
 
 
@@ -236,17 +236,3 @@ def test_verdicts_are_counted(tmp_path, capsys):
     assert {row["gap"] for row in rows} == {0.0, 0.15}
     assert all(0 <= row["told"] <= 1 and row["rounds"] == 3 for row in rows)
     assert "2 pairs of copies of 2 seeds" in (out / "summary.md").read_text()
-
-
-def test_rows_are_misled_or_helped(tmp_path, monkeypatch):
-    data, out = tmp_path / "data", tmp_path / "out"
-    make_mnist_fsdd(data)
-    script = load_script("misled")
-    monkeypatch.setattr(script, "load_task", load_small_task)
-    script.main(script.Study(str(data), out, ("ann", "bob"), ("late_mean",), seeds=1, steps=2))
-    for row in read_rows(out / "rows.jsonl"):
-        kept = row["helped"] + row["both_wrong_won"] - row["misled"] - row["both_right_lost"]
-        assert row["gain"] == pytest.approx(kept)
-        assert 0 <= row["misled"] <= row["can_mislead"]
-        assert 0 <= row["helped"] <= row["can_help"]
-    assert "| ann | late_mean |" in (out / "summary.md").read_text()
