@@ -21,7 +21,7 @@ def publish(
     readme: bool = False,
     root: Path = ROOT,
 ) -> None:
-    """Copies what a run wrote.
+    """Copies the summary of a run and the figures in it.
 
     Args:
         run: Folder with summary.md and figures.
@@ -33,6 +33,8 @@ def publish(
     results.mkdir(parents=True, exist_ok=True)
     text = (run / "summary.md").read_text(encoding="utf-8")
     for figure in run.glob("*.png"):
+        if f"]({figure.name})" not in text:
+            continue
         shutil.copyfile(figure, results / f"{name}-{figure.name}")
         text = text.replace(f"]({figure.name})", f"]({name}-{figure.name})")
     (results / f"{name}.md").write_text(text, encoding="utf-8")
