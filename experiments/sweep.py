@@ -1,7 +1,7 @@
 """What the sweeps over the whole zoo share: rows that are appended, and the two-stage protocol."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,28 @@ class Sweep:
             self._append([{**row, "seconds": round(seconds, 3)} for row in rows])
             self._show(rows, seconds, (index + 1, len(missing)), start)
 
-    def compare_each(self, arms: Sequence[Arm]) -> None:
-        """Trains arms of one strategy whose tasks have the same shapes, with one program."""
-        for arm, fit in self._fit_each(arms):
-            self._append(make_rows(arm, fit))
+    def compare_each(
+        self, tasks: Sequence[Task], names: Sequence[str], make: Callable[[Task, str], Arm]
+    ) -> None:
+        """Trains what is missing on tasks of the same shapes, with one program for each name.
+
+        Args:
+            tasks: the data.
+            names: of the arms.
+            make: the arm of a task and a name.
+        """
+        todo = [n for n in names if any(self.missing(task.name, [n]) for task in tasks)]
+        start = time.monotonic()
+        for done, name in enumerate(todo, start=1):
+            shown = []
+            for arm, fit in self._fit_each([make(task, name) for task in tasks]):
+                rows = make_rows(arm, fit)
+                self._append(rows)
+                (summary,) = summarise(rows)
+                label = arm.task.name.rpartition("/")[2]
+                shown.append(f"{label} {100 * summary.accuracy.mean():.1f}")
+            left = time_left(start, done, len(todo))
+            self.console.print(f"{name:<34}{', '.join(shown)}   {left} left", soft_wrap=True)
 
     def _fit_each(self, arms: Sequence[Arm]) -> list[tuple[Arm, Fit]]:
         """Keeps the program for other tasks of the same shapes; seeds are no part of it."""

@@ -12,7 +12,6 @@ About an hour and a quarter on two CPU cores. Rows are appended as they come; th
 goes on where it was stopped. Expected: docs/results/unseen_speaker.md, which is its summary.md.
 """
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from mmjax.compare import Arm, make_arm
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.report.figures import save
-from mmjax.report.progress import time_left
 from mmjax.report.summary import Rows, notes, standard_error
 from mmjax.task import Task
 from mmjax.tasks import load_task
@@ -99,15 +97,7 @@ def main(study: Study) -> None:
     sweep = Sweep(study.out / "rows.jsonl", console)
     options = [{"split": "speaker", "test_speaker": speaker} for speaker in study.speakers]
     tasks = [load_task("mnist_fsdd", study.data, option) for option in options]
-    todo = [n for n in study.arms if any(sweep.missing(task.name, [n]) for task in tasks)]
-    start = time.monotonic()
-    for done, name in enumerate(todo, start=1):
-        sweep.compare_each([make_named_arm(task, name, study) for task in tasks])
-        scores = [_scores(sweep.rows, speaker, "test")[name].mean() for speaker in study.speakers]
-        shown = ", ".join(map("{} {:.1f}".format, study.speakers, scores))
-        console.print(
-            f"{name:<34}{shown}   {time_left(start, done, len(todo))} left", soft_wrap=True
-        )
+    sweep.compare_each(tasks, study.arms, lambda task, name: make_named_arm(task, name, study))
     write_summary(study, sweep.rows)
 
 

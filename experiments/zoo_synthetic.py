@@ -12,7 +12,6 @@ Rows are appended as they come; the same command goes on where it was stopped. A
 two CPU cores. Expected: docs/results/zoo_synthetic.md, which is its summary.md.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from sweep import Sweep
 from mmjax.compare import all_strategies, make_arm
 from mmjax.fusion import FUSIONS
 from mmjax.report.figures import save
-from mmjax.report.progress import time_left
 from mmjax.report.summary import Rows, notes, standard_error
 from mmjax.tasks import load_task
 from mmjax.tasks.synthetic import KINDS
@@ -83,15 +81,8 @@ def main(study: Study) -> None:
     options = {kind: {"kind": kind, "size": str(study.size)} for kind in study.kinds}
     tasks = [load_task("synthetic", options=options[kind]) for kind in study.kinds]
     strategies = all_strategies(tasks[0], study.fusions)
-    todo = [n for n in strategies if any(sweep.missing(task.name, [n]) for task in tasks)]
     recipe = {"seeds": tuple(range(study.seeds)), "steps": study.steps}
-    start = time.monotonic()
-    for done, name in enumerate(todo, start=1):
-        sweep.compare_each([make_arm(task, name, **recipe) for task in tasks])
-        scores = accuracies(sweep.rows)[name]
-        shown = ", ".join(f"{kind} {scores[kind].mean():.1f}" for kind in study.kinds)
-        left = time_left(start, done, len(todo))
-        console.print(f"{name:<22}{shown}   {left} left", soft_wrap=True)
+    sweep.compare_each(tasks, strategies, lambda task, name: make_arm(task, name, **recipe))
     write_summary(study, sweep.rows)
 
 

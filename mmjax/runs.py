@@ -141,10 +141,11 @@ def compare_in(
 
         rows = compare(arms, on_arm=on_arm, progress=progress.on_steps)
     save_pictures(out, task, fused)
-    write_summary(out, remarks)
+    verdict = judge_folder(out)
+    write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")
     console.print(rich_table(summarise(rows), _title(rows)))
-    console.print(verdict_of(out))
+    console.print(verdict)
     console.print(
         f"Report, rows and figures: {out / 'report.html'}", highlight=False, soft_wrap=True
     )
@@ -163,7 +164,7 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
     return remarks + [f"The size of {name} is known only after its search." for name in late]
 
 
-def write_summary(out: Path, remarks: Sequence[str] = ()) -> None:
+def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
     summaries = summarise(rows)
@@ -173,7 +174,7 @@ def write_summary(out: Path, remarks: Sequence[str] = ()) -> None:
     save(learning_curves(history, rows[0]["task"]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,
-        verdict=verdict_of(out),
+        verdict=verdict,
         table=markdown_table(summaries),
         command=command(read_settings(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
@@ -193,7 +194,7 @@ Made by `{command}`. {notes}
 """
 
 
-def verdict_of(out: Path) -> str:
+def judge_folder(out: Path) -> str:
     """Whether fusion pays, in words, and what that rests on."""
     (study,) = read_studies([out])
     found = judge(make_answers(study))

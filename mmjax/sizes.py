@@ -1,5 +1,6 @@
 """How large a model is, and how wide its fusion must be for a given number of parameters."""
 
+import math
 from typing import NamedTuple
 
 import chex
@@ -49,6 +50,12 @@ def _abstract_params(model: nn.Module, row) -> chex.ArrayTree:
     return jax.eval_shape(init, jax.random.key(0)).get("params", {})
 
 
+def set_width(model: MultimodalModel, width: float) -> MultimodalModel:
+    """The same model with its fusion so wide, or the next wider that its heads divide."""
+    step = getattr(model.fusion, "num_heads", 1)
+    return model.clone(fusion=model.fusion.clone(width=step * math.ceil(width / step)))
+
+
 def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalModel:
     """The same model with the width of its fusion that brings its parameters nearest to a budget.
 
@@ -57,9 +64,8 @@ def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalM
     if not hasattr(model.fusion, "width"):
         return model
     row = _abstract_row(task)
-    # Heads must divide the width.
     step = getattr(model.fusion, "num_heads", 1)
-    widen = lambda k: model.clone(fusion=model.fusion.clone(width=k * step))
+    widen = lambda k: set_width(model, k * step)
     count = lambda k: num_params(_abstract_params(widen(k), row))
     low, high = 1, 2
     while count(high) < budget:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmjax.fit import Fit, fit
 from mmjax.recipe import Recipe
+from mmjax.sizes import set_width
 from mmjax.task import Task
 from mmjax.train import Adam
 
@@ -99,11 +100,8 @@ def _lanes(recipe: Recipe, trials: Sequence[Trial], members: Sequence[int]) -> R
 def _widen(recipe: Recipe, widening: float) -> Recipe:
     if widening == 1:
         return recipe
-    fusion, model = recipe.model.fusion, recipe.model
-    # Heads must divide the width.
-    step = getattr(fusion, "num_heads", 1)
-    width = step * math.ceil(widening * fusion.width / step)
-    return replace(recipe, model=model.clone(fusion=fusion.clone(width=width)))
+    width = widening * recipe.model.fusion.width
+    return replace(recipe, model=set_width(recipe.model, width))
 
 
 def _best_scores(trained: Fit) -> list[tuple[float, float]]:

@@ -7,8 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
-
-_RIGHT, _GAP = "#1f6f8b", "#b0622f"
+from mmjax.report.svg import ALONE, FUSED
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
@@ -42,9 +41,9 @@ def _draw(upper, lower, bins: Reliability) -> None:
     filled, width = bins.count > 0, 1 / NUM_BINS
     centre = width * (np.arange(NUM_BINS)[filled] + 0.5)
     confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
-    upper.bar(centre, accuracy, width, color=_RIGHT, alpha=0.8, linewidth=0)
+    upper.bar(centre, accuracy, width, color=FUSED, alpha=0.8, linewidth=0)
     gap = confidence - accuracy
-    upper.bar(centre, gap, width, accuracy, color=_GAP, alpha=0.4, linewidth=0)
+    upper.bar(centre, gap, width, accuracy, color=ALONE, alpha=0.4, linewidth=0)
     upper.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
     lower.bar(centre, bins.count[filled], width, color="grey", linewidth=0)
 

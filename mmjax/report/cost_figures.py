@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from mmjax.cost import pareto_front
 from mmjax.report.summary import Rows, Summary, standard_error
+from mmjax.report.svg import ALONE, FUSED
 
-_FUSED, _ALONE = "#1f6f8b", "#b0622f"
 _GAP = 0.055  # between the names of the front, as a share of the axes' height
 
 
@@ -29,7 +29,7 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for summary, x in zip(known, flops, strict=True):
-        color = _ALONE if summary.unimodal else _FUSED
+        color = ALONE if summary.unimodal else FUSED
         error = 100 * standard_error(summary.accuracy)
         axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color, capsize=2)
     front = pareto_front(flops, accuracy)

@@ -9,8 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mmjax.report.summary import Rows, Summary, standard_error
-
-_FUSED, _ALONE = "#1f6f8b", "#b0622f"
+from mmjax.report.svg import ALONE, FUSED
 
 
 def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
@@ -19,7 +18,7 @@ def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
     axes = figure.subplots()
     for y, summary in enumerate(reversed(summaries)):
         values = 100 * summary.accuracy
-        color = _ALONE if summary.unimodal else _FUSED
+        color = ALONE if summary.unimodal else FUSED
         axes.scatter(values, np.full(len(values), y), s=14, color=color, alpha=0.35, linewidths=0)
         axes.errorbar(
             values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=3
@@ -27,27 +26,38 @@ def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
     axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
     best = max((100 * s.accuracy.mean() for s in summaries if s.unimodal), default=None)
     if best is not None:
-        axes.axvline(best, color=_ALONE, linestyle=":", linewidth=1)
+        axes.axvline(best, color=ALONE, linestyle=":", linewidth=1)
     axes.set_xlabel("accuracy in %, +- standard error (dotted: best modality alone)")
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
+def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
+    """{strategy: {step: validation accuracy in %, mean over seeds}}, steps sorted.
+
+    Epochs without a finite accuracy are left out.
+    """
+    found = defaultdict(lambda: defaultdict(list))
+    for row in history:
+        if row.get("valid_accuracy") is not None:
+            found[row["strategy"]][row["step"]].append(100 * row["valid_accuracy"])
+    return {
+        strategy: {step: float(np.mean(points[step])) for step in sorted(points)}
+        for strategy, points in found.items()
+    }
+
+
 def learning_curves(history: Rows, title: str) -> Figure:
     """Validation accuracy over the steps of each strategy, mean over seeds."""
-    curves = defaultdict(lambda: defaultdict(list))
-    for row in history:
-        curves[row["strategy"]][row["step"]].append(100 * row["valid_accuracy"])
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     colors = colormaps["tab20"].colors
-    last = lambda points: np.mean(points[max(points)])
-    best_first = sorted(curves.items(), key=lambda curve: -last(curve[1]))
+    last = lambda points: points[max(points)]
+    best_first = sorted(mean_curves(history).items(), key=lambda curve: -last(curve[1]))
     for index, (strategy, points) in enumerate(best_first):
-        means = [np.mean(points[step]) for step in sorted(points)]
         color = colors[index % len(colors)]
-        axes.plot(sorted(points), means, label=strategy, color=color)
+        axes.plot(list(points), list(points.values()), label=strategy, color=color)
     axes.set_xlabel("step")
     axes.set_ylabel("validation accuracy in %")
     axes.set_title(title)

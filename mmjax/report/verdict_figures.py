@@ -1,6 +1,5 @@
 """Figures of a study: what differs, how it was learned, what is lost without a modality."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from mmjax.report.answers import Answers
+from mmjax.report.figures import mean_curves
 from mmjax.report.study import Row
 from mmjax.report.svg import ALONE, FUSED, PALETTE, QUIET
 from mmjax.report.verdicts import Judged, light_pair
@@ -60,16 +60,12 @@ def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
 
 def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
     """Validation accuracy over steps, mean over seeds; strategies not highlighted are grey."""
-    curves = defaultdict(lambda: defaultdict(list))
-    for row in history:
-        if row.get("valid_accuracy") is not None:
-            curves[row["strategy"]][row["step"]].append(100 * row["valid_accuracy"])
+    curves = mean_curves(history)
     figure = Figure(figsize=(_WIDTH, 3.9), layout="constrained")
     axes = figure.subplots()
     colors = dict(zip(highlighted, PALETTE, strict=False))
     for name in sorted(curves, key=lambda name: name in colors):  # the highlighted on top
-        steps = sorted(curves[name])
-        means = [np.mean(curves[name][step]) for step in steps]
+        steps, means = list(curves[name]), list(curves[name].values())
         if name in colors:
             axes.plot(steps, means, color=colors[name], label=name, linewidth=1.8)
         else:
