@@ -20,7 +20,6 @@ from pathlib import Path
 import tyro
 
 from mmjax.compare import make_arm, make_rows
-from mmjax.evaluate import make_view
 from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
@@ -76,7 +75,7 @@ def main(study: Study) -> None:
     append_rows(study.out / "rows.jsonl", rows)
 
     some = sample(task.test, study.shown)
-    embeddings = make_view(arm.recipe.model)(fused.params, some.batch()).embeddings
+    embeddings = fused.view(fused.params, some.batch()).embeddings
     views = {name: values[0] for name, values in embeddings.items()}
     maps = {name: project(values, "tsne") for name, values in views.items()}
     save(projection_figure(maps, some.target), study.out / "embeddings.png")

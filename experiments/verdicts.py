@@ -6,9 +6,9 @@ Simulated: two strategies whose true accuracies are known, with luck of seeds, o
 both. Real: one strategy trained with many seeds on the same encodings of ``digits`` and dealt into
 pairs of copies, between which every difference is chance.
 
-About ten minutes on two CPU cores. Expected: false verdicts in no more than 5 % of the rounds but
+About five minutes on two CPU cores. Expected: false verdicts in no more than 5 % of the rounds but
 for the sampling error of so many rounds, and differences told as often as
-``mmjax.statistics.power`` says.
+``mmjax.statistics.power`` says. docs/results/verdicts.md is its summary.md.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 from rich.progress import track
 from scipy.stats import norm
 from simulated import simulate
@@ -25,8 +26,9 @@ from simulated import simulate
 from mmjax.compare import fit_each, make_arm, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.fit import fit
+from mmjax.report.figures import save
 from mmjax.report.rows import append_rows
-from mmjax.statistics import LEVEL, compare_pair, power
+from mmjax.statistics import LEVEL, Spread, compare_pair, power
 from mmjax.tasks import load_task
 
 
@@ -35,7 +37,7 @@ class Study:
     """What the command line sets.
 
     Attributes:
-        out: new folder for rows and summary.
+        out: new folder for rows, figure and summary.
         rounds: simulated comparisons of each kind.
         pairs: pairs of trained copies.
         seeds: seeds of each trained copy.
@@ -54,7 +56,7 @@ class Study:
 def main(study: Study) -> None:
     """Simulates, trains, writes the summary."""
     study.out.mkdir(parents=True)
-    kinds = list(product((1, 3, 5, 10), (0.0, 0.1, 0.3), (0.0, 0.15)))
+    kinds = list(product((1, 3, 5, 10), (0.0, 0.1, 0.3), (0.0, 0.15, 0.4)))
     rows = [
         simulated_row(study.rounds, seeds=seeds, of_seed=of_seed, gap=gap)
         for seeds, of_seed, gap in track(kinds, "simulated")
@@ -67,16 +69,31 @@ def main(study: Study) -> None:
 
 
 def simulated_row(rounds: int, *, gap: float, **sizes: Any) -> dict[str, Any]:
-    """How often a difference is told, and how often it should be, over rounds of simulation."""
-    told, stated = [], []
+    """How often a difference is told, and how often it should be, over rounds of simulation.
+
+    ``power`` is that of the variances themselves, as the mean over all rounds estimates them;
+    ``stated``, with its quartiles, that of the variances which a single round finds.
+    """
+    truth = norm.cdf((1 + gap) / _deviation(**sizes)) - norm.cdf(1 / _deviation(**sizes))
+    told, stated, parts = [], [], []
     for round_ in range(rounds):
         rng = np.random.default_rng((round_, sizes["seeds"]))
         (first, second), group = simulate(rng, gap=gap, **sizes)
         pair = compare_pair(first, second, group, num_resamples=1)
         told.append(pair.p < LEVEL)
-        truth = norm.cdf((1 + gap) / _deviation(**sizes)) - norm.cdf(1 / _deviation(**sizes))
-        stated.append(power(pair.spread, truth) if gap else LEVEL)
-    return {**sizes, "gap": gap, "truth": truth, "rounds": rounds, **_rate(told, stated)}
+        stated.append(power(pair.spread, truth))
+        parts.append(pair.spread)
+    return {
+        **sizes,
+        "gap": gap,
+        "truth": truth,
+        "rounds": rounds,
+        **_rate(told),
+        "power": power(Spread(*np.mean(parts, axis=0)), truth),
+        "stated": np.median(stated),
+        "stated_low": np.quantile(stated, 0.25),
+        "stated_high": np.quantile(stated, 0.75),
+    }
 
 
 def _deviation(seeds: int, of_seed: float, of_group: float = 0.4) -> float:
@@ -84,10 +101,9 @@ def _deviation(seeds: int, of_seed: float, of_group: float = 0.4) -> float:
     return (2 + of_seed**2 + of_group**2) ** 0.5
 
 
-def _rate(told: list[bool], stated: list[float]) -> dict[str, float]:
+def _rate(told: list[bool]) -> dict[str, float]:
     rate = float(np.mean(told))
-    error = (rate * (1 - rate) / len(told)) ** 0.5
-    return {"told": rate, "told_error": error, "stated": float(np.mean(stated))}
+    return {"told": rate, "told_error": (rate * (1 - rate) / len(told)) ** 0.5}
 
 
 def trained_row(study: Study) -> dict[str, Any]:
@@ -113,7 +129,7 @@ def trained_row(study: Study) -> dict[str, Any]:
         "strategy": study.strategy,
         "seeds": study.seeds,
         "rounds": study.pairs,
-        **_rate(told, [LEVEL]),
+        **_rate(told),
     }
 
 
@@ -122,26 +138,46 @@ def write_summary(study: Study, rows: list[dict[str, Any]], trained: dict[str, A
     lines = [
         "# Do verdicts keep their word?\n",
         f"Share of {study.rounds} simulated comparisons, of 200 groups of two rows each, in which "
-        "two strategies are told apart at 5 %, with its standard error; beside it the mean power "
-        "that the comparisons themselves state. Where the true difference is 0 every verdict is "
-        "false. Luck: standard deviation of a seed's share in what decides an answer, in that of "
-        "the noise.\n",
-        "| seeds | luck of a seed | true difference, points | told apart | stated |",
-        "|---:|---:|---:|---:|---:|",
+        "two strategies are told apart at 5 %, with its standard error. Where the true difference "
+        "is 0 every verdict is false. Power: what `mmjax.statistics.power` gives for the "
+        "variances, known from all comparisons together; stated: what it gives for those that "
+        "one comparison finds, a median with quartiles. Luck: standard deviation of a seed's "
+        "share in what decides an answer, in that of the noise.\n",
+        "| seeds | luck of a seed | true difference, points | told apart | power | stated |",
+        "|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         lines.append(
             f"| {row['seeds']} | {row['of_seed']} | {100 * row['truth']:.1f} "
-            f"| {_percent(row)} | {100 * row['stated']:.1f} % |"
+            f"| {_percent(row)} | {100 * row['power']:.1f} % | {100 * row['stated']:.0f} "
+            f"({100 * row['stated_low']:.0f} to {100 * row['stated_high']:.0f}) % |"
         )
     lines += [
         f"\nTrained: `{trained['strategy']}` on the same encodings of `digits`, "
         f"{trained['rounds']} pairs of copies of {trained['seeds']} seeds each. Told apart: "
         f"{_percent(trained)}.\n",
+        "![Told apart against power](power.png)\n",
     ]
     text = "\n".join(lines)
     (study.out / "summary.md").write_text(text, encoding="utf-8")
+    save(power_figure(rows), study.out / "power.png")
     print(text)
+
+
+def power_figure(rows: list[dict[str, Any]]) -> Figure:
+    """How often differences are told against the power: on the diagonal if power keeps its word."""
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color="grey", linestyle=":", linewidth=1)
+    axes.axvline(100 * LEVEL, color="grey", linewidth=0.5)
+    for seeds in sorted({row["seeds"] for row in rows}):
+        own = [row for row in rows if row["seeds"] == seeds]
+        x, y, error = ([100 * row[name] for row in own] for name in ("power", "told", "told_error"))
+        axes.errorbar(x, y, yerr=error, fmt="o", ms=4, capsize=2, label=f"{seeds} seeds")
+    axes.set_xlabel("power in %")
+    axes.set_ylabel("told apart in %, +- standard error")
+    axes.legend(frameon=False)
+    return figure
 
 
 def _percent(row: dict[str, Any]) -> str:

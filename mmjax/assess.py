@@ -8,8 +8,7 @@ import numpy as np
 from mmjax.availability import availability_rows
 from mmjax.compare import Arm, Row, add_facts, identify
 from mmjax.corruptions import make_sweep
-from mmjax.cost import cost_row
-from mmjax.evaluate import View, make_view
+from mmjax.evaluate import View
 from mmjax.fit import Fit
 from mmjax.representation import Embedded, representation_rows, sample
 from mmjax.robustness import robustness_rows
@@ -27,7 +26,6 @@ class Assessment(NamedTuple):
         robustness: scores with one modality corrupted.
         representation: how embeddings cluster, and what a linear probe reads from them.
         weights: how much each modality counts, for strategies that weigh them.
-        cost: operations, memory and times.
         predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
         fused: the joint embeddings of some rows of the scored split, ``values["fused"]``.
     """
@@ -36,7 +34,6 @@ class Assessment(NamedTuple):
     robustness: list[Row]
     representation: list[Row]
     weights: list[Row]
-    cost: list[Row]
     predictions: dict[str, np.ndarray]
     fused: Embedded
 
@@ -52,9 +49,8 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
     def assess(arm: Arm, trained: Fit) -> Assessment:
         predict, params = trained.predict, trained.params
         names, seeds = identify(arm), arm.recipe.seeds
-        view = make_view(arm.recipe.model)
         train, rows = (sample(arm.task.splits[split], MAX_ROWS) for split in ("train", scored))
-        learnt, seen = (view(params, split.batch()) for split in (train, rows))
+        learnt, seen = (trained.view(params, split.batch()) for split in (train, rows))
         known = Embedded(learnt.embeddings, train.target)
         embedded = Embedded(seen.embeddings, rows.target)
         splits = {name: arm.task.splits[name].batch() for name in ("valid", "test")}
@@ -66,7 +62,6 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
                 {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
             ],
             weights=_weight_rows(arm, seen, scored),
-            cost=[cost_row(arm, trained)],
             predictions={
                 "seeds": np.array(seeds),
                 **{name: predict(params, batch) for name, batch in splits.items()},

@@ -135,6 +135,7 @@ def compare(
     arms: Sequence[Arm],
     *,
     on_arm: Callable[[Arm, Fit, list[Row]], None] = lambda arm, trained, rows: None,
+    on_idle: Callable[[Arm, Fit], None] = lambda arm, trained: None,
     progress: Progress = lambda steps: None,
 ) -> list[Row]:
     """Trains every arm and scores it on validation and test.
@@ -142,6 +143,7 @@ def compare(
     Args:
         arms: what to compare, at least one.
         on_arm: called with each arm, its training and its rows once they are known.
+        on_idle: called next, when no other arm compiles beside it: for what is timed.
         progress: called after each epoch with the number of steps that it took.
     """
     rows = []
@@ -155,9 +157,10 @@ def compare(
             if following:
                 ahead = compile_arm(following)  # while this one trains
             trained = fit(arm.recipe, arm.task, program=program, progress=progress)
-            wait([ahead])  # what on_arm measures must not run beside a compilation
             new = make_rows(arm, trained)
             on_arm(arm, trained, new)
+            wait([ahead])
+            on_idle(arm, trained)
             rows += new
             arm = following
     return rows

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import chex
@@ -26,8 +25,8 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     The forward pass of one row: ``params``, ``flops`` and ``bytes``, what XLA expects to read and
     write. Training as it was run: ``step_flops`` of one seed and batch, ``peak_bytes`` of all seeds
     with the training rows, ``compile_seconds``, and ``step_ms``, a seed's share of a step, a median
-    with its quartiles. Prediction for one seed, arrays being on the device: ``latency_1_us`` and
-    ``latency_256_us``, medians per row in batches of 1 and of 256.
+    with its quartiles. Prediction from host memory to host memory: ``latency_1_us``, a median for
+    one row and one seed, and ``latency_256_us``, a row's and a seed's share of a batch of 256.
 
     Operations are counted before XLA optimises, because afterwards a GPU's library calls hide
     theirs; the body of a loop, as of a recurrent encoder, counts once. Times hold for an otherwise
@@ -38,15 +37,17 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
         trained: its training; nothing of it changes.
     """
     task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
-    lanes = jax.jit(partial(jax.tree.map, jnp.copy))(Lane(trained.state, trained.params))
+    lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
     train = jax.device_put(task.train.batch())
     arguments = ((lanes, np.zeros(num_seeds, bool)), train, 0, 0)
     training = program.advance.lower(*arguments)  # traced and compiled already
     counted = 1 if jax.default_backend() == "cpu" else num_seeds  # see over_seeds
     low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
-    one = jax.device_put(jax.tree.map(lambda x: x[:1], jax.device_get(trained.params)))
-    alone, alone_seconds = _time_predict(arm, one, 1)
-    _, many_seconds = _time_predict(arm, one, 256)
+    one, many = (_first_rows(task, size) for size in (1, 256))
+    first = jax.tree.map(lambda x: x[:1], trained.params)
+    alone = _compile_predict(arm, first, one)
+    alone_seconds = np.median(time_call(lambda: jax.device_get(alone(first, one))))
+    many_seconds = np.median(time_call(lambda: trained.predict(trained.params, many)))
     return {
         "task": task.name,
         "strategy": arm.strategy,
@@ -59,8 +60,8 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
         "step_ms": median,
         "step_ms_low": low,
         "step_ms_high": high,
-        "latency_1_us": 1e6 * alone_seconds,
-        "latency_256_us": 1e6 * many_seconds / 256,
+        "latency_1_us": 1e6 * float(alone_seconds),
+        "latency_256_us": 1e6 * float(many_seconds) / (256 * num_seeds),
         "device": jax.devices()[0].device_kind,
     }
 
@@ -104,21 +105,18 @@ def time_step(program: Program, lanes: Lane, train: Batch) -> np.ndarray:
     return (np.quantile(time_call(lambda: advance(_STEPS)), [0.25, 0.5, 0.75]) - idle) / _STEPS
 
 
-def _time_predict(arm: Arm, params: chex.ArrayTree, size: int) -> tuple[jax.stages.Compiled, float]:
-    """The forward pass compiled for a batch, and its median wall time in seconds."""
+def _compile_predict(arm: Arm, params: chex.ArrayTree, rows: Batch) -> jax.stages.Compiled:
+    """The forward pass compiled for a batch."""
 
     def predict(params, rows):
         outputs = arm.recipe.model.apply({"params": params}, rows.inputs, rows.present, train=False)
         return outputs.prediction
 
-    rows = _first_rows(arm.task, size)
-    program = over_seeds(predict).lower(params, rows).compile()
-    return program, float(np.median(time_call(lambda: program(params, rows))))
+    return over_seeds(predict).lower(params, rows).compile()
 
 
 def _first_rows(task: Task, size: int) -> Batch:
-    index = np.arange(size) % task.valid.size
-    return jax.device_put(task.valid.take(index).batch())
+    return task.valid.take(np.arange(size) % task.valid.size).batch()
 
 
 def pareto_front(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:

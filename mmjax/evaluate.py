@@ -19,16 +19,6 @@ _CHUNK = 256  # rows per forward pass: one program serves splits of every size
 Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
 
 
-def make_predict(model: nn.Module) -> Predict:
-    """Makes ``(params of all seeds, rows) -> predictions [seeds, rows, out_dim]``."""
-
-    def forward(params, chunk):
-        outputs = model.apply({"params": params}, chunk.inputs, chunk.present, train=False)
-        return outputs.prediction
-
-    return _in_chunks(forward)
-
-
 def make_encode(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], dict[str, Tokens]]:
     """Makes ``(params of all seeds, rows) -> {modality: Tokens}``, [seeds, rows, ...] each."""
 
@@ -36,25 +26,39 @@ def make_encode(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], dict[str,
         outputs = model.apply({"params": params}, chunk.inputs, chunk.present, train=False)
         return dict(outputs.tokens)
 
-    return _in_chunks(forward)
+    return _in_chunks(over_seeds(forward))
 
 
 class View(NamedTuple):
     """What goes on inside a model, [seeds, rows, ...].
 
     Attributes:
+        prediction: [..., out_dim].
         embeddings: {modality: the mean of its tokens}, and "fused": what the fusion's readout sees,
             or the prediction where there is no joint representation; [..., features] each.
         weights: [..., modality] how much each counts, names sorted, as the fusion shows by
             ``layers.show_weights``; None where it shows none.
     """
 
+    prediction: np.ndarray
     embeddings: dict[str, np.ndarray]
     weights: np.ndarray | None
 
 
-def make_view(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], View]:
-    """Makes ``(params of all seeds, rows) -> View``."""
+class Evaluate(NamedTuple):
+    """A model in evaluation: one compiled program, from which more or less is kept.
+
+    Attributes:
+        predict: ``(params of all seeds, rows) -> predictions [seeds, rows, out_dim]``.
+        view: ``(params of all seeds, rows) -> View``.
+    """
+
+    predict: Predict
+    view: Callable[[chex.ArrayTree, Batch], View]
+
+
+def make_evaluate(model: nn.Module) -> Evaluate:
+    """Makes both ways to evaluate a model."""
 
     def forward(params, chunk):
         outputs, state = model.apply(
@@ -64,21 +68,24 @@ def make_view(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], View]:
         means = {name: masked_mean(tokens) for name, tokens in outputs.tokens.items()}
         leaves = jax.tree_util.tree_leaves_with_path(state)
         shown = [leaf for path, leaf in leaves if MODALITY_WEIGHTS in jax.tree_util.keystr(path)]
-        return View({**means, "fused": fused}, shown[0] if shown else None)
+        embeddings = {**means, "fused": fused}
+        return View(outputs.prediction, embeddings, shown[0] if shown else None)
 
-    return _in_chunks(forward)
-
-
-def _in_chunks(forward: Callable[[chex.ArrayTree, Batch], Any]) -> Callable[..., Any]:
-    """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
     program = over_seeds(forward)
+    return Evaluate(_in_chunks(program, lambda view: view.prediction), _in_chunks(program))
+
+
+def _in_chunks(
+    program: Callable[[chex.ArrayTree, Batch], Any], keep: Callable[[Any], Any] = lambda out: out
+) -> Callable[..., Any]:
+    """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
 
     def apply(params: chex.ArrayTree, rows: Batch) -> Any:
         size = len(rows.target)
         parts = []
         for start in range(0, size, _CHUNK):
             index = np.arange(start, start + _CHUNK) % size  # the last chunk is filled up
-            parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
+            parts.append(keep(program(params, jax.tree.map(lambda x, i=index: x[i], rows))))
         join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
         return jax.tree.map(join, *jax.device_get(parts))
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mmjax.evaluate import Predict, make_predict, scores
+from mmjax.evaluate import Evaluate, Predict, View, make_evaluate, scores
 from mmjax.recipe import Recipe
 from mmjax.sizes import Sizes, sizes
 from mmjax.task import Task
@@ -57,7 +57,12 @@ class Fit:
     @property
     def predict(self) -> Predict:
         """``(params, rows) -> predictions [seeds, rows, out_dim]``."""
-        return self.program.predict
+        return self.program.evaluate.predict
+
+    @property
+    def view(self) -> Callable[[chex.ArrayTree, Batch], View]:
+        """``(params, rows) -> View``: predictions, embeddings, weights."""
+        return self.program.evaluate.view
 
 
 class Program(NamedTuple):
@@ -65,13 +70,13 @@ class Program(NamedTuple):
 
     Attributes:
         advance: as ``train.make_advance`` makes it, for all seeds.
-        predict: as ``evaluate.make_predict`` makes it.
+        evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing and compilation.
     """
 
     advance: Callable
-    predict: Predict
+    evaluate: Evaluate
     sizes: Sizes
     seconds: float
 
@@ -81,14 +86,14 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     start = time.perf_counter()
     step = make_step(recipe.model, recipe.objective, _optimiser(recipe), recipe.method)
     advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
-    predict = make_predict(recipe.model)
+    evaluate = make_evaluate(recipe.model)
     train = task.train.batch()
     lanes = _init_lanes(recipe, train, Prepared())
     # Calls that take no step and predict one row compile all that comes later.
     lanes, _ = advance((lanes, np.zeros(len(recipe.seeds), bool)), train, 0, 0)
-    predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
+    evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, predict, sizes(recipe.model, task), seconds)
+    return Program(advance, evaluate, sizes(recipe.model, task), seconds)
 
 
 def fit(
@@ -110,7 +115,7 @@ def fit(
         progress: called after each epoch.
     """
     program = program or compile_recipe(recipe, task)
-    advance, predict, _, compile_seconds = program
+    advance, predict = program.advance, program.evaluate.predict
     start = time.perf_counter()
     prepared = Prepared(params or {})
     if not params:
@@ -129,7 +134,7 @@ def fit(
         progress(last - first)
         first = last
     lanes, _ = advance((lanes, watch.improved), train, first, first)
-    seconds = compile_seconds + time.perf_counter() - start
+    seconds = program.seconds + time.perf_counter() - start
     return Fit(recipe, program, lanes.best, lanes.state, history, watch.best_step, seconds)
 
 

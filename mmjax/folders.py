@@ -89,7 +89,7 @@ def write_labels(out: Path, task: Task) -> None:
 
 def append_assessment(out: Path, strategy: str, found: Assessment) -> None:
     """Adds what has been measured of an arm."""
-    for name in ("robustness", "representation", "weights", "cost"):
+    for name in ("robustness", "representation", "weights"):
         append_rows(out / f"{name}.jsonl", getattr(found, name))
     folder = out / "predictions"
     folder.mkdir(exist_ok=True)

@@ -23,6 +23,7 @@ from mmjax.compare import (
     match_arm,
     settle,
 )
+from mmjax.cost import cost_row
 from mmjax.errors import UsageError, look_up
 from mmjax.fit import Fit, fit
 from mmjax.folders import (
@@ -43,7 +44,7 @@ from mmjax.report.figures import accuracy_figure, learning_curves, save
 from mmjax.report.page import write_report
 from mmjax.report.pictures import save_pictures
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.rows import read_rows
+from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.study import read_settings, read_studies
 from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
 from mmjax.report.verdicts import judge
@@ -139,7 +140,10 @@ def compare_in(
             fused[arm.strategy] = found.fused
             progress.on_arm(arm, trained, rows)
 
-        rows = compare(arms, on_arm=on_arm, progress=progress.on_steps)
+        def on_idle(arm: Arm, trained: Fit) -> None:
+            append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
+
+        rows = compare(arms, on_arm=on_arm, on_idle=on_idle, progress=progress.on_steps)
     save_pictures(out, task, fused)
     verdict = judge_folder(out)
     write_summary(out, verdict, remarks)

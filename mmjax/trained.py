@@ -12,7 +12,7 @@ from scipy.special import softmax
 from mmjax import checkpoint
 from mmjax.compare import Arm, Row, score_rows
 from mmjax.errors import DataError
-from mmjax.evaluate import Predict, make_predict
+from mmjax.evaluate import Predict, make_evaluate
 from mmjax.folders import check_new_file, read_run_file
 from mmjax.runs import make_arms, make_task
 from mmjax.search import choose_cells
@@ -59,7 +59,7 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
     lanes = len(arm.recipe.seeds)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
     params = checkpoint.restore(folder / "checkpoint", like)
-    return TrainedRun(arm, params, make_predict(arm.recipe.model))
+    return TrainedRun(arm, params, make_evaluate(arm.recipe.model).predict)
 
 
 def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[Row]:

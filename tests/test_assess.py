@@ -5,7 +5,6 @@ import pytest
 
 from mmjax.assess import make_assess
 from mmjax.compare import make_arm, make_rows
-from mmjax.evaluate import make_view
 from mmjax.fit import fit
 from mmjax.tasks import load_task
 
@@ -46,7 +45,7 @@ def test_hidden_rows_carry_what_made_them(assessed):
 
 def test_every_table_says_whose_its_rows_are(assessed):
     for name, (_, _, found) in assessed.items():
-        for table in (found.robustness, found.representation, found.cost):
+        for table in (found.robustness, found.representation):
             assert table
             assert {(row["task"], row["strategy"]) for row in table} == {("synthetic/unique", name)}
     assert not assessed["a_only"][2].weights
@@ -65,7 +64,7 @@ def test_weights_sum_to_one_and_prefer_what_tells(assessed):
 def test_fusions_with_weights_show_them(task, name):
     arm = make_arm(task, name, steps=1, seeds=(0,))
     trained = fit(arm.recipe, arm.task)
-    weights = make_view(arm.recipe.model)(trained.params, task.test.batch()).weights
+    weights = trained.view(trained.params, task.test.batch()).weights
     assert weights.shape == (1, task.test.size, 2)
     np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
 
@@ -73,4 +72,4 @@ def test_fusions_with_weights_show_them(task, name):
 def test_fusions_without_weights_show_none(task):
     arm = make_arm(task, "concat", steps=1, seeds=(0,))
     trained = fit(arm.recipe, arm.task)
-    assert make_view(arm.recipe.model)(trained.params, task.test.batch()).weights is None
+    assert trained.view(trained.params, task.test.batch()).weights is None

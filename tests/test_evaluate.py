@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 from small import make_split, make_task
 
 from mmjax.errors import UnknownNameError
-from mmjax.evaluate import hide, macro_f1, make_view, scores
+from mmjax.evaluate import hide, macro_f1, make_evaluate, scores
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.model import MultimodalModel
@@ -55,7 +55,7 @@ def test_embeddings_are_mean_tokens_and_what_the_readout_sees():
     rows = task.valid.batch()
     params = init_params(model, rows, 0)
     lanes = {name: _with_axis(tree) for name, tree in params.items()}
-    got = make_view(model)(lanes, rows).embeddings
+    got = make_evaluate(model).view(lanes, rows).embeddings
     out = model.apply({"params": params}, *rows[:2], train=False)
     readout = params["fusion"]["readout"]
     fused = got["fused"][0] @ np.asarray(readout["kernel"]) + np.asarray(readout["bias"])
@@ -69,7 +69,7 @@ def test_the_fused_embedding_of_a_decision_fusion_is_its_prediction():
     model = MultimodalModel(make_model(task, "concat").encoders, FUSIONS["late_mean"](3))
     rows = task.valid.batch()
     params = init_params(model, rows, 0)
-    got = make_view(model)(_with_axis(params), rows).embeddings
+    got = make_evaluate(model).view(_with_axis(params), rows).embeddings
     want = model.apply({"params": params}, *rows[:2], train=False).prediction
     np.testing.assert_allclose(got["fused"][0], want, atol=1e-6)
 

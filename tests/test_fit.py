@@ -7,7 +7,7 @@ import pytest
 from small import make_task
 
 from mmjax.errors import UsageError
-from mmjax.evaluate import make_predict, scores
+from mmjax.evaluate import make_evaluate, scores
 from mmjax.fit import _Validation, compile_recipe, fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
@@ -84,7 +84,7 @@ def test_a_batch_larger_than_the_data_is_all_of_it(task):
 
 def test_prediction_does_not_depend_on_how_rows_are_chunked(task):
     trained = fit(Recipe(make_model(task, "concat"), steps=1, seeds=(0,)), task)
-    predict = make_predict(trained.recipe.model)
+    predict = make_evaluate(trained.recipe.model).predict
     rows = task.test.batch()
     whole = predict(trained.params, rows)
     assert whole.shape == (1, 300, 3)

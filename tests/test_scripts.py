@@ -233,6 +233,6 @@ def test_verdicts_are_counted(tmp_path, capsys):
     script = load_script("verdicts")
     script.main(script.Study(out, rounds=3, pairs=2, seeds=2, steps=2))
     rows = read_rows(out / "simulated.jsonl")
-    assert {row["gap"] for row in rows} == {0.0, 0.15}
+    assert {row["gap"] for row in rows} == {0.0, 0.15, 0.4}
     assert all(0 <= row["told"] <= 1 and row["rounds"] == 3 for row in rows)
     assert "2 pairs of copies of 2 seeds" in (out / "summary.md").read_text()

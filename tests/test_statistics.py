@@ -7,6 +7,7 @@ from simulated import simulate
 
 from mmjax.errors import UsageError
 from mmjax.statistics import (
+    Spread,
     bootstrap,
     bootstrap_interval,
     bootstrap_p,
@@ -116,28 +117,42 @@ def test_copies_of_a_strategy_are_seldom_told_apart(seeds, of_seed):
     assert false / ROUNDS <= 0.05 + tolerance(0.05)
 
 
-def test_planted_differences_are_seen_as_often_as_the_power_says():
-    seen, stated = 0, []
+@pytest.mark.parametrize(("seeds", "of_seed", "gap"), [(1, 0.0, 0.4), (3, 0.1, 0.6), (8, 0.1, 0.2)])
+def test_planted_differences_are_seen_as_often_as_the_power_says(seeds, of_seed, gap):
+    seen, parts = 0, []
     for round_ in range(ROUNDS):
         rng = np.random.default_rng(round_)
-        (first, second), group = simulate(rng, gap=0.2, seeds=8, groups=400)
-        difference = first - second
-        truth = accuracy_of(skill=0.2) - accuracy_of()
-        seen += judge(difference, group) < 0.05
-        stated.append(power(spread(difference, group), truth))
-    assert 0.5 < np.mean(stated) < 0.95  # or the test could not tell
-    assert seen / ROUNDS == pytest.approx(np.mean(stated), abs=0.05 + tolerance(0.8))
+        (first, second), group = simulate(rng, gap=gap, seeds=seeds, of_seed=of_seed)
+        seen += judge(first - second, group) < 0.05
+        parts.append(spread(first - second, group))
+    truth = accuracy_of(skill=gap, of_seed=of_seed) - accuracy_of(of_seed=of_seed)
+    stated = power(Spread(*np.mean(parts, axis=0)), truth)
+    assert 0.4 < stated < 0.95  # or the test could not tell
+    assert seen / ROUNDS == pytest.approx(stated, abs=0.03 + tolerance(stated))
+
+
+def test_without_a_difference_the_power_is_at_most_the_level():
+    for seeds, groups in [(2, 30), (3, 200), (10, 2000)]:
+        assert power(Spread(0.0, 1.0, 0.0, 1, groups), 0.0) == pytest.approx(0.05, abs=0.003)
+        assert power(Spread(1.0, 0.0, 0.0, seeds, groups), 0.0) == pytest.approx(0.05, abs=0.003)
+        assert power(Spread(1.0, 1.0, 0.0, seeds, groups), 0.0) < 0.05
 
 
 def test_needed_numbers_have_the_power():
     rng = np.random.default_rng(0)
-    (first, second), group = simulate(rng, gap=0.1, groups=2000, of_seed=0.4)
+    (first, second), group = simulate(rng, gap=0.1, seeds=5, groups=200, of_seed=0.2)
     pair = compare_pair(first, second, group)
     seeds, groups = needed(pair)
     of = lambda seeds, groups: power(pair.spread.at(seeds, groups), pair.difference.mean)
-    assert of(3, groups) >= 0.8 > of(3, groups - 1)
-    assert seeds > 3
-    assert of(seeds, 2000) >= 0.8 > of(seeds - 1, 2000)
+    assert of(5, groups) >= 0.8 > of(5, groups - 1)
+    assert seeds > 5
+    assert of(seeds, 200) >= 0.8 > of(seeds - 1, 200)
+
+
+def test_no_number_of_groups_helps_where_few_seeds_decide():
+    rng = np.random.default_rng(0)
+    (first, second), group = simulate(rng, gap=0.1, groups=2000, of_seed=0.4)
+    assert needed(compare_pair(first, second, group)).groups is None
 
 
 def test_no_number_of_seeds_helps_where_the_groups_decide():

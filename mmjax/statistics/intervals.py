@@ -64,8 +64,8 @@ class Spread(NamedTuple):
         tail = (1 + level) / 2
         of_groups = student.ppf(tail, self.num_groups - 1) ** 2 * self.groups
         if self.num_seeds == 1:
-            return float(of_groups**0.5)
-        return float((student.ppf(tail, self.num_seeds - 1) ** 2 * self.seeds + of_groups) ** 0.5)
+            return of_groups**0.5
+        return (student.ppf(tail, self.num_seeds - 1) ** 2 * self.seeds + of_groups) ** 0.5
 
 
 def spread(values: np.ndarray, group: np.ndarray) -> Spread:
@@ -111,7 +111,7 @@ def estimate(values: np.ndarray, group: np.ndarray, level: float = 0.95) -> Esti
     """
     mean, parts = float(values.mean()), spread(values, group)
     reach = parts.reach(level)
-    return Estimate(mean, parts.total**0.5, mean - reach, mean + reach)
+    return Estimate(mean, parts.total**0.5, float(mean - reach), float(mean + reach))
 
 
 def bootstrap(

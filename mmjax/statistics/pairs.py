@@ -152,10 +152,25 @@ def _smallest(enough: Callable[[int], bool], low: int) -> int | None:
 
 
 def power(parts: Spread, difference: float) -> float:
-    """Chance that the test at 5 % tells a true difference, whose estimate varies as stated."""
-    error, reach = parts.total**0.5, parts.reach(1 - LEVEL)
+    """Chance that the test at 5 % tells a true difference, if the variances are as stated.
+
+    The test will estimate them anew, and with few seeds that luck decides much: the chance is a
+    mean over what it may find, with each part as chi-squared over its degrees of freedom.
+    """
+    error = parts.total**0.5
     if error == 0:
         return float(difference != 0)
-    return float(
-        norm.sf((reach - abs(difference)) / error) + norm.cdf((-reach - abs(difference)) / error)
+    found = parts._replace(
+        seeds=parts.seeds * _likely_ratios(parts.num_seeds, 200)[:, None],
+        groups=parts.groups * _likely_ratios(parts.num_groups, 20),
     )
+    reach = found.reach(1 - LEVEL)
+    above, below = (reach - abs(difference)) / error, (-reach - abs(difference)) / error
+    return float(np.mean(norm.sf(above) + norm.cdf(below)))
+
+
+def _likely_ratios(draws: int, size: int) -> np.ndarray:
+    """As many equally likely ratios of an estimated variance to the true one."""
+    if draws == 1:
+        return np.ones(1)
+    return chi2.ppf((np.arange(size) + 0.5) / size, draws - 1) / (draws - 1)
