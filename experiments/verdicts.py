@@ -173,10 +173,10 @@ def power_figure(rows: list[dict[str, Any]]) -> Figure:
     for seeds in sorted({row["seeds"] for row in rows}):
         own = [row for row in rows if row["seeds"] == seeds]
         x, y, error = ([100 * row[name] for row in own] for name in ("power", "told", "told_error"))
-        axes.errorbar(x, y, yerr=error, fmt="o", ms=4, capsize=2, label=f"{seeds} seeds")
+        axes.errorbar(x, y, yerr=error, fmt="o", ms=4, capsize=2, label=seeds)
     axes.set_xlabel("power in %")
     axes.set_ylabel("told apart in %, +- standard error")
-    axes.legend(frameon=False)
+    axes.legend(title="seeds", frameon=False)
     return figure
 
 
