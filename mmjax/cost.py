@@ -15,7 +15,7 @@ from mmjax.task import Task
 from mmjax.train import Lane, over_seeds
 from mmjax.types import Batch
 
-_SECONDS, _CALLS = 0.2, 5  # a call is repeated for so long, and so often, at least
+_SECONDS, _CALLS = 0.1, 5  # a call is repeated for so long, and so often, at least
 _STEPS = 3  # of a call that is timed
 
 

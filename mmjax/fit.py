@@ -158,7 +158,13 @@ def _init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared) -> Lane:
         return Lane(init_state(params, _optimiser(recipe, index), seed, memory), params)
 
     lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+    return jax.tree.map(_stack, *lanes)
+
+
+def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
+    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jnp.stack(leaves)
+    return np.stack(leaves)  # without a program to compile for every shape
 
 
 class _Validation:

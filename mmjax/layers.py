@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.errors import UsageError
 from mmjax.types import Tokens
@@ -87,11 +88,37 @@ def promise(module: nn.Module, what: str, residual: jax.Array) -> None:
 
 
 MODALITY_WEIGHTS = "modality_weights"
+_FLOW = "flow"  # what a block shows: how much of each token that it reads is in each that it makes
 
 
 def show_weights(module: nn.Module, weights: jax.Array) -> None:
     """Shows how much each modality counts, [batch, modality], names sorted, to whoever asks."""
     module.sow("intermediates", MODALITY_WEIGHTS, weights)
+
+
+def show_rollout(module: nn.Module, blocks: Sequence[str], sources: np.ndarray) -> None:
+    """Shows as the weights of modalities what the first output of a chain of blocks has read.
+
+    Attention, averaged over heads, is multiplied through the blocks. A block of self-attention
+    counts half as what it reads and half as what its tokens were before.
+    Reference: Abnar and Zuidema, Quantifying Attention Flow in Transformers (arXiv:2005.00928).
+
+    Args:
+        module: the module whose compact method calls it.
+        blocks: names of its ``TransformerBlock``s; each reads the output of the one before, and
+            those with queries of their own have learned ones.
+        sources: [tokens that the first block reads, modality] 1 where a token is of a modality,
+            names sorted; learned tokens are of none.
+    """
+    if not module.is_mutable_collection("intermediates"):
+        return
+    shares = jnp.asarray(sources, jnp.float32)[None]
+    for name in blocks:
+        (flow,) = module.variables["intermediates"][name][_FLOW]
+        shares = flow @ shares
+    read = shares[:, 0]
+    total = read.sum(axis=1, keepdims=True)
+    show_weights(module, read / jnp.where(total > 0, total, 1))
 
 
 class MLP(nn.Module):
@@ -129,10 +156,15 @@ class Attention(nn.Module):
     num_heads: int = 4
 
     @nn.compact
-    def __call__(self, queries: jax.Array, context: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(
+        self, queries: jax.Array, context: jax.Array, mask: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """Attends from [batch, queries, width] to [batch, length, width].
 
         The mask says which keys may be read: [batch, length], or [batch, queries, length].
+
+        Returns:
+            what is read, [batch, queries, width]; the weights, [batch, heads, queries, length].
         """
         width = queries.shape[-1]
         if width % self.num_heads:
@@ -146,7 +178,7 @@ class Attention(nn.Module):
         mask = mask[:, None] if mask.ndim == 2 else mask
         weights = masked_softmax(scores, mask[:, None], axis=-1)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
-        return nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(mixed)
+        return nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(mixed), weights
 
 
 class TransformerBlock(nn.Module):
@@ -187,7 +219,12 @@ class TransformerBlock(nn.Module):
             keys, mask = nn.LayerNorm(name="norm_context")(context.values), context.mask
         if reads is not None:
             mask = mask[:, None] & reads[None]
-        values = x.values + drop(Attention(self.num_heads)(queries, keys, mask))
+        read, weights = Attention(self.num_heads)(queries, keys, mask)
+        flow = weights.mean(axis=1)  # over heads
+        if context is None:
+            flow = (flow + jnp.eye(flow.shape[1])[None]) / 2  # the residual keeps each token's own
+        self.sow("intermediates", _FLOW, flow)
+        values = x.values + drop(read)
         hidden = nn.LayerNorm()(values)
         hidden = nn.Dense(width)(nn.gelu(nn.Dense(width * self.expansion)(hidden)))
         return Tokens(values + drop(hidden), x.mask)

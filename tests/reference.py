@@ -30,13 +30,17 @@ def fuse(name, tokens, **fields):
 
 def run(fusion, tokens):
     """The same for a module."""
-    shapes = jax.eval_shape(lambda key: fusion.init(key, tokens, train=False), jax.random.key(0))
-    rng = np.random.default_rng(0)
-    draw = lambda x: rng.normal(scale=0.4, size=x.shape).astype(np.float32)
-    variables = jax.tree.map(draw, shapes)
+    variables = random_variables(fusion, tokens, train=False)
     result = jax.jit(lambda v: fusion.apply(v, tokens, train=False))(variables)
     outputs = result if isinstance(result, Outputs) else Outputs(result)
     return jax.device_get(outputs), variables["params"]
+
+
+def random_variables(module, *args, **kwargs):
+    """Variables of a module with every parameter, biases too, drawn at random."""
+    shapes = jax.eval_shape(lambda key: module.init(key, *args, **kwargs), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: rng.normal(scale=0.4, size=x.shape).astype(np.float32), shapes)
 
 
 def assert_close(got, want):
@@ -113,18 +117,23 @@ def gelu(x):
 
 
 def attend(p, queries, context, mask):
-    """Multi-head attention, one row and one head at a time, to the valid tokens alone."""
-    out = np.zeros_like(queries)
-    for row in range(len(queries)):
-        keys = context[row][mask[row]]
-        for head in range(p["query"]["kernel"].shape[1]):
-            q, k, v = (
-                x @ p[part]["kernel"][:, head]
-                for part, x in {"query": queries[row], "key": keys, "value": keys}.items()
-            )
-            weights = softmax(q @ k.T / np.sqrt(q.shape[-1]), axis=-1) if len(keys) else q @ k.T
-            out[row] += weights @ v @ p["out"]["kernel"][head]
-    return out
+    """Multi-head attention to the valid tokens alone."""
+    weights = attention_weights(p, queries, context, mask)
+    values = np.einsum("bkw,whd->bhkd", context, p["value"]["kernel"])
+    return np.einsum("bhqd,hdw->bqw", weights @ values, p["out"]["kernel"])
+
+
+def attention_weights(p, queries, context, mask):
+    """[batch, heads, queries, length], one row and one head at a time; zeros where masked."""
+    num_heads = p["query"]["kernel"].shape[1]
+    weights = np.zeros((len(queries), num_heads, queries.shape[1], context.shape[1]))
+    for row in np.flatnonzero(mask.any(axis=1)):
+        here = mask[row]
+        for head in range(num_heads):
+            q = queries[row] @ p["query"]["kernel"][:, head]
+            k = context[row][here] @ p["key"]["kernel"][:, head]
+            weights[row, head][:, here] = softmax(q @ k.T / np.sqrt(q.shape[-1]), axis=-1)
+    return weights
 
 
 def block(p, x, mask, context=None, context_mask=None):

@@ -60,7 +60,10 @@ def test_weights_sum_to_one_and_prefer_what_tells(assessed):
         assert of["a"] > 0.5  # only "a" knows the class
 
 
-@pytest.mark.parametrize("name", ["gmu", "weighted", "late_weighted", "dynamic", "attention_pool"])
+@pytest.mark.parametrize(
+    "name",
+    ["gmu", "weighted", "late_weighted", "dynamic", "attention_pool", "transformer", "zorro"],
+)
 def test_fusions_with_weights_show_them(task, name):
     arm = make_arm(task, name, steps=1, seeds=(0,))
     trained = fit(arm.recipe, arm.task)

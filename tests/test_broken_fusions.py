@@ -31,7 +31,7 @@ class BatchAttention(nn.Module):
     def __call__(self, tokens, *, train):
         pooled = project(tokens, WIDTH).sum(axis=1)
         everyone = jnp.ones((1, len(pooled)), bool)
-        mixed = Attention(name="attention")(pooled[None], pooled[None], everyone)[0]
+        mixed = Attention(name="attention")(pooled[None], pooled[None], everyone)[0][0]
         return nn.Dense(self.out_dim)(pooled + mixed)
 
 
@@ -84,7 +84,7 @@ class PooledCrossAttention(nn.Module):
         total = projected.sum(axis=1)
         for i, n in enumerate(sorted(tokens)):
             key, mask = projected[:, i : i + 1], present[:, i : i + 1]
-            total = total + Attention(name=f"to_{n}")(total[:, None], key, mask)[:, 0]
+            total = total + Attention(name=f"to_{n}")(total[:, None], key, mask)[0][:, 0]
         return nn.Dense(self.out_dim)(total)
 
 

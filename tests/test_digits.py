@@ -129,6 +129,14 @@ def test_bytes_follow_the_seed(task):
     assert digits(seed=1).digest() != task.digest()
 
 
+def test_features_follow_from_the_raw_waveforms(task):
+    raw = task.test.raw["audio"]
+    got = raw.to_input(raw.values[raw.index])
+    np.testing.assert_allclose(got, task.test.inputs["audio"], atol=1e-4)
+    assert not task.train.raw
+    assert not task.valid.raw
+
+
 def test_noisier_rows_hide_the_digit_more(task):
     """The noise of a black corner, and what is left of the word, are as ``meta`` says."""
     corner = task.test.inputs["image"][:, :2, :2, 0].reshape(task.test.size, -1).astype(float)

@@ -13,6 +13,7 @@ from mmjax.errors import UsageError
 from mmjax.fusion.parts import JointDense
 from mmjax.layers import Attention, TransformerBlock
 from mmjax.types import Tokens
+from tests.reference import attend, attention_weights, block, random_variables
 
 
 def draw(*shape, seed=0, dtype=jnp.float32):
@@ -69,34 +70,15 @@ def test_joint_dense_is_a_dense_layer_on_the_concatenation():
         np.testing.assert_allclose(part.var() * 200, 1, rtol=0.1)
 
 
-def randomised(module, *args, **kwargs):
-    """Variables of a module with every parameter, biases too, drawn at random."""
-    shapes = jax.eval_shape(lambda key: module.init(key, *args, **kwargs), jax.random.key(0))
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32) / 2, shapes)
-
-
-def attend(p, queries, context, mask):
-    """Every head of every row on its own."""
-    out = np.zeros_like(queries)
-    for row, here in enumerate(mask):
-        for head in range(p["query"]["kernel"].shape[1]):
-            project = lambda part, x, head=head: x @ p[part]["kernel"][:, head]
-            q = project("query", queries[row])
-            k, v = (project(part, context[row][here]) for part in ("key", "value"))
-            if here.any():
-                weights = softmax(q @ k.T / np.sqrt(q.shape[-1]), axis=-1)
-                out[row] += weights @ v @ p["out"]["kernel"][head]
-    return out
-
-
 def test_attention_is_softmax_attention_to_valid_tokens():
     queries, context = np.asarray(draw(3, 2, 8)), np.asarray(draw(3, 4, 8, seed=1))
     mask = np.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]], bool)
     attention = Attention(num_heads=2)
-    variables = randomised(attention, queries, context, mask)
-    got = attention.apply(variables, queries, context, jnp.asarray(mask))
+    variables = random_variables(attention, queries, context, mask)
+    got, weights = attention.apply(variables, queries, context, jnp.asarray(mask))
     want = attend(variables["params"], queries, context, mask)
+    shares = attention_weights(variables["params"], queries, context, mask)
+    np.testing.assert_allclose(weights, shares, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(got[2], 0)
 
@@ -106,8 +88,8 @@ def test_attention_may_have_a_mask_per_query():
     mask = np.random.default_rng(2).random((2, 3, 4)) < 0.5
     mask[1, 2] = False
     attention = Attention(num_heads=2)
-    variables = randomised(attention, queries, context, mask)
-    got = attention.apply(variables, queries, context, jnp.asarray(mask))
+    variables = random_variables(attention, queries, context, mask)
+    got, _ = attention.apply(variables, queries, context, jnp.asarray(mask))
     for i in range(3):
         one = np.asarray(queries[:, i : i + 1])
         want = attend(variables["params"], one, np.asarray(context), mask[:, i])
@@ -118,14 +100,14 @@ def test_transformer_block_reads_what_it_may():
     x = Tokens(draw(2, 3, 8), jnp.ones((2, 3), bool))
     context = Tokens(draw(2, 4, 8, seed=1), jnp.array([[1, 1, 1, 1], [1, 0, 1, 0]], bool))
     reads = jnp.array([[1, 1, 1, 1], [0, 1, 1, 0], [0, 1, 0, 1]], bool)
-    block = TransformerBlock(num_heads=2)
-    variables = randomised(block, x, context, train=False)
-    got = block.apply(variables, x, context, reads=reads, train=False)
+    reader = TransformerBlock(num_heads=2)
+    variables = random_variables(reader, x, context, train=False)
+    got = reader.apply(variables, x, context, reads=reads, train=False)
     np.testing.assert_array_equal(got.mask, x.mask)
     for i in range(3):
         one = Tokens(x.values[:, i : i + 1], x.mask[:, i : i + 1])
         seen = context._replace(mask=context.mask & reads[None, i])
-        want = block.apply(variables, one, seen, train=False)
+        want = reader.apply(variables, one, seen, train=False)
         np.testing.assert_allclose(got.values[:, i : i + 1], want.values, rtol=1e-4, atol=1e-5)
 
 
@@ -148,27 +130,9 @@ def test_attention_refuses_heads_that_do_not_divide_the_width():
 def test_transformer_block(crossed):
     x = Tokens(draw(3, 4, 8), jnp.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]], bool))
     context = Tokens(draw(3, 2, 6, seed=1), jnp.array([[1, 1], [1, 0], [0, 0]], bool))
-    block, args = TransformerBlock(num_heads=2), (x, context) if crossed else (x,)
-    variables = randomised(block, *args, train=False)
-    got = block.apply(variables, *args, train=False)
-    p = variables["params"]
-
-    queries = norm(p["LayerNorm_0"], np.asarray(x.values))
-    keys, mask = (
-        (norm(p["norm_context"], context.values), context.mask) if crossed else (queries, x.mask)
-    )
-    want = x.values + attend(p["Attention_0"], queries, np.asarray(keys), np.asarray(mask))
-    hidden = dense(p["Dense_1"], norm(p["LayerNorm_1"], want))
-    gelu = hidden / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
-    np.testing.assert_allclose(got.values, want + dense(p["Dense_0"], gelu), rtol=1e-4, atol=1e-4)
+    transformer_block, args = TransformerBlock(num_heads=2), (x, context) if crossed else (x,)
+    variables = random_variables(transformer_block, *args, train=False)
+    got = transformer_block.apply(variables, *args, train=False)
+    want = block(variables["params"], *(np.asarray(array) for part in args for array in part))
+    np.testing.assert_allclose(got.values, want, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(got.mask, x.mask)
-
-
-def norm(p, x):
-    x = np.asarray(x)
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
-
-
-def dense(p, x):
-    return np.asarray(x) @ p["kernel"] + p["bias"]

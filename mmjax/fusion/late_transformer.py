@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import read_out
-from mmjax.layers import TransformerBlock, join, learned_tokens, masked_mean
+from mmjax.fusion.parts import read_out, token_sources
+from mmjax.layers import TransformerBlock, join, learned_tokens, masked_mean, show_rollout
 from mmjax.types import Outputs, Tokens
 
 
@@ -45,9 +45,11 @@ class LateTransformerFusion(nn.Module):
         summaries = [self._summarise(n, tokens[n]) for n in sorted(tokens)]
         batch = len(summaries[0].mask)
         joint = join(learned_tokens(self, "cls", (1, self.width), batch), *summaries)
-        for i in range(self.num_layers):
-            block = TransformerBlock(self.num_heads, dropout=self.dropout, name=f"block_{i}")
+        blocks = [f"block_{i}" for i in range(self.num_layers)]
+        for name in blocks:
+            block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
+        show_rollout(self, blocks, token_sources([self.num_tokens] * len(tokens), learned=1))
         cls = nn.LayerNorm(name="norm")(joint.values[:, 0])
         return read_out(self, cls, train=train)
 

@@ -43,7 +43,7 @@ class NLGateFusion(nn.Module):
         pooled = {}
         for n, own in embedded.items():
             found = sum(
-                Attention(num_heads=1, name=f"{n}_from_{other}")(own.values, *context)
+                Attention(num_heads=1, name=f"{n}_from_{other}")(own.values, *context)[0]
                 for other, context in embedded.items()
                 if other != n
             )

@@ -1,10 +1,11 @@
 """What two or more fusions share; each part makes its parameters in the fusion that calls it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.layers import (
     MLP,
@@ -92,6 +93,16 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
         positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
         marked[n] = Tokens(values + positions[None], tokens[n].mask)
     return marked
+
+
+def token_sources(lengths: Sequence[int], learned: int = 0) -> np.ndarray:
+    """Which modality tokens are of, for ``show_rollout``: [tokens, modality], one-hot.
+
+    Args:
+        lengths: number of tokens of each modality, names sorted.
+        learned: number of tokens before them that are of no modality: zeros.
+    """
+    return np.repeat(np.eye(len(lengths) + 1)[:, 1:], [learned, *lengths], axis=0)
 
 
 def branch_logits(

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import embed, read_out
-from mmjax.layers import TransformerBlock, is_present, join, learned_tokens
+from mmjax.fusion.parts import embed, read_out, token_sources
+from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, show_rollout
 from mmjax.types import Outputs, Tokens
 
 
@@ -46,9 +46,13 @@ class PerceiverIOFusion(nn.Module):
             self, name, (length, self.width), len(is_present(tokens))
         )
         block = lambda name: TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
-        inputs = join(*embed(tokens, self.width).values())
-        latents = block("encode")(learn("latents", self.num_latents), inputs, train=train)
-        for i in range(self.num_layers):
-            latents = block(f"process_{i}")(latents, train=train)
+        parts = embed(tokens, self.width).values()
+        latents = learn("latents", self.num_latents)
+        latents = block("encode")(latents, join(*parts), train=train)
+        processes = [f"process_{i}" for i in range(self.num_layers)]
+        for name in processes:
+            latents = block(name)(latents, train=train)
         read = block("decode")(learn("query", 1), latents, train=train)
+        sources = token_sources([part.values.shape[1] for part in parts])
+        show_rollout(self, ["encode", *processes, "decode"], sources)
         return read_out(self, nn.LayerNorm(name="norm")(read.values[:, 0]), train=train)

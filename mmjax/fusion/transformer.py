@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import embed, read_out
-from mmjax.layers import TransformerBlock, is_present, join, learned_tokens
+from mmjax.fusion.parts import embed, read_out, token_sources
+from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, show_rollout
 from mmjax.types import Outputs, Tokens
 
 
@@ -40,9 +40,12 @@ class TransformerFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         cls = learned_tokens(self, "cls", (1, self.width), batch=len(is_present(tokens)))
-        joint = join(cls, *embed(tokens, self.width).values())
-        for i in range(self.num_layers):
-            block = TransformerBlock(self.num_heads, dropout=self.dropout, name=f"block_{i}")
+        parts = embed(tokens, self.width).values()
+        joint = join(cls, *parts)
+        blocks = [f"block_{i}" for i in range(self.num_layers)]
+        for name in blocks:
+            block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
+        show_rollout(self, blocks, token_sources([p.values.shape[1] for p in parts], learned=1))
         read = nn.LayerNorm(name="norm")(joint.values[:, 0])
         return read_out(self, read, train=train)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.fusion.parts import embed
-from mmjax.layers import TransformerBlock, is_present, join, learned_tokens
+from mmjax.fusion.parts import embed, token_sources
+from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, show_rollout
 from mmjax.types import Outputs, Tokens
 
 
@@ -52,12 +52,15 @@ class ZorroFusion(nn.Module):
         block = lambda name: TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
         parts = [learn("fusion", self.num_fusion_tokens), *embed(tokens, self.width).values()]
         streams = np.arange(len(parts))  # the fusion's is the first
-        stream = streams.repeat([t.values.shape[1] for t in parts])
+        lengths = [part.values.shape[1] for part in parts]
+        stream = streams.repeat(lengths)
         joint = join(*parts)
-        for i in range(self.num_layers):
-            joint = block(f"block_{i}")(joint, reads=_reads(stream, stream), train=train)
+        blocks = [f"block_{i}" for i in range(self.num_layers)]
+        for name in blocks:
+            joint = block(name)(joint, reads=_reads(stream, stream), train=train)
         query = join(*[learn("query", 1)] * len(parts))
         read = block("read")(query, joint, reads=_reads(streams, stream), train=train)
+        show_rollout(self, [*blocks, "read"], token_sources(lengths[1:], learned=lengths[0]))
         features = nn.LayerNorm(name="norm")(read.values)  # [batch, stream, width]
         dropped = nn.Dropout(self.dropout, deterministic=not train)(features)
         prediction, *logits = nn.Dense(self.out_dim, name="readout")(dropped).swapaxes(0, 1)

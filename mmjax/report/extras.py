@@ -86,8 +86,10 @@ def _attribution(study: Study) -> Iterator[Drawing]:
     if "weights" in study.tables:
         yield Drawing(
             "How strategies weigh the modalities",
-            "Mean weight of each modality over rows, for strategies that have weights; a dot for "
-            "each seed. Dots far apart are seeds that have learned to listen to different ones.",
+            "Mean weight of each modality over rows, a dot for each seed: the weights of strategies "
+            "that have some, and where attention ends in one token, the share of each modality in "
+            "what that token has read (attention rollout). Dots far apart are seeds that have "
+            "learned to listen to different modalities.",
             weights_figure(study.tables["weights"]),
         )
 

@@ -13,8 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from mmjax.errors import UsageError
-from mmjax.task import Split, Task
-from mmjax.tasks.mfcc import mfcc, standardise
+from mmjax.task import Raw, Split, Task
+from mmjax.tasks.mfcc import mfcc, moments, standardise
 
 RECORDINGS = Path(__file__).with_name("spoken_digits.npz")
 
@@ -48,6 +48,12 @@ class Recordings(NamedTuple):
     waveforms: tuple[np.ndarray, ...]
     digit: np.ndarray
     speaker: np.ndarray
+
+
+class _Speech(NamedTuple):
+    features: np.ndarray  # [rows, 39, 13] MFCC
+    waveforms: np.ndarray | None  # [rows, samples]
+    snr_db: np.ndarray  # [rows]
 
 
 def digits(data: None = None, *, seed: int = 0) -> Task:
@@ -91,17 +97,28 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
     pictures, speech = {}, {}
     for name, (image, spoken) in pairs.items():
         pictures[name] = _degrade_images(rng, written[image])
-        speech[name] = _degrade_speech(rng, recordings.waveforms, spoken, babblers)
-    audio = dict(zip(speech, standardise(*(mfccs for mfccs, _ in speech.values())), strict=True))
+        speech[name] = _degrade_speech(
+            rng, recordings.waveforms, spoken, babblers, keep=name == "test"
+        )
+    features = {name: part.features for name, part in speech.items()}
+    audio = dict(zip(features, standardise(*features.values()), strict=True))
+    mean, scale = (x.astype(np.float32) for x in moments(features["train"]))
+    heard = Raw(
+        values=speech["test"].waveforms,
+        index=np.arange(len(features["test"])),
+        to_input=lambda waveform: (mfcc(waveform) - mean) / scale,
+    )
 
     def split(name: str) -> Split:
         image, spoken = pairs[name]
         known = {"speaker": recordings.speaker[spoken], "image_index": image}
+        drawn = {**pictures[name][1], "snr_db": speech[name].snr_db}
         return Split(
             inputs={"image": pictures[name][0], "audio": audio[name]},
             target=classes[image],
             group=spoken,
-            meta=known | pictures[name][1] | speech[name][1],
+            meta=known | drawn,
+            raw={"audio": heard} if name == "test" else {},
         )
 
     return Task("digits", split("train"), split("valid"), split("test"), out_dim=10)
@@ -200,8 +217,10 @@ def _degrade_speech(
     waveforms: tuple[np.ndarray, ...],
     spoken: np.ndarray,
     babblers: np.ndarray,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """MFCC [rows, 39, 13] of a second around each recording, and {what was drawn: [rows]}."""
+    *,
+    keep: bool,
+) -> _Speech:
+    """What is heard in a second around each recording; ``keep`` says whether as waveforms too."""
     draw = lambda low, high: rng.uniform(low, high, spoken.size).astype(np.float32)
     noise = sliding_window_view(_noise(rng, waveforms, babblers), SAMPLES, axis=1)
     kind, start = (rng.integers(0, n, spoken.size) for n in noise.shape[:2])
@@ -209,15 +228,17 @@ def _degrade_speech(
     snr_db = SNR_DB[1] - (SNR_DB[1] - SNR_DB[0]) * draw(0, 1) ** 2
     level_db = draw(*LEVEL_DB)
 
-    features = []
+    features, kept = [], []
     for rows in np.split(np.arange(spoken.size), range(CHUNK, spoken.size, CHUNK)):
         heard = noise[kind[rows], start[rows]] * 10 ** (-snr_db[rows, None] / 20)
         for second, row in zip(heard, rows, strict=True):
             word = waveforms[spoken[row]]
             begin = (SAMPLES - word.size) // 2 + shift[row]
             second[begin : begin + word.size] += word / np.sqrt((word**2).mean())
-        features.append(mfcc(heard * (SPEECH_LEVEL * 10 ** (level_db[rows, None] / 20))))
-    return np.concatenate(features), {"snr_db": snr_db}
+        heard *= SPEECH_LEVEL * 10 ** (level_db[rows, None] / 20)
+        features.append(mfcc(heard))
+        kept += [heard] if keep else []
+    return _Speech(np.concatenate(features), np.concatenate(kept) if keep else None, snr_db)
 
 
 def _noise(
