@@ -146,7 +146,9 @@ def test_the_signal_to_noise_ratio_is_exact_for_each_row(name, severity):
     np.testing.assert_allclose(ratio, SNR_DB[severity - 1], atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["background_noise", "reverberation", "band_stop", "gain"])
+@pytest.mark.parametrize(
+    "name", ["background_noise", "silencing", "reverberation", "band_stop", "gain"]
+)
 def test_silence_stays_silent(name):
     got = np.asarray(SPOIL[name](KEY, np.zeros((12, 800), np.float32), 5))
     np.testing.assert_array_equal(got, 0)
@@ -160,6 +162,15 @@ def test_time_shift_moves_either_way_and_fills_with_silence():
     is_later = (got == later).all(axis=1)
     assert (is_later | (got == earlier).all(axis=1)).all()
     assert 0 < is_later.sum() < 12
+
+
+def test_silencing_silences_one_stretch_anywhere():
+    values = np.ones((12, 800), np.float32)
+    got = np.asarray(SPOIL["silencing"](KEY, values, 3))
+    places = [np.flatnonzero(row == 0) for row in got]
+    assert all(place.size == 240 and np.ptp(place) == 239 for place in places)
+    assert len({place[0] for place in places}) > 6
+    assert set(np.unique(got)) == {0, 1}
 
 
 def test_gain_is_in_decibels():

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import entropy
 
-from mmjax.attribution import Decomposition, decompose, discretise, estimate
+from mmjax.attribution import Decomposition, decompose, discretise, discretise_predictions, estimate
 from mmjax.attribution import information as information_module
 from mmjax.attribution.information import TOLERANCE
 from mmjax.errors import UsageError
@@ -246,6 +246,19 @@ def test_clusters_are_those_of_the_rows_they_are_fitted_on():
     assert np.count_nonzero(counts.sum(axis=1)) == 3  # one symbol for each of the three
     one = discretise(images[truth == 1], 3, fit_on=images, seed=0)
     assert len(np.unique(one)) == 1  # fitted on themselves they would be three
+
+
+def test_predictions_in_doubt_are_a_symbol_of_their_own():
+    """Of "and" a single bit leaves in doubt; which class is then ahead is chance."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(2, size=(2000, 2))
+    target = bits.all(axis=1).astype(int)
+    doubt = rng.normal(scale=0.1, size=bits.shape)
+    logits = np.stack([np.where(bits, doubt, 6), np.where(bits, -doubt, -6)], axis=-1)
+    said = [discretise_predictions(logits[:, m], fit_on=logits[:500, m]) for m in range(2)]
+    np.testing.assert_allclose(estimate(*said, target)[0], TASKS["and"], atol=0.05)
+    ahead = estimate(*logits.argmax(axis=-1).T, target)[0]
+    assert ahead.synergy < 0.35
 
 
 TASKS = {

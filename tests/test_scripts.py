@@ -228,6 +228,21 @@ def test_the_convolution_benchmark_compares_equal_networks(tmp_path):
     assert {"mmjax_samples_per_s", "flax_samples_per_s", "versions", "device"} <= set(row)
 
 
+def test_attributions_are_held_against_what_is_known(tmp_path, capsys):
+    out = tmp_path / "out"
+    script = load_script("attribution")
+    script.main(script.Study(out, fusions=("concat",), seeds=1, steps=2, size=200))
+    information, gains = (read_rows(out / f"{n}.jsonl") for n in ("information", "shapley"))
+    assert len(information) == 4 * 2 * 4  # kinds, sources, parts
+    assert len(gains) == 4 * 2  # kinds, modalities
+    for kind, total in {"redundant": 50, "unique": 50, "and": 25, "xor": 50}.items():
+        assert sum(script.best_gains(kind).values()) == total
+    summary = (out / "summary.md").read_text()
+    assert "| xor | inputs |" in summary
+    assert "-0.000" not in summary
+    assert (out / "information.png").stat().st_size > 10_000
+
+
 def test_verdicts_are_counted(tmp_path, capsys):
     out = tmp_path / "out"
     script = load_script("verdicts")

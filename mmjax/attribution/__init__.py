@@ -4,8 +4,17 @@ from mmjax.attribution.information import (
     Decomposition,
     decompose,
     discretise,
+    discretise_predictions,
     estimate,
 )
 from mmjax.attribution.shapley import shapley, shapley_rows
 
-__all__ = ["Decomposition", "decompose", "discretise", "estimate", "shapley", "shapley_rows"]
+__all__ = [
+    "Decomposition",
+    "decompose",
+    "discretise",
+    "discretise_predictions",
+    "estimate",
+    "shapley",
+    "shapley_rows",
+]

@@ -1,11 +1,13 @@
 """Partial information decomposition: what two sources say about a class alone, both, together."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.special import entr, rel_entr
+from scipy.special import entr, rel_entr, softmax
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from mmjax.errors import UsageError
 
@@ -185,7 +187,7 @@ def discretise(values: np.ndarray, num: int, *, fit_on: np.ndarray, seed: int) -
 
     So do Liang et al. (arXiv:2302.12247). A symbol says no more about the class than the values do
     (data processing inequality), so information is only lost, and what one source loses can look
-    like what only the other says. The class that a unimodal model predicts is a symbol too.
+    like what only the other says.
 
     Args:
         values: [rows, ...], finite: only rows where the modality is present.
@@ -197,4 +199,26 @@ def discretise(values: np.ndarray, num: int, *, fit_on: np.ndarray, seed: int) -
         [rows] integers from 0 to ``num - 1``.
     """
     flat = lambda array: np.asarray(array, np.float32).reshape(len(array), -1)
-    return KMeans(num, n_init=10, random_state=seed).fit(flat(fit_on)).predict(flat(values))
+    with warnings.catch_warnings():
+        # Fewer distinct rows than symbols leave some symbols unused, which changes nothing.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        means = KMeans(num, n_init=10, random_state=seed).fit(flat(fit_on))
+    return means.predict(flat(values))
+
+
+def discretise_predictions(logits: np.ndarray, *, fit_on: np.ndarray) -> np.ndarray:
+    """Turns what a model predicts into symbols: as many kinds of probabilities as classes.
+
+    The most probable class alone would not do. Where a model rightly says that two classes are
+    equally probable, which one is ahead is chance, and that it is in doubt is lost.
+
+    Args:
+        logits: [rows, classes], finite.
+        fit_on: [other rows, classes], such as those of validation.
+
+    Returns:
+        [rows] integers from 0 to ``classes - 1``.
+    """
+    probabilities = lambda x: softmax(np.asarray(x, np.float64), axis=-1)
+    num_classes = logits.shape[-1]
+    return discretise(probabilities(logits), num_classes, fit_on=probabilities(fit_on), seed=0)

@@ -12,6 +12,8 @@ from mmjax.layers import as_float
 NUM_SEVERITIES = 5
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 """Signal over noise, in decibels of power, at severities 1 to 5."""
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Of what is masked or stopped, at severities 1 to 5."""
 
 
 class Corruption(NamedTuple):

@@ -3,9 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mmjax.corruptions.parts import add_noise, row_wise, shifted, strength, stretch
-
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+from mmjax.corruptions.parts import SHARES, add_noise, row_wise, shifted, strength, stretch
 
 
 @row_wise

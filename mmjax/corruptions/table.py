@@ -20,6 +20,7 @@ CORRUPTIONS: Table[Corruption] = Table(
             "waveform": (
                 waveform.background_noise,
                 waveform.time_shift,
+                waveform.silencing,
                 waveform.gain,
                 waveform.reverberation,
                 waveform.band_stop,

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mmjax.corruptions.parts import add_noise, row_wise, shifted, strength, stretch
+from mmjax.corruptions.parts import SHARES, add_noise, row_wise, shifted, strength, stretch
 
 RT60 = (800, 1600, 3200, 5600, 8000)
 """Samples until reverberation is 60 dB down: 0.1 to 1 s at 8 kHz."""
@@ -24,6 +24,13 @@ def time_shift(key: jax.Array, wave: jax.Array, severity: jax.Array) -> jax.Arra
     source = shifted(key, wave.size, severity)
     within = (source >= 0) & (source < wave.size)
     return jnp.where(within, wave[jnp.clip(source, 0, wave.size - 1)], 0)
+
+
+@row_wise
+def silencing(key: jax.Array, wave: jax.Array, severity: jax.Array) -> jax.Array:
+    """Silences a stretch of 0.1, 0.2, 0.3, 0.4 or 0.5 of the length."""
+    silenced = stretch(wave.size, strength(SHARES, severity), jax.random.uniform(key))
+    return jnp.where(silenced, 0, wave)
 
 
 @row_wise
@@ -53,6 +60,5 @@ def reverberation(key: jax.Array, wave: jax.Array, severity: jax.Array) -> jax.A
 def band_stop(key: jax.Array, wave: jax.Array, severity: jax.Array) -> jax.Array:
     """Removes a band of 0.1, 0.2, 0.3, 0.4 or 0.5 of all frequencies, anywhere among them."""
     spectrum = jnp.fft.rfft(wave)
-    share = strength((0.1, 0.2, 0.3, 0.4, 0.5), severity)
-    stopped = stretch(spectrum.size, share, jax.random.uniform(key))
+    stopped = stretch(spectrum.size, strength(SHARES, severity), jax.random.uniform(key))
     return jnp.fft.irfft(jnp.where(stopped, 0, spectrum), wave.size)

@@ -1,11 +1,12 @@
 """Figures of a page that follow from other files of a run folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from mmjax.attribution import estimate, shapley_rows
+from mmjax.attribution import discretise_predictions, estimate, shapley_rows
 from mmjax.report.attribution_figures import (
     information_figure,
     shapley_figure,
@@ -81,23 +82,32 @@ def _attribution(study: Study) -> Iterator[Drawing]:
             "A modality near zero could be left out.",
             shapley_figure(shares),
         )
-    if len(study.baselines) == 2 and all(name in study.predictions for name in study.baselines):
+    predictions = [study.predictions.get(name) for name in study.baselines]
+    if len(predictions) == 2 and all(map(_usable, predictions)):
         yield _information(study)
     if "weights" in study.tables:
         yield Drawing(
             "How strategies weigh the modalities",
-            "Mean weight of each modality over rows, a dot for each seed: the weights of strategies "
-            "that have some, and where attention ends in one token, the share of each modality in "
-            "what that token has read (attention rollout). Dots far apart are seeds that have "
-            "learned to listen to different modalities.",
+            "Mean weight of each modality over rows, a dot for each seed: the weights of "
+            "strategies that have some, and where attention ends in one token, the share of each "
+            "modality in what that token has read (attention rollout). Dots far apart are seeds "
+            "that have learned to listen to different modalities.",
             weights_figure(study.tables["weights"]),
         )
+
+
+def _usable(predictions: Mapping[str, np.ndarray] | None) -> bool:
+    """Whether there are any, and the first seed has not diverged."""
+    return bool(predictions) and np.isfinite(predictions["valid"][0]).all()
 
 
 def _information(study: Study) -> Drawing:
     first, second = study.baselines
     target, group = (study.labels[f"{study.split}_{name}"] for name in ("target", "group"))
-    said = [study.predictions[name][study.split][0].argmax(axis=-1) for name in (first, second)]
+    said = [
+        discretise_predictions(logits[study.split][0], fit_on=logits["valid"][0])
+        for logits in (study.predictions[name] for name in (first, second))
+    ]
     parts, errors = estimate(*said, target, group)
     named = zip(_PARTS, parts, errors, strict=True)
     shown = [f"{name} {max(part, 0):.2f} +- {error:.2f}" for name, part, error in named]
