@@ -24,8 +24,8 @@ import numpy as np
 import optax
 import tyro
 
-from mmjax.compare import versions
 from mmjax.convolution import Conv, max_pool
+from mmjax.scoring import versions
 
 
 @dataclass(frozen=True)

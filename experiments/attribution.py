@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 from rich.progress import track
 
+from mmjax.arms import Arm, make_arm
 from mmjax.attribution import (
     Decomposition,
     discretise,
@@ -28,12 +29,13 @@ from mmjax.attribution import (
     shapley_rows,
 )
 from mmjax.availability import availability_rows
-from mmjax.compare import Arm, Row, fit_each, make_arm, score_rows
+from mmjax.compare import fit_each
 from mmjax.fit import Fit
 from mmjax.methods import METHODS
 from mmjax.report.attribution_figures import information_figure
 from mmjax.report.figures import save
 from mmjax.report.rows import append_rows
+from mmjax.scoring import Row, score_rows
 from mmjax.task import Task
 from mmjax.tasks import load_task
 from mmjax.tasks.synthetic import KINDS

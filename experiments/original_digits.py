@@ -19,7 +19,7 @@ from pathlib import Path
 
 import tyro
 
-from mmjax.compare import make_arm, make_rows
+from mmjax.arms import make_arm
 from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
@@ -28,6 +28,7 @@ from mmjax.report.representation_figures import project, projection_figure
 from mmjax.report.rows import append_rows
 from mmjax.report.summary import markdown_table, notes, summarise, verdict
 from mmjax.representation import cluster_scores, sample
+from mmjax.scoring import score
 from mmjax.task import Task
 from mmjax.tasks import load_task
 
@@ -67,11 +68,11 @@ def main(study: Study) -> None:
         arm = make_arm(task, f"{name}_only", objective=mse, **shared)
         trained = fit(arm.recipe, arm.task)
         encoders[f"encoders_{name}"] = trained.params[f"encoders_{name}"]
-        rows += make_rows(arm, trained)
+        rows += score(arm, trained).rows
 
     arm = make_arm(task, "concat", method=TwoStage(), **shared)
     fused = fit(arm.recipe, arm.task, params=encoders)
-    rows += make_rows(arm, fused)
+    rows += score(arm, fused).rows
     append_rows(study.out / "rows.jsonl", rows)
 
     some = sample(task.test, study.shown)

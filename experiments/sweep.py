@@ -8,20 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from mmjax.compare import (
-    Arm,
-    Row,
-    compare,
-    fit_each,
-    make_arm,
-    make_encoded_arms,
-    make_rows,
-)
+from mmjax.arms import Arm, make_arm
+from mmjax.compare import compare, fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.fit import Fit, Program
 from mmjax.report.progress import ComparisonProgress, time_left
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.summary import format_accuracy, summarise
+from mmjax.scoring import Row, Scored, score
 from mmjax.task import Task
 
 
@@ -54,10 +48,10 @@ class Sweep:
         trained = []
         with ComparisonProgress(arms, self.console) as progress:
 
-            def on_arm(arm: Arm, fit: Fit, rows: list[Row]) -> None:
+            def on_arm(arm: Arm, fit: Fit, scored: Scored) -> None:
                 trained.append((arm, fit))
-                self._append(rows)
-                progress.on_arm(arm, fit, rows)
+                self._append(scored.rows)
+                progress.on_arm(arm, fit, scored.rows)
 
             compare(arms, on_arm=on_arm, progress=progress.on_steps)
         return trained
@@ -76,7 +70,7 @@ class Sweep:
         start = time.monotonic()
         for index, name in enumerate(missing):
             trained = self._fit_each(make_encoded_arms(tasks, name, seeds, **recipe))
-            rows = [row for arm, fit in trained for row in make_rows(arm, fit)]
+            rows = [row for arm, fit in trained for row in score(arm, fit).rows]
             seconds = sum({row["seed"]: row["seconds"] for row in rows}.values())
             self._append([{**row, "seconds": round(seconds, 3)} for row in rows])
             self._show(rows, seconds, (index + 1, len(missing)), start)
@@ -96,7 +90,7 @@ class Sweep:
         for done, name in enumerate(todo, start=1):
             shown = []
             for arm, fit in self._fit_each([make(task, name) for task in tasks]):
-                rows = make_rows(arm, fit)
+                rows = score(arm, fit).rows
                 self._append(rows)
                 (summary,) = summarise(rows)
                 label = arm.task.name.rpartition("/")[2]

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from sweep import Sweep
 
-from mmjax.compare import Arm, make_arm
+from mmjax.arms import Arm, make_arm
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.report.figures import save

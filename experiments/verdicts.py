@@ -23,7 +23,8 @@ from rich.progress import track
 from scipy.stats import norm
 from simulated import simulate
 
-from mmjax.compare import fit_each, make_arm, make_encoded_arms
+from mmjax.arms import make_arm
+from mmjax.compare import fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.fit import fit
 from mmjax.report.figures import save

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from sweep import Sweep
 
-from mmjax.compare import all_strategies, make_arm
+from mmjax.arms import all_strategies, make_arm
 from mmjax.fusion import FUSIONS
 from mmjax.report.figures import save
 from mmjax.report.summary import Rows, notes, standard_error

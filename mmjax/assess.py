@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
+from mmjax.arms import Arm
 from mmjax.availability import availability_rows
-from mmjax.compare import Arm, Row, add_facts, identify
 from mmjax.corruptions import make_sweep
 from mmjax.evaluate import View
 from mmjax.fit import Fit
 from mmjax.representation import Embedded, representation_rows, sample
 from mmjax.robustness import robustness_rows
+from mmjax.scoring import Row, add_facts, identify
 from mmjax.task import Task
 
 MAX_ROWS = 500
@@ -26,7 +25,6 @@ class Assessment(NamedTuple):
         robustness: scores with one modality corrupted.
         representation: how embeddings cluster, and what a linear probe reads from them.
         weights: how much each modality counts, for strategies that weigh them.
-        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
         fused: the joint embeddings of some rows of the scored split, ``values["fused"]``.
     """
 
@@ -34,7 +32,6 @@ class Assessment(NamedTuple):
     robustness: list[Row]
     representation: list[Row]
     weights: list[Row]
-    predictions: dict[str, np.ndarray]
     fused: Embedded
 
 
@@ -53,7 +50,6 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
         learnt, seen = (trained.view(params, split.batch()) for split in (train, rows))
         known = Embedded(learnt.embeddings, train.target)
         embedded = Embedded(seen.embeddings, rows.target)
-        splits = {name: arm.task.splits[name].batch() for name in ("valid", "test")}
         return Assessment(
             scores=add_facts(availability_rows(arm, predict, params), arm, trained),
             robustness=robustness_rows(arm, predict, params, sweep),
@@ -62,10 +58,6 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
                 {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
             ],
             weights=_weight_rows(arm, seen, scored),
-            predictions={
-                "seeds": np.array(seeds),
-                **{name: predict(params, batch) for name, batch in splits.items()},
-            },
             fused=Embedded({"fused": seen.embeddings["fused"]}, rows.target),
         )
 

@@ -7,9 +7,10 @@ from itertools import chain, combinations
 import chex
 import numpy as np
 
-from mmjax.compare import Arm, Row, score_rows
+from mmjax.arms import Arm
 from mmjax.errors import UsageError, look_up
 from mmjax.evaluate import Predict
+from mmjax.scoring import Row, score_rows
 from mmjax.task import Split, Task
 
 

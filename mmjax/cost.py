@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.compare import Arm
+from mmjax.arms import Arm
 from mmjax.fit import Fit, Program
 from mmjax.task import Task
 from mmjax.train import Lane, over_seeds

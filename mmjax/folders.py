@@ -1,18 +1,19 @@
 """What a run folder holds, and how it is written."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.arms import Arm
 from mmjax.assess import Assessment
-from mmjax.compare import Arm, Row, history_rows
 from mmjax.errors import DataError, UsageError
 from mmjax.fit import Fit
 from mmjax.report.rows import append_rows
+from mmjax.scoring import Row, history_rows, labels
 from mmjax.search import Cells
 from mmjax.settings import Settings
 from mmjax.task import Task
@@ -79,21 +80,22 @@ def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> No
     append_rows(out / "history.jsonl", history_rows(arm, trained))
 
 
+def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.ndarray]) -> None:
+    """Writes predictions/STRATEGY.npz."""
+    folder = out / "predictions"
+    folder.mkdir(exist_ok=True)
+    np.savez_compressed(folder / f"{strategy}.npz", **predictions)
+
+
 def write_labels(out: Path, task: Task) -> None:
     """Writes labels.npz: the classes and groups of the rows that predictions are of."""
-    splits = {name: task.splits[name] for name in ("valid", "test")}
-    targets = {f"{name}_target": split.target for name, split in splits.items()}
-    groups = {f"{name}_group": split.group for name, split in splits.items()}
-    np.savez_compressed(out / "labels.npz", **targets, **groups)
+    np.savez_compressed(out / "labels.npz", **labels(task))
 
 
-def append_assessment(out: Path, strategy: str, found: Assessment) -> None:
+def append_assessment(out: Path, found: Assessment) -> None:
     """Adds what has been measured of an arm."""
     for name in ("robustness", "representation", "weights"):
         append_rows(out / f"{name}.jsonl", getattr(found, name))
-    folder = out / "predictions"
-    folder.mkdir(exist_ok=True)
-    np.savez_compressed(folder / f"{strategy}.npz", **found.predictions)
 
 
 def check_new_file(path: Path) -> None:

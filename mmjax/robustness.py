@@ -8,9 +8,10 @@ import chex
 import numpy as np
 from scipy.integrate import trapezoid
 
-from mmjax.compare import Arm, Row, identify
+from mmjax.arms import Arm
 from mmjax.corruptions import Sweep
 from mmjax.evaluate import Predict, scores
+from mmjax.scoring import Row, identify
 
 
 def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: Sweep) -> list[Row]:

@@ -10,19 +10,10 @@ from rich.console import Console
 from rich.progress import track
 
 from mmjax import checkpoint
+from mmjax.arms import CORE, Arm, all_strategies, make_arm, match_arm
 from mmjax.assess import make_assess
 from mmjax.availability import lose
-from mmjax.compare import (
-    CORE,
-    Arm,
-    Row,
-    all_strategies,
-    compare,
-    make_arm,
-    make_rows,
-    match_arm,
-    settle,
-)
+from mmjax.compare import compare, settle
 from mmjax.cost import cost_row
 from mmjax.errors import UsageError, look_up
 from mmjax.fit import Fit, fit
@@ -32,6 +23,7 @@ from mmjax.folders import (
     check_new_file,
     make_folder,
     write_labels,
+    write_predictions,
     write_run_file,
 )
 from mmjax.fusion import FUSIONS
@@ -45,9 +37,10 @@ from mmjax.report.page import write_report
 from mmjax.report.pictures import save_pictures
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.study import read_settings, read_studies
+from mmjax.report.study import read_settings
 from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
 from mmjax.report.verdicts import judge
+from mmjax.scoring import Row, Scored, score
 from mmjax.search import chosen_cells, is_open
 from mmjax.settings import Settings, parse_pairs, parse_shares
 from mmjax.sizes import TOLERANCE, explain_mismatch
@@ -133,19 +126,21 @@ def compare_in(
     assess, fused = make_assess(task), {}
     with ComparisonProgress(arms, console) as progress:
 
-        def on_arm(arm: Arm, trained: Fit, rows: list[Row]) -> None:
+        def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
             found = assess(arm, trained)
-            append_results(out, arm, trained, [*rows, *found.scores])
-            append_assessment(out, arm.strategy, found)
+            append_results(out, arm, trained, [*scored.rows, *found.scores])
+            write_predictions(out, arm.strategy, scored.predictions)
+            append_assessment(out, found)
             fused[arm.strategy] = found.fused
-            progress.on_arm(arm, trained, rows)
+            progress.on_arm(arm, trained, scored.rows)
 
         def on_idle(arm: Arm, trained: Fit) -> None:
             append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
 
-        rows = compare(arms, on_arm=on_arm, on_idle=on_idle, progress=progress.on_steps)
-    save_pictures(out, task, fused)
-    verdict = judge_folder(out)
+        compared = compare(arms, on_arm=on_arm, on_idle=on_idle, progress=progress.on_steps)
+    rows = compared.rows
+    save_pictures(out, task, compared, fused)
+    verdict = judge(make_answers(compared)).text
     write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")
     console.print(rich_table(summarise(rows), _title(rows)))
@@ -198,13 +193,6 @@ Made by `{command}`. {notes}
 """
 
 
-def judge_folder(out: Path) -> str:
-    """Whether fusion pays, in words, and what that rests on."""
-    (study,) = read_studies([out])
-    found = judge(make_answers(study))
-    return " ".join([found.headline, *found.sentences])
-
-
 def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> list[Row]:
     """Trains one strategy and keeps its best parameters in a new folder.
 
@@ -223,7 +211,7 @@ def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> 
         arm = settle(arm, progress.on_steps)
         write_run_file(out, settings, [strategy], chosen_cells(arm.recipe))
         trained = fit(arm.recipe, arm.task, progress=progress.on_steps)
-        rows = make_rows(arm, trained)
+        rows = score(arm, trained).rows
         progress.on_arm(arm, trained, rows)
     checkpoint.save(out / "checkpoint", trained.params)
     append_results(out, arm, trained, rows)

@@ -10,11 +10,12 @@ import jax
 from scipy.special import softmax
 
 from mmjax import checkpoint
-from mmjax.compare import Arm, Row, score_rows
+from mmjax.arms import Arm
 from mmjax.errors import DataError
 from mmjax.evaluate import Predict, make_evaluate
 from mmjax.folders import check_new_file, read_run_file
 from mmjax.runs import make_arms, make_task
+from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
 from mmjax.train import init_params
 

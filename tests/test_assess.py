@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from mmjax.arms import make_arm
 from mmjax.assess import make_assess
-from mmjax.compare import make_arm, make_rows
 from mmjax.fit import fit
+from mmjax.scoring import score
 from mmjax.tasks import load_task
 
 
@@ -27,18 +28,19 @@ def assessed(task):
 
 
 def test_predictions_are_those_that_are_scored(task, assessed):
-    for arm, trained, found in assessed.values():
-        assert found.predictions["seeds"].tolist() == [3, 5]
-        for row in make_rows(arm, trained):
+    for arm, trained, _ in assessed.values():
+        rows, predictions = score(arm, trained)
+        assert predictions["seeds"].tolist() == [3, 5]
+        for row in rows:
             seed = [3, 5].index(row["seed"])
-            said = found.predictions[row["split"]][seed].argmax(axis=-1)
+            said = predictions[row["split"]][seed].argmax(axis=-1)
             target = task.splits[row["split"]].target
             assert np.mean(said == target) == pytest.approx(row["accuracy"])
 
 
 def test_hidden_rows_carry_what_made_them(assessed):
     arm, trained, found = assessed["attention_pool"]
-    (plain, *_) = make_rows(arm, trained)
+    (plain, *_) = score(arm, trained).rows
     assert {row["hidden"] for row in found.scores} == {"a", "b", "a+b"}
     assert all(row.keys() == plain.keys() for row in found.scores)
 

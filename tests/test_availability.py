@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from small import make_split, make_task
 
+from mmjax.arms import all_strategies, make_arm
 from mmjax.availability import availability_rows, lose, subsets
-from mmjax.compare import all_strategies, make_arm, score_rows
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.fit import fit
 from mmjax.layers import as_float
 from mmjax.model import ABSENCES
 from mmjax.recipe import make_model
+from mmjax.scoring import score_rows
 from mmjax.tasks import load_task
 from mmjax.train import init_params
 

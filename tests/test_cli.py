@@ -13,8 +13,8 @@ import pytest
 from folders import make_folder
 from scipy.special import softmax
 
+from mmjax.arms import CORE
 from mmjax.cli import main
-from mmjax.compare import CORE
 from mmjax.fusion import FUSIONS
 from mmjax.report.rows import read_rows
 from mmjax.runs import make_arms, make_task, parse_fusions

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.text import Text
 from small import make_task
 
-from mmjax.compare import make_arm
+from mmjax.arms import make_arm
 from mmjax.cost import cost_row, pareto_front, peak_bytes, time_call, time_step
 from mmjax.fit import Program, compile_recipe, fit
 from mmjax.report.cost_figures import cost_figure, spread_heights

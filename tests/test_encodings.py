@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from small import make_task
 
-from mmjax.compare import fit_each, make_arm, make_encoded_arms
+from mmjax.arms import make_arm
+from mmjax.compare import fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.errors import UsageError
 from mmjax.fit import fit

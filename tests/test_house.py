@@ -25,6 +25,8 @@ FLOORS = [
     {"fit", "representation"},
     {"encodings", "tune"},
     {"search"},
+    {"arms"},
+    {"scoring"},
     {"compare", "checkpoint", "zoo"},
     {"availability", "cost", "robustness"},
     {"assess"},

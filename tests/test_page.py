@@ -311,3 +311,14 @@ def test_a_browser_has_nothing_to_complain_about_and_sorts(page, tmp_path):
     (tmp_path / "frame.html").write_text(_FRAME)
     narrow = browse(tmp_path / "frame.html", tmp_path / "p").stdout
     assert int(re.search(r"<title>(\d+)</title>", narrow)[1]) <= 360
+
+
+@pytest.mark.parametrize("diverged", ["b_only", "gmu", "concat"])
+def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverged):
+    skills = {**SMALL, "concat": 2.6, diverged: np.nan}
+    text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
+    (study,) = read_studies([tmp_path / "run"])
+    verdict = judge(sections.make_answers(study))
+    assert diverged not in (verdict.fusion, verdict.baseline)
+    assert f"<td>{diverged}</td>" in text or f">{diverged}<" in text
+    assert "nan %" not in text

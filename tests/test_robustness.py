@@ -8,7 +8,7 @@ import pytest
 from layouts import write_images, write_recordings
 from small import make_split, make_task
 
-from mmjax.compare import make_arm
+from mmjax.arms import make_arm
 from mmjax.corruptions import CORRUPTIONS, make_sweep, sample_rows
 from mmjax.errors import UsageError
 from mmjax.report.robustness_figures import NUM_HIGHLIGHTS, robustness_figure

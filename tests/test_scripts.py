@@ -216,7 +216,7 @@ def test_the_competitions_files_can_be_predicted(tmp_path):
 def test_the_example_of_the_readme_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    assert "gmu minus" in capsys.readouterr().out
+    assert "Fusion pays: gmu beats a_only" in capsys.readouterr().out
 
 
 def test_the_convolution_benchmark_compares_equal_networks(tmp_path):

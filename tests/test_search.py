@@ -7,8 +7,9 @@ import pytest
 from reference import assert_close, dense, joint, pool, presence, ragged, run
 from scipy.special import expit
 
+from mmjax.arms import make_arm
 from mmjax.cli import main
-from mmjax.compare import compare, make_arm, settle
+from mmjax.compare import compare, settle
 from mmjax.errors import UsageError
 from mmjax.fusion.searched import SearchedFusion
 from mmjax.report.rows import read_rows
@@ -77,7 +78,7 @@ def small_budget(monkeypatch):
 @pytest.mark.usefixtures("small_budget")
 def test_a_comparison_searches_first_and_shows_what_it_found(arm):
     taken = []
-    rows = compare([arm], progress=taken.append)
+    rows = compare([arm], progress=taken.append).rows
     assert sum(taken) == arm.planned_steps
     cells = chosen_cells(settle(arm).recipe)
     assert cells

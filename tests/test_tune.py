@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmjax.compare import compare, make_arm
+from mmjax.arms import make_arm
+from mmjax.compare import compare
 from mmjax.errors import UsageError
 from mmjax.fit import fit
 from mmjax.tasks import load_task
@@ -60,7 +61,7 @@ def test_the_best_trial_on_validation_is_taken(task):
 def test_a_comparison_tunes_its_arms(task):
     arm = replace(make_arm(task, "concat", steps=6, batch_size=16, seeds=(0,)), trials=3)
     steps = []
-    rows = compare([arm], progress=steps.append)
+    rows = compare([arm], progress=steps.append).rows
     assert sum(steps) == arm.planned_steps > 6
     best, _ = tune(arm.recipe, task, 3)
     assert {row["trials"] for row in rows} == {3}

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.compare import Comparison
 from mmjax.report.study import Study
+from mmjax.report.summary import Rows, scored_split
 
 
 class Answers(NamedTuple):
@@ -31,22 +33,31 @@ class Answers(NamedTuple):
         return max(names, key=lambda name: self.valid_accuracy[name], default=None)
 
 
-def make_answers(study: Study) -> Answers | None:
-    """The answers that the predictions of a study hold, of the seeds that all strategies share.
+def make_answers(found: Study | Comparison) -> Answers | None:
+    """The answers that predictions hold, of the seeds that all strategies share.
 
     None without predictions, without a shared seed, or with fewer than two groups: then no
     difference can be judged.
     """
-    predictions = {n: study.predictions[n] for n in study.strategies if n in study.predictions}
+    modalities = {row["strategy"]: row["modalities"] for row in found.rows}
+    predictions = {n: found.predictions[n] for n in modalities if n in found.predictions}
     if not predictions:
         return None
-    target, group = (study.labels[f"{study.split}_{name}"] for name in ("target", "group"))
+    split = scored_split(found.rows)
+    target, group = (found.labels[f"{split}_{name}"] for name in ("target", "group"))
     shared = set.intersection(*(set(p["seeds"].tolist()) for p in predictions.values()))
     if not shared or len(np.unique(group)) < 2:
         return None
     right = {}
     for name, arrays in predictions.items():
         chosen = [arrays["seeds"].tolist().index(seed) for seed in sorted(shared)]
-        right[name] = (arrays[study.split][chosen].argmax(axis=-1) == target).astype(np.float64)
-    valid = {name: study.on_validation(name) for name in right}
-    return Answers(right, group, valid, study.baselines, study.split)
+        right[name] = (arrays[split][chosen].argmax(axis=-1) == target).astype(np.float64)
+    valid = {name: _mean_accuracy(found.rows, name, "valid") for name in right}
+    alone = [name for name, used in modalities.items() if "+" not in used]
+    return Answers(right, group, valid, alone, split)
+
+
+def _mean_accuracy(rows: Rows, strategy: str, split: str) -> float:
+    wanted = (strategy, split, "")
+    keys = ("strategy", "split", "hidden")
+    return float(np.mean([r["accuracy"] for r in rows if tuple(map(r.get, keys)) == wanted]))

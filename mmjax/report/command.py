@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
-from mmjax.compare import CORE
+from mmjax.arms import CORE
 from mmjax.fusion import FUSIONS
 from mmjax.settings import Settings, as_flags
 

@@ -5,29 +5,32 @@ from pathlib import Path
 
 import numpy as np
 
+from mmjax.compare import Comparison
 from mmjax.report.answers import make_answers
 from mmjax.report.data import misclassified_figure
 from mmjax.report.figures import save
 from mmjax.report.representation_figures import project, projection_figure, similarity_figure
-from mmjax.report.study import read_studies
 from mmjax.representation import Embedded, cka_matrix
 from mmjax.task import Task
 
 
-def save_pictures(out: Path, task: Task, fused: Mapping[str, Embedded]) -> None:
+def save_pictures(
+    out: Path, task: Task, compared: Comparison, fused: Mapping[str, Embedded]
+) -> None:
     """Draws the worst mistakes of the best fusion, embeddings, and how alike those are.
 
     Args:
-        out: a run folder with rows, predictions and labels.
+        out: a run folder.
         task: the data.
+        compared: what came of all strategies on it.
         fused: {strategy: joint embeddings of the same rows}.
     """
-    (study,) = read_studies([out])
-    answers = make_answers(study)
+    answers = make_answers(compared)
     if answers is None:
         return
     best = answers.best(alone=False) or answers.best(alone=True)
-    wrong = misclassified_figure(task.splits[study.split], study.predictions[best][study.split])
+    split = answers.split
+    wrong = misclassified_figure(task.splits[split], compared.predictions[best][split])
     if wrong:
         wrong.suptitle(f"{best}: class, what it said, how sure", fontsize="medium")
         save(wrong, out / "misclassified.png")

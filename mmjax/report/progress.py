@@ -7,7 +7,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmjax.compare import Arm
+from mmjax.arms import Arm
 from mmjax.fit import Fit
 from mmjax.report.summary import Rows, format_accuracy, summarise
 

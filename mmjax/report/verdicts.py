@@ -39,6 +39,11 @@ class Verdict(NamedTuple):
     against_baseline: tuple[Judged, ...] = ()
     against_fusion: tuple[Judged, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """All sentences."""
+        return " ".join([self.headline, *self.sentences])
+
 
 def judge(answers: Answers | None) -> Verdict:
     """The best fusion against the best modality alone, and every fusion against both.
