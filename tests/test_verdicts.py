@@ -1,8 +1,11 @@
 """What a comparison says in words: the choice, the numbers, and when it must stay silent."""
 
+import re
+
 import numpy as np
 import pytest
 from folders import SKILLS, make_folder
+from scipy import stats
 from simulated import simulate
 
 from mmjax.report.answers import Answers, make_answers
@@ -107,6 +110,22 @@ def test_a_headline_that_a_list_does_not_repeat_is_explained():
     own = next(one for one in verdict.against_baseline if one.strategy == "gmu")
     assert own.verdict == "not distinguishable"
     assert any("As one of 12 fusions tested together, gmu" in s for s in verdict.sentences)
+
+
+def test_long_lists_are_counted_and_ask_for_seeds():
+    answers = make(gap=0.8, seeds=3)
+    noise = {f"noise{i}": answers.right["b_only"] for i in range(20)}
+    valid = answers.valid_accuracy | dict.fromkeys(noise, 0.0)
+    verdict = judge(answers._replace(right=answers.right | noise, valid_accuracy=valid))
+    told = [one for one in verdict.against_baseline if one.verdict != "not distinguishable"]
+    assert f"Not distinguishable: the other {22 - len(told)}." in verdict.text
+    asked, seeds, eased, more = re.search(
+        r"In a list of 22, .* (\d+) times its .* with (\d+) seeds, (\d+) times with (\d+):",
+        verdict.text,
+    ).groups()
+    assert (int(seeds), int(asked)) == (3, round(stats.t.ppf(1 - 0.025 / 22, 2)))
+    assert (int(more), int(eased)) == (5, round(stats.t.ppf(1 - 0.025 / 22, 4)))
+    assert "In a list" not in judge(make(gap=0.3, seeds=10)).text
 
 
 def test_every_verdict_is_in_words():

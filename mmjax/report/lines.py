@@ -71,7 +71,7 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
             strategy=name,
             alone=name in study.baselines,
             accuracy=float(accuracy.mean()),
-            interval=found and (found.low, found.high),
+            interval=found and (max(found.low, 0.0), min(found.high, 1.0)),
             seed_error=_finite(error),
             group_interval=groups.get(name),
             macro_f1=mean("macro_f1"),

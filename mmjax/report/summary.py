@@ -110,8 +110,10 @@ def notes(rows: Rows) -> str:
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
     """The table as the terminal shows it; unimodal baselines are dimmed."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name == "strategy" else "right", no_wrap=True)
+    strategy, *numbers = _COLUMNS
+    table.add_column(strategy, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
         table.add_row(*_cells(summary), style="dim" if summary.unimodal else None)
     return table

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 from mmjax.report.answers import Answers
-from mmjax.statistics import VERDICTS, Pair, compare_pair, holm, needed
+from mmjax.statistics import LEVEL, VERDICTS, Pair, compare_pair, holm, needed
+
+_MANY = 12  # strategies that nothing can be said about are counted if they are more
+_STRICT = 8.0  # standard errors
 
 
 class Judged(NamedTuple):
@@ -69,6 +73,7 @@ def judge(answers: Answers | None) -> Verdict:
         *_one_or_many(fusion, pair, against_baseline),
         _sort_out(against_baseline, baseline, "the best modality alone"),
         _sort_out(against_fusion, fusion, "the best fusion"),
+        _strictness(against_baseline),
     )
     return Verdict(
         headline=_headline(fusion, baseline, pair, answers.split),
@@ -161,6 +166,20 @@ def _one_or_many(fusion: str, pair: Pair, judged: Sequence[Judged]) -> list[str]
     ]
 
 
+def _strictness(judged: Sequence[Judged]) -> str:
+    """What the correction of a long list asks of few seeds."""
+    seeds = judged[0].pair.spread.num_seeds
+    asks = lambda seeds: student.ppf(1 - LEVEL / 2 / len(judged), seeds - 1)
+    if seeds == 1 or asks(seeds) < _STRICT or all(one.verdict != VERDICTS[-1] for one in judged):
+        return ""
+    more = next(more for more in range(seeds, 100) if asks(more) < _STRICT)
+    return (
+        f"In a list of {len(judged)}, a difference that varies with the seed is told only if it is "
+        f"{asks(seeds):.0f} times its standard error with {seeds} seeds, {asks(more):.0f} times "
+        f"with {more}: long lists need more seeds."
+    )
+
+
 def _rough(number: int) -> str:
     """Two significant digits, rounded up: the number follows from an estimated variance."""
     unit = 10 ** max(len(str(number)) - 2, 0)
@@ -171,8 +190,11 @@ def _sort_out(judged: Sequence[Judged], reference: str, role: str) -> str:
     parts = []
     for verdict in VERDICTS:
         names = [one.strategy for one in judged if one.verdict == verdict]
+        listed = ", ".join(names)
+        if verdict == VERDICTS[-1] and len(names) > _MANY:
+            listed = f"the other {len(names)}" if parts else f"all {len(names)}"
         if names:
-            parts.append(f"{verdict.capitalize()}: {', '.join(names)}.")
+            parts.append(f"{verdict.capitalize()}: {listed}.")
     if not parts:
         return ""
     tests = f", corrected for {len(judged)} tests" if len(judged) > 1 else ""
