@@ -12,13 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from mmjax.errors import DataError
 from mmjax.task import Split
-
-# Threads gain nothing on so few rows, and on a busy machine they wait for each other.
-one_thread = threadpool_limits.wrap(limits=1)
+from mmjax.threads import one_thread
 
 
 class Embedded(NamedTuple):

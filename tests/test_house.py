@@ -16,7 +16,8 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"types", "settings", "table", "statistics", "calibration", "attribution"},
+    {"settings", "table", "threads", "types"},
+    {"attribution", "calibration", "statistics"},
     {"convolution", "correlation", "layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
     {"methods"},

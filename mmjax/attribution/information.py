@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from mmjax.errors import UsageError
+from mmjax.threads import one_thread
 
 TOLERANCE = 1e-6  # bits
 NUM_BLOCKS = 20
@@ -33,6 +34,7 @@ class Decomposition(NamedTuple):
     synergy: float
 
 
+@one_thread
 def decompose(joint: np.ndarray) -> Decomposition:
     """Decomposes the mutual information of a class and two discrete sources.
 

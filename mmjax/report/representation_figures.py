@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from mmjax.errors import UsageError, look_up
-from mmjax.representation import one_thread
+from mmjax.threads import one_thread
 
 
 @one_thread
