@@ -45,6 +45,7 @@ def shapley_figure(rows: Rows) -> Figure:
             label=modality,
         )
     axes.set_yticks(range(len(strategies)), strategies)
+    axes.set_ylim(-0.7, len(strategies) - 0.3)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel(f"Shapley value: points of {split} accuracy, +- standard error over seeds")
     axes.set_title(f"{rows[0]['task']}: what each modality adds")

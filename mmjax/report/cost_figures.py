@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.cost import pareto_front
 from mmjax.report.summary import Rows, Summary, standard_error
@@ -35,6 +36,9 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure
     front = pareto_front(flops, accuracy)
     axes.step(flops[front], accuracy[front], where="post", color="black", lw=0.8, zorder=0)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     names = [s.strategy for s, on in zip(known, front, strict=True) if on]
     _name_points(axes, names, flops[front], accuracy[front])
     axes.set_xlabel("operations of one row's forward pass (FLOP)")

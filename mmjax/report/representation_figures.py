@@ -81,22 +81,27 @@ def projection_figure(
     return figure
 
 
+_FEW = 20
+
+
 def similarity_figure(similarity: np.ndarray, strategies: Sequence[str], title: str = "") -> Figure:
-    """How alike the strategies' representations are, with the number in each cell.
+    """How alike the strategies' representations are; few of them with the number in each cell.
 
     Args:
         similarity: [strategies, strategies] from ``mmjax.representation.cka_matrix``.
         strategies: their names.
         title: of the figure.
     """
-    size = 2.2 + 0.42 * len(strategies)
+    few = len(strategies) <= _FEW
+    size = 2.2 + (0.42 if few else 0.16) * len(strategies)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(similarity, vmin=0, vmax=1, cmap="viridis")
     ticks = range(len(strategies))
     axes.set_xticks(ticks, strategies, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(ticks, strategies)
-    for (row, column), value in np.ndenumerate(similarity):
+    axes.tick_params(labelsize="medium" if few else 8)
+    for (row, column), value in np.ndenumerate(similarity) if few else ():
         color = "white" if value < 0.6 else "black"
         cell = f"{value:.2f}".replace("0.", ".", 1)
         axes.text(column, row, cell, ha="center", va="center", fontsize=7, color=color)

@@ -35,6 +35,7 @@ def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference:
         axes.plot(mean, y, "o", color=color, markerfacecolor=face, markersize=6)
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.set_xlabel(f"points of accuracy above {reference}", parse_math=False)
     _calm(axes, grid="x")
     return figure
