@@ -21,7 +21,8 @@ from mmjax.report.across import over_tasks
 from mmjax.report.lines import make_lines
 from mmjax.report.page import write_report
 from mmjax.report.study import read_studies
-from mmjax.report.svg import ALONE, FUSED, PALETTE, QUIET, inline_svg
+from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET
+from mmjax.report.svg import inline_svg
 from mmjax.report.verdicts import judge
 from mmjax.statistics import bootstrap_interval, compare_pair
 

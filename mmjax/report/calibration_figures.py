@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
-from mmjax.report.svg import ALONE, FUSED
+from mmjax.report.style import ALONE, FUSED
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:

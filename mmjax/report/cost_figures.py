@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.cost import pareto_front
+from mmjax.report.style import ALONE, FUSED
 from mmjax.report.summary import Rows, Summary, standard_error
-from mmjax.report.svg import ALONE, FUSED
 
 _GAP = 0.055  # between the names of the front, as a share of the axes' height
 

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mmjax.report.style import ALONE, FUSED
 from mmjax.report.summary import Rows, Summary, standard_error
-from mmjax.report.svg import ALONE, FUSED
 
 
 def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmjax.report.svg import FUSED, PALETTE, QUIET
+from mmjax.report.style import FUSED, PALETTE, QUIET, WIDTH, calm, legend_below
 from mmjax.statistics import (
     Ranking,
     cliques,
@@ -14,8 +14,8 @@ from mmjax.statistics import (
     performance_profile,
 )
 
-_WIDTH = 5.2  # inches
 _STEP = 0.28  # inches between names
+_CROWD = 20  # strategies whose ranks have not all room for a number
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -33,12 +33,12 @@ def critical_difference_figure(names: Sequence[str], ranking: Ranking) -> Figure
     count, half = len(ranks), (len(ranks) + 1) // 2
     bars = cliques(ranks, ranking.critical_difference)
     depth = 0.8 + 0.5 * len(bars)  # where names begin, under the bars
-    figure = Figure(figsize=(1.2 * _WIDTH, 0.7 + _STEP * (depth + half + 1)), layout="constrained")
+    figure = Figure(figsize=(1.2 * WIDTH, 0.7 + _STEP * (depth + half + 1)), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0.5, count + 0.5), ylim=(depth + half, -2.2))
     axes.set_axis_off()
     axes.plot([1, count], [0, 0], color="black", linewidth=1)
-    for tick in range(1, count + 1):
+    for tick in (1, *range(5, count + 1, 5)) if count > _CROWD else range(1, count + 1):
         axes.plot([tick, tick], [-0.15, 0], color="black", linewidth=1)
         axes.text(tick, -0.3, str(tick), ha="center", va="bottom", fontsize=8)
     for place, (rank, name) in enumerate(zip(ranks, names, strict=True)):
@@ -66,7 +66,7 @@ def interquartile_figure(scores: Mapping[str, np.ndarray]) -> Figure:
     """
     means = {name: interquartile_mean(values) for name, values in scores.items()}
     names = sorted(means, key=means.get)
-    figure = Figure(figsize=(_WIDTH, 0.8 + 0.26 * len(names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(names)), layout="constrained")
     axes = figure.subplots()
     for y, name in enumerate(names):
         low, high = interquartile_interval(scores[name])
@@ -74,9 +74,8 @@ def interquartile_figure(scores: Mapping[str, np.ndarray]) -> Figure:
         axes.plot(100 * means[name], y, "o", color=FUSED, markersize=6)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("interquartile mean of accuracy in %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0, labelsize=9)
-    axes.grid(axis="x", alpha=0.3, linewidth=0.6)
+    axes.set_ylim(-0.7, len(names) - 0.3)
+    calm(axes, grid="x")
     return figure
 
 
@@ -89,7 +88,7 @@ def profiles_figure(scores: Mapping[str, np.ndarray]) -> Figure:
     everything = np.concatenate([values.ravel() for values in scores.values()])
     thresholds = np.linspace(everything.min() - 0.01, everything.max() + 0.01, 300)
     best_first = sorted(scores, key=lambda name: -interquartile_mean(scores[name]))
-    figure = Figure(figsize=(_WIDTH, 4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axes = figure.subplots()
     for index, name in enumerate(best_first):
         share = 100 * performance_profile(scores[name], thresholds)
@@ -98,10 +97,6 @@ def profiles_figure(scores: Mapping[str, np.ndarray]) -> Figure:
         axes.step(100 * thresholds, share, where="post", **line)
     axes.set_xlabel("accuracy in % (threshold)")
     axes.set_ylabel("runs above it in %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0, labelsize=9)
-    axes.grid(alpha=0.3, linewidth=0.6)
-    legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    calm(axes, grid="both")
+    legend_below(figure)
     return figure

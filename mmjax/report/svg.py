@@ -7,8 +7,7 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-FUSED, ALONE, QUIET = "#1f6f8b", "#b0622f", "#868d96"
-PALETTE = ("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00", "#cb4b8c", "#4b8b93", "#7d7a6f")
+from mmjax.report.style import ALONE, FUSED
 
 # Black and white are matplotlib's own; the page says what the others are on its background.
 _COLORS = {

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -11,11 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from mmjax.report.answers import Answers
 from mmjax.report.figures import mean_curves
 from mmjax.report.study import Row
-from mmjax.report.svg import ALONE, FUSED, PALETTE, QUIET
+from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET, WIDTH, calm, legend_below
 from mmjax.report.verdicts import Judged, light_pair
 from mmjax.statistics import VERDICTS, holm
 
-_WIDTH = 5.2  # inches: two figures side by side on a desk, one on a phone
 _INK = 0.55  # of the strongest cell, so that text is legible on it
 
 
@@ -25,7 +23,7 @@ def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference:
     Dots are full where the corrected verdict is that there is a difference.
     """
     ordered = sorted(judged, key=lambda one: one.pair.difference.mean)
-    figure = Figure(figsize=(_WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     for y, one in enumerate(ordered):
         mean, _, low, high = (100 * value for value in one.pair.difference)
@@ -37,7 +35,7 @@ def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference:
     axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.set_xlabel(f"points of accuracy above {reference}", parse_math=False)
-    _calm(axes, grid="x")
+    calm(axes, grid="x")
     return figure
 
 
@@ -62,7 +60,7 @@ def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
 def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
     """Validation accuracy over steps, mean over seeds; strategies not highlighted are grey."""
     curves = mean_curves(history)
-    figure = Figure(figsize=(_WIDTH, 3.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     axes = figure.subplots()
     colors = dict(zip(highlighted, PALETTE, strict=False))
     for name in sorted(curves, key=lambda name: name in colors):  # the highlighted on top
@@ -74,10 +72,8 @@ def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
     axes.set_xlabel("step")
     axes.set_ylabel("validation accuracy in %")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _calm(axes, grid="both")
-    legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    calm(axes, grid="both")
+    legend_below(figure)
     return figure
 
 
@@ -125,7 +121,7 @@ def _heat_map(
     bold: np.ndarray | None = None,
 ) -> Figure:
     """Cells in one colour of varying strength, so that they read on light and on dark."""
-    size = (max(_WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
+    size = (max(WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     for i in range(len(rows)):
@@ -141,14 +137,6 @@ def _heat_map(
     turn = {} if fits else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(columns)), columns, parse_math=False, **turn)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)
-    _calm(axes)
+    calm(axes)
     axes.spines[["left", "bottom"]].set_visible(False)
     return figure
-
-
-def _calm(axes: Axes, grid: str | None = None) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0, labelsize=9)
-    if grid:
-        axes.grid(axis=grid, alpha=0.3, linewidth=0.6)
-        axes.set_axisbelow(True)

@@ -1,0 +1,24 @@
+"""How the figures of a page look."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 5.2  # inches: two figures side by side on a desk, one on a phone
+FUSED, ALONE, QUIET = "#1f6f8b", "#b0622f", "#868d96"
+PALETTE = ("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00", "#cb4b8c", "#4b8b93", "#7d7a6f")
+
+
+def calm(axes: Axes, grid: str | None = None) -> None:
+    """Takes away the frame and the ticks, and draws a faint grid along "x", "y" or "both"."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0, labelsize=9)
+    if grid:
+        axes.grid(axis=grid, alpha=0.3, linewidth=0.6)
+        axes.set_axisbelow(True)
+
+
+def legend_below(figure: Figure) -> None:
+    """Names what has a label, as it is written."""
+    legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
