@@ -78,7 +78,7 @@ def main(study: Study) -> None:
     some = sample(task.test, study.shown)
     embeddings = fused.view(fused.params, some.batch()).embeddings
     views = {name: values[0] for name, values in embeddings.items()}
-    maps = {name: project(values, "tsne") for name, values in views.items()}
+    maps = {"tsne": {name: project(values, "tsne") for name, values in views.items()}}
     save(projection_figure(maps, some.target), study.out / "embeddings.png")
     write_summary(study, task, rows, views, some.target)
 

@@ -25,14 +25,14 @@ class Assessment(NamedTuple):
         robustness: scores with one modality corrupted.
         representation: how embeddings cluster, and what a linear probe reads from them.
         weights: how much each modality counts, for strategies that weigh them.
-        fused: the joint embeddings of some rows of the scored split, ``values["fused"]``.
+        embedded: every embedding of some rows of the scored split, the same for all arms.
     """
 
     scores: list[Row]
     robustness: list[Row]
     representation: list[Row]
     weights: list[Row]
-    fused: Embedded
+    embedded: Embedded
 
 
 def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
@@ -58,7 +58,7 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
                 {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
             ],
             weights=_weight_rows(arm, seen, scored),
-            fused=Embedded({"fused": seen.embeddings["fused"]}, rows.target),
+            embedded=embedded,
         )
 
     return assess

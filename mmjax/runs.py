@@ -123,7 +123,7 @@ def compare_in(
     for remark in remarks:
         console.print(remark)
     write_labels(out, task)
-    assess, fused = make_assess(task), {}
+    assess, embedded = make_assess(task), {}
     with ComparisonProgress(arms, console) as progress:
 
         def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
@@ -131,7 +131,7 @@ def compare_in(
             append_results(out, arm, trained, [*scored.rows, *found.scores])
             write_predictions(out, arm.strategy, scored.predictions)
             append_assessment(out, found)
-            fused[arm.strategy] = found.fused
+            embedded[arm.strategy] = found.embedded
             progress.on_arm(arm, trained, scored.rows)
 
         def on_idle(arm: Arm, trained: Fit) -> None:
@@ -139,7 +139,7 @@ def compare_in(
 
         compared = compare(arms, on_arm=on_arm, on_idle=on_idle, progress=progress.on_steps)
     rows = compared.rows
-    save_pictures(out, task, compared, fused)
+    save_pictures(out, task, compared, embedded)
     verdict = judge(make_answers(compared)).text
     write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")

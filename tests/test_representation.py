@@ -231,8 +231,10 @@ def test_a_method_whose_package_is_there_is_used(monkeypatch):
 
 def test_the_figure_has_a_panel_per_embedding_and_a_colour_per_class():
     target = np.arange(60) % 3
-    figure = projection_figure({"a": normal(60, 2), "fused": normal(60, 2)}, target, "title")
-    assert [axes.get_title() for axes in figure.axes] == ["a", "fused"]
+    maps = {"tsne": {"a": normal(60, 2), "fused": normal(60, 2)}}
+    figure = projection_figure(maps | {"pca": maps["tsne"]}, target, "title")
+    assert [axes.get_title() for axes in figure.axes] == ["a", "fused", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["t-SNE", "", "PCA", ""]
     dots = figure.axes[0].collections
     assert [len(part.get_offsets()) for part in dots] == [20, 20, 20]
     assert len({tuple(part.get_facecolor()[0]) for part in dots}) == 3

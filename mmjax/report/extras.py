@@ -26,13 +26,15 @@ PICTURES = {
     ),
     "embeddings.png": (
         "Embeddings",
-        "Test rows as the models represent them, coloured by class. Distances within a cluster "
-        "mean something, those between clusters little.",
+        "Rows as the best modality alone and the best fusion represent them: each of the fusion's "
+        "modalities, and all together. Colours are classes. In t-SNE only neighbourhoods mean "
+        "something; PCA keeps distances, as far as two dimensions can.",
     ),
     "similarity.png": (
         "Which strategies represent alike",
-        "Linear CKA of the fused embeddings of test rows, between different seeds. Off the "
-        "diagonal as high as on it: two strategies are as alike as two seeds of one.",
+        "Linear CKA of the fused embeddings, and of what the best fusion makes of each modality, "
+        "between different seeds. Off the diagonal as high as on it: two strategies are as alike "
+        "as two seeds of one.",
     ),
 }
 """{file of a run folder: (title, caption)}."""

@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from mmjax.compare import Comparison
 from mmjax.report.answers import make_answers
 from mmjax.report.data import misclassified_figure
 from mmjax.report.figures import save
-from mmjax.report.representation_figures import project, projection_figure, similarity_figure
+from mmjax.report.representation_figures import (
+    methods,
+    project,
+    projection_figure,
+    similarity_figure,
+)
 from mmjax.representation import Embedded, cka_matrix
 from mmjax.task import Task
 
 
 def save_pictures(
-    out: Path, task: Task, compared: Comparison, fused: Mapping[str, Embedded]
+    out: Path, task: Task, compared: Comparison, embedded: Mapping[str, Embedded]
 ) -> None:
     """Draws the worst mistakes of the best fusion, embeddings, and how alike those are.
 
@@ -23,7 +26,7 @@ def save_pictures(
         out: a run folder.
         task: the data.
         compared: what came of all strategies on it.
-        fused: {strategy: joint embeddings of the same rows}.
+        embedded: {strategy: embeddings of the same rows}.
     """
     answers = make_answers(compared)
     if answers is None:
@@ -34,9 +37,12 @@ def save_pictures(
     if wrong:
         wrong.suptitle(f"{best}: class, what it said, how sure", fontsize="medium")
         save(wrong, out / "misclassified.png")
-    shown = {name: fused[name] for name in (answers.best(alone=True), best) if name}
-    maps = {name: project(found.values["fused"][0], "tsne") for name, found in shown.items()}
-    save(projection_figure(maps, next(iter(shown.values())).target), out / "embeddings.png")
-    if len(fused) > 1:
-        matrix = cka_matrix([found.values["fused"] for found in fused.values()])
-        save(similarity_figure(np.asarray(matrix), list(fused)), out / "similarity.png")
+    joint = {name: found.values["fused"] for name, found in embedded.items()}
+    parts = {f"{best}, {n}": v for n, v in embedded[best].values.items() if n != "fused"}
+    alone = answers.best(alone=True)
+    shown = {**({alone: joint[alone]} if alone else {}), **parts, best: joint[best]}
+    maps = {m: {name: project(v[0], m) for name, v in shown.items()} for m in methods()}
+    save(projection_figure(maps, embedded[best].target), out / "embeddings.png")
+    if len(joint) > 1:
+        matrix = cka_matrix(list((joint | parts).values()))
+        save(similarity_figure(matrix, list(joint | parts)), out / "similarity.png")

@@ -1,6 +1,7 @@
 """Figures of embeddings: maps to the plane, and how alike strategies are."""
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -49,33 +50,46 @@ def _umap(num_rows: int, seed: int) -> Any:
     return UMAP(n_neighbors=min(15, num_rows - 1), random_state=seed, n_jobs=1)
 
 
+_TITLES = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 _PROJECTIONS: Mapping[str, Callable[[int, int], Any]] = {
-    "pca": lambda num_rows, seed: PCA(2, random_state=seed),
     "tsne": _tsne,
+    "pca": lambda num_rows, seed: PCA(2, random_state=seed),
     "umap": _umap,
 }
 
 
+def methods() -> list[str]:
+    """The methods of ``project`` whose packages are installed."""
+    return [name for name in _PROJECTIONS if name != "umap" or find_spec("umap")]
+
+
 def projection_figure(
-    maps: Mapping[str, np.ndarray], target: np.ndarray, title: str = ""
+    maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray, title: str = ""
 ) -> Figure:
-    """A panel per embedding, a dot per row, coloured by class.
+    """A row of panels per method, a column per embedding, a dot per sample, coloured by class.
 
     Args:
-        maps: {panel: [rows, 2]} that ``project`` made.
+        maps: {method: {embedding: [rows, 2]}} that ``project`` made.
         target: [rows] classes.
         title: of the figure.
     """
     classes = np.unique(target)
     colors = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(len(classes))
-    figure = Figure(figsize=(3.2 * len(maps) + 0.8, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(maps), squeeze=False)[0]
-    for axes, (name, points) in zip(panels, maps.items(), strict=True):
+    names = list(next(iter(maps.values())))
+    size = (2.6 * len(names) + 0.8, 2.6 * len(maps) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(maps), len(names), squeeze=False)
+    for (row, column), axes in np.ndenumerate(panels):
+        method, points = list(maps)[row], maps[list(maps)[row]][names[column]]
         for index, label in enumerate(classes):
             some = points[target == label]
             axes.scatter(*some.T, s=6, color=colors(index), linewidths=0, label=str(label))
-        axes.set(title=name, xticks=[], yticks=[])
-    handles = panels[0].get_legend_handles_labels()
+        axes.set(xticks=[], yticks=[])
+        if row == 0:
+            axes.set_title(names[column], fontsize="medium", parse_math=False)
+        if column == 0:
+            axes.set_ylabel(_TITLES[method])
+    handles = panels[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right center", title="class", frameon=False, markerscale=2)
     figure.suptitle(title)
     return figure

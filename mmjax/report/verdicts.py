@@ -176,7 +176,7 @@ def _strictness(judged: Sequence[Judged]) -> str:
     return (
         f"In a list of {len(judged)}, a difference that varies with the seed is told only if it is "
         f"{asks(seeds):.0f} times its standard error with {seeds} seeds, {asks(more):.0f} times "
-        f"with {more}: long lists need more seeds."
+        f"with {more}: more seeds help most."
     )
 
 
