@@ -23,6 +23,7 @@ from mmjax.report.page import write_report
 from mmjax.report.study import read_studies
 from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET
 from mmjax.report.svg import inline_svg
+from mmjax.report.verdict_figures import exchange_figure
 from mmjax.report.verdicts import judge
 from mmjax.statistics import bootstrap_interval, compare_pair
 
@@ -323,3 +324,15 @@ def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverg
     assert diverged not in (verdict.fusion, verdict.baseline)
     assert f"<td>{diverged}</td>" in text or f">{diverged}<" in text
     assert "nan %" not in text
+
+
+def test_what_is_gained_and_lost_makes_the_difference():
+    right = {"alone": [[1, 1, 0, 0]], "same": [[1, 1, 0, 0]], "trades": [[0, 1, 1, 1]]}
+    right = {name: np.array(values, float) for name, values in right.items()}
+    answers = sections.Answers(right, np.arange(4), dict.fromkeys(right, 0.5), ["alone"], "test")
+    (axes,) = exchange_figure(answers, ["same", "trades"], "alone").axes
+    gained, lost = ([bar.get_width() for bar in bars] for bars in axes.containers)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["same", "trades"]
+    assert (gained, lost) == ([0, 50], [0, -25])
+    net = next(line for line in axes.lines if line.get_label() == "difference")
+    assert list(net.get_xdata()) == [0, 25]

@@ -18,6 +18,7 @@ from mmjax.report.summary import verdict as verdict_of_seeds
 from mmjax.report.verdict_figures import (
     confusion_figure,
     curves_figure,
+    exchange_figure,
     forest_figure,
     matrix_figure,
     missing_figure,
@@ -65,6 +66,7 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
     alone = next((name for name in best_first if name in study.baselines), None)
     if answers and verdict.baseline:
         yield _forest(answers, verdict.baseline)
+        yield from _exchange(answers, verdict.baseline)
     else:
         yield Drawing(
             "Accuracy",
@@ -102,6 +104,17 @@ def _forest(answers: Answers, baseline: str) -> Drawing:
         "Holm's correction over all strategies drawn; hollow ones may be chance.",
         forest_figure(judged, answers.baselines, baseline),
     )
+
+
+def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
+    fusions = [name for name in answers.right if name not in answers.baselines]
+    if fusions:
+        yield Drawing(
+            "Where fusion helps, where it misleads",
+            f"Rows that a fusion gets right and {baseline} wrong, and the reverse. Short bars on "
+            "both sides: it says much the same. Long ones: it trades rows for others.",
+            exchange_figure(answers, fusions, baseline),
+        )
 
 
 def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:

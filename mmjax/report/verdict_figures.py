@@ -39,6 +39,29 @@ def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference:
     return figure
 
 
+def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> Figure:
+    """How many rows each strategy gains and loses against one, in points; best first."""
+    base = answers.right[reference]
+    gained = {name: 100 * np.mean(answers.right[name] > base) for name in names}
+    lost = {name: 100 * np.mean(answers.right[name] < base) for name in names}
+    ordered = sorted(names, key=lambda name: gained[name] - lost[name])
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(ordered)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(ordered))
+    axes.barh(rows, [gained[n] for n in ordered], 0.6, color=FUSED, label="right only with fusion")
+    axes.barh(rows, [-lost[n] for n in ordered], 0.6, color=ALONE, label="wrong only with fusion")
+    net = [gained[name] - lost[name] for name in ordered]
+    axes.plot(net, rows, "|", color="#000000", markersize=9, label="difference")
+    axes.axvline(0, color=QUIET, linewidth=1)
+    axes.set_yticks(rows, ordered, parse_math=False)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    axes.set_xlabel(f"rows in %, against {reference}", parse_math=False)
+    calm(axes, grid="x")
+    legend_below(figure)
+    return figure
+
+
 def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
     """Every strategy of a list minus every other, in points; bold where Holm's test tells."""
     count = len(names)
