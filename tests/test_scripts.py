@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from folders import make_folder
 from layouts import make_arrays, write_competition, write_images, write_published, write_recordings
 from reference import run
 
@@ -16,7 +17,9 @@ from mmjax.cli import main
 from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint
 from mmjax.objectives import cross_entropy
+from mmjax.report.answers import make_answers
 from mmjax.report.rows import read_rows
+from mmjax.report.study import read_studies
 from mmjax.tasks import load_task
 from mmjax.testing import make_tokens
 
@@ -241,6 +244,24 @@ def test_attributions_are_held_against_what_is_known(tmp_path, capsys):
     assert "| xor | inputs |" in summary
     assert "-0.000" not in summary
     assert (out / "information.png").stat().st_size > 10_000
+
+
+def test_the_zoo_of_speakers_counts_what_is_gained_and_lost(tmp_path, capsys):
+    folders = [make_folder(tmp_path / name, task=f"toy/speaker/{name}") for name in ("ann", "bob")]
+    script = load_script("zoo_speakers")
+    script.main(tuple(folders), tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text()
+    assert "| strategy | ann | bob | mean | gained | lost | at or above |" in summary
+    answers = {folder.name: make_answers(read_studies([folder])[0]) for folder in folders}
+    (row,) = re.findall(r"^\| gmu \| (.*) \|$", summary, re.MULTILINE)
+    mean, gained, lost, above = (float(cell) for cell in row.split(" | ")[2:])
+    want = [100 * found.right["gmu"].mean() for found in answers.values()]
+    alone = [100 * found.right["b_only"].mean() for found in answers.values()]
+    assert mean == pytest.approx(np.mean(want), abs=0.06)
+    assert gained - lost == pytest.approx(np.mean(want) - np.mean(alone), abs=0.11)
+    assert above == sum(one >= other for one, other in zip(want, alone, strict=True))
+    assert "- ann: Fusion pays: " in summary
+    assert (tmp_path / "out" / "exchange.png").stat().st_size > 10_000
 
 
 def test_verdicts_are_counted(tmp_path, capsys):
