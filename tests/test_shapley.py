@@ -169,3 +169,14 @@ def test_the_figure_has_a_bar_for_every_modality_and_strategy():
     a, b = [[bar.get_width() for bar in bars.patches] for bars in axes.containers[1::2]]
     assert a == pytest.approx([57.5, 0])  # the mean of 55 and 60 points
     assert b == pytest.approx([27.5, 0])
+
+
+def test_a_strategy_without_a_modality_has_no_bar_for_it():
+    rows = make_rows(
+        "all",
+        dict.fromkeys(["", "a", "b", "c", "a+b", "a+c", "b+c", "a+b+c"], 0.5),
+        modalities="a+b+c",
+    )
+    rows += make_rows("two", VALUES)
+    (axes,) = shapley_figure(shapley_rows(rows)).axes
+    assert [len(bars.patches) for bars in axes.containers[1::2]] == [2, 2, 1]

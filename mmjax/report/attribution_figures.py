@@ -34,9 +34,10 @@ def shapley_figure(rows: Rows) -> Figure:
     axes = figure.subplots()
     height = 0.8 / len(points)
     for index, (modality, of_strategy) in enumerate(sorted(points.items())):
-        values = [np.array(of_strategy[strategy]) for strategy in strategies]
+        own = [place for place, name in enumerate(strategies) if name in of_strategy]
+        values = [np.array(of_strategy[strategies[place]]) for place in own]
         axes.barh(
-            np.arange(len(strategies)) + (len(points) / 2 - 0.5 - index) * height,
+            np.array(own) + (len(points) / 2 - 0.5 - index) * height,
             [v.mean() for v in values],
             height,
             xerr=[standard_error(v) for v in values],

@@ -74,7 +74,8 @@ def projection_figure(
         title: of the figure.
     """
     classes = np.unique(target)
-    colors = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(len(classes))
+    few = len(classes) <= 10
+    colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
     names = list(next(iter(maps.values())))
     size = (2.6 * len(names) + 0.8, 2.6 * len(maps) + 0.4)
     figure = Figure(figsize=size, layout="constrained")

@@ -76,7 +76,7 @@ def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
     def shade(i: int, j: int) -> tuple[str, float]:
         return (FUSED if gain[i, j] > 0 else ALONE), told[i, j] * abs(gain[i, j]) / largest
 
-    text = lambda i, j: "" if i == j else f"{gain[i, j]:+.1f}"
+    text = lambda i, j: "" if i == j else f"{round(gain[i, j], 1) + 0.0:+.1f}"  # no -0.0
     return _heat_map(shade, text, names, names, cell=(0.37, 0.34), bold=told)
 
 
