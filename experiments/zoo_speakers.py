@@ -54,9 +54,8 @@ def best_alone(answers: dict[str, Answers], names: list[str]) -> str:
 
 def exchange(answers: dict[str, Answers], name: str, alone: str) -> tuple[float, float]:
     """Rows in % that only the strategy has right, and only the modality alone: mean of speakers."""
-    pairs = [(found.right[name], found.right[alone]) for found in answers.values()]
-    gained, lost = ([100 * np.mean(f(*pair)) for pair in pairs] for f in (np.greater, np.less))
-    return float(np.mean(gained)), float(np.mean(lost))
+    gained, lost = np.mean([found.exchange(name, alone) for found in answers.values()], axis=0)
+    return float(gained), float(lost)
 
 
 def write_summary(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import attend, attention_weights, block, random_variables
 from scipy.special import softmax
 
 from mmjax import layers
@@ -13,7 +14,6 @@ from mmjax.errors import UsageError
 from mmjax.fusion.parts import JointDense
 from mmjax.layers import Attention, TransformerBlock
 from mmjax.types import Tokens
-from tests.reference import attend, attention_weights, block, random_variables
 
 
 def draw(*shape, seed=0, dtype=jnp.float32):

@@ -4,12 +4,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-
-from mmjax.fusion import FUSIONS
-from mmjax.fusion.parts import token_sources
-from mmjax.layers import MODALITY_WEIGHTS, TransformerBlock, learned_tokens, show_rollout
-from mmjax.types import Tokens
-from tests.reference import (
+from reference import (
     OUT_DIM,
     WIDTH,
     attention_weights,
@@ -18,6 +13,11 @@ from tests.reference import (
     ragged,
     random_variables,
 )
+
+from mmjax.fusion import FUSIONS
+from mmjax.fusion.parts import token_sources
+from mmjax.layers import MODALITY_WEIGHTS, TransformerBlock, learned_tokens, show_rollout
+from mmjax.types import Tokens
 
 CHAINED = ["transformer", "late_transformer", "zorro", "perceiver_io"]
 

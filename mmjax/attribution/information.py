@@ -184,6 +184,7 @@ def estimate(
     return Decomposition(*corrected.tolist()), Decomposition(*errors.tolist())
 
 
+@one_thread
 def discretise(values: np.ndarray, num: int, *, fit_on: np.ndarray, seed: int) -> np.ndarray:
     """Turns inputs or embeddings into symbols: the nearest of ``num`` k-means centres.
 

@@ -32,6 +32,11 @@ class Answers(NamedTuple):
         names = [name for name in self.right if (name in self.baselines) == alone]
         return max(names, key=lambda name: self.valid_accuracy[name], default=None)
 
+    def exchange(self, strategy: str, reference: str) -> tuple[float, float]:
+        """Rows in % that only the strategy has right, and that only the reference has."""
+        own, other = self.right[strategy], self.right[reference]
+        return 100 * float(np.mean(own > other)), 100 * float(np.mean(own < other))
+
 
 def make_answers(found: Study | Comparison) -> Answers | None:
     """The answers that predictions hold, of the seeds that all strategies share.

@@ -41,17 +41,15 @@ def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference:
 
 def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> Figure:
     """How many rows each strategy gains and loses against one, in points; best first."""
-    base = answers.right[reference]
-    gained = {name: 100 * np.mean(answers.right[name] > base) for name in names}
-    lost = {name: 100 * np.mean(answers.right[name] < base) for name in names}
-    ordered = sorted(names, key=lambda name: gained[name] - lost[name])
+    trades = {name: answers.exchange(name, reference) for name in names}
+    ordered = sorted(names, key=lambda name: np.subtract(*trades[name]))
+    gained, lost = np.array([trades[name] for name in ordered]).T
     figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     rows = range(len(ordered))
-    axes.barh(rows, [gained[n] for n in ordered], 0.6, color=FUSED, label="right only with fusion")
-    axes.barh(rows, [-lost[n] for n in ordered], 0.6, color=ALONE, label="wrong only with fusion")
-    net = [gained[name] - lost[name] for name in ordered]
-    axes.plot(net, rows, "|", color="#000000", markersize=9, label="difference")
+    axes.barh(rows, gained, 0.6, color=FUSED, label="right only with fusion")
+    axes.barh(rows, -lost, 0.6, color=ALONE, label="wrong only with fusion")
+    axes.plot(gained - lost, rows, "|", color="#000000", markersize=9, label="difference")
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(rows, ordered, parse_math=False)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
