@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import (
@@ -33,7 +34,8 @@ class Chain(nn.Module):
         latents = learned_tokens(self, "latents", (3, 8), len(tokens.mask))
         latents = TransformerBlock(2, name="read")(latents, tokens, train=False)
         latents = TransformerBlock(2, name="think")(latents, train=False)
-        show_rollout(self, ["read", "think"], token_sources([1, 3]))
+        first, others = (Tokens(x, x) for x in jnp.split(tokens.values, [1], axis=1))
+        show_rollout(self, ["read", "think"], token_sources([first, others]))
         return latents.values
 
 

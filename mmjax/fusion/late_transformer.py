@@ -49,7 +49,7 @@ class LateTransformerFusion(nn.Module):
         for name in blocks:
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
-        show_rollout(self, blocks, token_sources([self.num_tokens] * len(tokens), learned=1))
+        show_rollout(self, blocks, token_sources(summaries, learned=1))
         cls = nn.LayerNorm(name="norm")(joint.values[:, 0])
         return read_out(self, cls, train=train)
 

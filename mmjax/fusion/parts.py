@@ -1,6 +1,6 @@
 """What two or more fusions share; each part makes its parameters in the fusion that calls it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import flax.linen as nn
 import jax
@@ -95,13 +95,14 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
     return marked
 
 
-def token_sources(lengths: Sequence[int], learned: int = 0) -> np.ndarray:
+def token_sources(parts: Iterable[Tokens], learned: int = 0) -> np.ndarray:
     """Which modality tokens are of, for ``show_rollout``: [tokens, modality], one-hot.
 
     Args:
-        lengths: number of tokens of each modality, names sorted.
+        parts: the tokens of each modality, names sorted.
         learned: number of tokens before them that are of no modality: zeros.
     """
+    lengths = [part.values.shape[1] for part in parts]
     return np.repeat(np.eye(len(lengths) + 1)[:, 1:], [learned, *lengths], axis=0)
 
 

@@ -53,6 +53,5 @@ class PerceiverIOFusion(nn.Module):
         for name in processes:
             latents = block(name)(latents, train=train)
         read = block("decode")(learn("query", 1), latents, train=train)
-        sources = token_sources([part.values.shape[1] for part in parts])
-        show_rollout(self, ["encode", *processes, "decode"], sources)
+        show_rollout(self, ["encode", *processes, "decode"], token_sources(parts))
         return read_out(self, nn.LayerNorm(name="norm")(read.values[:, 0]), train=train)

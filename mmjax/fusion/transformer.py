@@ -46,6 +46,6 @@ class TransformerFusion(nn.Module):
         for name in blocks:
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
-        show_rollout(self, blocks, token_sources([p.values.shape[1] for p in parts], learned=1))
+        show_rollout(self, blocks, token_sources(parts, learned=1))
         read = nn.LayerNorm(name="norm")(joint.values[:, 0])
         return read_out(self, read, train=train)

@@ -52,15 +52,14 @@ class ZorroFusion(nn.Module):
         block = lambda name: TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
         parts = [learn("fusion", self.num_fusion_tokens), *embed(tokens, self.width).values()]
         streams = np.arange(len(parts))  # the fusion's is the first
-        lengths = [part.values.shape[1] for part in parts]
-        stream = streams.repeat(lengths)
+        stream = streams.repeat([part.values.shape[1] for part in parts])
         joint = join(*parts)
         blocks = [f"block_{i}" for i in range(self.num_layers)]
         for name in blocks:
             joint = block(name)(joint, reads=_reads(stream, stream), train=train)
         query = join(*[learn("query", 1)] * len(parts))
         read = block("read")(query, joint, reads=_reads(streams, stream), train=train)
-        show_rollout(self, [*blocks, "read"], token_sources(lengths[1:], learned=lengths[0]))
+        show_rollout(self, [*blocks, "read"], token_sources(parts[1:], self.num_fusion_tokens))
         features = nn.LayerNorm(name="norm")(read.values)  # [batch, stream, width]
         dropped = nn.Dropout(self.dropout, deterministic=not train)(features)
         prediction, *logits = nn.Dense(self.out_dim, name="readout")(dropped).swapaxes(0, 1)
