@@ -1,16 +1,20 @@
-"""Saves and restores trees of arrays; the only file that knows orbax."""
+"""Saves and restores trees of arrays; the only file that knows orbax.
+
+Orbax takes a quarter of a second to import, so only those who save or restore wait for it.
+"""
 
 from pathlib import Path
 
 import chex
 import jax
-import orbax.checkpoint as ocp
 
 from mmjax.errors import DataError
 
 
 def save(folder: Path, tree: chex.ArrayTree) -> None:
     """Writes a tree of arrays to a new folder and returns when all of it is there."""
+    import orbax.checkpoint as ocp
+
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder.absolute(), _flatten(tree))
 
@@ -25,6 +29,8 @@ def restore(folder: Path, like: chex.ArrayTree) -> chex.ArrayTree:
     Raises:
         DataError: there is no checkpoint, it cannot be read, or it does not fit.
     """
+    import orbax.checkpoint as ocp
+
     if not folder.is_dir():
         raise DataError(folder, expected="a checkpoint", got="no such folder")
     try:

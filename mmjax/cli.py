@@ -28,6 +28,7 @@ def compare(
         subsets: Train every fusion on every subset of two modalities or more, too.
         out: New folder for rows, summary and figures; by default runs/TASK-TIME.
     """
+    _keep_programs()
     from mmjax import runs
 
     names = runs.parse_fusions(fusions)
@@ -42,6 +43,7 @@ def train(strategy: tyro.conf.Positional[str], settings: Shared, out: Path | Non
         strategy: Name of a fusion, or MODALITY_only for a unimodal baseline.
         out: New folder for the run; by default runs/TASK-TIME.
     """
+    _keep_programs()
     from mmjax import runs
 
     runs.train_in(out or _default_out(settings), settings, strategy, _console())
@@ -58,6 +60,7 @@ def evaluate(
     """
     import json
 
+    _keep_programs()
     from mmjax.trained import evaluate_run
 
     for row in evaluate_run(run, data, hide):
@@ -80,6 +83,7 @@ def predict(
         layout: Columns: row_id, label and a probability per class, or as competitions ask for them,
             row_id and label.
     """
+    _keep_programs()
     from mmjax.trained import predict_run
 
     lines = predict_run(run, data, split, layout, out)
@@ -152,6 +156,16 @@ def main(args: Sequence[str] | None = None) -> None:
     except (MmjaxError, OSError) as error:
         print(f"mmjax: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _keep_programs() -> None:
+    """For verbs that compile; without the cache they take longer and do the same."""
+    from mmjax.cache import enable_compilation_cache
+
+    try:
+        enable_compilation_cache()
+    except (OSError, RuntimeError) as error:
+        print(f"mmjax: compiled programs are not kept: {error}", file=sys.stderr)
 
 
 def _console():

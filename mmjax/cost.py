@@ -24,9 +24,10 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
 
     The forward pass of one row: ``params``, ``flops`` and ``bytes``, what XLA expects to read and
     write. Training as it was run: ``step_flops`` of one seed and batch, ``peak_bytes`` of all seeds
-    with the training rows, ``compile_seconds``, and ``step_ms``, a seed's share of a step, a median
-    with its quartiles. Prediction from host memory to host memory: ``latency_1_us``, a median for
-    one row and one seed, and ``latency_256_us``, a row's and a seed's share of a batch of 256.
+    with the training rows, ``compile_seconds``, compiled or loaded from the cache, and ``step_ms``,
+    a seed's share of a step, a median with its quartiles. Prediction from host memory to host
+    memory: ``latency_1_us``, a median for one row and one seed, and ``latency_256_us``, a row's and
+    a seed's share of a batch of 256.
 
     Operations are counted before XLA optimises, because afterwards a GPU's library calls hide
     theirs; the body of a loop, as of a recurrent encoder, counts once. Times hold for an otherwise

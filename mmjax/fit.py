@@ -43,7 +43,7 @@ class Fit:
         state: the TrainState after the last step, [seeds, ...].
         history: a mapping for each epoch: the step after it, and [seeds] of each metric.
         best_step: [seeds] the step at which the best parameters were reached.
-        seconds: wall time of compilation, training and validation, all seeds together.
+        seconds: wall time of compilation (or loading), training and validation, all seeds together.
     """
 
     recipe: Recipe
@@ -72,7 +72,7 @@ class Program(NamedTuple):
         advance: as ``train.make_advance`` makes it, for all seeds.
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
-        seconds: wall time of tracing and compilation.
+        seconds: wall time of tracing, and of compilation or of loading from a cache.
     """
 
     advance: Callable

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmjax.arms import Arm
-from mmjax.assess import Assessment
 from mmjax.errors import DataError, UsageError
 from mmjax.fit import Fit
 from mmjax.report.rows import append_rows
@@ -17,6 +16,9 @@ from mmjax.scoring import Row, history_rows, labels
 from mmjax.search import Cells
 from mmjax.settings import Settings
 from mmjax.task import Task
+
+if TYPE_CHECKING:
+    from mmjax.assess import Assessment  # its scikit-learn is not for those who only train
 
 
 class RunFile(NamedTuple):
@@ -92,7 +94,7 @@ def write_labels(out: Path, task: Task) -> None:
     np.savez_compressed(out / "labels.npz", **labels(task))
 
 
-def append_assessment(out: Path, found: Assessment) -> None:
+def append_assessment(out: Path, found: "Assessment") -> None:
     """Adds what has been measured of an arm."""
     for name in ("robustness", "representation", "weights"):
         append_rows(out / f"{name}.jsonl", getattr(found, name))

@@ -1,4 +1,8 @@
-"""Run folders: what the commands write."""
+"""Run folders: what the commands write.
+
+What only a comparison needs to examine and draw is imported where it is used: Matplotlib and
+scikit-learn take a second.
+"""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +15,6 @@ from rich.progress import track
 
 from mmjax import checkpoint
 from mmjax.arms import CORE, Arm, all_strategies, make_arm, match_arm
-from mmjax.assess import make_assess
 from mmjax.availability import lose
 from mmjax.compare import compare, settle
 from mmjax.cost import cost_row
@@ -29,17 +32,11 @@ from mmjax.folders import (
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
-from mmjax.report.answers import make_answers
 from mmjax.report.command import command
-from mmjax.report.data import samples_figure, task_facts, task_tables
-from mmjax.report.figures import accuracy_figure, learning_curves, save
-from mmjax.report.page import write_report
-from mmjax.report.pictures import save_pictures
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.study import read_settings
 from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
-from mmjax.report.verdicts import judge
 from mmjax.scoring import Row, Scored, score
 from mmjax.search import chosen_cells, is_open
 from mmjax.settings import Settings, parse_pairs, parse_shares
@@ -116,6 +113,12 @@ def compare_in(
     Raises:
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
     """
+    from mmjax.assess import make_assess
+    from mmjax.report.answers import make_answers
+    from mmjax.report.page import write_report
+    from mmjax.report.pictures import save_pictures
+    from mmjax.report.verdicts import judge
+
     task = make_task(settings)
     arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
     make_folder(out, settings, [arm.strategy for arm in arms])
@@ -165,6 +168,8 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 
 def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
+    from mmjax.report.figures import accuracy_figure, learning_curves, save
+
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
     summaries = summarise(rows)
     baselines = [summary.strategy for summary in summaries if summary.unimodal]
@@ -226,6 +231,9 @@ def _title(rows: Sequence[Row]) -> str:
 
 def inspect_task(settings: Settings, picture: Path | None, console: Console) -> None:
     """Prints what a task holds; draws a few samples to a PNG file if one is named."""
+    from mmjax.report.data import samples_figure, task_facts, task_tables
+    from mmjax.report.figures import save
+
     if picture:
         check_new_file(picture)
     task = make_task(settings)

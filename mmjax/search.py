@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.ensemble import RandomForestRegressor
 
 from mmjax.encoders import ENCODERS
 from mmjax.encodings import encode
@@ -98,6 +97,8 @@ def _choose(
     """Candidates drawn without replacement, the more likely the better the surrogate thinks."""
     expected = np.zeros(len(candidates))
     if tried:
+        from sklearn.ensemble import RandomForestRegressor  # half a second
+
         forest = RandomForestRegressor(random_state=0)
         forest.fit(_describe(tried, length), list(tried.values()))
         expected = forest.predict(_describe(candidates, length))

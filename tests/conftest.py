@@ -8,6 +8,10 @@ os.environ["XLA_FLAGS"] = (
     + os.environ.get("XLA_FLAGS", "")
 )
 
+# Tests leave nothing in the user's cache and take nothing from it; subprocesses inherit this.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

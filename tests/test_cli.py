@@ -196,6 +196,16 @@ def test_python_m_mmjax_prints_help_without_importing_jax():
     assert "compare" in module.stdout
 
 
+HEAVY = {"orbax", "tensorflow_datasets", "tensorflow", "matplotlib", "sklearn", "jinja2"}
+
+
+@pytest.mark.parametrize(("module", "heavy"), [("cli", {"jax", *HEAVY}), ("trained", HEAVY)])
+def test_importing_a_module_does_not_load_what_only_some_commands_need(module, heavy):
+    code = f"import sys, mmjax.{module}; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_fusions_by_name():
     assert parse_fusions("core") == CORE
     assert parse_fusions("all") == tuple(FUSIONS)

@@ -1,0 +1,147 @@
+"""The cache of compiled programs: results do not depend on it, and nothing amiss stops a run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+
+import jax
+import pytest
+from digest import COST, fit_and_digest
+
+from mmjax import cache
+from mmjax.cli import main
+
+TOUCHED = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", *cache._SETTINGS)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A cache folder of the test's own, and JAX's settings as a user has them."""
+    before = {name: getattr(jax.config, name) for name in TOUCHED}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jax.config.update("jax_enable_compilation_cache", True)
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def run_cached(home):
+    """What a new process finds with its cache there, and what it printed besides."""
+    here = os.path.dirname(__file__)
+    ours = {"XDG_CACHE_HOME": str(home), "JAX_ENABLE_COMPILATION_CACHE": "true", "PYTHONPATH": here}
+    code = "import digest, json, mmjax.cache; mmjax.cache.enable_compilation_cache()"
+    code += "; print(json.dumps(digest.fit_and_digest()))"
+    env = os.environ | ours
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def entries(home):
+    return {path: path.stat().st_mtime_ns for path in home.rglob("*-cache")}
+
+
+def test_results_are_the_same_without_with_an_empty_and_with_a_full_cache(tmp_path):
+    plain = fit_and_digest()
+    cold, said = run_cached(tmp_path)
+    assert (cold, said) == (plain, "")
+    made = entries(tmp_path)
+    assert len(made) > 10
+    first, second, *others = sorted(made)
+    os.truncate(first, first.stat().st_size // 2)
+    second.write_bytes(b"")
+    warm, said = run_cached(tmp_path)
+    assert (warm, said) == (plain, "")
+    after = entries(tmp_path)
+    assert set(after) == set(made)
+    assert second.stat().st_size  # compiled again
+    assert all(after[path] == made[path] for path in others)  # loaded
+    assert set(COST) < set(plain)
+
+
+def test_programs_lie_in_a_folder_of_this_cpu(home):
+    folder = cache.enable_compilation_cache()
+    assert folder == home / "mmjax" / "programs" / cache.cpu_identity()
+    assert folder.stat().st_mode & 0o077 == 0
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert {name: getattr(jax.config, name) for name in cache._SETTINGS} == cache._SETTINGS
+
+
+def test_settings_of_jax_come_first(home, monkeypatch):
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "7")
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    assert cache.enable_compilation_cache()
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == before
+    jax.config.update("jax_compilation_cache_dir", str(home / "mine"))
+    assert cache.enable_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir == str(home / "mine")
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_enable_compilation_cache", False)
+    assert cache.enable_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def make_a_file_of_it(home, monkeypatch):
+    (home / "mmjax").touch()
+
+
+def forbid_writing(home, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+
+def fill_the_disk(home, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 10, 0))
+
+
+@pytest.mark.parametrize("spoil", [make_a_file_of_it, forbid_writing, fill_the_disk])
+def test_a_folder_that_cannot_be_used_costs_the_command_one_line(home, monkeypatch, capsys, spoil):
+    spoil(home, monkeypatch)
+    with pytest.raises(SystemExit):
+        main(["train", "concat", "--task", "no such task"])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("mmjax: compiled programs are not kept: ")
+    assert second.startswith("mmjax: task: expected one of")
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.parametrize("verb", [["compare"], ["train", "sum"], ["evaluate"], ["predict"]])
+def test_every_command_that_compiles_turns_it_on(home, tmp_path, capsys, verb):
+    aim = ["--task", "none"] if verb[0] in ("compare", "train") else [str(tmp_path / "none")]
+    out = ["--out", str(tmp_path / "p.csv")] if verb == ["predict"] else []
+    with pytest.raises(SystemExit):
+        main([*verb, *aim, *out])
+    assert jax.config.jax_compilation_cache_dir
+
+
+def test_trim_removes_what_is_empty_old_or_oldest(tmp_path):
+    days = {"new": 1, "b/mid": 1.5, "older": 2, "expired": 31, "empty": 0}
+    sizes = {"new": 60, "b/mid": 30, "older": 60, "expired": 1, "empty": 0}
+    (tmp_path / "b").mkdir()
+    for name, size in sizes.items():
+        path = tmp_path / name
+        path.write_bytes(bytes(size))
+        written = path.stat().st_mtime - days[name] * 86_400
+        os.utime(path, (written, written))
+    cache.trim(tmp_path, 100, 30)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"new", "mid"}
+    cache.trim(tmp_path / "missing", 100, 30)
+
+
+CPUINFO = """processor\t: {core}
+model name\t: Xeon
+cpu MHz\t\t: {speed}
+flags\t\t: fpu sse {more}
+"""
+
+
+def test_the_kind_of_cpu_is_its_model_and_instructions():
+    one = cache.describe_cpuinfo(CPUINFO.format(core=0, speed=1.0, more="avx2"))
+    two = cache.describe_cpuinfo(
+        "\n".join(CPUINFO.format(core=core, speed=core, more="avx2") for core in (0, 1))
+    )
+    assert one == two == "flags\t\t: fpu sse avx2\nmodel name\t: Xeon"
+    assert cache.describe_cpuinfo(CPUINFO.format(core=0, speed=1.0, more="")) != one
