@@ -14,7 +14,8 @@ from mmjax.layers import MODALITY_WEIGHTS, masked_mean
 from mmjax.train import over_seeds
 from mmjax.types import Batch, Tokens
 
-_CHUNK = 256  # rows per forward pass: one program serves splits of every size
+CHUNK = 256
+"""Rows per forward pass, unless told otherwise: one program serves splits of every size."""
 
 Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
 
@@ -22,11 +23,11 @@ Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
 def make_encode(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], dict[str, Tokens]]:
     """Makes ``(params of all seeds, rows) -> {modality: Tokens}``, [seeds, rows, ...] each."""
 
-    def forward(params, chunk):
-        outputs = model.apply({"params": params}, chunk.inputs, chunk.present, train=False)
+    def forward(params, rows):
+        outputs = model.apply({"params": params}, rows.inputs, rows.present, train=False)
         return dict(outputs.tokens)
 
-    return _in_chunks(over_seeds(forward))
+    return _in_chunks(over_seeds(forward), CHUNK)
 
 
 class View(NamedTuple):
@@ -57,12 +58,12 @@ class Evaluate(NamedTuple):
     view: Callable[[chex.ArrayTree, Batch], View]
 
 
-def make_evaluate(model: nn.Module) -> Evaluate:
-    """Makes both ways to evaluate a model."""
+def make_evaluate(model: nn.Module, chunk: int = CHUNK) -> Evaluate:
+    """Makes both ways to evaluate a model, with so many rows per forward pass."""
 
-    def forward(params, chunk):
+    def forward(params, rows):
         outputs, state = model.apply(
-            {"params": params}, chunk.inputs, chunk.present, train=False, mutable=["intermediates"]
+            {"params": params}, rows.inputs, rows.present, train=False, mutable=["intermediates"]
         )
         fused = outputs.prediction if outputs.fused is None else outputs.fused
         means = {name: masked_mean(tokens) for name, tokens in outputs.tokens.items()}
@@ -72,19 +73,22 @@ def make_evaluate(model: nn.Module) -> Evaluate:
         return View(outputs.prediction, embeddings, shown[0] if shown else None)
 
     program = over_seeds(forward)
-    return Evaluate(_in_chunks(program, lambda view: view.prediction), _in_chunks(program))
+    predict = _in_chunks(program, chunk, lambda view: view.prediction)
+    return Evaluate(predict, _in_chunks(program, chunk))
 
 
 def _in_chunks(
-    program: Callable[[chex.ArrayTree, Batch], Any], keep: Callable[[Any], Any] = lambda out: out
+    program: Callable[[chex.ArrayTree, Batch], Any],
+    chunk: int,
+    keep: Callable[[Any], Any] = lambda out: out,
 ) -> Callable[..., Any]:
     """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
 
     def apply(params: chex.ArrayTree, rows: Batch) -> Any:
         size = len(rows.target)
         parts = []
-        for start in range(0, size, _CHUNK):
-            index = np.arange(start, start + _CHUNK) % size  # the last chunk is filled up
+        for start in range(0, size, chunk):
+            index = np.arange(start, start + chunk) % size  # the last chunk is filled up
             parts.append(keep(program(params, jax.tree.map(lambda x, i=index: x[i], rows))))
         join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
         return jax.tree.map(join, *jax.device_get(parts))

@@ -88,7 +88,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
     evaluate = make_evaluate(recipe.model)
     train = task.train.batch()
-    lanes = _init_lanes(recipe, train, Prepared())
+    lanes = init_lanes(recipe, train)
     # Calls that take no step and predict one row compile all that comes later.
     lanes, _ = advance((lanes, np.zeros(len(recipe.seeds), bool)), train, 0, 0)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
@@ -121,7 +121,7 @@ def fit(
     if not params:
         prepared = recipe.method.prepare(partial(fit, progress=progress), recipe, task)
     train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
-    lanes = _init_lanes(recipe, train, prepared)
+    lanes = init_lanes(recipe, train, prepared)
 
     watch = _Validation(len(recipe.seeds), recipe.patience)
     history, first = [], 0
@@ -146,8 +146,11 @@ def _batch_size(recipe: Recipe, task: Task) -> int:
     return min(recipe.batch_size, task.train.size)
 
 
-def _init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared) -> Lane:
-    """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts."""
+def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:
+    """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts.
+
+    Of the rows only the shapes matter.
+    """
     forward = make_forward(recipe.model)
 
     def init_lane(index: int, seed: int) -> Lane:

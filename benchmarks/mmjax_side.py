@@ -1,0 +1,68 @@
+"""The workloads in mmjax, made of its own encoders, fusions, training and evaluation."""
+
+import jax
+import numpy as np
+from workloads import CLASSES, CLIP, LEARNING_RATE, WARMUP, Arrays, Case, Work, make_splits
+
+from mmjax.encoders import CNN, CNN1D, Patches, Transformer
+from mmjax.evaluate import make_evaluate
+from mmjax.fit import compile_recipe, fit, init_lanes
+from mmjax.fusion import FUSIONS
+from mmjax.model import MultimodalModel
+from mmjax.recipe import Recipe
+from mmjax.task import Split, Task
+from mmjax.train import Adam
+
+
+def make_model(name: str) -> MultimodalModel:
+    """The model of a case."""
+    if name == "conv":
+        image = CNN(features=(32, 64), num_tokens=1, width=128)
+        audio = CNN1D(features=(64, 128), num_tokens=1, width=128)
+        return MultimodalModel({"audio": audio, "image": image}, FUSIONS["concat"](CLASSES, 128))
+    fusion, width = name.split("-")
+    encoders = {
+        "audio": Transformer(int(width), num_layers=0),
+        "image": Patches(4, int(width), num_layers=0),
+    }
+    return MultimodalModel(encoders, FUSIONS[fusion](CLASSES, int(width)))
+
+
+def make_task(case: Case) -> Task:
+    """The rows of a case; nothing is tested on."""
+    train, valid = (_split(arrays) for arrays in make_splits(case))
+    return Task("random", train, valid, valid, CLASSES)
+
+
+def _split(arrays: Arrays) -> Split:
+    inputs = {"audio": arrays.audio, "image": arrays.image}
+    return Split(inputs, arrays.target, np.arange(len(arrays.target)))
+
+
+def make_recipe(case: Case) -> Recipe:
+    """One epoch."""
+    tx = Adam(LEARNING_RATE, warmup=WARMUP, clip=CLIP)
+    seeds = tuple(range(case.seeds))
+    model = make_model(case.model)
+    return Recipe(model, tx=tx, batch_size=case.batch_size, steps=case.steps, seeds=seeds)
+
+
+def make_work(case: Case) -> Work:
+    """The work of a case, compiled."""
+    task, recipe = make_task(case), make_recipe(case)
+    if case.work == "first":
+        return lambda times: [fit(recipe, task) for _ in range(times)]
+    lanes = init_lanes(recipe, task.train.batch())
+    if case.work == "predict":
+        predict = make_evaluate(recipe.model, case.batch_size).predict
+        rows = task.valid.batch()
+        return lambda times: [predict(lanes.best, rows) for _ in range(times)]
+    advance = compile_recipe(recipe, task).advance
+    train, same = jax.device_put(task.train.batch()), np.zeros(case.seeds, bool)
+
+    def train_steps(times: int) -> None:
+        nonlocal lanes
+        lanes, _ = advance((lanes, same), train, 0, times)
+        jax.block_until_ready(lanes)
+
+    return train_steps

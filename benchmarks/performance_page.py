@@ -1,0 +1,214 @@
+"""Writes what benchmarks/speed.py measured into docs/performance.md: tables and a figure.
+
+    python benchmarks/performance_page.py runs/speed --page docs/performance.md
+
+The text of the page is written by hand; what stands between its two markers is replaced.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import tyro
+from matplotlib.figure import Figure
+from workloads import FLOPS, Case
+
+from mmjax.errors import DataError
+from mmjax.report.figures import save
+from mmjax.report.rows import read_rows
+
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+OURS = ("mmjax", "mmjax+kernels")
+
+
+class Row(NamedTuple):
+    """One side of a case.
+
+    Attributes:
+        case: what it did.
+        side: who did it.
+        seconds: of one unit of work in each round.
+        facts: the whole row.
+    """
+
+    case: Case
+    side: str
+    seconds: tuple[float, ...]
+    facts: dict[str, Any]
+
+
+class Ratio(NamedTuple):
+    """How many times as fast as another side: median, least and most of the rounds."""
+
+    middle: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.middle:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio that is to be reached: ours against a peer's, in one case."""
+
+    case: Case
+    peer: str
+    ratio: float
+    what: str = ""
+
+
+_BASE = Case("train", "conv")
+TARGETS = (
+    Target(_BASE, "eager", 2.0),
+    Target(_BASE, "tuned", 1.4),
+    Target(_BASE, "tuned+malloc", 1.1),
+    Target(Case("train", "conv", 512), "tuned+malloc", 1.1),
+    Target(_BASE, "compile", 2.0),
+    Target(Case("train", "conv", seeds=8), "eager", 2.0),
+    *(
+        Target(Case("train", f"{fusion}-{width}"), "eager", 1.2)
+        for fusion in ("transformer", "bottleneck")
+        for width in (64, 128)
+    ),
+    Target(Case("predict", "conv"), "eager", 4.0),
+    Target(Case("predict", "conv"), "tuned", 1.3),
+)
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a benchmark, in its order."""
+    names = [field.name for field in fields(Case)]
+    return [
+        Row(Case(**{n: row[n] for n in names}), row["side"], tuple(row["seconds"]), row)
+        for row in read_rows(path)
+    ]
+
+
+def ratio(ours: Row, theirs: Row) -> Ratio:
+    """Ratio of the speeds in the same rounds."""
+    each = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
+    return Ratio(median(each), min(each), max(each))
+
+
+def describe(case: Case) -> str:
+    """A case in words."""
+    what = {"train": "training", "predict": "prediction", "first": "first result"}[case.work]
+    parts = [what, case.model, f"batch {case.batch_size}"]
+    parts += [f"{case.seeds} seeds"] if case.seeds > 1 else []
+    parts += [f"{case.rows:,} rows"] if case.rows != _BASE.rows else []
+    return ", ".join(parts)
+
+
+def target_table(rows: dict[tuple[Case, str], Row]) -> str:
+    """Every target with what was reached, without and with the kernels."""
+    lines = []
+    for target in TARGETS:
+        theirs = rows.get((target.case, target.peer))
+        found = [ratio(rows[target.case, o], theirs) for o in OURS if (target.case, o) in rows]
+        if theirs is None or not found:
+            continue
+        best = max(found)
+        met = "met" if best.middle >= target.ratio else "**not met**"
+        cells = [f"{describe(target.case)}, against {target.peer}", f"{target.ratio}"]
+        cells += [str(r) for r in found] + ["-"] * (len(OURS) - len(found))
+        lines.append([*cells, met])
+    return _table(["mmjax is so many times as fast", "target", *OURS, ""], lines)
+
+
+def speed_table(rows: dict[tuple[Case, str], Row]) -> str:
+    """Samples per second of every side in every case of training and prediction."""
+    sides = list(dict.fromkeys(side for case, side in rows if case.work in ("train", "predict")))
+    cases = dict.fromkeys(case for case, _ in rows if case.work in ("train", "predict"))
+    lines = []
+    for case in cases:
+        values = [rows.get((case, side)) for side in sides]
+        speed = lambda row, case=case: f"{case.samples / median(row.seconds):,.0f}"
+        lines.append([describe(case), *(speed(row) if row else "-" for row in values)])
+    return _table(["samples per second", *sides], lines)
+
+
+def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
+    """Peak memory of each side, and how it grows with the data."""
+    cases = [case for case in dict.fromkeys(c for c, _ in rows) if case.work == "train"]
+    cases = [c for c in cases if c.model == "conv" and c.batch_size == 128 and c.seeds == 1]
+    sides = list(dict.fromkeys(side for case, side in rows if case in cases))
+    peak = lambda row: f"{row.facts['peak_mib']:,}" if row else "-"
+    lines = [[describe(c), *(peak(rows.get((c, s))) for s in sides)] for c in cases]
+    return _table(["peak memory, MiB", *sides], lines)
+
+
+def start_table(rows: dict[tuple[Case, str], Row]) -> str:
+    """Wall time of whole processes."""
+    lines = []
+    for (case, side), row in rows.items():
+        if case.work in ("first", "compare"):
+            name = "first result" if case.work == "first" else f"mmjax compare on {case.model}"
+            spread = f"{min(row.seconds):.1f} to {max(row.seconds):.1f}"
+            lines.append([name, side, f"{median(row.seconds):.1f}", spread])
+    return _table(["from a new process", "side", "seconds", "range"], lines)
+
+
+def share_line(rows: dict[tuple[Case, str], Row]) -> str:
+    """How much of the matrix-product peak training reaches."""
+    parts = []
+    for side in OURS:
+        row = rows.get((_BASE, side))
+        if row:
+            done = FLOPS * _BASE.samples / median(row.seconds) / 1e9
+            parts.append(f"{side} {done / row.facts['matmul_gflops']:.0%}")
+    peak = rows[_BASE, OURS[0]].facts
+    return (
+        f"Matrix product {peak['matmul_gflops']:.0f} GFLOP/s and copy {peak['copy_gb_s']:.0f} GB/s "
+        f"beside it; training at batch 128 reaches of the former: {', '.join(parts)}."
+    )
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ruler, *lines])
+
+
+def draw(rows: dict[tuple[Case, str], Row]) -> Figure:
+    """Each target as a tick, what was reached as a point with the range of the rounds."""
+    shown = [t for t in TARGETS if (t.case, t.peer) in rows]
+    figure = Figure(figsize=(8, 0.5 + 0.4 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for y, target in enumerate(shown):
+        for o, marker in zip(OURS, "os", strict=True):
+            if (target.case, o) in rows:
+                r = ratio(rows[target.case, o], rows[target.case, target.peer])
+                color = f"C{OURS.index(o)}"
+                label = o if y == 0 else None
+                axes.plot([r.low, r.high], [y, y], color=color, alpha=0.5)
+                axes.plot(r.middle, y, marker, color=color, label=label)
+        axes.plot(target.ratio, y, "k|", markersize=14, label="target" if y == 0 else None)
+    axes.axvline(1, color="gray", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [f"{describe(t.case)} : {t.peer}" for t in shown])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    axes.set_xlabel("times as fast as the peer (log scale)")
+    axes.legend()
+    return figure
+
+
+def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/performance.md")) -> None:
+    """Replaces the tables of the page, and its figure beside it."""
+    rows = {(row.case, row.side): row for row in read(runs / "rows.jsonl")}
+    facts = next(iter(rows.values())).facts
+    tables = (target_table, share_line, speed_table, start_table, memory_table)
+    measured = "\n\n".join(make(rows) for make in tables)
+    origin = f"{facts['device']}; {facts['versions']}."
+    text = page.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise DataError(page, expected=f"{BEGIN} and {END}", got="a page without them")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{origin}\n\n{measured}\n{END}{after}", encoding="utf-8")
+    save(draw(rows), page.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,228 @@
+"""Is mmjax faster than PyTorch, and than its own earlier self? Every claim as a ratio in one run.
+
+    pip install ".[bench]" && python benchmarks/speed.py --out runs/speed
+
+Each side works in a process of its own; all sides of a case take turns, round after round, so that
+a machine that slows down slows all of them. Sides: ``mmjax``; ``mmjax+kernels``, with its own
+convolution; and PyTorch ``eager``, ``tuned`` and ``compile``, each with the memory allocator as it
+comes and tuned (``+malloc``). ``rows.jsonl`` has a row per case and side; a benchmark that was
+stopped goes on where it was. benchmarks/performance_page.py makes docs/performance.md of it.
+
+About an hour on two CPU cores, which should have nothing else to do.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.progress import track
+from workloads import Case
+
+from mmjax.report.rows import append_rows, read_rows
+from mmjax.scoring import versions
+
+HERE = Path(__file__).parent
+PEERS = ("eager", "tuned", "compile")
+SIDES = ("mmjax", "mmjax+kernels", *PEERS, *(f"{peer}+malloc" for peer in PEERS))
+ENVIRONMENT = {
+    "kernels": {"MMJAX_KERNELS": "1"},
+    # Large arrays stay with the process instead of going back to the system after each step.
+    "malloc": {
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "8589934592",
+        "MALLOC_TOP_PAD_": "134217728",
+    },
+    "cold": {},  # the cache of compiled programs, see measure_processes
+    "warm": {},
+}
+
+CASES = (
+    *(Case("train", "conv", size) for size in (32, 128, 512)),
+    Case("train", "conv", seeds=8),
+    *(Case("train", f"{f}-{width}") for f in ("transformer", "bottleneck") for width in (64, 128)),
+    *(Case("predict", "conv", size) for size in (32, 128, 512)),
+    *(Case("predict", f"{f}-64") for f in ("transformer", "bottleneck")),
+    Case("train", "conv", rows=600_000),
+    Case("first", "conv"),
+    Case("compare", "digits"),
+)
+TINY = (
+    Case("train", "conv", batch_size=4, rows=12),
+    Case("predict", "transformer-8", batch_size=500, rows=1000),
+    Case("first", "bottleneck-8", batch_size=4, rows=12),
+)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What the command line sets.
+
+    Attributes:
+        out: folder for rows.jsonl.
+        sides: what is timed.
+        rounds: turns of each side.
+        seconds: what a turn takes at least.
+        tiny: a few rows and small batches, to see that everything runs.
+    """
+
+    out: Path
+    sides: tuple[str, ...] = SIDES
+    rounds: int = 9
+    seconds: float = 1.0
+    tiny: bool = False
+
+
+def main(benchmark: Benchmark) -> None:
+    """Times every case that has no rows yet, and appends its rows."""
+    benchmark.out.mkdir(parents=True, exist_ok=True)
+    path = benchmark.out / "rows.jsonl"
+    done = {_key(row) for row in read_rows(path)} if path.exists() else set()
+    cases = [c for c in (TINY if benchmark.tiny else CASES) if _key(asdict(c)) not in done]
+    facts = {"versions": f"{versions()}, torch {_torch_version()}", "device": device_name()}
+    for case in track(cases, "cases"):
+        peaks = machine_peaks()
+        measure = measure_turns if case.work in ("train", "predict") else measure_processes
+        rows = measure(benchmark, case)
+        append_rows(path, [{**asdict(case), **row, **peaks, **facts} for row in rows])
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    return tuple(row[field.name] for field in fields(Case))
+
+
+def _torch_version() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def device_name() -> str:
+    """The processor and the number of its cores."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def machine_peaks() -> dict[str, float]:
+    """What the machine reaches now: float32 matrix product, and copy, read and write together."""
+    square, block = np.ones((2048, 2048), np.float32), np.ones(1 << 26, np.float32)
+    target = np.empty_like(block)
+    matmul = min(_seconds(lambda: square @ square) for _ in range(9))
+    copy = min(_seconds(lambda: np.copyto(target, block)) for _ in range(5))
+    return {
+        "matmul_gflops": round(2 * 2048**3 / matmul / 1e9, 1),
+        "copy_gb_s": round(2 * block.nbytes / copy / 1e9, 1),
+    }
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+class Worker:
+    """A process that does one side's work on demand."""
+
+    def __init__(self, side: str, case: Case) -> None:
+        command, environment = worker_process(side, case)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=pipe, stdout=pipe, text=True, bufsize=1
+        )
+        self.side = side
+        self._answer()
+
+    def run(self, times: int) -> dict[str, float]:
+        """Does the work so many times: ``seconds`` and ``peak_mib``."""
+        self.process.stdin.write(f"{times}\n")
+        return self._answer()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self) -> dict[str, float]:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.side} ended with exit code {self.process.wait()}")
+        return json.loads(line)
+
+
+def worker_process(side: str, case: Case) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a side's process."""
+    name, *settings = side.split("+")
+    environment = dict(os.environ, PYTHONPATH=str(HERE.parent))
+    for setting in settings:
+        environment |= ENVIRONMENT[setting]
+    command = [sys.executable, str(HERE / "worker.py"), name, json.dumps(asdict(case))]
+    return command, environment
+
+
+def measure_turns(benchmark: Benchmark, case: Case) -> list[dict[str, Any]]:
+    """A row for each side: ``seconds`` of one unit of the work in each round, ``peak_mib``."""
+    workers = []
+    try:
+        for side in benchmark.sides:
+            workers.append(Worker(side, case))
+        often = {worker: _how_often(worker, benchmark.seconds) for worker in workers}
+        turns = [{w: w.run(often[w]) for w in workers} for _ in range(benchmark.rounds)]
+    finally:
+        for worker in workers:
+            worker.close()
+    return [
+        {
+            "side": worker.side,
+            "seconds": [turn[worker]["seconds"] / often[worker] for turn in turns],
+            "peak_mib": turns[-1][worker]["peak_mib"],
+        }
+        for worker in workers
+    ]
+
+
+def _how_often(worker: Worker, seconds: float) -> int:
+    return max(1, round(seconds / worker.run(1)["seconds"]))
+
+
+def measure_processes(benchmark: Benchmark, case: Case) -> list[dict[str, Any]]:
+    """A row for each side: ``seconds`` from the start of a process to its end, in each round.
+
+    mmjax takes two turns in a round: ``mmjax+cold`` with no compiled programs in its cache, and
+    ``mmjax+warm`` with those of the turn before.
+    """
+    ours = ["mmjax+cold", "mmjax+warm"] if "mmjax" in benchmark.sides else []
+    peers = [side for side in ("eager", "tuned") if side in benchmark.sides]
+    comparing = case.work == "compare"
+    seconds = defaultdict(list)
+    for _ in range(1 if comparing else benchmark.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for side in ours if comparing else ours + peers:
+                command, environment = worker_process(side, case)
+                if comparing:
+                    command = [sys.executable, "-m", "mmjax", "compare", "--task", case.model]
+                    command += ["--out", str(Path(folder, side))]
+                environment["XDG_CACHE_HOME"] = folder
+                run = partial(subprocess.run, command, env=environment, check=True)
+                seconds[side].append(
+                    _seconds(partial(run, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+                )
+    return [{"side": side, "seconds": values} for side, values in seconds.items()]
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
