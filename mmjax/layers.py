@@ -1,13 +1,13 @@
 """What two or more encoders, fusions or methods share."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.attention import attend, attention_weights
 from mmjax.errors import UsageError
 from mmjax.types import Tokens
 
@@ -142,6 +142,16 @@ class MLP(nn.Module):
         return nn.Dense(last)(x)
 
 
+def over_tokens(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Applies a layer to each vector of [..., features].
+
+    The layer sees a matrix: on CPU the gradient of a product with more dimensions copies both of
+    its operands.
+    """
+    y = layer(x.reshape(-1, x.shape[-1]))
+    return y.reshape(*x.shape[:-1], *y.shape[1:])
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention from queries to valid context tokens.
 
@@ -172,13 +182,12 @@ class Attention(nn.Module):
                 "num_heads", expected=f"a divisor of the width {width}", got=str(self.num_heads)
             )
         heads = (self.num_heads, width // self.num_heads)
-        split = lambda name, x: nn.DenseGeneral(heads, use_bias=False, name=name)(x)
+        split = lambda n, x: over_tokens(nn.DenseGeneral(heads, use_bias=False, name=n), x)
         q, k, v = split("query", queries), split("key", context), split("value", context)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(heads[1])
         mask = mask[:, None] if mask.ndim == 2 else mask
-        weights = masked_softmax(scores, mask[:, None], axis=-1)
-        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
-        return nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(mixed), weights
+        read = attend(q, k, v, mask).reshape(-1, *heads)
+        out = nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(read)
+        return out.reshape(queries.shape), attention_weights(q, k, mask)
 
 
 class TransformerBlock(nn.Module):
@@ -225,6 +234,6 @@ class TransformerBlock(nn.Module):
             flow = (flow + jnp.eye(flow.shape[1])[None]) / 2  # the residual keeps each token's own
         self.sow("intermediates", _FLOW, flow)
         values = x.values + drop(read)
-        hidden = nn.LayerNorm()(values)
-        hidden = nn.Dense(width)(nn.gelu(nn.Dense(width * self.expansion)(hidden)))
+        down, up = nn.Dense(width), nn.Dense(width * self.expansion)
+        hidden = over_tokens(lambda y: down(nn.gelu(up(y))), nn.LayerNorm()(values))
         return Tokens(values + drop(hidden), x.mask)

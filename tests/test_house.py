@@ -18,7 +18,7 @@ FLOORS = [
     {"errors"},
     {"cache", "settings", "table", "threads", "types"},
     {"attribution", "calibration", "statistics"},
-    {"convolution", "correlation", "layers", "testing", "task"},
+    {"attention", "convolution", "correlation", "layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
     {"methods"},
     {"model", "train"},

@@ -12,6 +12,7 @@ from mmjax.layers import (
     is_present,
     masked_mean,
     masked_softmax,
+    over_tokens,
     promise,
     show_weights,
     sinusoidal_positions,
@@ -89,7 +90,8 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
     marked = {}
     for n in sorted(tokens):
         mark = nn.initializers.normal(0.02)
-        values = nn.Dense(width, bias_init=mark, name=f"project_{n}")(zero_masked(tokens[n]).values)
+        project = nn.Dense(width, bias_init=mark, name=f"project_{n}")
+        values = over_tokens(project, zero_masked(tokens[n]).values)
         positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
         marked[n] = Tokens(values + positions[None], tokens[n].mask)
     return marked
