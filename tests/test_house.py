@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"settings", "table", "threads", "types"},
+    {"kernels", "settings", "table", "threads", "types"},
     {"attribution", "calibration", "statistics"},
     {"convolution", "correlation", "layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
