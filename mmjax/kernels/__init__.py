@@ -1,7 +1,8 @@
 """Convolution kernels in C++ for CPU, on request: MMJAX_KERNELS=1 in the environment.
 
 They take float32 arrays with one or two dimensions of space, and work inside ``lax.scan``,
-``lax.map`` and ``vmap``. They have no derivatives: those are for the caller to define.
+``lax.map`` and ``vmap``. They have no derivatives: those are for the caller to define. XLA does not
+see their operations, so that what it counts of a program (see ``mmjax.cost``) leaves them out.
 """
 
 import os

@@ -29,7 +29,7 @@ using Array = ffi::Buffer<ffi::F32, 4>;
 using Sizes = ffi::Span<const Index>;
 
 // A tile of kTile x 2 vectors, the two vectors it is multiplied by and one scalar spread over a
-// vector must fit in the registers; more tiles than registers would be spilled at every step.
+// vector must fit in the registers; what does not would be written to memory at every step.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16, kTile = 14;
 #elif defined(__AVX__)
@@ -150,14 +150,15 @@ ffi::Error MakeShape(const Array& x, ffi::Span<const Index> kernel, const Array&
     if (room < kernel[i] || out[i + 1] != (room - kernel[i]) / strides[i] + 1)
       return ffi::Error::InvalidArgument("the output's size does not follow from the input's");
   }
-  shape = {in[0],      in[1],      in[2],      in[3],      out[3],      kernel[0],   kernel[1], out[1],
-           out[2],     strides[0], strides[1], padding[0], padding[2],  dilation[0], dilation[1]};
+  shape = {in[0],      in[1],      in[2],      in[3],      out[3],
+           kernel[0],  kernel[1],  out[1],     out[2],     strides[0],
+           strides[1], padding[0], padding[2], dilation[0], dilation[1]};
   return ffi::Error::Success();
 }
 
-// Whether there is nothing to sum: then the result, if it has any entries, is zero.
+// Whether there is nothing to sum, or nowhere to put it: then the result is zero throughout.
 bool IsEmpty(const Array& a, const Array& b, Array& result) {
-  if (a.element_count() > 0 && b.element_count() > 0) return false;
+  if (a.element_count() > 0 && b.element_count() > 0 && result.element_count() > 0) return false;
   std::fill_n(result.typed_data(), result.element_count(), 0.0f);
   return true;
 }
@@ -272,7 +273,7 @@ void ForwardImage(const Shape& s, const std::vector<Index>& offsets, const float
 
 ffi::Error Forward(ffi::ThreadPool pool, Array x, Array kernel, ffi::Result<Array> y, Sizes strides,
                    Sizes padding, Sizes dilation) try {
-  if (IsEmpty(x, kernel, *y) || y->element_count() == 0) return ffi::Error::Success();
+  if (IsEmpty(x, kernel, *y)) return ffi::Error::Success();
   Shape s;
   ffi::Error error = MakeShape(x, kernel.dimensions(), *y, strides, padding, dilation, s);
   if (error.failure()) return error;
@@ -316,7 +317,7 @@ struct Group {
 };
 
 // Adds to gradient [rows, vectors * kLanes], for rows of the kernel that lie side by side in the
-// image, or for any, each with its own offset.
+// image, which spares their addresses, or for any, each with its own offset.
 template <int rows, int vectors, bool side_by_side>
 void GradientTile(const Group& group, const Index* offsets, const float* __restrict cotangents,
                   float* __restrict gradient) {
@@ -327,7 +328,7 @@ void GradientTile(const Group& group, const Index* offsets, const float* __restr
     for (Index h = 0; h < s.out_height; ++h) {
       const float* row = group.images + b * s.image_size() + h * s.stride_h * s.image_row();
       const float* from[rows];
-      for (int r = 0; r < rows; ++r) from[r] = side_by_side ? row + offsets[0] + r : row + offsets[r];
+      for (int r = 0; r < rows; ++r) from[r] = row + (side_by_side ? offsets[0] + r : offsets[r]);
       for (Index w = 0; w < s.out_width; ++w) {
         Vector value[vectors];
 #pragma GCC unroll 2
