@@ -10,6 +10,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from mmjax import kernels
+
 
 def attention_weights(queries: jax.Array, keys: jax.Array, mask: jax.Array) -> jax.Array:
     """Softmax of the scaled products over the keys that may be read: [batch, heads, queries, keys].
@@ -30,7 +32,7 @@ def attention_weights(queries: jax.Array, keys: jax.Array, mask: jax.Array) -> j
 
 @jax.custom_vjp
 def attend(queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """What each query reads: the values under its attention weights, [batch, queries, heads, width].
+    """What each query reads, values under its weights: [batch, queries, heads, width].
 
     Args:
         queries: [batch, queries, heads, width].
@@ -47,13 +49,18 @@ def _scale(queries):
 
 
 def _forward(queries, keys, values, mask):
-    weights = attention_weights(queries, keys, mask)
-    read = jnp.einsum("bhqk,bkhd->bhqd", weights, values).swapaxes(1, 2)
-    return read, (queries, keys, values, weights, read)
+    if kernels.usable(queries, keys, values):
+        read, shared = kernels.attend(queries, keys, values, mask)
+    else:
+        shared = attention_weights(queries, keys, mask)
+        read = jnp.einsum("bhqk,bkhd->bhqd", shared, values).swapaxes(1, 2)
+    return read, (queries, keys, values, mask, read, shared)
 
 
 def _backward(saved, cotangent):
-    queries, keys, values, weights, read = saved
+    queries, keys, values, _, read, weights = saved
+    if kernels.usable(queries, keys, values):
+        return *kernels.attend_gradient(*saved, cotangent), None
     d_weights = jnp.einsum("bqhd,bkhd->bhqk", cotangent, values)
     # The mean of d_weights under the weights, from arrays that are much smaller.
     mean = (cotangent * read).sum(axis=-1).swapaxes(1, 2)[..., None]

@@ -50,7 +50,7 @@ def enable_compilation_cache() -> Path | None:
     chosen = jax.config.jax_compilation_cache_dir
     if chosen is not None or not jax.config.jax_enable_compilation_cache:
         return None
-    programs = _cache_home() / "mmjax" / "programs"
+    programs = cache_home() / "mmjax" / "programs"
     folder = programs / cpu_identity()
     # JAX runs what it finds there, so nobody else may write to it.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,7 +118,8 @@ def describe_cpuinfo(text: str) -> str:
     return "\n".join(sorted({line for line in text.splitlines() if named.match(line)}))
 
 
-def _cache_home() -> Path:
+def cache_home() -> Path:
+    """The user's folder for what can be made again."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if given.is_absolute():  # its specification says to ignore any other
         return given

@@ -2,7 +2,7 @@
 
 XLA's native ones are right for GPU and TPU; on CPU their gradients are tens of times slower than
 the same mathematics written as matrix products and element-wise choices, above all inside
-``lax.scan``.
+``lax.scan``. With MMJAX_KERNELS=1, kernels in C++ take the place of both on CPU.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from mmjax import kernels
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -71,6 +73,8 @@ def _native_conv(x, kernel, strides, padding, dilation=None):
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x, kernel, strides, padding):
     window = kernel.shape[:-2]
+    if kernels.usable(x, kernel):
+        return kernels.convolve(x, kernel, strides, padding, (1,) * len(window))
     if x.shape[-1] == 1:
         x = _pad(x, padding)
         sizes = _num_windows(x.shape[1:-1], window, strides)
@@ -112,6 +116,8 @@ def _input_gradient(x, kernel, strides, padding, cotangent):
         before = k - 1 - low
         pads.append((before, size + k - 1 - before - ((out - 1) * stride + 1)))
     ones = (1,) * len(window)
+    if kernels.usable(x, kernel):
+        return kernels.convolve(cotangent, flipped, ones, pads, dilation=strides)
     return _native_conv(cotangent, flipped, ones, pads, dilation=strides)
 
 
@@ -121,6 +127,8 @@ def _kernel_gradient(x, kernel, strides, padding, cotangent):
     One product for all offsets would copy the input as often as the window is large.
     """
     window, features = kernel.shape[:-2], x.shape[-1]
+    if kernels.usable(x, kernel):
+        return kernels.kernel_gradient(x, cotangent, window, strides, padding)
     flat = cotangent.reshape(-1, cotangent.shape[-1])
     if len(window) == 1 or features == 1:
         patches = _patches(x, window, strides, padding)

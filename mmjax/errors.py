@@ -28,6 +28,13 @@ class UsageError(MmjaxError, ValueError):
         super().__init__(_message(argument, expected, got, fix))
 
 
+class BuildError(MmjaxError, RuntimeError):
+    """A program that this machine must compile for itself does not come about."""
+
+    def __init__(self, what: str, *, expected: str, got: str, fix: str = "") -> None:
+        super().__init__(_message(what, expected, got, fix))
+
+
 class UnknownNameError(UsageError, KeyError):
     """A name is in none of the tables; the message proposes the nearest one."""
 

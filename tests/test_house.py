@@ -17,8 +17,9 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"cache", "settings", "table", "threads", "types"},
-    {"attribution", "calibration", "statistics"},
-    {"attention", "convolution", "correlation", "layers", "testing", "task"},
+    {"kernels"},
+    {"attention", "attribution", "calibration", "statistics"},
+    {"convolution", "correlation", "layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
     {"methods"},
     {"model", "train"},
