@@ -128,16 +128,14 @@ void ForKeys(const Shape& s, Visit visit) {
   for (Index k = 0; k < s.padded_keys(); k += kLanes) visit(k);
 }
 
-float Sum(Vector x) {
-  float sum = 0;
-  for (int i = 0; i < kLanes; ++i) sum += x[i];
-  return sum;
-}
-
-float Largest(Vector x) {
-  float largest = x[0];
-  for (int i = 1; i < kLanes; ++i) largest = std::max(largest, x[i]);
-  return largest;
+// The sum, or what else the operation makes, of all entries: halves are combined until one is left.
+template <typename Operation>
+float Reduce(Vector x, Operation combine) {
+  float values[kLanes];
+  Store(x, values);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) values[i] = combine(values[i], values[i + half]);
+  return values[0];
 }
 
 // Scores to weights, in place; returns the logarithm of the normaliser. With no valid key all
@@ -150,15 +148,16 @@ float Softmax(const Shape& s, const float* valid, float* row) {
     largest = score > largest ? score : largest;
     Store(score, row + k);
   });
-  const float top = Largest(largest);
+  const float top = Reduce(largest, [](float a, float b) { return a > b ? a : b; });
   ForKeys(s, [&](Index k) {
     const Vector weight = Exp(Load(row + k) - top) * Load(valid + k);
     total += weight;
     Store(weight, row + k);
   });
-  const float sum = Sum(total);
+  const float sum = Reduce(total, [](float a, float b) { return a + b; });
   if (sum == 0) return std::numeric_limits<float>::infinity();
-  ForKeys(s, [&](Index k) { Store(Load(row + k) / sum, row + k); });
+  const float share = 1 / sum;
+  ForKeys(s, [&](Index k) { Store(Load(row + k) * share, row + k); });
   return top + std::log(sum);
 }
 
