@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from mmjax import kernels
+from mmjax.initializers import lecun_normal, zeros
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -40,12 +41,12 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [batch, *space, in] to [batch, *out, features]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.linear.default_kernel_init, shape)
+        kernel = self.param("kernel", lecun_normal, shape)
         x, kernel = nn.dtypes.promote_dtype(x, kernel)
         y = conv(x, kernel, self.strides, self.padding)
         if not self.use_bias:
             return y
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        bias = self.param("bias", zeros, (self.features,))
         return y + along_last(bias.astype(y.dtype), y)
 
 

@@ -1,6 +1,7 @@
 """What two or more encoders, fusions or methods share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -10,7 +11,11 @@ from jax import lax
 
 from mmjax.attention import attend, attention_weights
 from mmjax.errors import UsageError
+from mmjax.initializers import lecun_normal, normal, zeros
 from mmjax.types import Tokens
+
+Dense = partial(nn.Dense, kernel_init=lecun_normal, bias_init=zeros)
+DenseGeneral = partial(nn.DenseGeneral, kernel_init=lecun_normal, bias_init=zeros)
 
 
 def as_float(x: jax.Array) -> jax.Array:
@@ -40,7 +45,7 @@ def learned_tokens(module: nn.Module, name: str, shape: tuple[int, int], batch: 
 
     Makes the parameter ``name`` in the module whose compact method calls it.
     """
-    values = module.param(name, nn.initializers.normal(0.02), shape)
+    values = module.param(name, normal(0.02), shape)
     return all_valid(jnp.broadcast_to(values[None], (batch, *shape)))
 
 
@@ -138,9 +143,9 @@ class MLP(nn.Module):
         """Maps [..., features] to [..., widths[-1]]."""
         *hidden, last = self.widths
         for width in hidden:
-            x = nn.relu(nn.Dense(width)(x))
+            x = nn.relu(Dense(width)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(last)(x)
+        return Dense(last)(x)
 
 
 def over_tokens(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
@@ -183,11 +188,11 @@ class Attention(nn.Module):
                 "num_heads", expected=f"a divisor of the width {width}", got=str(self.num_heads)
             )
         heads = (self.num_heads, width // self.num_heads)
-        split = lambda n, x: over_tokens(nn.DenseGeneral(heads, use_bias=False, name=n), x)
+        split = lambda n, x: over_tokens(DenseGeneral(heads, use_bias=False, name=n), x)
         q, k, v = split("query", queries), split("key", context), split("value", context)
         mask = mask[:, None] if mask.ndim == 2 else mask
         read = attend(q, k, v, mask).reshape(-1, *heads)
-        out = nn.DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(read)
+        out = DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(read)
         return out.reshape(queries.shape), attention_weights(q, k, mask)
 
 
@@ -255,6 +260,6 @@ class TransformerBlock(nn.Module):
             flow = (flow + jnp.eye(flow.shape[1])[None]) / 2  # the residual keeps each token's own
         self.sow("intermediates", _FLOW, flow)
         values = x.values + drop(read)
-        down, up = nn.Dense(width), nn.Dense(width * self.expansion)
+        down, up = Dense(width), Dense(width * self.expansion)
         hidden = over_tokens(lambda y: down(nn.gelu(up(y))), nn.LayerNorm()(values))
         return Tokens(values + drop(hidden), x.mask)

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 
 from mmjax.convolution import Conv, along_last, max_pool
-from mmjax.layers import all_valid
+from mmjax.initializers import zeros
+from mmjax.layers import Dense, all_valid
 from mmjax.types import Tokens
 
 
@@ -23,7 +24,7 @@ class _Stage(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv(self.features, self.kernel_size, use_bias=False)(x)
         x = max_pool(x, (2,) * len(self.kernel_size))
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        bias = self.param("bias", zeros, (self.features,))
         return nn.relu(x + along_last(bias, x))
 
 
@@ -39,7 +40,7 @@ class _Summary(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Tokens:
-        hidden = nn.relu(nn.Dense(self.num_tokens * self.width)(x.reshape(len(x), -1)))
+        hidden = nn.relu(Dense(self.num_tokens * self.width)(x.reshape(len(x), -1)))
         return all_valid(hidden.reshape(len(x), self.num_tokens, self.width))
 
 

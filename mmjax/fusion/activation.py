@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense, project, read_out
-from mmjax.layers import is_present
+from mmjax.layers import Dense, is_present
 from mmjax.types import Outputs, Tokens
 
 
@@ -43,5 +43,5 @@ class ActivationFusion(nn.Module):
         product = jnp.where(present.any(axis=1), nn.sigmoid(jnp.tanh(product)), 0)
         vectors = dict(zip(sorted(tokens), projected.swapaxes(0, 1), strict=True))
         joint = JointDense(self.width, name="joint")(vectors)
-        joint += nn.Dense(self.width, use_bias=False, name="product")(product)
+        joint += Dense(self.width, use_bias=False, name="product")(product)
         return read_out(self, nn.relu(joint), train=train)

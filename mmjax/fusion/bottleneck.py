@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import embed
-from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, masked_mean
+from mmjax.layers import Dense, TransformerBlock, is_present, join, learned_tokens, masked_mean
 from mmjax.types import Outputs, Tokens
 
 
@@ -61,7 +61,7 @@ class BottleneckFusion(nn.Module):
             bottleneck = bottleneck._replace(values=_mean(written, present))
         cls = nn.LayerNorm(name="norm")(jnp.stack([t.values[:, 0] for t in streams.values()], 1))
         dropped = nn.Dropout(self.dropout, deterministic=not train)(cls)
-        logits = nn.Dense(self.out_dim, name="readout")(dropped)  # [batch, modality, out_dim]
+        logits = Dense(self.out_dim, name="readout")(dropped)  # [batch, modality, out_dim]
         logits = jnp.where(present[..., None], logits, 0)
         branches = {n: logits[:, m] for m, n in enumerate(streams)}
         return Outputs(_mean(logits, present), branches=branches, fused=_mean(cls, present))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import read_out
-from mmjax.layers import masked_mean
+from mmjax.layers import Dense, masked_mean
 from mmjax.types import Outputs, Tokens
 
 
@@ -43,13 +43,13 @@ class CentralNetFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]`` and branches."""
         absent = {n: ~tokens[n].mask.any(axis=1, keepdims=True) for n in sorted(tokens)}
-        dense = lambda n, x, name, size: jnp.where(absent[n], 0, nn.Dense(size, name=name)(x))
+        dense = lambda n, x, name, size: jnp.where(absent[n], 0, Dense(size, name=name)(x))
         drop = nn.Dropout(self.dropout, deterministic=not train)
         streams = {n: masked_mean(tokens[n]) for n in absent}
         centre = None
         for i in range(self.num_layers):
             if centre is not None:
-                centre = nn.relu(nn.Dense(self.width, name=f"centre_{i}")(centre))
+                centre = nn.relu(Dense(self.width, name=f"centre_{i}")(centre))
             streams = {
                 n: nn.relu(dense(n, x, f"stream_{i}_{n}", self.width)) for n, x in streams.items()
             }

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import read_out
-from mmjax.layers import MLP, masked_mean
+from mmjax.layers import MLP, Dense, masked_mean
 from mmjax.types import Outputs, Tokens
 
 
@@ -40,5 +40,5 @@ class DeepSetsFusion(nn.Module):
             phi = MLP((self.width, self.width), self.dropout, name=f"phi_{n}")
             element = nn.relu(phi(masked_mean(tokens[n]), train=train))
             pooled += jnp.where(tokens[n].mask.any(axis=1, keepdims=True), element, 0)
-        hidden = nn.relu(nn.Dense(self.width, name="rho")(pooled))
+        hidden = nn.relu(Dense(self.width, name="rho")(pooled))
         return read_out(self, hidden, train=train)

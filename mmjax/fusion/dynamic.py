@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense, branch_logits, promise_weights, read_out
-from mmjax.layers import is_present, masked_mean, masked_softmax, show_weights
+from mmjax.layers import Dense, is_present, masked_mean, masked_softmax, show_weights
 from mmjax.types import Outputs, Tokens
 
 
@@ -72,4 +72,4 @@ class DynamicFusion(nn.Module):
         """
         hidden = nn.relu(JointDense(self.width, name="gate")(pooled))
         names = [*(f"gate_{n}" for n in sorted(pooled)), "joint_gate"]
-        return jnp.concatenate([nn.Dense(1, name=name)(hidden) for name in names], axis=1)
+        return jnp.concatenate([Dense(1, name=name)(hidden) for name in names], axis=1)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 
 from mmjax.fusion.parts import JointDense, read_out
-from mmjax.layers import zero_masked
+from mmjax.layers import Dense, zero_masked
 from mmjax.types import Outputs, Tokens
 
 
@@ -42,5 +42,5 @@ class EarlyFusion(nn.Module):
         hidden = nn.relu(JointDense(self.width, name="joint")(flat))
         for i in range(1, self.num_layers):
             hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-            hidden = nn.relu(nn.Dense(self.width, name=f"hidden_{i}")(hidden))
+            hidden = nn.relu(Dense(self.width, name=f"hidden_{i}")(hidden))
         return read_out(self, hidden, train=train)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import ModalityWeights, branch_logits
+from mmjax.initializers import zeros
 from mmjax.layers import is_present, promise
 from mmjax.types import Outputs, Tokens
 
@@ -156,7 +157,7 @@ class ProductOfExpertsFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]`` and branches."""
         branches = branch_logits(self, tokens, train=train)
-        prior = self.param("prior", nn.initializers.zeros_init(), (self.out_dim,))
+        prior = self.param("prior", zeros, (self.out_dim,))
         count = is_present(tokens).sum(axis=1, keepdims=True)
         # Logits serve as log-probabilities: what they lack is constant over the classes.
         prediction = nn.log_softmax(sum(branches.values()) - (count - 1) * prior[None])

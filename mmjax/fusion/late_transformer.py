@@ -6,7 +6,15 @@ from typing import ClassVar
 import flax.linen as nn
 
 from mmjax.fusion.parts import read_out, token_sources
-from mmjax.layers import TransformerBlock, join, learned_tokens, masked_mean, show_rollout
+from mmjax.initializers import normal
+from mmjax.layers import (
+    DenseGeneral,
+    TransformerBlock,
+    join,
+    learned_tokens,
+    masked_mean,
+    show_rollout,
+)
 from mmjax.types import Outputs, Tokens
 
 
@@ -55,8 +63,8 @@ class LateTransformerFusion(nn.Module):
 
     def _summarise(self, name: str, tokens: Tokens) -> Tokens:
         """The tokens that stand for a modality: [batch, num_tokens, width]."""
-        mark = nn.initializers.normal(0.02)
+        mark = normal(0.02)
         shape = (self.num_tokens, self.width)
-        values = nn.DenseGeneral(shape, bias_init=mark, name=f"project_{name}")(masked_mean(tokens))
+        values = DenseGeneral(shape, bias_init=mark, name=f"project_{name}")(masked_mean(tokens))
         present = tokens.mask.any(axis=1, keepdims=True)
         return Tokens(values, present.repeat(self.num_tokens, axis=1))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.latent import decoders, squared_error, targets
 from mmjax.fusion.parts import read_out
-from mmjax.layers import MLP, is_present, masked_mean, mean_where
+from mmjax.layers import MLP, Dense, is_present, masked_mean, mean_where
 from mmjax.types import Outputs, Tokens
 
 
@@ -49,14 +49,14 @@ class MCTNFusion(nn.Module):
         hidden = [jnp.tanh(encode(n)(masked_mean(tokens[n]), train=train)) for n in names]
         hidden = jnp.where(present[..., None], jnp.stack(hidden, axis=1), 0)
         count = jnp.maximum(present.sum(axis=1, keepdims=True), 1).astype(hidden.dtype)
-        predict = nn.Dense(self.width, name="predict")
+        predict = Dense(self.width, name="predict")
         outputs = read_out(self, nn.relu(predict(hidden.sum(axis=1) / count)), train=train)
         decode, want = decoders(tokens, self.width), targets(tokens)
         there, codes = [], []
         for n in names:  # from all, itself included, which counts for nothing
             translated = decode[n](hidden, train=False)
             there.append(squared_error(translated, want[n][:, None]))
-            codes.append(jnp.tanh(nn.Dense(self.width, name=f"return_{n}")(translated)))
+            codes.append(jnp.tanh(Dense(self.width, name=f"return_{n}")(translated)))
         codes = jnp.stack(codes, axis=2)  # [batch, source, target, width]
         returned = lambda i, n: decode[n](codes[:, i], train=False)
         back = [squared_error(returned(i, n), want[n][:, None]) for i, n in enumerate(names)]

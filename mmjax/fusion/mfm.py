@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.latent import decoders, squared_error, targets
 from mmjax.fusion.parts import JointDense, read_out
-from mmjax.layers import MLP, is_present, masked_mean, mean_where
+from mmjax.layers import MLP, Dense, is_present, masked_mean, mean_where
 from mmjax.types import Outputs, Tokens
 
 
@@ -49,11 +49,11 @@ class MFMFusion(nn.Module):
         pooled = {n: masked_mean(tokens[n]) for n in names}
         hidden = nn.relu(JointDense(self.width, name="joint")(pooled))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        code = nn.Dense(self.width, name="encode")(hidden)
+        code = Dense(self.width, name="encode")(hidden)
         encode = lambda n: MLP((self.width, self.width), self.dropout, name=f"encode_{n}")
         private = {n: encode(n)(pooled[n], train=train) for n in names}
-        shared = nn.relu(nn.Dense(self.width, name="generate")(code))
-        generate = lambda n: nn.relu(nn.Dense(self.width, name=f"generate_{n}")(private[n]))
+        shared = nn.relu(Dense(self.width, name="generate")(code))
+        generate = lambda n: nn.relu(Dense(self.width, name=f"generate_{n}")(private[n]))
         decode, want = decoders(tokens, self.width), targets(tokens)
         joint = lambda n: jnp.concatenate([shared, generate(n)], axis=-1)
         error = lambda n: squared_error(decode[n](joint(n), train=False), want[n])

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense
-from mmjax.layers import masked_mean, zero_masked
+from mmjax.layers import Dense, masked_mean, zero_masked
 from mmjax.types import Outputs, Tokens
 
 
@@ -41,7 +41,7 @@ class MMTMFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         streams = {n: zero_masked(tokens[n]) for n in sorted(tokens)}
         for i in range(self.num_layers):
-            layer = lambda n, x, i=i: nn.relu(nn.Dense(self.width, name=f"stream_{i}_{n}")(x))
+            layer = lambda n, x, i=i: nn.relu(Dense(self.width, name=f"stream_{i}_{n}")(x))
             streams = {n: Tokens(layer(n, t.values), t.mask) for n, t in streams.items()}
             streams = self._transfer(i, streams)
         pooled = {n: masked_mean(t) for n, t in streams.items()}
@@ -54,5 +54,5 @@ class MMTMFusion(nn.Module):
         """The streams, each channel scaled by a factor between 0 and 2."""
         pooled = {n: masked_mean(t) for n, t in streams.items()}
         squeezed = nn.relu(JointDense(self.width // 2, name=f"squeeze_{i}")(pooled))
-        gate = lambda n: 2 * nn.sigmoid(nn.Dense(self.width, name=f"excite_{i}_{n}")(squeezed))
+        gate = lambda n: 2 * nn.sigmoid(Dense(self.width, name=f"excite_{i}_{n}")(squeezed))
         return {n: Tokens(gate(n)[:, None] * t.values, t.mask) for n, t in streams.items()}

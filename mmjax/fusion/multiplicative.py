@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import fold_present, project, read_out
+from mmjax.initializers import normal, variance_scaling
+from mmjax.layers import Dense, DenseGeneral
 from mmjax.types import Outputs, Tokens
 
 
@@ -41,13 +43,13 @@ class MatrixInteractionFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         # What is summed over is as long as the product of two widths.
-        init = nn.initializers.variance_scaling(1 / self.width, "fan_in", "truncated_normal")
-        gain = nn.initializers.normal(self.width**-0.5)
+        init = variance_scaling(1 / self.width)
+        gain = normal(self.width**-0.5)
 
         def combine(n, y, h):
             shape = (self.width, self.width)
-            weights = nn.DenseGeneral(shape, kernel_init=init, bias_init=gain, name=f"gain_{n}")(h)
-            return jnp.einsum("bi,bij->bj", y, weights) + nn.Dense(self.width, name=f"shift_{n}")(h)
+            weights = DenseGeneral(shape, kernel_init=init, bias_init=gain, name=f"gain_{n}")(h)
+            return jnp.einsum("bi,bij->bj", y, weights) + Dense(self.width, name=f"shift_{n}")(h)
 
         fused = fold_present(combine, project(tokens, self.width), tokens)
         return read_out(self, fused, train=train)
@@ -114,6 +116,6 @@ class ScalarInteractionFusion(nn.Module):
 def _scale_and_shift(size: int) -> Callable[[str, jax.Array, jax.Array], jax.Array]:
     """``(name, y, h) -> gain(h) o y + shift(h)``, both [batch, size], in the module that calls."""
     one = nn.initializers.ones_init()
-    gain = lambda n, h: nn.Dense(size, bias_init=one, name=f"gain_{n}")(h)
-    shift = lambda n, h: nn.Dense(size, name=f"shift_{n}")(h)
+    gain = lambda n, h: Dense(size, bias_init=one, name=f"gain_{n}")(h)
+    shift = lambda n, h: Dense(size, name=f"shift_{n}")(h)
     return lambda n, y, h: gain(n, h) * y + shift(n, h)

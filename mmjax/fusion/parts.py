@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.initializers import normal, variance_scaling, zeros
 from mmjax.layers import (
     MLP,
+    Dense,
     is_present,
     masked_mean,
     masked_softmax,
@@ -27,7 +29,7 @@ def read_out(fusion: nn.Module, fused: jax.Array, *, train: bool) -> Outputs:
     Makes the Dense layer ``readout`` in the fusion whose compact method calls it, after dropout.
     """
     dropped = nn.Dropout(fusion.dropout, deterministic=not train)(fused)
-    return Outputs(nn.Dense(fusion.out_dim, name="readout")(dropped), fused=fused)
+    return Outputs(Dense(fusion.out_dim, name="readout")(dropped), fused=fused)
 
 
 def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
@@ -36,7 +38,7 @@ def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
     Names sorted. Makes a Dense layer ``project_{name}`` with tanh per modality, in the module whose
     compact method calls it; with linear ones, fusions that only add would be linear models.
     """
-    dense = lambda n: nn.Dense(width, name=f"project_{n}")(masked_mean(tokens[n]))
+    dense = lambda n: Dense(width, name=f"project_{n}")(masked_mean(tokens[n]))
     projected = jnp.stack([jnp.tanh(dense(n)) for n in sorted(tokens)], axis=1)
     return jnp.where(is_present(tokens)[..., None], projected, 0)
 
@@ -47,7 +49,7 @@ def linear_factors(tokens: Mapping[str, Tokens], width: int, *, prefix: str) -> 
     Makes a Dense layer ``{prefix}_{name}`` per modality, in the module whose compact method calls
     it. An absent modality has the bias in its place.
     """
-    dense = lambda n: nn.Dense(width, name=f"{prefix}_{n}")(masked_mean(tokens[n]))
+    dense = lambda n: Dense(width, name=f"{prefix}_{n}")(masked_mean(tokens[n]))
     return jnp.stack([dense(n) for n in sorted(tokens)], axis=1)
 
 
@@ -89,8 +91,8 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
     """
     marked = {}
     for n in sorted(tokens):
-        mark = nn.initializers.normal(0.02)
-        project = nn.Dense(width, bias_init=mark, name=f"project_{n}")
+        mark = normal(0.02)
+        project = Dense(width, bias_init=mark, name=f"project_{n}")
         values = over_tokens(project, zero_masked(tokens[n]).values)
         positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
         marked[n] = Tokens(values + positions[None], tokens[n].mask)
@@ -130,8 +132,7 @@ class ModalityWeights(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens]) -> jax.Array:
         """Weights [batch, modality], names sorted; zeros where a modality is absent."""
-        zero = nn.initializers.zeros_init()
-        scores = jnp.stack([self.param(f"weight_{n}", zero, ()) for n in sorted(tokens)])
+        scores = jnp.stack([self.param(f"weight_{n}", zeros, ()) for n in sorted(tokens)])
         present = is_present(tokens)
         weights = masked_softmax(jnp.broadcast_to(scores, present.shape), present, axis=1)
         promise_weights(self, weights, present)
@@ -160,10 +161,10 @@ class JointDense(nn.Module):
     def __call__(self, vectors: Mapping[str, jax.Array]) -> jax.Array:
         """Maps {name: [batch, size]} to [batch, features]."""
         total = sum(x.shape[-1] for x in vectors.values())
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        bias = self.param("bias", zeros, (self.features,))
         y = bias[None]
         for n in sorted(vectors):
             share = vectors[n].shape[-1] / total
-            init = nn.initializers.variance_scaling(share, "fan_in", "truncated_normal")
-            y = y + nn.Dense(self.features, use_bias=False, kernel_init=init, name=n)(vectors[n])
+            init = variance_scaling(share)
+            y = y + Dense(self.features, use_bias=False, kernel_init=init, name=n)(vectors[n])
         return y

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.latent import decoders, targets
 from mmjax.fusion.parts import JointDense, read_out
-from mmjax.layers import is_present, masked_mean, mean_where
+from mmjax.layers import Dense, is_present, masked_mean, mean_where
 from mmjax.types import Outputs, Tokens
 
 
@@ -43,7 +43,7 @@ class ReFNetFusion(nn.Module):
         pooled = {n: masked_mean(t) for n, t in tokens.items()}
         hidden = nn.relu(JointDense(self.width, name="joint")(pooled))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
-        fused = nn.relu(nn.Dense(self.width, name="fuse")(hidden))
+        fused = nn.relu(Dense(self.width, name="fuse")(hidden))
         refine, want = decoders(tokens, self.width), targets(tokens)
         cosines = [_cosine(refine[n](fused, train=False), want[n]) for n in want]
         loss = mean_where(is_present(tokens), 1 - jnp.stack(cosines, axis=1))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.fusion.parts import JointDense, read_out
-from mmjax.layers import masked_mean
+from mmjax.layers import Dense, masked_mean
 from mmjax.types import Outputs, Tokens
 
 ACTIVATIONS = (nn.relu, nn.sigmoid, nn.leaky_relu)
@@ -60,7 +60,7 @@ class SearchedFusion(nn.Module):
             read = {n: features[n][k] for n, k in zip(names, levels, strict=True)}
             joint = JointDense(self.width, name=f"cell_{i}")(read)
             if i:
-                joint += nn.Dense(self.width, use_bias=False, name=f"chain_{i}")(hidden)
+                joint += Dense(self.width, use_bias=False, name=f"chain_{i}")(hidden)
             hidden = ACTIVATIONS[activation](joint)
         return read_out(self, hidden, train=train)
 
@@ -68,6 +68,6 @@ class SearchedFusion(nn.Module):
         """What a cell may read of a modality: [batch, features], then [batch, width] each."""
         features = [masked_mean(tokens)]
         for k in range(deepest):
-            hidden = nn.relu(nn.Dense(self.width, name=f"level_{k + 1}_{name}")(features[-1]))
+            hidden = nn.relu(Dense(self.width, name=f"level_{k + 1}_{name}")(features[-1]))
             features.append(jnp.where(tokens.mask.any(axis=1, keepdims=True), hidden, 0))
         return features

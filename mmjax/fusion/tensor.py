@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.fusion.parts import project, read_out
+from mmjax.initializers import normal
+from mmjax.layers import Dense, DenseGeneral
 from mmjax.types import Outputs, Tokens
 
 MAX_ENTRIES = 2**16
@@ -56,7 +58,7 @@ class TensorFusion(nn.Module):
         outer, *others = jnp.unstack(jnp.concatenate([ones, vectors], axis=-1), axis=1)
         for other in others:
             outer = (outer[:, :, None] * other[:, None]).reshape(len(outer), -1)
-        hidden = nn.Dense(self.width, use_bias=False, name="tensor")(outer)
+        hidden = Dense(self.width, use_bias=False, name="tensor")(outer)
         return read_out(self, nn.relu(hidden), train=train)
 
     def _size(self, num_modalities: int) -> int:
@@ -102,9 +104,9 @@ class LowRankFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         shape = (self.rank, self.width)
-        factor = lambda n: nn.DenseGeneral(shape, use_bias=False, name=f"factor_{n}")
+        factor = lambda n: DenseGeneral(shape, use_bias=False, name=f"factor_{n}")
         vectors = jnp.unstack(project(tokens, self.width), axis=1)
         factors = [factor(n)(h) for n, h in zip(sorted(tokens), vectors, strict=True)]
         products = (1 + jnp.stack(factors)).prod(axis=0)  # [batch, rank, width]
-        weights = self.param("weights", nn.initializers.normal(self.rank**-0.5), shape)
+        weights = self.param("weights", normal(self.rank**-0.5), shape)
         return read_out(self, nn.relu((weights[None] * products).sum(axis=1)), train=train)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import fold_present, linear_factors, multiply_present, read_out
+from mmjax.initializers import lecun_normal
 from mmjax.layers import is_present
 from mmjax.types import Outputs, Tokens
 
@@ -45,8 +46,7 @@ class TuckerFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
 
         def combine(n, a, b):
-            init = nn.initializers.lecun_normal()
-            core = self.param(f"core_{n}", init, (self.width, self.width, self.width))
+            core = self.param(f"core_{n}", lecun_normal, (self.width, self.width, self.width))
             return jnp.einsum("bi,bj,ijk->bk", a, b, core)
 
         factors = linear_factors(tokens, self.width, prefix="project")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.fusion.parts import embed, token_sources
-from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, show_rollout
+from mmjax.layers import Dense, TransformerBlock, is_present, join, learned_tokens, show_rollout
 from mmjax.types import Outputs, Tokens
 
 
@@ -62,7 +62,7 @@ class ZorroFusion(nn.Module):
         show_rollout(self, [*blocks, "read"], token_sources(parts[1:], self.num_fusion_tokens))
         features = nn.LayerNorm(name="norm")(read.values)  # [batch, stream, width]
         dropped = nn.Dropout(self.dropout, deterministic=not train)(features)
-        prediction, *logits = nn.Dense(self.out_dim, name="readout")(dropped).swapaxes(0, 1)
+        prediction, *logits = Dense(self.out_dim, name="readout")(dropped).swapaxes(0, 1)
         branches = {
             n: jnp.where(present[:, m : m + 1], logits[m], 0) for m, n in enumerate(sorted(tokens))
         }
