@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from mmjax.errors import look_up
+from mmjax.lanes import over_seeds
 from mmjax.layers import MODALITY_WEIGHTS, masked_mean
-from mmjax.train import over_seeds
 from mmjax.types import Batch, Tokens
 
 CHUNK = 256

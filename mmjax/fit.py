@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from mmjax.evaluate import Evaluate, Predict, View, make_evaluate, scores
+from mmjax.lanes import over_seeds
 from mmjax.recipe import Recipe
 from mmjax.sizes import Sizes, sizes
 from mmjax.task import Task
@@ -23,7 +24,6 @@ from mmjax.train import (
     make_advance,
     make_forward,
     make_step,
-    over_seeds,
     steps_per_epoch,
 )
 from mmjax.types import Batch, Prepared, TrainState
@@ -158,7 +158,9 @@ def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> 
         params = {**init_params(recipe.model, rows, seed), **given}
         if memory is None:
             memory = recipe.method.init(forward, params, rows)
-        return Lane(init_state(params, _optimiser(recipe, index), seed, memory), params)
+        tx, dropout = _optimiser(recipe, index), recipe.dropout
+        rate = dropout[index % len(dropout)] if isinstance(dropout, tuple) else dropout
+        return Lane(init_state(params, tx, seed, memory, rate), params)
 
     lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
     return jax.tree.map(_stack, *lanes)

@@ -1,6 +1,7 @@
 """What two or more encoders, fusions or methods share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 import flax.linen as nn
@@ -199,21 +200,45 @@ class Attention(nn.Module):
 class Dropout(nn.Dropout):
     """Dropout with two draws from each random number of 32 bits, which are what it costs on CPU.
 
-    The rate is rounded to a multiple of 2 ** -16; what is kept is scaled by the rounded rate.
+    The rate, below one, is rounded to a multiple of 2 ** -16.
     """
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Zeroes entries of [...] in training."""
-        if self.deterministic or self.rate == 0:
-            return x
-        dropped = round(self.rate * 2**16)
+        """Zeroes entries of [..., features] in training."""
+        return self.drop(x, self.rate) if self.rate and not self.deterministic else x
+
+    def drop(self, x: jax.Array, rate: float | jax.Array) -> jax.Array:
+        """Zeroes entries at a rate and scales the others up."""
         *rows, width = x.shape
         key = self.make_rng(self.rng_collection)
         draws = jax.random.bits(key, (*rows, (width + 1) // 2), jnp.uint32)
         halves = lax.bitcast_convert_type(draws, jnp.uint16).reshape(*rows, -1)
-        keep = halves[..., :width] >= dropped
-        return jnp.where(keep, x / (1 - dropped / 2**16), 0)
+        dropped = jnp.round(jnp.float32(rate) * 2**16)
+        keep = halves[..., :width] >= dropped.astype(jnp.uint16)
+        return jnp.where(keep, x / (1 - dropped / 2**16).astype(x.dtype), 0)
+
+
+def dropout_at(rate: jax.Array) -> AbstractContextManager:
+    """Inside it, every Dropout in training has this rate, unless its own is zero.
+
+    The rate may be an array: then it can differ between the lanes of one program.
+    """
+
+    def intercept(call, args, kwargs, context):
+        module, called = context.module, context.method_name == "__call__"
+        if (
+            not (called and isinstance(module, nn.Dropout))
+            or not module.rate
+            or module.deterministic
+        ):
+            return call(*args, **kwargs)
+        if isinstance(module, Dropout):
+            return module.drop(*args, rate)
+        keep = jax.random.bernoulli(module.make_rng(module.rng_collection), 1 - rate, args[0].shape)
+        return jnp.where(keep, args[0] / (1 - rate).astype(args[0].dtype), 0)
+
+    return nn.intercept_methods(intercept)
 
 
 class TransformerBlock(nn.Module):

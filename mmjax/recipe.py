@@ -28,6 +28,8 @@ class Recipe:
         objective: the loss.
         method: how a batch becomes a gradient.
         tx: the optimiser.
+        dropout: rate in place of that of each layer which has one; one number, or one for each
+            seed in turn.
         batch_size: rows per step; at most all training rows.
         steps: number of train steps.
         seeds: one run for each, in one program.
@@ -39,6 +41,7 @@ class Recipe:
     objective: Objective = cross_entropy
     method: Method = Joint()
     tx: Adam = Adam()
+    dropout: float | tuple[float, ...] | None = None
     batch_size: int = 64
     steps: int = 200
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -48,6 +51,9 @@ class Recipe:
         for name in ("batch_size", "steps", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
+        rates = self.dropout if isinstance(self.dropout, tuple) else (self.dropout or 0.0,)
+        if not all(0 <= rate < 1 for rate in rates):
+            raise UsageError("dropout", expected="at least 0 and below 1", got=str(self.dropout))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))
 

@@ -1,4 +1,4 @@
-"""The one train step, and the program that repeats it for all seeds at once.
+"""The one train step, and what repeats it.
 
 Everything random in training is a function of (seed, step): the parameters, the order of the
 batches and the dropout masks. So a run continues exactly from its TrainState alone.
@@ -6,8 +6,9 @@ batches and the dropout masks. So a run continues exactly from its TrainState al
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import chex
 import flax.linen as nn
@@ -17,6 +18,7 @@ import optax
 from jax import lax
 
 from mmjax.errors import UsageError
+from mmjax.layers import dropout_at
 from mmjax.methods import Joint
 from mmjax.types import Batch, Forward, Method, Objective, TrainState
 
@@ -93,18 +95,26 @@ def init_state(
     tx: optax.GradientTransformation,
     seed: int,
     memory: chex.ArrayTree = (),
+    dropout: float | None = None,
 ) -> TrainState:
     """The state before the first step."""
-    return TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(seed), memory)
+    rate = None if dropout is None else jnp.float32(dropout)
+    return TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(seed), memory, rate)
 
 
-def make_forward(model: nn.Module) -> Forward:
-    """Makes the model in training, ``(params, batch, key) -> Outputs``, a pure function."""
+def make_forward(model: nn.Module, dropout: jax.Array | None = None) -> Forward:
+    """Makes the model in training, ``(params, batch, key) -> Outputs``, a pure function.
+
+    Args:
+        model: what is trained.
+        dropout: [] rate in place of that of each layer which has one.
+    """
 
     def forward(params, batch, key):
-        return model.apply(
-            {"params": params}, batch.inputs, batch.present, train=True, rngs={"dropout": key}
-        )
+        with nullcontext() if dropout is None else dropout_at(dropout):
+            return model.apply(
+                {"params": params}, batch.inputs, batch.present, train=True, rngs={"dropout": key}
+            )
 
     return forward
 
@@ -116,14 +126,17 @@ def make_step(
     method: Method = Joint(),
 ) -> Step:
     """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function."""
-    gradient = method.gradient(make_forward(model), objective)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        gradient = method.gradient(make_forward(model, state.dropout), objective)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
         grads, memory, metrics = gradient(state.params, state.memory, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state, state.key, memory), metrics
+        after = state._replace(
+            step=state.step + 1, params=params, opt_state=opt_state, memory=memory
+        )
+        return after, metrics
 
     return step
 
@@ -177,20 +190,3 @@ def _epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
 def take_rows(rows: Batch, index: jax.Array) -> Batch:
     """The rows at the given positions."""
     return jax.tree.map(lambda x: x[index], rows)
-
-
-def over_seeds(f: Callable, **jit_options: Any) -> Callable:
-    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
-
-    On CPU one seed follows the other: batched convolutions and small products are slower there.
-    Accelerators take all seeds at once.
-    """
-    cpu = jax.default_backend() == "cpu"
-
-    def mapped(lanes, *shared):
-        one = lambda lane: f(lane, *shared)
-        return lax.map(one, lanes) if cpu else jax.vmap(one)(lanes)
-
-    # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
-    options = {"xla_backend_optimization_level": 1} if cpu else None
-    return jax.jit(mapped, compiler_options=options, **jit_options)

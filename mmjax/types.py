@@ -61,6 +61,7 @@ class TrainState(NamedTuple):
         opt_state: the optimiser's state.
         key: the JAX key of the run; batch order and dropout follow from (key, step).
         memory: what the training method remembers from step to step.
+        dropout: [] rate in place of the model's own, or None.
     """
 
     step: jax.Array
@@ -68,6 +69,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     key: jax.Array
     memory: chex.ArrayTree = ()
+    dropout: jax.Array | None = None
 
 
 class Encoder(Protocol):

@@ -1,5 +1,7 @@
 """The loop: choice on validation, early stopping per seed, the two stages."""
 
+from dataclasses import replace
+
 import chex
 import jax
 import numpy as np
@@ -94,7 +96,14 @@ def test_prediction_does_not_depend_on_how_rows_are_chunked(task):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("steps", 0), ("batch_size", 0), ("patience", 0), ("seeds", ()), ("seeds", (1, 1))],
+    [
+        ("steps", 0),
+        ("batch_size", 0),
+        ("patience", 0),
+        ("seeds", ()),
+        ("seeds", (1, 1)),
+        ("dropout", 1.0),
+    ],
 )
 def test_a_recipe_refuses_what_cannot_work(task, field, value):
     with pytest.raises(UsageError, match=field):
@@ -122,3 +131,18 @@ def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
     jax.monitoring.unregister_event_duration_listener(listen)
     assert not compiled
     chex.assert_trees_all_equal(got.params, want.params)
+
+
+@pytest.mark.parametrize("fusion", ["concat", "transformer"])
+def test_dropout_can_differ_between_lanes(task, fusion):
+    model, rates = make_model(task, fusion), (0.1, 0.6)
+    recipe = Recipe(model, batch_size=16, steps=6, seeds=(0, 1), dropout=rates)
+    both = fit(recipe, task)
+    for index, rate in enumerate(rates):
+        own = model.clone(fusion=model.fusion.clone(dropout=rate))
+        alone = fit(Recipe(own, batch_size=16, steps=6, seeds=(index,)), task)
+        for together, epoch in zip(both.history, alone.history, strict=True):
+            np.testing.assert_allclose(together["loss"][index], epoch["loss"][0], rtol=1e-4)
+    same = fit(replace(recipe, dropout=0.1), task)
+    np.testing.assert_allclose(same.history[0]["loss"][0], both.history[0]["loss"][0], rtol=1e-4)
+    assert abs(same.history[0]["loss"][1] - both.history[0]["loss"][1]) > 1e-3

@@ -17,7 +17,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"cache", "settings", "table", "threads", "types"},
-    {"initializers", "kernels"},
+    {"initializers", "kernels", "lanes"},
     {"attention", "attribution", "calibration", "statistics"},
     {"convolution", "correlation", "layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
