@@ -21,6 +21,10 @@ def make_work(side: str, case: Case) -> Work:
     if side == "mmjax":
         import mmjax_side
 
+        from mmjax.cache import enable_compilation_cache
+
+        if case.work == "first":  # as the command does
+            enable_compilation_cache()
         return mmjax_side.make_work(case)
     import torch_side
 
