@@ -47,11 +47,12 @@ class View(NamedTuple):
 
 
 class Evaluate(NamedTuple):
-    """A model in evaluation: one compiled program, from which more or less is kept.
+    """A model in evaluation.
 
     Attributes:
         predict: ``(params of all seeds, rows) -> predictions [seeds, rows, out_dim]``.
-        view: ``(params of all seeds, rows) -> View``.
+        view: ``(params of all seeds, rows) -> View``; a program of its own, because what it shows
+            takes longer than the prediction. It is compiled when it is first asked for.
     """
 
     predict: Predict
@@ -61,7 +62,11 @@ class Evaluate(NamedTuple):
 def make_evaluate(model: nn.Module, chunk: int = CHUNK) -> Evaluate:
     """Makes both ways to evaluate a model, with so many rows per forward pass."""
 
-    def forward(params, rows):
+    def predict(params, rows):
+        variables = {"params": params}
+        return model.apply(variables, rows.inputs, rows.present, train=False).prediction
+
+    def view(params, rows):
         outputs, state = model.apply(
             {"params": params}, rows.inputs, rows.present, train=False, mutable=["intermediates"]
         )
@@ -72,16 +77,10 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK) -> Evaluate:
         embeddings = {**means, "fused": fused}
         return View(outputs.prediction, embeddings, shown[0] if shown else None)
 
-    program = over_seeds(forward)
-    predict = _in_chunks(program, chunk, lambda view: view.prediction)
-    return Evaluate(predict, _in_chunks(program, chunk))
+    return Evaluate(*(_in_chunks(over_seeds(f), chunk) for f in (predict, view)))
 
 
-def _in_chunks(
-    program: Callable[[chex.ArrayTree, Batch], Any],
-    chunk: int,
-    keep: Callable[[Any], Any] = lambda out: out,
-) -> Callable[..., Any]:
+def _in_chunks(program: Callable[[chex.ArrayTree, Batch], Any], chunk: int) -> Callable[..., Any]:
     """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
 
     def apply(params: chex.ArrayTree, rows: Batch) -> Any:
@@ -89,7 +88,7 @@ def _in_chunks(
         parts = []
         for start in range(0, size, chunk):
             index = np.arange(start, start + chunk) % size  # the last chunk is filled up
-            parts.append(keep(program(params, jax.tree.map(lambda x, i=index: x[i], rows))))
+            parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
         join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
         return jax.tree.map(join, *jax.device_get(parts))
 
