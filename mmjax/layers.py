@@ -10,13 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmjax import kernels
 from mmjax.attention import attend, attention_weights
+from mmjax.convolution import conv
 from mmjax.errors import UsageError
 from mmjax.initializers import lecun_normal, normal, zeros
 from mmjax.types import Tokens
 
-Dense = partial(nn.Dense, kernel_init=lecun_normal, bias_init=zeros)
-DenseGeneral = partial(nn.DenseGeneral, kernel_init=lecun_normal, bias_init=zeros)
+
+def _dot_general(x, kernel, dimension_numbers, precision=None):
+    """The product of a layer on [batch, length, ...]: a convolution that sees one token."""
+    summed = len(dimension_numbers[0][0])
+    by_token = x.reshape(*x.shape[:-summed], -1)
+    matrix = kernel.reshape(by_token.shape[-1], -1)
+    if by_token.ndim == 3 and kernels.usable(by_token, matrix[None]):
+        y = conv(by_token, matrix[None], padding="VALID")
+        return y.reshape(*y.shape[:-1], *kernel.shape[summed:])
+    return lax.dot_general(x, kernel, dimension_numbers, precision=precision)
+
+
+_AS_FLAX = {"kernel_init": lecun_normal, "bias_init": zeros, "dot_general": _dot_general}
+Dense = partial(nn.Dense, **_AS_FLAX)
+DenseGeneral = partial(nn.DenseGeneral, **_AS_FLAX)
 
 
 def as_float(x: jax.Array) -> jax.Array:
@@ -149,14 +164,16 @@ class MLP(nn.Module):
         return Dense(last)(x)
 
 
-def over_tokens(layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """Applies a layer to each vector of [..., features].
+def over_tokens(layer: Callable[[jax.Array], jax.Array], x: jax.Array, dims: int = 1) -> jax.Array:
+    """Applies a layer to each vector of [batch, length, features], or to more dimensions of each.
 
-    The layer sees a matrix: on CPU the gradient of a product with more dimensions copies both of
-    its operands.
+    Without kernels the layer sees a matrix: on CPU the gradient of a product with more dimensions
+    copies both of its operands.
     """
-    y = layer(x.reshape(-1, x.shape[-1]))
-    return y.reshape(*x.shape[:-1], *y.shape[1:])
+    if kernels.usable(x):
+        return layer(x)
+    y = layer(x.reshape(-1, *x.shape[-dims:]))
+    return y.reshape(*x.shape[:-dims], *y.shape[1:])
 
 
 class Attention(nn.Module):
@@ -192,9 +209,9 @@ class Attention(nn.Module):
         split = lambda n, x: over_tokens(DenseGeneral(heads, use_bias=False, name=n), x)
         q, k, v = split("query", queries), split("key", context), split("value", context)
         mask = mask[:, None] if mask.ndim == 2 else mask
-        read = attend(q, k, v, mask).reshape(-1, *heads)
-        out = DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")(read)
-        return out.reshape(queries.shape), attention_weights(q, k, mask)
+        out = DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")
+        read = over_tokens(out, attend(q, k, v, mask), dims=2)
+        return read, attention_weights(q, k, mask)
 
 
 class Dropout(nn.Dropout):

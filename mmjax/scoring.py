@@ -9,6 +9,7 @@ import chex
 import jax
 import numpy as np
 
+from mmjax import kernels
 from mmjax.arms import Arm
 from mmjax.evaluate import Predict, hide, scores
 from mmjax.fit import Fit
@@ -124,5 +125,6 @@ def labels(task: Task) -> dict[str, np.ndarray]:
 
 @cache
 def versions() -> str:
-    """The versions of the packages that decide a result."""
-    return ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    """The versions of the packages that decide a result, and whether the kernels do."""
+    packages = [f"{name} {version(name)}" for name in _PACKAGES]
+    return ", ".join(packages + ["C++ kernels"] * kernels.enabled())

@@ -89,31 +89,41 @@ void Product(Index rows, Index columns, Index depth, Strided a, const float* b, 
 
 struct Shape {
   Index batch, heads, queries, keys, width, mask_rows;
+  float scale;  // of the scores
 
   Index padded_keys() const { return RoundUp(keys); }
   Index padded_width() const { return RoundUp(width); }
   Index step() const { return heads * width; }  // from token to token
   Index query(Index b, Index h) const { return (b * queries * heads + h) * width; }
   Index key(Index b, Index h) const { return (b * keys * heads + h) * width; }
-  float scale() const { return 1 / std::sqrt(static_cast<float>(width)); }
 };
+
+// Copies rows that are so far apart. Whole vectors are worth a loop of their own: a call of memcpy
+// for every token takes longer than what it copies.
+void CopyStrided(const float* from, Index from_step, float* to, Index to_step, Index rows,
+                 Index width) {
+  for (Index r = 0; r < rows; ++r, from += from_step, to += to_step) {
+    if (width % kLanes == 0)
+      for (Index w = 0; w < width; w += kLanes) Store(Load(from + w), to + w);
+    else
+      std::memcpy(to, from, width * sizeof(float));
+  }
+}
 
 // The tokens of a head [tokens, width] as rows [tokens, padded_width].
 void CopyRows(const Shape& s, const float* from, Index tokens, float* to) {
-  for (Index t = 0; t < tokens; ++t)
-    std::memcpy(to + t * s.padded_width(), from + t * s.step(), s.width * sizeof(float));
+  CopyStrided(from, s.step(), to, s.padded_width(), tokens, s.width);
 }
 
 // Rows [tokens, padded_width] back to the tokens of a head.
 void CopyBack(const Shape& s, const float* from, Index tokens, float* to) {
-  for (Index t = 0; t < tokens; ++t)
-    std::memcpy(to + t * s.step(), from + t * s.padded_width(), s.width * sizeof(float));
+  CopyStrided(from, s.padded_width(), to, s.step(), tokens, s.width);
 }
 
 // The keys or values of a head, transposed: [width, padded_keys].
 void CopyColumns(const Shape& s, const float* from, float* to) {
-  for (Index t = 0; t < s.keys; ++t)
-    for (Index w = 0; w < s.width; ++w) to[w * s.padded_keys() + t] = from[t * s.step() + w];
+  for (Index w = 0; w < s.width; ++w)
+    for (Index t = 0; t < s.keys; ++t) to[w * s.padded_keys() + t] = from[t * s.step() + w];
 }
 
 // Which keys a query may read: one or zero, [padded_keys].
@@ -144,7 +154,7 @@ float Softmax(const Shape& s, const float* valid, float* row) {
   const Vector lowest = Vector{} - std::numeric_limits<float>::max();
   Vector largest = lowest, total = {};
   ForKeys(s, [&](Index k) {
-    const Vector score = Load(valid + k) > 0 ? Load(row + k) * s.scale() : lowest;
+    const Vector score = Load(valid + k) > 0 ? Load(row + k) * s.scale : lowest;
     largest = score > largest ? score : largest;
     Store(score, row + k);
   });
@@ -166,7 +176,8 @@ ffi::Error MakeShape(const Tokens& q, const Tokens& k, const Tokens& v, const Ma
   const bool fits = from[0] == to[0] && from[2] == to[2] && from[3] == to[3] && to == v.dimensions();
   if (!fits || may[0] != to[0] || may[2] != to[1] || (may[1] != 1 && may[1] != from[1]))
     return ffi::Error::InvalidArgument("shapes of queries, keys, values and mask do not fit");
-  s = {from[0], from[2], from[1], to[1], from[3], may[1]};
+  const float scale = 1 / std::sqrt(static_cast<float>(from[3]));
+  s = {from[0], from[2], from[1], to[1], from[3], may[1], scale};
   return ffi::Error::Success();
 }
 
@@ -230,10 +241,10 @@ struct GradientScratch {
 void SoftmaxGradient(const Shape& s, float log, float mean, const float* valid, float* weights,
                      float* gradient) {
   ForKeys(s, [&](Index k) {
-    const Vector score = Load(valid + k) > 0 ? Load(weights + k) * s.scale() - log : Vector{} - 87.0f;
+    const Vector score = Load(valid + k) > 0 ? Load(weights + k) * s.scale - log : Vector{} - 87.0f;
     const Vector weight = Exp(score) * Load(valid + k);
     Store(weight, weights + k);
-    Store(weight * (Load(gradient + k) - mean) * s.scale(), gradient + k);
+    Store(weight * (Load(gradient + k) - mean) * s.scale, gradient + k);
   });
 }
 

@@ -1,0 +1,109 @@
+"""The benchmarks run, compare like with like, and write what they found. Nothing here is timed."""
+
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+from mmjax_side import make_model, make_task
+from performance_page import BEGIN, END, TARGETS, describe
+from performance_page import main as write_page
+from speed import TINY, Benchmark
+from speed import main as measure
+from workloads import Case, make_splits
+
+from mmjax.errors import DataError
+from mmjax.report.rows import append_rows, read_rows
+from mmjax.train import Adam, init_params
+
+TORCH = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not TORCH, reason="needs the extra bench")
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["conv", "transformer-8", "bottleneck-8"])
+def test_both_sides_compute_the_same(name):
+    import torch
+    from torch_models import copy_params, make_module
+    from torch_side import as_tensors
+
+    case = Case("predict", name, rows=20)
+    rows = make_task(case).train.batch()
+    params = init_params(make_model(name), rows, 0)
+    rng = np.random.default_rng(0)  # biases and scales must not be at their zeros and ones
+    params = jax.tree.map(lambda x: np.float32(x + 0.1 * rng.normal(size=x.shape)), params)
+    model = make_model(name)
+    want = model.apply({"params": params}, rows.inputs, rows.present, train=False).prediction
+    module = make_module(name)
+    copy_params(module, params)
+    for side in ("eager", "tuned"):
+        audio, image, _ = as_tensors(make_splits(case)[0], side)
+        with torch.no_grad():
+            got = module.eval()(audio, image).numpy()
+        np.testing.assert_allclose(got, want, atol=1e-4)
+    assert sum(p.numel() for p in module.parameters()) == sum(map(np.size, jax.tree.leaves(params)))
+
+
+@needs_torch
+@pytest.mark.parametrize("steps", [1, 7, 40])
+def test_both_sides_have_the_same_learning_rate(steps):
+    from torch_side import learning_rate_share
+
+    tx = Adam(learning_rate=1.0, clip=1e9).build(steps)
+    state, zero = tx.init(np.float32(0)), np.float32(0)
+    for step in range(steps):
+        update, state = tx.update(np.float32(1), state, zero)
+        np.testing.assert_allclose(learning_rate_share(step, steps), -update, atol=1e-5)
+
+
+def test_a_tiny_benchmark_runs_and_goes_on_where_it_was(tmp_path):
+    sides = ("mmjax", "eager", "tuned") if TORCH else ("mmjax",)
+    benchmark = Benchmark(tmp_path, sides, rounds=1, seconds=0.01, tiny=True)
+    measure(benchmark)
+    rows = read_rows(tmp_path / "rows.jsonl")
+    assert {row["work"] for row in rows} == {case.work for case in TINY}
+    assert all(s > 0 for row in rows for s in row["seconds"])
+    if TORCH:
+        assert {"eager", "tuned"} < {row["side"] for row in rows}
+    measure(benchmark)
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+
+
+def test_the_page_shows_ratios_of_rounds(tmp_path):
+    facts = {"device": "a machine", "versions": "none", "matmul_gflops": 100.0, "copy_gb_s": 9.0}
+    target = TARGETS[0]
+    case = {name: getattr(target.case, name) for name in vars(target.case)}
+    seconds = {"mmjax": [0.1, 0.2, 0.1], target.peer: [0.3, 0.5, 0.25]}
+    append_rows(
+        tmp_path / "rows.jsonl",
+        [{**case, "side": s, "seconds": v, "peak_mib": 7, **facts} for s, v in seconds.items()],
+    )
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
+    write_page(tmp_path, page)
+    text = page.read_text()
+    assert text.startswith("Before.")
+    assert text.endswith("After.\n")
+    assert "old" not in text
+    assert (
+        f"| {describe(target.case)}, against {target.peer} | 2.0 | **2.50 (2.50 to 3.00)** | - |"
+        in text
+    )
+    assert "| 1,280 | 427 |" in text  # samples per second
+    assert page.with_suffix(".png").stat().st_size > 1000
+    write_page(tmp_path, page)
+    assert page.read_text() == text
+
+
+def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path):
+    append_rows(tmp_path / "rows.jsonl", [])
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    with pytest.raises(DataError, match="measured"):
+        write_page(tmp_path, page)
+
+
+def test_a_case_survives_the_way_to_its_worker():
+    case = Case("train", "conv", seeds=2)
+    assert Case(**json.loads(json.dumps(vars(case)))) == case
