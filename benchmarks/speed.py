@@ -160,8 +160,8 @@ class Worker:
         return self._answer()
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+        with self.process:  # closes both pipes, and waits
+            pass
 
     def _answer(self) -> dict[str, float]:
         line = self.process.stdout.readline()

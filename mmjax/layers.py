@@ -19,12 +19,15 @@ from mmjax.types import Tokens
 
 
 def _dot_general(x, kernel, dimension_numbers, precision=None):
-    """The product of a layer on [batch, length, ...]: a convolution that sees one token."""
+    """``lax.dot_general``; for tokens with kernels, a convolution that sees one of them at a time.
+
+    Sums over the last dimensions of x, [batch, length, ...], and the first of the layer's kernel.
+    """
     summed = len(dimension_numbers[0][0])
     by_token = x.reshape(*x.shape[:-summed], -1)
-    matrix = kernel.reshape(by_token.shape[-1], -1)
-    if by_token.ndim == 3 and kernels.usable(by_token, matrix[None]):
-        y = conv(by_token, matrix[None], padding="VALID")
+    matrix = kernel.reshape(1, by_token.shape[-1], -1)
+    if by_token.ndim == 3 and kernels.usable(by_token, matrix):
+        y = conv(by_token, matrix, padding="VALID")
         return y.reshape(*y.shape[:-1], *kernel.shape[summed:])
     return lax.dot_general(x, kernel, dimension_numbers, precision=precision)
 
@@ -231,7 +234,7 @@ class Dropout(nn.Dropout):
         key = self.make_rng(self.rng_collection)
         draws = jax.random.bits(key, (*rows, (width + 1) // 2), jnp.uint32)
         halves = lax.bitcast_convert_type(draws, jnp.uint16).reshape(*rows, -1)
-        dropped = jnp.round(jnp.float32(rate) * 2**16)
+        dropped = jnp.minimum(jnp.round(jnp.float32(rate) * 2**16), 2**16 - 1)
         keep = halves[..., :width] >= dropped.astype(jnp.uint16)
         return jnp.where(keep, x / (1 - dropped / 2**16).astype(x.dtype), 0)
 
@@ -243,12 +246,9 @@ def dropout_at(rate: jax.Array) -> AbstractContextManager:
     """
 
     def intercept(call, args, kwargs, context):
-        module, called = context.module, context.method_name == "__call__"
-        if (
-            not (called and isinstance(module, nn.Dropout))
-            or not module.rate
-            or module.deterministic
-        ):
+        module = context.module
+        drops = isinstance(module, nn.Dropout) and context.method_name == "__call__"
+        if not drops or not module.rate or module.deterministic:
             return call(*args, **kwargs)
         if isinstance(module, Dropout):
             return module.drop(*args, rate)
