@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tyro
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from workloads import FLOPS, Case
 
 from mmjax.errors import DataError
@@ -179,6 +180,8 @@ def share_line(rows: dict[tuple[Case, str], Row]) -> str:
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    if not lines:
+        return ""
     ruler = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ruler, *lines])
 
@@ -198,12 +201,13 @@ def draw(rows: dict[tuple[Case, str], Row]) -> Figure:
                 axes.plot(r.middle, y, marker, color=color, label=label)
         axes.plot(target.ratio, y, "k|", markersize=14, label="target" if y == 0 else None)
     axes.axvline(1, color="gray", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [f"{describe(t.case)} : {t.peer}" for t in shown])
+    axes.set_yticks(range(len(shown)), [f"{describe(t.case)}: {t.peer}" for t in shown])
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("times as fast as the peer (log scale)")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
