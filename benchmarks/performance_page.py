@@ -77,7 +77,6 @@ TARGETS = (
     Target(Case("predict", "conv"), "tuned", 1.3),
 )
 START_TARGETS = {"mmjax+cold": 1.1, "mmjax+warm": 1.8}  # first result, against eager
-MEMORY_TARGET = 1.1  # of eager's
 
 
 def read(path: Path) -> list[Row]:

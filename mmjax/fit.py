@@ -24,6 +24,7 @@ from mmjax.train import (
     make_advance,
     make_forward,
     make_step,
+    per_seed,
     steps_per_epoch,
 )
 from mmjax.types import Batch, Prepared, TrainState
@@ -158,9 +159,8 @@ def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> 
         params = {**init_params(recipe.model, rows, seed), **given}
         if memory is None:
             memory = recipe.method.init(forward, params, rows)
-        tx, dropout = _optimiser(recipe, index), recipe.dropout
-        rate = dropout[index % len(dropout)] if isinstance(dropout, tuple) else dropout
-        return Lane(init_state(params, tx, seed, memory, rate), params)
+        tx, rates = _optimiser(recipe, index), per_seed(recipe.dropout)
+        return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
 
     lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
     return jax.tree.map(_stack, *lanes)

@@ -23,7 +23,7 @@ def normal(stddev: float) -> Initializer:
     """As ``flax.linen.initializers.normal``."""
 
     def init(key, shape, dtype=jnp.float32):
-        return _draw(jax.random.normal, key, shape, dtype) * _as(stddev, dtype)
+        return _draw(jax.random.normal, key, shape, dtype) * np.asarray(stddev, dtype)
 
     return init
 
@@ -35,7 +35,7 @@ def variance_scaling(scale: float) -> Initializer:
     def init(key, shape, dtype=jnp.float32):
         fan_in = math.prod(shape[:-1])
         deviation = np.sqrt(np.float32(scale / max(1, fan_in))) / _CUT_DEVIATION
-        return _draw(cut_normal, key, shape, dtype) * _as(deviation, dtype)
+        return _draw(cut_normal, key, shape, dtype) * np.asarray(deviation, dtype)
 
     return init
 
@@ -55,12 +55,8 @@ _unit_variance = variance_scaling(1.0)
 
 def _draw(sample, key, shape, dtype):
     """Draws [*shape] of a key; traced, as part of a larger program, of just that shape."""
-    size = math.prod(shape)
-    length = next((n for n in _LENGTHS if n >= size), size)
     if isinstance(key, jax.core.Tracer):
         return sample(key, shape, dtype)
+    size = math.prod(shape)
+    length = next((n for n in _LENGTHS if n >= size), size)
     return np.asarray(sample(key, (length,), dtype))[:size].reshape(shape)
-
-
-def _as(number, dtype):
-    return np.asarray(number, dtype)

@@ -15,7 +15,7 @@ from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
 from mmjax.task import Split, Task
-from mmjax.train import Adam
+from mmjax.train import Adam, per_seed
 from mmjax.types import Method, Objective
 
 
@@ -51,8 +51,7 @@ class Recipe:
         for name in ("batch_size", "steps", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
-        rates = self.dropout if isinstance(self.dropout, tuple) else (self.dropout or 0.0,)
-        if not all(0 <= rate < 1 for rate in rates):
+        if not all(0 <= rate < 1 for rate in per_seed(self.dropout or 0.0)):
             raise UsageError("dropout", expected="at least 0 and below 1", got=str(self.dropout))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import chex
 import flax.linen as nn
@@ -21,6 +21,8 @@ from mmjax.errors import UsageError
 from mmjax.layers import dropout_at
 from mmjax.methods import Joint
 from mmjax.types import Batch, Forward, Method, Objective, TrainState
+
+T = TypeVar("T")
 
 _INIT, _ORDER, _DROPOUT = range(3)  # what fold_in derives from a run's key
 
@@ -50,10 +52,10 @@ class Adam:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        if not all(0 < rate < math.inf for rate in _each(self.learning_rate)):
+        if not all(0 < rate < math.inf for rate in per_seed(self.learning_rate)):
             got = str(self.learning_rate)
             raise UsageError("learning_rate", expected="a positive number", got=got)
-        if not all(0 <= decay < math.inf for decay in _each(self.weight_decay)):
+        if not all(0 <= decay < math.inf for decay in per_seed(self.weight_decay)):
             got = str(self.weight_decay)
             raise UsageError("weight_decay", expected="no negative number", got=got)
 
@@ -70,14 +72,15 @@ class Adam:
             schedule = optax.join_schedules([rise, fall], [warmup_steps])
             return optax.adamw(schedule, weight_decay=decay)
 
-        rates, decays = _each(self.learning_rate), _each(self.weight_decay)
+        rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
         if len(rates) > 1 or len(decays) > 1:
             adamw = optax.inject_hyperparams(adamw)
         optimiser = adamw(rates[lane % len(rates)], decays[lane % len(decays)])
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
 
 
-def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
+def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """A number for all seeds, or one for each in turn, as those that take turns."""
     return value if isinstance(value, tuple) else (value,)
 
 
