@@ -29,6 +29,7 @@ class Conv(nn.Module):
         strides: step of the window, one number or one per dimension.
         padding: "SAME", "VALID", or (before, after) per dimension.
         use_bias: whether to add a bias.
+        pool: size of the windows, side by side, of whose entries the largest stay; none if empty.
     """
 
     features: int
@@ -36,6 +37,7 @@ class Conv(nn.Module):
     strides: int | Sequence[int] = 1
     padding: Padding = "SAME"
     use_bias: bool = True
+    pool: Sequence[int] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -43,7 +45,7 @@ class Conv(nn.Module):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", lecun_normal, shape)
         x, kernel = nn.dtypes.promote_dtype(x, kernel)
-        y = conv(x, kernel, self.strides, self.padding)
+        y = conv(x, kernel, self.strides, self.padding, self.pool)
         if not self.use_bias:
             return y
         bias = self.param("bias", zeros, (self.features,))
@@ -51,16 +53,26 @@ class Conv(nn.Module):
 
 
 def conv(
-    x: jax.Array, kernel: jax.Array, strides: int | Sequence[int] = 1, padding: Padding = "SAME"
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: Padding = "SAME",
+    pool: Sequence[int] = (),
 ) -> jax.Array:
-    """Cross-correlates [batch, *space, in] with a kernel [*window, in, out]."""
+    """Cross-correlates [batch, *space, in] with a kernel [*window, in, out].
+
+    With ``pool``, the largest entries in windows of that size take the place of the result.
+    """
     space, window = x.shape[1:-1], kernel.shape[:-2]
     strides = (strides,) * len(space) if isinstance(strides, int) else tuple(strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(space, window, strides, padding)
     padding = tuple(map(tuple, padding))
+    if pool and kernels.usable(x, kernel):
+        return _conv_and_pool(x, kernel, strides, padding, tuple(pool))
     compute = _cpu_conv if jax.default_backend() == "cpu" else _native_conv
-    return compute(x, kernel, strides, padding)
+    y = compute(x, kernel, strides, padding)
+    return max_pool(y, pool) if pool else y
 
 
 def _native_conv(x, kernel, strides, padding, dilation=None):
@@ -73,9 +85,23 @@ def _native_conv(x, kernel, strides, padding, dilation=None):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x, kernel, strides, padding):
+    # Without a gradient, in prediction, XLA's own convolution is the fastest for every shape.
+    return _native_conv(x, kernel, strides, padding)
+
+
+def along_last(vector, x):
+    """[features] in the rank of ``x``, for arithmetic without rank promotion."""
+    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def _cpu_conv_forward(x, kernel, strides, padding):
+    return _to_differentiate(x, kernel, strides, padding), (x, kernel)
+
+
+def _to_differentiate(x, kernel, strides, padding):
     window = kernel.shape[:-2]
     if kernels.usable(x, kernel):
-        return kernels.convolve(x, kernel, strides, padding, (1,) * len(window))
+        return kernels.convolve(x, kernel, strides, padding, (1,) * len(strides))
     if x.shape[-1] == 1:
         x = _pad(x, padding)
         sizes = _num_windows(x.shape[1:-1], window, strides)
@@ -87,23 +113,34 @@ def _cpu_conv(x, kernel, strides, padding):
     return _native_conv(x, kernel, strides, padding)
 
 
-def along_last(vector, x):
-    """[features] in the rank of ``x``, for arithmetic without rank promotion."""
-    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
-def _cpu_conv_forward(x, kernel, strides, padding):
-    return _cpu_conv(x, kernel, strides, padding), (x, kernel)
-
-
 def _cpu_conv_backward(strides, padding, saved, cotangent):
-    x, kernel = saved
-    return _input_gradient(x, kernel, strides, padding, cotangent), _kernel_gradient(
-        x, kernel, strides, padding, cotangent
-    )
+    geometry = (*saved, strides, padding, cotangent)
+    return _input_gradient(*geometry), _kernel_gradient(*geometry)
 
 
 _cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv_and_pool(x, kernel, strides, padding, pool):
+    return _native_max_pool(_native_conv(x, kernel, strides, padding), pool)
+
+
+def _conv_and_pool_forward(x, kernel, strides, padding, pool):
+    pooled = kernels.convolve_and_pool(x, kernel, strides, padding, pool)
+    return pooled.values, (x, kernel, pooled.chosen)
+
+
+def _conv_and_pool_backward(strides, padding, pool, saved, cotangent):
+    x, kernel, chosen = saved
+    padded = [n + sum(pads) for n, pads in zip(x.shape[1:-1], padding, strict=True)]
+    sizes = _num_windows(padded, kernel.shape[:-2], strides)
+    shape = (len(x), *sizes, kernel.shape[-1])
+    cotangent = kernels.Unpooled(shape, pool, cotangent, chosen)
+    return _cpu_conv_backward(strides, padding, (x, kernel), cotangent)
+
+
+_conv_and_pool.defvjp(_conv_and_pool_forward, _conv_and_pool_backward)
 
 
 def _input_gradient(x, kernel, strides, padding, cotangent):

@@ -85,6 +85,7 @@ def _in_chunks(program: Callable[[chex.ArrayTree, Batch], Any], chunk: int) -> C
 
     def apply(params: chex.ArrayTree, rows: Batch) -> Any:
         size = len(rows.target)
+        params = jax.device_put(params)  # once, not for every chunk
         parts = []
         for start in range(0, size, chunk):
             index = np.arange(start, start + chunk) % size  # the last chunk is filled up

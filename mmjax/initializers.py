@@ -50,6 +50,11 @@ def zeros(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> np.ndarra
     return np.zeros(shape, dtype)
 
 
+def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> np.ndarray:
+    """As ``flax.linen.initializers.ones``."""
+    return np.ones(shape, dtype)
+
+
 _unit_variance = variance_scaling(1.0)
 
 

@@ -61,3 +61,12 @@ def test_max_pool_is_flax_max_pool(size, window):
     cotangent = draw(*want.shape)
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(pull_got(cotangent)[0], pull_want(cotangent)[0])
+
+
+@pytest.mark.parametrize(("size", "window"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2))])
+def test_a_pooled_convolution_is_one_after_the_other(size, window):
+    x, params = draw(2, *size, 3), {"params": {"kernel": draw(*window, 3, 4, seed=1)}}
+    got = Conv(4, window, use_bias=False, pool=window).apply(params, x)
+    y = nn.Conv(4, window, use_bias=False).apply(params, x)
+    want = nn.max_pool(y, window, strides=window)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

@@ -16,11 +16,13 @@ from attention_cases import (
     check_attention,
     check_extreme_scores,
 )
+from norm_cases import SHAPES, check_layer_norm
 
 from mmjax import kernels
 from mmjax.convolution import Conv, conv
 from mmjax.errors import BuildError, UsageError
 from mmjax.kernels.build import build
+from mmjax.normalisation import LayerNorm
 
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
@@ -63,6 +65,11 @@ def uses_kernels(function, *arguments):
     return "mmjax_convolve" in jax.jit(function).lower(*arguments).as_text()
 
 
+def forward(x, kernel):
+    """The convolution where a gradient is to follow; without one, the kernels are not used."""
+    return jax.vjp(conv, x, kernel)[0]
+
+
 @pytest.mark.parametrize(
     ("batch", "size", "fan_in", "fan_out", "window", "strides", "padding"), CONVOLUTIONS
 )
@@ -83,10 +90,40 @@ def test_kernels_are_flax_conv(batch, size, fan_in, fan_out, window, strides, pa
     )
 
 
+@pytest.mark.parametrize(("size", "pool"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2))])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("fan_out", [5, 32])
+def test_kernels_pool_what_they_convolve(size, pool, strides, fan_out):
+    x, window = draw(40, *size, 3), (3,) * len(size)
+    params = {"kernel": draw(*window, 3, fan_out, seed=1)}
+
+    def value_and_gradients(apply):
+        y, pull = jax.vjp(lambda p, x: apply({"params": p}, x), params, x)
+        return y, pull(draw(*y.shape, seed=3))
+
+    conv_and_pool = Conv(fan_out, window, strides, use_bias=False, pool=pool).apply
+    alone = nn.Conv(fan_out, window, strides, use_bias=False).apply
+    in_turn = lambda p, x: nn.max_pool(alone(p, x), pool, strides=pool)
+    ours = lambda: value_and_gradients(conv_and_pool)
+    assert "ui8" in jax.jit(ours).lower().as_text()  # which entry of each window is the largest
+    want = jax.jit(lambda: value_and_gradients(in_turn))()
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, jax.jit(ours)(), want)
+    np.testing.assert_allclose(conv_and_pool({"params": params}, x), want[0], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("sizes", ATTENTIONS)
 def test_kernels_are_softmax_attention(sizes):
     check_attention(*sizes)
     assert "mmjax_attend_gradient" in jax.jit(attention_with_gradients(*sizes)).lower().as_text()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kernels_are_flax_layer_norm(shape):
+    check_layer_norm(*shape)
+    x = draw(*shape)
+    lowered = jax.jit(LayerNorm().apply).lower(LayerNorm().init(jax.random.key(0), x), x)
+    assert "mmjax_layer_norm" in lowered.as_text()
 
 
 def test_kernel_attention_at_extreme_scores():
@@ -103,17 +140,17 @@ def test_nothing_has_a_gradient_of_zero(shape):
 
 def test_other_types_and_ranks_take_the_way_without_kernels():
     x, kernel = draw(1, 4, 4, 4, 2), draw(2, 2, 2, 2, 3)
-    assert not uses_kernels(conv, x, kernel)
-    assert not uses_kernels(conv, x[0].astype(jnp.bfloat16), kernel[0].astype(jnp.bfloat16))
-    assert uses_kernels(conv, x[0], kernel[0])
+    assert not uses_kernels(forward, x, kernel)
+    assert not uses_kernels(forward, x[0].astype(jnp.bfloat16), kernel[0].astype(jnp.bfloat16))
+    assert uses_kernels(forward, x[0], kernel[0])
 
 
 def test_kernels_are_off_unless_asked_for(monkeypatch):
     x, kernel = draw(1, 4, 4, 2), draw(3, 3, 2, 3)
     monkeypatch.setenv("MMJAX_KERNELS", "0")
-    assert not uses_kernels(conv, x, kernel)
+    assert not uses_kernels(forward, x, kernel)
     monkeypatch.delenv("MMJAX_KERNELS")
-    assert not uses_kernels(conv, x, kernel)
+    assert not uses_kernels(forward, x, kernel)
 
 
 def test_seeds_and_steps_are_as_one_by_one():
@@ -161,8 +198,8 @@ def test_results_are_the_same_to_the_bit_on_one_thread_and_two(tmp_path):
 def test_many_convolutions_at_once_wait_for_each_other_but_not_for_ever():
     # Independent convolutions of one program, and more of them than threads, may all be in flight.
     x, many = draw(20, 8, 8, 3), draw(16, 3, 3, 3, 4, seed=1)
-    alone = jax.jit(conv)
-    for kernel, y in zip(many, jax.jit(lambda x: [conv(x, k) for k in many])(x), strict=True):
+    alone, together = jax.jit(forward), jax.jit(lambda x: [forward(x, k) for k in many])
+    for kernel, y in zip(many, together(x), strict=True):
         np.testing.assert_array_equal(y, alone(x, kernel))
 
 

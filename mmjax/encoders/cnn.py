@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from mmjax.convolution import Conv, along_last, max_pool
+from mmjax.convolution import Conv, along_last
 from mmjax.initializers import zeros
 from mmjax.layers import Dense, all_valid
 from mmjax.types import Tokens
@@ -22,8 +22,8 @@ class _Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = Conv(self.features, self.kernel_size, use_bias=False)(x)
-        x = max_pool(x, (2,) * len(self.kernel_size))
+        pool = (2,) * len(self.kernel_size)
+        x = Conv(self.features, self.kernel_size, use_bias=False, pool=pool)(x)
         bias = self.param("bias", zeros, (self.features,))
         return nn.relu(x + along_last(bias, x))
 

@@ -11,6 +11,7 @@ from mmjax.layers import (
     over_tokens,
     sinusoidal_positions,
 )
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Tokens
 
 
@@ -36,7 +37,7 @@ class Transformer(nn.Module):
         tokens = all_valid(x + sinusoidal_positions(*x.shape[1:])[None])
         for _ in range(self.num_layers):
             tokens = TransformerBlock(dropout=self.dropout)(tokens, train=train)
-        return tokens._replace(values=nn.LayerNorm()(tokens.values))
+        return tokens._replace(values=LayerNorm()(tokens.values))
 
 
 class Patches(nn.Module):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.parts import embed
 from mmjax.layers import Dense, TransformerBlock, is_present, join, learned_tokens, masked_mean
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -59,7 +60,7 @@ class BottleneckFusion(nn.Module):
             joined = {n: self._encode(i, n, t, train=train) for n, t in joined.items()}
             written, streams = self._split(joined)
             bottleneck = bottleneck._replace(values=_mean(written, present))
-        cls = nn.LayerNorm(name="norm")(jnp.stack([t.values[:, 0] for t in streams.values()], 1))
+        cls = LayerNorm(name="norm")(jnp.stack([t.values[:, 0] for t in streams.values()], 1))
         dropped = nn.Dropout(self.dropout, deterministic=not train)(cls)
         logits = Dense(self.out_dim, name="readout")(dropped)  # [batch, modality, out_dim]
         logits = jnp.where(present[..., None], logits, 0)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.parts import embed, multiply_present, read_out
 from mmjax.layers import TransformerBlock, join, masked_mean
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -50,7 +51,7 @@ class CoAttentionFusion(nn.Module):
         for i in range(self.num_layers):
             streams = {n: self._layer(i, n, streams, train=train) for n in streams}
         means = [
-            masked_mean(t._replace(values=nn.LayerNorm(name=f"norm_{n}")(t.values)))
+            masked_mean(t._replace(values=LayerNorm(name=f"norm_{n}")(t.values)))
             for n, t in streams.items()
         ]
         fused = multiply_present(jnp.stack(means, axis=1), tokens)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.parts import JointDense, embed
 from mmjax.layers import TransformerBlock, masked_mean
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -57,7 +58,7 @@ class CrossAttentionFusion(nn.Module):
             merged = Tokens(jnp.concatenate(streams or [own.values], axis=-1), own.mask)
             merged = self._blocks(n, merged, None, train=train)
             pooled[n] = masked_mean(
-                merged._replace(values=nn.LayerNorm(name=f"norm_{n}")(merged.values))
+                merged._replace(values=LayerNorm(name=f"norm_{n}")(merged.values))
             )
         fused = jnp.concatenate(list(pooled.values()), axis=-1)
         return Outputs(JointDense(self.out_dim, name="readout")(pooled), fused=fused)

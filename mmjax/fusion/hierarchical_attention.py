@@ -7,6 +7,7 @@ import flax.linen as nn
 
 from mmjax.fusion.parts import embed, read_out
 from mmjax.layers import TransformerBlock, join, masked_mean
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -47,7 +48,7 @@ class HierarchicalAttentionFusion(nn.Module):
         for stage in stages:
             streams = stage(streams, train=train)
         joint = join(*streams.values())
-        normed = joint._replace(values=nn.LayerNorm(name="norm")(joint.values))
+        normed = joint._replace(values=LayerNorm(name="norm")(joint.values))
         return read_out(self, masked_mean(normed), train=train)
 
     def _own(self, streams: Mapping[str, Tokens], *, train: bool) -> dict[str, Tokens]:

@@ -15,6 +15,7 @@ from mmjax.layers import (
     masked_mean,
     show_rollout,
 )
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -58,7 +59,7 @@ class LateTransformerFusion(nn.Module):
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
         show_rollout(self, blocks, token_sources(summaries, learned=1))
-        cls = nn.LayerNorm(name="norm")(joint.values[:, 0])
+        cls = LayerNorm(name="norm")(joint.values[:, 0])
         return read_out(self, cls, train=train)
 
     def _summarise(self, name: str, tokens: Tokens) -> Tokens:

@@ -7,6 +7,7 @@ import flax.linen as nn
 
 from mmjax.fusion.parts import embed, read_out, token_sources
 from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, show_rollout
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -54,4 +55,4 @@ class PerceiverIOFusion(nn.Module):
             latents = block(name)(latents, train=train)
         read = block("decode")(learn("query", 1), latents, train=train)
         show_rollout(self, ["encode", *processes, "decode"], token_sources(parts))
-        return read_out(self, nn.LayerNorm(name="norm")(read.values[:, 0]), train=train)
+        return read_out(self, LayerNorm(name="norm")(read.values[:, 0]), train=train)

@@ -7,6 +7,7 @@ import flax.linen as nn
 
 from mmjax.fusion.parts import embed, read_out, token_sources
 from mmjax.layers import TransformerBlock, is_present, join, learned_tokens, show_rollout
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -47,5 +48,5 @@ class TransformerFusion(nn.Module):
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
         show_rollout(self, blocks, token_sources(parts, learned=1))
-        read = nn.LayerNorm(name="norm")(joint.values[:, 0])
+        read = LayerNorm(name="norm")(joint.values[:, 0])
         return read_out(self, read, train=train)

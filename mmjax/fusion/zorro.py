@@ -10,6 +10,7 @@ import numpy as np
 
 from mmjax.fusion.parts import embed, token_sources
 from mmjax.layers import Dense, TransformerBlock, is_present, join, learned_tokens, show_rollout
+from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 
@@ -60,7 +61,7 @@ class ZorroFusion(nn.Module):
         query = join(*[learn("query", 1)] * len(parts))
         read = block("read")(query, joint, reads=_reads(streams, stream), train=train)
         show_rollout(self, [*blocks, "read"], token_sources(parts[1:], self.num_fusion_tokens))
-        features = nn.LayerNorm(name="norm")(read.values)  # [batch, stream, width]
+        features = LayerNorm(name="norm")(read.values)  # [batch, stream, width]
         dropped = nn.Dropout(self.dropout, deterministic=not train)(features)
         prediction, *logits = Dense(self.out_dim, name="readout")(dropped).swapaxes(0, 1)
         branches = {

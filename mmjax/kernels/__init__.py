@@ -1,4 +1,4 @@
-"""Convolution and attention in C++ for CPU, on request: MMJAX_KERNELS=1 in the environment.
+"""Layers in C++ for CPU, on request: MMJAX_KERNELS=1 in the environment.
 
 They take float32 arrays, convolutions with one or two dimensions of space, and work inside
 ``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives: those are for the caller to
@@ -8,6 +8,7 @@ leaves them out.
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,24 @@ def usable(*arrays: jax.Array) -> bool:
     return enabled() and made_for and jax.default_backend() == "cpu"
 
 
+class Unpooled(NamedTuple):
+    """Zeros but for one entry of each window: the gradient of what has been pooled.
+
+    Attributes:
+        shape: [batch, *space, features] of all of it; a window that does not fit is left out.
+        window: [*window], sizes in each dimension of space.
+        values: [batch, *(space // window), features] the entries.
+        chosen: [batch, *(space // window), features] uint8, which entry of its window each is.
+    """
+
+    shape: tuple[int, ...]
+    window: tuple[int, ...]
+    values: jax.Array
+    chosen: jax.Array
+
+
 def convolve(
-    x: jax.Array,
+    x: jax.Array | Unpooled,
     kernel: jax.Array,
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
@@ -48,29 +65,52 @@ def convolve(
 
     ``dilation`` is the distance of neighbours in ``x``, with zeros in between.
     """
-    space, window = x.shape[1:-1], kernel.shape[:-2]
+    return _convolve(x, kernel, strides, padding, dilation, window=(1,) * len(strides)).values
+
+
+def convolve_and_pool(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    window: Sequence[int],
+) -> Unpooled:
+    """The largest entries, in windows side by side, of what ``convolve`` makes."""
+    return _convolve(x, kernel, strides, padding, (1,) * len(strides), window)
+
+
+def _convolve(x, kernel, strides, padding, dilation, window):
     sizes = [
         max(0, ((n - 1) * d + 1 + sum(pads) - k) // s + 1)
-        for n, d, pads, k, s in zip(space, dilation, padding, window, strides, strict=True)
+        for n, d, pads, k, s in zip(
+            x.shape[1:-1], dilation, padding, kernel.shape[:-2], strides, strict=True
+        )
     ]
-    out = (len(x), *_plane(sizes), kernel.shape[-1])
-    attributes = _attributes(strides=strides, padding=padding, dilation=dilation)
-    y = _call("mmjax_convolve", out)(_images(x), _windows(kernel), **attributes)
-    return y.reshape(len(x), *sizes, kernel.shape[-1])
+    around = lambda space: (x.shape[0], *space, kernel.shape[-1])
+    pooled = around(n // w for n, w in zip(sizes, window, strict=True))
+    choices = pooled if max(window) > 1 else (0,) * len(pooled)
+    chosen = jax.ShapeDtypeStruct(_image_shape(choices), jnp.uint8)
+    call = _call("mmjax_convolve", _floats(_image_shape(pooled)), chosen)
+    images, attributes = _operand(x, "x_")
+    attributes |= _attributes(y_size=sizes, y_window=window)
+    attributes |= _attributes(strides=strides, padding=padding, dilation=dilation)
+    y, chosen = call(*images, _windows(kernel), **attributes)
+    return Unpooled(around(sizes), tuple(window), y.reshape(pooled), chosen.reshape(choices))
 
 
 def kernel_gradient(
     x: jax.Array,
-    cotangent: jax.Array,
+    cotangent: jax.Array | Unpooled,
     window: Sequence[int],
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
 ) -> jax.Array:
     """The gradient [*window, in, out] that a cotangent [batch, *out, features] pulls back."""
-    channels = (x.shape[-1], cotangent.shape[-1])
-    attributes = _attributes(strides=strides, padding=padding)
-    call = _call("mmjax_kernel_gradient", (*_plane(window), *channels))
-    return call(_images(x), _images(cotangent), **attributes).reshape(*window, *channels)
+    shape = (*window, x.shape[-1], cotangent.shape[-1])
+    images, attributes = _operand(cotangent)
+    attributes |= _attributes(strides=strides, padding=padding)
+    call = _call("mmjax_kernel_gradient", _floats((*_plane(window), *shape[-2:])))
+    return call(x.reshape(_image_shape(x.shape)), *images, **attributes).reshape(shape)
 
 
 def attend(
@@ -81,7 +121,8 @@ def attend(
     That is the logarithm of the normaliser of the weights, [batch, heads, queries].
     """
     batch, length, heads, _ = queries.shape
-    return _call("mmjax_attend", queries.shape, (batch, heads, length))(queries, keys, values, mask)
+    call = _call("mmjax_attend", _floats(queries.shape), _floats((batch, heads, length)))
+    return tuple(call(queries, keys, values, mask))
 
 
 def attend_gradient(
@@ -94,15 +135,44 @@ def attend_gradient(
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The gradients of queries, keys and values that a cotangent of what is read pulls back."""
-    call = _call("mmjax_attend_gradient", queries.shape, keys.shape, values.shape)
+    results = (_floats(x.shape) for x in (queries, keys, values))
+    call = _call("mmjax_attend_gradient", *results)
     return tuple(call(queries, keys, values, mask, read, normaliser, cotangent))
 
 
-def _call(target, *shapes):
+def layer_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalised vectors [..., features], and mean and 1 / deviation of each, [..., 1]."""
+    rows = _rows(x)
+    each = _floats((len(rows),))
+    call = _call("mmjax_layer_norm", _floats(rows.shape), each, each)
+    y, mean, inverse = call(rows, scale, bias, epsilon=np.float32(epsilon))
+    return y.reshape(x.shape), *(part.reshape(*x.shape[:-1], 1) for part in (mean, inverse))
+
+
+def layer_norm_gradient(
+    x: jax.Array, scale: jax.Array, mean: jax.Array, inverse: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The gradients of x, scale and bias that a cotangent [..., features] pulls back."""
+    rows, width = _rows(x), _floats(scale.shape)
+    call = _call("mmjax_layer_norm_gradient", _floats(rows.shape), width, width)
+    dx, *others = call(rows, scale, mean.ravel(), inverse.ravel(), _rows(cotangent))
+    return dx.reshape(x.shape), *others
+
+
+def _rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+def _call(target, *results):
     load()
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     results = results if len(results) > 1 else results[0]
     return jax.ffi.ffi_call(target, results, vmap_method="sequential")
+
+
+def _floats(shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
 def _plane(sizes, missing=1):
@@ -110,14 +180,24 @@ def _plane(sizes, missing=1):
     return (*([missing] * (2 - len(sizes))), *sizes)
 
 
-def _images(x):
-    return x.reshape(len(x), *_plane(x.shape[1:-1]), x.shape[-1])
+def _image_shape(shape):
+    return (shape[0], *_plane(shape[1:-1]), shape[-1])
 
 
 def _windows(kernel):
     return kernel.reshape(*_plane(kernel.shape[:-2]), *kernel.shape[-2:])
 
 
-def _attributes(padding, **steps):
+def _operand(x, prefix=""):
+    """Values and choices, of which there are none for an array, with attributes."""
+    if not isinstance(x, Unpooled):
+        x = Unpooled(x.shape, (1,) * (x.ndim - 2), x, jnp.zeros((0,) * x.ndim, jnp.uint8))
+    images = [part.reshape(_image_shape(part.shape)) for part in (x.values, x.chosen)]
+    return images, _attributes(**{f"{prefix}size": x.shape[1:-1], f"{prefix}window": x.window})
+
+
+def _attributes(padding=None, **steps):
     planes = {name: np.array(_plane(values), np.int64) for name, values in steps.items()}
-    return {"padding": np.array(_plane(padding, (0, 0)), np.int64).ravel(), **planes}
+    if padding is not None:
+        planes["padding"] = np.array(_plane(padding, (0, 0)), np.int64).ravel()
+    return planes

@@ -18,8 +18,6 @@ using Tokens = ffi::Buffer<ffi::F32, 4>;
 using Rows = ffi::Buffer<ffi::F32, 3>;
 using Mask = ffi::Buffer<ffi::PRED, 3>;
 
-typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t))));
-
 // exp for -87 <= x <= 0, to 2 units in the last place; for less than -87 that of -87.
 Vector Exp(Vector x) {
   const Vector least = Vector{} - 87.0f;
@@ -98,26 +96,14 @@ struct Shape {
   Index key(Index b, Index h) const { return (b * keys * heads + h) * width; }
 };
 
-// Copies rows that are so far apart. Whole vectors are worth a loop of their own: a call of memcpy
-// for every token takes longer than what it copies.
-void CopyStrided(const float* from, Index from_step, float* to, Index to_step, Index rows,
-                 Index width) {
-  for (Index r = 0; r < rows; ++r, from += from_step, to += to_step) {
-    if (width % kLanes == 0)
-      for (Index w = 0; w < width; w += kLanes) Store(Load(from + w), to + w);
-    else
-      std::memcpy(to, from, width * sizeof(float));
-  }
-}
-
 // The tokens of a head [tokens, width] as rows [tokens, padded_width].
-void CopyRows(const Shape& s, const float* from, Index tokens, float* to) {
-  CopyStrided(from, s.step(), to, s.padded_width(), tokens, s.width);
+void CopyHead(const Shape& s, const float* from, Index tokens, float* to) {
+  CopyRows(from, s.step(), to, s.padded_width(), tokens, s.width);
 }
 
 // Rows [tokens, padded_width] back to the tokens of a head.
 void CopyBack(const Shape& s, const float* from, Index tokens, float* to) {
-  CopyStrided(from, s.padded_width(), to, s.step(), tokens, s.width);
+  CopyRows(from, s.padded_width(), to, s.step(), tokens, s.width);
 }
 
 // The keys or values of a head, transposed: [width, padded_keys].
@@ -136,16 +122,6 @@ void CopyMask(const Shape& s, const bool* mask, Index b, Index query, float* val
 template <typename Visit>
 void ForKeys(const Shape& s, Visit visit) {
   for (Index k = 0; k < s.padded_keys(); k += kLanes) visit(k);
-}
-
-// The sum, or what else the operation makes, of all entries: halves are combined until one is left.
-template <typename Operation>
-float Reduce(Vector x, Operation combine) {
-  float values[kLanes];
-  Store(x, values);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) values[i] = combine(values[i], values[i + half]);
-  return values[0];
 }
 
 // Scores to weights, in place; returns the logarithm of the normaliser. With no valid key all
@@ -207,7 +183,7 @@ ffi::Error Forward(ffi::ThreadPool pool, Tokens q, Tokens k, Tokens v, Mask mask
     const Index b = task / s.heads, h = task % s.heads;
     Scratch& own = scratch[worker];
     CopyColumns(s, keys + s.key(b, h), own.keys_t.data());
-    CopyRows(s, values + s.key(b, h), s.keys, own.values.data());
+    CopyHead(s, values + s.key(b, h), s.keys, own.values.data());
     Product(s.queries, s.padded_keys(), s.width, {from + s.query(b, h), s.step(), 1},
             own.keys_t.data(), own.weights.data());
     for (Index i = 0; i < s.queries; ++i) {
@@ -265,9 +241,9 @@ ffi::Error Gradient(ffi::ThreadPool pool, Tokens q, Tokens k, Tokens v, Mask mas
     float *weights = own.weights.data(), *scores = own.scores.data();
     CopyColumns(s, k.typed_data() + key, own.keys_t.data());
     CopyColumns(s, v.typed_data() + key, own.values_t.data());
-    CopyRows(s, q.typed_data() + query, s.queries, own.queries.data());
-    CopyRows(s, k.typed_data() + key, s.keys, own.keys.data());
-    CopyRows(s, cotangent.typed_data() + query, s.queries, own.cotangent.data());
+    CopyHead(s, q.typed_data() + query, s.queries, own.queries.data());
+    CopyHead(s, k.typed_data() + key, s.keys, own.keys.data());
+    CopyHead(s, cotangent.typed_data() + query, s.queries, own.cotangent.data());
     Product(s.queries, row, s.width, {own.queries.data(), s.padded_width(), 1}, own.keys_t.data(),
             weights);
     Product(s.queries, row, s.width, {own.cotangent.data(), s.padded_width(), 1},

@@ -24,6 +24,8 @@ TARGETS = (
     "mmjax_kernel_gradient",
     "mmjax_attend",
     "mmjax_attend_gradient",
+    "mmjax_layer_norm",
+    "mmjax_layer_norm_gradient",
 )
 FIX = "Install a C++17 compiler and name it in CXX, or unset MMJAX_KERNELS."
 

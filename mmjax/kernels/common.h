@@ -38,6 +38,8 @@ constexpr Index kBlock = 2 * kLanes;  // columns that one tile covers
 
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
 
+typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t))));
+
 inline Vector Load(const float* from) {
   Vector value;
   std::memcpy(&value, from, sizeof value);
@@ -45,6 +47,16 @@ inline Vector Load(const float* from) {
 }
 
 inline void Store(Vector value, float* to) { std::memcpy(to, &value, sizeof value); }
+
+// The sum, or what else the operation makes, of all entries: halves are combined until one is left.
+template <typename Operation>
+float Reduce(Vector x, Operation combine) {
+  float values[kLanes];
+  Store(x, values);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) values[i] = combine(values[i], values[i + half]);
+  return values[0];
+}
 
 // Zeros that start at a cache line, since a vector across two lines is loaded twice.
 class Floats {
@@ -69,6 +81,18 @@ void ForTiles(Index total, Visit visit) {
   for (Index tile = 0; tile < tiles; ++tile) {
     Index start = total * tile / tiles;
     visit(start, total * (tile + 1) / tiles - start);
+  }
+}
+
+// Copies rows [rows, width] that begin so far apart. Whole vectors are worth a loop of their own: a
+// call of memcpy for every row takes longer than what it copies.
+inline void CopyRows(const float* from, Index from_step, float* to, Index to_step, Index rows,
+                     Index width) {
+  for (Index r = 0; r < rows; ++r, from += from_step, to += to_step) {
+    if (width % kLanes == 0)
+      for (Index w = 0; w < width; w += kLanes) Store(Load(from + w), to + w);
+    else
+      std::memcpy(to, from, width * sizeof(float));
   }
 }
 

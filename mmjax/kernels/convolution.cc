@@ -5,6 +5,10 @@
 // results in registers, at most kTile scalars of one operand times two vectors of the other, while
 // they walk through everything that is summed. Every result is summed in an order that follows from
 // the shapes alone, so that it does not depend on the number of threads.
+//
+// The maximum over windows of y can be taken at once. What leaves and what comes back is then the
+// maximum and which entry of its window it was: y, and its gradient, which is zero nearly
+// everywhere, are never in memory but for the one image that a thread is at.
 
 #include "common.h"
 
@@ -12,7 +16,10 @@ namespace {
 
 using namespace mmjax;
 using Array = ffi::Buffer<ffi::F32, 4>;
+using Choices = ffi::Buffer<ffi::U8, 4>;
 using Sizes = ffi::Span<const Index>;
+
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
 
 // ---- Shapes ----
 
@@ -29,24 +36,91 @@ struct Shape {
   Index image_size() const { return padded_height() * image_row(); }
   Index run() const { return kernel_width * channels; }  // rows of the kernel side by side in it
   Index padded_features() const { return RoundUp(features); }
+  // Whether an image is as it should be, without margins or gaps.
+  bool is_padded() const {
+    return padded_height() == height && padded_width() == width && low_h == 0 && low_w == 0 &&
+           dilation_h == 1 && dilation_w == 1;
+  }
 };
 
-ffi::Error MakeShape(const Array& x, ffi::Span<const Index> kernel, const Array& y, Sizes strides,
+// Images as they are, or as the gradient of pooling: zeros but for one entry of each window.
+struct Images {
+  const float* values;    // [batch, height, width, channels], or [batch, one for each window]
+  const uint8_t* chosen;  // which entry of its window each value is; null for images as they are
+  Index batch, height, width, channels, window_h, window_w;
+
+  Index size() const { return height * width * channels; }
+
+  // Image b [height, width, channels], where it is or made in the buffer, which begins as zeros.
+  const float* Get(Index b, float* buffer) const {
+    if (chosen == nullptr) return values + b * size();
+    CopyChannels(b, 0, channels, buffer, channels);
+    return buffer;
+  }
+
+  // Copies some channels of image b, to pixels that lie so many floats apart in a buffer of zeros.
+  void CopyChannels(Index b, Index first, Index count, float* to, Index step) const {
+    if (chosen == nullptr) {
+      CopyRows(values + b * size() + first, channels, to, step, height * width, count);
+      return;
+    }
+    const Index rows = height / window_h, columns = width / window_w;
+    for (Index r = 0; r < rows; ++r)
+      for (Index c = 0; c < columns; ++c) {
+        const Index from = ((b * rows + r) * columns + c) * channels + first;
+        for (Index entry = 0; entry < window_h * window_w; ++entry) {
+          const Index h = r * window_h + entry / window_w, w = c * window_w + entry % window_w;
+          CopyChosen(values + from, chosen + from, static_cast<uint8_t>(entry), count,
+                     to + (h * width + w) * step);
+        }
+      }
+  }
+
+  // Copies values where they are this entry of their window, and zeros elsewhere.
+  static void CopyChosen(const float* __restrict value, const uint8_t* __restrict which,
+                         uint8_t entry, Index count, float* __restrict to) {
+    Index k = 0;
+    for (; k + kLanes <= count; k += kLanes) {
+      Bytes bytes;
+      std::memcpy(&bytes, which + k, sizeof bytes);
+      const Integers entries = __builtin_convertvector(bytes, Integers);
+      Store(entries == int32_t{entry} ? Load(value + k) : Vector{}, to + k);
+    }
+    for (; k < count; ++k) to[k] = which[k] == entry ? value[k] : 0.0f;
+  }
+};
+
+ffi::Error MakeImages(const Array& values, const Choices& chosen, Sizes size, Sizes window,
+                      Images& images) {
+  if (size.size() != 2 || window.size() != 2 || std::min(window[0], window[1]) < 1)
+    return ffi::Error::InvalidArgument("expected two sizes and a window of at least 1 x 1");
+  auto in = values.dimensions();
+  const bool pooled = chosen.element_count() > 0;
+  if (in[1] != size[0] / window[0] || in[2] != size[1] / window[1] ||
+      (pooled && chosen.element_count() != values.element_count()))
+    return ffi::Error::InvalidArgument("values, choices and windows do not match");
+  images = {values.typed_data(), pooled ? chosen.typed_data() : nullptr, in[0], size[0], size[1],
+            in[3], window[0], window[1]};
+  return ffi::Error::Success();
+}
+
+// The shape of a convolution that makes images y of images x.
+ffi::Error MakeShape(const Images& x, ffi::Span<const Index> kernel, const Images& y, Sizes strides,
                      Sizes padding, Sizes dilation, Shape& shape) {
   if (strides.size() != 2 || padding.size() != 4 || dilation.size() != 2)
     return ffi::Error::InvalidArgument("expected two strides, four paddings and two dilations");
   if (std::min({strides[0], strides[1], dilation[0], dilation[1]}) < 1)
     return ffi::Error::InvalidArgument("expected strides and dilations of at least 1");
-  auto in = x.dimensions(), out = y.dimensions();
-  if (in[0] != out[0] || in[3] != kernel[2] || out[3] != kernel[3])
+  if (x.batch != y.batch || x.channels != kernel[2] || y.channels != kernel[3])
     return ffi::Error::InvalidArgument("batch, channels or features of the arrays differ");
+  const Index in[] = {x.height, x.width}, out[] = {y.height, y.width};
   for (size_t i = 0; i < 2; ++i) {
-    Index room = (in[i + 1] - 1) * dilation[i] + 1 + padding[2 * i] + padding[2 * i + 1];
-    if (room < kernel[i] || out[i + 1] != (room - kernel[i]) / strides[i] + 1)
+    Index room = (in[i] - 1) * dilation[i] + 1 + padding[2 * i] + padding[2 * i + 1];
+    if (room < kernel[i] || out[i] != (room - kernel[i]) / strides[i] + 1)
       return ffi::Error::InvalidArgument("the output's size does not follow from the input's");
   }
-  shape = {in[0],      in[1],      in[2],      in[3],      out[3],
-           kernel[0],  kernel[1],  out[1],     out[2],     strides[0],
+  shape = {x.batch,    x.height,   x.width,    x.channels,  y.channels,
+           kernel[0],  kernel[1],  y.height,   y.width,     strides[0],
            strides[1], padding[0], padding[2], dilation[0], dilation[1]};
   return ffi::Error::Success();
 }
@@ -67,7 +141,7 @@ void ForBlocks(const Shape& shape, Visit visit) {
 
 // Copies an image into one with margins and, between neighbours, the gaps of dilation:
 // [padded_height, padded_width, channels]. Those are zero from the start and never written.
-void PadImage(const Shape& s, const float* x, float* to) {
+const float* PadImage(const Shape& s, const float* x, float* to) {
   const Index pixels = s.dilation_w == 1 ? s.width : 1;  // that stay side by side
   for (Index h = 0; h < s.height; ++h) {
     const Index row = s.low_h + h * s.dilation_h;
@@ -82,6 +156,7 @@ void PadImage(const Shape& s, const float* x, float* to) {
                     (stop - start) * s.channels * sizeof(float));
     }
   }
+  return to;
 }
 
 // ---- Forward ----
@@ -147,26 +222,64 @@ void ForwardImage(const Shape& s, const std::vector<Index>& offsets, const float
   });
 }
 
-ffi::Error Forward(ffi::ThreadPool pool, Array x, Array kernel, ffi::Result<Array> y, Sizes strides,
-                   Sizes padding, Sizes dilation) try {
-  if (IsEmpty(x, kernel, *y)) return ffi::Error::Success();
+// The first of the largest entries of each window of an image, and which it is. The image is
+// followed by as many floats as a vector has, because its last pixel may have fewer channels.
+void PoolImage(const Images& y, const float* image, float* values, uint8_t* chosen) {
+  for (Index r = 0; r < y.height / y.window_h; ++r)
+    for (Index c = 0; c < y.width / y.window_w; ++c) {
+      const float* window = image + (r * y.window_h * y.width + c * y.window_w) * y.channels;
+      for (Index k = 0; k < y.channels; k += kLanes) {
+        Vector largest = Load(window + k);
+        Integers which = {};
+        for (int32_t entry = 1; entry < y.window_h * y.window_w; ++entry) {
+          const Index pixel = entry / y.window_w * y.width + entry % y.window_w;
+          const Vector next = Load(window + pixel * y.channels + k);
+          const Integers keep = largest >= next;
+          largest = keep ? largest : next;
+          which = keep ? which : Integers{} + entry;
+        }
+        const Bytes bytes = __builtin_convertvector(which, Bytes);
+        const Index count = std::min<Index>(kLanes, y.channels - k);
+        std::memcpy(values + k, &largest, count * sizeof(float));
+        std::memcpy(chosen + k, &bytes, count);
+      }
+      values += y.channels;
+      chosen += y.channels;
+    }
+}
+
+// y is made of x by x * kernel, and if it is pooled also which entry of its window each value was.
+ffi::Error Forward(ffi::ThreadPool pool, Array x_values, Choices x_chosen, Array kernel,
+                   ffi::Result<Array> y_values, ffi::Result<Choices> y_chosen, Sizes x_size,
+                   Sizes x_window, Sizes y_size, Sizes y_window, Sizes strides, Sizes padding,
+                   Sizes dilation) try {
+  std::fill_n(y_chosen->typed_data(), y_chosen->element_count(), uint8_t{0});
+  if (IsEmpty(x_values, kernel, *y_values)) return ffi::Error::Success();
+  Images x, y;
   Shape s;
-  ffi::Error error = MakeShape(x, kernel.dimensions(), *y, strides, padding, dilation, s);
+  ffi::Error error = MakeImages(x_values, x_chosen, x_size, x_window, x);
+  if (error.success()) error = MakeImages(*y_values, *y_chosen, y_size, y_window, y);
+  if (error.success())
+    error = MakeShape(x, kernel.dimensions(), y, strides, padding, dilation, s);
   if (error.failure()) return error;
   std::vector<Index> offsets;
   for (Index h = 0; h < s.out_height; ++h)
     for (Index w = 0; w < s.out_width; ++w)
       offsets.push_back(h * s.stride_h * s.image_row() + w * s.stride_w * s.channels);
-  const Index workers = NumWorkers(pool, s.batch);
   Floats packed(s.rows() * s.padded_features());
   PackKernel(s, kernel.typed_data(), packed.data());
-  std::vector<Floats> images(workers, Floats(s.image_size()));  // one for each worker
-  const float* from = x.typed_data();
-  float* to = y->typed_data();
+  const Index workers = NumWorkers(pool, s.batch);
+  std::vector<Floats> spread(workers, Floats(x.chosen ? x.size() : 0));  // one for each worker
+  std::vector<Floats> padded(workers, Floats(s.is_padded() ? 0 : s.image_size()));
+  std::vector<Floats> whole(workers, Floats(y.chosen ? y.size() + kLanes : 0));
   ParallelFor(pool, s.batch, workers, [&](Index b, Index worker) {
-    float* image = images[worker].data();
-    PadImage(s, from + b * s.height * s.width * s.channels, image);
-    ForwardImage(s, offsets, image, packed.data(), to + b * s.positions() * s.features);
+    const float* from = x.Get(b, spread[worker].data());
+    if (!s.is_padded()) from = PadImage(s, from, padded[worker].data());
+    float* to = y_values->typed_data() + b * y_values->element_count() / s.batch;
+    float* image = y.chosen ? whole[worker].data() : to;
+    ForwardImage(s, offsets, from, packed.data(), image);
+    if (y.chosen)
+      PoolImage(y, image, to, y_chosen->typed_data() + (to - y_values->typed_data()));
   });
   return ffi::Error::Success();
 } catch (const std::bad_alloc&) {
@@ -187,9 +300,9 @@ constexpr Index kFewRows = 6;
 // Images that one worker takes together.
 struct Group {
   const Shape& shape;
-  Index count;
-  const float* images;      // [count, padded_height, padded_width, channels]
-  const float* cotangents;  // [count * positions, padded_features]
+  Index room, count;        // how many there may be, and are
+  const float* images;      // [room, padded_height, padded_width, channels]
+  const float* cotangents;  // one matrix [room * positions, vectors * kLanes] per block
 };
 
 // Adds to gradient [rows, vectors * kLanes], for rows of the kernel that lie side by side in the
@@ -198,7 +311,7 @@ template <int rows, int vectors, bool side_by_side>
 void GradientTile(const Group& group, const Index* offsets, const float* __restrict cotangents,
                   float* __restrict gradient) {
   const Shape& s = group.shape;
-  const Index step = s.stride_w * s.channels, cotangent_step = s.padded_features();
+  const Index step = s.stride_w * s.channels;
   Vector sum[rows][vectors] = {};
   for (Index b = 0; b < group.count; ++b) {
     for (Index h = 0; h < s.out_height; ++h) {
@@ -213,7 +326,7 @@ void GradientTile(const Group& group, const Index* offsets, const float* __restr
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
           for (int v = 0; v < vectors; ++v) sum[r][v] += from[r][w * step] * value[v];
-        cotangents += cotangent_step;
+        cotangents += vectors * kLanes;
       }
     }
   }
@@ -245,7 +358,8 @@ void GradientOfGroup(const Group& group, const std::vector<Index>& offsets, floa
     for (Index start = 0; start < s.rows(); start += length)
       ForTiles(length, [&](Index row, Index size) {
         row += start;
-        kTable<GradientTiles>[size - 1](group, offsets.data() + row, group.cotangents + first,
+        kTable<GradientTiles>[size - 1](group, offsets.data() + row,
+                                        group.cotangents + first * group.room * s.positions(),
                                         gradient + first * s.rows() + row * vectors * kLanes,
                                         vectors, side_by_side);
       });
@@ -265,13 +379,19 @@ void SumShards(const Shape& s, const float* partial, Index shards, Index row, fl
   });
 }
 
-ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array cotangent,
-                          ffi::Result<Array> gradient, Sizes strides, Sizes padding) try {
-  if (IsEmpty(x, cotangent, *gradient)) return ffi::Error::Success();
+// From images x and the gradient of what a convolution made of them, pooled or not.
+ffi::Error KernelGradient(ffi::ThreadPool pool, Array x_values, Array values, Choices chosen,
+                          ffi::Result<Array> gradient, Sizes size, Sizes window, Sizes strides,
+                          Sizes padding) try {
+  if (IsEmpty(x_values, values, *gradient)) return ffi::Error::Success();
   const Index ones[] = {1, 1};
+  auto in = x_values.dimensions();
+  const Images x{x_values.typed_data(), nullptr, in[0], in[1], in[2], in[3], 1, 1};
+  Images y;
   Shape s;
-  ffi::Error error = MakeShape(x, gradient->dimensions(), cotangent, strides, padding,
-                               Sizes(ones, 2), s);
+  ffi::Error error = MakeImages(values, chosen, size, window, y);
+  if (error.success())
+    error = MakeShape(x, gradient->dimensions(), y, strides, padding, Sizes(ones, 2), s);
   if (error.failure()) return error;
   const Index shard_size = s.rows() * s.padded_features();
   const Index shards =
@@ -282,26 +402,26 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array cotangent,
   for (Index i = 0; i < s.kernel_height; ++i)
     for (Index k = 0; k < s.run(); ++k) offsets.push_back(i * s.image_row() + k);
 
-  const float *from = x.typed_data(), *by = cotangent.typed_data();
   const Index workers = NumWorkers(pool, shards);
-  // Rows of whole vectors are taken from where they are.
-  const bool whole = s.features == s.padded_features();
-  const Index cotangent_size = whole ? 0 : s.positions() * s.padded_features();
   Floats partial(shards * shard_size);
-  std::vector<Floats> images(workers, Floats(together * s.image_size()));
-  std::vector<Floats> padded(workers, Floats(together * cotangent_size));
+  std::vector<Floats> padded(workers, Floats(s.is_padded() ? 0 : together * s.image_size()));
+  std::vector<Floats> cotangents(workers,
+                                 Floats(together * s.positions() * s.padded_features()));
   ParallelFor(pool, shards, workers, [&](Index shard, Index worker) {
     const Index stop = s.batch * (shard + 1) / shards;
     for (Index b = s.batch * shard / shards; b < stop; b += together) {
-      const float* cotangents = by + b * s.positions() * s.features;
-      Group group{s, std::min(together, stop - b), images[worker].data(),
-                  whole ? cotangents : padded[worker].data()};
-      for (Index n = 0; n < group.count; ++n)
-        PadImage(s, from + (b + n) * s.height * s.width * s.channels,
-                 images[worker].data() + n * s.image_size());
-      for (Index n = 0; !whole && n < group.count * s.positions(); ++n)
-        std::memcpy(padded[worker].data() + n * s.padded_features(), cotangents + n * s.features,
-                    s.features * sizeof(float));
+      const float* images = x.Get(b, nullptr);
+      const Group group{s, together, std::min(together, stop - b),
+                        s.is_padded() ? images : padded[worker].data(), cotangents[worker].data()};
+      for (Index n = 0; n < group.count && !s.is_padded(); ++n)
+        PadImage(s, images + n * x.size(), padded[worker].data() + n * s.image_size());
+      ForBlocks(s, [&](Index first, Index vectors) {
+        for (Index n = 0; n < group.count; ++n)
+          y.CopyChannels(b + n, first, std::min(vectors * kLanes, s.features - first),
+                         cotangents[worker].data() +
+                             (first * together + n * vectors * kLanes) * s.positions(),
+                         vectors * kLanes);
+      });
       GradientOfGroup(group, offsets, partial.data() + shard * shard_size);
     }
   });
@@ -322,8 +442,14 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(mmjax_convolve, Forward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Array>()
+                                  .Arg<Choices>()
                                   .Arg<Array>()
                                   .Ret<Array>()
+                                  .Ret<Choices>()
+                                  .Attr<Sizes>("x_size")
+                                  .Attr<Sizes>("x_window")
+                                  .Attr<Sizes>("y_size")
+                                  .Attr<Sizes>("y_window")
                                   .Attr<Sizes>("strides")
                                   .Attr<Sizes>("padding")
                                   .Attr<Sizes>("dilation"));
@@ -333,6 +459,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(mmjax_kernel_gradient, KernelGradient,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Array>()
                                   .Arg<Array>()
+                                  .Arg<Choices>()
                                   .Ret<Array>()
+                                  .Attr<Sizes>("size")
+                                  .Attr<Sizes>("window")
                                   .Attr<Sizes>("strides")
                                   .Attr<Sizes>("padding"));
