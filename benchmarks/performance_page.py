@@ -76,7 +76,9 @@ TARGETS = (
     Target(Case("predict", "conv"), "eager", 4.0),
     Target(Case("predict", "conv"), "tuned", 1.3),
 )
-START_TARGETS = {"mmjax+cold": 1.1, "mmjax+warm": 1.8}  # first result, against eager
+# The first result, against eager.
+START_TARGETS = {f"{o}+{s}": r for o in OURS for s, r in (("cold", 1.1), ("warm", 1.8))}
+MEMORY_TARGET = 1.1  # at most so many times the peak of eager
 
 
 def read(path: Path) -> list[Row]:
@@ -134,13 +136,17 @@ def speed_table(rows: dict[tuple[Case, str], Row]) -> str:
 
 
 def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
-    """Peak memory of each side, and how it grows with the data."""
+    """Peak memory of each side, how it grows with the data, and ours in units of eager's."""
     cases = [case for case in dict.fromkeys(c for c, _ in rows) if case.work == "train"]
     cases = [c for c in cases if c.model == "conv" and c.batch_size == 128 and c.seeds == 1]
     sides = list(dict.fromkeys(side for case, side in rows if case in cases))
-    peak = lambda row: f"{row.facts['peak_mib']:,}" if row else "-"
-    lines = [[describe(c), *(peak(rows.get((c, s))) for s in sides)] for c in cases]
-    return _table(["peak memory, MiB", *sides], lines)
+    lines = []
+    for case in cases:
+        peaks = {s: rows[case, s].facts["peak_mib"] for s in sides if (case, s) in rows}
+        cells = [f"{peaks[s]:,}" if s in peaks else "-" for s in sides]
+        shares = (f"{peaks[o] / peaks['eager']:.2f}" for o in OURS if {o, "eager"} <= set(peaks))
+        lines.append([describe(case), *cells, f"{MEMORY_TARGET}", ", ".join(shares)])
+    return _table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
 
 
 def start_table(rows: dict[tuple[Case, str], Row]) -> str:

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ import tyro
 from rich.progress import track
 from workloads import Case
 
+from mmjax.kernels.build import build
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.scoring import versions
 
@@ -211,16 +213,19 @@ def _how_often(worker: Worker, seconds: float) -> int:
 def measure_processes(benchmark: Benchmark, case: Case) -> list[dict[str, Any]]:
     """A row for each side: ``seconds`` from the start of a process to its end, in each round.
 
-    mmjax takes two turns in a round: ``mmjax+cold`` with no compiled programs in its cache, and
-    ``mmjax+warm`` with those of the turn before.
+    mmjax takes two turns in a round: ``cold`` with no compiled programs in its cache, and ``warm``
+    with those of the turn before. The kernels, which a machine compiles once, are there for both.
     """
-    ours = ["mmjax+cold", "mmjax+warm"] if "mmjax" in benchmark.sides else []
-    peers = [side for side in ("eager", "tuned") if side in benchmark.sides]
     comparing = case.work == "compare"
+    ours = ("mmjax",) if comparing else ("mmjax", "mmjax+kernels")
+    ours = [f"{o}+{start}" for o in ours if o in benchmark.sides for start in ("cold", "warm")]
+    peers = [side for side in ("eager", "tuned") if side in benchmark.sides and not comparing]
     seconds = defaultdict(list)
     for _ in range(1 if comparing else benchmark.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            for side in ours if comparing else ours + peers:
+            if "mmjax+kernels" in benchmark.sides:
+                shutil.copytree(build().parent, Path(folder, "mmjax", "kernels"))
+            for side in ours + peers:
                 command, environment = worker_process(side, case)
                 if comparing:
                     command = [sys.executable, "-m", "mmjax", "compare", "--task", case.model]
