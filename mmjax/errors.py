@@ -18,14 +18,14 @@ class DataError(MmjaxError, ValueError):
     """A file or an array is not what its format or its task promises."""
 
     def __init__(self, where: object, *, expected: str, got: str, fix: str = "") -> None:
-        super().__init__(_message(where, expected, got, fix))
+        super().__init__(printable(_message(where, expected, got, fix)))
 
 
 class UsageError(MmjaxError, ValueError):
     """An argument has a value that cannot work."""
 
     def __init__(self, argument: str, *, expected: str, got: str, fix: str = "") -> None:
-        super().__init__(_message(argument, expected, got, fix))
+        super().__init__(printable(_message(argument, expected, got, fix)))
 
 
 class BuildError(MmjaxError, RuntimeError):
@@ -53,6 +53,12 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise UnknownNameError(kind, name, table)
     return table[name]
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what a terminal would obey: newlines, colour codes and the like."""
+    escape = lambda character: character.encode("unicode_escape").decode()
+    return "".join(c if c.isprintable() else escape(c) for c in text)
 
 
 def _message(where: object, expected: str, got: str, fix: str) -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmjax.arms import Arm
-from mmjax.errors import DataError, UsageError
+from mmjax.errors import UsageError
+from mmjax.files import reading
 from mmjax.fit import Fit
+from mmjax.fusion.searched import NUM_LEVELS
 from mmjax.report.rows import append_rows
 from mmjax.scoring import Row, history_rows, labels
 from mmjax.search import Cells
@@ -66,14 +68,16 @@ def read_run_file(path: Path) -> RunFile:
     Raises:
         DataError: there is no such file, or it is no run.json.
     """
-    try:
+    with reading(path, "the settings of a run") as (path, refuse):
         content = json.loads(path.read_text(encoding="utf-8"))
         strategies = content.pop("strategies")
         cells = tuple(map(tuple, content.pop("cells", ())))
         lists = {n: tuple(content.get(n, ())) for n in ("options", "encoders", "missing")}
+        if not all(isinstance(name, str) for name in strategies):
+            refuse("strategies that are not names")
+        if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
+            refuse(f"cells {cells}"[:300])
         return RunFile(Settings(**{**content, **lists}), strategies, cells)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(path, expected="the settings of a run", got=str(error)) from error
 
 
 def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:

@@ -19,6 +19,7 @@ from scipy.special import softmax
 
 from mmjax.encoders import ENCODERS
 from mmjax.encodings import encode
+from mmjax.errors import UsageError
 from mmjax.fit import fit
 from mmjax.fusion.searched import ACTIVATIONS, NUM_LEVELS, Cell, SearchedFusion
 from mmjax.methods import Joint
@@ -51,6 +52,9 @@ def chosen_cells(recipe: Recipe) -> Cells:
 def choose_cells(recipe: Recipe, cells: Cells) -> Recipe:
     """The recipe with these cells in its fusion, which is one that has cells."""
     model = recipe.model
+    if not isinstance(model.fusion, SearchedFusion):
+        got = type(model.fusion).__name__
+        raise UsageError("cells", expected="a fusion that is searched", got=got)
     return replace(recipe, model=model.clone(fusion=model.fusion.clone(cells=cells)))
 
 

@@ -1,8 +1,9 @@
 """What a command line says about a run, as plain values that JSON keeps; imports no JAX."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, get_origin
 
 from mmjax.errors import UsageError
 
@@ -47,10 +48,33 @@ class Settings:
     match_params: int | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, field.type, getattr(self, field.name))
         if self.seeds < 1:
             raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
         if self.tune < 0:
             raise UsageError("tune", expected="0 or more", got=str(self.tune))
+
+
+def _check_type(name: str, kind: Any, value: object) -> None:
+    """Raises UsageError for a value of another type, as a file may hold."""
+    if get_origin(kind) is tuple:
+        fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
+    else:
+        fits = isinstance(value, kind | int if kind is float else kind)
+    if not fits or isinstance(value, bool):  # a bool is an int, too
+        raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
+
+
+def parse_settings(content: Mapping[str, Any]) -> Settings:
+    """The settings that a run.json holds; what else it holds is left out.
+
+    Raises:
+        UsageError: a value cannot be one.
+    """
+    known = {field.name for field in fields(Settings)}
+    as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
+    return Settings(**{name: as_tuple(v) for name, v in content.items() if name in known})
 
 
 def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:

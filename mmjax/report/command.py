@@ -1,12 +1,12 @@
 """The command line that made a run folder."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 from mmjax.arms import CORE
 from mmjax.fusion import FUSIONS
-from mmjax.settings import Settings, as_flags
+from mmjax.settings import as_flags, parse_settings
 
 
 def command(content: Mapping[str, Any], baselines: Collection[str]) -> str:
@@ -16,10 +16,8 @@ def command(content: Mapping[str, Any], baselines: Collection[str]) -> str:
         content: of run.json.
         baselines: strategies that every comparison has unasked.
     """
-    known = {field.name for field in fields(Settings)}
-    as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
-    values = {name: as_tuple(value) for name, value in content.items() if name in known}
-    settings = Settings(**{**values, "data": values.get("data") and "DATA"})
+    settings = parse_settings(content)
+    settings = replace(settings, data=settings.data and "DATA")
     fused = [name for name in content["strategies"] if name not in baselines]
     fusions = tuple(name for name in fused if "@" not in name)
     groups = {(): "", CORE: "", tuple(FUSIONS): "--fusions all"}

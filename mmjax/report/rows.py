@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmjax.errors import DataError
+from mmjax.files import reading
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -21,17 +22,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: there is no such file, or a line is not a JSON object.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, expected="a file of rows", got=str(error)) from error
-    return [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    with reading(path, "a file of rows") as (path, _), path.open(encoding="utf-8") as file:
+        return [_parse(path, number, line) for number, line in enumerate(file, start=1)]
 
 
 def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+        json.dumps(row, ensure_ascii=False).encode()  # refuses text with half a surrogate pair
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}, line {number}", expected="JSON", got=str(error)) from error
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}", expected="an object", got=line[:80])

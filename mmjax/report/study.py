@@ -4,18 +4,26 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mmjax.errors import DataError
+from mmjax.files import read_npz, reading
 from mmjax.report.rows import read_rows
 from mmjax.report.summary import scored_split
+from mmjax.settings import parse_settings
 
 Row = dict[str, Any]
 
 TABLES = ("robustness", "representation", "weights", "cost")
-_KEYS = {"task", "strategy", "modalities", "seed", "split", "hidden", "accuracy", "data"}
+_NUMBER = (int, float)
+_COLUMNS = {
+    **dict.fromkeys(("task", "strategy", "modalities", "split", "hidden", "data"), str),
+    "seed": int,
+    **dict.fromkeys(("accuracy", "macro_f1", "params", "seconds"), _NUMBER),
+    "nll": (*_NUMBER, type(None)),  # of a strategy that has diverged
+}
+"""What a row of scores has at least."""
 
 
 class Study(NamedTuple):
@@ -98,9 +106,7 @@ def _read(folder: Path) -> list[Study]:
     path = folder / "rows.jsonl"
     rows = read_rows(path)
     for number, row in enumerate(rows, start=1):
-        if missing := _KEYS - row.keys():
-            names = ", ".join(sorted(missing))
-            raise DataError(f"{path}, line {number}", expected="a row of scores", got=f"no {names}")
+        _check_row(f"{path}, line {number}", row)
     if not rows:
         raise DataError(path, expected="at least one row", got="an empty file")
     optional = lambda name: read_rows(folder / name) if (folder / name).exists() else []
@@ -108,7 +114,7 @@ def _read(folder: Path) -> list[Study]:
     tables = {name: optional(f"{name}.jsonl") for name in TABLES}
     settings = {folder: read_settings(folder)} if (folder / "run.json").exists() else {}
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    labels = read_arrays(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
+    labels = _read_labels(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
     files = sorted((folder / "predictions").glob("*.npz")) if labels and len(tasks) == 1 else []
     predictions = {path.stem: _read_predictions(path, labels) for path in files}
 
@@ -120,43 +126,57 @@ def _read(folder: Path) -> list[Study]:
     return [part(task) for task in tasks]
 
 
+def _check_row(where: str, row: Row) -> None:
+    for name, kind in _COLUMNS.items():
+        if not isinstance(row.get(name, ...), kind):
+            got = f"{name} {row[name]!r}"[:80] if name in row else f"no {name}"
+            raise DataError(where, expected="a row of scores", got=got)
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     """What run.json holds.
 
     Raises:
-        DataError: it is not a JSON object with a list of strategies.
+        DataError: it is not a JSON object with settings and a list of strategies.
     """
-    path = folder / "run.json"
-    try:
+    with reading(folder / "run.json", "the settings of a run") as (path, refuse):
         content = json.loads(path.read_text(encoding="utf-8"))
+        parse_settings(content)
+        if not all(isinstance(name, str) for name in content["strategies"]):
+            refuse("strategies that are not names")
         return {**content, "strategies": list(content["strategies"])}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(path, expected="the settings of a run", got=repr(error)) from error
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file.
-
-    Raises:
-        DataError: it is not one.
-    """
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:  # a torn file is closed, too
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(path, expected="the arrays of a run", got=str(error)) from error
+def _read_labels(path: Path) -> dict[str, np.ndarray]:
+    arrays = read_npz(path, "the labels of a run")
+    for split in ("valid", "test"):
+        size = arrays.get(f"{split}_target", np.empty(0)).size
+        for name in (f"{split}_target", f"{split}_group"):
+            got = arrays.get(name, np.empty(0))
+            if got.dtype.kind not in "iu" or got.shape != (size,):
+                raise DataError(path, expected=f"{name}, {size} integers", got=_describe(got))
+    return arrays
 
 
 def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    arrays = read_arrays(path)
+    arrays = read_npz(path, "the predictions of a run")
+    seeds = arrays.get("seeds", np.empty(0))
+    if seeds.dtype.kind not in "iu" or seeds.ndim != 1:
+        raise DataError(path, expected="seeds, integers", got=_describe(seeds))
     for name in ("valid", "test"):
-        want = (len(arrays.get("seeds", ())), len(labels.get(f"{name}_target", ())))
-        got = arrays.get(name, np.empty(0)).shape
-        if len(got) != 3 or got[:2] != want:
+        target, got = labels[f"{name}_target"], arrays.get(name, np.empty(0))
+        classes = max(int(target.max(initial=0)) + 1, *got.shape[2:3], 1)
+        if got.dtype.kind != "f" or got.shape != (len(seeds), len(target), classes):
             raise DataError(
-                path, expected=f"{name} of shape ({want[0]}, {want[1]}, classes)", got=str(got)
+                path,
+                expected=f"{name} of shape ({len(seeds)}, {len(target)}, classes)",
+                got=_describe(got),
             )
     return arrays
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"{array.dtype} {array.shape}"
 
 
 def _same_data(one: Study, other: Study) -> bool:

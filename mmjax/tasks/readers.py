@@ -10,8 +10,6 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,9 +17,14 @@ import numpy as np
 from scipy.io import wavfile
 
 from mmjax.errors import DataError, UsageError
+from mmjax.files import MAX_BYTES, parse_npy, reading
 
 DATA_VARIABLE = "MMJAX_DATA"
-MAX_BYTES = 1 << 30  # of one decoded file; the largest in use, MNIST's images, has 47 million
+# Bytes of a file: a recording or labels, which take many times as much while they are parsed; and
+# an array, which is mapped and not read.
+MAX_SMALL, MAX_MAPPED = 1 << 24, 1 << 33
+ROWS = 1024  # of an array that are looked at together
+FIX = "Download or write it again."
 IDX_UINT8 = 8
 FULL_SCALE = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 
@@ -86,7 +89,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, malformed, or longer or shorter than its header says.
     """
-    with _reading(path, "an IDX file of unsigned bytes") as (path, refuse):
+    with reading(path, "an IDX file of unsigned bytes", FIX) as (path, refuse):
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             zeros, dtype, rank = struct.unpack(">HBB", file.read(4))
             if zeros != 0 or dtype != IDX_UINT8 or not 1 <= rank <= 3:
@@ -111,7 +114,9 @@ def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
     Raises:
         DataError: the file is missing, malformed, truncated, empty or in another format.
     """
-    with _reading(path, "a WAV file") as (path, refuse):
+    with reading(path, "a WAV file", FIX, MAX_SMALL) as (path, refuse):
+        # Recorders add chunks of their own, which say nothing about the sound.
+        warnings.filterwarnings("ignore", "Chunk .non-data. not understood")
         rate, samples = wavfile.read(_Whole(path.read_bytes()))
         if rate <= 0:
             refuse(f"a rate of {rate} samples a second")
@@ -137,14 +142,16 @@ def read_npy(path: str | Path, shape: tuple[int | None, ...] = (None, 784)) -> n
         DataError: the file is missing, malformed, truncated, pickled, of another shape, or holds
             anything but finite integers and floats.
     """
-    with _reading(path, f"an array of numbers of shape {shape} in a .npy file") as (path, refuse):
-        array = np.lib.format.open_memmap(path, mode="r")
+    expected = f"an array of numbers of shape {shape} in a .npy file"
+    with reading(path, expected, FIX, MAX_MAPPED) as (path, refuse):
+        array = parse_npy(np.memmap(path, np.uint8, mode="r"))
         if array.dtype.kind not in "iuf":
             refuse(f"values of {array.dtype}")
         fits = [want in (None, have) for want, have in zip(shape, array.shape, strict=False)]
         if array.ndim != len(shape) or not all(fits) or array.size == 0:
             refuse(f"shape {array.shape}")
-        if not np.isfinite(array).all():
+        starts = range(0, len(array), ROWS)
+        if not all(np.isfinite(array[start : start + ROWS]).all() for start in starts):
             refuse("NaN or infinity")
         return array
 
@@ -155,36 +162,15 @@ def read_csv_column(path: str | Path, column: str) -> np.ndarray:
     Raises:
         DataError: the file is missing, is not text, or a row has no integer in that column.
     """
-    with _reading(path, f"a CSV file with integers in a column {column!r}") as (path, refuse):
-        lines = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True)
+    expected = f"a CSV file with integers in a column {column!r}"
+    with (
+        reading(path, expected, FIX, MAX_SMALL) as (path, refuse),
+        path.open(encoding="utf-8-sig", newline="") as file,
+    ):
+        lines = csv.DictReader(file, strict=True)
         if column not in (lines.fieldnames or ()):
-            refuse(f"columns {lines.fieldnames}")
-        return np.array([int(line[column]) for line in lines], np.int64)
-
-
-@contextmanager
-def _reading(path: str | Path, expected: str) -> Iterator[tuple]:
-    """Turns every failure of a parser, warnings too, into one DataError about ``path``."""
-    path = Path(path)
-
-    def refuse(got: str) -> None:
-        raise DataError(path, expected=expected, got=got, fix="Download or write it again.")
-
-    if not path.is_file():  # a pipe or a device would be read for ever
-        refuse("something that is not a file" if path.exists() else "nothing there")
-    if path.stat().st_size > MAX_BYTES and path.suffix != ".npy":
-        refuse(f"{path.stat().st_size} bytes")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            # Recorders add chunks of their own, which say nothing about the sound.
-            warnings.filterwarnings("ignore", "Chunk .non-data. not understood")
-            yield path, refuse
-    except DataError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(path, expected=expected, got=reason, fix="Download it again.") from error
+            refuse(f"columns {lines.fieldnames}"[:300])
+        return np.fromiter((int(line[column]) for line in lines), np.int64)
 
 
 class _Whole(io.BytesIO):
