@@ -93,6 +93,10 @@ def make_model(
 
 def _mean_input(split: Split, name: str) -> np.ndarray:
     """Mean over the rows that have the modality, as the model sees it: float32."""
+    if not split.present[name].any():
+        raise UsageError(
+            "absent", expected="another stand-in than the mean", got=f"no training row with {name}"
+        )
     values = split.inputs[name][split.present[name]]
     return np.asarray(as_float(values)).mean(axis=0, dtype=np.float64).astype(np.float32)
 

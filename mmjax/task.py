@@ -1,8 +1,10 @@
 """A task: the arrays of a problem, checked."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple
 
 import jax
@@ -12,6 +14,8 @@ from mmjax.errors import DataError
 from mmjax.types import Batch
 
 UNLABELLED = -1
+MODALITY = re.compile(r"\w[\w .-]{0,99}")
+"""Names of modalities: "+" stands between several of them, and files are named after them."""
 
 
 class Raw(NamedTuple):
@@ -97,7 +101,8 @@ class Task:
 
     Raises:
         DataError: an array has the wrong shape, dtype, length, range or is not finite; a split is
-            empty, or training lacks a class.
+            empty, or training lacks a class; there are fewer than two classes; a name has
+            characters that file names or a terminal would not stand.
     """
 
     name: str
@@ -107,14 +112,16 @@ class Task:
     out_dim: int
 
     def __post_init__(self) -> None:
+        _check_names(self)
         for split_name, split in self.splits.items():
             _check_split(f"task {self.name!r}, {split_name}", split, self)
-        missing = sorted(set(range(self.out_dim)) - set(np.unique(self.train.target).tolist()))
-        if missing:
+        there = set(np.unique(self.train.target).tolist())
+        missing = (c for c in range(self.out_dim) if c not in there)
+        if len(there) < self.out_dim:
             raise DataError(
                 f"task {self.name!r}, train target",
                 expected=f"every class from 0 to {self.out_dim - 1}",
-                got=f"no row of class {', '.join(map(str, missing))}",
+                got=f"no row of class {', '.join(map(str, islice(missing, 8)))}",
                 fix="Add rows of that class, or make out_dim smaller.",
             )
 
@@ -156,6 +163,23 @@ class Task:
         return sha.hexdigest()[:16]
 
 
+def _check_names(task: Task) -> None:
+    """Names become names of files, parameters and rows, and are printed."""
+    if not isinstance(task.name, str) or not task.name.isprintable():
+        raise DataError("task", expected="a name in printable characters", got=repr(task.name))
+    for name in task.train.inputs:
+        if not isinstance(name, str) or not MODALITY.fullmatch(name):
+            raise DataError(
+                f"task {task.name!r}, modality",
+                expected="a name of letters, digits, spaces, '_', '-' and '.'",
+                got=repr(name),
+            )
+    if not isinstance(task.out_dim, int | np.integer) or task.out_dim < 2:
+        raise DataError(
+            f"task {task.name!r}, out_dim", expected="two classes or more", got=repr(task.out_dim)
+        )
+
+
 def _check_split(where: str, split: Split, task: Task) -> None:
     if split.size == 0:
         raise DataError(where, expected="at least one row", got="an empty split")
@@ -174,7 +198,13 @@ def _check_split(where: str, split: Split, task: Task) -> None:
         _check_input(f"{where} input {name!r}", values, split, name, task)
 
 
+def _check_array(where: str, array: np.ndarray) -> None:
+    if not hasattr(array, "dtype"):
+        raise DataError(where, expected="a NumPy array", got=type(array).__name__)
+
+
 def _check_integers(where: str, array: np.ndarray, size: int) -> None:
+    _check_array(where, array)
     if not np.issubdtype(array.dtype, np.integer) or array.shape != (size,):
         raise DataError(
             where, expected=f"integers of shape ({size},)", got=f"{array.dtype} {array.shape}"
@@ -194,7 +224,9 @@ def _check_labels(where: str, split: Split, task: Task) -> None:
 
 
 def _check_input(where: str, values: np.ndarray, split: Split, name: str, task: Task) -> None:
-    shape = task.shapes[name]
+    _check_array(where, values)
+    _check_array(f"{where} present", split.present[name])
+    shape = task.train.inputs[name].shape[1:]
     if values.shape != (split.size, *shape):
         raise DataError(where, expected=f"shape {(split.size, *shape)}", got=f"{values.shape}")
     if not 1 <= len(shape) <= 3:
