@@ -1,6 +1,7 @@
 """Any task as a TensorFlow dataset on disk, written and read without TensorFlow."""
 
 import importlib.util
+import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spo
 from mmjax.tasks.readers import data_folder, find
 
 PLACE = "mmjax_task/1.0.0"  # the builder's name and version, as tensorflow_datasets lays them out
+OWN_FEATURES = "tensorflow_datasets.core.features."
 INT16_SCALE = 2**15
 
 
@@ -92,6 +94,7 @@ def _read_prepared(folder: Path) -> Task:
     import tensorflow_datasets
 
     try:
+        _check_features(folder / "features.json")
         builder = tensorflow_datasets.builder_from_directory(folder)
         dtypes = {key: feature.np_dtype for key, feature in builder.info.features.items()}
         read = lambda role: _to_split(builder.as_data_source(role), dtypes)
@@ -101,10 +104,24 @@ def _read_prepared(folder: Path) -> Task:
         raise DataError(
             folder,
             expected="a task that mmjax.tasks.tfds.prepare wrote",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}"[:300],
             fix="Prepare it again in an empty folder.",
         ) from error
     return Task(name=name, out_dim=out_dim, **splits)
+
+
+def _check_features(path: Path) -> None:
+    """Raises ValueError for a class of another package, whose module would be imported."""
+
+    def check(node: dict) -> dict:
+        for key in ("pythonClassName", "python_class_name"):
+            if not node.get(key, OWN_FEATURES).startswith(OWN_FEATURES):
+                raise ValueError(f"a feature of class {node[key]!r}")
+        return node
+
+    content = json.loads(path.read_text(encoding="utf-8"), object_hook=check)
+    if "type" in content:
+        raise ValueError("the features of tensorflow_datasets before 4.4")  # classes by other keys
 
 
 def _read_public(folder: str | Path | None, seed: int) -> Task:
@@ -136,7 +153,15 @@ def _read_public(folder: str | Path | None, seed: int) -> Task:
 def _load_public(name: str, split: str, folder: str | Path | None) -> Iterable[dict]:
     import tensorflow_datasets
 
-    rows = tensorflow_datasets.load(name, split=split, data_dir=folder, shuffle_files=False)
+    # What is downloaded must be of the size and the sha256 that the catalogue has pinned.
+    checked = tensorflow_datasets.download.DownloadConfig(force_checksums_validation=True)
+    rows = tensorflow_datasets.load(
+        name,
+        split=split,
+        data_dir=folder,
+        shuffle_files=False,
+        download_and_prepare_kwargs={"download_config": checked},
+    )
     return tensorflow_datasets.as_numpy(rows)
 
 
