@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmjax.encoders import ENCODERS
+from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
@@ -30,15 +31,17 @@ Entry = dict[str, Any]
 
 
 def list_zoo() -> dict[str, list[Entry]]:
-    """{table: entries}, each with name, summary and reference; a fusion also has its level."""
-    return {
-        table: [_entry(name, member) for name, member in members.items()]
-        for table, members in TABLES.items()
-    }
+    """{table: entries}, each with name, summary and reference; a fusion also has its level.
+
+    An entry of another package that cannot be imported says so, in ``broken``.
+    """
+    return {table: [_entry(name, members) for name in members] for table, members in TABLES.items()}
 
 
 def add_sizes(fusion: Entry, task: Task) -> None:
     """Adds the sizes of a fusion's whole model for a task to its entry: ``params``, ``flops``."""
+    if "broken" in fusion:
+        return
     fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
 
 
@@ -61,7 +64,11 @@ def _describe(entry: Entry) -> Text:
     return text
 
 
-def _entry(name: str, member: Any) -> Entry:
+def _entry(name: str, members: Mapping[str, Any]) -> Entry:
+    try:
+        member = members[name]
+    except UsageError as error:
+        return {"name": name, "summary": f"{error}", "reference": "", "broken": True}
     paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", inspect.getdoc(member) or "")]
     label = "Reference: "
     cited = [label + p.split(label)[1] for p in paragraphs if label in p]

@@ -11,10 +11,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from mmjax import table
+from mmjax import table, zoo
 from mmjax.errors import UsageError
+from mmjax.fusion import FUSIONS
 from mmjax.table import Table
 from mmjax.testing import check_encoder, check_fusion, check_objective
+from mmjax.zoo import add_sizes, list_zoo, zoo_tables
 
 PACKAGE = Path(__file__).parent / "example_package"
 OFFERED = {
@@ -92,6 +94,20 @@ def test_a_package_that_cannot_be_imported_is_named_when_it_is_looked_up(monkeyp
     assert list(fusions) == ["ours", "theirs"]
     with pytest.raises(UsageError, match=r"'theirs' of mmjax.fusions.*broken-package"):
         fusions["theirs"]
+
+
+def test_a_broken_package_is_reported_and_the_zoo_is_listed(monkeypatch, tmp_path):
+    (tmp_path / "careless.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(monkeypatch, "theirs", "careless:Fusion")
+    fusions = Table("mmjax.fusions", {"concat": FUSIONS["concat"]})
+    monkeypatch.setattr(zoo, "TABLES", {"fusions": fusions})
+    concat, theirs = list_zoo()["fusions"]
+    assert concat["name"] == "concat"
+    assert theirs["broken"]
+    assert "got ZeroDivisionError: division by zero. Repair or remove" in theirs["summary"]
+    add_sizes(theirs, None)  # has none to add
+    assert list(zoo_tables({"fusions": [theirs]}))
 
 
 def test_own_members_come_before_others_of_the_same_name(monkeypatch):
