@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mmjax.attribution import Decomposition
+from mmjax.report.style import plain_text
 from mmjax.report.summary import Rows, scored_split, standard_error
 
 _LABELS = {
@@ -18,6 +19,7 @@ _LABELS = {
 }
 
 
+@plain_text
 def shapley_figure(rows: Rows) -> Figure:
     """Points of accuracy that each modality adds: a bar, and one standard error either side.
 
@@ -55,6 +57,7 @@ def shapley_figure(rows: Rows) -> Figure:
     return figure
 
 
+@plain_text
 def information_figure(decompositions: Mapping[str, Decomposition]) -> Figure:
     """The four parts of each decomposition, stacked; those below zero, which is noise, as zero."""
     parts = np.maximum(np.array(list(decompositions.values())), 0)
@@ -72,6 +75,7 @@ def information_figure(decompositions: Mapping[str, Decomposition]) -> Figure:
     return figure
 
 
+@plain_text
 def weights_figure(rows: Rows) -> Figure:
     """Mean weight of each modality: a row per strategy, a dot per seed, a colour per modality."""
     strategies = list(dict.fromkeys(row["strategy"] for row in rows))

@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
-from mmjax.report.style import ALONE, FUSED
+from mmjax.report.style import ALONE, FUSED, plain_text
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
@@ -27,7 +27,8 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, tit
     )
     for (upper, lower), (name, values) in zip(panels.T, logits.items(), strict=True):
         error = np.mean([reliability(one, target).error for one in values])
-        upper.set_title(f"{name}\nECE {100 * error:.1f} %", fontsize="medium")
+        words = f"{name}\nECE {100 * error:.1f} %"
+        upper.set_title(words, fontsize="medium", parse_math=False)
         pooled = reliability(np.concatenate(values), np.tile(target, len(values)))
         _draw(upper, lower, pooled)
     panels[0, 0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
@@ -48,6 +49,7 @@ def _draw(upper, lower, bins: Reliability) -> None:
     lower.bar(centre, bins.count[filled], width, color="grey", linewidth=0)
 
 
+@plain_text
 def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
     """Accuracy on the most confident rows over their share, mean over seeds +- standard error.
 

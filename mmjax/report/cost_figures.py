@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.cost import pareto_front
-from mmjax.report.style import ALONE, FUSED
+from mmjax.report.style import ALONE, FUSED, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
 
 _GAP = 0.055  # between the names of the front, as a share of the axes' height
 
 
+@plain_text
 def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure:
     """Accuracy against the operations of a forward pass, with one standard error either side.
 

@@ -6,10 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 from scipy.special import softmax
 
 from mmjax.layers import as_float
+from mmjax.report.style import plain_text
 from mmjax.task import Split, Task
 
 _NUM_WRONG = 10
@@ -65,6 +67,7 @@ def _contents(values: np.ndarray) -> set[bytes]:
     return {row.tobytes() for row in values}
 
 
+@plain_text
 def samples_figure(task: Task) -> Figure:
     """The first training sample of up to ten classes, a row of pictures per modality."""
     classes = range(min(task.out_dim, 10))
@@ -117,7 +120,7 @@ def _draw(axis: Axes, sample: np.ndarray) -> None:
 
 
 def task_facts(task: Task) -> str:
-    """Name, classes, size in memory and digest, on one line."""
+    """Name, classes, size in memory and digest, on one line for rich's console."""
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
-    megabytes = sum(array.nbytes for array in arrays) / 1e6
-    return f"{task.name}: {task.out_dim} classes, {megabytes:.1f} MB, digest {task.digest()}"
+    size = f"{task.out_dim} classes, {sum(array.nbytes for array in arrays) / 1e6:.1f} MB"
+    return f"{escape(task.name)}: {size}, digest {task.digest()}"

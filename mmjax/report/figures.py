@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from mmjax.report.style import ALONE, FUSED
+from mmjax.report.style import ALONE, FUSED, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
 
 
+@plain_text
 def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
     """Accuracy of each strategy: a dot per seed, the mean, and one standard error either side."""
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
@@ -48,6 +49,7 @@ def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
     }
 
 
+@plain_text
 def learning_curves(history: Rows, title: str) -> Figure:
     """Validation accuracy over the steps of each strategy, mean over seeds."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")

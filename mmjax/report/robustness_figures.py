@@ -8,12 +8,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmjax.report.style import plain_text
 from mmjax.report.summary import Rows
 from mmjax.robustness import Curve, accuracy_curves
 
 NUM_HIGHLIGHTS, _COLUMNS = 8, 4
 
 
+@plain_text
 def robustness_figure(rows: Rows) -> Figure:
     """Accuracy against severity, mean over seeds: a panel per modality and corruption.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 Rows = Sequence[Mapping[str, Any]]
@@ -109,13 +110,13 @@ def notes(rows: Rows) -> str:
 
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
     """The table as the terminal shows it; unimodal baselines are dimmed."""
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
     strategy, *numbers = _COLUMNS
     table.add_column(strategy, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
-        table.add_row(*_cells(summary), style="dim" if summary.unimodal else None)
+        table.add_row(*map(escape, _cells(summary)), style="dim" if summary.unimodal else None)
     return table
 
 
