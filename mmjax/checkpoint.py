@@ -37,7 +37,7 @@ def restore(folder: Path, like: chex.ArrayTree) -> chex.ArrayTree:
         with ocp.StandardCheckpointer() as checkpointer:
             # Given a target, orbax would cast to its dtypes without a word.
             found = checkpointer.restore(folder.absolute())
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # orbax and what it is made of fail in many ways
         raise DataError(folder, expected="a checkpoint", got=f"{error}"[:300]) from error
     wanted = _flatten(like)
     layout = lambda flat: {(name, x.shape, str(x.dtype)) for name, x in flat.items()}
