@@ -1,0 +1,675 @@
+"""Every kind of input that mmjax reads: a good one of each, its reader, and bad ones.
+
+One catalogue for the tests, benchmarks/bad_inputs.py and benchmarks/fuzz.py. ``KINDS`` says what a
+good input is and how it is read; ``BAD`` has the bad inputs, each with the function that makes it
+in a folder and reads it.
+"""
+
+import gzip
+import io
+import json
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from folders import make_folder
+from scipy.io import wavfile
+from small import make_split, make_task
+
+from mmjax import checkpoint
+from mmjax.errors import MmjaxError
+from mmjax.files import read_npz
+from mmjax.folders import read_run_file, write_run_file
+from mmjax.report.study import read_settings, read_studies
+from mmjax.settings import Settings
+from mmjax.task import UNLABELLED, Split, Task
+from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
+from mmjax.tasks.tfds import PLACE, prepare, tfds
+
+MEGABYTES, SECONDS = 8, 10  # that refusing a small file may take; bombs hold four times as much
+BOMB = bytes(MEGABYTES << 22)
+
+
+class Kind(NamedTuple):
+    """A kind of file, or of folder.
+
+    Attributes:
+        good: {path below a folder: content} of a good one; the first is the file to spoil.
+        read: reads it from its folder.
+    """
+
+    good: Callable[[], Mapping[str, bytes]]
+    read: Callable[[Path], object]
+
+    def write(self, folder: Path, spoilt: Mapping[str, bytes | None]) -> None:
+        """Puts a good one into a folder, but for spoilt files; None leaves a file out."""
+        for name, content in {**self.good(), **spoilt}.items():
+            if content is not None:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+
+
+@cache
+def check_good(kind: str) -> None:
+    """Reads a good one, which imports what its reader needs, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        KINDS[kind].write(Path(folder), {})
+        KINDS[kind].read(Path(folder))
+
+
+class BadInput(NamedTuple):
+    """An input that must be refused: ``run(folder)`` makes it there, and reads it."""
+
+    kind: str
+    name: str
+    run: Callable[[Path], object]
+
+
+@contextmanager
+def limits(seconds: float = SECONDS) -> Iterator[None]:
+    """Raises AssertionError for what hangs, or asks for much memory."""
+
+    def stop(*_: object) -> None:
+        raise AssertionError(f"still running after {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert peak < MEGABYTES << 20, f"{peak >> 20} MiB"
+
+
+def outcome(read: Callable[[Path], object], folder: Path, named: str = "") -> str:
+    """What comes of reading a folder: "clear_error", "accepted", or what else has happened.
+
+    A clear error tells where the fault is: ``named``, by default something in the folder.
+    """
+    try:
+        with limits():
+            read(folder)
+    except MmjaxError as error:
+        told = is_clear(error) and (named or str(folder)) in str(error)
+        return "clear_error" if told else f"unclear: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "accepted"
+
+
+def is_clear(error: MmjaxError) -> bool:
+    """Whether a message says what was expected and what came, on one line without colours."""
+    text = str(error)
+    return ": expected " in text and ", got " in text and text.isprintable() and len(text) < 2000
+
+
+def make_idx(array: np.ndarray, *, magic: int | None = None, shape: tuple | None = None) -> bytes:
+    """An IDX file whose header may tell other than the truth."""
+    shape = array.shape if shape is None else shape
+    magic = 0x800 + len(shape) if magic is None else magic
+    return struct.pack(f">I{len(shape)}I", magic, *shape) + array.tobytes()
+
+
+def make_wav(samples: np.ndarray, rate: int = 8000) -> bytes:
+    """A WAV file."""
+    file = io.BytesIO()
+    wavfile.write(file, rate, samples)
+    return file.getvalue()
+
+
+def make_npy(array: np.ndarray) -> bytes:
+    """A .npy file, pickled if it must be."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def make_npy_header(text: str, values: bytes = b"", version: int = 1) -> bytes:
+    """A .npy file with any header."""
+    size = struct.pack("<H" if version == 1 else "<I", len(text))
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text.encode() + values
+
+
+def make_zip(entries: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An archive."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def make_link(target: str) -> bytes:
+    """An archive whose entry is a symbolic link."""
+    entry, file = zipfile.ZipInfo("a.npy"), io.BytesIO()
+    entry.create_system, entry.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(entry, target)
+    return file.getvalue()
+
+
+def patched(content: bytes, at: int, form: str, value: int) -> bytes:
+    """The same bytes with one header field replaced."""
+    field = struct.pack(form, value)
+    return content[:at] + field + content[at + len(field) :]
+
+
+def lying(archive: bytes, size: int) -> bytes:
+    """An archive of one entry that claims to unpack to another size."""
+    directory = archive.rindex(b"PK\x01\x02")
+    return patched(patched(archive, directory + 24, "<I", size), 22, "<I", size)
+
+
+def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:
+    """A chunk of a WAV file, whose size may be wrong."""
+    return name + struct.pack("<I", len(content) if size is None else size) + content
+
+
+def riff(*chunks: bytes, name: bytes = b"RIFF") -> bytes:
+    """A WAV file of these chunks."""
+    return chunk(name, b"WAVE" + b"".join(chunks))
+
+
+PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+TONE = (np.sin(np.arange(100)) * 2**14).astype(np.int16)
+ROWS = np.ones((3, 784), np.float32)
+WAV, IDX, NPY = make_wav(TONE), make_idx(PIXELS), make_npy(ROWS)
+GZIP = gzip.compress(IDX, 1)
+ARRAYS = {"seeds.npy": make_npy(np.arange(3)), "test.npy": make_npy(ROWS)}
+NPZ = make_zip(ARRAYS)
+FORMAT, DATA = WAV[12:36], WAV[36:]
+RF64 = b"RF64" + b"\xff" * 4 + b"WAVEds64"
+SHAPE = "{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".format
+DEEP = "[" * 100_000
+
+
+@cache
+def good_run() -> dict[str, bytes]:
+    """The files of a run folder, rows.jsonl first."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_folder(Path(folder, "run"), {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7}, groups=5)
+        files = files_of(Path(folder, "run"))
+    return {"rows.jsonl": files.pop("rows.jsonl"), **files}
+
+
+@cache
+def good_settings() -> dict[str, bytes]:
+    """A run.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_run_file(Path(folder), Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)))
+        return files_of(Path(folder))
+
+
+TREE = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(3, np.float32)}
+
+
+@cache
+def good_checkpoint() -> dict[str, bytes]:
+    """The files of a checkpoint, in a folder of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(Path(folder, "checkpoint"), TREE)
+        return files_of(Path(folder))
+
+
+@cache
+def good_tfds() -> dict[str, bytes]:
+    """The files of a prepared task."""
+    split = partial(make_split, 6)
+    vectors = lambda part: replace(part, inputs={"vector": part.inputs["vector"]}, present={})
+    task = Task("tiny", *(vectors(split(seed)) for seed in range(3)), out_dim=3)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(task, folder)
+        return files_of(Path(folder))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """{path below the folder: content} of all files in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def _read_settings(folder: Path) -> None:
+    read_settings(folder)
+    read_run_file(folder / "run.json")
+
+
+def _read_checkpoint(folder: Path) -> object:
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), TREE)
+    return checkpoint.restore(folder / "checkpoint", like)
+
+
+def _file(name: str, content: bytes, read: Callable[[Path], object]) -> Kind:
+    return Kind(lambda: {name: content}, lambda folder: read(folder / name))
+
+
+LABELS = b"row_id,label\r\n0,7\r\n1,2\r\n"
+KINDS = {
+    "wav": _file("a.wav", WAV, read_wav),
+    "idx": _file("a-ubyte", IDX, read_idx),
+    "idx.gz": _file("a-ubyte.gz", GZIP, read_idx),
+    "npy": _file("a.npy", NPY, read_npy),
+    "npz": _file("a.npz", NPZ, read_npz),
+    "csv": _file("a.csv", LABELS, partial(read_csv_column, column="label")),
+    "rows": Kind(good_run, lambda folder: read_studies([folder])),
+    "run.json": Kind(good_settings, _read_settings),
+    "checkpoint": Kind(good_checkpoint, _read_checkpoint),
+    "tfds": Kind(good_tfds, tfds),
+}
+FOLDERS = ("checkpoint", "tfds")
+"""Kinds that take a tenth of a second to read."""
+
+WAVS = {
+    "empty": b"",
+    "text": b"not a sound",
+    "an MP3": b"ID3\x04" + bytes(200),
+    "an Ogg": b"OggS" + bytes(200),
+    "a FLAC": b"fLaC" + bytes(200),
+    "a page": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
+    "compressed by gzip": gzip.compress(WAV),
+    "header only": WAV[:12],
+    "cut in the format": WAV[:30],
+    "cut in the header of the data": WAV[:42],
+    "cut in the data": WAV[:-51],
+    "no data chunk": WAV[:36],
+    "no format chunk": riff(DATA),
+    "data before the format": riff(DATA, FORMAT),
+    "no samples": make_wav(TONE[:0]),
+    "rate 0": patched(WAV, 24, "<I", 0),
+    "another rate of bytes": patched(WAV, 28, "<I", 1),
+    "no channels": patched(WAV, 22, "<H", 0),
+    "65535 channels": patched(WAV, 22, "<H", 65535),
+    "block of 0 bytes": patched(WAV, 32, "<H", 0),
+    "77 bits": patched(WAV, 34, "<H", 77),
+    "compressed": patched(WAV, 20, "<H", 2),
+    "a format of 4 bytes": riff(chunk(b"fmt ", bytes(4)), DATA),
+    "a format said to be 4 GB": patched(WAV, 16, "<I", 2**32 - 1),
+    "extensible with nothing": patched(WAV, 20, "<H", 0xFFFE),
+    "data said to be longer": patched(WAV, 40, "<I", 2 * len(TONE) + 2),
+    "data said to be 4 GB": patched(WAV, 40, "<I", 2**32 - 1),
+    "file said to be 4 GB": patched(WAV, 4, "<I", 2**32 - 1),
+    "a chunk of 4 GB": riff(FORMAT, chunk(b"cue ", b"", 2**32 - 1)),
+    "half a chunk": patched(WAV, 4, "<I", len(WAV)) + b"LI",
+    "RF64 without sizes": RF64[:12] + FORMAT + DATA,
+    "RF64 that leads back": RF64 + struct.pack("<IQQ", 0, 2**40, 2**40) + FORMAT + DATA,
+    "RF64 said to be exabytes": RF64 + struct.pack("<IQQQ", 28, 2**63, 2**63, 0) + FORMAT + DATA,
+    "int64": make_wav(TONE.astype(np.int64)),
+    "float64": make_wav(TONE / 2**15),
+    "NaN": make_wav(np.array([0, np.nan], np.float32)),
+    "infinity": make_wav(np.array([0, np.inf], np.float32)),
+    "loud": make_wav(np.array([0, 1.5], np.float32)),
+}
+IDXS = {
+    "empty": b"",
+    "cut in the magic number": IDX[:3],
+    "cut in the shape": IDX[:9],
+    "cut in the values": IDX[:-1],
+    "a byte too many": IDX + b"\0",
+    "text": b"not an image at all",
+    "float32": make_idx(PIXELS, magic=0xD03),
+    "no dimensions": struct.pack(">I", 0x800) + b"\0",
+    "four dimensions": make_idx(PIXELS, shape=(2, 3, 4, 1)),
+    "no rows": make_idx(PIXELS[:0]),
+    "said to be terabytes": make_idx(PIXELS, shape=(2**31, 28, 28)),
+    "said to be 800 MB": make_idx(PIXELS, shape=(2**20, 28, 28)),
+}
+GZIPS = {
+    "not compressed": IDX,
+    "empty": b"",
+    "cut": GZIP[:-9],
+    "wrong checksum": patched(GZIP, len(GZIP) - 8, "<I", 7),
+    "a bomb": gzip.compress(IDX + BOMB, 1),
+    "a bomb in a second member": GZIP + gzip.compress(BOMB, 1),
+    "said to be 800 MB": gzip.compress(make_idx(PIXELS, shape=(2**20, 28, 28))),
+}
+NPYS = {
+    "empty": b"",
+    "text": b"1, 2, 3",
+    "cut in the header": NPY[:40],
+    "cut in the values": NPY[:-4],
+    "a byte too many": NPY + b"\0",
+    "said to be terabytes": make_npy_header(SHAPE(descr="'<f4'", shape=(10**12, 784))),
+    "more rows than 64 bits count": make_npy_header(SHAPE(descr="'<f4'", shape=(2**62, 784))),
+    "a negative number of rows": make_npy_header(
+        SHAPE(descr="'<f4'", shape=(-1, 784)), bytes(3136)
+    ),
+    "a header said to be 4 GB": NPY[:6] + b"\2\0" + b"\xff" * 4 + NPY[10:],
+    "a header too deep": make_npy_header("(" * 9000),
+    "a header that calls": make_npy_header("__import__('os').system('true')"),
+    "version 9": NPY[:6] + b"\x09" + NPY[7:],
+    "objects": make_npy(np.array([{}] * 784)),
+    "fields": make_npy(np.zeros(3, [("a", "f4"), ("b", "f4")])),
+    "dates": make_npy(np.zeros((3, 784), "datetime64[s]")),
+    "text values": make_npy(np.full((3, 784), "a")),
+    "text of no width": make_npy_header(SHAPE(descr="'<U0'", shape=(10**12, 784))),
+    "complex": make_npy(ROWS * 1j),
+    "bool": make_npy(ROWS > 0),
+    "a vector": make_npy(ROWS[0]),
+    "another width": make_npy(ROWS[:, :783]),
+    "three dimensions": make_npy(ROWS[None]),
+    "no rows": make_npy(ROWS[:0]),
+    "NaN": make_npy(ROWS * np.nan),
+    "infinity": make_npy(ROWS * np.inf),
+    "an archive": b"PK\x03\x04" + bytes(60),
+}
+NPZS = {
+    "empty": b"",
+    "text": b"no array",
+    "torn": b"PK\x03\x04 torn",
+    "cut": NPZ[:-30],
+    "an array alone": NPY,
+    "a wrong checksum": patched(NPZ, NPZ.rindex(b"PK\x01\x02") + 16, "<I", 7),
+    "objects": make_zip({"a.npy": make_npy(np.array([{}]))}),
+    "no array": make_zip({"a.npy": b"text"}),
+    "an array said to be terabytes": make_zip(
+        {"a.npy": make_npy_header(SHAPE(descr="'<f4'", shape=(10**12,)))}
+    ),
+    "a bomb": lying(make_zip({"a.npy": NPY}), 2**32 - 2),
+    "a bomb that says it is none": lying(make_zip({"a.npy": NPY + BOMB}), len(NPY)),
+    "a bomb by another method": lying(make_zip({"a.npy": NPY + BOMB}, zipfile.ZIP_BZIP2), len(NPY)),
+    "a name that climbs out": make_zip({"../../a.npy": NPY}),
+    "a name from the root": make_zip({"/tmp/a.npy": NPY}),
+    "a name that breaks the line": make_zip({"\x1b[31ma\n.npy": NPY}),
+    "another file": make_zip({**ARRAYS, "readme.txt": b"hello"}),
+    "an entry of a folder": make_zip({"a/": b""}),
+    "a symbolic link": make_link("/etc/passwd"),
+}
+CSVS = {
+    "empty": b"",
+    "another column": b"row_id,digit\n0,1\n",
+    "other separators": b"row_id;label\n0;1\n",
+    "a short row": b"row_id,label\n0\n",
+    "a word": b"row_id,label\n0,two\n",
+    "a fraction": b"row_id,label\n0,2.5\n",
+    "NaN": b"row_id,label\n0,nan\n",
+    "too large": b"row_id,label\n0,99999999999999999999\n",
+    "a number of 9000 digits": b"row_id,label\n0," + b"9" * 9000,
+    "no text": bytes(range(128, 256)),
+    "UTF-16": "row_id,label\n0,1\n".encode("utf-16"),
+    "an open quote": b'row_id,label\n0,"1\n',
+    "a field of a megabyte": b"row_id,label\n0," + b" " * (1 << 20),
+    "a column of colours": b"\x1b[31mrow_id,\x1b[2Jlabels\n0,1\n",
+}
+
+
+def _row(**changes: object) -> bytes:
+    row = json.loads(good_run()["rows.jsonl"].splitlines()[0])
+    return json.dumps({**row, **changes}).encode() + b"\n"
+
+
+RUN_FILES = {
+    "empty": ("rows.jsonl", b""),
+    "missing": ("rows.jsonl", None),
+    "cut": ("rows.jsonl", b'{"task": "toy"'),
+    "a list": ("rows.jsonl", b"[1]\n"),
+    "a blank line": ("rows.jsonl", b"\n"),
+    "columns missing": ("rows.jsonl", b'{"task": "toy"}\n'),
+    "no text": ("rows.jsonl", b"\xff\xfe\x00"),
+    "too deep": ("rows.jsonl", DEEP.encode()),
+    "a number of 9000 digits": ("rows.jsonl", b'{"seed": ' + b"9" * 9000 + b"}"),
+    "half a surrogate pair": ("rows.jsonl", b'{"strategy": "\\ud800"}\n'),
+    "a line of colours": ("rows.jsonl", b'"\x1b[31m\x1b[2J"\n'),
+    "a history cut short": ("history.jsonl", b'{"strategy'),
+    "robustness that is no text": ("robustness.jsonl", b"\xff\xfe"),
+    "settings of a list": ("run.json", b"[]"),
+    "settings without strategies": ("run.json", b"{}"),
+    "labels torn": ("labels.npz", b"PK\x03\x04 torn"),
+    "labels empty": ("labels.npz", b""),
+    "labels without arrays": ("labels.npz", make_zip({})),
+    "labels of text": ("labels.npz", make_zip({"valid_target.npy": make_npy(np.array(["a"]))})),
+    "predictions torn": ("predictions/gmu.npz", b"no array"),
+    "predictions of another size": ("predictions/gmu.npz", NPZ),
+    "predictions that are pickled": (
+        "predictions/gmu.npz",
+        make_zip({"seeds.npy": make_npy(np.array([{}]))}),
+    ),
+}
+ROW_CHANGES = {
+    "a strategy of a list": {"strategy": ["gmu"]},
+    "a task of a number": {"task": 7},
+    "a seed of text": {"seed": "0"},
+    "an accuracy of text": {"accuracy": "high"},
+    "no accuracy": {"accuracy": None},
+    "modalities of null": {"modalities": None},
+    "a name of half a surrogate pair": {"strategy": "\ud800"},
+}
+SETTINGS = {
+    "empty": "",
+    "cut": "{",
+    "a list": "[]",
+    "no strategies": "{}",
+    "strategies of a number": '{"strategies": 5}',
+    "strategies of numbers": '{"strategies": [1]}',
+    "an unknown setting": '{"strategies": ["gmu"], "tusk": "a"}',
+    "seeds of text": '{"strategies": ["gmu"], "seeds": "3"}',
+    "seeds of a fraction": '{"strategies": ["gmu"], "seeds": 1.5}',
+    "no seeds": '{"strategies": ["gmu"], "seeds": 0}',
+    "seeds of true": '{"strategies": ["gmu"], "seeds": true}',
+    "options of a number": '{"strategies": ["gmu"], "options": 5}',
+    "options of numbers": '{"strategies": ["gmu"], "options": [5]}',
+    "a task of null": '{"strategies": ["gmu"], "task": null}',
+    "cells of text": '{"strategies": ["searched"], "cells": "abc"}',
+    "cells too deep": '{"strategies": ["searched"], "cells": [[1000000000, 0, 0]]}',
+    "too deep": DEEP,
+    "a number of 9000 digits": '{"strategies": [], "seeds": ' + "9" * 9000 + "}",
+}
+FOREIGN = "this.Feature"  # a module of the standard library, imported by nobody
+
+
+def _foreign_features() -> bytes:
+    own = b"tensorflow_datasets.core.features.features_dict.FeaturesDict"
+    return good_tfds()[f"{PLACE}/features.json"].replace(own, FOREIGN.encode())
+
+
+def _read_spoilt(kind: str, spoilt: Callable[[], Mapping[str, bytes | None]], folder: Path) -> None:
+    KINDS[kind].write(folder, spoilt())
+    KINDS[kind].read(folder)
+
+
+def _files(kind: str, contents: Mapping[str, bytes]) -> Iterator[BadInput]:
+    (name,) = KINDS[kind].good()
+    for case, content in contents.items():
+        spoilt = lambda content=content: {name: content}
+        yield BadInput(kind, case, partial(_read_spoilt, kind, spoilt))
+
+
+def _special_files(kind: str) -> Iterator[BadInput]:
+    """What stands where a file should be."""
+    name = "rows.jsonl" if kind == "rows" else next(iter(KINDS[kind].good()))
+    makers = {
+        "nothing": lambda path: None,
+        "a folder": Path.mkdir,
+        "a pipe": os.mkfifo,
+        "a link to itself": lambda path: path.symlink_to(path),
+        "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+        "a file of 64 GB": lambda path: (path.touch(), os.truncate(path, 1 << 36)),
+    }
+    for case, make in makers.items():
+
+        def run(folder: Path, make: Callable = make) -> None:
+            KINDS[kind].write(folder, {name: None})
+            make(folder / name)
+            KINDS[kind].read(folder)
+
+        yield BadInput(kind, case, run)
+
+
+def _checkpoints() -> Iterator[BadInput]:
+    everything = lambda change: lambda: {n: change(c) for n, c in good_checkpoint().items()}
+    changes = {
+        "missing": lambda content: None,
+        "empty files": lambda content: b"",
+        "files cut in half": lambda content: content[: len(content) // 2],
+        "files of text": lambda content: b"\x1b[31mno checkpoint\n",
+        "files too deep": lambda content: DEEP.encode(),
+    }
+    for case, change in changes.items():
+        yield BadInput("checkpoint", case, partial(_read_spoilt, "checkpoint", everything(change)))
+
+    def file_instead(folder: Path) -> None:
+        (folder / "checkpoint").write_text("mine")
+        _read_checkpoint(folder)
+
+    yield BadInput("checkpoint", "a file", file_instead)
+
+
+def _with(**changes: object) -> Split:
+    return replace(make_task().train, **changes)
+
+
+def _with_input(name: str, values: object) -> Split:
+    return _with(inputs={**TRAIN.inputs, name: values})
+
+
+TRAIN = make_task().train
+ALL_NAN = np.where(np.arange(5) == 2, np.nan, make_split(96, 0).inputs["vector"])
+SPLITS = {
+    "unequal lengths": lambda: _with_input("vector", TRAIN.inputs["vector"][:-1]),
+    "another shape": lambda: _with_input("vector", TRAIN.inputs["vector"][:, :-1]),
+    "float64": lambda: _with_input("vector", TRAIN.inputs["vector"].astype(np.float64)),
+    "int16": lambda: _with_input("vector", np.zeros((96, 5), np.int16)),
+    "bool": lambda: _with_input("vector", np.zeros((96, 5), bool)),
+    "objects": lambda: _with_input("vector", TRAIN.inputs["vector"].astype(object)),
+    "a list": lambda: _with_input("vector", TRAIN.inputs["vector"].tolist()),
+    "rank 4": lambda: _with_input("vector", np.zeros((96, 2, 2, 2, 2), np.float32)),
+    "NaN": lambda: _with_input("sequence", np.full_like(TRAIN.inputs["sequence"], np.nan)),
+    "a feature of NaN": lambda: _with_input("vector", ALL_NAN.astype(np.float32)),
+    "infinity": lambda: _with_input("sequence", np.full_like(TRAIN.inputs["sequence"], np.inf)),
+    "label -1": lambda: _with(target=np.where(np.arange(96) == 5, -1, TRAIN.target)),
+    "label 10": lambda: _with(target=np.where(np.arange(96) == 5, 10, TRAIN.target)),
+    "unlabelled training": lambda: _with(target=np.full(96, UNLABELLED)),
+    "float labels": lambda: _with(target=TRAIN.target.astype(np.float32)),
+    "bool labels": lambda: _with(target=TRAIN.target > 0),
+    "labels in a list": lambda: _with(target=TRAIN.target.tolist()),
+    "labels of two dimensions": lambda: _with(target=TRAIN.target[:, None]),
+    "groups of another length": lambda: _with(group=TRAIN.group[:-1]),
+    "a class missing": lambda: _with(target=np.zeros(96, int)),
+    "no rows": lambda: make_split(30, 0).take(np.arange(0)),
+    "one row of three classes": lambda: make_split(30, 0).take(np.arange(1)),
+    "no modality": lambda: _with(inputs={}),
+    "other modalities": lambda: _with(inputs={"vector": TRAIN.inputs["vector"]}),
+    "present is not bool": lambda: _with(present={"vector": np.ones(96)}),
+    "present is a list": lambda: _with(present={"vector": [True] * 96}),
+}
+NAMES = {
+    "a modality that climbs out": "../../vector",
+    "a modality of two": "vector+image",
+    "a modality that breaks the line": "vector\n\x1b[31m",
+    "a modality of markup": "[/red]",
+    "a modality without a name": "",
+    "a modality of 1000 letters": "v" * 1000,
+    "a modality of a number": 3,
+}
+TASKS = {
+    "one class": {"out_dim": 1},
+    "no class": {"out_dim": 0},
+    "a trillion classes": {"out_dim": 10**12},
+    "half a class": {"out_dim": 2.5},
+    "a name of colours": {"name": "\x1b[2J"},
+    "a name of a number": {"name": 7},
+}
+
+
+def _renamed(name: object) -> Task:
+    one = lambda split: replace(split, inputs={name: split.inputs["image"]}, present={})
+    task = make_task()
+    return replace(task, **{role: one(split) for role, split in task.splits.items()})
+
+
+def _tasks() -> Iterator[BadInput]:
+    cases = {
+        **{k: lambda make=make: replace(make_task(), train=make()) for k, make in SPLITS.items()},
+        **{k: partial(_renamed, name) for k, name in NAMES.items()},
+        **{k: lambda change=change: replace(make_task(), **change) for k, change in TASKS.items()},
+    }
+    for case, make in cases.items():
+        yield BadInput("task", case, lambda folder, make=make: make())
+
+
+def _spoilt(kind: str, case: str, name: str, content: Callable[[], bytes | None]) -> BadInput:
+    return BadInput(kind, case, partial(_read_spoilt, kind, lambda: {name: content()}))
+
+
+SINGLE = {"wav": WAVS, "idx": IDXS, "idx.gz": GZIPS, "npy": NPYS, "npz": NPZS, "csv": CSVS}
+BAD: list[BadInput] = [
+    *(bad for kind, contents in SINGLE.items() for bad in _files(kind, contents)),
+    *(bad for kind in (*SINGLE, "run.json", "rows") for bad in _special_files(kind)),
+    *(_spoilt("rows", k, n, lambda c=c: c) for k, (n, c) in RUN_FILES.items()),
+    *(_spoilt("rows", k, "rows.jsonl", partial(_row, **c)) for k, c in ROW_CHANGES.items()),
+    *(_spoilt("run.json", k, "run.json", lambda c=c: c.encode()) for k, c in SETTINGS.items()),
+    *_checkpoints(),
+    _spoilt("tfds", "a class of another module", f"{PLACE}/features.json", _foreign_features),
+    *_tasks(),
+]
+
+
+def mutate(content: bytes, rng: np.random.Generator) -> bytes:
+    """The content after one to three accidents, most of them near its beginning."""
+    for _ in range(rng.integers(1, 4)):
+        content = MUTATIONS[rng.integers(len(MUTATIONS))](content, rng)
+    return content
+
+
+def _place(content: bytes, rng: np.random.Generator) -> int:
+    near = 64 if rng.random() < 0.7 else len(content)
+    return int(rng.integers(max(1, min(near, len(content)))))
+
+
+def _truncate(content: bytes, rng: np.random.Generator) -> bytes:
+    return content[: rng.integers(len(content) + 1)]
+
+
+def _flip(content: bytes, rng: np.random.Generator) -> bytes:
+    at = _place(content, rng)
+    flipped = bytes(byte ^ 1 << rng.integers(8) for byte in content[at : at + 1])
+    return content[:at] + flipped + content[at + 1 :]
+
+
+def _splice(content: bytes, rng: np.random.Generator) -> bytes:
+    start, size = _place(content, rng), int(rng.integers(1, 64))
+    at = _place(content, rng)
+    return content[:at] + content[start : start + size] + content[at:]
+
+
+def _delete(content: bytes, rng: np.random.Generator) -> bytes:
+    at = _place(content, rng)
+    return content[:at] + content[at + int(rng.integers(1, 64)) :]
+
+
+def _overwrite(content: bytes, rng: np.random.Generator) -> bytes:
+    """Puts a number where a header may have one."""
+    at = _place(content, rng) // 2 * 2
+    number = (0, 1, 2**15, 2**16 - 1, 2**31, 2**32 - 1)[rng.integers(6)]
+    form = ("<H", ">H", "<I", ">I")[rng.integers(4)]
+    return patched(content, at, form, number % 2 ** (8 * struct.calcsize(form)))
+
+
+MUTATIONS = (_truncate, _flip, _splice, _delete, _overwrite)
+
+
+def try_mutations(kind: str, times: int, seed: int, folder: Path) -> Iterator[tuple[str, str]]:
+    """Spoils a good input again and again; yields what came of it, and which one it was."""
+    check_good(kind)
+    rng = np.random.default_rng(seed)
+    good = KINDS[kind].good()
+    for number in range(times):
+        name = list(good)[rng.integers(len(good))]
+        place = folder / f"{kind}-{number}"
+        KINDS[kind].write(place, {name: mutate(good[name], rng)})
+        yield outcome(KINDS[kind].read, place), f"{name}, mutation {number} of seed {seed}"
+        shutil.rmtree(place)

@@ -1,0 +1,170 @@
+"""What is written comes back, and what is not a file of its kind is refused, whatever it holds."""
+
+import gzip
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bad_inputs import KINDS, NPY, RF64, WAV, check_good, make_idx, make_npy, make_wav, outcome
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mmjax.errors import printable
+from mmjax.files import read_npz
+from mmjax.folders import read_run_file, write_run_file
+from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.study import read_settings
+from mmjax.settings import Settings, parse_settings
+from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
+
+quick = settings(max_examples=40, deadline=None)
+sides = partial(arrays.array_shapes, min_dims=1, max_dims=3, max_side=6)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = arrays.scalar_dtypes().filter(lambda dtype: dtype.kind in "iuf" and dtype.itemsize <= 8)
+values = st.none() | st.booleans() | st.integers() | text | st.floats(allow_nan=False)
+
+
+def written(name, content):
+    """Calls a reader with a file that holds the content."""
+
+    def read(reader):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(content)
+            return reader(path)
+
+    return read
+
+
+@quick
+@given(arrays.arrays(np.uint8, sides()))
+def test_idx(array):
+    content = make_idx(array)
+    np.testing.assert_array_equal(written("a", content)(read_idx), array, strict=True)
+    packed = gzip.compress(content)
+    np.testing.assert_array_equal(written("a.gz", packed)(read_idx), array, strict=True)
+
+
+@quick
+@given(
+    arrays.arrays(np.int16, arrays.array_shapes(max_dims=2, max_side=8)), st.integers(1, 2**31 - 1)
+)
+def test_wav(samples, rate):
+    got, got_rate = written("a.wav", make_wav(samples, rate))(read_wav)
+    want = samples.reshape(len(samples), -1).mean(axis=1) / 2**15
+    np.testing.assert_array_equal(got, want.astype(np.float32), strict=True)
+    assert got_rate == rate
+
+
+@quick
+@given(st.data())
+def test_npy(data):
+    dtype = data.draw(numbers)
+    elements = arrays.from_dtype(dtype, allow_nan=False, allow_infinity=False)
+    array = data.draw(arrays.arrays(dtype, sides(), elements=elements))
+    order = data.draw(st.sampled_from("CF"))
+    read = partial(read_npy, shape=(None,) * array.ndim)
+    got = written("a.npy", make_npy(np.array(array, order=order)))(lambda p: np.array(read(p)))
+    np.testing.assert_array_equal(got, array)
+    assert got.dtype == array.dtype
+
+
+@quick
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), arrays.arrays("f4", sides())))
+def test_npz(want):
+    with tempfile.TemporaryDirectory() as folder:
+        for save in (np.savez, np.savez_compressed):
+            save(Path(folder, "a.npz"), **want)
+            got = read_npz(Path(folder, "a.npz"))
+            assert got.keys() == want.keys()
+            for name in want:
+                np.testing.assert_array_equal(got[name], want[name], strict=True)
+
+
+@quick
+@given(st.lists(st.integers(-(2**63), 2**63 - 1)), text)
+def test_csv(column, title):
+    lines = "".join(f'"{title.replace(chr(34), "")}",{number}\r\n' for number in column)
+    content = f"title,label\r\n{lines}".encode()
+    got = written("a.csv", content)(partial(read_csv_column, column="label"))
+    np.testing.assert_array_equal(got, np.array(column, np.int64), strict=True)
+
+
+@quick
+@given(st.lists(st.dictionaries(text, values)))
+def test_rows(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.jsonl")
+        append_rows(path, rows)
+        assert read_rows(path) == [
+            {k: None if v in (np.inf, -np.inf) else v for k, v in row.items()} for row in rows
+        ]
+
+
+any_settings = st.builds(
+    Settings,
+    task=text,
+    data=st.none() | text,
+    options=st.lists(text).map(tuple),
+    seeds=st.integers(1, 9),
+    learning_rate=st.floats(allow_nan=False, allow_infinity=False),
+    match_params=st.none() | st.integers(),
+)
+
+
+@quick
+@given(any_settings, st.lists(text))
+def test_settings_of_a_run(given_settings, strategies):
+    with tempfile.TemporaryDirectory() as folder:
+        write_run_file(Path(folder), given_settings, strategies)
+        read = read_run_file(Path(folder, "run.json"))
+        assert (read.settings, read.strategies) == (given_settings, strategies)
+        assert parse_settings(read_settings(Path(folder))) == given_settings
+
+
+@quick
+@given(st.dictionaries(st.sampled_from([*vars(Settings()), "strategies", "cells"]), values))
+def test_settings_of_any_values_are_settings_or_an_error(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run.json")
+        path.write_text(json.dumps(content), encoding="utf-8")
+        for read in (read_settings, lambda folder: read_run_file(folder / "run.json")):
+            assert outcome(read, Path(folder)) in ("accepted", "clear_error")
+
+
+BEGINNINGS = {
+    "wav": [b"RIFF", WAV[:20], WAV[:40], RF64],
+    "idx": [b"\0\0\x08\1", b"\0\0\x08\3"],
+    "idx.gz": [b"\x1f\x8b\x08\0"],
+    "npy": [NPY[:6], NPY[:10], NPY[:60]],
+    "npz": [b"PK\3\4", b"PK\5\6"],
+    "csv": [b"label\n", b"row_id,label\n0,"],
+    "rows": [b"{", b'{"task": ', b"["],
+    "run.json": [b"{", b'{"strategies": ["gmu"], "'],
+}
+
+
+@pytest.mark.parametrize("kind", BEGINNINGS)
+def test_any_bytes_are_read_or_refused(kind, tmp_path):
+    check_good(kind)
+    name = next(iter(KINDS[kind].good()))
+    KINDS[kind].write(tmp_path, {})
+
+    @quick
+    @given(st.sampled_from([b"", *BEGINNINGS[kind]]), st.binary(max_size=300))
+    def check(beginning, rest):
+        (tmp_path / name).write_bytes(beginning + rest)
+        assert outcome(KINDS[kind].read, tmp_path) in ("accepted", "clear_error")
+
+    check()
+
+
+@given(st.text())
+def test_what_is_printed_is_printable(anything):
+    shown = printable(anything)
+    assert shown.isprintable()
+    assert (shown == anything) == anything.isprintable()
