@@ -47,12 +47,11 @@ def main(benchmark: Benchmark) -> list[dict]:
     for kind in track((*KINDS, "task"), "kinds"):
         with tempfile.TemporaryDirectory() as folder:
             came = Counter(_try(benchmark, kind, Path(folder)))
-        rows.append({"kind": kind, "tried": came.total(), "clear_error": 0, "accepted": 0})
-        rows[-1] |= {"other": 0, **came, "seed": benchmark.seed}
-    for row in rows:
-        print(" ".join(f"{value:>11}" for value in row.values()))
-    if benchmark.out:
-        append_rows(benchmark.out, rows)
+        counts = {name: came[name] for name in ("clear_error", "accepted", "other")}
+        rows.append({"kind": kind, "tried": came.total(), **counts})
+        print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        if benchmark.out:
+            append_rows(benchmark.out, [{**rows[-1], "seed": benchmark.seed}])
     return rows
 
 

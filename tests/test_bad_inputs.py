@@ -1,19 +1,25 @@
 """Whatever is wrong with an input, it is told in one clear line: no traceback, no hang."""
 
+import importlib.util
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_inputs import BAD, FOLDERS, KINDS, check_good, outcome, try_mutations
+from bad_inputs import BAD, FOLDERS, KINDS, Exceeded, check_good, limits, outcome, try_mutations
 from small import make_split, make_task
 
 from mmjax.arms import make_arm
-from mmjax.errors import UsageError
+from mmjax.errors import DataError, UsageError
+from mmjax.files import reading
 from mmjax.fit import fit
 from mmjax.recipe import make_model
+from mmjax.report.rows import read_rows
 from mmjax.scoring import score
-from mmjax.task import Split, Task
+from mmjax.task import Task
 
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "bad_inputs.py"
 CASES = [pytest.param(bad, id=f"{bad.kind}: {bad.name}") for bad in BAD]
 
 
@@ -32,6 +38,34 @@ def test_the_catalogue_is_as_large_as_it_should_be():
     assert len({(bad.kind, bad.name) for bad in BAD}) == len(BAD)
 
 
+def test_the_judge_is_strict(tmp_path):
+    """A reader that fails in another way, says little, takes much memory or hangs is found out."""
+
+    def unclear(folder):
+        raise DataError("somewhere", expected="more", got="this")
+
+    assert outcome(lambda folder: {}["key"], tmp_path) == "KeyError: 'key'"
+    assert outcome(unclear, tmp_path).startswith("unclear")
+    assert outcome(lambda folder: bytes(9 << 20), tmp_path) == "Exceeded: 9 MiB"
+    with pytest.raises(Exceeded, match="still running"), limits(0.1), reading(__file__, "a file"):
+        time.sleep(5)
+
+
+def test_the_benchmark_counts_what_came(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("benchmark_of_bad_inputs", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "KINDS", {"csv": KINDS["csv"]})
+    rows = script.main(script.Benchmark(tmp_path / "rows.jsonl", mutations=20))
+    assert [row["kind"] for row in rows] == ["csv", "task"]
+    for row in rows:
+        bad = sum(bad.kind == row["kind"] for bad in BAD)
+        assert row["tried"] == bad + 20 * (row["kind"] == "csv")
+        assert row["clear_error"] >= bad
+        assert row["other"] == 0
+    assert read_rows(tmp_path / "rows.jsonl") == [{**row, "seed": 0} for row in rows]
+
+
 @pytest.mark.parametrize(("kind", "times"), [(k, 5 if k in FOLDERS else 50) for k in KINDS])
 def test_spoilt_files_are_read_or_refused(kind, times, tmp_path):
     """benchmarks/bad_inputs.py does this for longer."""
@@ -39,45 +73,35 @@ def test_spoilt_files_are_read_or_refused(kind, times, tmp_path):
         assert came in ("clear_error", "accepted"), which
 
 
-def one_row_splits():
-    """Two rows to train on, one to validate and one to test."""
-    part = lambda seed, rows: make_split(30, seed).take(rows)
-    train = make_split(30, 0)
-    both = np.array([np.argmax(train.target == label) for label in range(2)])
-    other = lambda seed: part(seed, np.flatnonzero(make_split(30, seed).target < 2)[:1])
-    return Task("few", train.take(both), other(1), other(2), out_dim=2)
+def few_rows():
+    """Two rows to train on, fewer than a batch has; one to validate and one to test."""
+    splits = [make_split(30, seed) for seed in range(3)]
+    first = [np.argmax(splits[0].target == label) for label in range(2)]
+    train = splits[0].take(np.array(first))
+    valid, test = (split.take(np.flatnonzero(split.target < 2)[:1]) for split in splits[1:])
+    return Task("few", train, valid, test, out_dim=2)
 
 
-def constant(split: Split) -> Split:
-    inputs = {name: np.full_like(values, 7) for name, values in split.inputs.items()}
-    return replace(split, inputs=inputs, present={})
+def odd_modalities():
+    """A vector of bytes, a sequence that never changes, and an image that is never there."""
+
+    def odd(split):
+        values = {
+            "vector": np.arange(5 * split.size, dtype=np.uint8).reshape(-1, 5),
+            "sequence": np.full_like(split.inputs["sequence"], 7),
+        }
+        return replace(split, inputs={**split.inputs, **values}, present=nowhere(split))
+
+    nowhere = lambda split: {"image": np.zeros(split.size, bool)}
+    task = make_task()
+    return replace(task, **{role: odd(split) for role, split in task.splits.items()})
 
 
-def absent(split: Split) -> Split:
-    return replace(split, present={"vector": np.zeros(split.size, bool)})
-
-
-def bytes_only(split: Split) -> Split:
-    vector = np.clip(np.nan_to_num(split.inputs["vector"]) * 20 + 100, 0, 255).astype(np.uint8)
-    return replace(split, inputs={**split.inputs, "vector": vector}, present={})
-
-
-def everywhere(change, task):
-    return replace(task, **{role: change(split) for role, split in task.splits.items()})
-
-
-ODD = {
-    "one row to validate and test, and fewer to train on than a batch has": one_row_splits,
-    "features that never change": lambda: everywhere(constant, make_task()),
-    "a modality that is never there": lambda: everywhere(absent, make_task()),
-    "vectors of bytes": lambda: everywhere(bytes_only, make_task()),
-}
-
-
-@pytest.mark.parametrize("case", ODD)
-def test_odd_tasks_train_all_the_same(case):
-    task = ODD[case]().only("sequence", "vector")
-    arm = make_arm(task, "concat", {"sequence": "raw"}, steps=2, seeds=(0,))
+@pytest.mark.parametrize("make", [few_rows, odd_modalities])
+def test_odd_tasks_train_all_the_same(make):
+    task = make()
+    raw = dict.fromkeys(task.modalities, "raw")
+    arm = make_arm(task, "concat", raw, steps=2, seeds=(0,))
     scored = score(arm, fit(arm.recipe, task))
     assert np.isfinite(scored.predictions["test"]).all()
     assert {row["split"] for row in scored.rows} == {"valid", "test"}
@@ -85,6 +109,5 @@ def test_odd_tasks_train_all_the_same(case):
 
 
 def test_the_mean_of_a_modality_that_is_never_there_is_refused():
-    task = everywhere(absent, make_task())
-    with pytest.raises(UsageError, match=r"absent: expected .* got no training row with vector"):
-        make_model(task, "concat", absent="mean")
+    with pytest.raises(UsageError, match=r"absent: expected .* got no training row with image"):
+        make_model(odd_modalities(), "concat", absent="mean")

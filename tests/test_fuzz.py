@@ -15,9 +15,8 @@ needs_atheris = pytest.mark.skipif(
 
 
 @needs_atheris
-@pytest.mark.parametrize("kind", ["wav", "npz"])
-def test_fuzzing_finds_nothing(kind, tmp_path):
-    command = [sys.executable, str(SCRIPT), kind, "--seconds", "2"]
+def test_fuzzing_finds_nothing(tmp_path):
+    command = [sys.executable, str(SCRIPT), "wav", "--seconds", "2"]
     path = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, "--corpus", str(tmp_path / "corpus")],
