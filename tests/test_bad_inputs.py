@@ -27,8 +27,7 @@ CASES = [pytest.param(bad, id=f"{bad.kind}: {bad.name}") for bad in BAD]
 def test_a_bad_input_is_one_clear_error(bad, tmp_path):
     if bad.kind in KINDS:
         check_good(bad.kind)
-    named = "task" if bad.kind == "task" else ""
-    assert outcome(bad.run, tmp_path, named) == "clear_error"
+    assert outcome(bad.kind, bad.run, tmp_path) == "clear_error"
 
 
 def test_the_catalogue_is_as_large_as_it_should_be():
@@ -44,9 +43,9 @@ def test_the_judge_is_strict(tmp_path):
     def unclear(folder):
         raise DataError("somewhere", expected="more", got="this")
 
-    assert outcome(lambda folder: {}["key"], tmp_path) == "KeyError: 'key'"
-    assert outcome(unclear, tmp_path).startswith("unclear")
-    assert outcome(lambda folder: bytes(9 << 20), tmp_path) == "Exceeded: 9 MiB"
+    assert outcome("wav", lambda folder: {}["key"], tmp_path) == "KeyError: 'key'"
+    assert outcome("wav", unclear, tmp_path).startswith("unclear")
+    assert outcome("wav", lambda folder: bytes(9 << 20), tmp_path) == "Exceeded: 9 MiB"
     with pytest.raises(Exceeded, match="still running"), limits(0.1), reading(__file__, "a file"):
         time.sleep(5)
 

@@ -133,7 +133,7 @@ def test_settings_of_any_values_are_settings_or_an_error(content):
         path = Path(folder, "run.json")
         path.write_text(json.dumps(content), encoding="utf-8")
         for read in (read_settings, lambda folder: read_run_file(folder / "run.json")):
-            assert outcome(read, Path(folder)) in ("accepted", "clear_error")
+            assert outcome("run.json", read, Path(folder)) in ("accepted", "clear_error")
 
 
 BEGINNINGS = {
@@ -158,7 +158,7 @@ def test_any_bytes_are_read_or_refused(kind, tmp_path):
     @given(st.sampled_from([b"", *BEGINNINGS[kind]]), st.binary(max_size=300))
     def check(beginning, rest):
         (tmp_path / name).write_bytes(beginning + rest)
-        assert outcome(KINDS[kind].read, tmp_path) in ("accepted", "clear_error")
+        assert outcome(kind, KINDS[kind].read, tmp_path) in ("accepted", "clear_error")
 
     check()
 
