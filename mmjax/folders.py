@@ -11,14 +11,16 @@ import numpy as np
 from mmjax.arms import Arm
 from mmjax.errors import DataError, UsageError
 from mmjax.fit import Fit
-from mmjax.report.rows import append_rows
+from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.scoring import Row, history_rows, labels
 from mmjax.search import Cells
 from mmjax.settings import Settings
 from mmjax.task import Task
 
 if TYPE_CHECKING:
-    from mmjax.assess import Assessment  # its scikit-learn is not for those who only train
+    # Their scikit-learn is not for those who only train.
+    from mmjax.assess import Assessment
+    from mmjax.representation import Embedded
 
 
 class RunFile(NamedTuple):
@@ -35,21 +37,62 @@ class RunFile(NamedTuple):
     cells: Cells
 
 
-def make_folder(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
-    """Makes a run folder with its run.json.
+def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume: bool) -> None:
+    """Makes a run folder with its run.json, or finds the one that is to be gone on with.
 
     Raises:
-        UsageError: there are files in it, or it is a file.
+        UsageError: there are files in it, or it is a file; or its run has other settings.
     """
+    if resume and (out / "run.json").exists():
+        _check_same_run(out, settings, strategies)
+        return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             "out",
             expected="a new or empty folder",
             got=f"{out}, which has files",
-            fix="Name another.",
+            fix="Name another, or go on with a run that was stopped by --resume.",
         )
     out.mkdir(parents=True, exist_ok=True)
     write_run_file(out, settings, strategies)
+
+
+def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
+    found = read_run_file(out / "run.json")
+    was = {"strategies": list(found.strategies), **asdict(found.settings)}
+    now = {"strategies": list(strategies), **asdict(settings)}
+    differing = [
+        f"{name} {was[name]!r}, not {now[name]!r}" for name in now if was[name] != now[name]
+    ]
+    if differing:
+        raise UsageError(
+            "resume",
+            expected="the settings that the run was started with",
+            got="; ".join(differing),
+            fix=f"Leave out --resume and name another folder than {out}.",
+        )
+
+
+def finished_arms(out: Path) -> list[str]:
+    """The strategies of a comparison that are done, without those that failed."""
+    path = out / "arms.jsonl"
+    ended = read_rows(path) if path.exists() else []
+    return [row["strategy"] for row in ended if row["error"] is None]
+
+
+def end_arm(out: Path, strategy: str, error: str | None = None) -> None:
+    """Notes that all of an arm is in the folder, or why it never will be."""
+    append_rows(out / "arms.jsonl", [{"strategy": strategy, "error": error}])
+
+
+def forget_unfinished(out: Path) -> None:
+    """Removes the rows of arms that were not finished, which a process has left when it ended."""
+    done = set(finished_arms(out))
+    for path in out.glob("*.jsonl"):
+        rows = read_rows(path)
+        kept = [row for row in rows if row["strategy"] in done]
+        if len(kept) < len(rows):
+            write_rows(path, kept)
 
 
 def write_run_file(
@@ -104,3 +147,18 @@ def check_new_file(path: Path) -> None:
     """Raises UsageError where there is something already."""
     if path.exists():
         raise UsageError("out", expected="a new file", got=f"{path}, which exists")
+
+
+def write_embedded(folder: Path, embedded: "Embedded") -> None:
+    """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "embeddings.npz", target=embedded.target, **embedded.values)
+
+
+def read_embedded(folder: Path) -> "Embedded":
+    """What ``write_embedded`` wrote."""
+    from mmjax.representation import Embedded
+
+    with np.load(folder / "embeddings.npz", allow_pickle=False) as arrays:
+        values = {name: arrays[name] for name in arrays.files if name != "target"}
+        return Embedded(values, arrays["target"])

@@ -59,7 +59,7 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
     one = jax.eval_shape(lambda: init_params(arm.recipe.model, arm.task.valid.batch(), 0))
     lanes = len(arm.recipe.seeds)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
-    params = checkpoint.restore(folder / "checkpoint", like)
+    params = checkpoint.restore(folder / "checkpoint", like).tree
     return TrainedRun(arm, params, make_evaluate(arm.recipe.model).predict)
 
 

@@ -10,9 +10,20 @@ from mmjax.errors import DataError
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends rows to a file; floats that JSON lacks (NaN, infinity) become null."""
-    lines = [json.dumps({k: _finite(v) for k, v in row.items()}, allow_nan=False) for row in rows]
     with path.open("a", encoding="utf-8") as file:
-        file.write("".join(line + "\n" for line in lines))
+        file.write(_lines(rows))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a file of rows, in place of one that is there."""
+    fresh = path.with_name(f".{path.name}")
+    fresh.write_text(_lines(rows), encoding="utf-8")
+    fresh.replace(path)
+
+
+def _lines(rows):
+    dump = lambda row: json.dumps({k: _finite(v) for k, v in row.items()}, allow_nan=False)
+    return "".join(dump(row) + "\n" for row in rows)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
