@@ -19,6 +19,7 @@ from mmjax.availability import lose
 from mmjax.compare import compare, settle
 from mmjax.cost import cost_row
 from mmjax.errors import UsageError, look_up
+from mmjax.files import locked, write_text
 from mmjax.fit import Fit, fit
 from mmjax.folders import (
     append_assessment,
@@ -113,15 +114,22 @@ def compare_in(
     Raises:
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
     """
+    task = make_task(settings)
+    arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
+    with locked(out):
+        make_folder(out, settings, [arm.strategy for arm in arms])
+        return _compare(out, settings, task, arms, console)
+
+
+def _compare(
+    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console
+) -> list[Row]:
     from mmjax.assess import make_assess
     from mmjax.report.answers import make_answers
     from mmjax.report.page import write_report
     from mmjax.report.pictures import save_pictures
     from mmjax.report.verdicts import judge
 
-    task = make_task(settings)
-    arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
-    make_folder(out, settings, [arm.strategy for arm in arms])
     remarks = _mismatches(settings, arms)
     for remark in remarks:
         console.print(remark)
@@ -183,7 +191,7 @@ def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
         command=command(read_settings(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
     )
-    (out / "summary.md").write_text(text, encoding="utf-8")
+    write_text(out / "summary.md", text)
 
 
 _SUMMARY = """# {title}
@@ -211,10 +219,15 @@ def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> 
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
-    make_folder(out, settings, [strategy])
+    with locked(out):
+        make_folder(out, settings, [strategy])
+        return _train(out, settings, arm, console)
+
+
+def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
     with ComparisonProgress([arm], console) as progress:
         arm = settle(arm, progress.on_steps)
-        write_run_file(out, settings, [strategy], chosen_cells(arm.recipe))
+        write_run_file(out, settings, [arm.strategy], chosen_cells(arm.recipe))
         trained = fit(arm.recipe, arm.task, progress=progress.on_steps)
         rows = score(arm, trained).rows
         progress.on_arm(arm, trained, rows)

@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"cache", "settings", "table", "threads", "types"},
+    {"cache", "files", "settings", "table", "threads", "types"},
     {"initializers", "kernels", "lanes"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},
@@ -35,7 +35,7 @@ FLOORS = [
     {"assess"},
     {"report"},
     {"folders"},
-    {"runs"},
+    {"runs", "verify"},
     {"trained"},
     {"cli"},
     {"__main__", "__init__"},
