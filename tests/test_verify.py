@@ -1,10 +1,15 @@
 """What `mmjax verify` says of whole, damaged and unfinished runs."""
 
+from contextlib import suppress
+
+import numpy as np
 import pytest
 from folders import make_folder
 
 from mmjax.cli import main
+from mmjax.errors import DataError
 from mmjax.folders import write_run_file
+from mmjax.report.study import read_arrays
 from mmjax.settings import Settings
 
 SKILLS = {"a_only": 1.0, "gmu": 2.0}
@@ -75,3 +80,18 @@ def test_a_folder_that_is_no_run_is_damaged(tmp_path, capsys):
     code, lines = verify(tmp_path / "missing", capsys)
     assert code == 1
     assert "run.json: expected the settings of a run" in lines[0]
+
+
+def test_no_bit_of_an_array_file_changes_it_unseen(tmp_path):
+    path, arrays = tmp_path / "a.npz", {"seeds": np.arange(2), "test": np.eye(3, dtype="f4")}
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with suppress(DataError):  # else it is a date, or what else nobody reads
+            found = read_arrays(path)
+            assert found.keys() == arrays.keys()
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(found[name], array, strict=True)

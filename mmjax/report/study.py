@@ -145,13 +145,20 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as file:  # a torn file is closed, too
-            if bad := ZipFile(file).testzip():  # NumPy may stop before the checksum
-                raise BadZipFile(f"{bad} is damaged")
+            _check_archive(ZipFile(file))
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
     except _DAMAGE as error:
         raise DataError(path, expected="the arrays of a run", got=str(error)) from error
+
+
+def _check_archive(archive: ZipFile) -> None:
+    """Finds what NumPy reads past: it may stop before a checksum, or see only the first arrays."""
+    if damaged := archive.testzip():
+        raise BadZipFile(f"{damaged} is damaged")
+    if any(info.comment for info in archive.infolist()):  # is the entry of the next array
+        raise BadZipFile("its directory is damaged")
 
 
 def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
