@@ -217,11 +217,11 @@ def _start(*arguments: object) -> subprocess.Popen:
 
 def _kill(rng: np.random.Generator, verb: str, path: Path) -> int:
     """Kills a worker at a random moment; returns how many things it said it had done."""
-    process = _start(verb, path, "a", 10**6)
-    said = process.stdout.readline()
-    time.sleep(rng.uniform(0, 0.05))
-    process.kill()
-    return (said + process.communicate()[0]).count("\n")
+    with _start(verb, path, "a", 10**6) as process:
+        said = process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        return (said + process.stdout.read()).count("\n")
 
 
 def _flips(path: Path, rng: np.random.Generator, times: int) -> Iterator[None]:
