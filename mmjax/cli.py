@@ -153,7 +153,22 @@ def report(
         print(f"Table and figures for a paper: {out.with_suffix('')}")
 
 
-_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, zoo, data)}
+def verify(run: tyro.conf.Positional[Path]) -> None:
+    """Checks every file of a run; prints a line for each, and exits with 1 if one is damaged.
+
+    Args:
+        run: Folder of `mmjax train` or `mmjax compare`.
+    """
+    from mmjax.verify import verify_run
+
+    findings = verify_run(run)
+    for finding in findings:
+        print(finding)
+    if any(finding.state == "damaged" for finding in findings):
+        sys.exit(1)
+
+
+_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, verify, zoo, data)}
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,15 +1,17 @@
 """What a run folder holds, and how it is written."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.errors import DataError, UsageError
+from mmjax.files import has_files, whole_file, write_text
 from mmjax.fit import Fit
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.scoring import Row, history_rows, labels
@@ -38,22 +40,21 @@ class RunFile(NamedTuple):
 
 
 def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume: bool) -> None:
-    """Makes a run folder with its run.json, or finds the one that is to be gone on with.
+    """Makes a run folder of a locked one, or finds the run that is to be gone on with.
 
     Raises:
-        UsageError: there are files in it, or it is a file; or its run has other settings.
+        UsageError: there are files in it; or its run has other settings.
     """
     if resume and (out / "run.json").exists():
         _check_same_run(out, settings, strategies)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if has_files(out):
         raise UsageError(
             "out",
             expected="a new or empty folder",
             got=f"{out}, which has files",
             fix="Name another, or go on with a run that was stopped by --resume.",
         )
-    out.mkdir(parents=True, exist_ok=True)
     write_run_file(out, settings, strategies)
 
 
@@ -98,25 +99,39 @@ def forget_unfinished(out: Path) -> None:
 def write_run_file(
     out: Path, settings: Settings, strategies: Sequence[str], cells: Cells = ()
 ) -> None:
-    """Writes run.json."""
+    """Writes run.json, with a digest by which damage is found."""
     content = {"strategies": list(strategies), "cells": cells, **asdict(settings)}
-    (out / "run.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content["sha256"] = _digest(content)
+    write_text(out / "run.json", json.dumps(content, indent=1) + "\n")
 
 
 def read_run_file(path: Path) -> RunFile:
     """What a run folder's run.json says.
 
     Raises:
-        DataError: there is no such file, or it is no run.json.
+        DataError: there is no such file, it is no run.json, or it is not as it was written.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        intact = content.pop("sha256", None) in (None, _digest(content))
         strategies = content.pop("strategies")
         cells = tuple(map(tuple, content.pop("cells", ())))
         lists = {n: tuple(content.get(n, ())) for n in ("options", "encoders", "missing")}
-        return RunFile(Settings(**{**content, **lists}), strategies, cells)
+        found = RunFile(Settings(**{**content, **lists}), strategies, cells)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(path, expected="the settings of a run", got=str(error)) from error
+    if not intact:
+        raise DataError(
+            path,
+            expected="the settings as they were written",
+            got="others",
+            fix="It is damaged; if you have edited it yourself, remove its sha256.",
+        )
+    return found
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
@@ -129,12 +144,14 @@ def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.nda
     """Writes predictions/STRATEGY.npz."""
     folder = out / "predictions"
     folder.mkdir(exist_ok=True)
-    np.savez_compressed(folder / f"{strategy}.npz", **predictions)
+    with whole_file(folder / f"{strategy}.npz") as file:
+        np.savez_compressed(file, **predictions)
 
 
 def write_labels(out: Path, task: Task) -> None:
     """Writes labels.npz: the classes and groups of the rows that predictions are of."""
-    np.savez_compressed(out / "labels.npz", **labels(task))
+    with whole_file(out / "labels.npz") as file:
+        np.savez_compressed(file, **labels(task))
 
 
 def append_assessment(out: Path, found: "Assessment") -> None:
@@ -152,7 +169,8 @@ def check_new_file(path: Path) -> None:
 def write_embedded(folder: Path, embedded: "Embedded") -> None:
     """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "embeddings.npz", target=embedded.target, **embedded.values)
+    with whole_file(folder / "embeddings.npz") as file:
+        np.savez(file, target=embedded.target, **embedded.values)
 
 
 def read_embedded(folder: Path) -> "Embedded":

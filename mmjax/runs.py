@@ -21,6 +21,7 @@ from mmjax.checkpoint import Checkpoints
 from mmjax.compare import compare, settle
 from mmjax.cost import cost_row
 from mmjax.errors import FailedArmsError, UsageError, look_up
+from mmjax.files import locked, write_text
 from mmjax.fit import Fit, fit
 from mmjax.folders import (
     append_assessment,
@@ -131,7 +132,14 @@ def compare_in(
     """
     task = make_task(settings)
     arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
-    open_folder(out, settings, [arm.strategy for arm in arms], resume)
+    with locked(out):
+        open_folder(out, settings, [arm.strategy for arm in arms], resume)
+        return _compare(out, settings, task, arms, console)
+
+
+def _compare(
+    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console
+) -> list[Row]:
     remarks = _mismatches(settings, arms)
     for remark in remarks:
         console.print(remark)
@@ -241,7 +249,7 @@ def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
         command=command(read_settings(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
     )
-    (out / "summary.md").write_text(text, encoding="utf-8")
+    write_text(out / "summary.md", text)
 
 
 _SUMMARY = """# {title}
@@ -274,14 +282,19 @@ def train_in(
         Interrupted: a signal has come; what has been done is there to be gone on with.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
-    open_folder(out, settings, [strategy], resume)
-    if strategy in finished_arms(out):
-        console.print(f"Trained already: {out}", highlight=False, soft_wrap=True)
-        return read_rows(out / "rows.jsonl")
+    with locked(out):
+        open_folder(out, settings, [strategy], resume)
+        if strategy in finished_arms(out):
+            console.print(f"Trained already: {out}", highlight=False, soft_wrap=True)
+            return read_rows(out / "rows.jsonl")
+        return _train(out, settings, arm, console)
+
+
+def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
     forget_unfinished(out)
     with held_signals() as stopped_by, ComparisonProgress([arm], console) as progress:
         arm = settle(arm, progress.on_steps)
-        write_run_file(out, settings, [strategy], chosen_cells(arm.recipe))
+        write_run_file(out, settings, [arm.strategy], chosen_cells(arm.recipe))
         kept = make_checkpoints(out, arm, stopped_by)
         trained = fit(arm.recipe, arm.task, progress=progress.on_steps, checkpoints=kept)
         kept.close()
@@ -289,7 +302,7 @@ def train_in(
         progress.on_arm(arm, trained, rows)
         checkpoint.save(out / "checkpoint", trained.params)
         append_results(out, arm, trained, rows)
-        end_arm(out, strategy)
+        end_arm(out, arm.strategy)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
     return rows

@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"cache", "checkpoint", "interrupt", "settings", "table", "threads", "types"},
+    {"cache", "checkpoint", "files", "interrupt", "settings", "table", "threads", "types"},
     {"initializers", "kernels", "lanes"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},
@@ -36,7 +36,7 @@ FLOORS = [
     {"assess"},
     {"report"},
     {"folders"},
-    {"runs"},
+    {"runs", "verify"},
     {"trained"},
     {"cli"},
     {"__main__", "__init__"},

@@ -1,10 +1,12 @@
 """Run folders read back: one study for each task, whatever the number of its folders."""
 
 import json
+import struct
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from mmjax.report.summary import scored_split
 Row = dict[str, Any]
 
 TABLES = ("robustness", "representation", "weights", "cost")
+_DAMAGE = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, struct.error, zlib.error)
 _KEYS = {"task", "strategy", "modalities", "seed", "split", "hidden", "accuracy", "data"}
 
 
@@ -141,10 +144,21 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         DataError: it is not one.
     """
     try:
-        with path.open("rb") as file, np.load(file) as arrays:  # a torn file is closed, too
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        with path.open("rb") as file:  # a torn file is closed, too
+            _check_archive(ZipFile(file))
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+    except _DAMAGE as error:
         raise DataError(path, expected="the arrays of a run", got=str(error)) from error
+
+
+def _check_archive(archive: ZipFile) -> None:
+    """Finds what NumPy reads past: it may stop before a checksum, or see only the first arrays."""
+    if damaged := archive.testzip():
+        raise BadZipFile(f"{damaged} is damaged")
+    if any(info.comment for info in archive.infolist()):  # is the entry of the next array
+        raise BadZipFile("its directory is damaged")
 
 
 def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

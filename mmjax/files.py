@@ -1,0 +1,148 @@
+"""Files that a crash cannot tear, and a folder that one process has to itself."""
+
+import errno
+import fcntl
+import os
+import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mmjax.errors import UsageError
+
+_LOCK, _PART = "lock", ".part"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of ``path`` when all of it is on the disk.
+
+    Until then, and if the block or the disk fails, ``path`` is what it was. A device, such as
+    /dev/null, is written to as it is.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; the message names ``path``.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            yield file
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}{_PART}")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, left as it was", str(path)) from error
+    finally:
+        with suppress(OSError):  # where there is no folder, there is no part
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, all of it or nothing.
+
+    Raises:
+        OSError: as ``whole_file``.
+    """
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[BinaryIO]:
+    """A file, made if need be, that no other process can hold meanwhile.
+
+    The kernel frees it when the process ends, however it ends. On a file system without locks
+    (some network drives) there is a warning in place of protection.
+
+    Args:
+        path: the holder may replace or remove the file; the next one holds what has its name then.
+        wait: until it is free.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``wait`` is false.
+        OSError: it cannot be opened or made.
+    """
+    while True:
+        with path.open("a+b") as file:
+            _lock(file, wait)
+            if _is_named(file, path):
+                yield file
+                return
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder, which is made if need be.
+
+    Its file ``lock`` says which process holds it. That of a process that was killed stays behind,
+    but holds nobody up.
+
+    Raises:
+        UsageError: another process has locked the folder.
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _LOCK
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(held(path, wait=False))
+        except BlockingIOError as error:
+            raise UsageError(
+                "out",
+                expected="a folder that no other process is writing to",
+                got=f"{folder}, which {_holder(path)} has locked",
+                fix="Wait until it is done, or name another.",
+            ) from error
+        stack.callback(path.unlink, missing_ok=True)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        file.flush()
+        yield
+
+
+def has_files(folder: Path) -> bool:
+    """Whether a folder holds more than a lock, or what a killed process had begun to write."""
+    return any(path.name != _LOCK and path.suffix != _PART for path in folder.iterdir())
+
+
+def _lock(file: BinaryIO, wait: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"{file.name}: this file system has no locks; let one process at a time write here",
+            stacklevel=4,
+        )
+
+
+def _is_named(file: BinaryIO, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):  # it may be gone by now
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    return "another process"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings a new name to the disk, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
