@@ -29,7 +29,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-OURS = ["mmjax.files", "mmjax.folders", "mmjax.report", "mmjax.settings", "mmjax.tasks"]
+OURS = ["mmjax.folders", "mmjax.reading", "mmjax.report", "mmjax.settings", "mmjax.tasks"]
 
 with atheris.instrument_imports(include=OURS):
     from bad_inputs import KINDS, check_good, is_clear

@@ -57,12 +57,12 @@ def make_work(case: Case) -> Work:
         predict = make_evaluate(recipe.model, case.batch_size).predict
         rows = task.valid.batch()
         return lambda times: [predict(lanes.best, rows) for _ in range(times)]
-    advance = compile_recipe(recipe, task).advance
+    program = compile_recipe(recipe, task)
     train, same = jax.device_put(task.train.batch()), np.zeros(case.seeds, bool)
 
     def train_steps(times: int) -> None:
         nonlocal lanes
-        lanes, _ = advance((lanes, same), train, 0, times)
+        lanes, *_ = program.advance((lanes, same, program.zeros), train, 0, times)
         jax.block_until_ready(lanes)
 
     return train_steps

@@ -5,7 +5,6 @@
 The text of the page is written by hand; what stands between its two markers is replaced.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -14,13 +13,12 @@ from typing import Any, NamedTuple
 import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from page import fill, table
 from workloads import FLOPS, Case
 
-from mmjax.errors import DataError
 from mmjax.report.figures import save
 from mmjax.report.rows import read_rows
 
-BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 OURS = ("mmjax", "mmjax+kernels")
 
 
@@ -113,7 +111,7 @@ def target_table(rows: dict[tuple[Case, str], Row]) -> str:
             continue
         cells = [f"{describe(target.case)}, against {target.peer}", f"{target.ratio}"]
         lines.append(cells + [_reached(rows, target, ours) for ours in OURS])
-    return _table(["mmjax is so many times as fast", "target", *OURS], lines)
+    return table(["mmjax is so many times as fast", "target", *OURS], lines)
 
 
 def _reached(rows: dict[tuple[Case, str], Row], target: Target, ours: str) -> str:
@@ -132,7 +130,7 @@ def speed_table(rows: dict[tuple[Case, str], Row]) -> str:
         values = [rows.get((case, side)) for side in sides]
         speed = lambda row, case=case: f"{case.samples / median(row.seconds):,.0f}"
         lines.append([describe(case), *(speed(row) if row else "-" for row in values)])
-    return _table(["samples per second", *sides], lines)
+    return table(["samples per second", *sides], lines)
 
 
 def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
@@ -146,7 +144,7 @@ def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
         cells = [f"{peaks[s]:,}" if s in peaks else "-" for s in sides]
         shares = (f"{peaks[o] / peaks['eager']:.2f}" for o in OURS if {o, "eager"} <= set(peaks))
         lines.append([describe(case), *cells, f"{MEMORY_TARGET}", ", ".join(shares)])
-    return _table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
+    return table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
 
 
 def start_table(rows: dict[tuple[Case, str], Row]) -> str:
@@ -162,7 +160,7 @@ def start_table(rows: dict[tuple[Case, str], Row]) -> str:
             against = str(ratio(row, rows[case, "eager"]))
             target = f"{START_TARGETS[side]}"
         lines.append([name, side, f"{median(row.seconds):.1f}", spread, target, against])
-    return _table(
+    return table(
         ["from a new process", "side", "seconds", "range", "target", "against eager"], lines
     )
 
@@ -182,13 +180,6 @@ def share_line(rows: dict[tuple[Case, str], Row]) -> str:
         f"Matrix product {peak['matmul_gflops']:.0f} GFLOP/s and copy {peak['copy_gb_s']:.0f} GB/s "
         f"beside it; training at batch 128 reaches of the former: {', '.join(parts)}."
     )
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    if not lines:
-        return ""
-    ruler = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ruler, *lines])
 
 
 def draw(rows: dict[tuple[Case, str], Row]) -> Figure:
@@ -218,16 +209,12 @@ def draw(rows: dict[tuple[Case, str], Row]) -> Figure:
 
 def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/performance.md")) -> None:
     """Replaces the tables of the page, and its figure beside it."""
-    text = page.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise DataError(page, expected=f"{BEGIN} and {END}", got="a page without them")
     rows = {(row.case, row.side): row for row in read(runs / "rows.jsonl")}
     facts = next(iter(rows.values())).facts
     tables = (target_table, share_line, speed_table, start_table, memory_table)
     measured = "\n\n".join(filter(None, (make(rows) for make in tables)))
     origin = f"{facts['device']}; {facts['versions']}."
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{origin}\n\n{measured}\n{END}{after}", encoding="utf-8")
+    fill(page, f"{origin}\n\n{measured}")
     save(draw(rows), page.with_suffix(".png"))
 
 

@@ -1,44 +1,91 @@
 """Saves and restores trees of arrays; the only file that knows orbax.
 
+A checkpoint is a folder with ``arrays``, which orbax writes, and ``manifest.json``: the sha256 of
+every file and of every array, and facts of whoever saved it. Orbax alone loads a flipped bit
+without a word. The folder gets its name when all of it is on the disk.
+
 Orbax takes a quarter of a second to import, so only those who save or restore wait for it.
 """
 
+import hashlib
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import chex
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from mmjax.errors import DataError
+from mmjax.errors import DataError, Interrupted
+
+MANIFEST, ARRAYS = "manifest.json", "arrays"
 
 
-def save(folder: Path, tree: chex.ArrayTree) -> None:
-    """Writes a tree of arrays to a new folder and returns when all of it is there."""
+class Checkpoint(NamedTuple):
+    """What ``restore`` reads: the tree, and the facts saved with it."""
+
+    tree: chex.ArrayTree
+    facts: dict[str, Any]
+
+
+def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = None) -> None:
+    """Writes a tree of arrays to a folder and returns when all of it is there.
+
+    Args:
+        folder: gets its name, in place of one that had it, when it is complete.
+        tree: of arrays, or of JAX keys.
+        facts: what JSON can hold.
+    """
     import orbax.checkpoint as ocp
 
+    arrays = {name: np.asarray(x) for name, x in _flatten(tree).items()}
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
+    unfinished.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), _flatten(tree))
+        checkpointer.save((unfinished / ARRAYS).absolute(), arrays)
+    content = {
+        "facts": dict(facts or {}),
+        "arrays": {name: _digest_array(x) for name, x in arrays.items()},
+        "files": _digest_files(unfinished / ARRAYS),
+    }
+    with (unfinished / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump({**content, "sha256": _digest(_canonical(content))}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(unfinished, folder)
 
 
-def restore(folder: Path, like: chex.ArrayTree) -> chex.ArrayTree:
-    """Reads a tree back.
+def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
+    """Reads a tree back and verifies every byte of it.
 
     Args:
         folder: what ``save`` wrote.
         like: a tree of arrays or shapes; the names, shapes and dtypes read must be the same.
 
     Raises:
-        DataError: there is no checkpoint, it cannot be read, or it does not fit.
+        DataError: there is no checkpoint, it is damaged, or it does not fit.
     """
     import orbax.checkpoint as ocp
 
-    if not folder.is_dir():
-        raise DataError(folder, expected="a checkpoint", got="no such folder")
+    manifest = verify(folder)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             # Given a target, orbax would cast to its dtypes without a word.
-            found = checkpointer.restore(folder.absolute())
+            found = checkpointer.restore((folder / ARRAYS).absolute())
     except Exception as error:  # orbax and what it is made of fail in many ways
         raise DataError(folder, expected="a checkpoint", got=f"{error}"[:300]) from error
+    found = {name: np.asarray(x) for name, x in found.items()}
+    if {name: _digest_array(x) for name, x in found.items()} != manifest["arrays"]:
+        raise DataError(folder, expected="the arrays that were saved", got="others")
     wanted = _flatten(like)
     layout = lambda flat: {(name, x.shape, str(x.dtype)) for name, x in flat.items()}
     differing = sorted(layout(found) ^ layout(wanted))
@@ -49,9 +96,183 @@ def restore(folder: Path, like: chex.ArrayTree) -> chex.ArrayTree:
             got=f"a difference in {differing[0]}",
             fix="It was made by another recipe or version.",
         )
-    return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in wanted])
+    leaves = [_as_before(found[n], x) for n, x in zip(wanted, jax.tree.leaves(like), strict=True)]
+    return Checkpoint(jax.tree.unflatten(jax.tree.structure(like), leaves), manifest["facts"])
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Holds every file of a checkpoint to its sha256, and returns the manifest.
+
+    Raises:
+        DataError: a file is missing, new or changed; the message names it.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        content = {name: manifest[name] for name in ("facts", "arrays", "files")}
+        intact = manifest["sha256"] == _digest(_canonical(content))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(path, expected="the manifest of a checkpoint", got=f"{error}") from error
+    if not intact:
+        raise DataError(path, expected="the bytes that were saved", got="others")
+    files = _digest_files(folder / ARRAYS)
+    for name in sorted(files.keys() | manifest["files"].keys()):
+        if files.get(name) != manifest["files"].get(name):
+            raise DataError(
+                folder / ARRAYS / name,
+                expected="the bytes that were saved",
+                got="others" if name in files else "no such file",
+            )
+    return manifest
+
+
+class Checkpoints:
+    """The last checkpoints of a run, which a later process goes on from.
+
+    Each holds where training is and its best so far. They are written by a thread of their own,
+    while training goes on; ``close`` waits for it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        *,
+        every: float = 60.0,
+        kept: int = 2,
+        stopped_by: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """Checkpoints in a folder of their own.
+
+        Args:
+            folder: need not exist.
+            identity: what a run must have in common with one that it continues.
+            every: seconds of training between two of them.
+            kept: how many stay; with two, one may be damaged.
+            stopped_by: the signal that asks the process to end, if one has come.
+        """
+        self.folder, self.identity, self.every, self.kept = folder, dict(identity), every, kept
+        self._stopped_by = stopped_by
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future | None = None
+        self._last = time.monotonic()
+
+    def latest(self, like: chex.ArrayTree) -> Checkpoint | None:
+        """The last one that is whole; None if there has never been any.
+
+        Raises:
+            DataError: all are damaged, or they are those of another run.
+        """
+        errors = []
+        for path in reversed(self._paths()):
+            try:
+                found = restore(path, like)
+            except DataError as error:
+                errors.append(error)
+                warnings.warn(
+                    f"A checkpoint is damaged, trying the one before: {error}", stacklevel=2
+                )
+                continue
+            self._check_identity(path, found.facts)
+            return found
+        if errors:
+            raise errors[0]
+        return None
+
+    def offer(
+        self, step: int, tree: Callable[[], chex.ArrayTree], facts: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Saves what is offered if it is time, or if a signal asks the process to end.
+
+        Raises:
+            Interrupted: a signal has come, and all is saved.
+            OSError: a checkpoint cannot be written; those before it are intact.
+        """
+        signal = self._stopped_by()
+        if signal is None and time.monotonic() - self._last < self.every:
+            return
+        self._wait()
+        path = self.folder / f"{step:012d}"
+        host = jax.tree.map(np.array, _flatten(tree()))  # copies: training goes on in that memory
+        content = {**facts(), "identity": self.identity}
+        self._writing = self._thread.submit(self._write, path, host, content)
+        self._last = time.monotonic()
+        if signal is not None:
+            self.close()
+            raise Interrupted(signal)
+
+    def close(self) -> None:
+        """Waits until all is written.
+
+        Raises:
+            OSError: it could not be.
+        """
+        self._wait()
+        self._thread.shutdown()
+
+    def remove(self) -> None:
+        """Removes all of them, when the run has its results."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self):
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _write(self, path, arrays, facts):
+        save(path, arrays, facts)
+        for old in self._paths()[: -self.kept]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _paths(self):
+        return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
+
+    def _check_identity(self, path, facts):
+        made_by = facts["identity"]
+        for name in sorted(made_by.keys() | self.identity.keys()):
+            if made_by.get(name) != self.identity.get(name):
+                raise DataError(
+                    path,
+                    expected=f"{name} {self.identity.get(name)!r}",
+                    got=f"{made_by.get(name)!r}",
+                    fix="It is of another run; start in a new folder.",
+                )
 
 
 def _flatten(tree: chex.ArrayTree) -> dict[str, chex.Array]:
     name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
-    return {name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {name(path): _bits(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _is_key(x):
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _bits(x):
+    """JAX keys as the integers that they are made of."""
+    if not _is_key(x):
+        return x
+    made_of = jax.random.key_data
+    return jax.eval_shape(made_of, x) if isinstance(x, jax.ShapeDtypeStruct) else made_of(x)
+
+
+def _as_before(x, like):
+    return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if _is_key(like) else x
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest_array(x):
+    return _digest(f"{x.dtype}{x.shape}".encode() + np.ascontiguousarray(x).tobytes())
+
+
+def _digest_files(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
+
+
+def _canonical(content):
+    return json.dumps(content, sort_keys=True).encode()

@@ -3,6 +3,7 @@
 Imports stand inside the verbs, so that --help does not wait for JAX.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mmjax.errors import MmjaxError
+from mmjax.errors import Interrupted, MmjaxError, UsageError
 from mmjax.settings import Settings
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
@@ -19,7 +20,11 @@ Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, i
 
 
 def compare(
-    settings: Shared, fusions: str = "core", subsets: bool = False, out: Path | None = None
+    settings: Shared,
+    fusions: str = "core",
+    subsets: bool = False,
+    out: Path | None = None,
+    resume: bool = False,
 ) -> None:
     """Compares fusion strategies with every unimodal baseline on one task.
 
@@ -27,26 +32,33 @@ def compare(
         fusions: Names with commas between them; `core` is ten of every kind, or `all`.
         subsets: Train every fusion on every subset of two modalities or more, too.
         out: New folder for rows, summary and figures; by default runs/TASK-TIME.
+        resume: Go on with the comparison that was stopped in the folder, if there is one.
     """
     _keep_programs()
     from mmjax import runs
 
     names = runs.parse_fusions(fusions)
-    folder = out or _default_out(settings)
-    runs.compare_in(folder, settings, names, _console(), subsets=subsets)
+    folder = _out(out, settings, resume)
+    runs.compare_in(folder, settings, names, _console(), subsets=subsets, resume=resume)
 
 
-def train(strategy: tyro.conf.Positional[str], settings: Shared, out: Path | None = None) -> None:
+def train(
+    strategy: tyro.conf.Positional[str],
+    settings: Shared,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
     """Trains one strategy and keeps its parameters, for `evaluate` and `predict`.
 
     Args:
         strategy: Name of a fusion, or MODALITY_only for a unimodal baseline.
         out: New folder for the run; by default runs/TASK-TIME.
+        resume: Go on with the training that was stopped in the folder, if there is one.
     """
     _keep_programs()
     from mmjax import runs
 
-    runs.train_in(out or _default_out(settings), settings, strategy, _console())
+    runs.train_in(_out(out, settings, resume), settings, strategy, _console(), resume=resume)
 
 
 def evaluate(
@@ -141,11 +153,30 @@ def report(
         print(f"Table and figures for a paper: {out.with_suffix('')}")
 
 
-_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, zoo, data)}
+def verify(run: tyro.conf.Positional[Path]) -> None:
+    """Checks every file of a run; prints a line for each, and exits with 1 if one is damaged.
+
+    Args:
+        run: Folder of `mmjax train` or `mmjax compare`.
+    """
+    from mmjax.verify import verify_run
+
+    findings = verify_run(run)
+    for finding in findings:
+        print(finding)
+    if any(finding.state == "damaged" for finding in findings):
+        sys.exit(1)
+
+
+_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, verify, zoo, data)}
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command; an error of mmjax, or of a file, ends it with one line and exit code 2."""
+    """Runs the command.
+
+    An error of mmjax, or of a file, ends it with one line and exit code 2, or 1 if a part of the
+    work has failed; a signal that it has heeded, with 128 and the number of the signal.
+    """
     try:
         tyro.extras.subcommand_cli_from_dict(
             _VERBS,
@@ -153,9 +184,14 @@ def main(args: Sequence[str] | None = None) -> None:
             description="Multimodal fusion: compare strategies, train one, use it.",
             args=args,
         )
+    except Interrupted as stop:
+        print("mmjax: stopped; the same command with --resume and --out goes on", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except (MmjaxError, OSError) as error:
         print(f"mmjax: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
 
 
 def _keep_programs() -> None:
@@ -174,5 +210,7 @@ def _console():
     return Console()
 
 
-def _default_out(settings: Settings) -> Path:
-    return Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")
+def _out(out: Path | None, settings: Settings, resume: bool) -> Path:
+    if out is None and resume:
+        raise UsageError("resume", expected="--out with the folder of a run", got="none")
+    return out or Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")

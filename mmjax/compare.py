@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from mmjax.arms import Arm, make_arm
+from mmjax.checkpoint import Checkpoints
 from mmjax.fit import Fit, Program, Progress, compile_recipe, fit
 from mmjax.recipe import Recipe
 from mmjax.scoring import Row, Scored, labels, score
@@ -36,7 +37,9 @@ def compare(
     *,
     on_arm: Callable[[Arm, Fit, Scored], None] = lambda arm, trained, scored: None,
     on_idle: Callable[[Arm, Fit], None] = lambda arm, trained: None,
+    on_error: Callable[[Arm, Exception], None] | None = None,
     progress: Progress = lambda steps: None,
+    checkpoints: Callable[[Arm], Checkpoints | None] = lambda arm: None,
 ) -> Comparison:
     """Trains every arm and scores it on validation and test.
 
@@ -44,27 +47,51 @@ def compare(
         arms: what to compare, at least one, on the same rows.
         on_arm: called with each arm, its training and its answers once they are known.
         on_idle: called next, when no other arm compiles beside it: for what is timed.
-        progress: called after each epoch with the number of steps that it took.
+        on_error: called with an arm that fails, and why; the others go on. Without it they do not.
+        progress: called after each epoch, or part of one, with the number of steps that it took.
+        checkpoints: where the training of an arm is kept, and goes on from.
     """
     rows, predictions = [], {}
     with ThreadPoolExecutor(max_workers=1) as pool:
-        compile_arm = lambda arm: pool.submit(compile_recipe, arm.recipe, arm.task)
-        settled = (settle(arm, progress) for arm in arms)
-        arm = next(settled)
-        ahead = compile_arm(arm)
-        while arm:
-            program, following = ahead.result(), next(settled, None)
+        ahead = _start(arms[0], pool, progress)
+        for following in [*arms[1:], None]:
+            arm, compiling = ahead
+            wait([compiling])
             if following:
-                ahead = compile_arm(following)  # while this one trains
-            trained = fit(arm.recipe, arm.task, program=program, progress=progress)
-            scored = score(arm, trained)
-            on_arm(arm, trained, scored)
-            wait([ahead])
-            on_idle(arm, trained)
+                ahead = _start(following, pool, progress)  # compiles while this one trains
+            try:
+                program, kept = compiling.result(), checkpoints(arm)
+                trained = fit(
+                    arm.recipe, arm.task, program=program, progress=progress, checkpoints=kept
+                )
+                scored = score(arm, trained)
+                on_arm(arm, trained, scored)
+                wait([ahead.compiling])
+                on_idle(arm, trained)
+            except Exception as error:
+                if on_error is None:
+                    raise
+                on_error(arm, error)
+                continue
             rows += scored.rows
             predictions[arm.strategy] = scored.predictions
-            arm = following
     return Comparison(rows, predictions, labels(arms[0].task))
+
+
+class _Started(NamedTuple):
+    arm: Arm
+    compiling: Future
+
+
+def _start(arm: Arm, pool: ThreadPoolExecutor, progress: Progress) -> _Started:
+    """Settles an arm and begins to compile it; what fails is raised by the future's result."""
+    try:
+        arm = settle(arm, progress)
+        return _Started(arm, pool.submit(compile_recipe, arm.recipe, arm.task))
+    except Exception as error:
+        failed = Future()
+        failed.set_exception(error)
+        return _Started(arm, failed)
 
 
 def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:

@@ -41,7 +41,7 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
     lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
     train = jax.device_put(task.train.batch())
-    arguments = ((lanes, np.zeros(num_seeds, bool)), train, 0, 0)
+    arguments = ((lanes, np.zeros(num_seeds, bool), program.zeros), train, 0, 0)
     training = program.advance.lower(*arguments)  # traced and compiled already
     counted = num_seeds if how(num_seeds) == "vmap" else 1  # the body of a loop counts once
     low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
@@ -100,7 +100,7 @@ def time_step(program: Program, lanes: Lane, train: Batch) -> np.ndarray:
 
     def advance(steps: int) -> Lane:
         nonlocal lanes
-        lanes, _ = program.advance((lanes, same), train, 0, steps)
+        lanes, *_ = program.advance((lanes, same, program.zeros), train, 0, steps)
         return lanes
 
     idle = np.median(time_call(lambda: advance(0)))

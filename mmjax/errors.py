@@ -11,7 +11,13 @@ T = TypeVar("T")
 
 
 class MmjaxError(Exception):
-    """Base of every error that mmjax raises on purpose."""
+    """Base of every error that mmjax raises on purpose.
+
+    Attributes:
+        exit_code: what a command ends with; 2 where it was asked for what cannot be, as is usual.
+    """
+
+    exit_code = 2
 
 
 class DataError(MmjaxError, ValueError):
@@ -33,6 +39,32 @@ class BuildError(MmjaxError, RuntimeError):
 
     def __init__(self, what: str, *, expected: str, got: str, fix: str = "") -> None:
         super().__init__(_message(what, expected, got, fix))
+
+
+class DivergenceError(MmjaxError, ArithmeticError):
+    """Losses or gradients have not been finite for too many steps in a row."""
+
+    exit_code = 1
+
+    def __init__(self, where: object, *, expected: str, got: str, fix: str = "") -> None:
+        super().__init__(_message(where, expected, got, fix))
+
+
+class FailedArmsError(MmjaxError, RuntimeError):
+    """Some arms of a comparison have failed; the others are done."""
+
+    exit_code = 1
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end, and it has saved its work.
+
+    It is no ``Exception``, so that what handles the failure of a part does not handle this.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"ended by signal {signal}")
+        self.signal = signal
 
 
 class UnknownNameError(UsageError, KeyError):

@@ -1,107 +1,148 @@
-"""How files are read: no header is believed, and every failure is one error that names the file."""
+"""Files that a crash cannot tear, and a folder that one process has to itself."""
 
-import io
-import math
+import errno
+import fcntl
+import os
+import platform
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from typing import BinaryIO
 
-import numpy as np
-from numpy.lib import format as npy
+from mmjax.errors import UsageError
 
-from mmjax.errors import DataError
-
-MAX_BYTES = 1 << 30
-"""Of one file, and of what it holds once it is unpacked."""
-MAX_HEADER = 1 << 14
-"""Bytes of a .npy file's header; NumPy itself reads ten thousand characters."""
-
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_LOCK, _PART = "lock", ".part"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 @contextmanager
-def reading(
-    path: str | Path, expected: str, fix: str = "", limit: int = MAX_BYTES
-) -> Iterator[tuple[Path, Callable[[str], NoReturn]]]:
-    """Turns every failure of a parser, warnings too, into one DataError about ``path``.
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of ``path`` when all of it is on the disk.
 
-    Args:
-        path: the file.
-        expected: what it should be.
-        fix: what to do about it.
-        limit: the largest size, in bytes.
+    Until then, and if the block or the disk fails, ``path`` is what it was. A device, such as
+    /dev/null, is written to as it is.
 
-    Yields:
-        the path, and a function that refuses what it is told has come.
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; the message names ``path``.
     """
-    path = Path(path)
-
-    def refuse(got: str) -> NoReturn:
-        raise DataError(path, expected=expected, got=got, fix=fix)
-
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            yield file
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}{_PART}")
     try:
-        if not path.is_file():  # a pipe or a device would be read for ever
-            refuse("something that is not a file" if path.exists() else "nothing there")
-        if path.stat().st_size > limit:
-            refuse(f"{path.stat().st_size} bytes")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            yield path, refuse
-    except DataError:
-        raise
-    except Exception as error:  # parsers fail in many ways, and none of them is a bug of ours
-        reason = f"{type(error).__name__}: {error}"[:300]
-        raise DataError(path, expected=expected, got=reason, fix=fix) from error
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, left as it was", str(path)) from error
+    finally:
+        with suppress(OSError):  # where there is no folder, there is no part
+            part.unlink(missing_ok=True)
 
 
-def read_npz(path: str | Path, expected: str = "arrays in an .npz file") -> dict[str, np.ndarray]:
-    """Reads all arrays of an archive that ``numpy.savez`` or ``savez_compressed`` wrote.
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, all of it or nothing.
 
     Raises:
-        DataError: the file is missing, malformed, holds anything but arrays of plain values, or
-            would unpack to more than ``MAX_BYTES``.
+        OSError: as ``whole_file``.
     """
-    with reading(path, expected) as (path, refuse), ZipFile(path) as archive:
-        entries = archive.infolist()
-        size = sum(entry.file_size for entry in entries)
-        if size > MAX_BYTES:
-            refuse(f"an archive that claims {size} bytes")
-        for entry in entries:
-            name, end = entry.filename[:-4], entry.filename[-4:]
-            if not name.isidentifier() or end != ".npy":
-                refuse(f"an entry {entry.filename!r}")
-            if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # others unpack without limit
-                refuse(f"an entry compressed by method {entry.compress_type}")
-        return {entry.filename[:-4]: _read_entry(archive, entry) for entry in entries}
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8"))
 
 
-def _read_entry(archive: ZipFile, entry: ZipInfo) -> np.ndarray:
-    with archive.open(entry) as file:
-        content = file.read(entry.file_size + 1)  # a read without a size may unpack far more
-    return parse_npy(np.frombuffer(content, np.uint8))
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[BinaryIO]:
+    """A file, made if need be, that no other process can hold meanwhile.
 
-
-def parse_npy(content: np.ndarray) -> np.ndarray:
-    """The array in the bytes of a .npy file; nothing is copied, allocated or unpickled.
+    The kernel frees it when the process ends, however it ends. On a file system without locks
+    (some network drives) there is a warning in place of protection.
 
     Args:
-        content: uint8 [bytes], in memory or mapped.
+        path: the holder may replace or remove the file; the next one holds what has its name then.
+        wait: until it is free.
 
     Raises:
-        ValueError: it is none, holds Python objects, or is shorter or longer than its header says.
+        BlockingIOError: another process holds it, and ``wait`` is false.
+        OSError: it cannot be opened or made.
     """
-    start = io.BytesIO(content[:MAX_HEADER].tobytes())
-    version = npy.read_magic(start)
-    if version not in _HEADERS:
-        raise ValueError(f"version {version} of the format")
-    shape, by_column, dtype = _HEADERS[version](start)
-    if dtype.hasobject:
-        raise ValueError("Python objects")
-    values = content[start.tell() :]
-    size = math.prod(shape) * dtype.itemsize
-    if len(values) != size:
-        raise ValueError(f"a header that claims {size} bytes, shape {shape}, and {len(values)}")
-    return values.view(dtype).reshape(shape, order="F" if by_column else "C")
+    while True:
+        with path.open("a+b") as file:
+            _lock(file, wait)
+            if _is_named(file, path):
+                yield file
+                return
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder, which is made if need be.
+
+    Its file ``lock`` says which process holds it. That of a process that was killed stays behind,
+    but holds nobody up.
+
+    Raises:
+        UsageError: another process has locked the folder.
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _LOCK
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(held(path, wait=False))
+        except BlockingIOError as error:
+            raise UsageError(
+                "out",
+                expected="a folder that no other process is writing to",
+                got=f"{folder}, which {_holder(path)} has locked",
+                fix="Wait until it is done, or name another.",
+            ) from error
+        stack.callback(path.unlink, missing_ok=True)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+        file.flush()
+        yield
+
+
+def has_files(folder: Path) -> bool:
+    """Whether a folder holds more than a lock, or what a killed process had begun to write."""
+    return any(path.name != _LOCK and path.suffix != _PART for path in folder.iterdir())
+
+
+def _lock(file: BinaryIO, wait: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"{file.name}: this file system has no locks; let one process at a time write here",
+            stacklevel=4,
+        )
+
+
+def _is_named(file: BinaryIO, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):  # it may be gone by now
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    return "another process"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings a new name to the disk, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

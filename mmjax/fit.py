@@ -12,13 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mmjax.evaluate import Evaluate, Predict, View, make_evaluate, scores
+from mmjax.checkpoint import Checkpoints
+from mmjax.errors import DivergenceError
+from mmjax.evaluate import Evaluate, Predict, View, make_evaluate
 from mmjax.lanes import over_seeds
 from mmjax.recipe import Recipe
 from mmjax.sizes import Sizes, sizes
 from mmjax.task import Task
 from mmjax.train import (
+    MAX_SKIPPED,
     Lane,
+    Metrics,
+    batch_rows,
     init_params,
     init_state,
     make_advance,
@@ -26,11 +31,16 @@ from mmjax.train import (
     make_step,
     per_seed,
     steps_per_epoch,
+    zero_metrics,
 )
 from mmjax.types import Batch, Prepared, TrainState
+from mmjax.validation import Validation
 
 Progress = Callable[[int], None]
-"""Called after each epoch with the number of steps that it took."""
+"""Called after each epoch, or part of one, with the number of steps that it took."""
+
+_FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call; what later ones take
+_SHOWN_ROWS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +52,8 @@ class Fit:
         program: what it ran, compiled.
         params: the best parameters on validation, [seeds, ...].
         state: the TrainState after the last step, [seeds, ...].
-        history: a mapping for each epoch: the step after it, and [seeds] of each metric.
+        history: a mapping for each epoch: the step after it, [seeds] of each metric, a mean over
+            the steps that were not skipped, and the number of those that were.
         best_step: [seeds] the step at which the best parameters were reached.
         seconds: wall time of compilation (or loading), training and validation, all seeds together.
     """
@@ -54,6 +65,11 @@ class Fit:
     history: list[dict[str, Any]]
     best_step: np.ndarray
     seconds: float
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """[seeds] bool, which were given up because nothing was finite any more."""
+        return np.asarray(self.state.skipped.in_row) >= MAX_SKIPPED
 
     @property
     def predict(self) -> Predict:
@@ -71,12 +87,14 @@ class Program(NamedTuple):
 
     Attributes:
         advance: as ``train.make_advance`` makes it, for all seeds.
+        zeros: the sum of metrics over no steps, [seeds] of each.
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing, and of compilation or of loading from a cache.
     """
 
     advance: Callable
+    zeros: Metrics
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
@@ -90,11 +108,12 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     evaluate = make_evaluate(recipe.model)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
+    zeros = zero_metrics(step, lanes, train)
     # Calls that take no step and predict one row compile all that comes later.
-    lanes, _ = advance((lanes, np.zeros(len(recipe.seeds), bool)), train, 0, 0)
+    lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), train, 0, 0)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, evaluate, sizes(recipe.model, task), seconds)
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds)
 
 
 def fit(
@@ -104,8 +123,12 @@ def fit(
     params: chex.ArrayTree | None = None,
     program: Program | None = None,
     progress: Progress = lambda steps: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
+
+    A step whose loss or gradient is not finite is skipped; a seed with ``MAX_SKIPPED`` of them in a
+    row is given up, which does not touch the other seeds.
 
     Args:
         recipe: what to train, and how.
@@ -113,30 +136,134 @@ def fit(
         params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones; the
             method's preliminary runs are left out.
         program: the recipe compiled for the task, if that has been done.
-        progress: called after each epoch.
+        progress: called after each epoch or part of one.
+        checkpoints: where training is kept, and goes on from: what follows is bit by bit what it
+            would have been without the interruption.
+
+    Raises:
+        DivergenceError: all seeds were given up.
+        Interrupted: a signal has come, and the checkpoints have all that was done.
     """
     program = program or compile_recipe(recipe, task)
-    advance, predict = program.advance, program.evaluate.predict
     start = time.perf_counter()
-    prepared = Prepared(params or {})
-    if not params:
-        prepared = recipe.method.prepare(partial(fit, progress=progress), recipe, task)
     train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
-    lanes = init_lanes(recipe, train, prepared)
+    run = _Run(recipe, task, program)
+    if checkpoints is None or not run.resume(checkpoints, train):
+        run.begin(train, params, partial(fit, progress=progress))
+    while run.first < recipe.steps and not run.watch.settled:
+        taken = run.advance(train)
+        if run.ends_epoch:
+            run.validate(valid)
+        if checkpoints:
+            checkpoints.offer(run.first, run.tree, run.facts)
+        progress(taken)
+    lanes = run.finish(train)
+    seconds = program.seconds + run.seconds + time.perf_counter() - start
+    return Fit(recipe, program, lanes.best, lanes.state, run.history, run.watch.best_step, seconds)
 
-    watch = _Validation(len(recipe.seeds), recipe.patience)
-    history, first = [], 0
-    per_epoch = steps_per_epoch(task.train.size, _batch_size(recipe, task))
-    while first < recipe.steps and not watch.settled:
-        last = min(first + per_epoch, recipe.steps)
-        lanes, metrics = advance((lanes, watch.improved), train, first, last)
-        scored = watch.update(last, predict(lanes.state.params, valid), task.valid.target)
-        history.append({"step": last, **jax.device_get(metrics), **scored})
-        progress(last - first)
-        first = last
-    lanes, _ = advance((lanes, watch.improved), train, first, first)
-    seconds = program.seconds + time.perf_counter() - start
-    return Fit(recipe, program, lanes.best, lanes.state, history, watch.best_step, seconds)
+
+class _Run:
+    """Where training is: lanes on the device, and beside them what the host knows."""
+
+    def __init__(self, recipe: Recipe, task: Task, program: Program) -> None:
+        self.recipe, self.task, self.program = recipe, task, program
+        self.watch = Validation(len(recipe.seeds), recipe.patience)
+        self.history: list[dict[str, Any]] = []
+        self.first = 0  # the next step
+        self.total = program.zeros
+        self.seconds = 0.0  # that earlier processes took
+        self._started = time.perf_counter()
+        self._per_epoch = steps_per_epoch(task.train.size, _batch_size(recipe, task))
+        self._per_call = _FIRST_CALL
+
+    def begin(self, train: Batch, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
+        """Draws the parameters, or takes those that are given or prepared."""
+        prepared = Prepared(params or {})
+        if not params:
+            prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
+        self.lanes = init_lanes(self.recipe, train, prepared)
+
+    def resume(self, checkpoints: Checkpoints, train: Batch) -> bool:
+        """Takes over what a checkpoint has, if there is one."""
+        found = checkpoints.latest((init_lanes(self.recipe, train), self.total))
+        if found is None:
+            return False
+        (self.lanes, self.total), facts = found
+        self.first, self.seconds = facts["first"], facts["seconds"]
+        self.watch.load(facts["watch"])
+        arrays = lambda epoch: {name: np.array(value) for name, value in epoch.items()}
+        self.history = [{**arrays(epoch), "step": epoch["step"]} for epoch in facts["history"]]
+        return True
+
+    def tree(self) -> tuple[Lane, Metrics]:
+        """The arrays of a checkpoint."""
+        return self.lanes, self.total
+
+    def facts(self) -> dict[str, Any]:
+        """The rest of a checkpoint."""
+        lists = lambda epoch: {name: np.asarray(value).tolist() for name, value in epoch.items()}
+        return {
+            "first": self.first,
+            "seconds": self.seconds + time.perf_counter() - self._started,
+            "watch": self.watch.dump(),
+            "history": [lists(epoch) for epoch in self.history],
+        }
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the last step was the last of an epoch, or of all."""
+        return self.first % self._per_epoch == 0 or self.first == self.recipe.steps
+
+    def advance(self, train: Batch) -> int:
+        """Takes some steps, at most to the end of the epoch, and returns their number.
+
+        A call takes some seconds: what comes between calls, such as a signal, is not to wait long.
+        """
+        end = min((self.first // self._per_epoch + 1) * self._per_epoch, self.recipe.steps)
+        last = min(self.first + self._per_call, end)
+        begins = self.first % self._per_epoch == 0
+        improved = self.watch.improved & begins  # else kept already
+        start = time.perf_counter()
+        carried = (self.lanes, improved, self.total)
+        self.lanes, _, self.total = self.program.advance(carried, train, self.first, last)
+        in_row = np.asarray(self.lanes.state.skipped.in_row)
+        taken, self.first = last - self.first, last
+        self._per_call = max(1, round(_CALL_SECONDS * taken / (time.perf_counter() - start)))
+        if (in_row >= MAX_SKIPPED).all():
+            raise self._diverged(in_row)
+        return taken
+
+    def validate(self, valid: Batch) -> None:
+        """Ends an epoch: its metrics, and whether validation has improved."""
+        total = {name: np.asarray(value) for name, value in self.total.items()}
+        steps = (self.first - 1) % self._per_epoch + 1
+        taken = np.where(total["skipped"] < steps, steps - total["skipped"], np.nan)
+        mean = lambda x: (x / taken.astype(np.float32)).astype(np.float64)
+        metrics = {name: mean(x) for name, x in total.items() if name != "skipped"}
+        metrics["skipped"] = total["skipped"].astype(np.int64)
+        self.watch.given_up = np.asarray(self.lanes.state.skipped.in_row) >= MAX_SKIPPED
+        prediction = self.program.evaluate.predict(self.lanes.state.params, valid)
+        scored = self.watch.update(self.first, prediction, self.task.valid.target)
+        self.history.append({"step": self.first, **metrics, **scored})
+
+    def finish(self, train: Batch) -> Lane:
+        """The lanes, with the last parameters as the best where they are."""
+        carried = (self.lanes, self.watch.improved, self.total)
+        return self.program.advance(carried, train, self.first, self.first)[0]
+
+    def _diverged(self, in_row):
+        recipe, size = self.recipe, self.task.train.size
+        step = self.first - int(in_row[0])
+        key = self.lanes.state.key[0]
+        rows = batch_rows(key, step, size, _batch_size(recipe, self.task))
+        shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
+        more = ", ..." if len(rows) > _SHOWN_ROWS else ""
+        return DivergenceError(
+            f"step {step}, seed {recipe.seeds[0]}, training rows {shown}{more}",
+            expected="a finite loss and gradient",
+            got=f"none in {in_row[0]} steps since, nor in those of any other seed",
+            fix="Try a lower learning rate, and look at these rows.",
+        )
 
 
 def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
@@ -170,33 +297,3 @@ def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
     if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
         return jnp.stack(leaves)
     return np.stack(leaves)  # without a program to compile for every shape
-
-
-class _Validation:
-    """Which seeds have just improved on validation: more accurate, or equally so with less loss."""
-
-    def __init__(self, seeds: int, patience: int) -> None:
-        self.patience = patience
-        self.improved = np.zeros(seeds, bool)
-        self.best_step = np.zeros(seeds, int)
-        self._best_accuracy = np.full(seeds, -1.0)
-        self._best_nll = np.full(seeds, np.inf)
-        self._waited = np.zeros(seeds, int)
-
-    @property
-    def settled(self) -> bool:
-        return bool((self._waited >= self.patience).all())
-
-    def update(self, step: int, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
-        each = [scores(p, target) for p in prediction]
-        accuracy, nll = (np.array([s[name] for s in each]) for name in ("accuracy", "nll"))
-        better = (accuracy > self._best_accuracy) | (
-            (accuracy == self._best_accuracy) & (nll < self._best_nll)
-        )
-        # A seed that has settled stays so: its result must not depend on the seeds beside it.
-        self.improved = better & np.isfinite(nll) & (self._waited < self.patience)
-        self._waited = np.where(self.improved, 0, self._waited + 1)
-        self.best_step = np.where(self.improved, step, self.best_step)
-        self._best_accuracy = np.where(self.improved, accuracy, self._best_accuracy)
-        self._best_nll = np.where(self.improved, nll, self._best_nll)
-        return {"valid_accuracy": accuracy, "valid_nll": nll}

@@ -5,7 +5,8 @@ scikit-learn take a second.
 """
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,28 +17,36 @@ from rich.progress import track
 from mmjax import checkpoint
 from mmjax.arms import CORE, Arm, all_strategies, make_arm, match_arm
 from mmjax.availability import lose
+from mmjax.checkpoint import Checkpoints
 from mmjax.compare import compare, settle
 from mmjax.cost import cost_row
-from mmjax.errors import UsageError, look_up
+from mmjax.errors import FailedArmsError, UsageError, look_up
+from mmjax.files import locked, write_text
 from mmjax.fit import Fit, fit
 from mmjax.folders import (
     append_assessment,
     append_results,
     check_new_file,
-    make_folder,
+    end_arm,
+    finished_arms,
+    forget_unfinished,
+    open_folder,
+    read_embedded,
+    write_embedded,
     write_labels,
     write_predictions,
     write_run_file,
 )
 from mmjax.fusion import FUSIONS
+from mmjax.interrupt import held_signals
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.report.command import command
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.study import read_settings
+from mmjax.report.study import read_settings, read_studies
 from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
-from mmjax.scoring import Row, Scored, score
+from mmjax.scoring import Row, Scored, score, versions
 from mmjax.search import chosen_cells, is_open
 from mmjax.settings import Settings, parse_pairs, parse_shares
 from mmjax.sizes import TOLERANCE, explain_mismatch
@@ -45,6 +54,9 @@ from mmjax.task import Task
 from mmjax.tasks import load_task
 from mmjax.train import Adam
 from mmjax.zoo import add_sizes, list_zoo, zoo_tables
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run folder for what is needed only until the run is done."""
 
 
 def make_task(settings: Settings) -> Task:
@@ -99,59 +111,113 @@ def compare_in(
     console: Console,
     *,
     subsets: bool = False,
+    resume: bool = False,
 ) -> list[Row]:
-    """Compares fusions with every unimodal baseline; fills a new folder while it goes.
+    """Compares fusions with every unimodal baseline; fills a folder while it goes.
 
     Args:
         out: gets run.json, rows and predictions of each arm as soon as it is done, then
-            summary.md, figures and report.html.
+            summary.md, figures and report.html; while it runs, checkpoints.
         settings: the task, and the training that all arms share.
         fusions: keys of ``FUSIONS``.
         console: where progress and the table go.
         subsets: each fusion on every subset of two modalities or more, too.
+        resume: go on with the comparison that the folder holds; arms that are done stay.
 
     Raises:
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
+        FailedArmsError: some arms have failed, which arms.jsonl and the summary say; the others
+            are done.
+        Interrupted: a signal has come; what has been done is there to be gone on with.
     """
-    from mmjax.assess import make_assess
-    from mmjax.report.answers import make_answers
-    from mmjax.report.page import write_report
-    from mmjax.report.pictures import save_pictures
-    from mmjax.report.verdicts import judge
-
     task = make_task(settings)
     arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
-    make_folder(out, settings, [arm.strategy for arm in arms])
+    with locked(out):
+        open_folder(out, settings, [arm.strategy for arm in arms], resume)
+        return _compare(out, settings, task, arms, console)
+
+
+def _compare(
+    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console
+) -> list[Row]:
     remarks = _mismatches(settings, arms)
     for remark in remarks:
         console.print(remark)
+    forget_unfinished(out)
     write_labels(out, task)
-    assess, embedded = make_assess(task), {}
-    with ComparisonProgress(arms, console) as progress:
+    done = finished_arms(out)
+    missing = [arm for arm in arms if arm.strategy not in done]
+    failed = _run_arms(out, task, missing, console) if missing else {}
+    remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
+    if len(failed) < len(arms):
+        rows = _conclude(out, task, remarks, console)
+    if failed:
+        raise FailedArmsError(f"{len(failed)} of {len(arms)} arms failed: {', '.join(failed)}")
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return rows
+
+
+def _run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> dict[str, str]:
+    """Runs arms one after another, and returns the errors of those that fail."""
+    from mmjax.assess import make_assess
+
+    assess, failed = make_assess(task), {}
+    with held_signals() as stopped_by, ComparisonProgress(arms, console) as progress:
 
         def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
             found = assess(arm, trained)
             append_results(out, arm, trained, [*scored.rows, *found.scores])
             write_predictions(out, arm.strategy, scored.predictions)
             append_assessment(out, found)
-            embedded[arm.strategy] = found.embedded
+            write_embedded(out / CHECKPOINTS / arm.strategy, found.embedded)
             progress.on_arm(arm, trained, scored.rows)
 
         def on_idle(arm: Arm, trained: Fit) -> None:
-            append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
+            append_rows(out / "cost.jsonl", [{**cost_row(arm, trained)}])
+            end_arm(out, arm.strategy)
 
-        compared = compare(arms, on_arm=on_arm, on_idle=on_idle, progress=progress.on_steps)
-    rows = compared.rows
-    save_pictures(out, task, compared, embedded)
-    verdict = judge(make_answers(compared)).text
+        def on_error(arm: Arm, error: Exception) -> None:
+            failed[arm.strategy] = f"{type(error).__name__}: {error}".splitlines()[0]
+            end_arm(out, arm.strategy, failed[arm.strategy])
+            progress.on_error(arm, failed[arm.strategy])
+
+        compare(
+            arms,
+            on_arm=on_arm,
+            on_idle=on_idle,
+            on_error=on_error,
+            progress=progress.on_steps,
+            checkpoints=lambda arm: make_checkpoints(out, arm, stopped_by),
+        )
+    return failed
+
+
+def make_checkpoints(out: Path, arm: Arm, stopped_by: Callable[[], int | None]) -> Checkpoints:
+    """Where an arm's training is kept in a run folder."""
+    identity = {"recipe": repr(arm.recipe), "data": arm.task.digest(), "versions": versions()}
+    folder = out / CHECKPOINTS / arm.strategy / "steps"
+    return Checkpoints(folder, identity, stopped_by=stopped_by)
+
+
+def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -> list[Row]:
+    """Draws, judges and reports what the folder holds."""
+    from mmjax.report.answers import make_answers
+    from mmjax.report.page import write_report
+    from mmjax.report.pictures import save_pictures
+    from mmjax.report.verdicts import judge
+
+    (study,) = read_studies([out])
+    embedded = {n: read_embedded(out / CHECKPOINTS / n) for n in study.strategies}
+    save_pictures(out, task, study, embedded)
+    verdict = judge(make_answers(study)).text
     write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")
-    console.print(rich_table(summarise(rows), _title(rows)))
+    console.print(rich_table(summarise(study.rows), _title(study.rows)))
     console.print(verdict)
     console.print(
         f"Report, rows and figures: {out / 'report.html'}", highlight=False, soft_wrap=True
     )
-    return rows
+    return study.rows
 
 
 def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
@@ -183,7 +249,7 @@ def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
         command=command(read_settings(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
     )
-    (out / "summary.md").write_text(text, encoding="utf-8")
+    write_text(out / "summary.md", text)
 
 
 _SUMMARY = """# {title}
@@ -198,28 +264,46 @@ Made by `{command}`. {notes}
 """
 
 
-def train_in(out: Path, settings: Settings, strategy: str, console: Console) -> list[Row]:
-    """Trains one strategy and keeps its best parameters in a new folder.
+def train_in(
+    out: Path, settings: Settings, strategy: str, console: Console, *, resume: bool = False
+) -> list[Row]:
+    """Trains one strategy and keeps its best parameters in a folder.
 
     Args:
         out: gets run.json, rows.jsonl, history.jsonl and a checkpoint.
         settings: the task and the training.
         strategy: a key of ``FUSIONS`` or ``MODALITY_only``.
         console: where progress goes.
+        resume: go on with the run that the folder holds.
 
     Raises:
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
+        DivergenceError: nothing is finite any more; the last checkpoint is intact.
+        Interrupted: a signal has come; what has been done is there to be gone on with.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
-    make_folder(out, settings, [strategy])
-    with ComparisonProgress([arm], console) as progress:
+    with locked(out):
+        open_folder(out, settings, [strategy], resume)
+        if strategy in finished_arms(out):
+            console.print(f"Trained already: {out}", highlight=False, soft_wrap=True)
+            return read_rows(out / "rows.jsonl")
+        return _train(out, settings, arm, console)
+
+
+def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
+    forget_unfinished(out)
+    with held_signals() as stopped_by, ComparisonProgress([arm], console) as progress:
         arm = settle(arm, progress.on_steps)
-        write_run_file(out, settings, [strategy], chosen_cells(arm.recipe))
-        trained = fit(arm.recipe, arm.task, progress=progress.on_steps)
+        write_run_file(out, settings, [arm.strategy], chosen_cells(arm.recipe))
+        kept = make_checkpoints(out, arm, stopped_by)
+        trained = fit(arm.recipe, arm.task, progress=progress.on_steps, checkpoints=kept)
+        kept.close()
         rows = score(arm, trained).rows
         progress.on_arm(arm, trained, rows)
-    checkpoint.save(out / "checkpoint", trained.params)
-    append_results(out, arm, trained, rows)
+        checkpoint.save(out / "checkpoint", trained.params)
+        append_results(out, arm, trained, rows)
+        end_arm(out, arm.strategy)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
     return rows
 

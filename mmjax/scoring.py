@@ -94,8 +94,17 @@ def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
         "versions": versions(),
         "device": jax.devices()[0].device_kind,
     }
-    best = dict(zip(arm.recipe.seeds, trained.best_step.tolist(), strict=True))
-    return [{**row, "best_step": best[row["seed"]], **facts} for row in rows]
+    of_seed = {
+        seed: {"best_step": int(best), "skipped": int(skipped), "diverged": bool(diverged)}
+        for seed, best, skipped, diverged in zip(
+            arm.recipe.seeds,
+            trained.best_step,
+            np.asarray(trained.state.skipped.total),
+            trained.diverged,
+            strict=True,
+        )
+    }
+    return [{**row, **of_seed[row["seed"]], **facts} for row in rows]
 
 
 def identify(arm: Arm) -> Row:

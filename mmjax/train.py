@@ -8,23 +8,29 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
 from mmjax.errors import UsageError
+from mmjax.lanes import num_lanes
 from mmjax.layers import dropout_at
 from mmjax.methods import Joint
-from mmjax.types import Batch, Forward, Method, Objective, TrainState
+from mmjax.types import Batch, Forward, Method, Objective, Skipped, TrainState
 
 T = TypeVar("T")
 
 _INIT, _ORDER, _DROPOUT = range(3)  # what fold_in derives from a run's key
+
+MAX_SKIPPED = 20
+"""Steps in a row without a finite loss and gradient after which a seed is given up."""
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -128,7 +134,11 @@ def make_step(
     tx: optax.GradientTransformation,
     method: Method = Joint(),
 ) -> Step:
-    """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function."""
+    """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function.
+
+    Where the loss or the gradient is not finite, the step changes no parameter; its metrics are 0,
+    but for ``skipped``, which is 1. After ``MAX_SKIPPED`` such steps in a row all are skipped.
+    """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradient = method.gradient(make_forward(model, state.dropout), objective)
@@ -136,10 +146,19 @@ def make_step(
         grads, memory, metrics = gradient(state.params, state.memory, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(metrics["loss"] + optax.tree.norm(grads))
+        finite &= state.skipped.in_row < MAX_SKIPPED
+        if_finite = lambda new, old: jax.tree.map(partial(jnp.where, finite), new, old)
+        bad = 1 - finite.astype(jnp.int32)
         after = state._replace(
-            step=state.step + 1, params=params, opt_state=opt_state, memory=memory
+            step=state.step + 1,
+            params=if_finite(params, state.params),
+            opt_state=if_finite(opt_state, state.opt_state),
+            memory=if_finite(memory, state.memory),
+            skipped=Skipped(state.skipped.total + bad, bad * (state.skipped.in_row + 1)),
         )
-        return after, metrics
+        metrics = {name: jnp.where(finite, value, 0) for name, value in metrics.items()}
+        return after, {**metrics, "skipped": bad}
 
     return step
 
@@ -156,19 +175,22 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return rows // batch_size
 
 
-def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, Metrics]]:
-    """Makes ``((lane, improved), train, first, last) -> (lane, mean metrics)``, a pure function.
+def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
+    """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
-    The lane keeps its parameters as the best so far where ``improved``, then takes the steps
-    ``first`` to ``last - 1``, which belong to one epoch. An epoch is a permutation of the training
-    rows cut into batches; the rows left over are others in each epoch.
+    The lane keeps its parameters as the best so far where ``improved``, which comes back as false,
+    then takes the steps ``first`` to ``last - 1``, which belong to one epoch. An epoch is a
+    permutation of the training rows cut into batches; the rows left over are others in each epoch.
+    ``total`` is the sum of the metrics over the epoch so far: in how many calls an epoch is taken
+    makes no difference.
     """
 
-    def advance(lane_improved, train: Batch, first: jax.Array, last: jax.Array):
-        (state, best), improved = lane_improved
+    def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
+        (state, best), improved, total = carried
         best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
         per_epoch = steps_per_epoch(len(train.target), batch_size)
         order = _epoch_order(state.key, first // per_epoch, len(train.target))
+        total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
 
         def take_step(i, carry):
             state, total = carry
@@ -176,13 +198,24 @@ def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, Metri
             state, metrics = step(state, take_rows(train, rows))
             return state, jax.tree.map(jnp.add, total, metrics)
 
-        _, metrics = jax.eval_shape(step, state, take_rows(train, order[:batch_size]))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
-        # A scan whose length is an argument: a last epoch cut short needs no second program.
-        state, total = lax.fori_loop(first, last, take_step, (state, zeros))
-        return Lane(state, best), jax.tree.map(lambda x: x / (last - first), total)
+        # A scan whose length is an argument: an epoch cut short needs no second program.
+        state, total = lax.fori_loop(first, last, take_step, (state, total))
+        return Lane(state, best), jnp.zeros_like(improved), total
 
     return advance
+
+
+def zero_metrics(step: Step, lanes: Lane, train: Batch) -> dict[str, np.ndarray]:
+    """The sum of metrics over no steps: [seeds] of each; of the arguments only shapes matter."""
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), lanes.state)
+    metrics = jax.eval_shape(step, one, train)[1]
+    return {name: np.zeros(num_lanes(lanes), x.dtype) for name, x in metrics.items()}
+
+
+def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:
+    """Which of so many training rows a step takes: [batch_size]."""
+    epoch, place = divmod(step, steps_per_epoch(size, batch_size))
+    return np.asarray(_epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
 
 
 def _epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 import chex
@@ -13,6 +14,7 @@ from mmjax import checkpoint
 from mmjax.arms import Arm
 from mmjax.errors import DataError
 from mmjax.evaluate import Predict, make_evaluate
+from mmjax.files import write_text
 from mmjax.folders import check_new_file, read_run_file
 from mmjax.runs import make_arms, make_task
 from mmjax.scoring import Row, score_rows
@@ -59,7 +61,7 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
     one = jax.eval_shape(lambda: init_params(arm.recipe.model, arm.task.valid.batch(), 0))
     lanes = len(arm.recipe.seeds)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
-    params = checkpoint.restore(folder / "checkpoint", like)
+    params = checkpoint.restore(folder / "checkpoint", like).tree
     return TrainedRun(arm, params, make_evaluate(arm.recipe.model).predict)
 
 
@@ -80,9 +82,10 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     rows = run.arm.task.splits[split].batch()
     mean = softmax(run.predict(run.params, rows), axis=-1).mean(axis=0)
     names = [f"p{index}" for index in range(mean.shape[1])] if layout == "probabilities" else []
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row_id", "label", *names])
-        for row, p in enumerate(mean):
-            writer.writerow([row, p.argmax(), *(f"{x:.6g}" for x in p[: len(names)])])
+    text = StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["row_id", "label", *names])
+    for row, p in enumerate(mean):
+        writer.writerow([row, p.argmax(), *(f"{x:.6g}" for x in p[: len(names)])])
+    write_text(out, text.getvalue())
     return len(mean)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
+import numpy as np
 import optax
 
 
@@ -52,6 +53,18 @@ class Outputs(NamedTuple):
     fused: jax.Array | None = None
 
 
+class Skipped(NamedTuple):
+    """Steps whose loss or gradient was not finite.
+
+    Attributes:
+        total: [] number of them.
+        in_row: [] number of those since the last one that was finite.
+    """
+
+    total: jax.Array | np.ndarray = np.int32(0)
+    in_row: jax.Array | np.ndarray = np.int32(0)
+
+
 class TrainState(NamedTuple):
     """Everything that a train step changes: arrays only, so it maps over seeds and checkpoints.
 
@@ -62,6 +75,7 @@ class TrainState(NamedTuple):
         key: the JAX key of the run; batch order and dropout follow from (key, step).
         memory: what the training method remembers from step to step.
         dropout: [] rate in place of the model's own, or None.
+        skipped: the steps that changed nothing.
     """
 
     step: jax.Array
@@ -70,6 +84,7 @@ class TrainState(NamedTuple):
     key: jax.Array
     memory: chex.ArrayTree = ()
     dropout: jax.Array | None = None
+    skipped: Skipped = Skipped()
 
 
 class Encoder(Protocol):

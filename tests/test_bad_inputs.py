@@ -12,8 +12,8 @@ from small import make_split, make_task
 
 from mmjax.arms import make_arm
 from mmjax.errors import DataError, UsageError
-from mmjax.files import reading
 from mmjax.fit import fit
+from mmjax.reading import reading
 from mmjax.recipe import make_model
 from mmjax.report.rows import read_rows
 from mmjax.scoring import score

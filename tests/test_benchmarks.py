@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 from mmjax_side import make_model, make_task
-from performance_page import BEGIN, END, TARGETS, describe
+from page import BEGIN, END
+from performance_page import TARGETS, describe
 from performance_page import main as write_page
 from speed import TINY, Benchmark
 from speed import main as measure

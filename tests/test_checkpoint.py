@@ -1,5 +1,8 @@
 """Checkpoints come back bit for bit, or not at all."""
 
+import errno
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +21,9 @@ def state():
 
 
 def test_a_state_comes_back_with_its_structure_and_bits(tmp_path, state):
-    checkpoint.save(tmp_path / "new", state)
-    got = checkpoint.restore(tmp_path / "new", state)
+    checkpoint.save(tmp_path / "new", state, {"loss": [0.1, float("inf")], "step": 3})
+    got, facts = checkpoint.restore(tmp_path / "new", state)
+    assert facts == {"loss": [0.1, float("inf")], "step": 3}
     assert jax.tree.structure(got) == jax.tree.structure(state)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(state), strict=True):
         assert a.dtype == b.dtype
@@ -44,7 +48,77 @@ def test_another_dtype_shape_or_name_is_refused(tmp_path, state, change):
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, state):
-    with pytest.raises(DataError, match="no such folder"):
-        checkpoint.restore(tmp_path / "missing", state)
-    with pytest.raises(DataError, match="expected a checkpoint"):
-        checkpoint.restore(tmp_path, state)
+    for folder in (tmp_path / "missing", tmp_path):
+        with pytest.raises(DataError, match=r"manifest\.json: expected the manifest"):
+            checkpoint.restore(folder, state)
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_flipped_bit_in_any_file_is_noticed(tmp_path, state):
+    checkpoint.save(tmp_path / "new", state)
+    files = files_of(tmp_path / "new")
+    assert len(files) > 3
+    for path in files:
+        intact = path.read_bytes()
+        for place in np.linspace(0, len(intact) - 1, 5).astype(int):
+            damaged = bytearray(intact)
+            damaged[place] ^= 4
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=re.escape(str(path))):
+                checkpoint.restore(tmp_path / "new", state)
+        path.write_bytes(intact)
+    checkpoint.verify(tmp_path / "new")
+
+
+def test_a_missing_and_a_new_file_are_noticed(tmp_path, state):
+    checkpoint.save(tmp_path / "new", state)
+    (tmp_path / "new" / "arrays" / "more").write_text("")
+    with pytest.raises(DataError, match="more: expected the bytes"):
+        checkpoint.verify(tmp_path / "new")
+    (tmp_path / "new" / "arrays" / "more").unlink()
+    files_of(tmp_path / "new" / "arrays")[0].unlink()
+    with pytest.raises(DataError, match="no such file"):
+        checkpoint.verify(tmp_path / "new")
+
+
+def test_what_is_left_of_a_save_that_was_killed_is_no_checkpoint(tmp_path, state):
+    (tmp_path / ".new.unfinished" / "arrays").mkdir(parents=True)
+    checkpoints = checkpoint.Checkpoints(tmp_path, {})
+    assert checkpoints.latest(state) is None
+    checkpoint.save(tmp_path / "new", state)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_the_last_few_are_kept(tmp_path, state):
+    kept = checkpoint.Checkpoints(tmp_path, {"run": "a"}, every=0.0)
+    for step in (8, 9, 10):
+        kept.offer(step, lambda: state, lambda step=step: {"step": step})
+    kept.close()
+    assert [int(path.name) for path in sorted(tmp_path.iterdir())] == [9, 10]
+    found = checkpoint.Checkpoints(tmp_path, {"run": "a"}).latest(state)
+    assert found.facts["step"] == 10
+
+
+def test_nothing_is_saved_before_it_is_time(tmp_path, state):
+    kept = checkpoint.Checkpoints(tmp_path / "steps", {}, every=3600.0)
+    kept.offer(1, lambda: state, dict)
+    kept.close()
+    assert not (tmp_path / "steps").exists()
+
+
+def test_a_save_that_fails_is_reported_and_leaves_the_earlier_one(tmp_path, state, monkeypatch):
+    kept = checkpoint.Checkpoints(tmp_path, {}, every=0.0)
+    kept.offer(1, lambda: state, dict)
+    kept._wait()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    kept.offer(2, lambda: state, dict)
+    with pytest.raises(OSError, match="No space left"):
+        kept.close()
+    assert checkpoint.Checkpoints(tmp_path, {}).latest(state).facts["identity"] == {}

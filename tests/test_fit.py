@@ -10,10 +10,11 @@ from small import make_task
 
 from mmjax.errors import UsageError
 from mmjax.evaluate import make_evaluate, scores
-from mmjax.fit import _Validation, compile_recipe, fit
+from mmjax.fit import compile_recipe, fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.recipe import Recipe, make_model
+from mmjax.validation import Validation
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_a_seed_does_not_depend_on_the_seeds_beside_it(task):
 
 
 def test_a_seed_that_has_settled_stays_settled_and_all_settled_ends_training():
-    watch = _Validation(2, patience=2)
+    watch = Validation(2, patience=2)
     logits = lambda right: np.eye(2)[np.arange(4) % 2] * (1 if right else -1)
     target = np.arange(4) % 2
     for step, (first, second) in enumerate([(0, 1), (0, 1), (0, 1), (1, 1)], start=1):
@@ -54,7 +55,7 @@ def test_a_seed_that_has_settled_stays_settled_and_all_settled_ends_training():
 
 
 def test_ties_in_accuracy_go_to_the_lower_loss_and_nan_never_wins():
-    watch = _Validation(1, patience=9)
+    watch = Validation(1, patience=9)
     target = np.array([0, 1])
     for step, scale in enumerate([1.0, 2.0, 1.5, np.nan], start=1):
         watch.update(step, scale * np.eye(2)[None], target)

@@ -141,11 +141,11 @@ def test_what_comes_from_files_is_escaped(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("rows.jsonl", b'{"task": "toy"'),
+        ("rows.jsonl", b'{"task": "toy"\n'),
         ("rows.jsonl", b'{"task": "toy"}\n'),
         ("rows.jsonl", b""),
         ("history.jsonl", b"[1]"),
-        ("robustness.jsonl", b"\xff\xfe"),
+        ("robustness.jsonl", b"\xff\xfe\n"),
         ("run.json", b"[]"),
         ("run.json", b"{}"),
         ("labels.npz", b"PK\x03\x04 torn"),

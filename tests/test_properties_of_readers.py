@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mmjax.errors import printable
-from mmjax.files import read_npz
 from mmjax.folders import read_run_file, write_run_file
+from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.study import read_settings
 from mmjax.settings import Settings, parse_settings

@@ -10,7 +10,7 @@ from small import make_task
 from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_tables
 from mmjax.report.figures import accuracy_figure, learning_curves, save
-from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import markdown_table, standard_error, summarise, verdict
 
 
@@ -49,9 +49,34 @@ def test_rows_come_back_and_are_appended(tmp_path):
 @pytest.mark.parametrize("content", ['{"a": 1', "[1]", "3"])
 def test_a_malformed_line_is_named(tmp_path, content):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"a": 1}\n' + content)
+    path.write_text('{"a": 1}\n' + content + "\n")
     with pytest.raises(DataError, match=r"rows.jsonl, line 2: expected"):
         read_rows(path)
+
+
+def test_a_last_line_that_was_cut_short_is_left_out_and_cut_away(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 was cut short"):
+        assert read_rows(path) == [{"a": 1}]
+    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 was cut short"):
+        append_rows(path, [{"a": 3}])
+    assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
+
+
+def test_a_last_line_that_lacks_only_its_end_counts(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}')
+    assert read_rows(path) == [{"a": 1}, {"a": 2}]
+    append_rows(path, [{"a": 3}])
+    assert path.read_text() == '{"a": 1}\n{"a": 2}\n{"a": 3}\n'
+
+
+def test_rows_are_written_over(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    append_rows(path, [{"a": 1}])
+    write_rows(path, [{"a": 2}])
+    assert read_rows(path) == [{"a": 2}]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -17,7 +17,7 @@ from rich.console import Console
 from small import make_task
 
 from mmjax.errors import DataError, UsageError
-from mmjax.files import read_npz
+from mmjax.reading import read_npz
 from mmjax.report.data import task_facts, task_tables
 from mmjax.report.latex import write_paper
 from mmjax.report.page import write_report

@@ -44,6 +44,9 @@ def advance(model):
     return jax.jit(make_advance(step, BATCH))
 
 
+NOTHING = {"accuracy": np.float32(0), "loss": np.float32(0), "skipped": np.int32(0)}
+
+
 def make_lane(model, train, seed):
     params = init_params(model, train, seed)
     return Lane(init_state(params, Adam().build(STEPS), seed), params)
@@ -73,11 +76,13 @@ def test_step_is_the_optimisers_update_of_the_objectives_gradient(model, train):
 def test_training_continues_bit_for_bit_from_the_state_in_the_middle_of_an_epoch(
     model, train, advance
 ):
-    start = (make_lane(model, train, 0), jnp.array(False))
-    whole, _ = advance(start, train, 0, 6)
-    part, _ = advance(start, train, 0, 2)
-    resumed, _ = advance((part, jnp.array(False)), train, 2, 6)
+    start = (make_lane(model, train, 0), jnp.array(False), NOTHING)
+    whole, _, total = advance(start, train, 0, 6)
+    part, improved, so_far = advance(start, train, 0, 2)
+    resumed, _, then = advance((part, improved, so_far), train, 2, 6)
     chex.assert_trees_all_equal(resumed.state[:3], whole.state[:3])
+    assert then == total
+    assert so_far["loss"] < total["loss"]
 
 
 def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train):
@@ -91,7 +96,7 @@ def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train)
     state = init_state({}, optax.identity(), 0)
     advance = make_advance(record, BATCH)
     for epoch in range(2):
-        advance((Lane(state, {}), False), numbered, 6 * epoch, 6 * epoch + 6)
+        advance((Lane(state, {}), False, {"loss": 0.0}), numbered, 6 * epoch, 6 * epoch + 6)
     jax.effects_barrier()
     first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
     assert sorted(first) == sorted(second) == list(range(96))
@@ -100,22 +105,23 @@ def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train)
 
 def test_a_lane_keeps_its_parameters_as_best_only_when_they_improved(model, train, advance):
     lane = make_lane(model, train, 0)
-    lane, _ = advance((lane, jnp.array(False)), train, 0, 2)
+    lane, *_ = advance((lane, jnp.array(False), NOTHING), train, 0, 2)
     chex.assert_trees_all_equal(lane.best, make_lane(model, train, 0).best)
-    kept, _ = advance((lane, jnp.array(True)), train, 2, 4)
+    kept, *_ = advance((lane, jnp.array(True), NOTHING), train, 2, 4)
     chex.assert_trees_all_equal(kept.best, lane.state.params)
 
 
 def test_seeds_in_one_program_equal_seeds_alone(model, train, advance, monkeypatch):
     lanes = [make_lane(model, train, seed) for seed in (3, 7)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *lanes)
+    nothing = {name: np.zeros(2, x.dtype) for name, x in NOTHING.items()}
     step = make_step(model, cross_entropy, Adam().build(STEPS))
     for how in ("map", "vmap"):
         monkeypatch.setenv("MMJAX_LANES", how)
         together = over_seeds(make_advance(step, BATCH))
-        got, metrics = together((stacked, jnp.zeros(2, bool)), train, 0, 6)
+        got, _, metrics = together((stacked, jnp.zeros(2, bool), nothing), train, 0, 6)
         for index, lane in enumerate(lanes):
-            want, alone = advance((lane, jnp.array(False)), train, 0, 6)
+            want, _, alone = advance((lane, jnp.array(False), NOTHING), train, 0, 6)
             mine = jax.tree.map(lambda x, i=index: x[i], got.state.params)
             chex.assert_trees_all_close(mine, want.state.params, atol=2e-4)
             np.testing.assert_allclose(metrics["loss"][index], alone["loss"], rtol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mmjax.files import whole_file
 from mmjax.report.style import ALONE, FUSED, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
 
@@ -70,4 +71,5 @@ def learning_curves(history: Rows, title: str) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure in the format of the path's suffix."""
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix[1:] or None)

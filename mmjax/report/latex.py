@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
+from mmjax.files import whole_file, write_text
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.lines import Line
@@ -89,7 +90,7 @@ def write_paper(folders: Sequence[Path], out: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         caption = f"{study.task}. {_CAPTION} {section.verdict.headline}"
         table = latex_table(section.lines, caption, f"tab:{_file_name(study.task)}")
-        (place / "table.tex").write_text(table, encoding="utf-8")
+        write_text(place / "table.tex", table)
         _save(section.drawings, place)
     _save(over_tasks(studies), out)
 
@@ -103,8 +104,8 @@ _CAPTION = (
 def _save(drawings: Sequence[Drawing], folder: Path) -> None:
     with rc_context(_EMBEDDED):
         for drawing in drawings:
-            path = folder / f"{_file_name(drawing.title)}.pdf"
-            drawing.figure.savefig(path, metadata={"CreationDate": None})
+            with whole_file(folder / f"{_file_name(drawing.title)}.pdf") as file:
+                drawing.figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
 def _file_name(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mmjax.files import write_text
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.sections import make_section
@@ -49,7 +50,7 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         script=script,
         digest=digest,
     )
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
 
 
 def _svg(drawing: Drawing) -> Markup:

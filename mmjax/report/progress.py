@@ -60,6 +60,14 @@ class ComparisonProgress:
         )
         self._show()
 
+    def on_error(self, arm: Arm, error: str) -> None:
+        """To be called when an arm has failed."""
+        self._done, self._in_arm = self._done + 1, 0
+        self._bar.console.print(
+            f"{arm.strategy:<20}failed: {error}", highlight=False, markup=False, soft_wrap=True
+        )
+        self._show()
+
     def _steps(self) -> int:
         return sum(self._planned[: self._done]) + self._in_arm
 

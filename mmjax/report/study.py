@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.files import read_npz, reading
+from mmjax.reading import read_npz, reading
 from mmjax.report.rows import read_rows
 from mmjax.report.summary import scored_split
 from mmjax.settings import parse_settings

@@ -104,8 +104,15 @@ def notes(rows: Rows) -> str:
     return (
         f"Mean +- standard error over seeds, on {row['rows']} {row['split']} rows "
         f"({row['groups']} groups). Each seed is scored with its best parameters on validation.\n\n"
-        f"{row['versions']}; {row['device']}.\n"
+        f"{_diverged(rows)}{row['versions']}; {row['device']}.\n"
     )
+
+
+def _diverged(rows: Rows) -> str:
+    """Which seeds of which strategies were given up, as a paragraph; nothing if there are none."""
+    lost = dict.fromkeys((r["strategy"], r["seed"]) for r in rows if r.get("diverged"))
+    named = ", ".join(f"{strategy} (seed {seed})" for strategy, seed in lost)
+    return f"Diverged, and scored as they were before: {named}.\n\n" if lost else ""
 
 
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from mmjax.errors import DataError, UsageError
-from mmjax.files import MAX_BYTES, parse_npy, reading
+from mmjax.reading import MAX_BYTES, parse_npy, reading
 
 DATA_VARIABLE = "MMJAX_DATA"
 # Bytes of a file: a recording or labels, which take many times as much while they are parsed; and

@@ -1,0 +1,54 @@
+"""The process that benchmarks/faults.py kills, or lets compete with others of its kind.
+
+    python benchmarks/faults_worker.py append FILE NAME CALLS
+    python benchmarks/faults_worker.py replace FILE NAME CALLS
+    python benchmarks/faults_worker.py hold FOLDER
+
+Prints a line after each thing that it has done. It imports no JAX, so that hundreds can be started.
+"""
+
+import sys
+from pathlib import Path
+
+from mmjax.errors import UsageError
+from mmjax.files import locked, write_text
+from mmjax.report.rows import append_rows
+
+
+def rows_of(name: str, call: int) -> list[dict]:
+    """What a call of ``append`` adds: from one short row to fifty long ones."""
+    size = 1 + call * 7 % 50
+    return [{"name": name, "call": call, "row": row, "text": "x" * size} for row in range(size)]
+
+
+def text_of(name: str, call: int) -> str:
+    """What a call of ``replace`` writes: up to 200 kB."""
+    return f"{name} {call}\n" * (1 + call * 7919 % 20_000)
+
+
+def append(path: str, name: str, calls: str) -> None:
+    """Appends the rows of one call after another."""
+    for call in range(int(calls)):
+        append_rows(Path(path), rows_of(name, call))
+        print(call, flush=True)
+
+
+def replace(path: str, name: str, calls: str) -> None:
+    """Writes one text after another to the same file."""
+    for call in range(int(calls)):
+        write_text(Path(path), text_of(name, call))
+        print(call, flush=True)
+
+
+def hold(folder: str) -> None:
+    """Locks a folder until the standard input ends, or prints why it cannot."""
+    try:
+        with locked(Path(folder)):
+            print("locked", flush=True)
+            sys.stdin.read()
+    except UsageError as error:
+        print(error, flush=True)
+
+
+if __name__ == "__main__":
+    {"append": append, "replace": replace, "hold": hold}[sys.argv[1]](*sys.argv[2:])

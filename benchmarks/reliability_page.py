@@ -1,0 +1,49 @@
+"""Writes what faults, bad inputs and kills have done into docs/reliability.md.
+
+    python benchmarks/faults.py --out runs/reliability/faults.jsonl
+    python benchmarks/bad_inputs.py --out runs/reliability/bad_inputs.jsonl
+    python benchmarks/kills.py --out runs/reliability/kills.jsonl
+    python benchmarks/reliability_page.py runs/reliability --page docs/reliability.md
+
+The text of the page is written by hand; what stands between its two markers is replaced.
+"""
+
+from pathlib import Path
+
+import tyro
+from page import fill, table
+
+from mmjax.report.rows import read_rows
+from mmjax.scoring import versions
+
+TABLES = {
+    "faults": ("kind", "injected", "survived", "lost"),
+    "bad_inputs": ("kind", "tried", "clear_error", "accepted", "other"),
+    "kills": ("kind", "rounds", "identical", "first_step", "last_step"),
+}
+
+
+def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/reliability.md")) -> None:
+    """Replaces the tables of the page with those of the rows in a folder."""
+    tables = [
+        _table(runs / f"{name}.jsonl", columns)
+        for name, columns in TABLES.items()
+        if (runs / f"{name}.jsonl").exists()
+    ]
+    fill(page, "\n\n".join([f"{versions()}.", *tables]))
+
+
+def _table(path, columns):
+    rows = read_rows(path)
+    lines = [[_cell(row.get(name)) for name in columns] for row in rows]
+    return table([name.replace("_", " ") for name in columns], lines)
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

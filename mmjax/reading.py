@@ -1,0 +1,109 @@
+"""How files are read: no header is believed, and every failure is one error that names the file."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.lib import format as npy
+
+from mmjax.errors import DataError
+
+MAX_BYTES = 1 << 30
+"""Of one file, and of what it holds once it is unpacked."""
+MAX_HEADER = 1 << 14
+"""Bytes of a .npy file's header; NumPy itself reads ten thousand characters."""
+
+_ENTRY = re.compile(r"\w[\w .-]*\.npy")
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+@contextmanager
+def reading(
+    path: str | Path, expected: str, fix: str = "", limit: int = MAX_BYTES
+) -> Iterator[tuple[Path, Callable[[str], NoReturn]]]:
+    """Turns every failure of a parser, warnings too, into one DataError about ``path``.
+
+    Args:
+        path: the file.
+        expected: what it should be.
+        fix: what to do about it.
+        limit: the largest size, in bytes.
+
+    Yields:
+        the path, and a function that refuses what it is told has come.
+    """
+    path = Path(path)
+
+    def refuse(got: str) -> NoReturn:
+        raise DataError(path, expected=expected, got=got, fix=fix)
+
+    try:
+        if not path.is_file():  # a pipe or a device would be read for ever
+            refuse("something that is not a file" if path.exists() else "nothing there")
+        if path.stat().st_size > limit:
+            refuse(f"{path.stat().st_size} bytes")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield path, refuse
+    except DataError:
+        raise
+    except Exception as error:  # parsers fail in many ways, and none of them is a bug of ours
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise DataError(path, expected=expected, got=reason, fix=fix) from error
+
+
+def read_npz(path: str | Path, expected: str = "arrays in an .npz file") -> dict[str, np.ndarray]:
+    """Reads all arrays of an archive that ``numpy.savez`` or ``savez_compressed`` wrote.
+
+    Raises:
+        DataError: the file is missing, malformed, holds anything but arrays of plain values, or
+            would unpack to more than ``MAX_BYTES``.
+    """
+    with reading(path, expected) as (path, refuse), ZipFile(path) as archive:
+        entries = archive.infolist()
+        size = sum(entry.file_size for entry in entries)
+        if size > MAX_BYTES:
+            refuse(f"an archive that claims {size} bytes")
+        for entry in entries:
+            # A flipped bit can make the next entry the comment of this one.
+            if not _ENTRY.fullmatch(entry.filename) or entry.comment:
+                refuse(f"an entry {entry.filename!r}")
+            if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):  # others unpack without limit
+                refuse(f"an entry compressed by method {entry.compress_type}")
+        return {entry.filename[:-4]: _read_entry(archive, entry) for entry in entries}
+
+
+def _read_entry(archive: ZipFile, entry: ZipInfo) -> np.ndarray:
+    with archive.open(entry) as file:
+        content = file.read(entry.file_size + 1)  # a read without a size may unpack far more
+    return parse_npy(np.frombuffer(content, np.uint8))
+
+
+def parse_npy(content: np.ndarray) -> np.ndarray:
+    """The array in the bytes of a .npy file; nothing is copied, allocated or unpickled.
+
+    Args:
+        content: uint8 [bytes], in memory or mapped.
+
+    Raises:
+        ValueError: it is none, holds Python objects, or is shorter or longer than its header says.
+    """
+    start = io.BytesIO(content[:MAX_HEADER].tobytes())
+    version = npy.read_magic(start)
+    if version not in _HEADERS:
+        raise ValueError(f"version {version} of the format")
+    shape, by_column, dtype = _HEADERS[version](start)
+    if dtype.hasobject:
+        raise ValueError("Python objects")
+    values = content[start.tell() :]
+    size = math.prod(shape) * dtype.itemsize
+    if len(values) != size:
+        raise ValueError(f"a header that claims {size} bytes, shape {shape}, and {len(values)}")
+    return values.view(dtype).reshape(shape, order="F" if by_column else "C")

@@ -1,0 +1,114 @@
+"""Commands that are stopped or fail in part, and go on with --resume."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mmjax.compare
+from mmjax.cli import main
+from mmjax.report.rows import append_rows, read_rows
+
+TINY = ("--task", "synthetic", "--options", "size=200", "--batch-size", "20", "--steps", "20")
+COMPARE = (*TINY, "--fusions", "concat", "--seeds", "2")
+
+
+def run(*arguments):
+    """The exit code of a command."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def scores(out):
+    """Scores of all rows, without what time has to do with."""
+    return [
+        {k: v for k, v in row.items() if k != "seconds"} for row in read_rows(out / "rows.jsonl")
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert run("compare", *COMPARE, "--out", out) == 0
+    return out
+
+
+def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
+    whole, tmp_path, monkeypatch, capsys
+):
+    out, fit = tmp_path / "run", mmjax.compare.fit
+
+    def fail(recipe, task, **options):
+        if len(task.modalities) == 1 and task.modalities[0] == "b":
+            raise RuntimeError("out of luck\nand more")
+        return fit(recipe, task, **options)
+
+    monkeypatch.setattr(mmjax.compare, "fit", fail)
+    assert run("compare", *COMPARE, "--out", out) == 1
+    said = capsys.readouterr()
+    assert "1 of 3 arms failed: b_only" in said.err
+    assert "b_only" in said.out
+    ended = {row["strategy"]: row["error"] for row in read_rows(out / "arms.jsonl")}
+    assert ended == {"a_only": None, "b_only": "RuntimeError: out of luck", "concat": None}
+    assert "b_only failed: RuntimeError: out of luck" in (out / "summary.md").read_text()
+    assert (out / "report.html").exists()
+
+    fitted = []
+    count = lambda recipe, task, **options: fitted.append(task) or fit(recipe, task, **options)
+    monkeypatch.setattr(mmjax.compare, "fit", count)
+    assert run("compare", *COMPARE, "--out", out, "--resume") == 0
+    assert [task.modalities for task in fitted] == [("b",)]
+    by_strategy = lambda rows: sorted(
+        rows, key=lambda r: (r["strategy"], r["split"], r["hidden"], r["seed"])
+    )
+    assert by_strategy(scores(out)) == by_strategy(scores(whole))
+    assert not (out / "checkpoints").exists()
+
+
+def test_rows_of_an_arm_that_was_not_finished_are_not_kept(whole, tmp_path):
+    out = tmp_path / "run"
+    assert run("train", "concat", *TINY, "--seeds", "2", "--out", out) == 0
+    rows = scores(out)
+    (out / "arms.jsonl").unlink()
+    append_rows(out / "rows.jsonl", rows[:1])
+    assert run("train", "concat", *TINY, "--seeds", "2", "--out", out, "--resume") == 0
+    assert scores(out) == rows
+    assert run("train", "concat", *TINY, "--seeds", "2", "--out", out, "--resume") == 0
+    assert scores(out) == rows
+
+
+def test_resume_refuses_the_folder_of_another_run_and_names_the_difference(whole, capsys):
+    assert run("compare", *COMPARE[:-1], "3", "--out", whole, "--resume") == 2
+    assert "seeds 2, not 3" in capsys.readouterr().err
+    assert run("compare", *COMPARE, "--resume") == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_resume_in_a_new_folder_begins(tmp_path):
+    assert run("train", "concat", *TINY, "--seeds", "1", "--out", tmp_path / "new", "--resume") == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_work_and_resume_goes_on_bit_by_bit(tmp_path, number):
+    long = [*TINY[:-1], "3000", "--seeds", "2"]
+    out, want = tmp_path / "run", tmp_path / "want"
+    command = [sys.executable, "-m", "mmjax", "train", "concat", *long, "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "run.json").exists():
+        time.sleep(0.05)
+    time.sleep(2)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, said
+    assert "--resume" in said
+    assert len(list((out / "checkpoints" / "concat" / "steps").iterdir())) == 1
+    assert run("train", "concat", *long, "--out", out, "--resume") == 0
+    assert run("train", "concat", *long, "--out", want) == 0
+    assert scores(out) == scores(want)
+    history = lambda folder: read_rows(folder / "history.jsonl")
+    assert history(out) == history(want)

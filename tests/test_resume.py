@@ -1,0 +1,191 @@
+"""A run that was stopped goes on as if it had not been."""
+
+import signal
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from killed import contents, differing, kill_one, start
+from small import make_task
+
+import mmjax.fit
+from mmjax.checkpoint import Checkpoints
+from mmjax.errors import DataError, DivergenceError, Interrupted
+from mmjax.fit import fit
+from mmjax.methods import METHODS
+from mmjax.recipe import Recipe, make_model
+from mmjax.train import MAX_SKIPPED, batch_rows
+
+
+@pytest.fixture(scope="module")
+def task():
+    return make_task().only("vector", "sequence")
+
+
+@pytest.fixture
+def short_calls(monkeypatch):
+    """Calls of four steps: an epoch of six is interrupted in its middle and at its end."""
+    monkeypatch.setattr(mmjax.fit, "_FIRST_CALL", 4)
+    monkeypatch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
+
+
+NEEDED = {"mla": "mean", "stacking": "stacking"}  # the others take any fusion
+
+
+def make_recipe(task, fusion="concat", **fields):
+    model = make_model(task, fusion, {"sequence": "mlp"})
+    return Recipe(model, **{"batch_size": 16, "steps": 15, "seeds": (0, 1), **fields})
+
+
+def stop_after(offers):
+    """Says that a signal has come, from so many questions on."""
+    asked = iter(range(100))
+    return lambda: signal.SIGTERM if next(asked) >= offers else None
+
+
+def all_of(trained):
+    return contents((trained.params, trained.state, trained.history, trained.best_step))
+
+
+def check_equal(got, want):
+    got, want = all_of(got), all_of(want)
+    assert got.keys() == want.keys()
+    for name, array in want.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, method, short_calls):
+    recipe = make_recipe(task, NEEDED.get(method, "concat"), method=METHODS[method]())
+    want = fit(recipe, task)
+    for offers in (1, 2):  # twice in a row
+        with pytest.raises(Interrupted):
+            fit(recipe, task, checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(offers)))
+    check_equal(fit(recipe, task, checkpoints=Checkpoints(tmp_path, {})), want)
+
+
+def test_one_seed_and_an_end_of_an_epoch(task, tmp_path, short_calls):
+    recipe = make_recipe(task, seeds=(3,))
+    want = fit(recipe, task)
+    for offers in range(1, 6):
+        folder = tmp_path / str(offers)
+        with pytest.raises(Interrupted):
+            fit(recipe, task, checkpoints=Checkpoints(folder, {}, stopped_by=stop_after(offers)))
+        check_equal(fit(recipe, task, checkpoints=Checkpoints(folder, {})), want)
+
+
+def test_in_how_many_calls_an_epoch_is_taken_makes_no_difference(task, monkeypatch):
+    recipe = make_recipe(task)
+    whole = fit(recipe, task)
+    monkeypatch.setattr(mmjax.fit, "_FIRST_CALL", 1)
+    monkeypatch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
+    check_equal(fit(recipe, task), whole)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(task, tmp_path, short_calls):
+    recipe = make_recipe(task)
+    want = fit(recipe, task)
+    keep = lambda **more: Checkpoints(tmp_path, {}, every=0.0, **more)
+    with pytest.raises(Interrupted):
+        fit(recipe, task, checkpoints=keep(stopped_by=stop_after(3)))
+    _, last = sorted(tmp_path.iterdir())
+    flip_a_bit(largest_file(last / "arrays"))
+    with pytest.warns(UserWarning, match="damaged"):
+        check_equal(fit(recipe, task, checkpoints=keep()), want)
+
+
+def test_no_whole_checkpoint_is_an_error(task, tmp_path):
+    recipe = make_recipe(task)
+    with pytest.raises(Interrupted):
+        fit(recipe, task, checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(0)))
+    (only,) = tmp_path.iterdir()
+    flip_a_bit(only / "manifest.json")
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(DataError, match=only.name):
+        fit(recipe, task, checkpoints=Checkpoints(tmp_path, {}))
+
+
+def test_a_checkpoint_of_another_run_is_refused(task, tmp_path):
+    recipe = make_recipe(task)
+    identity = {"recipe": "one"}
+    with pytest.raises(Interrupted):
+        fit(recipe, task, checkpoints=Checkpoints(tmp_path, identity, stopped_by=stop_after(0)))
+    with pytest.raises(DataError, match="expected recipe 'two', got 'one'"):
+        fit(recipe, task, checkpoints=Checkpoints(tmp_path, {"recipe": "two"}))
+
+
+def largest_file(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+# Killed
+
+
+def test_killed_at_random_moments(tmp_path):
+    rng = np.random.default_rng(0)
+    assert start(tmp_path / "whole").wait() == 0
+    for index in range(3):
+        folder = tmp_path / str(index)
+        assert kill_one(folder, rng) > 0
+        assert differing(folder, tmp_path / "whole") == []
+    wrong = tmp_path / "wrong"
+    assert kill_one(wrong, rng, "--forget") > 0
+    assert differing(wrong, tmp_path / "whole")
+
+
+# Numbers
+
+
+def poisoned(task, rows):
+    """The task with an infinite feature in some training rows."""
+    vector = task.train.inputs["vector"].copy()
+    vector[rows] = 1e38
+    return replace(task, train=replace(task.train, inputs={**task.train.inputs, "vector": vector}))
+
+
+def squared_loss(outputs, batch):
+    return jnp.square(outputs.prediction).sum(), {}
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(task):
+    only = task.only("vector")
+    recipe = Recipe(make_model(only, "concat"), squared_loss, batch_size=16, steps=6, seeds=(0,))
+    rows = np.arange(96)[np.asarray(only.train.present["vector"])][:1]
+    trained = fit(recipe, poisoned(only, rows))
+    assert trained.state.skipped.total.tolist() == [1]
+    assert trained.history[0]["skipped"].tolist() == [1]
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(trained.state.params))
+    assert np.isfinite(trained.history[0]["loss"]).all()
+    assert not trained.diverged.any()
+
+
+def test_training_without_a_finite_step_ends_with_the_rows(task, tmp_path):
+    only = task.only("vector")
+    recipe = Recipe(make_model(only, "concat"), squared_loss, batch_size=16, steps=60, seeds=(4,))
+    everything = poisoned(only, slice(None))
+    rows = batch_rows(jax.random.key(4), 0, 96, 16)
+    with pytest.raises(
+        DivergenceError, match=f"step 0, seed 4, training rows {rows[0]}, {rows[1]},"
+    ):
+        fit(recipe, everything)
+
+
+def test_a_seed_that_diverges_does_not_touch_the_others(task):
+    steps = 8 * MAX_SKIPPED
+    recipe = make_recipe(task, steps=steps, patience=steps, dropout=0.1)
+    rates = lambda *r: replace(recipe, tx=replace(recipe.tx, learning_rate=r, clip=1e30))
+    both = fit(rates(1e-3, 1e30), task)
+    alone = fit(replace(rates(1e-3), seeds=(0,)), task)
+    assert both.diverged.tolist() == [False, True]
+    assert both.state.skipped.total[0] == 0
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(both.params))
+    for a, b in zip(both.history, alone.history, strict=True):
+        np.testing.assert_allclose(a["loss"][0], b["loss"][0], rtol=1e-5)

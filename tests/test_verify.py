@@ -1,0 +1,100 @@
+"""What `mmjax verify` says of whole, damaged and unfinished runs."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from folders import make_folder
+
+from mmjax import checkpoint
+from mmjax.cli import main
+from mmjax.errors import DataError
+from mmjax.folders import write_run_file
+from mmjax.reading import read_npz
+from mmjax.settings import Settings
+
+SKILLS = {"a_only": 1.0, "gmu": 2.0}
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = make_folder(tmp_path / "run", SKILLS, without=("run",))
+    write_run_file(folder, Settings(), list(SKILLS))
+    return folder
+
+
+def verify(folder, capsys):
+    """The exit code, and the lines."""
+    try:
+        main(["verify", str(folder)])
+    except SystemExit as end:
+        return end.code, capsys.readouterr().out.splitlines()
+    return 0, capsys.readouterr().out.splitlines()
+
+
+def test_every_file_of_a_whole_run_is_ok(run, capsys):
+    files = ["run.json", "history.jsonl", "rows.jsonl", "labels.npz"]
+    files += ["predictions/a_only.npz", "predictions/gmu.npz"]
+    assert verify(run, capsys) == (0, [f"ok          {run / name}" for name in files])
+
+
+DAMAGE = {
+    "run.json": lambda old: old.replace(b'"seeds": 3', b'"seeds": 5'),
+    "rows.jsonl": lambda old: old[:-5],
+    "history.jsonl": lambda old: old.replace(b"{", b"(", 2),
+    "labels.npz": lambda old: old[:-5],
+    "predictions/gmu.npz": lambda old: old[:2000] + bytes([old[2000] ^ 1]) + old[2001:],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named(run, capsys, name):
+    path = run / name
+    old = path.read_bytes()
+    path.write_bytes(DAMAGE[name](old))
+    code, lines = verify(run, capsys)
+    assert code == 1
+    (damaged,) = [line for line in lines if not line.startswith("ok ")]
+    assert damaged.startswith(f"damaged     {path}")
+
+
+def test_a_run_that_is_not_done_is_not_damaged(run, capsys):
+    write_run_file(run, Settings(), [*SKILLS, "sum", "mean"])
+    code, lines = verify(run, capsys)
+    assert code == 0
+    assert lines[-1] == f"unfinished  {run / 'rows.jsonl'}: no rows of sum, mean"
+
+
+def test_a_trained_run_has_a_checkpoint(tmp_path, capsys):
+    folder = make_folder(tmp_path / "run", {"gmu": 1.0}, without=("run", "predictions", "labels"))
+    write_run_file(folder, Settings(), ["gmu"])
+    code, lines = verify(folder, capsys)
+    assert (code, lines[-1][:10]) == (1, "damaged   ")
+    (folder / "checkpoint").touch()
+    assert verify(folder, capsys)[0] == 1
+    (folder / "checkpoint").unlink()
+    checkpoint.save(folder / "checkpoint", {"kernel": np.ones(3)})
+    assert verify(folder, capsys)[0] == 0
+    (folder / "checkpoint" / "manifest.json").write_text("{}")
+    assert verify(folder, capsys)[0] == 1
+
+
+def test_a_folder_that_is_no_run_is_damaged(tmp_path, capsys):
+    code, lines = verify(tmp_path / "missing", capsys)
+    assert code == 1
+    assert "run.json: expected the settings of a run" in lines[0]
+
+
+def test_no_bit_of_an_array_file_changes_it_unseen(tmp_path):
+    path, arrays = tmp_path / "a.npz", {"seeds": np.arange(2), "test": np.eye(3, dtype="f4")}
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with suppress(DataError):  # else it is a date, or what else nobody reads
+            found = read_npz(path)
+            assert found.keys() == arrays.keys()
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(found[name], array, strict=True)
