@@ -5,11 +5,11 @@ cut, flipped, spliced and given wrong numbers in their headers. An input counts 
 where what is left is a valid file still, and as ``other`` where it ends in an error that is not
 mmjax's, takes ten seconds, or takes 8 MiB of memory (which cannot be told of those two whose
 readers have threads): of those there must be none. A number in the middle of an array may change
-unnoticed: only IDX files packed with gzip, .npz archives and prepared tasks carry checksums.
+unnoticed where a kind carries no checksum: of IDX files that are not packed, .npy, WAV and CSV.
 
     python benchmarks/bad_inputs.py --out runs/bad_inputs.jsonl
 
-About three minutes on two CPU cores; a checkpoint and a prepared task take 0.1 s a time.
+About four minutes on two CPU cores; a checkpoint and a prepared task take 0.1 s a time.
 """
 
 import sys
