@@ -7,6 +7,7 @@ trains, from the last checkpoint in the folder if there is one, and writes all t
 wrong, which the comparison must notice.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from mmjax.checkpoint import Checkpoints
 from mmjax.fit import _Run, fit
 from mmjax.recipe import Recipe, make_model
 
-STEPS, BATCH = 240, 16
+STEPS, BATCH = 120, 16
 _PATIENCE = 120.0  # seconds for a process to begin
 
 
@@ -51,7 +52,13 @@ def contents(tree) -> dict[str, np.ndarray]:
 def start(folder: Path, *options: str) -> subprocess.Popen:
     """A process that trains."""
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, __file__, str(folder), *options])
+    programs = {  # compiled by the first process of all
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [sys.executable, __file__, str(folder), *options]
+    return subprocess.Popen(command, env={**os.environ, **programs})
 
 
 def kill_one(folder: Path, rng: np.random.Generator, *options: str) -> int:

@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from small import make_task
 import mmjax.fit
 from mmjax.checkpoint import Checkpoints
 from mmjax.errors import DataError, DivergenceError, Interrupted
-from mmjax.fit import fit
+from mmjax.fit import compile_recipe, fit
 from mmjax.methods import METHODS
+from mmjax.methods.stacking import Stacking
 from mmjax.recipe import Recipe, make_model
 from mmjax.train import MAX_SKIPPED, batch_rows
 
@@ -31,6 +33,7 @@ def short_calls(monkeypatch):
     monkeypatch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
 
 
+FEW_FOLDS = {"stacking": Stacking(folds=2)}
 NEEDED = {"mla": "mean", "stacking": "stacking"}  # the others take any fusion
 
 
@@ -58,52 +61,58 @@ def check_equal(got, want):
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, method, short_calls):
-    recipe = make_recipe(task, NEEDED.get(method, "concat"), method=METHODS[method]())
-    want = fit(recipe, task)
+    recipe = make_recipe(
+        task, NEEDED.get(method, "concat"), method=FEW_FOLDS.get(method, METHODS[method]())
+    )
+    train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
     for offers in (1, 2):  # twice in a row
         with pytest.raises(Interrupted):
-            fit(recipe, task, checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(offers)))
-    check_equal(fit(recipe, task, checkpoints=Checkpoints(tmp_path, {})), want)
+            train(checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(offers)))
+    check_equal(train(checkpoints=Checkpoints(tmp_path, {})), train())
 
 
 def test_one_seed_and_an_end_of_an_epoch(task, tmp_path, short_calls):
     recipe = make_recipe(task, seeds=(3,))
-    want = fit(recipe, task)
+    train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
+    want = train()
     for offers in range(1, 6):
         folder = tmp_path / str(offers)
         with pytest.raises(Interrupted):
-            fit(recipe, task, checkpoints=Checkpoints(folder, {}, stopped_by=stop_after(offers)))
-        check_equal(fit(recipe, task, checkpoints=Checkpoints(folder, {})), want)
+            train(checkpoints=Checkpoints(folder, {}, stopped_by=stop_after(offers)))
+        check_equal(train(checkpoints=Checkpoints(folder, {})), want)
 
 
 def test_in_how_many_calls_an_epoch_is_taken_makes_no_difference(task, monkeypatch):
     recipe = make_recipe(task)
-    whole = fit(recipe, task)
+    train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
+    whole = train()
     monkeypatch.setattr(mmjax.fit, "_FIRST_CALL", 1)
     monkeypatch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
-    check_equal(fit(recipe, task), whole)
+    check_equal(train(), whole)
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(task, tmp_path, short_calls):
     recipe = make_recipe(task)
-    want = fit(recipe, task)
+    train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
+    want = train()
     keep = lambda **more: Checkpoints(tmp_path, {}, every=0.0, **more)
     with pytest.raises(Interrupted):
-        fit(recipe, task, checkpoints=keep(stopped_by=stop_after(3)))
+        train(checkpoints=keep(stopped_by=stop_after(3)))
     _, last = sorted(tmp_path.iterdir())
     flip_a_bit(largest_file(last / "arrays"))
     with pytest.warns(UserWarning, match="damaged"):
-        check_equal(fit(recipe, task, checkpoints=keep()), want)
+        check_equal(train(checkpoints=keep()), want)
 
 
 def test_no_whole_checkpoint_is_an_error(task, tmp_path):
     recipe = make_recipe(task)
+    train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
     with pytest.raises(Interrupted):
-        fit(recipe, task, checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(0)))
+        train(checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(0)))
     (only,) = tmp_path.iterdir()
     flip_a_bit(only / "manifest.json")
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(DataError, match=only.name):
-        fit(recipe, task, checkpoints=Checkpoints(tmp_path, {}))
+        train(checkpoints=Checkpoints(tmp_path, {}))
 
 
 def test_a_checkpoint_of_another_run_is_refused(task, tmp_path):
