@@ -12,6 +12,7 @@ import csv
 import gzip
 import inspect
 import json
+import resource
 import sys
 import tempfile
 import zipfile
@@ -81,7 +82,9 @@ def main(fuzz: Fuzz) -> None:
         finally:
             (place / name).write_bytes(kind.good()[name])
 
-    limits = [f"-max_total_time={fuzz.seconds}", "-timeout=10", "-rss_limit_mb=2048"]
+    limits = [f"-max_total_time={fuzz.seconds}", "-timeout=10", "-malloc_limit_mb=2048"]
+    # libFuzzer looks at the peak of the process, which begins with that of the one that started it.
+    limits += [f"-rss_limit_mb={2048 + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}"]
     prefix = f"-artifact_prefix={corpus.parent}/"
     atheris.Setup([sys.argv[0], *limits, prefix, "-max_len=65536", str(corpus)], one_input)
     atheris.Fuzz()

@@ -16,6 +16,7 @@ from matplotlib.ticker import NullFormatter
 from page import fill, table
 from workloads import FLOPS, Case
 
+from mmjax.errors import DataError
 from mmjax.report.figures import save
 from mmjax.report.rows import read_rows
 
@@ -208,8 +209,14 @@ def draw(rows: dict[tuple[Case, str], Row]) -> Figure:
 
 
 def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/performance.md")) -> None:
-    """Replaces the tables of the page, and its figure beside it."""
+    """Replaces the tables of the page, and its figure beside it.
+
+    Raises:
+        DataError: there are no rows, or the page has no place for the tables.
+    """
     rows = {(row.case, row.side): row for row in read(runs / "rows.jsonl")}
+    if not rows:
+        raise DataError(runs / "rows.jsonl", expected="rows of benchmarks/speed.py", got="none")
     facts = next(iter(rows.values())).facts
     tables = (target_table, share_line, speed_table, start_table, memory_table)
     measured = "\n\n".join(filter(None, (make(rows) for make in tables)))

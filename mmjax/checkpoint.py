@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import DataError, Interrupted
+from mmjax.files import json_digest, write_text
 
 MANIFEST, ARRAYS = "manifest.json", "arrays"
 
@@ -56,10 +57,7 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
         "arrays": {name: _digest_array(x) for name, x in arrays.items()},
         "files": _digest_files(unfinished / ARRAYS),
     }
-    with (unfinished / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump({**content, "sha256": _digest(_canonical(content))}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    write_text(unfinished / MANIFEST, json.dumps({**content, "sha256": json_digest(content)}))
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(unfinished, folder)
 
@@ -110,7 +108,7 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         content = {name: manifest[name] for name in ("facts", "arrays", "files")}
-        intact = manifest["sha256"] == _digest(_canonical(content))
+        intact = manifest["sha256"] == json_digest(content)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(path, expected="the manifest of a checkpoint", got=f"{error}") from error
     if not intact:
@@ -156,6 +154,11 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future | None = None
         self._last = time.monotonic()
+
+    @property
+    def exist(self) -> bool:
+        """Whether there are any, whole or not."""
+        return bool(self._paths())
 
     def latest(self, like: chex.ArrayTree) -> Checkpoint | None:
         """The last one that is whole; None if there has never been any.
@@ -209,11 +212,6 @@ class Checkpoints:
         """
         self._wait()
         self._thread.shutdown()
-
-    def remove(self) -> None:
-        """Removes all of them, when the run has its results."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self):
         if self._writing is not None:
@@ -272,7 +270,3 @@ def _digest_array(x):
 def _digest_files(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
-
-
-def _canonical(content):
-    return json.dumps(content, sort_keys=True).encode()

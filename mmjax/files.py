@@ -2,13 +2,15 @@
 
 import errno
 import fcntl
+import hashlib
+import json
 import os
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mmjax.errors import UsageError
 
@@ -54,6 +56,11 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole_file(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def json_digest(content: Mapping[str, Any]) -> str:
+    """A sha256, in hex, of what JSON makes of a mapping, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

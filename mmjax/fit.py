@@ -143,12 +143,15 @@ def fit(
     Raises:
         DivergenceError: all seeds were given up.
         Interrupted: a signal has come, and the checkpoints have all that was done.
+        OSError: a checkpoint cannot be written; those before it are intact.
     """
     program = program or compile_recipe(recipe, task)
     start = time.perf_counter()
     train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
     run = _Run(recipe, task, program)
-    if checkpoints is None or not run.resume(checkpoints, train):
+    if checkpoints and checkpoints.exist:
+        run.resume(checkpoints, train)
+    else:
         run.begin(train, params, partial(fit, progress=progress))
     while run.first < recipe.steps and not run.watch.settled:
         taken = run.advance(train)
@@ -157,6 +160,8 @@ def fit(
         if checkpoints:
             checkpoints.offer(run.first, run.tree, run.facts)
         progress(taken)
+    if checkpoints:
+        checkpoints.close()
     lanes = run.finish(train)
     seconds = program.seconds + run.seconds + time.perf_counter() - start
     return Fit(recipe, program, lanes.best, lanes.state, run.history, run.watch.best_step, seconds)
@@ -183,17 +188,14 @@ class _Run:
             prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
         self.lanes = init_lanes(self.recipe, train, prepared)
 
-    def resume(self, checkpoints: Checkpoints, train: Batch) -> bool:
-        """Takes over what a checkpoint has, if there is one."""
+    def resume(self, checkpoints: Checkpoints, train: Batch) -> None:
+        """Takes over what the last checkpoint has."""
         found = checkpoints.latest((init_lanes(self.recipe, train), self.total))
-        if found is None:
-            return False
         (self.lanes, self.total), facts = found
         self.first, self.seconds = facts["first"], facts["seconds"]
         self.watch.load(facts["watch"])
         arrays = lambda epoch: {name: np.array(value) for name, value in epoch.items()}
         self.history = [{**arrays(epoch), "step": epoch["step"]} for epoch in facts["history"]]
-        return True
 
     def tree(self) -> tuple[Lane, Metrics]:
         """The arrays of a checkpoint."""

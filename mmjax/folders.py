@@ -1,17 +1,16 @@
 """What a run folder holds, and how it is written."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.errors import DataError, UsageError
-from mmjax.files import has_files, whole_file, write_text
+from mmjax.files import has_files, json_digest, whole_file, write_text
 from mmjax.fit import Fit
 from mmjax.fusion.searched import NUM_LEVELS
 from mmjax.reading import reading
@@ -103,7 +102,7 @@ def write_run_file(
 ) -> None:
     """Writes run.json, with a digest by which damage is found."""
     content = {"strategies": list(strategies), "cells": cells, **asdict(settings)}
-    content["sha256"] = _digest(content)
+    content["sha256"] = json_digest(content)
     write_text(out / "run.json", json.dumps(content, indent=1) + "\n")
 
 
@@ -115,7 +114,7 @@ def read_run_file(path: Path) -> RunFile:
     """
     with reading(path, "the settings of a run") as (path, refuse):
         content = json.loads(path.read_text(encoding="utf-8"))
-        intact = content.pop("sha256", None) in (None, _digest(content))
+        intact = content.pop("sha256", None) in (None, json_digest(content))
         strategies = content.pop("strategies")
         cells = tuple(map(tuple, content.pop("cells", ())))
         lists = {n: tuple(content.get(n, ())) for n in ("options", "encoders", "missing")}
@@ -131,10 +130,6 @@ def read_run_file(path: Path) -> RunFile:
         if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
             refuse(f"cells {cells}"[:300])
         return RunFile(Settings(**{**content, **lists}), strategies, cells)
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:

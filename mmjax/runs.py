@@ -173,7 +173,7 @@ def _run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> d
             progress.on_arm(arm, trained, scored.rows)
 
         def on_idle(arm: Arm, trained: Fit) -> None:
-            append_rows(out / "cost.jsonl", [{**cost_row(arm, trained)}])
+            append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
             end_arm(out, arm.strategy)
 
         def on_error(arm: Arm, error: Exception) -> None:
@@ -297,7 +297,6 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         write_run_file(out, settings, [arm.strategy], chosen_cells(arm.recipe))
         kept = make_checkpoints(out, arm, stopped_by)
         trained = fit(arm.recipe, arm.task, progress=progress.on_steps, checkpoints=kept)
-        kept.close()
         rows = score(arm, trained).rows
         progress.on_arm(arm, trained, rows)
         checkpoint.save(out / "checkpoint", trained.params)

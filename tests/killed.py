@@ -32,7 +32,6 @@ def train(folder: Path) -> None:
     recipe = Recipe(model, batch_size=BATCH, steps=STEPS, seeds=(0, 1), patience=STEPS)
     checkpoints = Checkpoints(folder / "steps", {"recipe": repr(recipe)}, every=0.0)
     trained = fit(recipe, task, checkpoints=checkpoints)
-    checkpoints.close()
     arrays = contents((trained.params, trained.state, trained.history))
     np.savez(folder / "result.npz", **arrays)
 
@@ -91,11 +90,10 @@ def _forget_the_optimiser():
     resume = _Run.resume
 
     def forgetful(self, *args):
-        found = resume(self, *args)
+        resume(self, *args)
         state = self.lanes.state
         fresh = jax.tree.map(np.zeros_like, state.opt_state)
         self.lanes = self.lanes._replace(state=state._replace(opt_state=fresh))
-        return found
 
     _Run.resume = forgetful
 

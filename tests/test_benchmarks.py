@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from mmjax_side import make_model, make_task
-from page import BEGIN, END
+from page import BEGIN, END, fill
 from performance_page import TARGETS, describe
 from performance_page import main as write_page
 from speed import TINY, Benchmark
@@ -98,11 +98,17 @@ def test_the_page_shows_ratios_of_rounds(tmp_path):
 
 
 def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path):
-    append_rows(tmp_path / "rows.jsonl", [])
     page = tmp_path / "page.md"
     page.write_text("nothing")
-    with pytest.raises(DataError, match="measured"):
-        write_page(tmp_path, page)
+    with pytest.raises(DataError, match=BEGIN):
+        fill(page, "measured")
+    assert page.read_text() == "nothing"
+
+
+def test_a_page_is_not_made_of_no_rows(tmp_path):
+    append_rows(tmp_path / "rows.jsonl", [])
+    with pytest.raises(DataError, match="expected rows of"):
+        write_page(tmp_path, tmp_path / "page.md")
 
 
 def test_a_case_survives_the_way_to_its_worker():

@@ -16,8 +16,8 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"reading"},
-    {"cache", "checkpoint", "files", "interrupt", "settings", "table", "threads", "types"},
+    {"files", "reading"},
+    {"cache", "checkpoint", "interrupt", "settings", "table", "threads", "types"},
     {"initializers", "kernels", "lanes"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},
