@@ -28,7 +28,7 @@ _PATIENCE = 120.0  # seconds for a process to begin
 def train(folder: Path) -> None:
     """Trains two seeds with dropout; a checkpoint after every few steps."""
     task = make_task().only("vector", "sequence")
-    model = make_model(task, "transformer", {"sequence": "mlp"})
+    model = make_model(task, "concat", {"sequence": "mlp"})
     recipe = Recipe(model, batch_size=BATCH, steps=STEPS, seeds=(0, 1), patience=STEPS)
     checkpoints = Checkpoints(folder / "steps", {"recipe": repr(recipe)}, every=0.0)
     trained = fit(recipe, task, checkpoints=checkpoints)
