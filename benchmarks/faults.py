@@ -26,9 +26,10 @@ import tyro
 from faults_worker import rows_of, text_of
 
 from mmjax.files import locked, write_text
-from mmjax.folders import read_run_file, write_predictions, write_run_file
 from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows, write_rows
+from mmjax.run_file import read_run_file, write_run_file
+from mmjax.runs.folder import write_predictions
 from mmjax.settings import Settings
 from mmjax.verify import Finding, verify_run
 
@@ -157,9 +158,9 @@ def flipped_settings(folder: Path, rng: np.random.Generator, times: int) -> Iter
     """Flips a random bit of run.json; it is found."""
     write_run_file(folder, Settings(), ["gmu"])
     path = folder / "run.json"
-    before = read_run_file(path)
+    before = read_run_file(folder)
     for _ in _flips(path, rng, times):
-        yield _is_reported(path, verify_run(folder)) or read_run_file(path) == before
+        yield _is_reported(path, verify_run(folder)) or read_run_file(folder) == before
 
 
 def no_permission(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.errors import DataError, Interrupted
+from mmjax.errors import DataError
 from mmjax.files import json_digest, write_text
 
 MANIFEST, ARRAYS = "manifest.json", "arrays"
@@ -138,7 +138,6 @@ class Checkpoints:
         *,
         every: float = 60.0,
         kept: int = 2,
-        stopped_by: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Checkpoints in a folder of their own.
 
@@ -147,10 +146,8 @@ class Checkpoints:
             identity: what a run must have in common with one that it continues.
             every: seconds of training between two of them.
             kept: how many stay; with two, one may be damaged.
-            stopped_by: the signal that asks the process to end, if one has come.
         """
         self.folder, self.identity, self.every, self.kept = folder, dict(identity), every, kept
-        self._stopped_by = stopped_by
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future | None = None
         self._last = time.monotonic()
@@ -185,24 +182,26 @@ class Checkpoints:
     def offer(
         self, step: int, tree: Callable[[], chex.ArrayTree], facts: Callable[[], Mapping[str, Any]]
     ) -> None:
-        """Saves what is offered if it is time, or if a signal asks the process to end.
+        """Begins to save what is offered, if it is time.
 
         Raises:
-            Interrupted: a signal has come, and all is saved.
             OSError: a checkpoint cannot be written; those before it are intact.
         """
-        signal = self._stopped_by()
-        if signal is None and time.monotonic() - self._last < self.every:
-            return
+        if time.monotonic() - self._last >= self.every:
+            self.save(step, tree(), facts())
+
+    def save(self, step: int, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None:
+        """Begins to save a checkpoint, when the one before is written.
+
+        Raises:
+            OSError: a checkpoint cannot be written; those before it are intact.
+        """
         self._wait()
         path = self.folder / f"{step:012d}"
-        host = jax.tree.map(np.array, _flatten(tree()))  # copies: training goes on in that memory
-        content = {**facts(), "identity": self.identity}
+        host = jax.tree.map(np.array, _flatten(tree))  # copies: training goes on in that memory
+        content = {**facts, "identity": self.identity}
         self._writing = self._thread.submit(self._write, path, host, content)
         self._last = time.monotonic()
-        if signal is not None:
-            self.close()
-            raise Interrupted(signal)
 
     def close(self) -> None:
         """Waits until all is written.

@@ -57,7 +57,7 @@ class FailedArmsError(MmjaxError, RuntimeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to end, and it has saved its work.
+    """A signal asked the process to end.
 
     It is no ``Exception``, so that what handles the failure of a part does not handle this.
     """

@@ -136,13 +136,13 @@ def fit(
         params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones; the
             method's preliminary runs are left out.
         program: the recipe compiled for the task, if that has been done.
-        progress: called after each epoch or part of one.
+        progress: called after each epoch or part of one. A KeyboardInterrupt that it raises ends
+            training, once the checkpoints have all that was done.
         checkpoints: where training is kept, and goes on from: what follows is bit by bit what it
             would have been without the interruption.
 
     Raises:
         DivergenceError: all seeds were given up.
-        Interrupted: a signal has come, and the checkpoints have all that was done.
         OSError: a checkpoint cannot be written; those before it are intact.
     """
     program = program or compile_recipe(recipe, task)
@@ -157,9 +157,15 @@ def fit(
         taken = run.advance(train)
         if run.ends_epoch:
             run.validate(valid)
+        try:
+            progress(taken)
+        except KeyboardInterrupt:
+            if checkpoints:
+                checkpoints.save(run.first, run.tree(), run.facts())
+                checkpoints.close()
+            raise
         if checkpoints:
             checkpoints.offer(run.first, run.tree, run.facts)
-        progress(taken)
     if checkpoints:
         checkpoints.close()
     lanes = run.finish(train)

@@ -4,17 +4,23 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mmjax.errors import Interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def held_signals() -> Iterator[Callable[[], int | None]]:
-    """Inside it, the first SIGINT or SIGTERM is only noted; a second one acts at once.
+def held_signals(progress: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Inside it, the first SIGINT or SIGTERM waits for the next progress; a second acts at once.
 
     Only the main thread can hold signals; elsewhere nothing changes.
 
+    Args:
+        progress: called with a number of steps.
+
     Yields:
-        a function that says which signal has come, or None.
+        progress that raises Interrupted once a signal has come. What keeps checkpoints saves them
+        then; what keeps none, such as a search, begins again when the run is resumed.
     """
     came: list[int] = []
 
@@ -26,11 +32,16 @@ def held_signals() -> Iterator[Callable[[], int | None]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    def heed(steps: int) -> None:
+        progress(steps)
+        if came:
+            raise Interrupted(came[0])
+
     try:
         before = {number: signal.signal(number, note) for number in SIGNALS}
     except ValueError:  # not in the main thread
         before = {}
     try:
-        yield lambda: came[0] if came else None
+        yield heed
     finally:
         restore()

@@ -67,14 +67,14 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 
 def parse_settings(content: Mapping[str, Any]) -> Settings:
-    """The settings that a run.json holds; what else it holds is left out.
+    """The settings that a mapping holds, as a file has them.
 
     Raises:
         UsageError: a value cannot be one.
+        TypeError: a name is none of theirs.
     """
-    known = {field.name for field in fields(Settings)}
     as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
-    return Settings(**{name: as_tuple(v) for name, v in content.items() if name in known})
+    return Settings(**{name: as_tuple(value) for name, value in content.items()})
 
 
 def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:

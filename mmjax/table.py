@@ -50,6 +50,18 @@ class Table(Mapping[str, T]):
                 fix=f"Repair or remove the package {entry.dist.name}.",
             ) from error
 
+    def usable(self) -> tuple[str, ...]:
+        """The names of all members that can be imported; warns of those that cannot."""
+
+        def works(name: str) -> bool:
+            try:
+                return self[name] is not None
+            except UsageError as error:
+                warnings.warn(f"Left out: {error}", stacklevel=3)
+                return False
+
+        return tuple(filter(works, self))
+
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._others
 

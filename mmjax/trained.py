@@ -15,8 +15,9 @@ from mmjax.arms import Arm
 from mmjax.errors import DataError
 from mmjax.evaluate import Predict, make_evaluate
 from mmjax.files import write_text
-from mmjax.folders import check_new_file, read_run_file
+from mmjax.run_file import read_run_file
 from mmjax.runs import make_arms, make_task
+from mmjax.runs.folder import check_new_file
 from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
 from mmjax.train import init_params
@@ -47,7 +48,7 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
     Raises:
         DataError: a file of the folder is missing or does not fit.
     """
-    settings, strategies, cells = read_run_file(folder / "run.json")
+    settings, strategies, cells = read_run_file(folder)
     if len(strategies) != 1:
         raise DataError(
             folder,

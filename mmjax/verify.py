@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from mmjax import checkpoint
 from mmjax.errors import DataError
-from mmjax.folders import read_run_file
 from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows
+from mmjax.run_file import read_run_file
 
 
 class Finding(NamedTuple):
@@ -34,7 +34,7 @@ def verify_run(folder: Path) -> list[Finding]:
     that every strategy has some.
     """
     checks = {
-        folder / "run.json": read_run_file,
+        folder / "run.json": lambda path: read_run_file(path.parent),
         **dict.fromkeys(sorted(folder.glob("*.jsonl")), read_rows),
         **dict.fromkeys(sorted(folder.rglob("*.npz")), read_npz),
         **dict.fromkeys(sorted(folder.glob("checkpoint")), checkpoint.verify),
@@ -57,7 +57,7 @@ def _check(read: Callable[[Path], Any], path: Path) -> Finding:
 
 
 def _missing(folder: Path) -> list[Finding]:
-    strategies, rows = read_run_file(folder / "run.json").strategies, folder / "rows.jsonl"
+    strategies, rows = read_run_file(folder).strategies, folder / "rows.jsonl"
     done = {row.get("strategy") for row in read_rows(rows)} if rows.exists() else set()
     if missing := [name for name in strategies if name not in done]:
         return [Finding("unfinished", f"{rows}: no rows of {', '.join(missing)}")]

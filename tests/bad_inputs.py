@@ -32,9 +32,9 @@ from small import make_split, make_task
 
 from mmjax import checkpoint
 from mmjax.errors import MmjaxError
-from mmjax.folders import read_run_file, write_run_file
 from mmjax.reading import read_npz
-from mmjax.report.study import read_settings, read_studies
+from mmjax.report.study import read_studies
+from mmjax.run_file import read_run_file, write_run_file
 from mmjax.settings import Settings
 from mmjax.task import UNLABELLED, Split, Task
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
@@ -259,11 +259,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def _read_settings(folder: Path) -> None:
-    read_settings(folder)
-    read_run_file(folder / "run.json")
-
-
 def _read_checkpoint(folder: Path) -> object:
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), TREE)
     return checkpoint.restore(folder / "checkpoint", like)
@@ -282,7 +277,7 @@ KINDS = {
     "npz": _file("a.npz", NPZ, read_npz),
     "csv": _file("a.csv", LABELS, partial(read_csv_column, column="label")),
     "rows": Kind(good_run, lambda folder: read_studies([folder])),
-    "run.json": Kind(good_settings, _read_settings),
+    "run.json": Kind(good_settings, read_run_file),
     "checkpoint": Kind(good_checkpoint, _read_checkpoint),
     "tfds": Kind(good_tfds, tfds),
 }

@@ -110,6 +110,13 @@ def test_a_broken_package_is_reported_and_the_zoo_is_listed(monkeypatch, tmp_pat
     assert list(zoo_tables({"fusions": [theirs]}))
 
 
+def test_what_cannot_be_imported_is_left_out_of_all_with_a_warning(monkeypatch):
+    offer(monkeypatch, "theirs", "no_such_module:Fusion")
+    fusions = Table("mmjax.fusions", {"ours": 1})
+    with pytest.warns(UserWarning, match="Left out: entry point 'theirs'"):
+        assert fusions.usable() == ("ours",)
+
+
 def test_own_members_come_before_others_of_the_same_name(monkeypatch):
     offer(monkeypatch, "ours", "math:pi")
     fusions = Table("mmjax.fusions", {"ours": 1})

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mmjax.errors import printable
-from mmjax.folders import read_run_file, write_run_file
 from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.study import read_settings
-from mmjax.settings import Settings, parse_settings
+from mmjax.run_file import read_run_file, write_run_file
+from mmjax.settings import Settings
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
 
 quick = settings(max_examples=40, deadline=None)
@@ -121,9 +120,8 @@ any_settings = st.builds(
 def test_settings_of_a_run(given_settings, strategies):
     with tempfile.TemporaryDirectory() as folder:
         write_run_file(Path(folder), given_settings, strategies)
-        read = read_run_file(Path(folder, "run.json"))
+        read = read_run_file(Path(folder))
         assert (read.settings, read.strategies) == (given_settings, strategies)
-        assert parse_settings(read_settings(Path(folder))) == given_settings
 
 
 @quick
@@ -132,8 +130,7 @@ def test_settings_of_any_values_are_settings_or_an_error(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.json")
         path.write_text(json.dumps(content), encoding="utf-8")
-        for read in (read_settings, lambda folder: read_run_file(folder / "run.json")):
-            assert outcome("run.json", read, Path(folder)) in ("accepted", "clear_error")
+        assert outcome("run.json", read_run_file, Path(folder)) in ("accepted", "clear_error")
 
 
 BEGINNINGS = {

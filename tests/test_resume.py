@@ -42,10 +42,15 @@ def make_recipe(task, fusion="concat", **fields):
     return Recipe(model, **{"batch_size": 16, "steps": 15, "seeds": (0, 1), **fields})
 
 
-def stop_after(offers):
-    """Says that a signal has come, from so many questions on."""
-    asked = iter(range(100))
-    return lambda: signal.SIGTERM if next(asked) >= offers else None
+def stop_after(calls):
+    """Progress that heeds a signal, which has come after so many calls of it."""
+    made = iter(range(100))
+
+    def progress(steps):
+        if next(made) >= calls:
+            raise Interrupted(signal.SIGTERM)
+
+    return progress
 
 
 def all_of(trained):
@@ -65,9 +70,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, metho
         task, NEEDED.get(method, "concat"), method=FEW_FOLDS.get(method, METHODS[method]())
     )
     train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
-    for offers in (1, 2):  # twice in a row
+    for calls in (1, 2):  # twice in a row
         with pytest.raises(Interrupted):
-            train(checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(offers)))
+            train(checkpoints=Checkpoints(tmp_path, {}), progress=stop_after(calls))
     check_equal(train(checkpoints=Checkpoints(tmp_path, {})), train())
 
 
@@ -75,10 +80,10 @@ def test_one_seed_and_an_end_of_an_epoch(task, tmp_path, short_calls):
     recipe = make_recipe(task, seeds=(3,))
     train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
     want = train()
-    for offers in range(1, 6):
-        folder = tmp_path / str(offers)
+    for calls in range(1, 6):
+        folder = tmp_path / str(calls)
         with pytest.raises(Interrupted):
-            train(checkpoints=Checkpoints(folder, {}, stopped_by=stop_after(offers)))
+            train(checkpoints=Checkpoints(folder, {}), progress=stop_after(calls))
         check_equal(train(checkpoints=Checkpoints(folder, {})), want)
 
 
@@ -95,9 +100,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(task, tmp_path, short_
     recipe = make_recipe(task)
     train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
     want = train()
-    keep = lambda **more: Checkpoints(tmp_path, {}, every=0.0, **more)
+    keep = lambda: Checkpoints(tmp_path, {}, every=0.0)
     with pytest.raises(Interrupted):
-        train(checkpoints=keep(stopped_by=stop_after(3)))
+        train(checkpoints=keep(), progress=stop_after(3))
     _, last = sorted(tmp_path.iterdir())
     flip_a_bit(largest_file(last / "arrays"))
     with pytest.warns(UserWarning, match="damaged"):
@@ -108,7 +113,7 @@ def test_no_whole_checkpoint_is_an_error(task, tmp_path):
     recipe = make_recipe(task)
     train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
     with pytest.raises(Interrupted):
-        train(checkpoints=Checkpoints(tmp_path, {}, stopped_by=stop_after(0)))
+        train(checkpoints=Checkpoints(tmp_path, {}), progress=stop_after(0))
     (only,) = tmp_path.iterdir()
     flip_a_bit(only / "manifest.json")
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(DataError, match=only.name):
@@ -119,7 +124,7 @@ def test_a_checkpoint_of_another_run_is_refused(task, tmp_path):
     recipe = make_recipe(task)
     identity = {"recipe": "one"}
     with pytest.raises(Interrupted):
-        fit(recipe, task, checkpoints=Checkpoints(tmp_path, identity, stopped_by=stop_after(0)))
+        fit(recipe, task, checkpoints=Checkpoints(tmp_path, identity), progress=stop_after(0))
     with pytest.raises(DataError, match="expected recipe 'two', got 'one'"):
         fit(recipe, task, checkpoints=Checkpoints(tmp_path, {"recipe": "two"}))
 

@@ -1,5 +1,6 @@
 """Tuning: the same trials for all, chosen on validation, a lane for each."""
 
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from mmjax.arms import make_arm
 from mmjax.compare import compare
-from mmjax.errors import UsageError
+from mmjax.errors import Interrupted, UsageError
 from mmjax.fit import fit
 from mmjax.tasks import load_task
 from mmjax.train import Adam
@@ -72,3 +73,13 @@ def test_a_comparison_tunes_its_arms(task):
 def test_a_weight_decay_that_cannot_work_is_refused(decay):
     with pytest.raises(UsageError, match="weight_decay: expected no negative number"):
         Adam(weight_decay=decay)
+
+
+def test_a_signal_ends_a_search_and_is_no_failure_of_its_arm(task):
+    arm = replace(make_arm(task, "concat", steps=6, batch_size=16, seeds=(0,)), trials=2)
+
+    def progress(steps):
+        raise Interrupted(signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        compare([arm], on_error=lambda *failure: pytest.fail(str(failure)), progress=progress)

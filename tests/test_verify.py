@@ -9,8 +9,8 @@ from folders import make_folder
 from mmjax import checkpoint
 from mmjax.cli import main
 from mmjax.errors import DataError
-from mmjax.folders import write_run_file
 from mmjax.reading import read_npz
+from mmjax.run_file import write_run_file
 from mmjax.settings import Settings
 
 SKILLS = {"a_only": 1.0, "gmu": 2.0}

@@ -176,6 +176,6 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     )
     digests = ", ".join(f"{digest} ({name})" for name, digest in study.data.items())
     settings = study.settings.values()
-    commands = [("command", command(content, study.baselines)) for content in settings]
+    commands = [("command", command(run, study.baselines)) for run in settings]
     facts = [*commands, ("versions", distinct("versions")), ("device", distinct("device"))]
     return [(name, value) for name, value in (*facts, ("data digest", digests)) if value]

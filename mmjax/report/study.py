@@ -1,6 +1,5 @@
 """Run folders read back: one study for each task, whatever the number of its folders."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.reading import read_npz, reading
+from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows
 from mmjax.report.summary import scored_split
-from mmjax.settings import parse_settings
+from mmjax.run_file import RunFile, read_run_file
 
 Row = dict[str, Any]
 
@@ -47,7 +46,7 @@ class Study(NamedTuple):
     tables: dict[str, list[Row]]
     predictions: dict[str, dict[str, np.ndarray]]
     labels: dict[str, np.ndarray]
-    settings: dict[Path, dict[str, Any]]
+    settings: dict[Path, RunFile]
 
     @property
     def split(self) -> str:
@@ -112,7 +111,7 @@ def _read(folder: Path) -> list[Study]:
     optional = lambda name: read_rows(folder / name) if (folder / name).exists() else []
     history = optional("history.jsonl")
     tables = {name: optional(f"{name}.jsonl") for name in TABLES}
-    settings = {folder: read_settings(folder)} if (folder / "run.json").exists() else {}
+    settings = {folder: read_run_file(folder)} if (folder / "run.json").exists() else {}
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     labels = _read_labels(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
     files = sorted((folder / "predictions").glob("*.npz")) if labels and len(tasks) == 1 else []
@@ -131,20 +130,6 @@ def _check_row(where: str, row: Row) -> None:
         if not isinstance(row.get(name, ...), kind):
             got = f"{name} {row[name]!r}"[:80] if name in row else f"no {name}"
             raise DataError(where, expected="a row of scores", got=got)
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """What run.json holds.
-
-    Raises:
-        DataError: it is not a JSON object with settings and a list of strategies.
-    """
-    with reading(folder / "run.json", "the settings of a run") as (path, refuse):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        parse_settings(content)
-        if not all(isinstance(name, str) for name in content["strategies"]):
-            refuse("strategies that are not names")
-        return {**content, "strategies": list(content["strategies"])}
 
 
 def _read_labels(path: Path) -> dict[str, np.ndarray]:

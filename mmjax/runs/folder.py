@@ -1,22 +1,21 @@
 """What a run folder holds, and how it is written."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmjax.arms import Arm
-from mmjax.errors import DataError, UsageError
-from mmjax.files import has_files, json_digest, whole_file, write_text
+from mmjax.checkpoint import Checkpoints
+from mmjax.errors import UsageError
+from mmjax.files import has_files, whole_file
 from mmjax.fit import Fit
-from mmjax.fusion.searched import NUM_LEVELS
-from mmjax.reading import reading
+from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.scoring import Row, history_rows, labels
-from mmjax.search import Cells
+from mmjax.run_file import read_run_file, write_run_file
+from mmjax.scoring import Row, history_rows, labels, versions
 from mmjax.settings import Settings
 from mmjax.task import Task
 
@@ -25,19 +24,8 @@ if TYPE_CHECKING:
     from mmjax.assess import Assessment
     from mmjax.representation import Embedded
 
-
-class RunFile(NamedTuple):
-    """What a run folder's run.json keeps.
-
-    Attributes:
-        settings: as given.
-        strategies: names.
-        cells: those that a search has found, if the strategy is searched.
-    """
-
-    settings: Settings
-    strategies: list[str]
-    cells: Cells
+CHECKPOINTS = "checkpoints"
+"""Folder of a run folder for what is needed only until the run is done."""
 
 
 def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume: bool) -> None:
@@ -60,8 +48,8 @@ def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume
 
 
 def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
-    found = read_run_file(out / "run.json")
-    was = {"strategies": list(found.strategies), **asdict(found.settings)}
+    found = read_run_file(out)
+    was = {"strategies": found.strategies, **asdict(found.settings)}
     now = {"strategies": list(strategies), **asdict(settings)}
     differing = [
         f"{name} {was[name]!r}, not {now[name]!r}" for name in now if was[name] != now[name]
@@ -97,41 +85,6 @@ def forget_unfinished(out: Path) -> None:
             write_rows(path, kept)
 
 
-def write_run_file(
-    out: Path, settings: Settings, strategies: Sequence[str], cells: Cells = ()
-) -> None:
-    """Writes run.json, with a digest by which damage is found."""
-    content = {"strategies": list(strategies), "cells": cells, **asdict(settings)}
-    content["sha256"] = json_digest(content)
-    write_text(out / "run.json", json.dumps(content, indent=1) + "\n")
-
-
-def read_run_file(path: Path) -> RunFile:
-    """What a run folder's run.json says.
-
-    Raises:
-        DataError: there is no such file, it is no run.json, or it is not as it was written.
-    """
-    with reading(path, "the settings of a run") as (path, refuse):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        intact = content.pop("sha256", None) in (None, json_digest(content))
-        strategies = content.pop("strategies")
-        cells = tuple(map(tuple, content.pop("cells", ())))
-        lists = {n: tuple(content.get(n, ())) for n in ("options", "encoders", "missing")}
-        if not intact:
-            raise DataError(
-                path,
-                expected="the settings as they were written",
-                got="others",
-                fix="It is damaged; if you have edited it yourself, remove its sha256.",
-            )
-        if not all(isinstance(name, str) for name in strategies):
-            refuse("strategies that are not names")
-        if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
-            refuse(f"cells {cells}"[:300])
-        return RunFile(Settings(**{**content, **lists}), strategies, cells)
-
-
 def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
     """Adds an arm's scores and learning curves."""
     append_rows(out / "rows.jsonl", rows)
@@ -164,6 +117,13 @@ def check_new_file(path: Path) -> None:
         raise UsageError("out", expected="a new file", got=f"{path}, which exists")
 
 
+def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
+    """Where an arm's training is kept in a run folder."""
+    identity = {"recipe": repr(arm.recipe), "data": arm.task.digest(), "versions": versions()}
+    folder = out / CHECKPOINTS / arm.strategy / "steps"
+    return Checkpoints(folder, identity)
+
+
 def write_embedded(folder: Path, embedded: "Embedded") -> None:
     """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +135,6 @@ def read_embedded(folder: Path) -> "Embedded":
     """What ``write_embedded`` wrote."""
     from mmjax.representation import Embedded
 
-    with np.load(folder / "embeddings.npz", allow_pickle=False) as arrays:
-        values = {name: arrays[name] for name in arrays.files if name != "target"}
-        return Embedded(values, arrays["target"])
+    values = read_npz(folder / "embeddings.npz")
+    target = values.pop("target")
+    return Embedded(values, target)

@@ -1,0 +1,16 @@
+"""Run folders: what the commands write, and what they show."""
+
+from mmjax.runs.comparison import compare_in
+from mmjax.runs.inspection import inspect_task, show_zoo
+from mmjax.runs.parts import make_arms, make_task, parse_fusions
+from mmjax.runs.training import train_in
+
+__all__ = [
+    "compare_in",
+    "inspect_task",
+    "make_arms",
+    "make_task",
+    "parse_fusions",
+    "show_zoo",
+    "train_in",
+]

@@ -1,0 +1,205 @@
+"""Comparisons in a folder.
+
+What examines and draws is imported where it is used: Matplotlib and scikit-learn take a second.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from mmjax.arms import Arm, all_strategies
+from mmjax.compare import compare
+from mmjax.cost import cost_row
+from mmjax.errors import FailedArmsError
+from mmjax.files import locked, write_text
+from mmjax.fit import Fit
+from mmjax.interrupt import held_signals
+from mmjax.report.command import command
+from mmjax.report.progress import ComparisonProgress
+from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.study import read_studies
+from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
+from mmjax.run_file import read_run_file
+from mmjax.runs.folder import (
+    CHECKPOINTS,
+    append_assessment,
+    append_results,
+    end_arm,
+    finished_arms,
+    forget_unfinished,
+    make_checkpoints,
+    open_folder,
+    read_embedded,
+    write_embedded,
+    write_labels,
+    write_predictions,
+)
+from mmjax.runs.parts import make_arms, make_task
+from mmjax.scoring import Row, Scored
+from mmjax.search import is_open
+from mmjax.settings import Settings
+from mmjax.sizes import TOLERANCE, explain_mismatch
+from mmjax.task import Task
+
+
+def compare_in(
+    out: Path,
+    settings: Settings,
+    fusions: Sequence[str],
+    console: Console,
+    *,
+    subsets: bool = False,
+    resume: bool = False,
+) -> list[Row]:
+    """Compares fusions with every unimodal baseline; fills a folder while it goes.
+
+    Args:
+        out: gets run.json, rows and predictions of each arm as soon as it is done, then
+            summary.md, figures and report.html; while it runs, checkpoints.
+        settings: the task, and the training that all arms share.
+        fusions: keys of ``FUSIONS``.
+        console: where progress and the table go.
+        subsets: each fusion on every subset of two modalities or more, too.
+        resume: go on with the comparison that the folder holds; arms that are done stay.
+
+    Raises:
+        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
+        FailedArmsError: some arms have failed, which arms.jsonl and the summary say; the others
+            are done.
+        Interrupted: a signal has come; what has been done is there to be gone on with.
+    """
+    task = make_task(settings)
+    arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
+    with locked(out):
+        open_folder(out, settings, [arm.strategy for arm in arms], resume)
+        return _compare(out, settings, task, arms, console)
+
+
+def _compare(
+    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console
+) -> list[Row]:
+    remarks = _mismatches(settings, arms)
+    for remark in remarks:
+        console.print(remark)
+    forget_unfinished(out)
+    write_labels(out, task)
+    done = finished_arms(out)
+    missing = [arm for arm in arms if arm.strategy not in done]
+    failed = _run_arms(out, task, missing, console) if missing else {}
+    remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
+    if len(failed) < len(arms):
+        rows = _conclude(out, task, remarks, console)
+    if failed:
+        raise FailedArmsError(f"{len(failed)} of {len(arms)} arms failed: {', '.join(failed)}")
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return rows
+
+
+def _run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> dict[str, str]:
+    """Runs arms one after another, and returns the errors of those that fail."""
+    from mmjax.assess import make_assess
+
+    assess, failed = make_assess(task), {}
+    with (
+        ComparisonProgress(arms, console) as progress,
+        held_signals(progress.on_steps) as on_steps,
+    ):
+
+        def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
+            found = assess(arm, trained)
+            append_results(out, arm, trained, [*scored.rows, *found.scores])
+            write_predictions(out, arm.strategy, scored.predictions)
+            append_assessment(out, found)
+            write_embedded(out / CHECKPOINTS / arm.strategy, found.embedded)
+            progress.on_arm(arm, trained, scored.rows)
+
+        def on_idle(arm: Arm, trained: Fit) -> None:
+            append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
+            end_arm(out, arm.strategy)
+
+        def on_error(arm: Arm, error: Exception) -> None:
+            failed[arm.strategy] = f"{type(error).__name__}: {error}".splitlines()[0]
+            end_arm(out, arm.strategy, failed[arm.strategy])
+            progress.on_error(arm, failed[arm.strategy])
+
+        compare(
+            arms,
+            on_arm=on_arm,
+            on_idle=on_idle,
+            on_error=on_error,
+            progress=on_steps,
+            checkpoints=lambda arm: make_checkpoints(out, arm),
+        )
+    return failed
+
+
+def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -> list[Row]:
+    """Draws, judges and reports what the folder holds."""
+    from mmjax.report.answers import make_answers
+    from mmjax.report.page import write_report
+    from mmjax.report.pictures import save_pictures
+    from mmjax.report.verdicts import judge
+
+    (study,) = read_studies([out])
+    embedded = {n: read_embedded(out / CHECKPOINTS / n) for n in study.strategies}
+    save_pictures(out, task, study, embedded)
+    verdict = judge(make_answers(study)).text
+    write_summary(out, verdict, remarks)
+    write_report([out], out / "report.html")
+    console.print(rich_table(summarise(study.rows), _title(study.rows)))
+    console.print(verdict)
+    console.print(
+        f"Report, rows and figures: {out / 'report.html'}", highlight=False, soft_wrap=True
+    )
+    return study.rows
+
+
+def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
+    """A sentence for each arm whose number of parameters cannot be what the settings ask for."""
+    if settings.match_params is None:
+        return []
+    asked = settings.match_params
+    explained = [(arm, explain_mismatch(arm.recipe.model, arm.task, asked)) for arm in arms]
+    off = f"is not within {TOLERANCE:.0%} of {asked:,} parameters"
+    remarks = [f"{arm.strategy} {off}: {why}." for arm, why in explained if why]
+    late = [arm.strategy for arm in arms if is_open(arm.recipe)]
+    return remarks + [f"The size of {name} is known only after its search." for name in late]
+
+
+def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
+    """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
+    from mmjax.report.figures import accuracy_figure, learning_curves, save
+
+    rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
+    summaries = summarise(rows)
+    baselines = [summary.strategy for summary in summaries if summary.unimodal]
+    title = _title(rows)
+    save(accuracy_figure(summaries, title), out / "accuracy.png")
+    save(learning_curves(history, rows[0]["task"]), out / "curves.png")
+    text = _SUMMARY.format(
+        title=title,
+        verdict=verdict,
+        table=markdown_table(summaries),
+        command=command(read_run_file(out), baselines),
+        notes="\n".join([notes(rows), *remarks]),
+    )
+    write_text(out / "summary.md", text)
+
+
+_SUMMARY = """# {title}
+
+{verdict}
+
+{table}
+Made by `{command}`. {notes}
+![Accuracy of each strategy](accuracy.png)
+
+![Validation accuracy over training](curves.png)
+"""
+
+
+def _title(rows: Sequence[Row]) -> str:
+    seeds = len({row["seed"] for row in rows})
+    return f"{rows[0]['task']}, {scored_split(rows)} split, {seeds} seeds"

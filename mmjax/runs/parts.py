@@ -1,0 +1,61 @@
+"""What the settings of a run stand for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from mmjax.arms import CORE, Arm, make_arm, match_arm
+from mmjax.availability import lose
+from mmjax.errors import UsageError, look_up
+from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
+from mmjax.settings import Settings, parse_pairs, parse_shares
+from mmjax.task import Task
+from mmjax.tasks import load_task
+from mmjax.train import Adam
+
+
+def make_task(settings: Settings) -> Task:
+    """Loads the task that the settings name, without what they let training rows lose."""
+    task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+    return lose(task, parse_shares("missing", settings.missing))
+
+
+def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list[Arm]:
+    """The arms of some strategies on the loaded task.
+
+    Raises:
+        UnknownNameError: a name is in none of the tables.
+        UsageError: a number is out of range.
+    """
+    encoders = parse_pairs("encoders", settings.encoders)
+    for name in encoders:
+        look_up("modality of an encoder", name, task.shapes)
+    recipe = {
+        "objective": look_up("objective", settings.objective, OBJECTIVES),
+        "method": look_up("method", settings.method, METHODS)(),
+        "tx": Adam(settings.learning_rate),
+        "batch_size": settings.batch_size,
+        "steps": settings.steps,
+        "seeds": tuple(range(settings.seeds)),
+    }
+    make = partial(make_arm, task, encoders=encoders, absent=settings.absent, **recipe)
+    arms = [replace(make(strategy), trials=settings.tune) for strategy in strategies]
+    if settings.match_params is None:
+        return arms
+    return [match_arm(arm, settings.match_params) for arm in arms]
+
+
+def parse_fusions(text: str) -> tuple[str, ...]:
+    """``core``, ``all``, or names with commas between them."""
+    if text == "core":
+        return CORE
+    if text == "all":
+        return FUSIONS.usable()
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        look_up("fusion", name, FUSIONS)
+    if len(set(names)) < len(names):
+        raise UsageError("fusions", expected="each name once", got=repr(text))
+    return names
