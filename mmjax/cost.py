@@ -11,7 +11,7 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.fit import Fit, Program
-from mmjax.lanes import how, over_seeds
+from mmjax.lanes import over_seeds
 from mmjax.task import Task
 from mmjax.train import Lane
 from mmjax.types import Batch
@@ -42,8 +42,9 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
     train = jax.device_put(task.train.batch())
     arguments = ((lanes, np.zeros(num_seeds, bool), program.zeros), train, 0, 0)
-    training = program.advance.lower(*arguments)  # traced and compiled already
-    counted = num_seeds if how(num_seeds) == "vmap" else 1  # the body of a loop counts once
+    training = program.advance.lower(*arguments).compile()  # that is done already
+    batch_size = min(arm.recipe.batch_size, task.train.size)
+    step = lower_step(program, lanes, train, batch_size)
     low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
     one, many = (_first_rows(task, size) for size in (1, 256))
     first = jax.tree.map(lambda x: x[:1], trained.params)
@@ -55,9 +56,9 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
         "strategy": arm.strategy,
         **program.sizes._asdict(),
         "bytes": alone.cost_analysis()["bytes accessed"],
-        "batch_size": min(arm.recipe.batch_size, task.train.size),
-        "step_flops": training.cost_analysis()["flops"] / counted,
-        "peak_bytes": peak_bytes(training.compile()),
+        "batch_size": batch_size,
+        "step_flops": step.cost_analysis()["flops"],
+        "peak_bytes": peak_bytes(training),
         "compile_seconds": program.seconds,
         "step_ms": median,
         "step_ms_low": low,
@@ -66,6 +67,21 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
         "latency_256_us": 1e6 * float(many_seconds) / (256 * num_seeds),
         "device": jax.devices()[0].device_kind,
     }
+
+
+def lower_step(program: Program, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Lowered:
+    """The train step of one seed and one batch, before XLA optimises.
+
+    Args:
+        program: the training.
+        lanes: [seeds, ...], of which only the shapes matter, as of ``train``.
+        train: training rows.
+        batch_size: rows of a step.
+    """
+    shape = lambda x, *lead: jax.ShapeDtypeStruct((*lead, *x.shape[1:]), x.dtype)
+    state = jax.tree.map(shape, lanes.state)
+    batch = jax.tree.map(lambda x: shape(x, batch_size), train)
+    return jax.jit(program.step).lower(state, batch)
 
 
 def peak_bytes(program: jax.stages.Compiled) -> int:

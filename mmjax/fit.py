@@ -23,6 +23,7 @@ from mmjax.train import (
     MAX_SKIPPED,
     Lane,
     Metrics,
+    Step,
     batch_rows,
     init_params,
     init_state,
@@ -91,6 +92,7 @@ class Program(NamedTuple):
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing, and of compilation or of loading from a cache.
+        step: as ``train.make_step`` makes it, not compiled: what ``advance`` repeats.
     """
 
     advance: Callable
@@ -98,6 +100,7 @@ class Program(NamedTuple):
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
+    step: Step
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
@@ -113,7 +116,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), train, 0, 0)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds)
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, step)
 
 
 def fit(
