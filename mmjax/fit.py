@@ -106,12 +106,20 @@ class Program(NamedTuple):
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
     """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
     start = time.perf_counter()
-    step = make_step(recipe.model, recipe.objective, _optimiser(recipe), recipe.method)
+    step = make_step(
+        recipe.model,
+        recipe.objective,
+        _optimiser(recipe),
+        recipe.method,
+        accumulate=recipe.accumulate,
+        dtype=recipe.dtype,
+        remat=recipe.remat,
+    )
     advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
     evaluate = make_evaluate(recipe.model)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
-    zeros = zero_metrics(step, lanes, train)
+    zeros = zero_metrics(step, lanes, train, _batch_size(recipe, task))
     # Calls that take no step and predict one row compile all that comes later.
     lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), train, 0, 0)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
@@ -282,7 +290,8 @@ def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
 
 
 def _batch_size(recipe: Recipe, task: Task) -> int:
-    return min(recipe.batch_size, task.train.size)
+    rows = min(recipe.batch_size, task.train.size)
+    return rows - rows % recipe.accumulate
 
 
 def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:

@@ -37,6 +37,9 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
         "method": look_up("method", settings.method, METHODS)(),
         "tx": Adam(settings.learning_rate),
         "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "dtype": settings.dtype,
+        "remat": settings.remat,
         "steps": settings.steps,
         "seeds": tuple(range(settings.seeds)),
     }
