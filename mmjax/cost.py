@@ -11,7 +11,7 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.fit import Fit, Program
-from mmjax.lanes import over_seeds
+from mmjax.lanes import num_lanes, over_seeds
 from mmjax.task import Task
 from mmjax.train import Lane
 from mmjax.types import Batch
@@ -41,11 +41,7 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
     lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
     train = jax.device_put(task.train.batch())
-    arguments = ((lanes, np.zeros(num_seeds, bool), program.zeros), train, 0, 0)
-    training = program.advance.lower(*arguments).compile()  # that is done already
-    batch_size = min(arm.recipe.batch_size, task.train.size)
-    step = lower_step(program, lanes, train, batch_size)
-    low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
+    training = training_cost(program, lanes, train)
     one, many = (_first_rows(task, size) for size in (1, 256))
     first = jax.tree.map(lambda x: x[:1], trained.params)
     alone = _compile_predict(arm, first, one)
@@ -56,32 +52,34 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
         "strategy": arm.strategy,
         **program.sizes._asdict(),
         "bytes": alone.cost_analysis()["bytes accessed"],
-        "batch_size": batch_size,
-        "step_flops": step.cost_analysis()["flops"],
-        "peak_bytes": peak_bytes(training),
-        "compile_seconds": program.seconds,
-        "step_ms": median,
-        "step_ms_low": low,
-        "step_ms_high": high,
+        "batch_size": min(arm.recipe.batch_size, task.train.size),
+        **training,
         "latency_1_us": 1e6 * float(alone_seconds),
         "latency_256_us": 1e6 * float(many_seconds) / (256 * num_seeds),
         "device": jax.devices()[0].device_kind,
     }
 
 
-def lower_step(program: Program, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Lowered:
-    """The train step of one seed and one batch, before XLA optimises.
+def training_cost(program: Program, lanes: Lane, train: Batch) -> dict[str, Any]:
+    """The part of ``cost_row`` that is about training.
 
     Args:
         program: the training.
-        lanes: [seeds, ...], of which only the shapes matter, as of ``train``.
-        train: training rows.
-        batch_size: rows of a step.
+        lanes: [seeds, ...] where the program has put them, used up.
+        train: the training rows, on the device.
     """
-    shape = lambda x, *lead: jax.ShapeDtypeStruct((*lead, *x.shape[1:]), x.dtype)
-    state = jax.tree.map(shape, lanes.state)
-    batch = jax.tree.map(lambda x: shape(x, batch_size), train)
-    return jax.jit(program.step).lower(state, batch)
+    num_seeds = num_lanes(lanes)
+    carried = (lanes, np.zeros(num_seeds, bool), program.zeros)
+    training = program.advance.lower(carried, train, 0, 0).compile()  # that is done already
+    low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
+    return {
+        "step_flops": program.step.lower().cost_analysis()["flops"],
+        "peak_bytes": peak_bytes(training),
+        "compile_seconds": program.seconds,
+        "step_ms": median,
+        "step_ms_low": low,
+        "step_ms_high": high,
+    }
 
 
 def peak_bytes(program: jax.stages.Compiled) -> int:

@@ -23,7 +23,6 @@ from mmjax.train import (
     MAX_SKIPPED,
     Lane,
     Metrics,
-    Step,
     batch_rows,
     init_params,
     init_state,
@@ -32,6 +31,7 @@ from mmjax.train import (
     make_step,
     per_seed,
     steps_per_epoch,
+    trace_step,
     zero_metrics,
 )
 from mmjax.types import Batch, Prepared, TrainState
@@ -92,7 +92,7 @@ class Program(NamedTuple):
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing, and of compilation or of loading from a cache.
-        step: as ``train.make_step`` makes it, not compiled: what ``advance`` repeats.
+        step: of one seed and batch, traced, for whoever asks what it costs.
     """
 
     advance: Callable
@@ -100,7 +100,7 @@ class Program(NamedTuple):
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
-    step: Step
+    step: jax.stages.Traced
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
@@ -119,12 +119,13 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     evaluate = make_evaluate(recipe.model)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
-    zeros = zero_metrics(step, lanes, train, _batch_size(recipe, task))
+    traced = trace_step(step, lanes, train, _batch_size(recipe, task))
+    zeros = zero_metrics(traced, len(recipe.seeds))
     # Calls that take no step and predict one row compile all that comes later.
     lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), train, 0, 0)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, step)
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced)
 
 
 def fit(

@@ -20,7 +20,6 @@ import optax
 from jax import lax
 
 from mmjax.errors import UsageError
-from mmjax.lanes import num_lanes
 from mmjax.layers import as_float, blocks_computed_again, dropout_at
 from mmjax.methods import Joint
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
@@ -259,12 +258,16 @@ def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, jax.A
     return advance
 
 
-def zero_metrics(step: Step, lanes: Lane, train: Batch, batch_size: int) -> dict[str, np.ndarray]:
-    """The sum of metrics over no steps: [seeds] of each; of the arguments only shapes matter."""
+def trace_step(step: Step, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Traced:
+    """The step of one seed and batch, traced; of ``lanes`` and rows only the shapes matter."""
     shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[1:]), x.dtype)
-    one = jax.tree.map(shape, lanes.state)
-    metrics = jax.eval_shape(step, one, jax.tree.map(lambda x: shape(x, batch_size), train))[1]
-    return {name: np.zeros(num_lanes(lanes), x.dtype) for name, x in metrics.items()}
+    batch = jax.tree.map(lambda x: shape(x, batch_size), train)
+    return jax.jit(step).trace(jax.tree.map(shape, lanes.state), batch)
+
+
+def zero_metrics(step: jax.stages.Traced, num_lanes: int) -> dict[str, np.ndarray]:
+    """The sum of metrics over no steps: [seeds] of each."""
+    return {name: np.zeros(num_lanes, x.dtype) for name, x in step.out_info[1].items()}
 
 
 def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:

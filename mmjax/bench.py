@@ -1,0 +1,101 @@
+"""How fast training is, case by case, and how much of the machine it uses."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mmjax.arms import Arm
+from mmjax.cost import training_cost
+from mmjax.fit import compile_recipe, init_lanes
+from mmjax.lanes import how, on_devices
+from mmjax.peaks import copy_gb_s, matmul_gflops
+from mmjax.scoring import Row, identify, versions
+
+
+class Case(NamedTuple):
+    """One line of a benchmark.
+
+    Attributes:
+        arm: the strategy, its training and its task.
+        devices: number of local devices that its seeds are dealt out to.
+    """
+
+    arm: Arm
+    devices: int = 1
+
+
+def identify_case(case: Case) -> Row:
+    """What decides the figures of a case: its choices, how they are run, and the machine."""
+    recipe, device = case.arm.recipe, jax.local_devices()[0]
+    with on_devices(case.devices):
+        runs = how(len(recipe.seeds))
+    return {
+        **identify(case.arm),
+        "batch_size": recipe.batch_size,
+        "dtype": recipe.dtype,
+        "lanes": len(recipe.seeds),
+        "devices": case.devices,
+        "how": runs,
+        "recipe": repr(recipe),
+        "data": case.arm.task.digest(),
+        "device": device.device_kind,
+        "platform": device.platform,
+        "versions": versions(),
+    }
+
+
+def measure(case: Case) -> Row:
+    """Compiles and times the training of a case, and what its devices reach at their best.
+
+    As in ``mmjax.cost.cost_row``, ``step_ms`` (a median, with quartiles) is one lane's share of a
+    step, and ``step_flops`` and ``step_bytes`` are those of one lane and batch. Operations are
+    counted before XLA optimises and bytes after, from memory or from a cache. The operations are a
+    lower bound, as ``flops_are`` says: the body of a loop, as of a recurrent encoder, counts once,
+    and a call of another program, such as a kernel in C++, does not count.
+
+    ``gflops`` is the rate of those operations, of all lanes together, and ``share`` that rate in
+    units of ``matmul_gflops``, which is measured beside it with the same devices and type of
+    number. A share that is not above 0 and at most 1 cannot be: it is left out, and ``refused``
+    says why; so it does where the case cannot be run, as in too little memory.
+    """
+    try:
+        measured = _measure(case)
+    except jax.errors.JaxRuntimeError as error:
+        measured = {"refused": str(error).splitlines()[0]}
+    return {**identify_case(case), **measured}
+
+
+def _measure(case: Case) -> dict[str, Any]:
+    recipe, devices = case.arm.recipe, jax.local_devices()[: case.devices]
+    jax.clear_caches()  # else the first case would compile for all
+    with on_devices(case.devices):
+        program = compile_recipe(recipe, case.arm.task)
+        train = jax.device_put(case.arm.task.train.batch())
+        lanes, same = init_lanes(recipe, train), np.zeros(len(recipe.seeds), bool)
+        lanes, *_ = program.advance((lanes, same, program.zeros), train, 0, 0)
+        cost = training_cost(program, lanes, train)
+    step_bytes = program.step.lower().compile().cost_analysis()["bytes accessed"]
+    per_second = 1e3 / cost["step_ms"] if cost["step_ms"] > 0 else math.inf
+    rate, peak = 1e-9 * cost["step_flops"] * per_second, matmul_gflops(recipe.dtype, devices)
+    return {
+        **cost,
+        "step_bytes": step_bytes,
+        "intensity": cost["step_flops"] / step_bytes,
+        "flops_are": "a lower bound",
+        "samples_per_second": recipe.batch_size * per_second,
+        "gflops": rate,
+        "matmul_gflops": peak,
+        "copy_gb_s": copy_gb_s(devices),
+        **judge_share(rate, peak),
+    }
+
+
+def judge_share(rate: float, peak: float) -> dict[str, Any]:
+    """``share``, the rate in units of the peak, if it can be; and ``refused``, why not, or ""."""
+    share = rate / peak
+    if 0 < share <= 1:
+        return {"share": share, "refused": ""}
+    reason = f"{rate:.4g} GFLOP/s against a measured peak of {peak:.4g} cannot be"
+    return {"share": None, "refused": reason}
