@@ -27,7 +27,7 @@ def matmul_gflops(dtype: str, devices: Sequence[jax.Device]) -> float:
     best = 0.0
     for size in _SIZES:
         matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
-        matrices = jax.device_put([matrix] * len(devices), list(devices)) * _QUEUED
+        matrices = [jax.device_put(matrix, device) for device in devices] * _QUEUED
         seconds = time_call(lambda: [product(x, x) for x in matrices]).min() / _QUEUED  # noqa: B023
         best = max(best, 2e-9 * size**3 * len(devices) / seconds)
         if seconds > _LONG:
@@ -45,7 +45,7 @@ def copy_gb_s(devices: Sequence[jax.Device]) -> float:
         10^9 bytes per second, those read and those written.
     """
     renew = jax.jit(lambda x: x + 1, donate_argnums=0)
-    arrays = jax.device_put([jnp.zeros(_FLOATS)] * len(devices), list(devices))
+    arrays = [jnp.zeros(_FLOATS, device=device) for device in devices]
 
     def call() -> list[jax.Array]:
         nonlocal arrays

@@ -24,7 +24,7 @@ _COLUMNS = {
     "samples/s": "{samples_per_second:,.0f}",
     "GFLOP/s": "{gflops:,.1f}",
     "peak GFLOP/s": "{matmul_gflops:,.0f}",
-    "share, at least": "{share:.1%}",
+    "share >=": "{share:.1%}",
     "MiB": "{mib:,.1f}",
 }
 _TOO_WIDE = ("quartiles", "GFLOP/s", "peak GFLOP/s")  # for a terminal
@@ -36,7 +36,7 @@ def bench_table(rows: Sequence[Row]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown = [name for name in _COLUMNS if name not in _TOO_WIDE]
     for name in shown:
-        table.add_column(name, justify="left" if name == "strategy" else "right", overflow="fold")
+        table.add_column(name, justify="right", no_wrap=name in ("strategy", "type"))
     for row in rows:
         table.add_row(*(escape(_cell(row, name)) for name in shown))
     return table
@@ -86,22 +86,24 @@ def roofline_figure(rows: Sequence[Row]) -> Figure:
         axes.plot(row["intensity"], row["gflops"], _MARKERS[machine % len(_MARKERS)], color=color)
     for index, (dtype, devices) in enumerate(machines):
         members = [row for row in known if (row["dtype"], row["devices"]) == (dtype, devices)]
-        marker = _MARKERS[index % len(_MARKERS)]
-        _draw_roof(axes, members, marker, f"{dtype}, {devices} device{'s' * (devices > 1)}")
+        label = f"{dtype}, {devices} device{'s' * (devices > 1)}"
+        _draw_roof(axes, members, label, _MARKERS[index % len(_MARKERS)])
     for index, strategy in enumerate(strategies):
         axes.plot([], [], "s", color=PALETTE[index % len(PALETTE)], label=strategy)
     axes.set_xlabel("operations per byte of a train step")
     axes.set_ylabel("10^9 operations per second")
     axes.grid(alpha=0.3)
-    legend_below(figure)
+    if known:
+        legend_below(figure)
     return figure
 
 
-def _draw_roof(axes: Axes, rows: Sequence[Row], marker: str, label: str) -> None:
+def _draw_roof(axes: Axes, rows: Sequence[Row], label: str, marker: str) -> None:
     """The lower of what memory and what arithmetic allow, beyond all points and its corner."""
     matmul = max(row["matmul_gflops"] for row in rows)
     copy = max(row["copy_gb_s"] for row in rows)
-    known = [row["intensity"] for row in rows] + [matmul / copy]
-    x = np.array([min(known) / 4, matmul / copy, max(known) * 4])
+    corner = matmul / copy
+    known = [corner, *(row["intensity"] for row in rows)]
+    x = np.array([min(known) / 4, corner, max(known) * 4])
     y = np.minimum(matmul, copy * x)
     axes.plot(x, y, color="black", lw=0.8, marker=marker, markevery=[1], mfc="white", label=label)
