@@ -23,16 +23,20 @@ def matmul_gflops(dtype: str, devices: Sequence[jax.Device]) -> float:
     Returns:
         10^9 operations (multiplications and additions) per second, of all devices together.
     """
-    product = jax.jit(jnp.matmul)
     best = 0.0
     for size in _SIZES:
-        matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
-        matrices = [jax.device_put(matrix, device) for device in devices] * _QUEUED
-        seconds = time_call(lambda: [product(x, x) for x in matrices]).min() / _QUEUED  # noqa: B023
+        seconds = _product_seconds(size, dtype, devices)
         best = max(best, 2e-9 * size**3 * len(devices) / seconds)
         if seconds > _LONG:
             break
-    return float(best)
+    return best
+
+
+def _product_seconds(size: int, dtype: str, devices: Sequence[jax.Device]) -> float:
+    product = jax.jit(jnp.matmul)
+    matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    matrices = [jax.device_put(matrix, device) for device in devices] * _QUEUED
+    return float(time_call(lambda: [product(x, x) for x in matrices]).min()) / _QUEUED
 
 
 def copy_gb_s(devices: Sequence[jax.Device]) -> float:

@@ -35,11 +35,8 @@ def bench_in(out: Path, cases: Sequence[Case], console: Console) -> list[Row]:
     """
     wanted = [identify_case(case) for case in cases]
     with locked(out):
-        missing = [
-            case
-            for case, facts, row in zip(cases, wanted, _find(out, wanted), strict=True)
-            if row is None
-        ]
+        found = _find(out, wanted)
+        missing = [case for case, row in zip(cases, found, strict=True) if row is None]
         for case in track(missing, "cases", console=console, disable=not missing):
             append_rows(out / ROWS, [measure(case)])
         rows = _find(out, wanted)
