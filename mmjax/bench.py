@@ -10,6 +10,7 @@ from mmjax.arms import Arm
 from mmjax.cost import training_cost
 from mmjax.fit import compile_recipe, init_lanes
 from mmjax.lanes import how, on_devices
+from mmjax.mesh import place_lanes, replicate
 from mmjax.peaks import copy_gb_s, matmul_gflops
 from mmjax.scoring import Row, identify, versions
 
@@ -19,7 +20,7 @@ class Case(NamedTuple):
 
     Attributes:
         arm: the strategy, its training and its task.
-        devices: number of local devices that its seeds are dealt out to.
+        devices: number of local devices that its seeds are dealt out to, or those of its mesh.
     """
 
     arm: Arm
@@ -37,7 +38,7 @@ def identify_case(case: Case) -> Row:
         "dtype": recipe.dtype,
         "lanes": len(recipe.seeds),
         "devices": case.devices,
-        "how": runs,
+        "how": recipe.mesh or runs,
         "recipe": repr(recipe),
         "data": case.arm.task.digest(),
         "device": device.device_kind,
@@ -72,8 +73,9 @@ def _measure(case: Case) -> dict[str, Any]:
     jax.clear_caches()  # else the first case would compile for all
     with on_devices(case.devices):
         program = compile_recipe(recipe, case.arm.task)
-        train = jax.device_put(case.arm.task.train.batch())
-        lanes, same = init_lanes(recipe, train), np.zeros(len(recipe.seeds), bool)
+        rows, same = case.arm.task.train.batch(), np.zeros(len(recipe.seeds), bool)
+        train = replicate(rows, program.mesh)
+        lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
         lanes, *_ = program.advance((lanes, same, program.zeros), train, 0, 0)
         cost = training_cost(program, lanes, train)
     step_bytes = program.step.lower().compile().cost_analysis()["bytes accessed"]

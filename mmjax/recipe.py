@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from mmjax.encoders import ENCODERS, default_encoder
 from mmjax.errors import UsageError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.layers import as_float
+from mmjax.mesh import parse_mesh
 from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
@@ -38,6 +39,8 @@ class Recipe:
         dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
             evaluation are float32.
         remat: transformer blocks are computed again for their gradient, in place of kept.
+        mesh: devices by axis, such as ``data=4,seed=2``, or None; ``mmjax.mesh`` has the axes. It
+            makes no difference beyond rounding, and ``repr`` leaves it out.
         patience: a seed's best parameters are settled after this many epochs without a better
             validation score; training ends when all are.
     """
@@ -53,6 +56,7 @@ class Recipe:
     accumulate: int = 1
     dtype: str = "float32"
     remat: bool = False
+    mesh: str | None = field(default=None, repr=False)
     patience: int = 10
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ class Recipe:
             expected = f"a divisor of the batch size {self.batch_size}"
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate))
         look_up("dtype", self.dtype, DTYPES)
+        if self.mesh:
+            parse_mesh(self.mesh)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))
 

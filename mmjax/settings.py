@@ -28,6 +28,8 @@ class Settings:
         dtype: of the computation in training, float32 or bfloat16; parameters, loss and evaluation
             are float32.
         remat: compute transformer blocks again for their gradient, in place of keeping them.
+        mesh: devices by axis, such as data=4,seed=2: data deals out the rows of a batch, seed the
+            seeds, model the outputs of wide layers.
         learning_rate: the largest one, after warm-up.
         absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
         missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
@@ -49,6 +51,7 @@ class Settings:
     accumulate: int = 1
     dtype: str = "float32"
     remat: bool = False
+    mesh: str | None = None
     learning_rate: float = 3e-3
     absent: str = "mask"
     missing: tuple[str, ...] = ()

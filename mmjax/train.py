@@ -18,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 
 from mmjax.errors import UsageError
 from mmjax.layers import as_float, blocks_computed_again, dropout_at
+from mmjax.mesh import deal_rows
 from mmjax.methods import Joint
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
 
@@ -228,14 +230,16 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return rows // batch_size
 
 
-def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
+def make_advance(
+    step: Step, batch_size: int, mesh: Mesh | None = None
+) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
     """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
     The lane keeps its parameters as the best so far where ``improved``, which comes back as false,
     then takes the steps ``first`` to ``last - 1``, which belong to one epoch. An epoch is a
     permutation of the training rows cut into batches; the rows left over are others in each epoch.
     ``total`` is the sum of the metrics over the epoch so far: in how many calls an epoch is taken
-    makes no difference.
+    makes no difference. The devices of a mesh deal out the rows of a batch.
     """
 
     def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
@@ -248,7 +252,7 @@ def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, jax.A
         def take_step(i, carry):
             state, total = carry
             rows = lax.dynamic_slice(order, (i % per_epoch * batch_size,), (batch_size,))
-            state, metrics = step(state, take_rows(train, rows))
+            state, metrics = step(state, deal_rows(take_rows(train, rows), mesh))
             return state, jax.tree.map(jnp.add, total, metrics)
 
         # A scan whose length is an argument: an epoch cut short needs no second program.

@@ -9,6 +9,7 @@ import jax
 from rich.console import Console
 from rich.progress import track
 
+from mmjax.arms import Arm
 from mmjax.bench import Case, identify_case, measure
 from mmjax.errors import UsageError
 from mmjax.files import locked, write_text
@@ -74,13 +75,15 @@ def make_cases(
 ) -> list[Case]:
     """Every combination whose lanes can be dealt out to its devices.
 
-    What is not given is as the settings have it.
+    What is not given is as the settings have it; a mesh of theirs takes all devices.
 
     Raises:
         UnknownNameError: a name is in none of the tables.
         UsageError: there are too few training rows or devices; or no combination is left.
     """
     task = make_task(settings)
+    if settings.mesh:
+        devices = (jax.local_device_count(),)
     batch_sizes = batch_sizes or [settings.batch_size]
     _check_at_most(task.train.size, "batch_size", "training rows", batch_sizes)
     _check_at_most(jax.local_device_count(), "devices", "local devices", devices)
@@ -90,7 +93,7 @@ def make_cases(
     ):
         chosen = replace(settings, batch_size=size, dtype=dtype, seeds=count)
         arms = make_arms(chosen, task, strategies)
-        cases += [Case(arm, n) for arm, n in product(arms, devices) if _can_deal(count, n)]
+        cases += [Case(arm, n) for arm, n in product(arms, devices) if _can_deal(arm, n)]
     if not cases:
         raise UsageError(
             "lanes", expected=f"a multiple of the devices, {[*devices]}", got=str([*lanes])
@@ -104,6 +107,8 @@ def _check_at_most(most: int, argument: str, what: str, values: Sequence[int]) -
             raise UsageError(argument, expected=f"from 1 to {most}, the {what}", got=str(value))
 
 
-def _can_deal(lanes: int, devices: int) -> bool:
+def _can_deal(arm: Arm, devices: int) -> bool:
+    if devices == 1 or arm.recipe.mesh:
+        return True
     with on_devices(devices):
-        return devices == 1 or how(lanes) == "shard"
+        return how(len(arm.recipe.seeds)) == "shard"
