@@ -97,7 +97,11 @@ def in_new_process(benchmark: Benchmark, mesh: str) -> dict[str, Any]:
 
 
 def measure(benchmark: Benchmark, name: str) -> dict[str, Any]:
-    """Compiles a step for a mesh, and reads what it costs each device."""
+    """Compiles a step for a mesh, and reads what it costs each device.
+
+    Operations and bytes sent are of one seed: the body of the loop over a device's seeds counts
+    once.
+    """
     mesh = make_mesh(name)
     states, rows, step = make_shapes(benchmark, mesh)
     advance = over_seeds(lambda state, rows: step(state, deal_rows(rows, mesh)), mesh)
@@ -183,9 +187,11 @@ def make_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _figures(row):
-    sent = sum(row[f"{kind}_bytes"] for kind in ("reduce", "gather", "other"))
-    milliseconds = 1e3 * row["flops"] / TPU_V5E["flop_s"], 1e3 * sent / TPU_V5E["byte_s"]
-    return (row["flops"] / 1e9, row["peak_bytes"] / 2**20, sent / 2**20, *milliseconds)
+    lanes = row["seeds"] // parse_mesh(row["mesh"])["seed"]
+    flops = lanes * row["flops"]
+    sent = lanes * sum(row[f"{kind}_bytes"] for kind in ("reduce", "gather", "other"))
+    milliseconds = 1e3 * flops / TPU_V5E["flop_s"], 1e3 * sent / TPU_V5E["byte_s"]
+    return (flops / 1e9, row["peak_bytes"] / 2**20, sent / 2**20, *milliseconds)
 
 
 def _three_digits(x):
