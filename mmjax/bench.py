@@ -1,7 +1,8 @@
 """How fast training is, case by case, and how much of the machine it uses."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,45 +10,38 @@ import numpy as np
 from mmjax.arms import Arm
 from mmjax.cost import training_cost
 from mmjax.fit import compile_recipe, init_lanes
-from mmjax.lanes import how, on_devices
-from mmjax.mesh import place_lanes, replicate
+from mmjax.lanes import how
+from mmjax.mesh import parse_mesh, place_lanes, replicate
 from mmjax.peaks import copy_gb_s, matmul_gflops
 from mmjax.scoring import Row, identify, versions
 
 
-class Case(NamedTuple):
-    """One line of a benchmark.
+def identify_case(arm: Arm) -> Row:
+    """What decides the figures of a case: its choices, how they are run, and the machine.
 
-    Attributes:
-        arm: the strategy, its training and its task.
-        devices: number of local devices that its seeds are dealt out to, or those of its mesh.
+    ``how`` is the mesh, or what ``mmjax.lanes.how`` says without one.
     """
-
-    arm: Arm
-    devices: int = 1
-
-
-def identify_case(case: Case) -> Row:
-    """What decides the figures of a case: its choices, how they are run, and the machine."""
-    recipe, device = case.arm.recipe, jax.local_devices()[0]
-    with on_devices(case.devices):
-        runs = how(len(recipe.seeds))
+    recipe, device = arm.recipe, jax.local_devices()[0]
+    runs = recipe.mesh or how(len(recipe.seeds))
+    num_devices = jax.local_device_count() if runs == "shard" else 1
+    if recipe.mesh:
+        num_devices = math.prod(parse_mesh(recipe.mesh).values())
     return {
-        **identify(case.arm),
+        **identify(arm),
         "batch_size": recipe.batch_size,
         "dtype": recipe.dtype,
         "lanes": len(recipe.seeds),
-        "devices": case.devices,
-        "how": recipe.mesh or runs,
+        "devices": num_devices,
+        "how": runs,
         "recipe": repr(recipe),
-        "data": case.arm.task.digest(),
+        "data": arm.task.digest(),
         "device": device.device_kind,
         "platform": device.platform,
         "versions": versions(),
     }
 
 
-def measure(case: Case) -> Row:
+def measure(arm: Arm) -> Row:
     """Compiles and times the training of a case, and what its devices reach at their best.
 
     As in ``mmjax.cost.cost_row``, ``step_ms`` (a median, with quartiles) is one lane's share of a
@@ -61,23 +55,22 @@ def measure(case: Case) -> Row:
     number. A share that is not above 0 and at most 1 cannot be: it is left out, and ``refused``
     says why; so it does where the case cannot be run, as in too little memory.
     """
+    facts = identify_case(arm)
     try:
-        measured = _measure(case)
+        return {**facts, **_measure(arm, jax.local_devices()[: facts["devices"]])}
     except jax.errors.JaxRuntimeError as error:
-        measured = {"refused": str(error).splitlines()[0]}
-    return {**identify_case(case), **measured}
+        return {**facts, "refused": str(error).splitlines()[0]}
 
 
-def _measure(case: Case) -> dict[str, Any]:
-    recipe, devices = case.arm.recipe, jax.local_devices()[: case.devices]
+def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
+    recipe, rows = arm.recipe, arm.task.train.batch()
     jax.clear_caches()  # else the first case would compile for all
-    with on_devices(case.devices):
-        program = compile_recipe(recipe, case.arm.task)
-        rows, same = case.arm.task.train.batch(), np.zeros(len(recipe.seeds), bool)
-        train = replicate(rows, program.mesh)
-        lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
-        lanes, *_ = program.advance((lanes, same, program.zeros), train, 0, 0)
-        cost = training_cost(program, lanes, train)
+    program = compile_recipe(recipe, arm.task)
+    train = replicate(rows, program.mesh)
+    lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
+    carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
+    lanes, *_ = program.advance(carried, train, 0, 0)
+    cost = training_cost(program, lanes, train)
     step_bytes = program.step.lower().compile().cost_analysis()["bytes accessed"]
     per_second = 1e3 / cost["step_ms"] if cost["step_ms"] > 0 else math.inf
     rate, peak = 1e-9 * cost["step_flops"] * per_second, matmul_gflops(recipe.dtype, devices)

@@ -181,7 +181,7 @@ def bench(
     batch_sizes: tuple[int, ...] = (),
     dtypes: tuple[str, ...] = (),
     lanes: tuple[int, ...] = (),
-    devices: tuple[int, ...] = (1,),
+    meshes: tuple[str, ...] = (),
     out: Path = Path("runs/bench"),
 ) -> None:
     """Measures training: compilation, speed, memory, and how much of the machine is used.
@@ -194,12 +194,13 @@ def bench(
         batch_sizes: Rows per step.
         dtypes: Types of number to compute in, float32 or bfloat16.
         lanes: Numbers of seeds that train in one program.
-        devices: Numbers of local devices to deal the seeds out to.
+        meshes: Devices by axis, such as seed=1 seed=2 data=2; those that do not divide the rows or
+            the seeds of a case are left out.
         out: Folder for rows, table and figure; cases that it has already are not run again.
     """
     from mmjax import runs
 
-    options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "devices": devices}
+    options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "meshes": meshes}
     runs.bench_in(out, runs.make_cases(settings, strategies, **options), _console())
 
 

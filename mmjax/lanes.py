@@ -1,81 +1,67 @@
 """One program for all seeds of a run: each is a lane of the arrays, [seeds, ...]."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 import chex
 import jax
 from jax import lax
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
-from mmjax.mesh import keep_lanes
+from mmjax.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
 _HOW = ("map", "shard", "vmap")
-_limit: ContextVar[int | None] = ContextVar("number of devices", default=None)
-
-
-@contextmanager
-def on_devices(count: int) -> Iterator[None]:
-    """Inside it, what is compiled deals lanes out to so many of the local devices, not to all."""
-    token = _limit.set(count)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
 
 
 def how(num_lanes: int) -> str:
     """How lanes run: one after another, ``map``; dealt out to devices, ``shard``; or ``vmap``.
 
-    As MMJAX_LANES in the environment says. By default they are dealt out where there are several
-    devices that divide them (on CPU see JAX_NUM_CPU_DEVICES). An accelerator takes its lanes at
-    once; on CPU, where batched convolutions and small products are slower, one follows the other.
+    As MMJAX_LANES in the environment says. By default accelerators take all lanes at once; on CPU,
+    where batched convolutions and small products are slower, one follows the other, on as many
+    devices as divide them (see JAX_NUM_CPU_DEVICES).
 
     Raises:
         UsageError: the variable says something else, or there are too few devices or lanes.
     """
-    chosen, num_devices = os.environ.get(VARIABLE), _num_devices()
-    spreads = num_devices > 1 and num_lanes % num_devices == 0
+    chosen = os.environ.get(VARIABLE)
+    spreads = jax.local_device_count() > 1 and num_lanes % jax.local_device_count() == 0
     if chosen is None:
-        return "shard" if spreads else _one_device_takes()
+        if jax.default_backend() != "cpu":
+            return "vmap"
+        return "shard" if spreads else "map"
     if chosen not in _HOW:
         raise UsageError(VARIABLE, expected=f"one of {', '.join(_HOW)}", got=repr(chosen))
     if chosen == "shard" and not spreads:
         raise UsageError(
             VARIABLE,
             expected="two devices or more that divide the seeds",
-            got=f"shard with {num_devices} devices and {num_lanes} seeds",
+            got=f"shard with {jax.local_device_count()} devices and {num_lanes} seeds",
         )
     return chosen
-
-
-def _num_devices() -> int:
-    return _limit.get() or jax.local_device_count()
-
-
-def _one_device_takes() -> str:
-    return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
 def over_seeds(f: Callable, mesh: Mesh | None = None, **jit_options: Any) -> Callable:
     """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
-    On a mesh it takes all of them at once, each device its part.
+    On a mesh the devices along ``seed`` take their lanes one after another: taken at once,
+    convolutions could not be divided by rows.
     """
 
     def apply(lanes, *shared):
-        one = lambda lane: f(lane, *shared)
+        one_by_one = lambda lanes, *shared: lax.map(lambda lane: f(lane, *shared), lanes)
         if mesh is not None:
-            divided = num_lanes(lanes) % mesh.shape["seed"] == 0
-            every = jax.vmap(one, spmd_axis_name="seed" if divided else None)
-            return keep_lanes(every(lanes), mesh)
+            divides = num_lanes(lanes) % mesh.shape["seed"] == 0
+            every = _deal(one_by_one, mesh) if divides else one_by_one
+            return keep_lanes(every(lanes, *shared), mesh)
         chosen = how(num_lanes(lanes))
-        return _deal(one)(lanes) if chosen == "shard" else _take(one, chosen)(lanes)
+        if chosen == "vmap":
+            return jax.vmap(lambda lane: f(lane, *shared))(lanes)
+        if chosen == "shard":
+            one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
+        return one_by_one(lanes, *shared)
 
     # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
     cpu = jax.default_backend() == "cpu"
@@ -88,14 +74,13 @@ def num_lanes(lanes: chex.ArrayTree) -> int:
     return len(jax.tree.leaves(lanes)[0])
 
 
-def _take(one: Callable, how: str) -> Callable:
-    """One device takes all its lanes, at once or one after another."""
-    return jax.vmap(one) if how == "vmap" else lambda lanes: lax.map(one, lanes)
+def _deal(f: Callable, mesh: Mesh) -> Callable:
+    """The devices along an axis take a share of the lanes each."""
 
+    def dealt(lanes, *shared):
+        own, all_of_it = PartitionSpec("seed"), PartitionSpec()
+        specs = {"in_specs": (own, *[all_of_it] * len(shared)), "out_specs": own}
+        each = jax.shard_map(f, mesh=mesh, axis_names={"seed"}, check_vma=False, **specs)
+        return each(lanes, *shared)
 
-def _deal(one: Callable) -> Callable:
-    """Each device takes its share of the lanes."""
-    devices = jax.local_devices()[: _num_devices()]
-    mesh = jax.make_mesh((len(devices),), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
-    lanes, each = PartitionSpec("lanes"), _take(one, _one_device_takes())
-    return jax.shard_map(each, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)
+    return dealt

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,14 @@ from mmjax.cli import main
 from mmjax.errors import UsageError
 from mmjax.report.roofline import bench_markdown, roofline_figure
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.runs import bench as runs_bench
+from mmjax.runs import bench as bench_folder
 from mmjax.runs import make_cases
 from mmjax.settings import Settings
 from mmjax.train import Lane, trace_step
 from mmjax.types import Batch
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--batch-size", "20"]
+AXES = {"seed=2": {"data": 1, "seed": 2}, "data=2": {"data": 2, "seed": 1}}
 SETTINGS = Settings(task="synthetic", options=("size=200",), batch_size=20)
 
 
@@ -104,7 +106,7 @@ def test_what_is_refused_is_shown_with_its_reason_and_without_a_share(measured):
     *_, row = read_rows(measured / "bench.jsonl")
     assert (row["dtype"], row["share"]) == ("bfloat16", None)
     text = (measured / "bench.md").read_text()
-    assert "Refused: concat, batch 20, bfloat16, 2 lanes, 1 devices: " in text
+    assert "Refused: concat, batch 20, bfloat16, 2 lanes, map: " in text
     assert text.count("| - |") == 1
     assert (measured / "roofline.png").stat().st_size > 10_000
 
@@ -115,11 +117,11 @@ def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch):
     append_rows(path, rows)
     called = []
 
-    def measure(case):
-        called.append(case.arm.recipe.dtype)
-        return {**rows[0], **bench.identify_case(case)}
+    def measure(arm):
+        called.append(arm.recipe.dtype)
+        return {**rows[0], **bench.identify_case(arm)}
 
-    monkeypatch.setattr(runs_bench, "measure", measure)
+    monkeypatch.setattr(bench_folder, "measure", measure)
     run = lambda *flags: main(["bench", *TINY, *flags, "--out", str(tmp_path)])
     both = ("--strategies", "concat", "--lanes", "2", "--dtypes", "float32", "bfloat16")
     run(*both)
@@ -133,6 +135,7 @@ def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch):
 
 def make_row(strategy, share, **facts):
     row = {"strategy": strategy, "batch_size": 2, "dtype": "float32", "lanes": 1, "devices": 1}
+    row |= {"how": "map"}
     row |= {"refused": "" if share else "too fast", "intensity": 3.0, "share": share}
     row |= {"gflops": (share or 2) * 100, "matmul_gflops": 100.0, "copy_gb_s": 20.0}
     return {**row, **facts}
@@ -159,34 +162,39 @@ def test_a_case_without_enough_memory_is_a_row(monkeypatch):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nmore")
 
     monkeypatch.setattr(bench, "compile_recipe", exhaust)
-    (case,) = make_cases(SETTINGS, ["concat"])
-    row = bench.measure(case)
+    (arm,) = make_cases(SETTINGS, ["concat"])
+    row = bench.measure(arm)
     assert (row["refused"], row["lanes"]) == ("RESOURCE_EXHAUSTED: out of memory", 3)
-    assert "| concat | 20 | float32 | 3 | 1 | - | - |" in bench_markdown([row])
+    assert "| concat | 20 | float32 | 3 | 1 | map | - | - |" in bench_markdown([row])
 
 
-def test_lanes_are_combined_with_devices_that_they_can_be_dealt_out_to(monkeypatch):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
-    cases = make_cases(SETTINGS, ["concat"], lanes=(1, 2, 3), devices=(1, 2))
-    found = [(len(case.arm.recipe.seeds), case.devices) for case in cases]
-    assert found == [(1, 1), (2, 1), (2, 2), (3, 1)]
+def test_cases_are_combined_with_meshes_that_divide_them(monkeypatch):
+    monkeypatch.setattr(bench_folder, "make_mesh", lambda mesh: SimpleNamespace(shape=AXES[mesh]))
+    sizes = {"batch_sizes": (15, 20), "lanes": (1, 2)}
+    cases = make_cases(SETTINGS, ["concat"], **sizes, meshes=("seed=2", "data=2"))
+    found = [(arm.recipe.batch_size, len(arm.recipe.seeds), arm.recipe.mesh) for arm in cases]
+    assert found == [(15, 2, "seed=2"), (20, 1, "data=2"), (20, 2, "seed=2"), (20, 2, "data=2")]
 
 
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"batch_sizes": (20, 121)}, "batch_size: expected from 1 to 120, the training rows"),
-        ({"devices": (1, 3)}, "devices: expected from 1 to 2, the local devices, got 3"),
-        ({"devices": (0,)}, "devices: expected from 1"),
-        ({"lanes": (1, 3), "devices": (2,)}, "lanes: expected a multiple of the devices"),
+        ({"batch_sizes": (20, 121)}, "batch_size: expected at most 120, the training rows"),
+        ({"meshes": ("seed=99",)}, "mesh: expected as many devices as there are"),
+        ({"meshes": ("place=1",)}, "axis of a mesh: expected one of data, model, seed"),
         ({"dtypes": ("float16",)}, "dtype: expected one of bfloat16, float32"),
         ({"lanes": (0,)}, "seeds: expected at least 1"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_anything_runs(options, what, monkeypatch):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+def test_what_cannot_be_measured_is_refused_before_anything_runs(options, what):
     with pytest.raises(UsageError, match=what):
         make_cases(SETTINGS, ["concat"], **options)
+
+
+def test_a_benchmark_of_no_case_is_refused(monkeypatch):
+    monkeypatch.setattr(bench_folder, "make_mesh", lambda mesh: SimpleNamespace(shape=AXES[mesh]))
+    with pytest.raises(UsageError, match="mesh: expected one that divides"):
+        make_cases(SETTINGS, ["concat"], lanes=(1, 3), meshes=("seed=2",))
 
 
 ON_TWO_DEVICES = """
@@ -196,8 +204,8 @@ from mmjax.cli import main
 
 peaks._SIZES, peaks._FLOATS = (64,), 2**16
 flags = ["bench", *sys.argv[1:], "--strategies", "a_only", "--lanes", "2"]
-main([*flags, "--devices", "1", "2"])
-main([*flags, "--mesh", "data=2"])
+main([*flags, "--meshes", "seed=1", "seed=2", "data=2"])
+main(flags)
 """
 
 
@@ -207,7 +215,7 @@ def test_two_devices_are_measured_beside_one(tmp_path):
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     rows = read_rows(tmp_path / "bench.jsonl")
     found = [(row["devices"], row["how"]) for row in rows]
-    assert found == [(1, "map"), (2, "shard"), (2, "data=2")]
+    assert found == [(1, "seed=1"), (2, "seed=2"), (2, "data=2"), (2, "shard")]
     assert len({row["step_flops"] for row in rows}) == 1
     assert rows[1]["peak_bytes"] < rows[0]["peak_bytes"]  # of each device
     assert all(row["matmul_gflops"] > 0 and row["copy_gb_s"] > 0 for row in rows)

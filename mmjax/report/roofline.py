@@ -18,6 +18,7 @@ _COLUMNS = {
     "type": "{dtype}",
     "lanes": "{lanes}",
     "devices": "{devices}",
+    "how": "{how}",
     "compile s": "{compile_seconds:.1f}",
     "step ms": "{step_ms:.3g}",
     "quartiles": "{step_ms_low:.3g} to {step_ms_high:.3g}",
@@ -27,7 +28,7 @@ _COLUMNS = {
     "share >=": "{share:.1%}",
     "MiB": "{mib:,.1f}",
 }
-_TOO_WIDE = ("quartiles", "GFLOP/s", "peak GFLOP/s")  # for a terminal
+_TOO_WIDE = ("devices", "quartiles", "GFLOP/s", "peak GFLOP/s")  # for a terminal
 _MARKERS = "osD^v"
 
 
@@ -52,7 +53,7 @@ def bench_markdown(rows: Sequence[Row]) -> str:
 
 def refusals(rows: Sequence[Row]) -> list[str]:
     """A sentence for each row without a share."""
-    name = "{strategy}, batch {batch_size}, {dtype}, {lanes} lanes, {devices} devices"
+    name = "{strategy}, batch {batch_size}, {dtype}, {lanes} lanes, {how}"
     return [f"Refused: {name.format(**row)}: {row['refused']}." for row in rows if row["refused"]]
 
 

@@ -5,15 +5,14 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-import jax
 from rich.console import Console
 from rich.progress import track
 
 from mmjax.arms import Arm
-from mmjax.bench import Case, identify_case, measure
+from mmjax.bench import identify_case, measure
 from mmjax.errors import UsageError
 from mmjax.files import locked, write_text
-from mmjax.lanes import how, on_devices
+from mmjax.mesh import make_mesh
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.runs.parts import make_arms, make_task
 from mmjax.scoring import Row
@@ -22,7 +21,7 @@ from mmjax.settings import Settings
 ROWS = "bench.jsonl"
 
 
-def bench_in(out: Path, cases: Sequence[Case], console: Console) -> list[Row]:
+def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
     """Measures the cases that a folder has no rows of, and shows those of all of them.
 
     Args:
@@ -71,44 +70,34 @@ def make_cases(
     batch_sizes: Sequence[int] = (),
     dtypes: Sequence[str] = (),
     lanes: Sequence[int] = (),
-    devices: Sequence[int] = (1,),
-) -> list[Case]:
-    """Every combination whose lanes can be dealt out to its devices.
+    meshes: Sequence[str] = (),
+) -> list[Arm]:
+    """An arm for each combination whose rows and lanes its mesh divides.
 
-    What is not given is as the settings have it; a mesh of theirs takes all devices.
+    What is not given is as the settings have it.
 
     Raises:
         UnknownNameError: a name is in none of the tables.
         UsageError: there are too few training rows or devices; or no combination is left.
     """
-    task = make_task(settings)
-    if settings.mesh:
-        devices = (jax.local_device_count(),)
-    batch_sizes = batch_sizes or [settings.batch_size]
-    _check_at_most(task.train.size, "batch_size", "training rows", batch_sizes)
-    _check_at_most(jax.local_device_count(), "devices", "local devices", devices)
-    cases = []
-    for size, dtype, count in product(
-        batch_sizes, dtypes or [settings.dtype], lanes or [settings.seeds]
+    task, cases = make_task(settings), []
+    for batch_size, dtype, seeds, mesh in product(
+        batch_sizes or [settings.batch_size],
+        dtypes or [settings.dtype],
+        lanes or [settings.seeds],
+        meshes or [settings.mesh],
     ):
-        chosen = replace(settings, batch_size=size, dtype=dtype, seeds=count)
-        arms = make_arms(chosen, task, strategies)
-        cases += [Case(arm, n) for arm, n in product(arms, devices) if _can_deal(arm, n)]
+        if batch_size > task.train.size:
+            expected = f"at most {task.train.size}, the training rows"
+            raise UsageError("batch_size", expected=expected, got=str(batch_size))
+        if mesh is None or _divides(mesh, batch_size, seeds):
+            chosen = replace(settings, batch_size=batch_size, dtype=dtype, seeds=seeds, mesh=mesh)
+            cases += make_arms(chosen, task, strategies)
     if not cases:
-        raise UsageError(
-            "lanes", expected=f"a multiple of the devices, {[*devices]}", got=str([*lanes])
-        )
+        raise UsageError("mesh", expected="one that divides rows and lanes", got=str([*meshes]))
     return cases
 
 
-def _check_at_most(most: int, argument: str, what: str, values: Sequence[int]) -> None:
-    for value in values:
-        if not 1 <= value <= most:
-            raise UsageError(argument, expected=f"from 1 to {most}, the {what}", got=str(value))
-
-
-def _can_deal(arm: Arm, devices: int) -> bool:
-    if devices == 1 or arm.recipe.mesh:
-        return True
-    with on_devices(devices):
-        return how(len(arm.recipe.seeds)) == "shard"
+def _divides(mesh: str, batch_size: int, seeds: int) -> bool:
+    sizes = dict(make_mesh(mesh).shape)
+    return batch_size % sizes["data"] == 0 and seeds % sizes["seed"] == 0
