@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from accelerators_page import main as write_page
+from page import BEGIN, END
 
 from mmjax import bench, cost, peaks
 from mmjax.cli import main
@@ -109,6 +111,18 @@ def test_what_is_refused_is_shown_with_its_reason_and_without_a_share(measured):
     assert "Refused: concat, batch 20, bfloat16, 2 lanes, map: " in text
     assert text.count("| - |") == 1
     assert (measured / "roofline.png").stat().st_size > 10_000
+
+
+def test_the_page_has_the_table_and_the_figure(measured, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
+    write_page(measured, page)
+    text = page.read_text()
+    assert text.startswith("Before.")
+    assert text.endswith("After.\n")
+    assert "old" not in text
+    assert (measured / "bench.md").read_text().strip() in text
+    assert page.with_suffix(".png").read_bytes() == (measured / "roofline.png").read_bytes()
 
 
 def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch):
