@@ -42,15 +42,22 @@ def how(num_lanes: int) -> str:
     return chosen
 
 
-def over_seeds(f: Callable, **jit_options: Any) -> Callable:
-    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program."""
+def over_seeds(f: Callable, lanes: int = 1, **jit_options: Any) -> Callable:
+    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
-    def apply(lanes, *shared):
-        one = lambda lane: f(lane, *shared)
-        chosen = how(num_lanes(lanes))
+    Args:
+        f: the function of one lane.
+        lanes: number of its arguments, the first ones, of which each lane has its own.
+        jit_options: as ``jax.jit`` takes them.
+    """
+
+    def apply(*arguments):
+        own, shared = arguments[:lanes], arguments[lanes:]
+        one = lambda lane: f(*lane, *shared)
+        chosen = how(num_lanes(own))
         if chosen == "vmap":
-            return jax.vmap(one)(lanes)
-        return _deal(one)(lanes) if chosen == "shard" else lax.map(one, lanes)
+            return jax.vmap(one)(own)
+        return _deal(one)(own) if chosen == "shard" else lax.map(one, own)
 
     # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
     cpu = jax.default_backend() == "cpu"
