@@ -15,9 +15,9 @@ import optax
 from mmjax.checkpoint import Checkpoints
 from mmjax.errors import DivergenceError
 from mmjax.evaluate import Evaluate, Predict, View, make_evaluate
-from mmjax.lanes import over_seeds
 from mmjax.recipe import Recipe
 from mmjax.sizes import Sizes, sizes
+from mmjax.stream import Feed, compile_advance, make_feed, place
 from mmjax.task import Task
 from mmjax.train import (
     MAX_SKIPPED,
@@ -26,7 +26,6 @@ from mmjax.train import (
     batch_rows,
     init_params,
     init_state,
-    make_advance,
     make_forward,
     make_step,
     per_seed,
@@ -86,7 +85,7 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        advance: as ``train.make_advance`` makes it, for all seeds.
+        advance: as ``stream.compile_advance`` makes it.
         zeros: the sum of metrics over no steps, [seeds] of each.
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
@@ -104,13 +103,15 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
     start = time.perf_counter()
     step = make_step(recipe.model, recipe.objective, _optimiser(recipe), recipe.method)
-    advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
+    advance = compile_advance(step, task.train, _batch_size(recipe, task))
     evaluate = make_evaluate(recipe.model)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
     zeros = zero_metrics(step, lanes, train)
     # Calls that take no step and predict one row compile all that comes later.
-    lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), train, 0, 0)
+    carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
+    for call in feed_rows(recipe, task)(0, 0):
+        lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
     return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds)
@@ -147,14 +148,14 @@ def fit(
     """
     program = program or compile_recipe(recipe, task)
     start = time.perf_counter()
-    train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
+    valid = place(task.valid)
     run = _Run(recipe, task, program)
     if checkpoints and checkpoints.exist:
-        run.resume(checkpoints, train)
+        run.resume(checkpoints)
     else:
-        run.begin(train, params, partial(fit, progress=progress))
+        run.begin(params, partial(fit, progress=progress))
     while run.first < recipe.steps and not run.watch.settled:
-        taken = run.advance(train)
+        taken = run.advance()
         if run.ends_epoch:
             run.validate(valid)
         try:
@@ -168,7 +169,7 @@ def fit(
             checkpoints.offer(run.first, run.tree, run.facts)
     if checkpoints:
         checkpoints.close()
-    lanes = run.finish(train)
+    lanes = run.finish()
     seconds = program.seconds + run.seconds + time.perf_counter() - start
     return Fit(recipe, program, lanes.best, lanes.state, run.history, run.watch.best_step, seconds)
 
@@ -178,6 +179,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, task: Task, program: Program) -> None:
         self.recipe, self.task, self.program = recipe, task, program
+        self.feed = feed_rows(recipe, task)
         self.watch = Validation(len(recipe.seeds), recipe.patience)
         self.history: list[dict[str, Any]] = []
         self.first = 0  # the next step
@@ -187,16 +189,17 @@ class _Run:
         self._per_epoch = steps_per_epoch(task.train.size, _batch_size(recipe, task))
         self._per_call = _FIRST_CALL
 
-    def begin(self, train: Batch, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
+    def begin(self, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
         """Draws the parameters, or takes those that are given or prepared."""
         prepared = Prepared(params or {})
         if not params:
             prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
-        self.lanes = init_lanes(self.recipe, train, prepared)
+        self.lanes = init_lanes(self.recipe, self.task.train.batch(), prepared)
 
-    def resume(self, checkpoints: Checkpoints, train: Batch) -> None:
+    def resume(self, checkpoints: Checkpoints) -> None:
         """Takes over what the last checkpoint has."""
-        found = checkpoints.latest((init_lanes(self.recipe, train), self.total))
+        lanes = init_lanes(self.recipe, self.task.train.batch())
+        found = checkpoints.latest((lanes, self.total))
         (self.lanes, self.total), facts = found
         self.first, self.seconds = facts["first"], facts["seconds"]
         self.watch.load(facts["watch"])
@@ -222,7 +225,7 @@ class _Run:
         """Whether the last step was the last of an epoch, or of all."""
         return self.first % self._per_epoch == 0 or self.first == self.recipe.steps
 
-    def advance(self, train: Batch) -> int:
+    def advance(self) -> int:
         """Takes some steps, at most to the end of the epoch, and returns their number.
 
         A call takes some seconds: what comes between calls, such as a signal, is not to wait long.
@@ -232,8 +235,7 @@ class _Run:
         begins = self.first % self._per_epoch == 0
         improved = self.watch.improved & begins  # else kept already
         start = time.perf_counter()
-        carried = (self.lanes, improved, self.total)
-        self.lanes, _, self.total = self.program.advance(carried, train, self.first, last)
+        self._take_steps(improved, last)
         in_row = np.asarray(self.lanes.state.skipped.in_row)
         taken, self.first = last - self.first, last
         self._per_call = max(1, round(_CALL_SECONDS * taken / (time.perf_counter() - start)))
@@ -254,10 +256,17 @@ class _Run:
         scored = self.watch.update(self.first, prediction, self.task.valid.target)
         self.history.append({"step": self.first, **metrics, **scored})
 
-    def finish(self, train: Batch) -> Lane:
+    def finish(self) -> Lane:
         """The lanes, with the last parameters as the best where they are."""
-        carried = (self.lanes, self.watch.improved, self.total)
-        return self.program.advance(carried, train, self.first, self.first)[0]
+        self._take_steps(self.watch.improved, self.first)
+        return self.lanes
+
+    def _take_steps(self, improved: np.ndarray, last: int) -> None:
+        carried = (self.lanes, improved, self.total)
+        for call in self.feed(self.first, last):
+            jax.block_until_ready(carried)  # else the host would read far ahead of the device
+            carried = self.program.advance(carried, *call)
+        self.lanes, _, self.total = carried
 
     def _diverged(self, in_row):
         recipe, size = self.recipe, self.task.train.size
@@ -276,6 +285,11 @@ class _Run:
 
 def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
     return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
+
+
+def feed_rows(recipe: Recipe, task: Task) -> Feed:
+    """What gives the training rows to the recipe's program."""
+    return make_feed(task.train, recipe.seeds, _batch_size(recipe, task), recipe.steps)
 
 
 def _batch_size(recipe: Recipe, task: Task) -> int:
