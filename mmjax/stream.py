@@ -115,7 +115,11 @@ class Stream:
             batch_size: rows of a step.
             steps: of the run.
             part: which rows of each batch to read, where several processes share it.
+
+        Raises:
+            UsageError: grain is missing.
         """
+        self._grain = _import_grain()
         size = len(rows.target)
         self._rows, self._num_seeds, self._num_steps = rows, len(seeds), steps
         self._part, self._share = part, len(range(batch_size)[part])
@@ -154,10 +158,9 @@ class Stream:
         return self._block
 
     def _read_from(self, step: int) -> Iterator[tuple[range, Block]]:
-        grain = _import_grain()
         blocks = cut(step, self._num_steps, self._per_epoch, self._block_steps)
-        read = grain.MapDataset.source(blocks).map(lambda steps: (steps, self._read(steps)))
-        return iter(read.to_iter_dataset(grain.ReadOptions(_THREADS, _AHEAD)))
+        read = self._grain.MapDataset.source(blocks).map(lambda steps: (steps, self._read(steps)))
+        return iter(read.to_iter_dataset(self._grain.ReadOptions(_THREADS, _AHEAD)))
 
     def _read(self, steps: range) -> Block:
         epoch, place = divmod(steps.start, self._per_epoch)
