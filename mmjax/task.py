@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -156,6 +157,10 @@ class Task:
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring read."""
+        return self._digest
+
+    @cached_property  # it reads every file of a task on disk
+    def _digest(self) -> str:
         sha = hashlib.sha256()
         for split_name, split in self.splits.items():
             arrays = {"target": split.target, "group": split.group}

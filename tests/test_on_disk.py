@@ -1,5 +1,6 @@
 """Tasks whose inputs stay on disk: the same rows, the same checks, and damage is noticed."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -8,7 +9,9 @@ import pytest
 from small import make_task
 
 import mmjax.task
+from mmjax.cli import main
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.report.rows import read_rows
 from mmjax.task import UNLABELLED, chunks
 from mmjax.tasks import load_task
 from mmjax.tasks.arrays import arrays, save
@@ -133,7 +136,22 @@ def test_arrays_are_checked_and_digested_in_chunks(monkeypatch):
     digest = task.digest()
     monkeypatch.setattr(mmjax.task, "_CHUNK_BYTES", 7 * 5 * 4)  # seven rows of five numbers
     assert [len(rows) for rows in chunks(task.train.inputs["vector"])] == [7, 7, 7, 7, 2]
-    assert task.digest() == digest
+    assert replace(task).digest() == digest
     task.train.inputs["vector"][23] = np.nan
     with pytest.raises(DataError, match="NaN or infinity in 1 rows, first in row 23"):
         replace(task)
+
+
+def test_a_task_on_disk_goes_through_the_commands(tmp_path, capsys):
+    pytest.importorskip("grain")
+    save(load_task("synthetic", options={"size": "200"}), tmp_path / "data")
+    out = tmp_path / "run"
+    settings = ["--task", "arrays", "--data", str(tmp_path / "data"), "--seeds", "2"]
+    main(["train", "concat", *settings, "--batch-size", "16", "--steps", "9", "--out", str(out)])
+    trained = [row["accuracy"] for row in read_rows(out / "rows.jsonl")]
+    capsys.readouterr()
+    main(["evaluate", str(out)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["accuracy"] for line in lines] == trained
+    main(["predict", str(out), "--out", str(tmp_path / "predictions.csv")])
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 41
