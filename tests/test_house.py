@@ -25,7 +25,7 @@ FLOORS = [
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
     {"methods"},
     {"model", "train"},
-    {"evaluate", "recipe", "sizes"},
+    {"evaluate", "recipe", "sizes", "stream"},
     {"representation", "validation"},
     {"fit"},
     {"encodings", "tune"},
