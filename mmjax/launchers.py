@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from mmjax.errors import UsageError
@@ -112,27 +113,36 @@ def _local(request: Mapping[str, Any]) -> Iterator[Start]:
 def _submitit(request: Mapping[str, Any]) -> Iterator[Start]:
     submitit = _import("submitit", "slurm")
 
+    def make_executor(folder: str | Path) -> Any:
+        executor = submitit.AutoExecutor(folder)
+        executor.update_parameters(**{"timeout_min": _DAY, **request})
+        return executor
+
     def start(command: Sequence[str], log: Path) -> Job:
-        executor = submitit.AutoExecutor(log.parent / "submitit")
-        try:
-            executor.update_parameters(**{"timeout_min": _DAY, **request})
-        except (AssertionError, NameError, ValueError) as error:
-            raise _refused("submitit", error) from error
+        executor = make_executor(log.parent / "submitit")
         return _Submitted(executor.submit(_run, Path.cwd(), command, log), log)
 
+    try:
+        with TemporaryDirectory() as folder:
+            make_executor(folder)
+    except (AssertionError, NameError, ValueError) as error:
+        raise _refused("submitit", error) from error
     yield start
 
 
 class _Submitted:
     def __init__(self, job: Any, log: Path) -> None:
-        self._job, self._log = job, log
+        self._job, self._log, self._cancelled = job, log, False
 
     def poll(self) -> int | None:
         if not self._job.done():
             return None
+        if self._cancelled:
+            return _LOST  # submitit would look for a result for a while
         return _result(self._job.result, self._log)
 
     def terminate(self) -> None:
+        self._cancelled = True
         self._job.cancel(check=False)
 
 

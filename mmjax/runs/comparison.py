@@ -65,11 +65,12 @@ def compare_in(
             are done.
         Interrupted: a signal has come; what has been done is there to be gone on with.
     """
-    task = make_task(settings)
-    arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
-    with open_runner(launch) as run, locked(out):
-        open_folder(out, settings, [arm.strategy for arm in arms], resume)
-        return _compare(out, settings, task, arms, console, run)
+    with open_runner(launch) as run:  # first, for Ray forks, which JAX's threads do not bear
+        task = make_task(settings)
+        arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
+        with locked(out):
+            open_folder(out, settings, [arm.strategy for arm in arms], resume)
+            return _compare(out, settings, task, arms, console, run)
 
 
 def _compare(
