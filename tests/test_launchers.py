@@ -18,7 +18,8 @@ PATIENCE = 60.0  # seconds
 
 CLUSTER = """if True:
     import ray
-    print(ray.init(num_cpus=2, include_dashboard=False).address_info["address"], flush=True)
+    options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    print(ray.init(num_cpus=2, **options).address_info["address"], flush=True)
     input()
 """
 
@@ -27,7 +28,11 @@ CLUSTER = """if True:
 def ray_cluster():
     """Its address; in a process of its own, for Ray forks, and JAX may have threads in this one."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        python(CLUSTER),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+        text=True,
     )
     yield process.stdout.readline().strip()
     process.communicate("\n", timeout=PATIENCE)
