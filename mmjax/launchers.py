@@ -209,7 +209,7 @@ def _result(ask: Callable[[], int], log: Path) -> int:
         return ask()
     except Exception as error:  # clusters lose workers in many ways
         with log.open("a", encoding="utf-8") as file:
-            file.write(f"worker lost: {error}\n")
+            file.write(f"worker lost: {type(error).__name__}: {error}\n")
         return _LOST
 
 

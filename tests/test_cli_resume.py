@@ -70,6 +70,13 @@ def test_resume_refuses_the_folder_of_another_run_and_names_the_difference(whole
     assert "--out" in capsys.readouterr().err
 
 
+def test_resume_of_a_finished_comparison_leaves_it_as_it_is(whole, capsys):
+    before = {path: path.read_bytes() for path in whole.rglob("*.*")}
+    assert run("compare", *COMPARE, "--out", whole, "--resume") == 0
+    assert "Compared already" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in whole.rglob("*.*")} == before
+
+
 def test_resume_in_a_new_folder_begins(tmp_path):
     assert run("train", "concat", *TINY, "--seeds", "1", "--out", tmp_path / "new", "--resume") == 0
 

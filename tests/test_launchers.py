@@ -85,6 +85,14 @@ def test_a_command_that_is_killed_is_lost(start, tmp_path):
     assert is_lost(wait(job.poll))
 
 
+@pytest.mark.parametrize("start", ["submitit", "ray"], indirect=True)
+def test_a_command_whose_worker_is_killed_is_lost(start, tmp_path):
+    log = tmp_path / "log.txt"
+    job = start(python("import os; os.kill(os.getppid(), 9)"), log)
+    assert is_lost(wait(job.poll))
+    assert "worker lost: " in log.read_text()
+
+
 def test_a_command_can_be_ended_and_has_time_to_save(start, tmp_path):
     log = tmp_path / "log.txt"
     code = """if True:

@@ -82,6 +82,9 @@ def _compare(
     forget_unfinished(out)
     write_labels(out, task)
     missing = _not_done(out, arms)
+    if not missing and not (out / CHECKPOINTS).exists():
+        console.print(f"Compared already: {out}", highlight=False, soft_wrap=True)
+        return read_rows(out / "rows.jsonl")
     todo = [arm for arm in missing if _not_done(arm_folder(out, arm.strategy), [arm])]
     failed = run(out, task, todo, console) if todo else {}
     for arm in _not_done(out, missing):
