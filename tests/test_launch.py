@@ -116,7 +116,7 @@ def here(monkeypatch):
         yield start
 
     monkeypatch.setattr("mmjax.runs.launching.open_launcher", open_launcher)
-    monkeypatch.setattr("mmjax.launchers._PAUSE", 0.0)
+    monkeypatch.setattr("mmjax.launchers.jobs.PAUSE", 0.0)
     return started
 
 
@@ -174,6 +174,8 @@ def test_an_arm_that_is_done_is_not_run_again(whole, tmp_path, capsys):
     assert run("arm", tmp_path, "concat") == 0
     assert "Done already" in capsys.readouterr().out
     assert (own / "rows.jsonl").read_bytes() == before
+    assert run("verify", tmp_path) == 0
+    assert f"ok          {own / 'rows.jsonl'}" in capsys.readouterr().out
 
 
 def test_an_arm_of_another_comparison_is_refused(tmp_path, capsys, whole):

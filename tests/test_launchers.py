@@ -8,9 +8,11 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from slurm_commands import write_commands
 
 from mmjax.errors import UsageError
-from mmjax.launchers import TRIES, is_lost, open_launcher, run_all
+from mmjax.launchers import open_launcher
+from mmjax.launchers.jobs import TRIES, is_lost, run_all
 from mmjax.settings import Launch
 
 PATIENCE = 60.0  # seconds
@@ -38,15 +40,26 @@ def ray_cluster():
     process.communicate("\n", timeout=PATIENCE)
 
 
-@pytest.fixture(scope="module", params=["local", "submitit", "ray"])
-def start(request):
+@contextmanager
+def on_slurm(folder):
+    """With stand-ins for its commands on the PATH."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PATH", write_commands(folder / "slurm"))
+        yield
+
+
+@pytest.fixture(scope="module", params=["local", "submitit", "slurm", "ray"])
+def start(request, tmp_path_factory):
+    launcher = "submitit" if request.param == "slurm" else request.param
     with ExitStack() as stack:
-        if request.param != "local":
-            pytest.importorskip(request.param)
+        if launcher != "local":
+            pytest.importorskip(launcher)
+        if request.param == "slurm":
+            stack.enter_context(on_slurm(tmp_path_factory.mktemp("commands")))
         if request.param == "ray":
             environment = stack.enter_context(pytest.MonkeyPatch.context())
             environment.setenv("RAY_ADDRESS", stack.enter_context(ray_cluster()))
-        yield stack.enter_context(open_launcher(Launch(request.param)))
+        yield stack.enter_context(open_launcher(Launch(launcher)))
 
 
 def python(code):
@@ -85,7 +98,7 @@ def test_a_command_that_is_killed_is_lost(start, tmp_path):
     assert is_lost(wait(job.poll))
 
 
-@pytest.mark.parametrize("start", ["submitit", "ray"], indirect=True)
+@pytest.mark.parametrize("start", ["submitit", "slurm", "ray"], indirect=True)
 def test_a_command_whose_worker_is_killed_is_lost(start, tmp_path):
     log = tmp_path / "log.txt"
     job = start(python("import os; os.kill(os.getppid(), 9)"), log)
@@ -93,6 +106,7 @@ def test_a_command_whose_worker_is_killed_is_lost(start, tmp_path):
     assert "worker lost: " in log.read_text()
 
 
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")  # submitit's own, not waited for
 def test_a_command_can_be_ended_and_has_time_to_save(start, tmp_path):
     log = tmp_path / "log.txt"
     code = """if True:
@@ -112,6 +126,24 @@ def test_a_command_can_be_ended_and_has_time_to_save(start, tmp_path):
     wait(lambda: is_gone(pid))
 
 
+def test_slurm_gets_the_request_and_its_refusal_is_an_error(tmp_path):
+    pytest.importorskip("submitit")
+    launch = lambda *request: open_launcher(Launch("submitit", request=request))
+    own = tmp_path / "own"
+    own.mkdir()
+    with on_slurm(tmp_path):
+        with launch("slurm_partition=gpu", "mem_gb=2", 'slurm_setup=["true"]') as start:
+            assert wait(start(python(""), own / "log.txt").poll) == 0
+        script = next((own / "submitit").glob("*.sh")).read_text()
+        flags = {"partition=gpu", "mem=2GB", "time=1440"}
+        assert {"true", *(f"#SBATCH --{flag}" for flag in flags)} < set(script.splitlines())
+        with (
+            launch("slurm_partition=none") as start,
+            pytest.raises(UsageError, match=r"^request: .*invalid partition"),
+        ):
+            start(python(""), own / "log.txt")
+
+
 class FakeJob:
     """Ends with a code after some looks."""
 
@@ -128,7 +160,7 @@ class FakeJob:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    monkeypatch.setattr("mmjax.launchers._PAUSE", 0.01)
+    monkeypatch.setattr("mmjax.launchers.jobs.PAUSE", 0.01)
 
 
 def test_no_more_jobs_run_at_once_than_there_are_workers():

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from mmjax.arms import Arm
 from mmjax.interrupt import held_signals
-from mmjax.launchers import TRIES, Job, Start, is_lost, open_launcher, run_all
+from mmjax.launchers import open_launcher
+from mmjax.launchers.jobs import TRIES, Job, Start, is_lost, run_all
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.rows import read_rows
 from mmjax.runs.arms import run_arms
