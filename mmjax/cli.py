@@ -64,6 +64,7 @@ def train(
     settings: Shared,
     out: Path | None = None,
     resume: bool = False,
+    distributed: str | None = None,
 ) -> None:
     """Trains one strategy and keeps its parameters, for `evaluate` and `predict`.
 
@@ -71,9 +72,15 @@ def train(
         strategy: Name of a fusion, or MODALITY_only for a unimodal baseline.
         out: New folder for the run; by default runs/TASK-TIME.
         resume: Go on with the training that was stopped in the folder, if there is one.
+        distributed: Train with other processes, which run the same command: `auto` on SLURM, TPU
+            pods, Kubernetes and Open MPI, else HOST:PORT,COUNT,INDEX of this one.
     """
     _keep_programs()
     from mmjax import runs
+    from mmjax.mesh import join_processes
+
+    if distributed:
+        join_processes(distributed)
 
     runs.train_in(_out(out, settings, resume), settings, strategy, _console(), resume=resume)
 

@@ -7,9 +7,10 @@ from typing import Any
 import chex
 import jax
 from jax import lax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
+from mmjax.mesh import keep_lanes
 
 VARIABLE = "MMJAX_LANES"
 _HOW = ("map", "shard", "vmap")
@@ -42,11 +43,18 @@ def how(num_lanes: int) -> str:
     return chosen
 
 
-def over_seeds(f: Callable, **jit_options: Any) -> Callable:
-    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program."""
+def over_seeds(f: Callable, mesh: Mesh | None = None, **jit_options: Any) -> Callable:
+    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
+
+    On a mesh it takes all of them at once, each device its part.
+    """
 
     def apply(lanes, *shared):
         one = lambda lane: f(lane, *shared)
+        if mesh is not None:
+            divided = num_lanes(lanes) % mesh.shape["seed"] == 0
+            every = jax.vmap(one, spmd_axis_name="seed" if divided else None)
+            return keep_lanes(every(lanes), mesh)
         chosen = how(num_lanes(lanes))
         if chosen == "vmap":
             return jax.vmap(one)(lanes)

@@ -23,6 +23,13 @@ class Settings:
         seeds: number of seeds, from 0; all train in one program.
         steps: train steps of each seed; validation may end training earlier.
         batch_size: rows per step.
+        accumulate: parts of a batch whose gradients are taken one after another, in as much less
+            memory, and averaged.
+        dtype: of the computation in training, float32 or bfloat16; parameters, loss and evaluation
+            are float32.
+        remat: compute transformer blocks again for their gradient, in place of keeping them.
+        mesh: devices by axis, such as data=4,seed=2: data deals out the rows of a batch, seed the
+            seeds, model the outputs of wide layers.
         learning_rate: the largest one, after warm-up.
         absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
         missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
@@ -41,6 +48,10 @@ class Settings:
     seeds: int = 3
     steps: int = 200
     batch_size: int = 64
+    accumulate: int = 1
+    dtype: str = "float32"
+    remat: bool = False
+    mesh: str | None = None
     learning_rate: float = 3e-3
     absent: str = "mask"
     missing: tuple[str, ...] = ()
@@ -87,7 +98,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
     else:
         fits = isinstance(value, kind | int if kind is float else kind)
-    if not fits or isinstance(value, bool):  # a bool is an int, too
+    if not fits or isinstance(value, bool) != (kind is bool):  # a bool is an int, too
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 
 
@@ -138,6 +149,6 @@ def as_flags(settings: Settings) -> str:
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value != field.default:
-            words = value if isinstance(value, tuple) else [str(value)]
+            words = value if isinstance(value, tuple) else [] if value is True else [str(value)]
             flags += [f"--{field.name.replace('_', '-')}", *words]
     return shlex.join(flags)

@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"files", "reading"},
+    {"files", "mesh", "reading"},
     {"cache", "checkpoint", "interrupt", "settings", "table", "threads", "types"},
     {"initializers", "kernels", "lanes", "launchers"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},

@@ -55,7 +55,9 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
     was = {"strategies": found.strategies, **asdict(found.settings)}
     now = {"strategies": list(strategies), **asdict(settings)}
     differing = [
-        f"{name} {was[name]!r}, not {now[name]!r}" for name in now if was[name] != now[name]
+        f"{name} {was[name]!r}, not {now[name]!r}"
+        for name in now
+        if was[name] != now[name] and name != "mesh"  # which decides where, not what
     ]
     if differing:
         raise UsageError(
