@@ -1,6 +1,7 @@
 """A comparison whose arms are commands of their own gives what it gives in one process."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,7 +45,8 @@ def start_comparison(out, launcher):
     """In a process of its own: Ray forks, and in this one JAX has threads."""
     command = [sys.executable, "-m", "mmjax", "compare", *COMPARE, "--out", str(out)]
     options = ["--launcher", launcher, "--workers", "2"]
-    return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*command, *options], **pipes, text=True)
 
 
 @pytest.mark.parametrize("launcher", ["submitit", "ray"])
@@ -68,8 +70,9 @@ def process_of(out, strategy):
 def test_the_arm_of_a_killed_worker_runs_again(whole, tmp_path):
     process = start_comparison(tmp_path / "run", "local")
     os.kill(process_of(tmp_path / "run", "a_only"), signal.SIGKILL)
-    _, said = process.communicate(timeout=PATIENCE)
+    printed, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
+    assert re.findall(r"(\w+) +begins again", printed) == ["a_only"]
     assert_same(tmp_path / "run", whole)
 
 

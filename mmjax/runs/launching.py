@@ -44,7 +44,7 @@ def launch_arms(
 
     What an arm gives lies in ``arm_folder``, and what its processes print in log.txt there.
     """
-    by_name, failed = {arm.strategy: arm for arm in arms}, {}
+    by_name, started, failed = {arm.strategy: arm for arm in arms}, set(), {}
     with (
         ComparisonProgress(arms, console) as progress,
         held_signals(progress.on_steps) as on_steps,
@@ -53,6 +53,9 @@ def launch_arms(
         def start_arm(strategy: str) -> Job:
             own = arm_folder(out, strategy).absolute()
             own.mkdir(parents=True, exist_ok=True)
+            if strategy in started:
+                console.print(f"{strategy:<20}begins again: its worker was lost", highlight=False)
+            started.add(strategy)
             command = [sys.executable, "-m", "mmjax", "arm", str(out.absolute()), strategy]
             return start(command, own / "log.txt")
 
