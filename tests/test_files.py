@@ -59,6 +59,10 @@ def test_a_locked_folder_is_refused_and_names_its_holder(tmp_path):
         with pytest.raises(UsageError, match=rf"{out}, which process {os.getpid()} on .+ has loc"):
             locked(out).__enter__()
     assert os.listdir(out) == []
+    with pytest.raises(RuntimeError), locked(out):
+        raise RuntimeError
+    with locked(out):
+        pass
 
 
 def test_who_waits_for_a_locked_folder_has_it_next(tmp_path):
@@ -75,10 +79,6 @@ def test_who_waits_for_a_locked_folder_has_it_next(tmp_path):
         order.append("first")
     second.join()
     assert order == ["first", "second"]
-    with pytest.raises(RuntimeError), locked(out):
-        raise RuntimeError
-    with locked(out):
-        pass
 
 
 def test_what_has_the_name_when_the_lock_comes_is_held(tmp_path, monkeypatch):
