@@ -18,7 +18,7 @@ from mmjax.report.rows import read_rows
 from mmjax.runs import folder
 
 STRATEGIES = ["a_only", "b_only", "concat"]
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds
 
 
 @pytest.fixture(scope="module")
