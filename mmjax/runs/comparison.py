@@ -50,8 +50,8 @@ def compare_in(
     """Compares fusions with every unimodal baseline; fills a folder while it goes.
 
     Args:
-        out: gets run.json, rows and predictions of each arm as soon as it is done, then
-            summary.md, figures and report.html; while it runs, checkpoints.
+        out: gets run.json, rows and predictions of each arm as soon as it is done (with a launcher,
+            when all are), then summary.md, figures and report.html; while it runs, checkpoints.
         settings: the task, and the training that all arms share.
         fusions: keys of ``FUSIONS``.
         console: where progress and the table go.
