@@ -7,10 +7,10 @@ from typing import Any
 import chex
 import jax
 from jax import lax
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
-from mmjax.mesh import keep_lanes
+from mmjax.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
 _HOW = ("map", "shard", "vmap")
@@ -46,19 +46,22 @@ def how(num_lanes: int) -> str:
 def over_seeds(f: Callable, mesh: Mesh | None = None, **jit_options: Any) -> Callable:
     """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
-    On a mesh it takes all of them at once, each device its part.
+    On a mesh the devices along ``seed`` take their lanes one after another: taken at once,
+    convolutions could not be divided by rows.
     """
 
     def apply(lanes, *shared):
-        one = lambda lane: f(lane, *shared)
+        one_by_one = lambda lanes, *shared: lax.map(lambda lane: f(lane, *shared), lanes)
         if mesh is not None:
-            divided = num_lanes(lanes) % mesh.shape["seed"] == 0
-            every = jax.vmap(one, spmd_axis_name="seed" if divided else None)
-            return keep_lanes(every(lanes), mesh)
+            divides = num_lanes(lanes) % mesh.shape["seed"] == 0
+            every = _deal(one_by_one, mesh) if divides else one_by_one
+            return keep_lanes(every(lanes, *shared), mesh)
         chosen = how(num_lanes(lanes))
         if chosen == "vmap":
-            return jax.vmap(one)(lanes)
-        return _deal(one)(lanes) if chosen == "shard" else lax.map(one, lanes)
+            return jax.vmap(lambda lane: f(lane, *shared))(lanes)
+        if chosen == "shard":
+            one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
+        return one_by_one(lanes, *shared)
 
     # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
     cpu = jax.default_backend() == "cpu"
@@ -71,9 +74,13 @@ def num_lanes(lanes: chex.ArrayTree) -> int:
     return len(jax.tree.leaves(lanes)[0])
 
 
-def _deal(one: Callable) -> Callable:
-    """Each device takes its share of the lanes, one after another."""
-    mesh = jax.make_mesh((jax.local_device_count(),), ("lanes",), axis_types=(AxisType.Auto,))
-    lanes = PartitionSpec("lanes")
-    each = lambda share: lax.map(one, share)
-    return jax.shard_map(each, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)
+def _deal(f: Callable, mesh: Mesh) -> Callable:
+    """The devices along an axis take a share of the lanes each."""
+
+    def dealt(lanes, *shared):
+        own, all_of_it = PartitionSpec("seed"), PartitionSpec()
+        specs = {"in_specs": (own, *[all_of_it] * len(shared)), "out_specs": own}
+        each = jax.shard_map(f, mesh=mesh, axis_names={"seed"}, check_vma=False, **specs)
+        return each(lanes, *shared)
+
+    return dealt

@@ -115,7 +115,9 @@ def deal_rows(rows: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
     """Within a program: rows [rows, ...] by the axis ``data``, if it divides them."""
     if mesh is None:
         return rows
-    deal = lambda x: NamedSharding(mesh, PartitionSpec(_dividing(mesh, "data", len(x))))
+    around = jax.sharding.get_abstract_mesh()  # where lanes are dealt out, the rest of the mesh
+    spec = lambda x: PartitionSpec(_dividing(mesh, "data", len(x)))
+    deal = lambda x: NamedSharding(mesh if around.empty else around, spec(x))
     return jax.tree.map(lambda x: lax.with_sharding_constraint(x, deal(x)), rows)
 
 
