@@ -13,14 +13,16 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
-from mmjax.settings import Settings
+from mmjax.settings import Launch, Settings
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
+Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 
 def compare(
     settings: Shared,
+    launch: Workers,
     fusions: str = "core",
     subsets: bool = False,
     out: Path | None = None,
@@ -38,8 +40,23 @@ def compare(
     from mmjax import runs
 
     names = runs.parse_fusions(fusions)
-    folder = _out(out, settings, resume)
-    runs.compare_in(folder, settings, names, _console(), subsets=subsets, resume=resume)
+    folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
+    runs.compare_in(folder, settings, names, _console(), launch=launch, **options)
+
+
+def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
+    """Runs one arm of a comparison, which is what its launcher has workers do.
+
+    It goes on where it was stopped, and does nothing if it is done.
+
+    Args:
+        out: Folder of the comparison.
+        strategy: Name of the arm.
+    """
+    _keep_programs()
+    from mmjax import runs
+
+    runs.run_arm(out, strategy, _console())
 
 
 def train(
@@ -175,7 +192,9 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
         sys.exit(1)
 
 
-_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, verify, zoo, data)}
+_VERBS = {
+    f.__name__: f for f in (compare, arm, train, evaluate, predict, report, verify, zoo, data)
+}
 
 
 def main(args: Sequence[str] | None = None) -> None:

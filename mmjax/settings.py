@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 from mmjax.errors import UsageError
 
@@ -65,6 +65,31 @@ class Settings:
             raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
         if self.tune < 0:
             raise UsageError("tune", expected="0 or more", got=str(self.tune))
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where the arms of a comparison run.
+
+    Attributes:
+        launcher: what starts a process for each arm: local, on this machine; submitit, by SLURM
+            where there is one; or ray. By default all arms run in the one process.
+        workers: arms that run at once.
+        request: what a worker asks its cluster for, as NAME=VALUE: parameters of submitit, such as
+            slurm_partition=gpu, or options of a Ray task, such as num_gpus=1.
+    """
+
+    launcher: Literal["local", "submitit", "ray"] | None = None
+    workers: int = 1
+    request: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError("workers", expected="at least 1", got=str(self.workers))
+        if self.launcher is None and self.workers > 1:
+            raise UsageError("workers", expected="a launcher for them", got="none")
+        if self.launcher in (None, "local") and self.request:
+            raise UsageError("request", expected="launcher submitit or ray", got=str(self.launcher))
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:

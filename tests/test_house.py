@@ -18,7 +18,7 @@ FLOORS = [
     {"errors"},
     {"files", "mesh", "reading"},
     {"cache", "checkpoint", "interrupt", "settings", "table", "threads", "types"},
-    {"initializers", "kernels", "lanes"},
+    {"initializers", "kernels", "lanes", "launchers"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},
     {"correlation", "layers", "testing", "task"},
