@@ -192,8 +192,38 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
         sys.exit(1)
 
 
+def bench(
+    settings: Shared,
+    strategies: tuple[str, ...] = ("concat", "transformer"),
+    batch_sizes: tuple[int, ...] = (),
+    dtypes: tuple[str, ...] = (),
+    lanes: tuple[int, ...] = (),
+    meshes: tuple[str, ...] = (),
+    out: Path = Path("runs/bench"),
+) -> None:
+    """Measures training: compilation, speed, memory, and how much of the machine is used.
+
+    Every combination is a case; what is not given is as the shared settings have it. Nothing comes
+    from the cache of compiled programs, so that compilation can be timed.
+
+    Args:
+        strategies: Names of fusions, or MODALITY_only for unimodal baselines.
+        batch_sizes: Rows per step.
+        dtypes: Types of number to compute in, float32 or bfloat16.
+        lanes: Numbers of seeds that train in one program.
+        meshes: Devices by axis, such as seed=1 seed=2 data=2; those that do not divide the rows or
+            the seeds of a case are left out.
+        out: Folder for rows, table and figure; cases that it has already are not run again.
+    """
+    from mmjax import runs
+
+    options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "meshes": meshes}
+    runs.bench_in(out, runs.make_cases(settings, strategies, **options), _console())
+
+
 _VERBS = {
-    f.__name__: f for f in (compare, arm, train, evaluate, predict, report, verify, zoo, data)
+    f.__name__: f
+    for f in (compare, arm, train, evaluate, predict, report, verify, bench, zoo, data)
 }
 
 

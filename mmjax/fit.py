@@ -32,6 +32,7 @@ from mmjax.train import (
     make_step,
     per_seed,
     steps_per_epoch,
+    trace_step,
     zero_metrics,
 )
 from mmjax.types import Batch, Prepared, TrainState
@@ -92,6 +93,7 @@ class Program(NamedTuple):
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing, and of compilation or of loading from a cache.
+        step: of one seed and batch, traced, for whoever asks what it costs.
         mesh: the devices that it runs on, if there is more than one.
     """
 
@@ -100,6 +102,7 @@ class Program(NamedTuple):
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
+    step: jax.stages.Traced
     mesh: Mesh | None = None
 
 
@@ -120,7 +123,8 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     evaluate = make_evaluate(recipe.model, mesh=mesh)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
-    zeros = zero_metrics(step, lanes, train, _batch_size(recipe, task))
+    traced = trace_step(step, lanes, train, _batch_size(recipe, task))
+    zeros = zero_metrics(traced, len(recipe.seeds))
     # Calls that take no step and predict one row compile all that comes later.
     lanes = place_lanes(lanes, mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
@@ -128,7 +132,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
         lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, mesh)
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
 
 
 def fit(
