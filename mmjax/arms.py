@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from mmjax.errors import UnknownNameError, look_up
+from mmjax.errors import UnknownNameError, UsageError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.recipe import Recipe, make_model
@@ -46,6 +46,11 @@ class Arm:
     task: Task
     trials: int = 0
     search_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        seeds = self.recipe.seeds
+        if len(set(seeds)) < len(seeds):  # they would pass for so many samples
+            raise UsageError("seeds", expected="all different", got=str(seeds))
 
     @property
     def planned_steps(self) -> int:

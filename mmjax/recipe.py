@@ -1,8 +1,8 @@
 """A recipe: everything but the data that decides a result."""
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Recipe:
             seed in turn.
         batch_size: rows per step; at most all training rows.
         steps: number of train steps.
-        seeds: one run for each, in one program.
+        seeds: one run for each, in one program. Runs of one seed may differ in the numbers above.
         patience: a seed's best parameters are settled after this many epochs without a better
             validation score; training ends when all are.
     """
@@ -53,8 +53,8 @@ class Recipe:
                 raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
         if not all(0 <= rate < 1 for rate in per_seed(self.dropout or 0.0)):
             raise UsageError("dropout", expected="at least 0 and below 1", got=str(self.dropout))
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))
+        if not self.seeds:
+            raise UsageError("seeds", expected="one or more", got="none")
 
     def __repr__(self) -> str:
         return describe(self)
@@ -63,6 +63,19 @@ class Recipe:
     def planned_steps(self) -> int:
         """Train steps that ``fit`` takes unless it stops early, preliminary runs included."""
         return self.steps * (1 + self.method.num_runs(len(self.model.encoders)))
+
+
+def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
+    """One recipe that trains some of one seed each side by side, in one program.
+
+    They differ in learning rate, weight decay, dropout and seed alone.
+    """
+    first, seeds = recipes[0], tuple(recipe.seeds[0] for recipe in recipes)
+    rates = tuple(recipe.tx.learning_rate for recipe in recipes)
+    decays = tuple(recipe.tx.weight_decay for recipe in recipes)
+    tx = replace(first.tx, learning_rate=rates, weight_decay=decays)
+    dropout = None if first.dropout is None else tuple(recipe.dropout for recipe in recipes)
+    return replace(first, tx=tx, dropout=dropout, seeds=seeds)
 
 
 def make_model(

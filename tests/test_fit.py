@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small import make_task
 
+from mmjax.arms import make_arm
 from mmjax.errors import UsageError
 from mmjax.evaluate import make_evaluate, scores
 from mmjax.fit import compile_recipe, fit
@@ -102,13 +103,17 @@ def test_prediction_does_not_depend_on_how_rows_are_chunked(task):
         ("batch_size", 0),
         ("patience", 0),
         ("seeds", ()),
-        ("seeds", (1, 1)),
         ("dropout", 1.0),
     ],
 )
 def test_a_recipe_refuses_what_cannot_work(task, field, value):
     with pytest.raises(UsageError, match=field):
         Recipe(make_model(task, "concat"), **{field: value})
+
+
+def test_the_seeds_of_an_arm_are_all_different(task):
+    with pytest.raises(UsageError, match="seeds: expected all different"):
+        make_arm(task, "concat", seeds=(1, 1))
 
 
 def test_a_recipe_prints_on_one_line_without_addresses(task):
