@@ -24,6 +24,10 @@ class Settings:
         steps: train steps of each seed; validation may end training earlier.
         batch_size: rows per step.
         learning_rate: the largest one, after warm-up.
+        weight_decay: of AdamW, in units of the learning rate.
+        dropout: rate of every layer that drops; by default each has its own.
+        width: of the fusion, rounded up to a multiple of its heads; by default its own.
+        num_layers: of a fusion that has layers; by default its own.
         absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
         missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
         tune: number of trials with which every arm, baselines included, finds its learning rate,
@@ -42,6 +46,10 @@ class Settings:
     steps: int = 200
     batch_size: int = 64
     learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    dropout: float | None = None
+    width: int | None = None
+    num_layers: int | None = None
     absent: str = "mask"
     missing: tuple[str, ...] = ()
     tune: int = 0
@@ -54,6 +62,13 @@ class Settings:
             raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
         if self.tune < 0:
             raise UsageError("tune", expected="0 or more", got=str(self.tune))
+        for name in ("width", "num_layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(name, expected="at least 1", got=str(value))
+        if self.width is not None and self.match_params is not None:
+            got = f"--width {self.width} too"
+            raise UsageError("match_params", expected="widths that it may change", got=got)
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:
@@ -61,7 +76,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     if get_origin(kind) is tuple:
         fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
     else:
-        fits = isinstance(value, kind | int if kind is float else kind)
+        fits = isinstance(value, kind | int if kind in (float, float | None) else kind)
     if not fits or isinstance(value, bool):  # a bool is an int, too
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 
