@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
-from mmjax.settings import Settings
+from mmjax.settings import Settings, Space
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
+Searched = Annotated[Space, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 
@@ -40,6 +41,32 @@ def compare(
     names = runs.parse_fusions(fusions)
     folder = _out(out, settings, resume)
     runs.compare_in(folder, settings, names, _console(), subsets=subsets, resume=resume)
+
+
+def tune(
+    settings: Shared,
+    space: Searched,
+    trials: int = 32,
+    lanes: int = 4,
+    storage: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Searches for the strategy and the hyperparameters that do best on validation.
+
+    Args:
+        trials: How many trainings there are to be, those of other workers included.
+        lanes: How many of them train as one program.
+        storage: URL of the database that workers share; by default a file in the folder.
+        out: New folder for the study, its trials and a report; by default runs/TASK-TIME.
+        resume: Go on with the study in the folder, if there is one, beside whoever works on it.
+    """
+    _keep_programs()
+    from mmjax.trials import tune_in
+
+    size = {"trials": trials, "lanes": lanes}
+    folder = _out(out, settings, resume)
+    tune_in(folder, settings, space, _console(), **size, storage=storage, resume=resume)
 
 
 def train(
@@ -168,7 +195,9 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
         sys.exit(1)
 
 
-_VERBS = {f.__name__: f for f in (compare, train, evaluate, predict, report, verify, zoo, data)}
+_VERBS = {
+    f.__name__: f for f in (compare, tune, train, evaluate, predict, report, verify, zoo, data)
+}
 
 
 def main(args: Sequence[str] | None = None) -> None:

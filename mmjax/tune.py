@@ -80,7 +80,7 @@ def tune(
         members = [i for i, trial in enumerate(trials) if trial.widening == widening]
         lanes = [replace(apply_trial(recipe, trials[i]), seeds=(i,)) for i in members]
         trained = fit(join_lanes(lanes), task, progress=progress)
-        scores |= zip(members, _best_scores(trained), strict=True)
+        scores |= zip(members, best_scores(trained), strict=True)
     best = max(scores, key=scores.get)
     return trials[best], [scores[i][0] for i in range(count)]
 
@@ -92,7 +92,7 @@ def _widen(recipe: Recipe, widening: float) -> Recipe:
     return replace(recipe, model=set_width(recipe.model, width))
 
 
-def _best_scores(trained: Fit) -> list[tuple[float, float]]:
+def best_scores(trained: Fit) -> list[tuple[float, float]]:
     """(accuracy, minus nll) on validation of each lane at its best step, if it ever had one."""
     epochs = {epoch["step"]: epoch for epoch in trained.history}
     score = lambda epoch, lane: (epoch["valid_accuracy"][lane], -epoch["valid_nll"][lane])
