@@ -32,8 +32,8 @@ def save_plots(study: "Study", out: Path) -> dict[str, str]:
     for name in PLOTS:
         if name == "param_importances" and len({trial.value for trial in completed}) < 2:
             continue  # there are no differences to explain
-        # Optuna's plots change the style of all that come after them.
-        with rc_context(), warnings.catch_warnings(action="ignore"):
+        # Optuna's plots write beyond the edge, and change the style of all that come later.
+        with rc_context({"savefig.bbox": "tight"}), warnings.catch_warnings(action="ignore"):
             axes = getattr(plots, f"plot_{name}")(study)
             figure = getattr(axes, "figure", None) or axes.flat[0].figure
             save(figure, out / f"{name}.png")
