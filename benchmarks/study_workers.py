@@ -12,7 +12,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from rich.table import Table
 
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.trials.study import import_optuna
-
-_PATIENCE = 300.0  # seconds for the first worker to begin
 
 
 @dataclass(frozen=True)
@@ -92,18 +89,17 @@ def _start(benchmark: Benchmark) -> subprocess.Popen:
 
 
 def _wait_for(benchmark: Benchmark, worker: subprocess.Popen) -> None:
-    """Until a worker has trials."""
-    load = import_optuna().load_study
+    """Until a worker has ended a trial, and has the next."""
+    printed = worker.stdout.readline()
     url = benchmark.storage or f"sqlite:///{(benchmark.out / 'study.db').resolve()}"
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and worker.poll() is None:
+    study = import_optuna().load_study(study_name=benchmark.out.name, storage=url)
+    while worker.poll() is None:
+        trials = study.get_trials(deepcopy=False)
+        own = [trial for trial in trials if _is_of(trial.user_attrs, worker.pid)]
+        if "RUNNING" in {trial.state.name for trial in own}:
+            return
         time.sleep(0.1)
-        with suppress(Exception):  # while it is being made
-            trials = load(study_name=benchmark.out.name, storage=url).get_trials(deepcopy=False)
-            states = [t.state.name for t in trials if _is_of(t.user_attrs, worker.pid)]
-            if "RUNNING" in states:
-                return
-    raise SystemExit(f"the worker has not begun: {worker.stdout.read()}")
+    raise SystemExit(f"the worker has ended too early: {printed}{worker.stdout.read()}")
 
 
 def _is_of(facts: dict, pid: int) -> bool:

@@ -37,8 +37,10 @@ def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(name, expected=f"{use} in its place", got=flag)
     fusions = parse_fusions(space.fusions)
-    for method in space.methods:
-        arms = make_arms(replace(settings, method=method), task, fusions)
+    arms = make_arms(settings, task, fusions)
+    for name, source in SEARCHED.items():
+        for value in getattr(space, source):
+            make_arms(replace(settings, **{name: value}), task, fusions[:1])
     for modality, names in _encoder_choices(space).items():
         for name in names:
             make_arms(replace(settings, encoders=(f"{modality}={name}",)), task, fusions[:1])

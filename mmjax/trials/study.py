@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS, GRACE_SECONDS = 10, 60
 """How often a worker says that it is alive, and after what silence it is taken for dead."""
 _MAX_RETRIES = 3  # of a trial that may be what its workers die of
-_REDUCTION, _RUNGS = 2, 3  # successive halving after an eighth, a quarter and half of the steps
+_REDUCTION, _RUNGS = 2, 2  # successive halving: after a quarter and after half of the steps
 _LOCK_SECONDS = 60  # that SQLite waits for another writer
 
 
