@@ -54,17 +54,17 @@ class Benchmark:
 
 def main(benchmark: Benchmark) -> dict:
     """Starts two workers, kills one, waits for the other; appends a row, prints a table."""
-    killed, other = _start(benchmark), _start(benchmark)
-    try:
-        _wait_for(benchmark, killed)
-        killed.kill()
-        killed.wait()
-        start = time.monotonic()
-        if other.wait():
-            raise SystemExit(other.stdout.read())
-    finally:
-        killed.kill()
-        other.kill()
+    with _start(benchmark) as killed, _start(benchmark) as other:
+        try:
+            _wait_for(benchmark, killed)
+            killed.kill()
+            start = time.monotonic()
+            printed, _ = other.communicate()
+        finally:
+            killed.kill()
+            other.kill()
+    if other.returncode:
+        raise SystemExit(printed)
     rows = read_rows(benchmark.out / "trials.jsonl")
     row = _count(rows, killed.pid, benchmark)
     row["seconds_after_the_kill"] = round(time.monotonic() - start, 1)

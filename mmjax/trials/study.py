@@ -235,7 +235,8 @@ def _open_storage(optuna: ModuleType, url: str, retry: Callable[..., None]) -> A
             heartbeat_stale_trial_callback=retry,
         )
     except Exception as error:  # of SQLAlchemy, of a driver, or that there is no driver
-        got = f"{type(error).__name__}: {error}".splitlines()[0]
+        cause = error.__cause__ or error
+        got = f"{type(cause).__name__}: {cause}".splitlines()[0]
         raise UsageError("storage", expected="the URL of a database", got=got) from error
 
 
