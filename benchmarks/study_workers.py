@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.trials.study import import_optuna
+from mmjax.trials.storage import import_optuna
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def _start(benchmark: Benchmark) -> subprocess.Popen:
     if benchmark.storage:
         args += ["--storage", benchmark.storage]
     code = (
-        "from mmjax.cli import main; from mmjax.trials import study\n"
-        f"study.BEAT_SECONDS, study.GRACE_SECONDS = {benchmark.beat}, {benchmark.grace}\n"
+        "from mmjax.cli import main; from mmjax.trials import storage\n"
+        f"storage.BEAT_SECONDS, storage.GRACE_SECONDS = {benchmark.beat}, {benchmark.grace}\n"
         f"main({args})"
     )
     shown = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -17,7 +17,7 @@ from mmjax.errors import UsageError
 from mmjax.report.rows import read_rows
 from mmjax.runs import make_arms, make_task
 from mmjax.settings import Settings, Space
-from mmjax.trials import folder, study
+from mmjax.trials import folder, storage
 from mmjax.trials.batch import make_batches, train_batch
 from mmjax.trials.space import NUMBERS, apply_params, parse_space, suggest
 from mmjax.trials.study import Study
@@ -145,8 +145,8 @@ def test_trials_of_a_claim_differ_in_numbers_alone_and_repeat_with_the_study(tmp
 
 
 def test_what_a_silent_worker_had_is_claimed_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "BEAT_SECONDS", 1)
-    monkeypatch.setattr(study, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(storage, "BEAT_SECONDS", 1)
+    monkeypatch.setattr(storage, "GRACE_SECONDS", 1)
     dead, alive = make_study(tmp_path), make_study(tmp_path, resume=True)
     lost = {trial.number: trial.params for trial in dead.claim(2, choose)}
     with alive.hold(alive.claim(1, choose)):
@@ -333,8 +333,8 @@ def test_trials_of_a_killed_worker_are_trained_again(tmp_path, monkeypatch):
     args = [*TUNE, "--out", str(out), "--resume"]
     killed = subprocess.run([sys.executable, "-c", DIE.format(args=args)])
     assert killed.returncode == -signal.SIGKILL
-    monkeypatch.setattr(study, "BEAT_SECONDS", 1)
-    monkeypatch.setattr(study, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(storage, "BEAT_SECONDS", 1)
+    monkeypatch.setattr(storage, "GRACE_SECONDS", 1)
     main(args)
     rows = {row["trial"]: row for row in read_rows(out / "trials.jsonl")}
     assert {number for number, row in rows.items() if row["state"] == "fail"} == {0, 1}

@@ -26,7 +26,8 @@ from mmjax.trials.batch import make_batches, train_batch
 from mmjax.trials.plots import save_plots
 from mmjax.trials.rows import make_row, sort_rows, train_command
 from mmjax.trials.space import apply_params, parse_space, suggest
-from mmjax.trials.study import Study, import_optuna
+from mmjax.trials.storage import import_optuna
+from mmjax.trials.study import Study
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -129,24 +130,27 @@ def _work(
         while len(study.done) < study.trials:
             with _alone(out):
                 claimed = study.claim(lanes, choose)
+            if not claimed:  # others have the last ones, and may fall silent
+                time.sleep(_WAIT_SECONDS)
+                heed(0)
+                continue
             with study.hold(claimed):
                 study.note(claimed, facts)
                 for batch in make_batches(claimed):
                     train_batch(study, batch, make_arm, heed, on_trial)
-            if not claimed:  # others have the last ones, and may fall silent
-                time.sleep(_WAIT_SECONDS)
-                heed(0)
 
 
 def _conclude(study: Study, out: Path, settings: Settings, console: Console) -> list[Row]:
     rows = sort_rows([make_row(trial) for trial in study.optuna.get_trials()])
     write_rows(out / "trials.jsonl", rows)
     if rows[0]["state"] != "complete":
-        errors = {row["error"] for row in rows if row["error"]}
-        raise FailedTrialsError(f"none of {len(rows)} trials was completed: {'; '.join(errors)}")
+        errors = sorted({row["error"] for row in rows if row["error"]})
+        why = "; ".join(errors) or "all have fallen behind others"
+        raise FailedTrialsError(f"none of {len(rows)} trials was completed: {why}")
     best = next(t for t in study.optuna.get_trials() if t.number == rows[0]["trial"])
     command = train_command(settings, best.params)
-    write_trials_report(out, settings.task, rows, command, save_plots(study.optuna, out))
+    elsewhere = train_command(replace(settings, data=settings.data and "DATA"), best.params)
+    write_trials_report(out, settings.task, rows, elsewhere, save_plots(study.optuna, out))
     completed = [row for row in rows if row["state"] == "complete"]
     title = f"{settings.task}, best trials on validation"
     console.print(trials_table(completed[:_SHOWN_ROWS], title))

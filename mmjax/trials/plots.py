@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmjax.report.figures import save
-from mmjax.trials.study import import_optuna
+from mmjax.trials.storage import import_optuna
 
 if TYPE_CHECKING:
     from optuna import Study

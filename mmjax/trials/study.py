@@ -9,35 +9,19 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmjax.errors import UsageError
+from mmjax.trials import storage
 from mmjax.trials.space import without_numbers
+from mmjax.trials.storage import allow_experimental, import_optuna, open_storage
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-BEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""How often a worker says that it is alive, and after what silence it is taken for dead."""
-_MAX_RETRIES = 3  # of a trial that may be what its workers die of
 _REDUCTION, _RUNGS = 2, 2  # successive halving: after a quarter and after half of the steps
-_LOCK_SECONDS = 60  # that SQLite waits for another writer
-
-
-def import_optuna() -> ModuleType:
-    """Optuna, which does not come with mmjax unasked.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        fix = 'Install it by `pip install "mmjax[tune]"`.'
-        raise UsageError("tune", expected="Optuna", got=str(error), fix=fix) from error
-    return optuna
 
 
 class Study:
@@ -50,6 +34,10 @@ class Study:
         trials: how many are to be trained.
         steps: train steps of one.
         resume: the study may be there already.
+
+    Attributes:
+        optuna: the study, as Optuna has it.
+        trials: as given.
 
     Raises:
         UsageError: there is such a study and ``resume`` is false; or it is about something else;
@@ -67,28 +55,21 @@ class Study:
         resume: bool,
     ) -> None:
         self.trials, self._seen = trials, set()
-        self._optuna = optuna = import_optuna()
+        self._module = optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._states = optuna.trial.TrialState
         self._lost = optuna.exceptions.UpdateFinishedTrialError
+        self._storage = open_storage(url)
         pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=max(1, steps // _REDUCTION**_RUNGS), reduction_factor=_REDUCTION
         )
-        with _experimental():
-            self._retry = optuna.storages.RetryHeartbeatStaleTrialCallback(_MAX_RETRIES)
-            self._storage = _open_storage(optuna, url, self._retry)
-            try:
-                self.optuna = optuna.create_study(
-                    storage=self._storage,
-                    study_name=name,
-                    direction="maximize",
-                    pruner=pruner,
-                    load_if_exists=resume,
-                )
-            except optuna.exceptions.DuplicatedStudyError as error:
-                fix = "Go on with it by --resume, or name another folder."
-                got = "one that exists"
-                raise UsageError(f"study {name}", expected="a new one", got=got, fix=fix) from error
+        known = {"storage": self._storage, "study_name": name, "load_if_exists": resume}
+        try:
+            self.optuna = optuna.create_study(direction="maximize", pruner=pruner, **known)
+        except optuna.exceptions.DuplicatedStudyError as error:
+            fix = "Go on with it by --resume, or name another folder."
+            got = "one that exists"
+            raise UsageError(f"study {name}", expected="a new one", got=got, fix=fix) from error
         self._agree(json.loads(json.dumps(about)))
 
     def _agree(self, about: Mapping[str, Any]) -> None:
@@ -123,22 +104,25 @@ class Study:
         self._revive()
         known = self.optuna.get_trials(deepcopy=False)
         taken = [t for t in known if t.state == self._states.RUNNING or self._is_done(t)]
-        # What is drawn follows from the study so far, and no two workers draw the same.
-        sampler = self._optuna.samplers.TPESampler(seed=len(known))
-        self.optuna.sampler = sampler
         claimed = []
         for _ in range(min(count, self.trials - len(taken))):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
                 trial = self.optuna.ask()
             self._beat([trial])
+            self.optuna.sampler = self._make_sampler(trial, claimed)
             suggest(trial)
             claimed.append(trial)
-            with _experimental():
-                self.optuna.sampler = self._optuna.samplers.PartialFixedSampler(
-                    without_numbers(claimed[0].params), sampler
-                )
         return claimed
+
+    def _make_sampler(self, trial: "Trial", claimed: "Sequence[Trial]") -> "BaseSampler":
+        """What it draws follows from the study so far; it repeats what is not a number."""
+        samplers = self._module.samplers
+        sampler = samplers.TPESampler(seed=trial.number)
+        if not claimed:
+            return sampler
+        with allow_experimental():
+            return samplers.PartialFixedSampler(without_numbers(claimed[0].params), sampler)
 
     def _revive(self) -> None:
         """Has trials wait again whose workers have fallen silent."""
@@ -146,8 +130,8 @@ class Study:
         # Those that a worker left before its first beat would never count as silent.
         self._beat([trial for trial in running if trial.number not in self._seen])
         self._seen |= {trial.number for trial in running}
-        with _experimental():
-            self._optuna.storages.fail_stale_trials(self.optuna)
+        with allow_experimental():
+            self._module.storages.fail_stale_trials(self.optuna)
 
     @contextmanager
     def hold(self, trials: "Sequence[Trial]") -> Iterator[None]:
@@ -158,8 +142,8 @@ class Study:
         ended = threading.Event()
 
         def beat() -> None:
-            while not ended.wait(BEAT_SECONDS):
-                with suppress(self._optuna.exceptions.StorageInternalError):  # the next may work
+            while not ended.wait(storage.BEAT_SECONDS):
+                with suppress(self._module.exceptions.StorageInternalError):  # the next may work
                     self._beat(trials)
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -170,7 +154,7 @@ class Study:
             for trial in trials:
                 with suppress(ValueError):  # it has ended
                     frozen = self.optuna.tell(trial, state=self._states.FAIL)
-                    self._retry(self.optuna, frozen)
+                    self._storage.get_heartbeat_stale_trial_callback()(self.optuna, frozen)
             raise
         finally:
             ended.set()
@@ -222,26 +206,3 @@ class Study:
         """Lets go of the database."""
         self._storage.remove_session()
         self._storage.engine.dispose()
-
-
-def _open_storage(optuna: ModuleType, url: str, retry: Callable[..., None]) -> Any:
-    options = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
-    try:
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=BEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=retry,
-        )
-    except Exception as error:  # of SQLAlchemy, of a driver, or that there is no driver
-        cause = error.__cause__ or error
-        got = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        raise UsageError("storage", expected="the URL of a database", got=got) from error
-
-
-def _experimental() -> warnings.catch_warnings:
-    """Heartbeats, retries and samplers that are fixed in part are experimental in Optuna."""
-    from optuna.exceptions import ExperimentalWarning
-
-    return warnings.catch_warnings(action="ignore", category=ExperimentalWarning)
