@@ -215,6 +215,8 @@ def test_batches_are_of_trials_that_differ_in_numbers_alone():
 class Log:
     """In place of a study: what a batch tells it, and which trials it drops."""
 
+    broken = ConnectionError
+
     def __init__(self, drop=()):
         self.reports, self.ended, self.drop = [], {}, drop
 
@@ -271,6 +273,16 @@ def test_what_goes_wrong_ends_the_trials_of_its_batch_alone(task):
     train_batch(log, [0, 1], break_down, lambda steps: None, ended.append)
     assert ended == [0, 1]
     assert log.ended[0] == "UsageError: width: expected less, got more."
+
+
+def test_a_database_that_does_not_answer_is_no_fault_of_a_trial(task):
+    def lose_contact(number):
+        raise ConnectionError
+
+    log = Log()
+    with pytest.raises(ConnectionError):
+        train_batch(log, [0], lose_contact, lambda steps: None, lambda trial: None)
+    assert not log.ended
 
 
 # --- The command ----------------------------------------------------------------------------------

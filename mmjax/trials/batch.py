@@ -57,6 +57,8 @@ def train_batch(
         arms = [make_arm(trial) for trial in trials]
         recipe = join_lanes([arm.recipe for arm in arms])
         trained = fit(recipe, arms[0].task, progress=progress, on_epoch=on_epoch)
+    except study.broken:  # which is not the trials' fault
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         for trial in running.values():

@@ -87,6 +87,10 @@ def tune_in(
         _work(study, lanes, choose, partial(_make_arm, settings, task), out, console)
         with _alone(out):
             return _conclude(study, out, settings, console)
+    except study.broken as error:
+        got = f"{error.__cause__ or error}".splitlines()[0]
+        fix = "Go on by --resume once it does."
+        raise UsageError("storage", expected="a database that answers", got=got, fix=fix) from error
     finally:
         study.close()
 

@@ -38,6 +38,7 @@ class Study:
     Attributes:
         optuna: the study, as Optuna has it.
         trials: as given.
+        broken: what is raised when the database does not answer.
 
     Raises:
         UsageError: there is such a study and ``resume`` is false; or it is about something else;
@@ -58,6 +59,7 @@ class Study:
         self._module = optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._states = optuna.trial.TrialState
+        self.broken = optuna.exceptions.StorageInternalError
         self._lost = optuna.exceptions.UpdateFinishedTrialError
         self._storage = open_storage(url)
         pruner = optuna.pruners.SuccessiveHalvingPruner(
@@ -143,7 +145,7 @@ class Study:
 
         def beat() -> None:
             while not ended.wait(storage.BEAT_SECONDS):
-                with suppress(self._module.exceptions.StorageInternalError):  # the next may work
+                with suppress(self.broken):  # the next may work
                     self._beat(trials)
 
         thread = threading.Thread(target=beat, daemon=True)
