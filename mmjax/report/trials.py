@@ -18,7 +18,7 @@ from mmjax.report.progress import time_left
 from mmjax.report.summary import Rows
 
 _STATES = ("complete", "pruned", "fail")
-_FACTS = ("nll", "step", "best_step", "retry_of", "error", "worker", "versions")
+_FACTS = ("nll", "rows", "best_step", "retry_of", "error", "worker", "versions")
 """Columns of trials.jsonl that are not shown in tables."""
 
 

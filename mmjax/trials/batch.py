@@ -47,9 +47,10 @@ def train_batch(
     def on_epoch(epoch: dict[str, Any]) -> bool:
         np.maximum(best, epoch["valid_accuracy"], out=best)
         last = epoch["step"] == recipe.steps
+        rows = epoch["step"] * recipe.batch_size
         # The best first: each is held against those that have come before it.
         for lane in sorted(running, key=lambda lane: -best[lane]):
-            if not study.report(running[lane], float(best[lane]), epoch["step"], last=last):
+            if not study.report(running[lane], float(best[lane]), rows, last=last):
                 on_trial(running.pop(lane))
         return not running
 

@@ -80,7 +80,7 @@ def tune_in(
     with _alone(out):
         _check_folder(out, resume)
         url = storage or f"sqlite:///{out / 'study.db'}"
-        size = {"trials": trials, "steps": settings.steps}
+        size = {"trials": trials, "rows": settings.steps * settings.batch_size}
         study = Study(url, out.name, about, **size, resume=resume)
     try:
         choose = lambda trial: suggest(trial, space, fusions)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def make_row(trial: "FrozenTrial") -> Row:
     """A trial as a flat row.
 
-    ``accuracy`` is the best on validation, in a trial that was pruned up to then; ``retry_of`` is
-    the first trial with these parameters, if a worker has left one.
+    ``accuracy`` is the best on validation, in a trial that was pruned up to then; ``rows`` are the
+    training rows that it has seen; ``retry_of`` is the first trial with these parameters, if a
+    worker has left one.
     """
     known, seconds = trial.user_attrs, trial.duration
     return {
@@ -24,7 +25,7 @@ def make_row(trial: "FrozenTrial") -> Row:
         "state": trial.state.name.lower(),
         "accuracy": trial.value,
         "nll": known.get("nll"),
-        "step": trial.last_step,
+        "rows": trial.last_step,
         "best_step": known.get("best_step"),
         **trial.params,
         "seconds": None if seconds is None else round(seconds.total_seconds(), 3),

@@ -74,14 +74,18 @@ def without_numbers(params: Params) -> dict[str, Any]:
 
 
 def apply_params(settings: Settings, params: Params) -> tuple[str, Settings]:
-    """The strategy of a trial, and the settings that train it."""
+    """The strategy of a trial, and the settings that train it.
+
+    Whatever its batch size, it sees as many rows: the settings' steps are of their batch size.
+    """
     params = dict(params)
     strategy = params.pop("fusion")
+    steps = max(1, round(settings.steps * settings.batch_size / params["batch_size"]))
     encoders = parse_pairs("encoders", settings.encoders)
     for name in [name for name in params if name.startswith(_ENCODER)]:
         encoders[name.removeprefix(_ENCODER)] = params.pop(name)
     pairs = tuple(f"{modality}={name}" for modality, name in encoders.items())
-    return strategy, replace(settings, encoders=pairs, **params)
+    return strategy, replace(settings, encoders=pairs, steps=steps, **params)
 
 
 def _encoder_choices(space: Space) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-_REDUCTION, _RUNGS = 2, 2  # successive halving: after a quarter and after half of the steps
+_REDUCTION, _RUNGS = 2, 2  # successive halving: after a quarter and after half of the rows
 
 
 class Study:
@@ -32,7 +32,7 @@ class Study:
         name: of the study in the database.
         about: what all workers must agree on, as JSON has it.
         trials: how many are to be trained.
-        steps: train steps of one.
+        rows: training rows that one sees, again and again.
         resume: the study may be there already.
 
     Attributes:
@@ -52,7 +52,7 @@ class Study:
         about: Mapping[str, Any],
         *,
         trials: int,
-        steps: int,
+        rows: int,
         resume: bool,
     ) -> None:
         self.trials, self._seen = trials, set()
@@ -63,7 +63,7 @@ class Study:
         self._lost = optuna.exceptions.UpdateFinishedTrialError
         self._storage = open_storage(url)
         pruner = optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=max(1, steps // _REDUCTION**_RUNGS), reduction_factor=_REDUCTION
+            min_resource=max(1, rows // _REDUCTION**_RUNGS), reduction_factor=_REDUCTION
         )
         known = {"storage": self._storage, "study_name": name, "load_if_exists": resume}
         try:
@@ -166,14 +166,14 @@ class Study:
         for trial in trials:
             self._storage.record_heartbeat(trial._trial_id)  # Optuna has no public name for it
 
-    def report(self, trial: "Trial", accuracy: float, step: int, *, last: bool) -> bool:
-        """Tells how far a trial is, and returns whether it goes on.
+    def report(self, trial: "Trial", accuracy: float, rows: int, *, last: bool) -> bool:
+        """Tells how far a trial is after so many rows, and returns whether it goes on.
 
         It does not if it has fallen behind; nor if this worker was taken for dead meanwhile, and
         another one trains the trial.
         """
         try:
-            trial.report(accuracy, step)
+            trial.report(accuracy, rows)
             if last or not trial.should_prune():
                 return True
         except self._lost:
