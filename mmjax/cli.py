@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
-from mmjax.settings import Launch, Settings
+from mmjax.settings import Launch, Settings, Space
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Workers = Annotated[Launch, tyro.conf.arg(name="")]
+Searched = Annotated[Space, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 
@@ -57,6 +58,32 @@ def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) ->
     from mmjax import runs
 
     runs.run_arm(out, strategy, _console())
+
+
+def tune(
+    settings: Shared,
+    space: Searched,
+    trials: int = 32,
+    lanes: int = 4,
+    storage: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Searches for the strategy and the hyperparameters that do best on validation.
+
+    Args:
+        trials: How many trainings there are to be, those of other workers included.
+        lanes: How many of them train as one program.
+        storage: URL of the database that workers share; by default a file in the folder.
+        out: New folder for the study, its trials and a report; by default runs/TASK-TIME.
+        resume: Go on with the study in the folder, if there is one, beside whoever works on it.
+    """
+    _keep_programs()
+    from mmjax.trials import tune_in
+
+    size = {"trials": trials, "lanes": lanes}
+    folder = _out(out, settings, resume)
+    tune_in(folder, settings, space, _console(), **size, storage=storage, resume=resume)
 
 
 def train(
@@ -223,7 +250,7 @@ def bench(
 
 _VERBS = {
     f.__name__: f
-    for f in (compare, arm, train, evaluate, predict, report, verify, bench, zoo, data)
+    for f in (compare, arm, tune, train, evaluate, predict, report, verify, bench, zoo, data)
 }
 
 

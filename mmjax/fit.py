@@ -40,6 +40,8 @@ from mmjax.validation import Validation
 
 Progress = Callable[[int], None]
 """Called after each epoch, or part of one, with the number of steps that it took."""
+OnEpoch = Callable[[dict[str, Any]], bool]
+"""Called after each epoch with its entry of the history; whether training ends there."""
 
 _FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call; what later ones take
 _SHOWN_ROWS = 16
@@ -142,6 +144,7 @@ def fit(
     params: chex.ArrayTree | None = None,
     program: Program | None = None,
     progress: Progress = lambda steps: None,
+    on_epoch: OnEpoch = lambda epoch: False,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
@@ -157,6 +160,8 @@ def fit(
         program: the recipe compiled for the task, if that has been done.
         progress: called after each epoch or part of one. A KeyboardInterrupt that it raises ends
             training, once the checkpoints have all that was done.
+        on_epoch: called after each epoch with its entry of the history; training ends there if it
+            returns true.
         checkpoints: where training is kept, and goes on from: what follows is bit by bit what it
             would have been without the interruption.
 
@@ -172,10 +177,12 @@ def fit(
         run.resume(checkpoints)
     else:
         run.begin(params, partial(fit, progress=progress))
-    while run.first < recipe.steps and not run.watch.settled:
+    ended = False
+    while run.first < recipe.steps and not (run.watch.settled or ended):
         taken = run.advance()
         if run.ends_epoch:
             run.validate(valid)
+            ended = on_epoch(run.history[-1])
         try:
             progress(taken)
         except KeyboardInterrupt:

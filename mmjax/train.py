@@ -83,8 +83,8 @@ class Adam:
             return optax.adamw(schedule, weight_decay=decay)
 
         rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
-        if len(rates) > 1 or len(decays) > 1:
-            adamw = optax.inject_hyperparams(adamw)
+        if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
+            adamw = optax.inject_hyperparams(adamw)  # one program, whatever the numbers
         optimiser = adamw(rates[lane % len(rates)], decays[lane % len(decays)])
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
 

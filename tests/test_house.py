@@ -37,7 +37,7 @@ FLOORS = [
     {"assess", "peaks"},
     {"bench", "report"},
     {"runs", "verify"},
-    {"trained"},
+    {"trained", "trials"},
     {"cli"},
     {"__main__", "__init__"},
 ]
