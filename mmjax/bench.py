@@ -9,9 +9,9 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.cost import training_cost
-from mmjax.fit import compile_recipe, init_lanes
+from mmjax.fit import compile_recipe, feed_rows, init_lanes
 from mmjax.lanes import how
-from mmjax.mesh import parse_mesh, place_lanes, replicate
+from mmjax.mesh import parse_mesh, place_lanes
 from mmjax.peaks import copy_gb_s, matmul_gflops
 from mmjax.scoring import Row, identify, versions
 
@@ -66,7 +66,7 @@ def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
     recipe, rows = arm.recipe, arm.task.train.batch()
     jax.clear_caches()  # else the first case would compile for all
     program = compile_recipe(recipe, arm.task)
-    train = replicate(rows, program.mesh)
+    train, *_ = next(iter(feed_rows(recipe, arm.task, program.mesh)(0, 1)))
     lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
     lanes, *_ = program.advance(carried, train, 0, 0)

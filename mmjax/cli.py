@@ -13,14 +13,17 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
-from mmjax.settings import Settings
+from mmjax.settings import Launch, Settings, Space
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
+Workers = Annotated[Launch, tyro.conf.arg(name="")]
+Searched = Annotated[Space, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 
 def compare(
     settings: Shared,
+    launch: Workers,
     fusions: str = "core",
     subsets: bool = False,
     out: Path | None = None,
@@ -38,8 +41,49 @@ def compare(
     from mmjax import runs
 
     names = runs.parse_fusions(fusions)
+    folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
+    runs.compare_in(folder, settings, names, _console(), launch=launch, **options)
+
+
+def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
+    """Runs one arm of a comparison, which is what its launcher has workers do.
+
+    It goes on where it was stopped, and does nothing if it is done.
+
+    Args:
+        out: Folder of the comparison.
+        strategy: Name of the arm.
+    """
+    _keep_programs()
+    from mmjax import runs
+
+    runs.run_arm(out, strategy, _console())
+
+
+def tune(
+    settings: Shared,
+    space: Searched,
+    trials: int = 32,
+    lanes: int = 4,
+    storage: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Searches for the strategy and the hyperparameters that do best on validation.
+
+    Args:
+        trials: How many trainings there are to be, those of other workers included.
+        lanes: How many of them train as one program.
+        storage: URL of the database that workers share; by default a file in the folder.
+        out: New folder for the study, its trials and a report; by default runs/TASK-TIME.
+        resume: Go on with the study in the folder, if there is one, beside whoever works on it.
+    """
+    _keep_programs()
+    from mmjax.trials import tune_in
+
+    size = {"trials": trials, "lanes": lanes}
     folder = _out(out, settings, resume)
-    runs.compare_in(folder, settings, names, _console(), subsets=subsets, resume=resume)
+    tune_in(folder, settings, space, _console(), **size, storage=storage, resume=resume)
 
 
 def train(
@@ -205,7 +249,8 @@ def bench(
 
 
 _VERBS = {
-    f.__name__: f for f in (compare, train, evaluate, predict, report, verify, bench, zoo, data)
+    f.__name__: f
+    for f in (compare, arm, tune, train, evaluate, predict, report, verify, bench, zoo, data)
 }
 
 

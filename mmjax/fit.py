@@ -16,10 +16,10 @@ from jax.sharding import Mesh
 from mmjax.checkpoint import Checkpoints
 from mmjax.errors import DivergenceError
 from mmjax.evaluate import Evaluate, Predict, View, make_evaluate
-from mmjax.lanes import over_seeds
-from mmjax.mesh import agreed, make_mesh, place_lanes, replicate, to_host
+from mmjax.mesh import agreed, make_mesh, place_lanes, to_host
 from mmjax.recipe import Recipe
 from mmjax.sizes import Sizes, sizes
+from mmjax.stream import Feed, compile_advance, make_feed, place
 from mmjax.task import Task
 from mmjax.train import (
     MAX_SKIPPED,
@@ -28,7 +28,6 @@ from mmjax.train import (
     batch_rows,
     init_params,
     init_state,
-    make_advance,
     make_forward,
     make_step,
     per_seed,
@@ -41,6 +40,8 @@ from mmjax.validation import Validation
 
 Progress = Callable[[int], None]
 """Called after each epoch, or part of one, with the number of steps that it took."""
+OnEpoch = Callable[[dict[str, Any]], bool]
+"""Called after each epoch with its entry of the history; whether training ends there."""
 
 _FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call; what later ones take
 _SHOWN_ROWS = 16
@@ -89,7 +90,7 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        advance: as ``train.make_advance`` makes it, for all seeds.
+        advance: as ``stream.compile_advance`` makes it.
         zeros: the sum of metrics over no steps, [seeds] of each.
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
@@ -120,16 +121,17 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
         remat=recipe.remat,
     )
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = make_advance(step, _batch_size(recipe, task), mesh)
-    advance = over_seeds(advance, mesh, donate_argnums=0)
+    advance = compile_advance(step, task.train, _batch_size(recipe, task), mesh)
     evaluate = make_evaluate(recipe.model, mesh=mesh)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
     traced = trace_step(step, lanes, train, _batch_size(recipe, task))
     zeros = zero_metrics(traced, len(recipe.seeds))
     # Calls that take no step and predict one row compile all that comes later.
-    lanes, rows = place_lanes(lanes, mesh), replicate(train, mesh)
-    lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), rows, 0, 0)
+    lanes = place_lanes(lanes, mesh)
+    carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
+    for call in feed_rows(recipe, task, mesh)(0, 0):
+        lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
     return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
@@ -142,6 +144,7 @@ def fit(
     params: chex.ArrayTree | None = None,
     program: Program | None = None,
     progress: Progress = lambda steps: None,
+    on_epoch: OnEpoch = lambda epoch: False,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
@@ -157,6 +160,8 @@ def fit(
         program: the recipe compiled for the task, if that has been done.
         progress: called after each epoch or part of one. A KeyboardInterrupt that it raises ends
             training, once the checkpoints have all that was done.
+        on_epoch: called after each epoch with its entry of the history; training ends there if it
+            returns true.
         checkpoints: where training is kept, and goes on from: what follows is bit by bit what it
             would have been without the interruption.
 
@@ -166,17 +171,18 @@ def fit(
     """
     program = program or compile_recipe(recipe, task)
     start = time.perf_counter()
-    train = replicate(task.train.batch(), program.mesh)
-    valid = task.valid.batch() if program.mesh else jax.device_put(task.valid.batch())
+    valid = task.valid.batch() if program.mesh else place(task.valid)
     run = _Run(recipe, task, program)
     if checkpoints and checkpoints.exist:
         run.resume(checkpoints)
     else:
         run.begin(params, partial(fit, progress=progress))
-    while run.first < recipe.steps and not run.watch.settled:
-        taken = run.advance(train)
+    ended = False
+    while run.first < recipe.steps and not (run.watch.settled or ended):
+        taken = run.advance()
         if run.ends_epoch:
             run.validate(valid)
+            ended = on_epoch(run.history[-1])
         try:
             progress(taken)
         except KeyboardInterrupt:
@@ -188,7 +194,7 @@ def fit(
             checkpoints.offer(run.first, run.tree, run.facts)
     if checkpoints:
         checkpoints.close()
-    lanes = run.finish(train)
+    lanes = run.finish()
     seconds = program.seconds + run.seconds + time.perf_counter() - start
     return Fit(recipe, program, lanes.best, lanes.state, run.history, run.watch.best_step, seconds)
 
@@ -198,6 +204,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, task: Task, program: Program) -> None:
         self.recipe, self.task, self.program = recipe, task, program
+        self.feed = feed_rows(recipe, task, program.mesh)
         self.watch = Validation(len(recipe.seeds), recipe.patience)
         self.history: list[dict[str, Any]] = []
         self.first = 0  # the next step
@@ -245,7 +252,7 @@ class _Run:
         """Whether the last step was the last of an epoch, or of all."""
         return self.first % self._per_epoch == 0 or self.first == self.recipe.steps
 
-    def advance(self, train: Batch) -> int:
+    def advance(self) -> int:
         """Takes some steps, at most to the end of the epoch, and returns their number.
 
         A call takes some seconds: what comes between calls, such as a signal, is not to wait long.
@@ -255,8 +262,7 @@ class _Run:
         begins = self.first % self._per_epoch == 0
         improved = self.watch.improved & begins  # else kept already
         start = time.perf_counter()
-        carried = (self.lanes, improved, self.total)
-        self.lanes, _, self.total = self.program.advance(carried, train, self.first, last)
+        self._take_steps(improved, last)
         in_row = np.asarray(to_host(self.lanes.state.skipped.in_row))
         taken, self.first = last - self.first, last
         seconds = time.perf_counter() - start
@@ -278,10 +284,17 @@ class _Run:
         scored = self.watch.update(self.first, prediction, self.task.valid.target)
         self.history.append({"step": self.first, **metrics, **scored})
 
-    def finish(self, train: Batch) -> Lane:
+    def finish(self) -> Lane:
         """The lanes, with the last parameters as the best where they are."""
-        carried = (self.lanes, self.watch.improved, self.total)
-        return to_host(self.program.advance(carried, train, self.first, self.first)[0])
+        self._take_steps(self.watch.improved, self.first)
+        return to_host(self.lanes)
+
+    def _take_steps(self, improved: np.ndarray, last: int) -> None:
+        carried = (self.lanes, improved, self.total)
+        for call in self.feed(self.first, last):
+            jax.block_until_ready(carried)  # else the host would read far ahead of the device
+            carried = self.program.advance(carried, *call)
+        self.lanes, _, self.total = carried
 
     def _diverged(self, in_row):
         recipe, size = self.recipe, self.task.train.size
@@ -300,6 +313,11 @@ class _Run:
 
 def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
     return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
+
+
+def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
+    """What gives the training rows to the recipe's program."""
+    return make_feed(task.train, recipe.seeds, _batch_size(recipe, task), recipe.steps, mesh)
 
 
 def _batch_size(recipe: Recipe, task: Task) -> int:

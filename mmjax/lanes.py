@@ -43,25 +43,34 @@ def how(num_lanes: int) -> str:
     return chosen
 
 
-def over_seeds(f: Callable, mesh: Mesh | None = None, **jit_options: Any) -> Callable:
+def over_seeds(
+    f: Callable, mesh: Mesh | None = None, lanes: int = 1, **jit_options: Any
+) -> Callable:
     """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
     On a mesh the devices along ``seed`` take their lanes one after another: taken at once,
     convolutions could not be divided by rows.
+
+    Args:
+        f: the function of one lane.
+        mesh: the devices, if there is more than one.
+        lanes: number of its arguments, the first ones, of which each lane has its own.
+        jit_options: as ``jax.jit`` takes them.
     """
 
-    def apply(lanes, *shared):
-        one_by_one = lambda lanes, *shared: lax.map(lambda lane: f(lane, *shared), lanes)
+    def apply(*arguments):
+        own, shared = arguments[:lanes], arguments[lanes:]
+        one_by_one = lambda own, *shared: lax.map(lambda lane: f(*lane, *shared), own)
         if mesh is not None:
-            divides = num_lanes(lanes) % mesh.shape["seed"] == 0
+            divides = num_lanes(own) % mesh.shape["seed"] == 0
             every = _deal(one_by_one, mesh) if divides else one_by_one
-            return keep_lanes(every(lanes, *shared), mesh)
-        chosen = how(num_lanes(lanes))
+            return keep_lanes(every(own, *shared), mesh)
+        chosen = how(num_lanes(own))
         if chosen == "vmap":
-            return jax.vmap(lambda lane: f(lane, *shared))(lanes)
+            return jax.vmap(lambda lane: f(*lane, *shared))(own)
         if chosen == "shard":
             one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
-        return one_by_one(lanes, *shared)
+        return one_by_one(own, *shared)
 
     # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
     cpu = jax.default_backend() == "cpu"

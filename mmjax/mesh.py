@@ -155,6 +155,14 @@ def lane_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     return PartitionSpec(*axes)
 
 
+def block_sharding(shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
+    """How rows [seeds, steps, batch, ...], or a number for each seed, lie on a mesh."""
+    axes = [_dividing(mesh, "seed", shape[0])]
+    if len(shape) > 1:
+        axes += [None, _dividing(mesh, "data", shape[2])]
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
 def _dividing(mesh: Mesh, axis: str, size: int) -> str | None:
     return axis if mesh.shape[axis] > 1 and size % mesh.shape[axis] == 0 else None
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 from mmjax.errors import UsageError
 
@@ -31,6 +31,10 @@ class Settings:
         mesh: devices by axis, such as data=4,seed=2: data deals out the rows of a batch, seed the
             seeds, model the outputs of wide layers.
         learning_rate: the largest one, after warm-up.
+        weight_decay: of AdamW, in units of the learning rate.
+        dropout: rate of every layer that drops; by default each has its own.
+        width: of the fusion, rounded up to a multiple of its heads; by default its own.
+        num_layers: of a fusion that has layers; by default its own.
         absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
         missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
         tune: number of trials with which every arm, baselines included, finds its learning rate,
@@ -53,6 +57,10 @@ class Settings:
     remat: bool = False
     mesh: str | None = None
     learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    dropout: float | None = None
+    width: int | None = None
+    num_layers: int | None = None
     absent: str = "mask"
     missing: tuple[str, ...] = ()
     tune: int = 0
@@ -65,6 +73,93 @@ class Settings:
             raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
         if self.tune < 0:
             raise UsageError("tune", expected="0 or more", got=str(self.tune))
+        for name in ("width", "num_layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(name, expected="at least 1", got=str(value))
+        if self.width is not None and self.match_params is not None:
+            got = f"--width {self.width} too"
+            raise UsageError("match_params", expected="widths that it may change", got=got)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What `mmjax tune` chooses among: some values, or all between a lowest and a highest.
+
+    Attributes:
+        fusions: names with commas between them; `core` is ten of every kind, or `all`.
+        methods: training methods, for fusions that have none of their own.
+        encoder_choices: encoders as MODALITY=NAME,NAME; the other modalities have one.
+        widths: of the fusion.
+        depths: numbers of layers, for fusions that have layers.
+        batch_sizes: rows per step.
+        learning_rates: the lowest and the highest, uniform in the logarithm.
+        weight_decays: the lowest and the highest, uniform in the logarithm.
+        dropouts: the lowest and the highest.
+    """
+
+    fusions: str = "core"
+    methods: tuple[str, ...] = ("joint",)
+    encoder_choices: tuple[str, ...] = ()
+    widths: tuple[int, ...] = (32, 64, 128)
+    depths: tuple[int, ...] = (1, 2, 3)
+    batch_sizes: tuple[int, ...] = (32, 64, 128)
+    learning_rates: tuple[float, float] = (3e-4, 3e-2)
+    weight_decays: tuple[float, float] = (1e-5, 1e-1)
+    dropouts: tuple[float, float] = (0.0, 0.5)
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "widths", "depths", "batch_sizes"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                got = " ".join(map(str, values)) or "none"
+                raise UsageError(name, expected="one or more, each once", got=got)
+        for name, logarithmic in (("learning_rates", 1), ("weight_decays", 1), ("dropouts", 0)):
+            low, high = getattr(self, name)
+            if low > high or (logarithmic and low <= 0 and low < high):
+                expected = (
+                    "a lowest and a highest, above 0 if they differ"
+                    if logarithmic
+                    else ("a lowest and a highest")
+                )
+                raise UsageError(name, expected=expected, got=f"{low} {high}")
+
+
+SEARCHED = {
+    "method": "methods",
+    "width": "widths",
+    "num_layers": "depths",
+    "batch_size": "batch_sizes",
+    "learning_rate": "learning_rates",
+    "weight_decay": "weight_decays",
+    "dropout": "dropouts",
+}
+"""Settings that a search chooses, and from which part of its space."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where the arms of a comparison run.
+
+    Attributes:
+        launcher: what starts a process for each arm: local, on this machine; submitit, by SLURM
+            where there is one; or ray. By default all arms run in the one process.
+        workers: arms that run at once.
+        request: what a worker asks its cluster for, as NAME=VALUE: parameters of submitit, such as
+            slurm_partition=gpu, or options of a Ray task, such as num_gpus=1.
+    """
+
+    launcher: Literal["local", "submitit", "ray"] | None = None
+    workers: int = 1
+    request: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError("workers", expected="at least 1", got=str(self.workers))
+        if self.launcher is None and self.workers > 1:
+            raise UsageError("workers", expected="a launcher for them", got="none")
+        if self.launcher in (None, "local") and self.request:
+            raise UsageError("request", expected="launcher submitit or ray", got=str(self.launcher))
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:
@@ -72,7 +167,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     if get_origin(kind) is tuple:
         fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
     else:
-        fits = isinstance(value, kind | int if kind is float else kind)
+        fits = isinstance(value, kind | int if kind in (float, float | None) else kind)
     if not fits or isinstance(value, bool) != (kind is bool):  # a bool is an int, too
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 

@@ -83,8 +83,8 @@ class Adam:
             return optax.adamw(schedule, weight_decay=decay)
 
         rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
-        if len(rates) > 1 or len(decays) > 1:
-            adamw = optax.inject_hyperparams(adamw)
+        if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
+            adamw = optax.inject_hyperparams(adamw)  # one program, whatever the numbers
         optimiser = adamw(rates[lane % len(rates)], decays[lane % len(decays)])
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
 
@@ -243,23 +243,39 @@ def make_advance(
     """
 
     def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
-        (state, best), improved, total = carried
-        best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
         per_epoch = steps_per_epoch(len(train.target), batch_size)
-        order = _epoch_order(state.key, first // per_epoch, len(train.target))
-        total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
+        order = epoch_order(carried[0].state.key, first // per_epoch, len(train.target))
 
-        def take_step(i, carry):
-            state, total = carry
+        def batch_at(i):
             rows = lax.dynamic_slice(order, (i % per_epoch * batch_size,), (batch_size,))
-            state, metrics = step(state, deal_rows(take_rows(train, rows), mesh))
-            return state, jax.tree.map(jnp.add, total, metrics)
+            return deal_rows(take_rows(train, rows), mesh)
 
-        # A scan whose length is an argument: an epoch cut short needs no second program.
-        state, total = lax.fori_loop(first, last, take_step, (state, total))
-        return Lane(state, best), jnp.zeros_like(improved), total
+        return take_steps(step, carried, batch_at, per_epoch, first, last)
 
     return advance
+
+
+def take_steps(
+    step: Step,
+    carried: tuple[Lane, jax.Array, Metrics],
+    batch_at: Callable[[jax.Array], Batch],
+    per_epoch: int,
+    first: jax.Array,
+    last: jax.Array,
+) -> tuple[Lane, jax.Array, Metrics]:
+    """What ``make_advance`` makes, with batches from anywhere: ``batch_at(step) -> Batch``."""
+    (state, best), improved, total = carried
+    best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
+    total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
+
+    def take_step(i, carry):
+        state, total = carry
+        state, metrics = step(state, batch_at(i))
+        return state, jax.tree.map(jnp.add, total, metrics)
+
+    # A scan whose length is an argument: an epoch cut short needs no second program.
+    state, total = lax.fori_loop(first, last, take_step, (state, total))
+    return Lane(state, best), jnp.zeros_like(improved), total
 
 
 def trace_step(step: Step, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Traced:
@@ -277,10 +293,11 @@ def zero_metrics(step: jax.stages.Traced, num_lanes: int) -> dict[str, np.ndarra
 def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:
     """Which of so many training rows a step takes: [batch_size]."""
     epoch, place = divmod(step, steps_per_epoch(size, batch_size))
-    return np.asarray(_epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
+    return np.asarray(epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
 
 
-def _epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
+def epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
+    """The order of so many training rows in an epoch: [size]."""
     key = jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch)
     return jnp.argsort(jax.random.bits(key, (size,)))  # half the time of random.permutation
 

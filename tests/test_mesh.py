@@ -19,28 +19,31 @@ WORKER = Path(__file__).with_name("mesh_worker.py")
 TOLERANCE = 1e-5  # of losses of about one, after nine steps
 
 
-def start(folder, *arguments, devices=1):
+def start(folder, *arguments, devices=1, **variables):
     """A process that trains."""
     paths = [str(WORKER.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
         "JAX_NUM_CPU_DEVICES": str(devices),
         "PYTHONPATH": os.pathsep.join(paths),
+        **variables,
     }
     return subprocess.Popen([sys.executable, WORKER, folder, *arguments], env=environment)
 
 
-def train(folder, *arguments, devices=1):
-    assert start(folder, *arguments, devices=devices).wait(timeout=300) == 0
+def train(folder, *arguments, **options):
+    assert start(folder, *arguments, **options).wait(timeout=300) == 0
 
 
-def train_in_two(folder, *arguments):
+def train_in_two(folder, *arguments, **options):
     """Two processes of one device each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     address = lambda index: f"localhost:{port},2,{index}"
-    both = [start(folder, *arguments, "--distributed", address(index)) for index in range(2)]
+    both = [
+        start(folder, *arguments, "--distributed", address(index), **options) for index in range(2)
+    ]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
 
 
@@ -90,6 +93,14 @@ def test_another_mesh_goes_on_with_the_checkpoints_of_the_first(tmp_path, one):
     got = read(tmp_path, "data=2")
     assert got["calls"] < one["calls"]
     check_close(got, one)
+
+
+def test_streamed_rows_reach_the_devices_that_take_them(tmp_path, one):
+    pytest.importorskip("grain")
+    train(tmp_path, "data=2,seed=2", devices=4, MMJAX_FEED="stream")
+    check_close(read(tmp_path, "data=2,seed=2"), one)
+    train_in_two(tmp_path, "data=2", MMJAX_FEED="stream")  # each reads its part of a batch
+    check_close(read(tmp_path, "data=2"), one)
 
 
 def test_meshes_are_read():

@@ -1,5 +1,6 @@
 """Run folders: what the commands write, and what they show."""
 
+from mmjax.runs.arms import run_arm
 from mmjax.runs.bench import bench_in, make_cases
 from mmjax.runs.comparison import compare_in
 from mmjax.runs.inspection import inspect_task, show_zoo
@@ -14,6 +15,7 @@ __all__ = [
     "make_cases",
     "make_task",
     "parse_fusions",
+    "run_arm",
     "show_zoo",
     "train_in",
 ]

@@ -71,7 +71,7 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         kept = make_checkpoints(out, arm)
         trained = fit(arm.recipe, arm.task, progress=on_steps, checkpoints=kept)
         rows = score(arm, trained).rows
-        progress.on_arm(arm, trained, rows)
+        progress.on_arm(arm, rows)
         checkpoint.save(out / "checkpoint", trained.params)
         append_results(out, arm, trained, rows)
         end_arm(out, arm.strategy)
