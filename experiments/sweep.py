@@ -51,7 +51,7 @@ class Sweep:
             def on_arm(arm: Arm, fit: Fit, scored: Scored) -> None:
                 trained.append((arm, fit))
                 self._append(scored.rows)
-                progress.on_arm(arm, fit, scored.rows)
+                progress.on_arm(arm, scored.rows)
 
             compare(arms, on_arm=on_arm, progress=progress.on_steps)
         return trained

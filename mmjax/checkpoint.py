@@ -25,6 +25,7 @@ import numpy as np
 
 from mmjax.errors import DataError
 from mmjax.files import json_digest, write_text
+from mmjax.mesh import agreed
 
 MANIFEST, ARRAYS = "manifest.json", "arrays"
 
@@ -44,13 +45,11 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
         tree: of arrays, or of JAX keys.
         facts: what JSON can hold.
     """
-    import orbax.checkpoint as ocp
-
     arrays = {name: np.asarray(x) for name, x in _flatten(tree).items()}
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
     unfinished.mkdir(parents=True)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _open_orbax() as checkpointer:
         checkpointer.save((unfinished / ARRAYS).absolute(), arrays)
     content = {
         "facts": dict(facts or {}),
@@ -72,11 +71,9 @@ def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
     Raises:
         DataError: there is no checkpoint, it is damaged, or it does not fit.
     """
-    import orbax.checkpoint as ocp
-
     manifest = verify(folder)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _open_orbax() as checkpointer:
             # Given a target, orbax would cast to its dtypes without a word.
             found = checkpointer.restore((folder / ARRAYS).absolute())
     except Exception as error:  # orbax and what it is made of fail in many ways
@@ -96,6 +93,17 @@ def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
         )
     leaves = [_as_before(found[n], x) for n, x in zip(wanted, jax.tree.leaves(like), strict=True)]
     return Checkpoint(jax.tree.unflatten(jax.tree.structure(like), leaves), manifest["facts"])
+
+
+def _open_orbax():
+    """Orbax for this process alone, which has all arrays."""
+    import orbax.checkpoint as ocp
+
+    index = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -187,21 +195,23 @@ class Checkpoints:
         Raises:
             OSError: a checkpoint cannot be written; those before it are intact.
         """
-        if time.monotonic() - self._last >= self.every:
+        if agreed(time.monotonic() - self._last >= self.every):
             self.save(step, tree(), facts())
 
     def save(self, step: int, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None:
-        """Begins to save a checkpoint, when the one before is written.
+        """Begins to save a checkpoint, when the one before is written; the first process does.
 
         Raises:
             OSError: a checkpoint cannot be written; those before it are intact.
         """
+        self._last = time.monotonic()
+        if jax.process_index() > 0:
+            return
         self._wait()
         path = self.folder / f"{step:012d}"
         host = jax.tree.map(np.array, _flatten(tree))  # copies: training goes on in that memory
         content = {**facts, "identity": self.identity}
         self._writing = self._thread.submit(self._write, path, host, content)
-        self._last = time.monotonic()
 
     def close(self) -> None:
         """Waits until all is written.

@@ -13,15 +13,18 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
-from mmjax.settings import Settings, Space
+from mmjax.settings import Launch, Settings
+from mmjax.space import Space
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
+Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 
 def compare(
     settings: Shared,
+    launch: Workers,
     fusions: str = "core",
     subsets: bool = False,
     out: Path | None = None,
@@ -39,8 +42,23 @@ def compare(
     from mmjax import runs
 
     names = runs.parse_fusions(fusions)
-    folder = _out(out, settings, resume)
-    runs.compare_in(folder, settings, names, _console(), subsets=subsets, resume=resume)
+    folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
+    runs.compare_in(folder, settings, names, _console(), launch=launch, **options)
+
+
+def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
+    """Runs one arm of a comparison, which is what its launcher has workers do.
+
+    It goes on where it was stopped, and does nothing if it is done.
+
+    Args:
+        out: Folder of the comparison.
+        strategy: Name of the arm.
+    """
+    _keep_programs()
+    from mmjax import runs
+
+    runs.run_arm(out, strategy, _console())
 
 
 def tune(
@@ -74,6 +92,7 @@ def train(
     settings: Shared,
     out: Path | None = None,
     resume: bool = False,
+    distributed: str | None = None,
 ) -> None:
     """Trains one strategy and keeps its parameters, for `evaluate` and `predict`.
 
@@ -81,9 +100,15 @@ def train(
         strategy: Name of a fusion, or MODALITY_only for a unimodal baseline.
         out: New folder for the run; by default runs/TASK-TIME.
         resume: Go on with the training that was stopped in the folder, if there is one.
+        distributed: Train with other processes, which run the same command: `auto` on SLURM, TPU
+            pods, Kubernetes and Open MPI, else HOST:PORT,COUNT,INDEX of this one.
     """
     _keep_programs()
     from mmjax import runs
+    from mmjax.mesh import join_processes
+
+    if distributed:
+        join_processes(distributed)
 
     runs.train_in(_out(out, settings, resume), settings, strategy, _console(), resume=resume)
 
@@ -196,7 +221,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
 
 
 _VERBS = {
-    f.__name__: f for f in (compare, tune, train, evaluate, predict, report, verify, zoo, data)
+    f.__name__: f for f in (compare, arm, tune, train, evaluate, predict, report, verify, zoo, data)
 }
 
 

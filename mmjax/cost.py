@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.arms import Arm
-from mmjax.fit import Fit, Program
+from mmjax.fit import Fit, Program, feed_rows
 from mmjax.lanes import how, over_seeds
+from mmjax.stream import Block
 from mmjax.task import Task
 from mmjax.train import Lane
 from mmjax.types import Batch
@@ -40,7 +41,7 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     """
     task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
     lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
-    train = jax.device_put(task.train.batch())
+    train, *_ = next(iter(feed_rows(arm.recipe, task, program.mesh)(0, _STEPS)))
     arguments = ((lanes, np.zeros(num_seeds, bool), program.zeros), train, 0, 0)
     training = program.advance.lower(*arguments)  # traced and compiled already
     counted = num_seeds if how(num_seeds) == "vmap" else 1  # the body of a loop counts once
@@ -86,7 +87,7 @@ def time_call(call: Callable[[], Any]) -> np.ndarray:
     return np.array(times)
 
 
-def time_step(program: Program, lanes: Lane, train: Batch) -> np.ndarray:
+def time_step(program: Program, lanes: Lane, train: Batch | Block) -> np.ndarray:
     """Quartiles of the wall time of a train step of all seeds, in seconds: [3].
 
     What a call takes without a step, such as shuffling the rows once an epoch, is subtracted.
@@ -94,7 +95,7 @@ def time_step(program: Program, lanes: Lane, train: Batch) -> np.ndarray:
     Args:
         program: the training.
         lanes: [seeds, ...], used up.
-        train: the training rows, on the device.
+        train: training rows of the program, on the device.
     """
     same = np.zeros(len(lanes.state.step), bool)
 

@@ -7,11 +7,13 @@ import chex
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from scipy.special import log_softmax
 
 from mmjax.errors import look_up
 from mmjax.lanes import over_seeds
 from mmjax.layers import MODALITY_WEIGHTS, masked_mean
+from mmjax.mesh import deal_rows, place_lanes, to_host
 from mmjax.types import Batch, Tokens
 
 CHUNK = 256
@@ -59,11 +61,11 @@ class Evaluate(NamedTuple):
     view: Callable[[chex.ArrayTree, Batch], View]
 
 
-def make_evaluate(model: nn.Module, chunk: int = CHUNK) -> Evaluate:
-    """Makes both ways to evaluate a model, with so many rows per forward pass."""
+def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None) -> Evaluate:
+    """Makes both ways to evaluate a model, with so many rows per forward pass, on a mesh if any."""
 
     def predict(params, rows):
-        variables = {"params": params}
+        variables, rows = {"params": params}, deal_rows(rows, mesh)
         return model.apply(variables, rows.inputs, rows.present, train=False).prediction
 
     def view(params, rows):
@@ -77,21 +79,24 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK) -> Evaluate:
         embeddings = {**means, "fused": fused}
         return View(outputs.prediction, embeddings, shown[0] if shown else None)
 
-    return Evaluate(*(_in_chunks(over_seeds(f), chunk) for f in (predict, view)))
+    return Evaluate(*(_in_chunks(over_seeds(f, mesh), chunk, mesh) for f in (predict, view)))
 
 
-def _in_chunks(program: Callable[[chex.ArrayTree, Batch], Any], chunk: int) -> Callable[..., Any]:
+def _in_chunks(
+    program: Callable[[chex.ArrayTree, Batch], Any], chunk: int, mesh: Mesh | None = None
+) -> Callable[..., Any]:
     """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
 
     def apply(params: chex.ArrayTree, rows: Batch) -> Any:
         size = len(rows.target)
-        params = jax.device_put(params)  # once, not for every chunk
+        # Once, not for every chunk.
+        params = place_lanes(params, mesh) if mesh else jax.device_put(params)
         parts = []
         for start in range(0, size, chunk):
             index = np.arange(start, start + chunk) % size  # the last chunk is filled up
             parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
         join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
-        return jax.tree.map(join, *jax.device_get(parts))
+        return jax.tree.map(join, *jax.device_get(to_host(parts)))
 
     return apply
 

@@ -87,21 +87,25 @@ def held(path: Path, *, wait: bool) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keeps other processes out of a folder, which is made if need be.
 
     Its file ``lock`` says which process holds it. That of a process that was killed stays behind,
     but holds nobody up.
 
+    Args:
+        folder: what this process is to have to itself.
+        wait: until another process that has locked it is done.
+
     Raises:
-        UsageError: another process has locked the folder.
+        UsageError: another process has locked the folder, and ``wait`` is false.
         OSError: the folder cannot be made or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _LOCK
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(held(path, wait=False))
+            file = stack.enter_context(held(path, wait=wait))
         except BlockingIOError as error:
             raise UsageError(
                 "out",

@@ -11,13 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from mmjax.checkpoint import Checkpoints
 from mmjax.errors import DivergenceError
 from mmjax.evaluate import Evaluate, Predict, View, make_evaluate
-from mmjax.lanes import over_seeds
+from mmjax.mesh import agreed, make_mesh, place_lanes, to_host
 from mmjax.recipe import Recipe
 from mmjax.sizes import Sizes, sizes
+from mmjax.stream import Feed, compile_advance, make_feed, place
 from mmjax.task import Task
 from mmjax.train import (
     MAX_SKIPPED,
@@ -26,7 +28,6 @@ from mmjax.train import (
     batch_rows,
     init_params,
     init_state,
-    make_advance,
     make_forward,
     make_step,
     per_seed,
@@ -88,11 +89,12 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        advance: as ``train.make_advance`` makes it, for all seeds.
+        advance: as ``stream.compile_advance`` makes it.
         zeros: the sum of metrics over no steps, [seeds] of each.
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing, and of compilation or of loading from a cache.
+        mesh: the devices that it runs on, if there is more than one.
     """
 
     advance: Callable
@@ -100,22 +102,35 @@ class Program(NamedTuple):
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
+    mesh: Mesh | None = None
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
     """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
     start = time.perf_counter()
-    step = make_step(recipe.model, recipe.objective, _optimiser(recipe), recipe.method)
-    advance = over_seeds(make_advance(step, _batch_size(recipe, task)), donate_argnums=0)
-    evaluate = make_evaluate(recipe.model)
+    step = make_step(
+        recipe.model,
+        recipe.objective,
+        _optimiser(recipe),
+        recipe.method,
+        accumulate=recipe.accumulate,
+        dtype=recipe.dtype,
+        remat=recipe.remat,
+    )
+    mesh = make_mesh(recipe.mesh) if recipe.mesh else None
+    advance = compile_advance(step, task.train, _batch_size(recipe, task), mesh)
+    evaluate = make_evaluate(recipe.model, mesh=mesh)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
-    zeros = zero_metrics(step, lanes, train)
+    zeros = zero_metrics(step, lanes, train, _batch_size(recipe, task))
     # Calls that take no step and predict one row compile all that comes later.
-    lanes, *_ = advance((lanes, np.zeros(len(recipe.seeds), bool), zeros), train, 0, 0)
+    lanes = place_lanes(lanes, mesh)
+    carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
+    for call in feed_rows(recipe, task, mesh)(0, 0):
+        lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds)
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, mesh)
 
 
 def fit(
@@ -152,15 +167,15 @@ def fit(
     """
     program = program or compile_recipe(recipe, task)
     start = time.perf_counter()
-    train, valid = jax.device_put((task.train.batch(), task.valid.batch()))
+    valid = task.valid.batch() if program.mesh else place(task.valid)
     run = _Run(recipe, task, program)
     if checkpoints and checkpoints.exist:
-        run.resume(checkpoints, train)
+        run.resume(checkpoints)
     else:
-        run.begin(train, params, partial(fit, progress=progress))
+        run.begin(params, partial(fit, progress=progress))
     ended = False
     while run.first < recipe.steps and not (run.watch.settled or ended):
-        taken = run.advance(train)
+        taken = run.advance()
         if run.ends_epoch:
             run.validate(valid)
             ended = on_epoch(run.history[-1])
@@ -175,7 +190,7 @@ def fit(
             checkpoints.offer(run.first, run.tree, run.facts)
     if checkpoints:
         checkpoints.close()
-    lanes = run.finish(train)
+    lanes = run.finish()
     seconds = program.seconds + run.seconds + time.perf_counter() - start
     return Fit(recipe, program, lanes.best, lanes.state, run.history, run.watch.best_step, seconds)
 
@@ -185,6 +200,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, task: Task, program: Program) -> None:
         self.recipe, self.task, self.program = recipe, task, program
+        self.feed = feed_rows(recipe, task, program.mesh)
         self.watch = Validation(len(recipe.seeds), recipe.patience)
         self.history: list[dict[str, Any]] = []
         self.first = 0  # the next step
@@ -194,17 +210,20 @@ class _Run:
         self._per_epoch = steps_per_epoch(task.train.size, _batch_size(recipe, task))
         self._per_call = _FIRST_CALL
 
-    def begin(self, train: Batch, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
+    def begin(self, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
         """Draws the parameters, or takes those that are given or prepared."""
         prepared = Prepared(params or {})
         if not params:
             prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
-        self.lanes = init_lanes(self.recipe, train, prepared)
+        lanes = init_lanes(self.recipe, self.task.train.batch(), prepared)
+        self.lanes = place_lanes(lanes, self.program.mesh)
 
-    def resume(self, checkpoints: Checkpoints, train: Batch) -> None:
+    def resume(self, checkpoints: Checkpoints) -> None:
         """Takes over what the last checkpoint has."""
-        found = checkpoints.latest((init_lanes(self.recipe, train), self.total))
-        (self.lanes, self.total), facts = found
+        fresh = init_lanes(self.recipe, self.task.train.batch())
+        found = checkpoints.latest((fresh, self.total))
+        (lanes, self.total), facts = found
+        self.lanes = place_lanes(lanes, self.program.mesh)
         self.first, self.seconds = facts["first"], facts["seconds"]
         self.watch.load(facts["watch"])
         arrays = lambda epoch: {name: np.array(value) for name, value in epoch.items()}
@@ -212,7 +231,7 @@ class _Run:
 
     def tree(self) -> tuple[Lane, Metrics]:
         """The arrays of a checkpoint."""
-        return self.lanes, self.total
+        return to_host((self.lanes, self.total))
 
     def facts(self) -> dict[str, Any]:
         """The rest of a checkpoint."""
@@ -229,7 +248,7 @@ class _Run:
         """Whether the last step was the last of an epoch, or of all."""
         return self.first % self._per_epoch == 0 or self.first == self.recipe.steps
 
-    def advance(self, train: Batch) -> int:
+    def advance(self) -> int:
         """Takes some steps, at most to the end of the epoch, and returns their number.
 
         A call takes some seconds: what comes between calls, such as a signal, is not to wait long.
@@ -239,32 +258,39 @@ class _Run:
         begins = self.first % self._per_epoch == 0
         improved = self.watch.improved & begins  # else kept already
         start = time.perf_counter()
-        carried = (self.lanes, improved, self.total)
-        self.lanes, _, self.total = self.program.advance(carried, train, self.first, last)
-        in_row = np.asarray(self.lanes.state.skipped.in_row)
+        self._take_steps(improved, last)
+        in_row = np.asarray(to_host(self.lanes.state.skipped.in_row))
         taken, self.first = last - self.first, last
-        self._per_call = max(1, round(_CALL_SECONDS * taken / (time.perf_counter() - start)))
+        seconds = time.perf_counter() - start
+        self._per_call = agreed(max(1, round(_CALL_SECONDS * taken / seconds)))
         if (in_row >= MAX_SKIPPED).all():
             raise self._diverged(in_row)
         return taken
 
     def validate(self, valid: Batch) -> None:
         """Ends an epoch: its metrics, and whether validation has improved."""
-        total = {name: np.asarray(value) for name, value in self.total.items()}
+        total = {name: np.asarray(value) for name, value in to_host(self.total).items()}
         steps = (self.first - 1) % self._per_epoch + 1
         taken = np.where(total["skipped"] < steps, steps - total["skipped"], np.nan)
         mean = lambda x: (x / taken.astype(np.float32)).astype(np.float64)
         metrics = {name: mean(x) for name, x in total.items() if name != "skipped"}
         metrics["skipped"] = total["skipped"].astype(np.int64)
-        self.watch.given_up = np.asarray(self.lanes.state.skipped.in_row) >= MAX_SKIPPED
+        self.watch.given_up = np.asarray(to_host(self.lanes.state.skipped.in_row)) >= MAX_SKIPPED
         prediction = self.program.evaluate.predict(self.lanes.state.params, valid)
         scored = self.watch.update(self.first, prediction, self.task.valid.target)
         self.history.append({"step": self.first, **metrics, **scored})
 
-    def finish(self, train: Batch) -> Lane:
+    def finish(self) -> Lane:
         """The lanes, with the last parameters as the best where they are."""
-        carried = (self.lanes, self.watch.improved, self.total)
-        return self.program.advance(carried, train, self.first, self.first)[0]
+        self._take_steps(self.watch.improved, self.first)
+        return to_host(self.lanes)
+
+    def _take_steps(self, improved: np.ndarray, last: int) -> None:
+        carried = (self.lanes, improved, self.total)
+        for call in self.feed(self.first, last):
+            jax.block_until_ready(carried)  # else the host would read far ahead of the device
+            carried = self.program.advance(carried, *call)
+        self.lanes, _, self.total = carried
 
     def _diverged(self, in_row):
         recipe, size = self.recipe, self.task.train.size
@@ -285,8 +311,14 @@ def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
     return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
 
 
+def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
+    """What gives the training rows to the recipe's program."""
+    return make_feed(task.train, recipe.seeds, _batch_size(recipe, task), recipe.steps, mesh)
+
+
 def _batch_size(recipe: Recipe, task: Task) -> int:
-    return min(recipe.batch_size, task.train.size)
+    rows = min(recipe.batch_size, task.train.size)
+    return rows - rows % recipe.accumulate
 
 
 def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:

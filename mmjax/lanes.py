@@ -7,9 +7,10 @@ from typing import Any
 import chex
 import jax
 from jax import lax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
+from mmjax.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
 _HOW = ("map", "shard", "vmap")
@@ -42,15 +43,34 @@ def how(num_lanes: int) -> str:
     return chosen
 
 
-def over_seeds(f: Callable, **jit_options: Any) -> Callable:
-    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program."""
+def over_seeds(
+    f: Callable, mesh: Mesh | None = None, lanes: int = 1, **jit_options: Any
+) -> Callable:
+    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
-    def apply(lanes, *shared):
-        one = lambda lane: f(lane, *shared)
-        chosen = how(num_lanes(lanes))
+    On a mesh the devices along ``seed`` take their lanes one after another: taken at once,
+    convolutions could not be divided by rows.
+
+    Args:
+        f: the function of one lane.
+        mesh: the devices, if there is more than one.
+        lanes: number of its arguments, the first ones, of which each lane has its own.
+        jit_options: as ``jax.jit`` takes them.
+    """
+
+    def apply(*arguments):
+        own, shared = arguments[:lanes], arguments[lanes:]
+        one_by_one = lambda own, *shared: lax.map(lambda lane: f(*lane, *shared), own)
+        if mesh is not None:
+            divides = num_lanes(own) % mesh.shape["seed"] == 0
+            every = _deal(one_by_one, mesh) if divides else one_by_one
+            return keep_lanes(every(own, *shared), mesh)
+        chosen = how(num_lanes(own))
         if chosen == "vmap":
-            return jax.vmap(one)(lanes)
-        return _deal(one)(lanes) if chosen == "shard" else lax.map(one, lanes)
+            return jax.vmap(lambda lane: f(*lane, *shared))(own)
+        if chosen == "shard":
+            one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
+        return one_by_one(own, *shared)
 
     # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
     cpu = jax.default_backend() == "cpu"
@@ -63,9 +83,13 @@ def num_lanes(lanes: chex.ArrayTree) -> int:
     return len(jax.tree.leaves(lanes)[0])
 
 
-def _deal(one: Callable) -> Callable:
-    """Each device takes its share of the lanes, one after another."""
-    mesh = jax.make_mesh((jax.local_device_count(),), ("lanes",), axis_types=(AxisType.Auto,))
-    lanes = PartitionSpec("lanes")
-    each = lambda share: lax.map(one, share)
-    return jax.shard_map(each, mesh=mesh, in_specs=lanes, out_specs=lanes, check_vma=False)
+def _deal(f: Callable, mesh: Mesh) -> Callable:
+    """The devices along an axis take a share of the lanes each."""
+
+    def dealt(lanes, *shared):
+        own, all_of_it = PartitionSpec("seed"), PartitionSpec()
+        specs = {"in_specs": (own, *[all_of_it] * len(shared)), "out_specs": own}
+        each = jax.shard_map(f, mesh=mesh, axis_names={"seed"}, check_vma=False, **specs)
+        return each(lanes, *shared)
+
+    return dealt

@@ -1,7 +1,8 @@
 """What two or more encoders, fusions or methods share."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import partial
 
 import flax.linen as nn
@@ -261,6 +262,22 @@ def dropout_at(rate: jax.Array) -> AbstractContextManager:
     return nn.intercept_methods(intercept)
 
 
+_COMPUTED_AGAIN = ContextVar("computed_again", default=False)
+
+
+@contextmanager
+def blocks_computed_again() -> Iterator[None]:
+    """Inside it, a TransformerBlock keeps nothing for its gradient but what it is given.
+
+    Reference: Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv:1604.06174).
+    """
+    before = _COMPUTED_AGAIN.set(True)
+    try:
+        yield
+    finally:
+        _COMPUTED_AGAIN.reset(before)
+
+
 class TransformerBlock(nn.Module):
     """Pre-norm attention and feed-forward, each with a residual.
 
@@ -290,6 +307,13 @@ class TransformerBlock(nn.Module):
 
         ``reads`` [queries, keys] bool says which valid tokens each token may attend to, else all.
         """
+
+        def block(self, x, context, reads):
+            return self._apply(x, context, reads, train)
+
+        return (nn.remat(block) if _COMPUTED_AGAIN.get() else block)(self, x, context, reads)
+
+    def _apply(self, x, context, reads, train):
         width = x.values.shape[-1]
         drop = Dropout(self.dropout, deterministic=not train)
         queries = LayerNorm()(x.values)

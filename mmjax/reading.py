@@ -26,7 +26,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @contextmanager
 def reading(
-    path: str | Path, expected: str, fix: str = "", limit: int = MAX_BYTES
+    path: str | Path, expected: str, fix: str = "", limit: float = MAX_BYTES
 ) -> Iterator[tuple[Path, Callable[[str], NoReturn]]]:
     """Turns every failure of a parser, warnings too, into one DataError about ``path``.
 
@@ -34,7 +34,7 @@ def reading(
         path: the file.
         expected: what it should be.
         fix: what to do about it.
-        limit: the largest size, in bytes.
+        limit: the largest size, in bytes; infinite for what is mapped, and not read.
 
     Yields:
         the path, and a function that refuses what it is told has come.

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from mmjax.encoders import ENCODERS, default_encoder
 from mmjax.errors import UsageError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.layers import as_float
+from mmjax.mesh import parse_mesh
 from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
 from mmjax.task import Split, Task
-from mmjax.train import Adam, per_seed
+from mmjax.train import DTYPES, Adam, per_seed
 from mmjax.types import Method, Objective
 
 
@@ -33,6 +34,13 @@ class Recipe:
         batch_size: rows per step; at most all training rows.
         steps: number of train steps.
         seeds: one run for each, in one program. Runs of one seed may differ in the numbers above.
+        accumulate: parts of a batch whose gradients are taken one after another, in as much less
+            memory, and averaged.
+        dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
+            evaluation are float32.
+        remat: transformer blocks are computed again for their gradient, in place of kept.
+        mesh: devices by axis, such as ``data=4,seed=2``, or None; ``mmjax.mesh`` has the axes. It
+            makes no difference beyond rounding, and ``repr`` leaves it out.
         patience: a seed's best parameters are settled after this many epochs without a better
             validation score; training ends when all are.
     """
@@ -45,14 +53,24 @@ class Recipe:
     batch_size: int = 64
     steps: int = 200
     seeds: tuple[int, ...] = (0, 1, 2)
+    accumulate: int = 1
+    dtype: str = "float32"
+    remat: bool = False
+    mesh: str | None = field(default=None, repr=False)
     patience: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "patience"):
+        for name in ("batch_size", "steps", "accumulate", "patience"):
             if getattr(self, name) < 1:
                 raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
         if not all(0 <= rate < 1 for rate in per_seed(self.dropout or 0.0)):
             raise UsageError("dropout", expected="at least 0 and below 1", got=str(self.dropout))
+        if self.batch_size % self.accumulate:
+            expected = f"a divisor of the batch size {self.batch_size}"
+            raise UsageError("accumulate", expected=expected, got=str(self.accumulate))
+        look_up("dtype", self.dtype, DTYPES)
+        if self.mesh:
+            parse_mesh(self.mesh)
         if not self.seeds:
             raise UsageError("seeds", expected="one or more", got="none")
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 from mmjax.errors import UsageError
 
@@ -23,6 +23,13 @@ class Settings:
         seeds: number of seeds, from 0; all train in one program.
         steps: train steps of each seed; validation may end training earlier.
         batch_size: rows per step.
+        accumulate: parts of a batch whose gradients are taken one after another, in as much less
+            memory, and averaged.
+        dtype: of the computation in training, float32 or bfloat16; parameters, loss and evaluation
+            are float32.
+        remat: compute transformer blocks again for their gradient, in place of keeping them.
+        mesh: devices by axis, such as data=4,seed=2: data deals out the rows of a batch, seed the
+            seeds, model the outputs of wide layers.
         learning_rate: the largest one, after warm-up.
         weight_decay: of AdamW, in units of the learning rate.
         dropout: rate of every layer that drops; by default each has its own.
@@ -45,6 +52,10 @@ class Settings:
     seeds: int = 3
     steps: int = 200
     batch_size: int = 64
+    accumulate: int = 1
+    dtype: str = "float32"
+    remat: bool = False
+    mesh: str | None = None
     learning_rate: float = 3e-3
     weight_decay: float = 0.0
     dropout: float | None = None
@@ -72,58 +83,28 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Space:
-    """What `mmjax tune` chooses among: some values, or all between a lowest and a highest.
+class Launch:
+    """Where the arms of a comparison run.
 
     Attributes:
-        fusions: names with commas between them; `core` is ten of every kind, or `all`.
-        methods: training methods, for fusions that have none of their own.
-        encoder_choices: encoders as MODALITY=NAME,NAME; the other modalities have one.
-        widths: of the fusion.
-        depths: numbers of layers, for fusions that have layers.
-        batch_sizes: rows per step.
-        learning_rates: the lowest and the highest, uniform in the logarithm.
-        weight_decays: the lowest and the highest, uniform in the logarithm.
-        dropouts: the lowest and the highest.
+        launcher: what starts a process for each arm: local, on this machine; submitit, by SLURM
+            where there is one; or ray. By default all arms run in the one process.
+        workers: arms that run at once.
+        request: what a worker asks its cluster for, as NAME=VALUE: parameters of submitit, such as
+            slurm_partition=gpu, or options of a Ray task, such as num_gpus=1.
     """
 
-    fusions: str = "core"
-    methods: tuple[str, ...] = ("joint",)
-    encoder_choices: tuple[str, ...] = ()
-    widths: tuple[int, ...] = (32, 64, 128)
-    depths: tuple[int, ...] = (1, 2, 3)
-    batch_sizes: tuple[int, ...] = (32, 64, 128)
-    learning_rates: tuple[float, float] = (3e-4, 3e-2)
-    weight_decays: tuple[float, float] = (1e-5, 1e-1)
-    dropouts: tuple[float, float] = (0.0, 0.5)
+    launcher: Literal["local", "submitit", "ray"] | None = None
+    workers: int = 1
+    request: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("methods", "widths", "depths", "batch_sizes"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                got = " ".join(map(str, values)) or "none"
-                raise UsageError(name, expected="one or more, each once", got=got)
-        for name, logarithmic in (("learning_rates", 1), ("weight_decays", 1), ("dropouts", 0)):
-            low, high = getattr(self, name)
-            if low > high or (logarithmic and low <= 0 and low < high):
-                expected = (
-                    "a lowest and a highest, above 0 if they differ"
-                    if logarithmic
-                    else ("a lowest and a highest")
-                )
-                raise UsageError(name, expected=expected, got=f"{low} {high}")
-
-
-SEARCHED = {
-    "method": "methods",
-    "width": "widths",
-    "num_layers": "depths",
-    "batch_size": "batch_sizes",
-    "learning_rate": "learning_rates",
-    "weight_decay": "weight_decays",
-    "dropout": "dropouts",
-}
-"""Settings that a search chooses, and from which part of its space."""
+        if self.workers < 1:
+            raise UsageError("workers", expected="at least 1", got=str(self.workers))
+        if self.launcher is None and self.workers > 1:
+            raise UsageError("workers", expected="a launcher for them", got="none")
+        if self.launcher in (None, "local") and self.request:
+            raise UsageError("request", expected="launcher submitit or ray", got=str(self.launcher))
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:
@@ -132,7 +113,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
     else:
         fits = isinstance(value, kind | int if kind in (float, float | None) else kind)
-    if not fits or isinstance(value, bool):  # a bool is an int, too
+    if not fits or isinstance(value, bool) != (kind is bool):  # a bool is an int, too
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 
 
@@ -183,6 +164,6 @@ def as_flags(settings: Settings) -> str:
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value != field.default:
-            words = value if isinstance(value, tuple) else [str(value)]
+            words = value if isinstance(value, tuple) else [] if value is True else [str(value)]
             flags += [f"--{field.name.replace('_', '-')}", *words]
     return shlex.join(flags)

@@ -1,9 +1,11 @@
 """A task: the arrays of a problem, checked."""
 
 import hashlib
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +18,8 @@ from mmjax.types import Batch
 UNLABELLED = -1
 MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Names of modalities: "+" stands between several of them, and files are named after them."""
+
+_CHUNK_BYTES = 1 << 23
 
 
 class Raw(NamedTuple):
@@ -37,7 +41,8 @@ class Split:
     """The rows of one split, as NumPy arrays; ``size`` rows in each.
 
     Attributes:
-        inputs: {modality: [size, ...]}.
+        inputs: {modality: [size, ...]}; these alone may be on disk: memory-mapped, or anything that
+            has ``shape`` and ``dtype`` and reads the rows that it is indexed by.
         target: [size] integer classes, or all ``UNLABELLED``.
         group: [size] integers; rows of one group must not be split or resampled apart.
         present: {modality: [size] bool}; a modality left out is present everywhere.
@@ -152,6 +157,10 @@ class Task:
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring read."""
+        return self._digest
+
+    @cached_property  # it reads every file of a task on disk
+    def _digest(self) -> str:
         sha = hashlib.sha256()
         for split_name, split in self.splits.items():
             arrays = {"target": split.target, "group": split.group}
@@ -159,8 +168,22 @@ class Task:
             arrays |= {f"present/{name}": split.present[name] for name in self.modalities}
             for name, array in arrays.items():
                 sha.update(f"{split_name}/{name}{array.dtype}{array.shape}".encode())
-                sha.update(np.ascontiguousarray(array).data)
+                for rows in chunks(array):
+                    sha.update(np.ascontiguousarray(rows).data)
         return sha.hexdigest()[:16]
+
+
+def on_disk(array: np.ndarray) -> bool:
+    """Whether an array's rows are read each time that they are asked for."""
+    return isinstance(array, np.memmap) or not isinstance(array, np.ndarray | jax.Array)
+
+
+def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of an array in parts of some megabytes, in order: it may be larger than memory."""
+    row_bytes = math.prod(array.shape[1:]) * array.dtype.itemsize
+    rows = max(1, _CHUNK_BYTES // max(1, row_bytes))
+    for start in range(0, len(array), rows):
+        yield np.asarray(array[start : start + rows])
 
 
 def _check_names(task: Task) -> None:
@@ -246,7 +269,10 @@ def _check_input(where: str, values: np.ndarray, split: Split, name: str, task: 
             expected=f"bool ({split.size},)",
             got=f"{present.dtype} {present.shape}",
         )
-    bad = ~np.isfinite(values).reshape(split.size, -1).all(axis=1) & present
+    if values.dtype == np.uint8:
+        return  # all of them finite
+    finite = [np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in chunks(values)]
+    bad = ~np.concatenate(finite) & present
     if bad.any():
         raise DataError(
             where,

@@ -18,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 
 from mmjax.errors import UsageError
 from mmjax.lanes import num_lanes
-from mmjax.layers import dropout_at
+from mmjax.layers import as_float, blocks_computed_again, dropout_at
+from mmjax.mesh import deal_rows
 from mmjax.methods import Joint
-from mmjax.types import Batch, Forward, Method, Objective, Skipped, TrainState
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
 
 T = TypeVar("T")
 
@@ -31,6 +33,9 @@ _INIT, _ORDER, _DROPOUT = range(3)  # what fold_in derives from a run's key
 
 MAX_SKIPPED = 20
 """Steps in a row without a finite loss and gradient after which a seed is given up."""
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+"""What training may compute in."""
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -111,21 +116,42 @@ def init_state(
     return TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(seed), memory, rate)
 
 
-def make_forward(model: nn.Module, dropout: jax.Array | None = None) -> Forward:
+def make_forward(
+    model: nn.Module,
+    dropout: jax.Array | None = None,
+    *,
+    dtype: str = "float32",
+    remat: bool = False,
+) -> Forward:
     """Makes the model in training, ``(params, batch, key) -> Outputs``, a pure function.
 
     Args:
         model: what is trained.
         dropout: [] rate in place of that of each layer which has one.
+        dtype: key of ``DTYPES``; parameters are cast to it, and outputs back.
+        remat: as ``Recipe.remat``.
     """
 
     def forward(params, batch, key):
-        with nullcontext() if dropout is None else dropout_at(dropout):
-            return model.apply(
-                {"params": params}, batch.inputs, batch.present, train=True, rngs={"dropout": key}
+        inputs = batch.inputs
+        if dtype != "float32":
+            params, inputs = _cast((params, jax.tree.map(as_float, inputs)), DTYPES[dtype])
+        with (
+            nullcontext() if dropout is None else dropout_at(dropout),
+            blocks_computed_again() if remat else nullcontext(),
+        ):
+            outputs = model.apply(
+                {"params": params}, inputs, batch.present, train=True, rngs={"dropout": key}
             )
+        return outputs if dtype == "float32" else _cast(outputs, jnp.float32)
 
     return forward
+
+
+def _cast(tree: chex.ArrayTree, dtype: jnp.dtype) -> chex.ArrayTree:
+    """The tree with its floats in another type."""
+    is_float = lambda x: jnp.issubdtype(x.dtype, jnp.floating)
+    return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
 
 
 def make_step(
@@ -133,15 +159,21 @@ def make_step(
     objective: Objective,
     tx: optax.GradientTransformation,
     method: Method = Joint(),
+    *,
+    accumulate: int = 1,
+    dtype: str = "float32",
+    remat: bool = False,
 ) -> Step:
     """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function.
 
-    Where the loss or the gradient is not finite, the step changes no parameter; its metrics are 0,
-    but for ``skipped``, which is 1. After ``MAX_SKIPPED`` such steps in a row all are skipped.
+    ``accumulate``, ``dtype`` and ``remat`` are those of a ``Recipe``. Where the loss or the
+    gradient is not finite, the step changes no parameter; its metrics are 0, but for ``skipped``,
+    which is 1. After ``MAX_SKIPPED`` such steps in a row all are skipped.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        gradient = method.gradient(make_forward(model, state.dropout), objective)
+        forward = make_forward(model, state.dropout, dtype=dtype, remat=remat)
+        gradient = _in_parts(method.gradient(forward, objective), accumulate)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _DROPOUT), state.step)
         grads, memory, metrics = gradient(state.params, state.memory, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -163,6 +195,30 @@ def make_step(
     return step
 
 
+def _in_parts(gradient: Gradient, count: int) -> Gradient:
+    """The mean of the gradients, and of the metrics, of equal parts of a batch, one by one."""
+    if count == 1:
+        return gradient
+
+    def in_parts(params, memory, batch, key):
+        parts = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+        keys = jax.random.split(key, count)
+
+        def take_part(carry, part):
+            memory, total = carry
+            grads, memory, metrics = gradient(params, memory, *part)
+            return (memory, jax.tree.map(jnp.add, total, (grads, metrics))), None
+
+        one = jax.tree.map(lambda x: x[0], (parts, keys))
+        shapes = jax.eval_shape(gradient, params, memory, *one)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (shapes[0], shapes[2]))
+        (memory, total), _ = lax.scan(take_part, (memory, zeros), (parts, keys))
+        grads, metrics = jax.tree.map(lambda x: x / count, total)
+        return grads, memory, metrics
+
+    return in_parts
+
+
 class Lane(NamedTuple):
     """What training keeps for a seed: where it is, and its best parameters on validation."""
 
@@ -175,50 +231,70 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return rows // batch_size
 
 
-def make_advance(step: Step, batch_size: int) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
+def make_advance(
+    step: Step, batch_size: int, mesh: Mesh | None = None
+) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
     """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
     The lane keeps its parameters as the best so far where ``improved``, which comes back as false,
     then takes the steps ``first`` to ``last - 1``, which belong to one epoch. An epoch is a
     permutation of the training rows cut into batches; the rows left over are others in each epoch.
     ``total`` is the sum of the metrics over the epoch so far: in how many calls an epoch is taken
-    makes no difference.
+    makes no difference. The devices of a mesh deal out the rows of a batch.
     """
 
     def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
-        (state, best), improved, total = carried
-        best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
         per_epoch = steps_per_epoch(len(train.target), batch_size)
-        order = _epoch_order(state.key, first // per_epoch, len(train.target))
-        total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
+        order = epoch_order(carried[0].state.key, first // per_epoch, len(train.target))
 
-        def take_step(i, carry):
-            state, total = carry
+        def batch_at(i):
             rows = lax.dynamic_slice(order, (i % per_epoch * batch_size,), (batch_size,))
-            state, metrics = step(state, take_rows(train, rows))
-            return state, jax.tree.map(jnp.add, total, metrics)
+            return deal_rows(take_rows(train, rows), mesh)
 
-        # A scan whose length is an argument: an epoch cut short needs no second program.
-        state, total = lax.fori_loop(first, last, take_step, (state, total))
-        return Lane(state, best), jnp.zeros_like(improved), total
+        return take_steps(step, carried, batch_at, per_epoch, first, last)
 
     return advance
 
 
-def zero_metrics(step: Step, lanes: Lane, train: Batch) -> dict[str, np.ndarray]:
+def take_steps(
+    step: Step,
+    carried: tuple[Lane, jax.Array, Metrics],
+    batch_at: Callable[[jax.Array], Batch],
+    per_epoch: int,
+    first: jax.Array,
+    last: jax.Array,
+) -> tuple[Lane, jax.Array, Metrics]:
+    """What ``make_advance`` makes, with batches from anywhere: ``batch_at(step) -> Batch``."""
+    (state, best), improved, total = carried
+    best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
+    total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
+
+    def take_step(i, carry):
+        state, total = carry
+        state, metrics = step(state, batch_at(i))
+        return state, jax.tree.map(jnp.add, total, metrics)
+
+    # A scan whose length is an argument: an epoch cut short needs no second program.
+    state, total = lax.fori_loop(first, last, take_step, (state, total))
+    return Lane(state, best), jnp.zeros_like(improved), total
+
+
+def zero_metrics(step: Step, lanes: Lane, train: Batch, batch_size: int) -> dict[str, np.ndarray]:
     """The sum of metrics over no steps: [seeds] of each; of the arguments only shapes matter."""
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), lanes.state)
-    metrics = jax.eval_shape(step, one, train)[1]
+    shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[1:]), x.dtype)
+    one = jax.tree.map(shape, lanes.state)
+    metrics = jax.eval_shape(step, one, jax.tree.map(lambda x: shape(x, batch_size), train))[1]
     return {name: np.zeros(num_lanes(lanes), x.dtype) for name, x in metrics.items()}
 
 
 def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:
     """Which of so many training rows a step takes: [batch_size]."""
     epoch, place = divmod(step, steps_per_epoch(size, batch_size))
-    return np.asarray(_epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
+    return np.asarray(epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
 
 
-def _epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
+def epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
+    """The order of so many training rows in an epoch: [size]."""
     key = jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch)
     return jnp.argsort(jax.random.bits(key, (size,)))  # half the time of random.permutation
 

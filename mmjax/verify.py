@@ -35,10 +35,10 @@ def verify_run(folder: Path) -> list[Finding]:
     """
     checks = {
         folder / "run.json": lambda path: read_run_file(path.parent),
-        **dict.fromkeys(sorted(folder.glob("*.jsonl")), read_rows),
+        **dict.fromkeys(sorted(folder.rglob("*.jsonl")), read_rows),
         **dict.fromkeys(sorted(folder.rglob("*.npz")), read_npz),
         **dict.fromkeys(sorted(folder.glob("checkpoint")), checkpoint.verify),
-        **dict.fromkeys(sorted(folder.glob("checkpoints/*/steps/[0-9]*")), checkpoint.verify),
+        **dict.fromkeys(sorted(folder.rglob("checkpoints/*/steps/[0-9]*")), checkpoint.verify),
     }
     findings = [_check(read, path) for path, read in checks.items()]
     if any(finding.state == "damaged" for finding in findings):

@@ -37,12 +37,13 @@ from mmjax.report.study import read_studies
 from mmjax.run_file import read_run_file, write_run_file
 from mmjax.settings import Settings
 from mmjax.task import UNLABELLED, Split, Task
+from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
 from mmjax.tasks.tfds import PLACE, prepare, tfds
 
 MEGABYTES, SECONDS = 8, 10  # that refusing a small file may take; bombs hold four times as much
 BOMB = bytes(MEGABYTES << 22)
-FOLDERS = ("checkpoint", "tfds")
+FOLDERS = ("checkpoint", "tfds", "tfds on disk")
 """Kinds that take a tenth of a second to read, with threads, whose memory cannot be traced."""
 
 
@@ -111,9 +112,10 @@ def limits(seconds: float = SECONDS, *, memory: bool = True) -> Iterator[None]:
 def outcome(kind: str, read: Callable[[Path], object], folder: Path) -> str:
     """What comes of reading a folder: "clear_error", "accepted", or what else has happened.
 
-    A clear error tells where the fault is: in the task, or in a file of the folder.
+    A clear error tells where the fault is: in the task, which may be named after its folder, or in
+    a file of the folder.
     """
-    named = "task" if kind == "task" else str(folder)
+    named = {"task": "task", "arrays": folder.name}.get(kind, str(folder))
     try:
         with warnings.catch_warnings(), limits(memory=kind not in FOLDERS):
             warnings.simplefilter("ignore")  # a last line that was cut short is left out with one
@@ -243,14 +245,17 @@ def good_checkpoint() -> dict[str, bytes]:
 
 
 @cache
-def good_tfds() -> dict[str, bytes]:
-    """The files of a prepared task."""
+def good_task(write: Callable[[Task, str], None]) -> dict[str, bytes]:
+    """The files of a task, as it is written to a folder."""
     split = partial(make_split, 6)
     vectors = lambda part: replace(part, inputs={"vector": part.inputs["vector"]}, present={})
     task = Task("tiny", *(vectors(split(seed)) for seed in range(3)), out_dim=3)
     with tempfile.TemporaryDirectory() as folder:
-        prepare(task, folder)
+        write(task, folder)
         return files_of(Path(folder))
+
+
+good_tfds, good_arrays = partial(good_task, prepare), partial(good_task, save)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -280,6 +285,8 @@ KINDS = {
     "run.json": Kind(good_settings, read_run_file),
     "checkpoint": Kind(good_checkpoint, _read_checkpoint),
     "tfds": Kind(good_tfds, tfds),
+    "tfds on disk": Kind(good_tfds, partial(tfds, rows="disk")),
+    "arrays": Kind(good_arrays, arrays),
 }
 WAVS = {
     "empty": b"",
@@ -573,6 +580,22 @@ SPLITS = {
     "present is not bool": lambda: _with(present={"vector": np.ones(96)}),
     "present is a list": lambda: _with(present={"vector": [True] * 96}),
 }
+ARRAYS = {
+    "no classes": ("train/target", None),
+    "classes of floats": ("train/target", np.zeros(6)),
+    "a class of 63 bits": ("train/target", np.array([0, 1, 2, 0, 1, 2**63 - 1])),
+    "one number as classes": ("train/target", np.int64(0)),
+    "fewer classes than rows": ("train/target", np.arange(5) % 3),
+    "groups of text": ("valid/group", np.array(["a"] * 6)),
+    "rows of doubles": ("train/inputs/vector", np.zeros((6, 5))),
+    "rows of the other endianness": ("train/inputs/vector", np.zeros((6, 5), ">f4")),
+    "rows without features": ("train/inputs/vector", np.zeros(6, np.float32)),
+    "rows that are not finite": ("test/inputs/vector", np.full((6, 5), np.nan, np.float32)),
+    "presence of what is not there": ("train/present/image", np.ones(6, bool)),
+    "presence of floats": ("train/present/vector", np.ones(6)),
+    "a modality that others lack": ("train/inputs/image", np.zeros((6, 5), np.float32)),
+    "objects": ("train/meta/name", np.array([{}] * 6)),
+}
 NAMES = {
     "a modality that climbs out": "../../vector",
     "a modality of two": "vector+image",
@@ -620,7 +643,14 @@ BAD: list[BadInput] = [
     *(_spoilt("rows", k, "rows.jsonl", partial(_row, **c)) for k, c in ROW_CHANGES.items()),
     *(_spoilt("run.json", k, "run.json", lambda c=c: c.encode()) for k, c in SETTINGS.items()),
     *_checkpoints(),
-    _spoilt("tfds", "a class of another module", f"{PLACE}/features.json", _foreign_features),
+    *(
+        _spoilt(kind, "a class of another module", f"{PLACE}/features.json", _foreign_features)
+        for kind in ("tfds", "tfds on disk")
+    ),
+    *(
+        _spoilt("arrays", case, f"{name}.npy", lambda a=a: None if a is None else make_npy(a))
+        for case, (name, a) in ARRAYS.items()
+    ),
     *_tasks(),
 ]
 

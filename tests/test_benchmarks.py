@@ -2,20 +2,26 @@
 
 import importlib.util
 import json
+import os
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import streaming
 from mmjax_side import make_model, make_task
 from page import BEGIN, END, fill
 from performance_page import TARGETS, describe
 from performance_page import main as write_page
 from speed import TINY, Benchmark
 from speed import main as measure
+from streaming_page import main as write_streaming_page
+from streaming_worker import load
 from workloads import Case, make_splits
 
 from mmjax.errors import DataError
 from mmjax.report.rows import append_rows, read_rows
+from mmjax.task import on_disk
 from mmjax.train import Adam, init_params
 
 TORCH = importlib.util.find_spec("torch") is not None
@@ -114,3 +120,52 @@ def test_a_page_is_not_made_of_no_rows(tmp_path):
 def test_a_case_survives_the_way_to_its_worker():
     case = Case("train", "conv", seeds=2)
     assert Case(**json.loads(json.dumps(vars(case)))) == case
+
+
+def test_every_side_of_streaming_has_the_same_rows(tmp_path):
+    streaming.write(tmp_path, 20)
+    tasks = [
+        load(side, tmp_path / ("array_record-20" if side == "array_record" else "arrays-20"))
+        for side in streaming.SIDES
+    ]
+    assert len({task.digest() for task in tasks}) == 1
+    assert [on_disk(task.train.inputs["image"]) for task in tasks] == [False, True, True]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_allocated_memory_is_told_from_mapped(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones(4 << 20))
+    before = streaming.memory(os.getpid())
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    assert mapped.sum() == 4 << 20
+    now = streaming.memory(os.getpid())
+    assert now["file"] - before["file"] > 30 << 10
+    assert abs(now["anon"] - before["anon"]) < 8 << 10
+    allocated = np.ones(4 << 20)
+    assert streaming.memory(os.getpid())["anon"] - now["anon"] > 30 << 10
+    assert allocated.nbytes == mapped.nbytes
+
+
+def test_the_page_of_streaming_shows_ratios_of_rounds(tmp_path):
+    facts = {"device": "a machine", "versions": "none"}
+    memory = {"measured": "memory", "peak_file_mib": 5.0, "load_seconds": 1.0, **facts}
+    speed = {"measured": "speed", "samples": 1000, "rows": 10, **facts}
+    append_rows(
+        tmp_path / "rows.jsonl",
+        [
+            *(
+                {**memory, "side": s, "rows": r, "peak_anon_mib": 7.0}
+                for s in "ab"
+                for r in (9, 90)
+            ),
+            {**speed, "side": "device", "seconds": [1.0, 2.0, 1.0]},
+            {**speed, "side": "arrays", "seconds": [1.25, 2.0, 2.0]},
+        ],
+    )
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    write_streaming_page(tmp_path, page)
+    text = page.read_text()
+    assert "| arrays | 500 | 0.80 (0.50 to 1.00) |" in text
+    assert text.count("| a | 9") == 2
+    assert page.with_suffix(".png").stat().st_size > 1000

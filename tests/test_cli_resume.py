@@ -6,29 +6,10 @@ import sys
 import time
 
 import pytest
+from commands import COMPARE, TINY, run, scores
 
 import mmjax.compare
-from mmjax.cli import main
 from mmjax.report.rows import append_rows, read_rows
-
-TINY = ("--task", "synthetic", "--options", "size=200", "--batch-size", "20", "--steps", "20")
-COMPARE = (*TINY, "--fusions", "concat", "--seeds", "2")
-
-
-def run(*arguments):
-    """The exit code of a command."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
-def scores(out):
-    """Scores of all rows, without what time has to do with."""
-    return [
-        {k: v for k, v in row.items() if k != "seconds"} for row in read_rows(out / "rows.jsonl")
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +68,13 @@ def test_resume_refuses_the_folder_of_another_run_and_names_the_difference(whole
     assert "seeds 2, not 3" in capsys.readouterr().err
     assert run("compare", *COMPARE, "--resume") == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_resume_of_a_finished_comparison_leaves_it_as_it_is(whole, capsys):
+    before = {path: path.read_bytes() for path in whole.rglob("*.*")}
+    assert run("compare", *COMPARE, "--out", whole, "--resume") == 0
+    assert "Compared already" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in whole.rglob("*.*")} == before
 
 
 def test_resume_in_a_new_folder_begins(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,22 @@ def test_a_locked_folder_is_refused_and_names_its_holder(tmp_path):
         raise RuntimeError
     with locked(out):
         pass
+
+
+def test_who_waits_for_a_locked_folder_has_it_next(tmp_path):
+    order = []
+
+    def wait():
+        with locked(tmp_path, wait=True):
+            order.append("second")
+
+    with locked(tmp_path):
+        second = threading.Thread(target=wait)
+        second.start()
+        second.join(timeout=0.2)
+        order.append("first")
+    second.join()
+    assert order == ["first", "second"]
 
 
 def test_what_has_the_name_when_the_lock_comes_is_held(tmp_path, monkeypatch):

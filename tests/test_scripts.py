@@ -18,7 +18,7 @@ from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint
 from mmjax.objectives import cross_entropy
 from mmjax.report.answers import make_answers
-from mmjax.report.rows import read_rows
+from mmjax.report.rows import read_rows, write_rows
 from mmjax.report.study import read_studies
 from mmjax.tasks import load_task
 from mmjax.testing import make_tokens
@@ -262,6 +262,31 @@ def test_the_zoo_of_speakers_counts_what_is_gained_and_lost(tmp_path, capsys):
     assert above == sum(one >= other for one, other in zip(want, alone, strict=True))
     assert "- ann: Fusion pays: " in summary
     assert (tmp_path / "out" / "exchange.png").stat().st_size > 10_000
+
+
+def test_launchers_are_held_against_one_process(tmp_path, monkeypatch):
+    script = load_script("launchers")
+
+    def compare(study, name, *options):
+        out = make_folder(study.out / name)
+        for table in ("robustness", "representation", "weights"):
+            (out / f"{table}.jsonl").write_text("")
+        (out / "arms.jsonl").write_text('{"strategy": "gmu", "error": null}\n' * 5)
+        rows = read_rows(out / "rows.jsonl")
+        rows[0]["seconds"] += 1  # which may be
+        if "ray" in options:
+            rows[1]["nll"] += 1e-9
+            (out / "predictions" / "gmu.npz").unlink()
+        write_rows(out / "rows.jsonl", rows)
+        return out
+
+    monkeypatch.setattr(script, "compare", compare)
+    script.main(script.Study(tmp_path, "concat,gmu", workers=3))
+    summary = (tmp_path / "summary.md").read_text()
+    lines = sum(len(read_rows(tmp_path / "ray" / f"{name}.jsonl")) for name in script.TABLES)
+    for launcher, row, file in (("local", 0, 0), ("submitit", 0, 0), ("ray", 1, 1)):
+        assert f"| {launcher} | 5 | {lines} | {row} | 5 | {file} |" in summary
+    assert "`mmjax compare --fusions concat,gmu`, 3 workers" in summary
 
 
 def test_verdicts_are_counted(tmp_path, capsys):

@@ -72,8 +72,9 @@ def test_built_in_and_prepared_tasks_need_no_network(monkeypatch, tmp_path):
     assert load_task("tfds", tmp_path).digest() == task.digest()
 
 
-def test_a_prepared_task_does_not_choose_what_is_imported(tmp_path):
-    (bad,) = (bad for bad in BAD if bad.kind == "tfds")
+@pytest.mark.parametrize("kind", ["tfds", "tfds on disk"])
+def test_a_prepared_task_does_not_choose_what_is_imported(kind, tmp_path):
+    (bad,) = (bad for bad in BAD if bad.kind == kind)
     with pytest.raises(DataError, match=f"a feature of class '{FOREIGN}'"):
         bad.run(tmp_path)
     assert FOREIGN.split(".")[0] not in sys.modules

@@ -150,8 +150,10 @@ class MCBFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         sketches = np.stack([count_sketch(n, self.width, self.size) for n in sorted(tokens)])
         sketched = jnp.einsum("bmw,mws->bms", project(tokens, self.width), sketches)
-        spectrum = multiply_present(jnp.fft.rfft(sketched), tokens)
-        return read_out(self, _normalise(self, jnp.fft.irfft(spectrum, self.size)), train=train)
+        # There are no Fourier transforms of narrower numbers.
+        spectrum = multiply_present(jnp.fft.rfft(sketched.astype(jnp.float32)), tokens)
+        joint = jnp.fft.irfft(spectrum, self.size).astype(sketched.dtype)
+        return read_out(self, _normalise(self, joint), train=train)
 
 
 def count_sketch(name: str, width: int, size: int) -> np.ndarray:

@@ -84,7 +84,8 @@ class MixtureOfExpertsFusion(nn.Module):
         promise_weights(self, weights, present)
         # What an expert must exceed to be picked is the top_k-th largest score of the others.
         threshold = jnp.where(picked, best[:, -1:], best[:, -2:-1])
-        chance = jax.scipy.stats.norm.cdf((clean - threshold) / spread)
+        margin = ((clean - threshold) / spread).astype(jnp.float32)  # what its cdf is made for
+        chance = jax.scipy.stats.norm.cdf(margin)
         return weights, jnp.where(counts, chance, 0).sum(axis=0)
 
 

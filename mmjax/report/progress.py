@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmjax.arms import Arm
-from mmjax.fit import Fit
 from mmjax.report.summary import Rows, format_accuracy, summarise
 
 
@@ -20,9 +19,8 @@ class ComparisonProgress:
     """
 
     def __init__(self, arms: Sequence[Arm], console: Console) -> None:
-        self._planned = [arm.planned_steps for arm in arms]
-        self._names = [arm.strategy for arm in arms]
-        self._done = 0  # arms
+        self._to_come = {arm.strategy: arm.planned_steps for arm in arms}
+        self._arms, self._planned = len(arms), sum(self._to_come.values())
         self._in_arm = 0  # steps
         self._start = time.monotonic()
         self._bar = Progress(
@@ -34,7 +32,7 @@ class ComparisonProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(self._names[0], total=sum(self._planned), left="")
+        self._task = self._bar.add_task(arms[0].strategy, total=self._planned, left="")
 
     def __enter__(self) -> "ComparisonProgress":
         self._bar.start()
@@ -48,13 +46,13 @@ class ComparisonProgress:
         self._in_arm += steps
         self._show()
 
-    def on_arm(self, arm: Arm, trained: Fit, rows: Rows) -> None:
-        """To be called when an arm is done."""
-        self._done, self._in_arm = self._done + 1, 0
+    def on_arm(self, arm: Arm, rows: Rows) -> None:
+        """To be called when an arm is done, with its scores."""
+        self._end(arm)
         (summary,) = summarise(rows)
         self._bar.console.print(
-            f"{arm.strategy:<20}{format_accuracy(summary):>18}{trained.seconds:8.1f} s"
-            f"   {self._done} of {len(self._names)}, {self._left()} left",
+            f"{arm.strategy:<20}{format_accuracy(summary):>18}{summary.seconds:8.1f} s"
+            f"   {self._arms - len(self._to_come)} of {self._arms}, {self._left()} left",
             highlight=False,
             soft_wrap=True,
         )
@@ -62,20 +60,24 @@ class ComparisonProgress:
 
     def on_error(self, arm: Arm, error: str) -> None:
         """To be called when an arm has failed."""
-        self._done, self._in_arm = self._done + 1, 0
+        self._end(arm)
         self._bar.console.print(
             f"{arm.strategy:<20}failed: {error}", highlight=False, markup=False, soft_wrap=True
         )
         self._show()
 
+    def _end(self, arm: Arm) -> None:
+        self._to_come.pop(arm.strategy, None)  # it may have ended and fail when it is timed
+        self._in_arm = 0
+
     def _steps(self) -> int:
-        return sum(self._planned[: self._done]) + self._in_arm
+        return self._planned - sum(self._to_come.values()) + self._in_arm
 
     def _left(self) -> str:
-        return time_left(self._start, self._steps(), sum(self._planned))
+        return time_left(self._start, self._steps(), self._planned)
 
     def _show(self) -> None:
-        name = self._names[min(self._done, len(self._names) - 1)]
+        name = next(iter(self._to_come), "")
         left = f"{self._left()} left"
         self._bar.update(self._task, completed=self._steps(), description=name, left=left)
 

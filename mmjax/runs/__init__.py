@@ -1,5 +1,6 @@
 """Run folders: what the commands write, and what they show."""
 
+from mmjax.runs.arms import run_arm
 from mmjax.runs.comparison import compare_in
 from mmjax.runs.inspection import inspect_task, show_zoo
 from mmjax.runs.parts import make_arms, make_task, parse_fusions
@@ -11,6 +12,7 @@ __all__ = [
     "make_arms",
     "make_task",
     "parse_fusions",
+    "run_arm",
     "show_zoo",
     "train_in",
 ]

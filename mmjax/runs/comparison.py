@@ -10,36 +10,29 @@ from pathlib import Path
 from rich.console import Console
 
 from mmjax.arms import Arm, all_strategies
-from mmjax.compare import compare
-from mmjax.cost import cost_row
 from mmjax.errors import FailedArmsError
 from mmjax.files import locked, write_text
-from mmjax.fit import Fit
-from mmjax.interrupt import held_signals
 from mmjax.report.command import command
-from mmjax.report.progress import ComparisonProgress
-from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.rows import read_rows
 from mmjax.report.study import read_studies
 from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
 from mmjax.run_file import read_run_file
 from mmjax.runs.folder import (
+    ARMS,
     CHECKPOINTS,
-    append_assessment,
-    append_results,
-    end_arm,
+    arm_folder,
     finished_arms,
     forget_unfinished,
-    make_checkpoints,
+    merge_arm,
     open_folder,
     read_embedded,
-    write_embedded,
     write_labels,
-    write_predictions,
 )
+from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.parts import make_arms, make_task
-from mmjax.scoring import Row, Scored
+from mmjax.scoring import Row
 from mmjax.search import is_open
-from mmjax.settings import Settings
+from mmjax.settings import Launch, Settings
 from mmjax.sizes import TOLERANCE, explain_mismatch
 from mmjax.task import Task
 
@@ -52,17 +45,19 @@ def compare_in(
     *,
     subsets: bool = False,
     resume: bool = False,
+    launch: Launch = Launch(),
 ) -> list[Row]:
     """Compares fusions with every unimodal baseline; fills a folder while it goes.
 
     Args:
-        out: gets run.json, rows and predictions of each arm as soon as it is done, then
-            summary.md, figures and report.html; while it runs, checkpoints.
+        out: gets run.json, rows and predictions of each arm as soon as it is done (with a launcher,
+            when all are), then summary.md, figures and report.html; while it runs, checkpoints.
         settings: the task, and the training that all arms share.
         fusions: keys of ``FUSIONS``.
         console: where progress and the table go.
         subsets: each fusion on every subset of two modalities or more, too.
         resume: go on with the comparison that the folder holds; arms that are done stay.
+        launch: where the arms run.
 
     Raises:
         MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
@@ -70,69 +65,44 @@ def compare_in(
             are done.
         Interrupted: a signal has come; what has been done is there to be gone on with.
     """
-    task = make_task(settings)
-    arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
-    with locked(out):
-        open_folder(out, settings, [arm.strategy for arm in arms], resume)
-        return _compare(out, settings, task, arms, console)
+    with open_runner(launch) as run:  # first, for Ray forks, which JAX's threads do not bear
+        task = make_task(settings)
+        arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
+        with locked(out):
+            open_folder(out, settings, [arm.strategy for arm in arms], resume)
+            return _compare(out, settings, task, arms, console, run)
 
 
 def _compare(
-    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console
+    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console, run: RunArms
 ) -> list[Row]:
     remarks = _mismatches(settings, arms)
     for remark in remarks:
         console.print(remark)
     forget_unfinished(out)
     write_labels(out, task)
-    done = finished_arms(out)
-    missing = [arm for arm in arms if arm.strategy not in done]
-    failed = _run_arms(out, task, missing, console) if missing else {}
+    missing = _not_done(out, arms)
+    if not missing and not (out / CHECKPOINTS).exists():
+        console.print(f"Compared already: {out}", highlight=False, soft_wrap=True)
+        return read_rows(out / "rows.jsonl")
+    todo = [arm for arm in missing if _not_done(arm_folder(out, arm.strategy), [arm])]
+    failed = run(out, task, todo, console) if todo else {}
+    for arm in _not_done(out, missing):
+        if arm.strategy not in failed:
+            merge_arm(out, arm.strategy)
     remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
     if len(failed) < len(arms):
         rows = _conclude(out, task, remarks, console)
     if failed:
         raise FailedArmsError(f"{len(failed)} of {len(arms)} arms failed: {', '.join(failed)}")
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    for name in (CHECKPOINTS, ARMS):
+        shutil.rmtree(out / name, ignore_errors=True)
     return rows
 
 
-def _run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> dict[str, str]:
-    """Runs arms one after another, and returns the errors of those that fail."""
-    from mmjax.assess import make_assess
-
-    assess, failed = make_assess(task), {}
-    with (
-        ComparisonProgress(arms, console) as progress,
-        held_signals(progress.on_steps) as on_steps,
-    ):
-
-        def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
-            found = assess(arm, trained)
-            append_results(out, arm, trained, [*scored.rows, *found.scores])
-            write_predictions(out, arm.strategy, scored.predictions)
-            append_assessment(out, found)
-            write_embedded(out / CHECKPOINTS / arm.strategy, found.embedded)
-            progress.on_arm(arm, trained, scored.rows)
-
-        def on_idle(arm: Arm, trained: Fit) -> None:
-            append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
-            end_arm(out, arm.strategy)
-
-        def on_error(arm: Arm, error: Exception) -> None:
-            failed[arm.strategy] = f"{type(error).__name__}: {error}".splitlines()[0]
-            end_arm(out, arm.strategy, failed[arm.strategy])
-            progress.on_error(arm, failed[arm.strategy])
-
-        compare(
-            arms,
-            on_arm=on_arm,
-            on_idle=on_idle,
-            on_error=on_error,
-            progress=on_steps,
-            checkpoints=lambda arm: make_checkpoints(out, arm),
-        )
-    return failed
+def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
+    done = finished_arms(folder)
+    return [arm for arm in arms if arm.strategy not in done]
 
 
 def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -> list[Row]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CHECKPOINTS = "checkpoints"
 """Folder of a run folder for what is needed only until the run is done."""
 
+ARMS = "arms"
+"""Likewise, for the arms that have processes of their own."""
+
 
 def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume: bool) -> None:
     """Makes a run folder of a locked one, or finds the run that is to be gone on with.
@@ -52,7 +55,9 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
     was = {"strategies": found.strategies, **asdict(found.settings)}
     now = {"strategies": list(strategies), **asdict(settings)}
     differing = [
-        f"{name} {was[name]!r}, not {now[name]!r}" for name in now if was[name] != now[name]
+        f"{name} {was[name]!r}, not {now[name]!r}"
+        for name in now
+        if was[name] != now[name] and name != "mesh"  # which decides where, not what
     ]
     if differing:
         raise UsageError(
@@ -73,6 +78,23 @@ def finished_arms(out: Path) -> list[str]:
 def end_arm(out: Path, strategy: str, error: str | None = None) -> None:
     """Notes that all of an arm is in the folder, or why it never will be."""
     append_rows(out / "arms.jsonl", [{"strategy": strategy, "error": error}])
+
+
+def arm_folder(out: Path, strategy: str) -> Path:
+    """Where an arm that has a process of its own works; laid out as the comparison's folder."""
+    return out / ARMS / strategy
+
+
+def merge_arm(out: Path, strategy: str) -> None:
+    """Adds what an arm has written to its own folder to that of its comparison."""
+    own = arm_folder(out, strategy)
+    for path in sorted(own.glob("*.jsonl")):
+        if path.name != "arms.jsonl":
+            append_rows(out / path.name, read_rows(path))
+    write_predictions(out, strategy, read_npz(own / "predictions" / f"{strategy}.npz"))
+    kept = Path(CHECKPOINTS, strategy)
+    write_embedded(out / kept, read_embedded(own / kept))
+    end_arm(out, strategy)  # last: until then the next process would forget all of it
 
 
 def forget_unfinished(out: Path) -> None:

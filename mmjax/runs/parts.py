@@ -8,6 +8,7 @@ from mmjax.arms import CORE, Arm, make_arm, match_arm, resize_arm
 from mmjax.availability import lose
 from mmjax.errors import UsageError, look_up
 from mmjax.fusion import FUSIONS
+from mmjax.mesh import check_mesh
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.settings import Settings, parse_pairs, parse_shares
@@ -29,6 +30,8 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
         UnknownNameError: a name is in none of the tables.
         UsageError: a number is out of range.
     """
+    if settings.mesh:
+        check_mesh(settings.mesh, seed=settings.seeds, data=settings.batch_size)
     encoders = parse_pairs("encoders", settings.encoders)
     for name in encoders:
         look_up("modality of an encoder", name, task.shapes)
@@ -38,6 +41,10 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
         "tx": Adam(settings.learning_rate, settings.weight_decay),
         "dropout": settings.dropout,
         "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "dtype": settings.dtype,
+        "remat": settings.remat,
+        "mesh": settings.mesh,
         "steps": settings.steps,
         "seeds": tuple(range(settings.seeds)),
     }

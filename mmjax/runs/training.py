@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import jax
 from rich.console import Console
 
 from mmjax import checkpoint
@@ -11,6 +12,7 @@ from mmjax.compare import settle
 from mmjax.files import locked
 from mmjax.fit import fit
 from mmjax.interrupt import held_signals
+from mmjax.mesh import wait_for_all
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.rows import read_rows
 from mmjax.run_file import write_run_file
@@ -47,8 +49,11 @@ def train_in(
         Interrupted: a signal has come; what has been done is there to be gone on with.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
+    if jax.process_index():
+        return _train_along(out, arm)
     with locked(out):
         open_folder(out, settings, [strategy], resume)
+        wait_for_all("the folder is open")
         if strategy in finished_arms(out):
             console.print(f"Trained already: {out}", highlight=False, soft_wrap=True)
             return read_rows(out / "rows.jsonl")
@@ -66,10 +71,22 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         kept = make_checkpoints(out, arm)
         trained = fit(arm.recipe, arm.task, progress=on_steps, checkpoints=kept)
         rows = score(arm, trained).rows
-        progress.on_arm(arm, trained, rows)
+        progress.on_arm(arm, rows)
         checkpoint.save(out / "checkpoint", trained.params)
         append_results(out, arm, trained, rows)
         end_arm(out, arm.strategy)
+    wait_for_all("trained")
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
+    return rows
+
+
+def _train_along(out: Path, arm: Arm) -> list[Row]:
+    """Does what the first process does, but for the writing."""
+    wait_for_all("the folder is open")
+    if arm.strategy in finished_arms(out):
+        return read_rows(out / "rows.jsonl")
+    arm = settle(arm)
+    rows = score(arm, fit(arm.recipe, arm.task, checkpoints=make_checkpoints(out, arm))).rows
+    wait_for_all("trained")
     return rows

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmjax.errors import UsageError, look_up
 from mmjax.table import Table
 from mmjax.task import Task
+from mmjax.tasks.arrays import arrays
 from mmjax.tasks.digits import digits
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 from mmjax.tasks.synthetic import synthetic
@@ -19,6 +20,7 @@ from mmjax.tasks.written_spoken_digits import written_spoken_digits
 TASKS: Table[Callable[..., Task]] = Table(
     "mmjax.tasks",
     {
+        "arrays": arrays,
         "digits": digits,
         "mnist_fsdd": mnist_fsdd,
         "synthetic": synthetic,

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.task import Split, Task
 from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
 from mmjax.tasks.readers import data_folder, find
+from mmjax.tasks.records import open_columns, opening
 
 PLACE = "mmjax_task/1.0.0"  # the builder's name and version, as tensorflow_datasets lays them out
 OWN_FEATURES = "tensorflow_datasets.core.features."
@@ -68,7 +71,13 @@ def prepare(task: Task, folder: str | Path) -> None:
         builder.download_and_prepare(download_dir=downloads)
 
 
-def tfds(data: str | Path | None = None, *, source: str = "prepared", seed: int = 0) -> Task:
+def tfds(
+    data: str | Path | None = None,
+    *,
+    source: str = "prepared",
+    rows: str = "memory",
+    seed: int = 0,
+) -> Task:
     """Reads a task that `prepare` wrote, equal to the bit, or makes one of public datasets.
 
     Reference: TensorFlow Datasets, https://www.tensorflow.org/datasets (2019).
@@ -77,6 +86,8 @@ def tfds(data: str | Path | None = None, *, source: str = "prepared", seed: int 
         data: the folder given to `prepare`; for "public", where tensorflow_datasets keeps its own.
         source: "prepared"; or "public", which needs TensorFlow, for the catalogue's "mnist" and
             "spoken_digit", paired and split as `mnist_fsdd` does with ``split="official"``.
+        rows: where inputs of a prepared task are kept: in "memory", or on "disk", of which a row is
+            read each time that it is needed.
         seed: of the pairing.
 
     Raises:
@@ -85,29 +96,37 @@ def tfds(data: str | Path | None = None, *, source: str = "prepared", seed: int 
     """
     if source not in ("prepared", "public"):
         raise UnknownNameError("source", source, ["prepared", "public"])
+    if rows not in ("memory", "disk"):
+        raise UnknownNameError("rows", rows, ["memory", "disk"])
     if source == "public":
         return _read_public(data, seed)
-    return _read_prepared(find(data_folder(data), PLACE))
+    return _read_prepared(find(data_folder(data), PLACE), on_disk=rows == "disk")
 
 
-def _read_prepared(folder: Path) -> Task:
+def _read_prepared(folder: Path, *, on_disk: bool) -> Task:
     import tensorflow_datasets
 
-    try:
+    with opening(folder):
         _check_features(folder / "features.json")
         builder = tensorflow_datasets.builder_from_directory(folder)
-        dtypes = {key: feature.np_dtype for key, feature in builder.info.features.items()}
-        read = lambda role: _to_split(builder.as_data_source(role), dtypes)
+        read = partial(_map_split if on_disk else _read_split, builder)
         splits = {role: read(role) for role in ("train", "valid", "test")}
         name, out_dim = builder.info.metadata["name"], builder.info.metadata["out_dim"]
-    except Exception as error:
-        raise DataError(
-            folder,
-            expected="a task that mmjax.tasks.tfds.prepare wrote",
-            got=f"{type(error).__name__}: {error}"[:300],
-            fix="Prepare it again in an empty folder.",
-        ) from error
     return Task(name=name, out_dim=out_dim, **splits)
+
+
+def _read_split(builder: Any, role: str) -> Split:
+    dtypes = {key: feature.np_dtype for key, feature in builder.info.features.items()}
+    rows = list(builder.as_data_source(role))
+    arrays = {key: _as_array([row[key] for row in rows], dtypes[key]) for key in dtypes}
+    return _to_split(arrays)
+
+
+def _map_split(builder: Any, role: str) -> Split:
+    """A split whose inputs are read when they are asked for."""
+    columns = open_columns(builder, role)
+    small = {key: column for key, column in columns.items() if not key.startswith("inputs/")}
+    return _to_split(columns | {key: _as_array(c[:], c.dtype) for key, c in small.items()})
 
 
 def _check_features(path: Path) -> None:
@@ -172,15 +191,13 @@ def _columns(split: Split) -> dict[str, np.ndarray]:
     return {"target": split.target, "group": split.group, **flat}
 
 
-def _to_split(rows: Iterable[Mapping], dtypes: Mapping[str, np.dtype]) -> Split:
-    rows = list(rows)
-    columns = {}
-    for key, dtype in dtypes.items():
-        values = [row[key] for row in rows]
-        is_text = isinstance(values[0], bytes)
-        columns[key] = (
-            np.array([v.decode() for v in values]) if is_text else np.array(values, dtype)
-        )
+def _as_array(values: Sequence, dtype: np.dtype) -> np.ndarray:
+    is_text = isinstance(values[0], bytes)
+    return np.array([v.decode() for v in values]) if is_text else np.array(values, dtype)
+
+
+def _to_split(columns: Mapping[str, np.ndarray]) -> Split:
+    """The inverse of `_columns`."""
     part = lambda kind: {
         key.removeprefix(kind): array for key, array in columns.items() if key.startswith(kind)
     }

@@ -8,7 +8,8 @@ from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.runs import make_arms, parse_fusions
 from mmjax.search import is_open
-from mmjax.settings import SEARCHED, Settings, Space, parse_pairs
+from mmjax.settings import Settings, parse_pairs
+from mmjax.space import SEARCHED, Space
 from mmjax.task import Task
 
 if TYPE_CHECKING:

@@ -1,0 +1,186 @@
+"""Meshes: how seeds, rows and wide layers are dealt out to devices, of one process or of many.
+
+The program stays the same: arrays are placed, and XLA inserts the communication that follows
+(Xu et al., GSPMD, arXiv:2105.04663). Every process runs the same commands on the same data.
+"""
+
+import math
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+from jax import lax
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mmjax.errors import UsageError, look_up
+
+AXES = {
+    "data": "each device takes a part of every batch",
+    "seed": "each device takes some of the seeds",
+    "model": "each device takes a part of the outputs of wide layers",
+}
+_MIN_WIDTH = 32  # of the part of a layer that is worth a device
+
+
+def join_processes(text: str) -> None:
+    """Makes this process one of several whose devices form one mesh; before any use of a device.
+
+    Args:
+        text: ``auto`` where the scheduler tells (SLURM, TPU pods, Kubernetes, Open MPI); else
+            ``HOST:PORT,COUNT,INDEX``: where the first process listens, how many there are, and
+            which this one is.
+
+    Raises:
+        UsageError: it is not of this form.
+    """
+    if text == "auto":
+        jax.distributed.initialize()
+        return
+    address, *numbers = text.split(",")
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise UsageError("distributed", expected="auto or HOST:PORT,COUNT,INDEX", got=repr(text))
+    jax.distributed.initialize(address, *map(int, numbers))
+
+
+def parse_mesh(text: str) -> dict[str, int]:
+    """``"data=4,seed=2"`` as the number of devices along each axis of ``AXES``.
+
+    Raises:
+        UsageError: it is not of this form.
+        UnknownNameError: there is no such axis.
+    """
+    sizes = dict.fromkeys(AXES, 1)
+    for part in text.split(","):
+        name, _, size = part.partition("=")
+        look_up("axis of a mesh", name, AXES)
+        if not size.isdecimal() or int(size) < 1:
+            raise UsageError("mesh", expected="AXIS=DEVICES,...", got=repr(text))
+        sizes[name] = int(size)
+    return sizes
+
+
+def make_mesh(text: str) -> Mesh:
+    """The mesh of all devices, of all processes.
+
+    Raises:
+        UsageError: there are fewer devices, or more.
+    """
+    sizes = parse_mesh(text)
+    if math.prod(sizes.values()) != jax.device_count():
+        raise UsageError(
+            "mesh",
+            expected=f"as many devices as there are, {jax.device_count()}",
+            got=f"{text}, {math.prod(sizes.values())}",
+            fix="On CPU, JAX_NUM_CPU_DEVICES sets their number.",
+        )
+    auto = (AxisType.Auto,) * len(sizes)
+    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=auto)
+
+
+def check_mesh(text: str, **counts: int) -> None:
+    """Raises UsageError where an axis of a mesh does not divide what it deals out."""
+    sizes = parse_mesh(text)
+    for axis, count in counts.items():
+        if count % sizes[axis]:
+            expected = f"a divisor of {count} along {axis}"
+            raise UsageError("mesh", expected=expected, got=f"{axis}={sizes[axis]}")
+
+
+def place_lanes(lanes: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
+    """Arrays [seeds, ...] on the devices of a mesh: by seed, and wide layers by output.
+
+    Where an axis does not divide them, all devices along it hold the same.
+    """
+    if mesh is None:
+        return lanes
+    return jax.tree.map(lambda x: _place(x, NamedSharding(mesh, lane_spec(x.shape, mesh))), lanes)
+
+
+def replicate(tree: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
+    """The same arrays on all devices; without a mesh, on the one that there is."""
+    if mesh is None:
+        return jax.device_put(tree)
+    return jax.tree.map(lambda x: _place(x, NamedSharding(mesh, PartitionSpec())), tree)
+
+
+def keep_lanes(lanes: chex.ArrayTree, mesh: Mesh) -> chex.ArrayTree:
+    """Within a program: lanes that leave it as ``place_lanes`` places them."""
+    keep = lambda x: lax.with_sharding_constraint(x, NamedSharding(mesh, lane_spec(x.shape, mesh)))
+    return jax.tree.map(keep, lanes)
+
+
+def deal_rows(rows: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
+    """Within a program: rows [rows, ...] by the axis ``data``, if it divides them."""
+    if mesh is None:
+        return rows
+    around = jax.sharding.get_abstract_mesh()  # where lanes are dealt out, the rest of the mesh
+    spec = lambda x: PartitionSpec(_dividing(mesh, "data", len(x)))
+    deal = lambda x: NamedSharding(mesh if around.empty else around, spec(x))
+    return jax.tree.map(lambda x: lax.with_sharding_constraint(x, deal(x)), rows)
+
+
+def to_host(tree: chex.ArrayTree) -> chex.ArrayTree:
+    """The tree with arrays that lie on devices of several processes as NumPy arrays.
+
+    All processes must call it.
+    """
+    is_far = lambda x: isinstance(x, jax.Array) and not x.is_fully_addressable
+    gather = lambda x: multihost_utils.process_allgather(x, tiled=True)
+    return _on_bits(lambda x: gather(x) if is_far(x) else x, tree)
+
+
+def agreed(value: Any) -> Any:
+    """What the first process says: a number that clocks decide must be the same for all."""
+    if jax.process_count() == 1:
+        return value
+    return multihost_utils.broadcast_one_to_all(np.asarray(value)).item()
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when all processes have come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def lane_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """How an array [seeds, ...] lies on a mesh; of a layer's matrix the last dimension is cut."""
+    axes = [None] * len(shape)
+    axes[0] = _dividing(mesh, "seed", shape[0])
+    if len(shape) > 2 and shape[-1] >= _MIN_WIDTH * mesh.shape["model"]:
+        axes[-1] = _dividing(mesh, "model", shape[-1])
+    return PartitionSpec(*axes)
+
+
+def block_sharding(shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
+    """How rows [seeds, steps, batch, ...], or a number for each seed, lie on a mesh."""
+    axes = [_dividing(mesh, "seed", shape[0])]
+    if len(shape) > 1:
+        axes += [None, _dividing(mesh, "data", shape[2])]
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def _dividing(mesh: Mesh, axis: str, size: int) -> str | None:
+    return axis if mesh.shape[axis] > 1 and size % mesh.shape[axis] == 0 else None
+
+
+def _place(x: chex.Array, sharding: NamedSharding) -> jax.Array:
+    def place(x):
+        if isinstance(x, jax.Array) and not x.is_fully_addressable:
+            return x  # placed already
+        host = np.asarray(x)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return _on_bits(place, x)
+
+
+def _on_bits(f: Any, tree: chex.ArrayTree) -> chex.ArrayTree:
+    """Maps a tree, and of its JAX keys the integers that they are made of."""
+
+    def apply(x):
+        if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return f(x)
+        return jax.random.wrap_key_data(f(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+
+    return jax.tree.map(apply, tree)

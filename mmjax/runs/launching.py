@@ -1,0 +1,81 @@
+"""Comparisons whose arms are commands of their own, on this machine or on others."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from mmjax.arms import Arm
+from mmjax.interrupt import held_signals
+from mmjax.launchers import open_launcher
+from mmjax.launchers.jobs import TRIES, Job, Start, is_lost, run_all
+from mmjax.report.progress import ComparisonProgress
+from mmjax.report.rows import read_rows
+from mmjax.runs.arms import run_arms
+from mmjax.runs.folder import arm_folder, end_arm, finished_arms
+from mmjax.settings import Launch
+from mmjax.task import Task
+
+RunArms = Callable[[Path, Task, Sequence[Arm], Console], dict[str, str]]
+"""``(out, task, arms, console) -> {strategy: error}`` of those that fail."""
+
+
+@contextmanager
+def open_runner(launch: Launch) -> Iterator[RunArms]:
+    """Gives what runs arms, as long as the block lasts: ``run_arms``, or ``launch_arms``.
+
+    Raises:
+        UsageError: the launcher is not installed, or it refuses the request.
+    """
+    if launch.launcher is None:
+        yield run_arms
+        return
+    with open_launcher(launch) as start:
+        yield partial(launch_arms, start, launch.workers)
+
+
+def launch_arms(
+    start: Start, workers: int, out: Path, task: Task, arms: Sequence[Arm], console: Console
+) -> dict[str, str]:
+    """Runs each arm by ``mmjax arm``, and returns the errors of those that fail.
+
+    What an arm gives lies in ``arm_folder``, and what its processes print in log.txt there.
+    """
+    by_name, started, failed = {arm.strategy: arm for arm in arms}, set(), {}
+    with (
+        ComparisonProgress(arms, console) as progress,
+        held_signals(progress.on_steps) as on_steps,
+    ):
+
+        def start_arm(strategy: str) -> Job:
+            own = arm_folder(out, strategy).absolute()
+            own.mkdir(parents=True, exist_ok=True)
+            if strategy in started:
+                console.print(f"{strategy:<20}begins again: its worker was lost", highlight=False)
+            started.add(strategy)
+            command = [sys.executable, "-m", "mmjax", "arm", str(out.absolute()), strategy]
+            return start(command, own / "log.txt")
+
+        def on_end(strategy: str, code: int) -> None:
+            own = arm_folder(out, strategy)
+            if strategy in finished_arms(own):
+                progress.on_arm(by_name[strategy], read_rows(own / "rows.jsonl"))
+                return
+            failed[strategy] = _error(own, code)
+            end_arm(out, strategy, failed[strategy])
+            progress.on_error(by_name[strategy], failed[strategy])
+
+        run_all(list(by_name), start_arm, workers=workers, on_end=on_end, heed=lambda: on_steps(0))
+    return failed
+
+
+def _error(own: Path, code: int) -> str:
+    """Why an arm is not done."""
+    noted = read_rows(own / "arms.jsonl") if (own / "arms.jsonl").exists() else []
+    if noted:
+        return noted[-1]["error"]
+    ended = f"{TRIES} workers were lost, the last" if is_lost(code) else "its worker ended"
+    return f"{ended} with exit code {code}; see {own / 'log.txt'}"

@@ -1,0 +1,84 @@
+"""Any task as a folder of .npy files, whose inputs stay on disk."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mmjax.errors import DataError, UsageError
+from mmjax.reading import parse_npy, reading
+from mmjax.task import Split, Task
+from mmjax.tasks.readers import FIX, data_folder, find
+
+ROLES = ("train", "valid", "test")
+
+
+def save(task: Task, folder: str | Path) -> None:
+    """Writes a task into ``folder``, for `arrays`.
+
+    Raises:
+        UsageError: ``folder`` holds a task already.
+    """
+    for role, split in task.splits.items():
+        if (Path(folder) / role).exists():
+            raise UsageError("folder", expected="one without a task", got=f"{folder} with {role}")
+        for name, array in _columns(split):
+            path = Path(folder, role, f"{name}.npy")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, array, allow_pickle=False)
+
+
+def arrays(data: str | Path | None = None) -> Task:
+    """Reads a folder of .npy files; inputs stay on disk, so that they may be larger than memory.
+
+    It has ``train/``, ``valid/`` and ``test/``, each with ``inputs/NAME.npy`` for every modality,
+    ``target.npy`` and ``group.npy``; and, where there is something to say, ``present/NAME.npy`` and
+    ``meta/NAME.npy``. These are the arrays of a ``Split``, as ``numpy.save`` writes them.
+
+    Reference: Kern, A Simple File Format for NumPy Arrays (NumPy Enhancement Proposal 1, 2007).
+
+    Args:
+        data: the folder.
+
+    Raises:
+        DataError: a file is missing, malformed, longer or shorter than it says, or its array is
+            not what a task needs.
+    """
+    folder = data_folder(data)
+    splits = {role: _read_split(find(folder, role)) for role in ROLES}
+    highest = int(splits["train"].target.max(initial=1))  # two classes at least
+    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=highest + 1)
+
+
+def _columns(split: Split) -> Iterator[tuple[str, np.ndarray]]:
+    yield "target", split.target
+    yield "group", split.group
+    for kind in ("inputs", "present", "meta"):
+        for name, array in getattr(split, kind).items():
+            yield f"{kind}/{name}", array
+
+
+def _read_split(folder: Path) -> Split:
+    read = lambda path: np.array(_map(path))
+    part = lambda kind, read: {
+        path.stem: read(path) for path in sorted((folder / kind).glob("*.npy"))
+    }
+    inputs, present = part("inputs", _map), part("present", read)
+    target = read(find(folder, "target.npy"))
+    if target.dtype.kind not in "iu" or target.ndim != 1:
+        raise DataError(
+            folder / "target.npy",
+            expected="an integer class for each row",
+            got=f"{target.dtype} of shape {target.shape}",
+        )
+    if not present.keys() <= inputs.keys():
+        expected = f"files named as in {folder / 'inputs'}"
+        raise DataError(folder / "present", expected=expected, got=", ".join(present))
+    group = read(find(folder, "group.npy"))
+    return Split(inputs, target, group, present, meta=part("meta", read))
+
+
+def _map(path: Path) -> np.ndarray:
+    with reading(path, "an array in a .npy file", FIX, limit=math.inf) as (path, _):
+        return parse_npy(np.memmap(path, np.uint8, mode="r"))
