@@ -108,7 +108,8 @@ def _alone(out: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def _check_folder(out: Path, resume: bool) -> None:
-    if has_files(out) and not (resume and not (out / "run.json").exists()):
+    goes_on = resume and not (out / "run.json").exists()
+    if has_files(out) and not goes_on:
         raise UsageError(
             "out",
             expected="a new or empty folder",
