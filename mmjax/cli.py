@@ -13,11 +13,12 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
-from mmjax.settings import Launch, Settings, Space
+from mmjax.settings import Launch, Settings
+from mmjax.space import Space
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
-Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
+Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
 

@@ -16,10 +16,11 @@ from mmjax.cli import main
 from mmjax.errors import UsageError
 from mmjax.report.rows import read_rows
 from mmjax.runs import make_arms, make_task
-from mmjax.settings import Settings, Space
+from mmjax.settings import Settings
+from mmjax.space import Space
 from mmjax.trials import folder, storage
 from mmjax.trials.batch import make_batches, train_batch
-from mmjax.trials.space import NUMBERS, apply_params, parse_space, suggest
+from mmjax.trials.params import NUMBERS, apply_params, parse_space, suggest
 from mmjax.trials.study import Study
 
 optuna = pytest.importorskip("optuna")
@@ -86,7 +87,7 @@ def test_the_settings_of_a_trial_train_what_it_says(task):
         ({"methods": ()}, "methods: expected one or more, each once, got none"),
         ({"widths": (8, 8)}, "widths: expected one or more, each once, got 8 8"),
         ({"learning_rates": (1e-2, 1e-3)}, "learning_rates: expected a lowest and a highest"),
-        ({"weight_decays": (0.0, 1e-3)}, "weight_decays: expected a lowest .* above 0"),
+        ({"weight_decays": (0.0, 1e-3)}, "weight_decays: expected a lowest .* both above 0"),
         ({"dropouts": (0.5, 0.1)}, "dropouts: expected a lowest and a highest"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.arms import Arm
 from mmjax.fit import Progress, fit
 from mmjax.recipe import join_lanes
-from mmjax.trials.space import without_numbers
+from mmjax.trials.params import without_numbers
 from mmjax.trials.study import Study
 from mmjax.tune import best_scores
 

@@ -20,12 +20,13 @@ from mmjax.report.rows import write_rows
 from mmjax.report.trials import TrialsProgress, trials_table, write_trials_report
 from mmjax.runs import make_arms, make_task
 from mmjax.scoring import Row, versions
-from mmjax.settings import Settings, Space
+from mmjax.settings import Settings
+from mmjax.space import Space
 from mmjax.task import Task
 from mmjax.trials.batch import make_batches, train_batch
+from mmjax.trials.params import apply_params, parse_space, suggest
 from mmjax.trials.plots import save_plots
 from mmjax.trials.rows import make_row, sort_rows, train_command
-from mmjax.trials.space import apply_params, parse_space, suggest
 from mmjax.trials.storage import import_optuna
 from mmjax.trials.study import Study
 
@@ -107,7 +108,8 @@ def _alone(out: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def _check_folder(out: Path, resume: bool) -> None:
-    if has_files(out) and not (resume and not (out / "run.json").exists()):
+    goes_on = resume and not (out / "run.json").exists()
+    if has_files(out) and not goes_on:
         raise UsageError(
             "out",
             expected="a new or empty folder",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmjax.report.figures import save
-from mmjax.trials.space import Params
+from mmjax.trials.params import Params
 from mmjax.trials.storage import import_optuna
 
 if TYPE_CHECKING:

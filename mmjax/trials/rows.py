@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmjax.scoring import Row
 from mmjax.settings import Settings, as_flags
-from mmjax.trials.space import Params, apply_params
+from mmjax.trials.params import Params, apply_params
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmjax.errors import UsageError
 from mmjax.trials import storage
-from mmjax.trials.space import without_numbers
+from mmjax.trials.params import without_numbers
 from mmjax.trials.storage import allow_experimental, import_optuna, open_storage
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.runs import make_arms, parse_fusions
 from mmjax.search import is_open
-from mmjax.settings import SEARCHED, Settings, Space, parse_pairs
+from mmjax.settings import Settings, parse_pairs
+from mmjax.space import SEARCHED, Space
 from mmjax.task import Task
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Params = Mapping[str, Any]
 def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]:
     """The fusions to choose among, once all that can be chosen is known to exist.
 
-    Of `all` and `core` those are left out that have a search of their own.
+    Of `all` those are left out that have a search of their own.
 
     Raises:
         UsageError: a setting names what is searched; or a name or number cannot be.
@@ -45,7 +46,7 @@ def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]
         for name in names:
             make_arms(replace(settings, encoders=(f"{modality}={name}",)), task, fusions[:1])
     closed = tuple(arm.strategy for arm in arms if not is_open(arm.recipe))
-    if closed != fusions and space.fusions not in ("all", "core"):
+    if closed != fusions and space.fusions != "all":
         raise UsageError("fusions", expected="none with a search of its own", got=space.fusions)
     return closed
 
