@@ -10,7 +10,7 @@ from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.recipe import Recipe, make_model
 from mmjax.search import search_steps
-from mmjax.sizes import match_params
+from mmjax.sizes import match_params, set_num_layers, set_width
 from mmjax.task import Task
 from mmjax.tune import tune_steps
 
@@ -90,6 +90,16 @@ def make_arm(
     if own_method:
         recipe["method"] = METHODS[own_method]()
     return Arm(strategy, Recipe(make_model(part, fusion, encoders, absent), **recipe), part)
+
+
+def resize_arm(arm: Arm, width: int | None = None, num_layers: int | None = None) -> Arm:
+    """The same arm with its fusion so wide and so deep, where it has a width and layers."""
+    model = arm.recipe.model
+    if width is not None and hasattr(model.fusion, "width"):
+        model = set_width(model, width)
+    if num_layers is not None and hasattr(model.fusion, "num_layers"):
+        model = set_num_layers(model, num_layers)
+    return replace(arm, recipe=replace(arm.recipe, model=model))
 
 
 def match_arm(arm: Arm, params: int) -> Arm:

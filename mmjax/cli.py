@@ -14,8 +14,10 @@ import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError
 from mmjax.settings import Launch, Settings
+from mmjax.space import Space
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
+Searched = Annotated[Space, tyro.conf.arg(name="")]
 Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
 
@@ -57,6 +59,32 @@ def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) ->
     from mmjax import runs
 
     runs.run_arm(out, strategy, _console())
+
+
+def tune(
+    settings: Shared,
+    space: Searched,
+    trials: int = 32,
+    lanes: int = 4,
+    storage: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Searches for the strategy and the hyperparameters that do best on validation.
+
+    Args:
+        trials: How many trainings there are to be, those of other workers included.
+        lanes: How many of them train as one program.
+        storage: URL of the database that workers share; by default a file in the folder.
+        out: New folder for the study, its trials and a report; by default runs/TASK-TIME.
+        resume: Go on with the study in the folder, if there is one, beside whoever works on it.
+    """
+    _keep_programs()
+    from mmjax.trials import tune_in
+
+    size = {"trials": trials, "lanes": lanes}
+    folder = _out(out, settings, resume)
+    tune_in(folder, settings, space, _console(), **size, storage=storage, resume=resume)
 
 
 def train(
@@ -192,8 +220,38 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
         sys.exit(1)
 
 
+def bench(
+    settings: Shared,
+    strategies: tuple[str, ...] = ("concat", "transformer"),
+    batch_sizes: tuple[int, ...] = (),
+    dtypes: tuple[str, ...] = (),
+    lanes: tuple[int, ...] = (),
+    meshes: tuple[str, ...] = (),
+    out: Path = Path("runs/bench"),
+) -> None:
+    """Measures training: compilation, speed, memory, and how much of the machine is used.
+
+    Every combination is a case; what is not given is as the shared settings have it. Nothing comes
+    from the cache of compiled programs, so that compilation can be timed.
+
+    Args:
+        strategies: Names of fusions, or MODALITY_only for unimodal baselines.
+        batch_sizes: Rows per step.
+        dtypes: Types of number to compute in, float32 or bfloat16.
+        lanes: Numbers of seeds that train in one program.
+        meshes: Devices by axis, such as seed=1 seed=2 data=2; those that do not divide the rows or
+            the seeds of a case are left out.
+        out: Folder for rows, table and figure; cases that it has already are not run again.
+    """
+    from mmjax import runs
+
+    options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "meshes": meshes}
+    runs.bench_in(out, runs.make_cases(settings, strategies, **options), _console())
+
+
 _VERBS = {
-    f.__name__: f for f in (compare, arm, train, evaluate, predict, report, verify, zoo, data)
+    f.__name__: f
+    for f in (compare, arm, tune, train, evaluate, predict, report, verify, bench, zoo, data)
 }
 
 

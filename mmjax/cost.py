@@ -11,7 +11,7 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.fit import Fit, Program, feed_rows
-from mmjax.lanes import how, over_seeds
+from mmjax.lanes import num_lanes, over_seeds
 from mmjax.stream import Block
 from mmjax.task import Task
 from mmjax.train import Lane
@@ -42,10 +42,7 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
     lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
     train, *_ = next(iter(feed_rows(arm.recipe, task, program.mesh)(0, _STEPS)))
-    arguments = ((lanes, np.zeros(num_seeds, bool), program.zeros), train, 0, 0)
-    training = program.advance.lower(*arguments)  # traced and compiled already
-    counted = num_seeds if how(num_seeds) == "vmap" else 1  # the body of a loop counts once
-    low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
+    training = training_cost(program, lanes, train)
     one, many = (_first_rows(task, size) for size in (1, 256))
     first = jax.tree.map(lambda x: x[:1], trained.params)
     alone = _compile_predict(arm, first, one)
@@ -57,15 +54,32 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
         **program.sizes._asdict(),
         "bytes": alone.cost_analysis()["bytes accessed"],
         "batch_size": min(arm.recipe.batch_size, task.train.size),
-        "step_flops": training.cost_analysis()["flops"] / counted,
-        "peak_bytes": peak_bytes(training.compile()),
+        **training,
+        "latency_1_us": 1e6 * float(alone_seconds),
+        "latency_256_us": 1e6 * float(many_seconds) / (256 * num_seeds),
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+def training_cost(program: Program, lanes: Lane, train: Batch) -> dict[str, Any]:
+    """The part of ``cost_row`` that is about training.
+
+    Args:
+        program: the training.
+        lanes: [seeds, ...] where the program has put them, used up.
+        train: the training rows, on the device.
+    """
+    num_seeds = num_lanes(lanes)
+    carried = (lanes, np.zeros(num_seeds, bool), program.zeros)
+    training = program.advance.lower(carried, train, 0, 0).compile()  # that is done already
+    low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
+    return {
+        "step_flops": program.step.lower().cost_analysis()["flops"],
+        "peak_bytes": peak_bytes(training),
         "compile_seconds": program.seconds,
         "step_ms": median,
         "step_ms_low": low,
         "step_ms_high": high,
-        "latency_1_us": 1e6 * float(alone_seconds),
-        "latency_256_us": 1e6 * float(many_seconds) / (256 * num_seeds),
-        "device": jax.devices()[0].device_kind,
     }
 
 

@@ -56,6 +56,12 @@ class FailedArmsError(MmjaxError, RuntimeError):
     exit_code = 1
 
 
+class FailedTrialsError(MmjaxError, RuntimeError):
+    """No trial of a search could be trained to its end."""
+
+    exit_code = 1
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal asked the process to end.
 

@@ -32,6 +32,7 @@ from mmjax.train import (
     make_step,
     per_seed,
     steps_per_epoch,
+    trace_step,
     zero_metrics,
 )
 from mmjax.types import Batch, Prepared, TrainState
@@ -39,6 +40,8 @@ from mmjax.validation import Validation
 
 Progress = Callable[[int], None]
 """Called after each epoch, or part of one, with the number of steps that it took."""
+OnEpoch = Callable[[dict[str, Any]], bool]
+"""Called after each epoch with its entry of the history; whether training ends there."""
 
 _FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call; what later ones take
 _SHOWN_ROWS = 16
@@ -92,6 +95,7 @@ class Program(NamedTuple):
         evaluate: as ``evaluate.make_evaluate`` makes it.
         sizes: what the model costs.
         seconds: wall time of tracing, and of compilation or of loading from a cache.
+        step: of one seed and batch, traced, for whoever asks what it costs.
         mesh: the devices that it runs on, if there is more than one.
     """
 
@@ -100,6 +104,7 @@ class Program(NamedTuple):
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
+    step: jax.stages.Traced
     mesh: Mesh | None = None
 
 
@@ -120,7 +125,8 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     evaluate = make_evaluate(recipe.model, mesh=mesh)
     train = task.train.batch()
     lanes = init_lanes(recipe, train)
-    zeros = zero_metrics(step, lanes, train, _batch_size(recipe, task))
+    traced = trace_step(step, lanes, train, _batch_size(recipe, task))
+    zeros = zero_metrics(traced, len(recipe.seeds))
     # Calls that take no step and predict one row compile all that comes later.
     lanes = place_lanes(lanes, mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
@@ -128,7 +134,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
         lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
     seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, mesh)
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
 
 
 def fit(
@@ -138,6 +144,7 @@ def fit(
     params: chex.ArrayTree | None = None,
     program: Program | None = None,
     progress: Progress = lambda steps: None,
+    on_epoch: OnEpoch = lambda epoch: False,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
@@ -153,6 +160,8 @@ def fit(
         program: the recipe compiled for the task, if that has been done.
         progress: called after each epoch or part of one. A KeyboardInterrupt that it raises ends
             training, once the checkpoints have all that was done.
+        on_epoch: called after each epoch with its entry of the history; training ends there if it
+            returns true.
         checkpoints: where training is kept, and goes on from: what follows is bit by bit what it
             would have been without the interruption.
 
@@ -168,10 +177,12 @@ def fit(
         run.resume(checkpoints)
     else:
         run.begin(params, partial(fit, progress=progress))
-    while run.first < recipe.steps and not run.watch.settled:
+    ended = False
+    while run.first < recipe.steps and not (run.watch.settled or ended):
         taken = run.advance()
         if run.ends_epoch:
             run.validate(valid)
+            ended = on_epoch(run.history[-1])
         try:
             progress(taken)
         except KeyboardInterrupt:

@@ -62,21 +62,23 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def make_mesh(text: str) -> Mesh:
-    """The mesh of all devices, of all processes.
+    """The mesh of all devices, of all processes; of one process, it may be of the first few.
 
     Raises:
-        UsageError: there are fewer devices, or more.
+        UsageError: there are fewer devices; or more, in several processes.
     """
-    sizes = parse_mesh(text)
-    if math.prod(sizes.values()) != jax.device_count():
+    sizes, there = parse_mesh(text), jax.devices()
+    asked = math.prod(sizes.values())
+    if asked > len(there) or (asked < len(there) and jax.process_count() > 1):
         raise UsageError(
             "mesh",
-            expected=f"as many devices as there are, {jax.device_count()}",
-            got=f"{text}, {math.prod(sizes.values())}",
+            expected=f"as many devices as there are, {len(there)}",
+            got=f"{text}, {asked}",
             fix="On CPU, JAX_NUM_CPU_DEVICES sets their number.",
         )
     auto = (AxisType.Auto,) * len(sizes)
-    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=auto)
+    shape = tuple(sizes.values())
+    return jax.make_mesh(shape, tuple(sizes), axis_types=auto, devices=there[:asked])
 
 
 def check_mesh(text: str, **counts: int) -> None:

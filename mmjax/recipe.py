@@ -1,8 +1,8 @@
 """A recipe: everything but the data that decides a result."""
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Recipe:
             seed in turn.
         batch_size: rows per step; at most all training rows.
         steps: number of train steps.
-        seeds: one run for each, in one program.
+        seeds: one run for each, in one program; all different, but where a number above differs.
         accumulate: parts of a batch whose gradients are taken one after another, in as much less
             memory, and averaged.
         dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
@@ -71,7 +71,9 @@ class Recipe:
         look_up("dtype", self.dtype, DTYPES)
         if self.mesh:
             parse_mesh(self.mesh)
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+        numbers = (self.tx.learning_rate, self.tx.weight_decay, self.dropout)
+        alike = not any(isinstance(number, tuple) for number in numbers)
+        if not self.seeds or (alike and len(set(self.seeds)) < len(self.seeds)):
             raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))
 
     def __repr__(self) -> str:
@@ -81,6 +83,19 @@ class Recipe:
     def planned_steps(self) -> int:
         """Train steps that ``fit`` takes unless it stops early, preliminary runs included."""
         return self.steps * (1 + self.method.num_runs(len(self.model.encoders)))
+
+
+def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
+    """One recipe that trains some of one seed each side by side, in one program.
+
+    They differ in learning rate, weight decay, dropout and seed alone.
+    """
+    first, seeds = recipes[0], tuple(recipe.seeds[0] for recipe in recipes)
+    rates = tuple(recipe.tx.learning_rate for recipe in recipes)
+    decays = tuple(recipe.tx.weight_decay for recipe in recipes)
+    tx = replace(first.tx, learning_rate=rates, weight_decay=decays)
+    dropout = None if first.dropout is None else tuple(recipe.dropout for recipe in recipes)
+    return replace(first, tx=tx, dropout=dropout, seeds=seeds)
 
 
 def make_model(

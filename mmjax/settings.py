@@ -31,6 +31,10 @@ class Settings:
         mesh: devices by axis, such as data=4,seed=2: data deals out the rows of a batch, seed the
             seeds, model the outputs of wide layers.
         learning_rate: the largest one, after warm-up.
+        weight_decay: of AdamW, in units of the learning rate.
+        dropout: rate of every layer that drops; by default each has its own.
+        width: of the fusion, rounded up to a multiple of its heads; by default its own.
+        num_layers: of a fusion that has layers; by default its own.
         absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
         missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
         tune: number of trials with which every arm, baselines included, finds its learning rate,
@@ -53,6 +57,10 @@ class Settings:
     remat: bool = False
     mesh: str | None = None
     learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    dropout: float | None = None
+    width: int | None = None
+    num_layers: int | None = None
     absent: str = "mask"
     missing: tuple[str, ...] = ()
     tune: int = 0
@@ -65,6 +73,13 @@ class Settings:
             raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
         if self.tune < 0:
             raise UsageError("tune", expected="0 or more", got=str(self.tune))
+        for name in ("width", "num_layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(name, expected="at least 1", got=str(value))
+        if self.width is not None and self.match_params is not None:
+            got = f"--width {self.width} too"
+            raise UsageError("match_params", expected="widths that it may change", got=got)
 
 
 @dataclass(frozen=True)
@@ -97,7 +112,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     if get_origin(kind) is tuple:
         fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
     else:
-        fits = isinstance(value, kind | int if kind is float else kind)
+        fits = isinstance(value, kind | int if kind in (float, float | None) else kind)
     if not fits or isinstance(value, bool) != (kind is bool):  # a bool is an int, too
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 

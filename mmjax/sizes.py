@@ -56,6 +56,11 @@ def set_width(model: MultimodalModel, width: float) -> MultimodalModel:
     return model.clone(fusion=model.fusion.clone(width=step * math.ceil(width / step)))
 
 
+def set_num_layers(model: MultimodalModel, num_layers: int) -> MultimodalModel:
+    """The same model with so many layers in its fusion."""
+    return model.clone(fusion=model.fusion.clone(num_layers=num_layers))
+
+
 def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalModel:
     """The same model with the width of its fusion that brings its parameters nearest to a budget.
 

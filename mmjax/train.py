@@ -21,7 +21,6 @@ from jax import lax
 from jax.sharding import Mesh
 
 from mmjax.errors import UsageError
-from mmjax.lanes import num_lanes
 from mmjax.layers import as_float, blocks_computed_again, dropout_at
 from mmjax.mesh import deal_rows
 from mmjax.methods import Joint
@@ -84,8 +83,8 @@ class Adam:
             return optax.adamw(schedule, weight_decay=decay)
 
         rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
-        if len(rates) > 1 or len(decays) > 1:
-            adamw = optax.inject_hyperparams(adamw)
+        if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
+            adamw = optax.inject_hyperparams(adamw)  # one program, whatever the numbers
         optimiser = adamw(rates[lane % len(rates)], decays[lane % len(decays)])
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
 
@@ -279,12 +278,16 @@ def take_steps(
     return Lane(state, best), jnp.zeros_like(improved), total
 
 
-def zero_metrics(step: Step, lanes: Lane, train: Batch, batch_size: int) -> dict[str, np.ndarray]:
-    """The sum of metrics over no steps: [seeds] of each; of the arguments only shapes matter."""
+def trace_step(step: Step, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Traced:
+    """The step of one seed and batch, traced; of ``lanes`` and rows only the shapes matter."""
     shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[1:]), x.dtype)
-    one = jax.tree.map(shape, lanes.state)
-    metrics = jax.eval_shape(step, one, jax.tree.map(lambda x: shape(x, batch_size), train))[1]
-    return {name: np.zeros(num_lanes(lanes), x.dtype) for name, x in metrics.items()}
+    batch = jax.tree.map(lambda x: shape(x, batch_size), train)
+    return jax.jit(step).trace(jax.tree.map(shape, lanes.state), batch)
+
+
+def zero_metrics(step: jax.stages.Traced, num_lanes: int) -> dict[str, np.ndarray]:
+    """The sum of metrics over no steps: [seeds] of each."""
+    return {name: np.zeros(num_lanes, x.dtype) for name, x in step.out_info[1].items()}
 
 
 def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:

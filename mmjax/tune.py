@@ -1,16 +1,15 @@
 """The same search for every arm: as many trials, from the same draws, judged on validation."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mmjax.fit import Fit, fit
-from mmjax.recipe import Recipe
+from mmjax.recipe import Recipe, join_lanes
 from mmjax.sizes import set_width
 from mmjax.task import Task
-from mmjax.train import Adam
 
 LEARNING_RATES = (3e-4, 3e-2)
 WEIGHT_DECAYS = (1e-5, 1e-1)
@@ -79,22 +78,11 @@ def tune(
     scores: dict[int, tuple[float, float]] = {}
     for widening in sorted({trial.widening for trial in trials}):
         members = [i for i, trial in enumerate(trials) if trial.widening == widening]
-        trained = fit(_lanes(recipe, trials, members), task, progress=progress)
-        scores |= zip(members, _best_scores(trained), strict=True)
+        lanes = [replace(apply_trial(recipe, trials[i]), seeds=(i,)) for i in members]
+        trained = fit(join_lanes(lanes), task, progress=progress)
+        scores |= zip(members, best_scores(trained), strict=True)
     best = max(scores, key=scores.get)
     return trials[best], [scores[i][0] for i in range(count)]
-
-
-def _lanes(recipe: Recipe, trials: Sequence[Trial], members: Sequence[int]) -> Recipe:
-    """One recipe for trials of one width: a lane for each, with numbers of its own."""
-    chosen = [trials[i] for i in members]
-    tx = Adam(
-        learning_rate=tuple(trial.learning_rate for trial in chosen),
-        weight_decay=tuple(trial.weight_decay for trial in chosen),
-        warmup=recipe.tx.warmup,
-        clip=recipe.tx.clip,
-    )
-    return replace(_widen(recipe, chosen[0].widening), tx=tx, seeds=tuple(members))
 
 
 def _widen(recipe: Recipe, widening: float) -> Recipe:
@@ -104,7 +92,7 @@ def _widen(recipe: Recipe, widening: float) -> Recipe:
     return replace(recipe, model=set_width(recipe.model, width))
 
 
-def _best_scores(trained: Fit) -> list[tuple[float, float]]:
+def best_scores(trained: Fit) -> list[tuple[float, float]]:
     """(accuracy, minus nll) on validation of each lane at its best step, if it ever had one."""
     epochs = {epoch["step"]: epoch for epoch in trained.history}
     score = lambda epoch, lane: (epoch["valid_accuracy"][lane], -epoch["valid_nll"][lane])

@@ -89,6 +89,16 @@ def test_arms_are_tuned_alike_and_say_so(tmp_path):
     assert {row["trials"] for row in read_rows(out / "rows.jsonl")} == {2}
 
 
+def test_width_layers_dropout_and_weight_decay_can_be_named():
+    flags = {"width": 30, "num_layers": 1, "dropout": 0.2, "weight_decay": 0.01}
+    settings = Settings(task="synthetic", options=("size=200",), **flags)
+    concat, transformer = make_arms(settings, make_task(settings), ["concat", "transformer"])
+    assert (concat.recipe.tx.weight_decay, concat.recipe.dropout) == (0.01, 0.2)
+    assert concat.recipe.model.fusion.width == 30  # and no layers to change
+    fusion = transformer.recipe.model.fusion
+    assert (fusion.width, fusion.num_layers) == (32, 1)  # 30 is no multiple of 4 heads
+
+
 def test_training_rows_lose_a_modality_and_a_learned_token_stands_in(tmp_path):
     out = tmp_path / "run"
     lose = ["--missing", "a=0.5", "--absent", "learned"]
@@ -231,6 +241,10 @@ BAD = {
     "a share of no modality": (["--missing", "z=0.5"], "missing"),
     "a share that is none": (["--missing", "a=half"], "missing: expected NAME=NUMBER"),
     "a negative number of trials": (["--tune", "-1"], "tune: expected 0 or more, got -1"),
+    "no width": (["--width", "0"], "width: expected at least 1, got 0"),
+    "no layers": (["--num-layers", "0"], "num_layers: expected at least 1, got 0"),
+    "a width to match": (["--width", "8", "--match-params", "9"], "match_params: expected widths"),
+    "a dropout of 1": (["--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
     "a missing folder": (["--task", "mnist_fsdd", "--data", "/missing"], "/missing"),

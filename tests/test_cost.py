@@ -50,7 +50,7 @@ def test_a_step_is_timed_without_what_an_epoch_adds():
         return carried
 
     lanes = Lane(TrainState(jnp.zeros(2, int), {}, {}, None), {})
-    low, median, high = time_step(Program(advance, {}, None, None, 0.0), lanes, None)
+    low, median, high = time_step(Program(advance, {}, None, None, 0.0, None), lanes, None)
     assert 0.004 < median < 0.01
     assert low <= median <= high
 
@@ -89,9 +89,7 @@ def test_the_operations_of_a_step_are_those_of_one_seed_and_batch(arm, trained, 
     state = jax.tree.map(lambda x: x[0], trained.state)
     batch = arm.task.train.take(np.arange(32)).batch()
     alone = jax.jit(step).lower(state, batch).cost_analysis()["flops"]
-    shuffling = row["step_flops"] - alone
-    assert alone > 32 * 2 * row["flops"]
-    assert 0 <= shuffling < 0.05 * alone
+    assert row["step_flops"] == alone > 32 * 2 * row["flops"]
 
 
 def test_training_holds_parameters_their_best_and_two_moments_of_every_seed(arm, row):

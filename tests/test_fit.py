@@ -119,6 +119,21 @@ def test_a_recipe_prints_on_one_line_without_addresses(task):
     assert "\n" not in text
 
 
+def test_training_ends_after_the_epoch_that_is_told_to_be_the_last(task):
+    recipe = Recipe(make_model(task, "concat"), steps=12, batch_size=32, seeds=(0, 1))
+    whole, seen = fit(recipe, task), []
+    steps = [epoch["step"] for epoch in whole.history]
+
+    def on_epoch(epoch):
+        seen.append(epoch)
+        return epoch["step"] == steps[1]
+
+    taken = []
+    ended = fit(recipe, task, progress=taken.append, on_epoch=on_epoch)
+    assert sum(taken) == steps[1] < recipe.steps
+    chex.assert_trees_all_equal(seen, ended.history, whole.history[:2])
+
+
 def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
     recipe = Recipe(make_model(task, "concat"), steps=5, batch_size=32, seeds=(0, 1))
     compiled = []

@@ -17,7 +17,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"files", "mesh", "reading"},
-    {"cache", "checkpoint", "interrupt", "settings", "table", "threads", "types"},
+    {"cache", "checkpoint", "interrupt", "settings", "space", "table", "threads", "types"},
     {"initializers", "kernels", "lanes", "launchers"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},
@@ -34,10 +34,10 @@ FLOORS = [
     {"scoring"},
     {"compare", "zoo"},
     {"availability", "cost", "robustness"},
-    {"assess"},
-    {"report"},
+    {"assess", "peaks"},
+    {"bench", "report"},
     {"runs", "verify"},
-    {"trained"},
+    {"trained", "trials"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -31,6 +32,17 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
         DataError: a file is torn or is not what its name promises; the message names it.
     """
     studies = read_studies(folders)
+    sections = [make_section(study) for study in studies]
+    write_text(out, render("page.html", sections=sections, over_tasks=over_tasks(studies)))
+
+
+def render(template: str, **content: Any) -> str:
+    """A page from a template in report/page, with everything that it needs within it.
+
+    Args:
+        template: name of the file.
+        **content: what it shows, beside the style and the script of all pages.
+    """
     environment = Environment(
         loader=PackageLoader("mmjax.report", "page"),
         autoescape=True,
@@ -43,14 +55,8 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     source = lambda name: Markup(environment.loader.get_source(environment, name)[0])
     script = source("sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = environment.get_template("page.html").render(
-        sections=[make_section(study) for study in studies],
-        over_tasks=over_tasks(studies),
-        style=source("style.css"),
-        script=script,
-        digest=digest,
-    )
-    write_text(out, text)
+    page = environment.get_template(template)
+    return page.render(style=source("style.css"), script=script, digest=digest, **content)
 
 
 def _svg(drawing: Drawing) -> Markup:

@@ -1,15 +1,18 @@
 """Run folders: what the commands write, and what they show."""
 
 from mmjax.runs.arms import run_arm
+from mmjax.runs.bench import bench_in, make_cases
 from mmjax.runs.comparison import compare_in
 from mmjax.runs.inspection import inspect_task, show_zoo
 from mmjax.runs.parts import make_arms, make_task, parse_fusions
 from mmjax.runs.training import train_in
 
 __all__ = [
+    "bench_in",
     "compare_in",
     "inspect_task",
     "make_arms",
+    "make_cases",
     "make_task",
     "parse_fusions",
     "run_arm",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from mmjax.arms import CORE, Arm, make_arm, match_arm
+from mmjax.arms import CORE, Arm, make_arm, match_arm, resize_arm
 from mmjax.availability import lose
 from mmjax.errors import UsageError, look_up
 from mmjax.fusion import FUSIONS
@@ -38,7 +38,8 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
     recipe = {
         "objective": look_up("objective", settings.objective, OBJECTIVES),
         "method": look_up("method", settings.method, METHODS)(),
-        "tx": Adam(settings.learning_rate),
+        "tx": Adam(settings.learning_rate, settings.weight_decay),
+        "dropout": settings.dropout,
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,
         "dtype": settings.dtype,
@@ -48,7 +49,8 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
         "seeds": tuple(range(settings.seeds)),
     }
     make = partial(make_arm, task, encoders=encoders, absent=settings.absent, **recipe)
-    arms = [replace(make(strategy), trials=settings.tune) for strategy in strategies]
+    resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
+    arms = [replace(resize(make(strategy)), trials=settings.tune) for strategy in strategies]
     if settings.match_params is None:
         return arms
     return [match_arm(arm, settings.match_params) for arm in arms]

@@ -1,0 +1,57 @@
+"""What a search chooses among, as plain values; imports no JAX."""
+
+from dataclasses import dataclass
+
+from mmjax.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Space:
+    """What `mmjax tune` chooses among: some values, or all between a lowest and a highest.
+
+    Attributes:
+        fusions: names with commas between them; `core` is ten of every kind, or `all`.
+        methods: training methods, for fusions that have none of their own.
+        encoder_choices: encoders as MODALITY=NAME,NAME; the other modalities have one.
+        widths: of the fusion.
+        depths: numbers of layers, for fusions that have layers.
+        batch_sizes: rows per step.
+        learning_rates: the lowest and the highest, uniform in the logarithm.
+        weight_decays: the lowest and the highest, uniform in the logarithm.
+        dropouts: the lowest and the highest.
+    """
+
+    fusions: str = "core"
+    methods: tuple[str, ...] = ("joint",)
+    encoder_choices: tuple[str, ...] = ()
+    widths: tuple[int, ...] = (32, 64, 128)
+    depths: tuple[int, ...] = (1, 2, 3)
+    batch_sizes: tuple[int, ...] = (32, 64, 128)
+    learning_rates: tuple[float, float] = (3e-4, 3e-2)
+    weight_decays: tuple[float, float] = (1e-5, 1e-1)
+    dropouts: tuple[float, float] = (0.0, 0.5)
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "widths", "depths", "batch_sizes"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                got = " ".join(map(str, values)) or "none"
+                raise UsageError(name, expected="one or more, each once", got=got)
+        for name in ("learning_rates", "weight_decays", "dropouts"):
+            low, high = getattr(self, name)
+            logarithmic = name != "dropouts" and low < high
+            if low > high or (logarithmic and low <= 0):
+                expected = "a lowest and a highest" + ", both above 0" * logarithmic
+                raise UsageError(name, expected=expected, got=f"{low} {high}")
+
+
+SEARCHED = {
+    "method": "methods",
+    "width": "widths",
+    "num_layers": "depths",
+    "batch_size": "batch_sizes",
+    "learning_rate": "learning_rates",
+    "weight_decay": "weight_decays",
+    "dropout": "dropouts",
+}
+"""Settings that a search chooses, and from which part of its space."""
