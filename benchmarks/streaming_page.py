@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 from page import fill, table
+from workloads import make_arrays
 
 from mmjax.errors import DataError
 from mmjax.report.figures import save
@@ -36,6 +37,19 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
     return table(head, lines)
 
 
+def growth_line(rows: list[dict[str, Any]]) -> str:
+    """How much more each side allocates for more rows, beside what they are."""
+    few, many = (pick(row["rows"] for row in rows) for pick in (min, max))
+    peaks = {(row["side"], row["rows"]): row["peak_anon_mib"] for row in rows}
+    growth = (
+        f"{side} {peaks[side, many] - peaks[side, few]:,.0f} MiB"
+        for side in dict.fromkeys(row["side"] for row in rows)
+    )
+    row_bytes = sum(array.nbytes for array in make_arrays(1, seed=0)[:2])
+    more = (many - few) * row_bytes / 2**20
+    return f"{many - few:,} rows more are {more:,.0f} MiB; allocated is more: {', '.join(growth)}."
+
+
 def speed_table(rows: list[dict[str, Any]]) -> str:
     """Samples per second of each side, and their ratio to ``device`` in the same rounds."""
     (base,) = (row["seconds"] for row in rows if row["side"] == BASE)
@@ -58,6 +72,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     axes.set(xlabel="training rows", ylabel="peak of allocated memory, MiB")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
+    axes.set_xticks(sorted({row["rows"] for row in rows}))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend(frameon=False)
     return figure
@@ -74,8 +89,10 @@ def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/streaming.md"
     if not of("memory") or not of("speed"):
         raise DataError(runs / "rows.jsonl", expected="rows of benchmarks/streaming.py", got="none")
     origin = f"{rows[0]['device']}; {rows[0]['versions']}."
-    fill(page, "\n\n".join([origin, memory_table(of("memory")), speed_table(of("speed"))]))
-    save(draw(of("memory")), page.with_suffix(".png"))
+    memory, speed = of("memory"), of("speed")
+    parts = [origin, memory_table(memory), growth_line(memory), speed_table(speed)]
+    fill(page, "\n\n".join(parts))
+    save(draw(memory), page.with_suffix(".png"))
 
 
 if __name__ == "__main__":
