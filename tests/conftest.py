@@ -1,6 +1,7 @@
 """Settings of the whole test run."""
 
 import os
+import signal
 
 # Programs run a few times on tiny arrays: compiling them fast matters more than running them fast.
 os.environ["XLA_FLAGS"] = (
@@ -15,3 +16,6 @@ os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A command that a script runs in the background ignores SIGINT, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)

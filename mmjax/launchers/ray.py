@@ -1,6 +1,7 @@
 """Tasks of a Ray cluster."""
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ def open_ray(request: Mapping[str, Any]) -> Iterator[Start]:
         ConnectionError: there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unasked
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
+        # Ray ends tasks by it, and its workers would ignore it as this process does.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     ray = import_client("ray", "ray")
     try:
         # Ray's own retries would hide lost workers.
