@@ -26,7 +26,7 @@ from rich.progress import track
 
 from mmjax.cost import peak_bytes
 from mmjax.lanes import over_seeds
-from mmjax.mesh import deal_rows, lane_spec, make_mesh, parse_mesh
+from mmjax.mesh import deal_rows, lane_spec, make_mesh, num_devices, parse_mesh
 from mmjax.objectives import cross_entropy
 from mmjax.recipe import make_model
 from mmjax.report.rows import append_rows, read_rows
@@ -87,11 +87,10 @@ def main(benchmark: Benchmark) -> None:
 
 def in_new_process(benchmark: Benchmark, mesh: str) -> dict[str, Any]:
     """A row, from a process that has as many devices as the mesh wants."""
-    count = int(np.prod(list(parse_mesh(mesh).values())))
     numbers = {k: v for k, v in asdict(benchmark).items() if isinstance(v, int)}
     flags = [word for k, v in numbers.items() for word in (f"--{k.replace('_', '-')}", str(v))]
     command = [sys.executable, __file__, "--mesh", mesh, *flags]
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(count)}
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(num_devices(mesh))}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout)
 

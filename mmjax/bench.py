@@ -11,7 +11,7 @@ from mmjax.arms import Arm
 from mmjax.cost import training_cost
 from mmjax.fit import compile_recipe, feed_rows, init_lanes
 from mmjax.lanes import how
-from mmjax.mesh import parse_mesh, place_lanes
+from mmjax.mesh import num_devices, place_lanes
 from mmjax.peaks import copy_gb_s, matmul_gflops
 from mmjax.scoring import Row, identify, versions
 
@@ -23,15 +23,13 @@ def identify_case(arm: Arm) -> Row:
     """
     recipe, device = arm.recipe, jax.local_devices()[0]
     runs = recipe.mesh or how(len(recipe.seeds))
-    num_devices = jax.local_device_count() if runs == "shard" else 1
-    if recipe.mesh:
-        num_devices = math.prod(parse_mesh(recipe.mesh).values())
+    devices = jax.local_device_count() if runs == "shard" else 1
     return {
         **identify(arm),
         "batch_size": recipe.batch_size,
         "dtype": recipe.dtype,
         "lanes": len(recipe.seeds),
-        "devices": num_devices,
+        "devices": num_devices(recipe.mesh) if recipe.mesh else devices,
         "how": runs,
         "recipe": repr(recipe),
         "data": arm.task.digest(),

@@ -61,14 +61,18 @@ def parse_mesh(text: str) -> dict[str, int]:
     return sizes
 
 
+def num_devices(text: str) -> int:
+    """How many devices a mesh takes."""
+    return math.prod(parse_mesh(text).values())
+
+
 def make_mesh(text: str) -> Mesh:
     """The mesh of all devices, of all processes; of one process, it may be of the first few.
 
     Raises:
         UsageError: there are fewer devices; or more, in several processes.
     """
-    sizes, there = parse_mesh(text), jax.devices()
-    asked = math.prod(sizes.values())
+    sizes, there, asked = parse_mesh(text), jax.devices(), num_devices(text)
     if asked > len(there) or (asked < len(there) and jax.process_count() > 1):
         raise UsageError(
             "mesh",
