@@ -29,7 +29,7 @@ from mmjax.attribution import (
     shapley_rows,
 )
 from mmjax.availability import availability_rows
-from mmjax.compare import fit_each
+from mmjax.comparison import fit_each
 from mmjax.fit import Fit
 from mmjax.methods import METHODS
 from mmjax.report.attribution_figures import information_figure

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from mmjax.arms import Arm, make_arm
-from mmjax.compare import compare, fit_each, make_encoded_arms
+from mmjax.comparison import compare_arms, fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.fit import Fit, Program
 from mmjax.report.progress import ComparisonProgress, time_left
@@ -53,7 +53,7 @@ class Sweep:
                 self._append(scored.rows)
                 progress.on_arm(arm, scored.rows)
 
-            compare(arms, on_arm=on_arm, progress=progress.on_steps)
+            compare_arms(arms, on_arm=on_arm, progress=progress.on_steps)
         return trained
 
     def compare_encoded(

@@ -24,7 +24,7 @@ from scipy.stats import norm
 from simulated import simulate
 
 from mmjax.arms import make_arm
-from mmjax.compare import fit_each, make_encoded_arms
+from mmjax.comparison import fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.fit import fit
 from mmjax.report.figures import save

@@ -8,7 +8,7 @@ import time
 import pytest
 from commands import COMPARE, TINY, run, scores
 
-import mmjax.compare
+import mmjax.comparison
 from mmjax.report.rows import append_rows, read_rows
 
 
@@ -22,14 +22,14 @@ def whole(tmp_path_factory):
 def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
     whole, tmp_path, monkeypatch, capsys
 ):
-    out, fit = tmp_path / "run", mmjax.compare.fit
+    out, fit = tmp_path / "run", mmjax.comparison.fit
 
     def fail(recipe, task, **options):
         if len(task.modalities) == 1 and task.modalities[0] == "b":
             raise RuntimeError("out of luck\nand more")
         return fit(recipe, task, **options)
 
-    monkeypatch.setattr(mmjax.compare, "fit", fail)
+    monkeypatch.setattr(mmjax.comparison, "fit", fail)
     assert run("compare", *COMPARE, "--out", out) == 1
     said = capsys.readouterr()
     assert "1 of 3 arms failed: b_only" in said.err
@@ -41,7 +41,7 @@ def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
 
     fitted = []
     count = lambda recipe, task, **options: fitted.append(task) or fit(recipe, task, **options)
-    monkeypatch.setattr(mmjax.compare, "fit", count)
+    monkeypatch.setattr(mmjax.comparison, "fit", count)
     assert run("compare", *COMPARE, "--out", out, "--resume") == 0
     assert [task.modalities for task in fitted] == [("b",)]
     by_strategy = lambda rows: sorted(

@@ -9,7 +9,7 @@ import pytest
 from small import make_task
 
 from mmjax.arms import make_arm
-from mmjax.compare import fit_each, make_encoded_arms
+from mmjax.comparison import fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.errors import UsageError
 from mmjax.fit import fit

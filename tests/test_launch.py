@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from commands import COMPARE, run, scores
 
-import mmjax.compare
+import mmjax.comparison
 from mmjax.report.rows import read_rows
 from mmjax.runs import folder
 
@@ -127,21 +127,21 @@ LAUNCH = ("--launcher", "local", "--workers", "2")
 
 
 def test_a_failing_arm_is_recorded_and_resume_makes_up_for_it(here, whole, tmp_path, monkeypatch):
-    out, fit = tmp_path / "run", mmjax.compare.fit
+    out, fit = tmp_path / "run", mmjax.comparison.fit
 
     def fail(recipe, task, **options):
         if task.modalities == ("b",):
             raise RuntimeError("out of luck\nand more")
         return fit(recipe, task, **options)
 
-    monkeypatch.setattr(mmjax.compare, "fit", fail)
+    monkeypatch.setattr(mmjax.comparison, "fit", fail)
     assert run("compare", *COMPARE, "--out", out, *LAUNCH) == 1
     assert here == STRATEGIES
     ended = {row["strategy"]: row["error"] for row in read_rows(out / "arms.jsonl")}
     assert ended == {"a_only": None, "b_only": "RuntimeError: out of luck", "concat": None}
     assert "b_only failed: RuntimeError: out of luck" in (out / "summary.md").read_text()
 
-    monkeypatch.setattr(mmjax.compare, "fit", fit)
+    monkeypatch.setattr(mmjax.comparison, "fit", fit)
     here.clear()
     assert run("compare", *COMPARE, "--out", out, *LAUNCH, "--resume") == 0
     assert here == ["b_only"]

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from mmjax.arms import make_arm
 from mmjax.cli import main
-from mmjax.compare import compare, settle
+from mmjax.comparison import compare_arms, settle
 from mmjax.errors import UsageError
 from mmjax.fusion.searched import SearchedFusion
 from mmjax.report.rows import read_rows
@@ -78,7 +78,7 @@ def small_budget(monkeypatch):
 @pytest.mark.usefixtures("small_budget")
 def test_a_comparison_searches_first_and_shows_what_it_found(arm):
     taken = []
-    rows = compare([arm], progress=taken.append).rows
+    rows = compare_arms([arm], progress=taken.append).rows
     assert sum(taken) == arm.planned_steps
     cells = chosen_cells(settle(arm).recipe)
     assert cells

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmjax.arms import make_arm
-from mmjax.compare import compare
+from mmjax.comparison import compare_arms
 from mmjax.errors import Interrupted, UsageError
 from mmjax.fit import fit
 from mmjax.tasks import load_task
@@ -62,7 +62,7 @@ def test_the_best_trial_on_validation_is_taken(task):
 def test_a_comparison_tunes_its_arms(task):
     arm = replace(make_arm(task, "concat", steps=6, batch_size=16, seeds=(0,)), trials=3)
     steps = []
-    rows = compare([arm], progress=steps.append).rows
+    rows = compare_arms([arm], progress=steps.append).rows
     assert sum(steps) == arm.planned_steps > 6
     best, _ = tune(arm.recipe, task, 3)
     assert {row["trials"] for row in rows} == {3}
@@ -82,4 +82,4 @@ def test_a_signal_ends_a_search_and_is_no_failure_of_its_arm(task):
         raise Interrupted(signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        compare([arm], on_error=lambda *failure: pytest.fail(str(failure)), progress=progress)
+        compare_arms([arm], on_error=lambda *failure: pytest.fail(str(failure)), progress=progress)

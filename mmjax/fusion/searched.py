@@ -28,7 +28,7 @@ class SearchedFusion(nn.Module):
     fusion's own. One modality: a chain on its features. Two or many: as above. An absent modality
     adds nothing to any layer; with none the biases remain.
 
-    ``mmjax.compare`` searches the cells before it trains the strategy; see ``mmjax.search``.
+    ``mmjax.comparison`` searches the cells before it trains the strategy; see ``mmjax.search``.
 
     Reference: Perez-Rua et al., MFAS: Multimodal Fusion Architecture Search (arXiv:1903.06496).
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.compare import Comparison
+from mmjax.comparison import Comparison
 from mmjax.report.study import Study
 from mmjax.report.summary import Rows, scored_split
 

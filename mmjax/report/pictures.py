@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmjax.compare import Comparison
+from mmjax.comparison import Comparison
 from mmjax.report.answers import make_answers
 from mmjax.report.data import misclassified_figure
 from mmjax.report.figures import save

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmjax.arms import Arm
-from mmjax.compare import compare
+from mmjax.comparison import compare_arms
 from mmjax.cost import cost_row
 from mmjax.errors import FailedArmsError, look_up
 from mmjax.files import locked
@@ -59,7 +59,7 @@ def run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> di
             end_arm(out, arm.strategy, failed[arm.strategy])
             progress.on_error(arm, failed[arm.strategy])
 
-        compare(
+        compare_arms(
             arms,
             on_arm=on_arm,
             on_idle=on_idle,

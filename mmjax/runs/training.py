@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mmjax import checkpoint
 from mmjax.arms import Arm
-from mmjax.compare import settle
+from mmjax.comparison import settle
 from mmjax.files import locked
 from mmjax.fit import fit
 from mmjax.interrupt import held_signals

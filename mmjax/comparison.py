@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
     labels: dict[str, np.ndarray]
 
 
-def compare(
+def compare_arms(
     arms: Sequence[Arm],
     *,
     on_arm: Callable[[Arm, Fit, Scored], None] = lambda arm, trained, scored: None,
@@ -108,7 +108,7 @@ def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:
 def _find_cells(arm: Arm, progress: Progress) -> Recipe:
     def judge(recipes: Sequence[Recipe], task: Task) -> list[float]:
         proxies = [Arm(str(index), recipe, task) for index, recipe in enumerate(recipes)]
-        rows = compare(proxies, progress=progress).rows
+        rows = compare_arms(proxies, progress=progress).rows
         return [row["accuracy"] for row in rows if row["split"] == "valid"]
 
     return search(arm.recipe, arm.task, judge, progress)
