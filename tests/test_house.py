@@ -32,7 +32,7 @@ FLOORS = [
     {"search"},
     {"arms", "run_file"},
     {"scoring"},
-    {"compare", "zoo"},
+    {"comparison", "zoo"},
     {"availability", "cost", "robustness"},
     {"assess", "peaks"},
     {"bench", "report"},
