@@ -41,9 +41,8 @@ def compare(
     _keep_programs()
     from mmjax import runs
 
-    names = runs.parse_fusions(fusions)
     folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
-    runs.compare_in(folder, settings, names, _console(), launch=launch, **options)
+    runs.compare_in(folder, settings, fusions, _console(), launch=launch, **options)
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
