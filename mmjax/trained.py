@@ -14,17 +14,17 @@ import numpy as np
 from scipy.special import softmax
 
 from mmjax import checkpoint
-from mmjax.arms import Arm
+from mmjax.arms import Arm, resize_arm
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.files import whole_file, write_text
 from mmjax.report.rows import read_rows
-from mmjax.run_file import read_run_file
+from mmjax.run_file import RunFile, read_run_file
 from mmjax.runs import make_arms, make_task
 from mmjax.runs.folder import check_new_file
 from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
-from mmjax.task import UNLABELLED, check_input
+from mmjax.task import UNLABELLED, Task, check_input
 from mmjax.train import init_params
 from mmjax.types import Batch
 
@@ -124,19 +124,25 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
         DataError: a file of the folder is missing or does not fit.
     """
     folder = Path(folder)
-    settings, strategies, cells = read_run_file(folder)
-    if len(strategies) != 1:
+    run = read_run_file(folder)
+    if len(run.strategies) != 1:
         raise DataError(
             folder,
             expected="a folder of `mmjax train`",
-            got=f"a comparison of {len(strategies)} strategies, which keeps no parameters",
+            got=f"a comparison of {len(run.strategies)} strategies, which keeps no parameters",
         )
-    settings = replace(settings, data=data) if data else settings
-    (arm,) = make_arms(settings, make_task(settings), strategies)
-    if cells:
-        arm = replace(arm, recipe=choose_cells(arm.recipe, cells))
+    run = run._replace(settings=replace(run.settings, data=data)) if data else run
+    arm = make_found_arm(run, make_task(run.settings))
     params = checkpoint.restore(folder / "checkpoint", shape_params(arm)).tree
     return TrainedRun(arm, params, _best_seed(folder / "rows.jsonl", arm))
+
+
+def make_found_arm(run: RunFile, task: Task) -> Arm:
+    """The arm of a run of one strategy, as its searches have left it."""
+    (arm,) = make_arms(run.settings, task, run.strategies)
+    if run.cells:
+        arm = replace(arm, recipe=choose_cells(arm.recipe, run.cells))
+    return resize_arm(arm, width=run.tuned_width)
 
 
 def shape_params(arm: Arm) -> chex.ArrayTree:

@@ -34,7 +34,7 @@ from mmjax import checkpoint
 from mmjax.errors import MmjaxError
 from mmjax.reading import read_npz
 from mmjax.report.study import read_studies
-from mmjax.run_file import read_run_file, write_run_file
+from mmjax.run_file import RunFile, read_run_file, write_run_file
 from mmjax.settings import Settings
 from mmjax.task import UNLABELLED, Split, Task
 from mmjax.tasks.arrays import arrays, save
@@ -229,7 +229,8 @@ def good_run() -> dict[str, bytes]:
 def good_settings() -> dict[str, bytes]:
     """A run.json."""
     with tempfile.TemporaryDirectory() as folder:
-        write_run_file(Path(folder), Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)))
+        run = RunFile(Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)), tuned_width=32)
+        write_run_file(Path(folder), run)
         return files_of(Path(folder))
 
 
@@ -474,6 +475,7 @@ SETTINGS = {
     "seeds of a fraction": '{"strategies": ["gmu"], "seeds": 1.5}',
     "no seeds": '{"strategies": ["gmu"], "seeds": 0}',
     "seeds of true": '{"strategies": ["gmu"], "seeds": true}',
+    "no width": '{"strategies": ["gmu"], "tuned_width": 0}',
     "options of a number": '{"strategies": ["gmu"], "options": 5}',
     "options of numbers": '{"strategies": ["gmu"], "options": [5]}',
     "a task of null": '{"strategies": ["gmu"], "task": null}',

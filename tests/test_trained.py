@@ -10,11 +10,14 @@ from small import make_task
 from mmjax.arms import make_arm
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.evaluate import hide, make_evaluate
+from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows, write_rows
+from mmjax.scoring import score_rows
 from mmjax.train import init_params
 from mmjax.trained import TrainedRun, load_run
+from mmjax.tune import Trial
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,15 @@ def test_rows_that_do_not_tell_the_best_seed_are_refused(folder, rows, message):
             load_run(folder)
     finally:
         write_rows(folder / "rows.jsonl", kept)
+
+
+def test_a_run_whose_width_was_tuned_can_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmjax.comparison.tune", lambda *_: (Trial(1e-3, 0.0, 2.0), []))
+    assert run("train", "sum", *TINY, "--seeds", "1", "--tune", "2", "--out", tmp_path) == 0
+    loaded = load_run(tmp_path)
+    assert loaded.arm.recipe.model.fusion.width == 2 * FUSIONS["sum"](2).width
+    (row, _) = read_rows(tmp_path / "rows.jsonl")
+    assert score_rows(loaded.arm, loaded.evaluate.predict, loaded.params)[0]["nll"] == row["nll"]
 
 
 def test_embed_writes_an_archive(folder, tmp_path, capsys):
