@@ -175,6 +175,19 @@ def embed(
     print(f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}: {out}")
 
 
+def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> None:
+    """Writes a trained run's weights, its program and a model card, for use elsewhere.
+
+    Args:
+        run: Folder of `mmjax train`.
+        out: New folder for model.safetensors, model.stablehlo and README.md.
+    """
+    from mmjax.export import export_run
+
+    for path in export_run(run, out, data):
+        print(path)
+
+
 def zoo(
     task: str = "digits", data: Data = None, options: tuple[str, ...] = (), json: bool = False
 ) -> None:
@@ -272,7 +285,10 @@ def bench(
 
 _VERBS = {
     f.__name__: f
-    for f in (compare, arm, tune, train, evaluate, predict, embed, report, verify, bench, zoo, data)
+    for f in (
+        *(compare, arm, tune, train, evaluate, predict, embed, export),
+        *(report, verify, bench, zoo, data),
+    )
 }
 
 

@@ -38,6 +38,7 @@ FLOORS = [
     {"bench", "report"},
     {"runs", "verify"},
     {"trained", "trials"},
+    {"export"},
     {"cli"},
     {"__main__", "__init__"},
 ]
