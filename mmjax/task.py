@@ -299,7 +299,8 @@ def _check_split(where: str, split: Split, task: Task) -> None:
     _check_target(f"{where} target", split, task)
     _check_integers(f"{where} group", split.group, split.size)
     for name, values in split.inputs.items():
-        _check_input(f"{where} input {name!r}", values, split, name, task)
+        shape = (split.size, *task.train.inputs[name].shape[1:])
+        check_input(f"{where} input {name!r}", values, split.present[name], shape)
 
 
 def _check_array(where: str, array: np.ndarray) -> None:
@@ -369,27 +370,38 @@ def _check_variety(where: str, target: np.ndarray, out_dim: int) -> None:
         )
 
 
-def _check_input(where: str, values: np.ndarray, split: Split, name: str, task: Task) -> None:
+def check_input(
+    where: str, values: np.ndarray, present: np.ndarray, shape: tuple[int, ...]
+) -> None:
+    """Checks one modality of some rows.
+
+    Args:
+        where: what an error calls it.
+        values: to be float32 or uint8 of the shape, finite where the modality is present.
+        present: to be bool [rows].
+        shape: rows, and the shape of a sample.
+
+    Raises:
+        DataError: it is otherwise.
+    """
     _check_array(where, values)
-    _check_array(f"{where} present", split.present[name])
-    shape = task.train.inputs[name].shape[1:]
-    if values.shape != (split.size, *shape):
-        raise DataError(where, expected=f"shape {(split.size, *shape)}", got=f"{values.shape}")
-    if not 1 <= len(shape) <= 3:
+    _check_array(f"{where} present", present)
+    if values.shape != shape:
+        raise DataError(where, expected=f"shape {shape}", got=f"{values.shape}")
+    if not 2 <= len(shape) <= 4:
         raise DataError(
             where,
             expected="[features], [length, features] or [height, width, channels] a sample",
-            got=f"shape {shape}",
+            got=f"shape {shape[1:]}",
         )
     if values.dtype != np.float32 and values.dtype != np.uint8:
         raise DataError(
             where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
         )
-    present = split.present[name]
-    if present.shape != (split.size,) or present.dtype != bool:
+    if present.shape != shape[:1] or present.dtype != bool:
         raise DataError(
             f"{where} present",
-            expected=f"bool ({split.size},)",
+            expected=f"bool {shape[:1]}",
             got=f"{present.dtype} {present.shape}",
         )
     if values.dtype == np.uint8:

@@ -39,6 +39,7 @@ FLOORS = [
     {"bench", "report"},
     {"runs", "verify"},
     {"trained", "trials"},
+    {"export"},
     {"cli"},
     {"__main__", "__init__"},
 ]
