@@ -62,7 +62,7 @@ class Curve(NamedTuple):
 
     @property
     def area(self) -> np.ndarray:
-        """[seeds], trapezoidal, over the largest severity: the mean accuracy up to there."""
+        """[seeds], trapezoidal, over the largest severity; the mean accuracy up to there."""
         return trapezoid(self.accuracy, self.severity, axis=1) / self.severity[-1]
 
 
