@@ -28,7 +28,7 @@ from faults_worker import rows_of, text_of
 from mmjax.files import locked, write_text
 from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.run_file import read_run_file, write_run_file
+from mmjax.run_file import RunFile, read_run_file, write_run_file
 from mmjax.runs.folder import write_predictions
 from mmjax.settings import Settings
 from mmjax.verify import Finding, verify_run
@@ -145,7 +145,7 @@ def full_disk(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bo
 
 def flipped_arrays(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
     """Flips a random bit of an .npz file; it is found, or the arrays are the same."""
-    write_run_file(folder, Settings(), ["gmu"])
+    write_run_file(folder, RunFile(Settings(), ["gmu"]))
     logits = np.float32(rng.normal(size=(2, 20, 3)))
     write_predictions(folder, "gmu", {"seeds": np.arange(2), "valid": logits, "test": logits})
     path = folder / "predictions" / "gmu.npz"
@@ -156,7 +156,7 @@ def flipped_arrays(folder: Path, rng: np.random.Generator, times: int) -> Iterat
 
 def flipped_settings(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
     """Flips a random bit of run.json; it is found."""
-    write_run_file(folder, Settings(), ["gmu"])
+    write_run_file(folder, RunFile(Settings(), ["gmu"]))
     path = folder / "run.json"
     before = read_run_file(folder)
     for _ in _flips(path, rng, times):

@@ -45,7 +45,7 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
         tree: of arrays, or of JAX keys.
         facts: what JSON can hold.
     """
-    arrays = {name: np.asarray(x) for name, x in _flatten(tree).items()}
+    arrays = {name: np.asarray(x) for name, x in flatten(tree).items()}
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
     unfinished.mkdir(parents=True)
@@ -53,7 +53,7 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
         checkpointer.save((unfinished / ARRAYS).absolute(), arrays)
     content = {
         "facts": dict(facts or {}),
-        "arrays": {name: _digest_array(x) for name, x in arrays.items()},
+        "arrays": {name: digest_array(x) for name, x in arrays.items()},
         "files": _digest_files(unfinished / ARRAYS),
     }
     write_text(unfinished / MANIFEST, json.dumps({**content, "sha256": json_digest(content)}))
@@ -79,20 +79,9 @@ def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
     except Exception as error:  # orbax and what it is made of fail in many ways
         raise DataError(folder, expected="a checkpoint", got=f"{error}"[:300]) from error
     found = {name: np.asarray(x) for name, x in found.items()}
-    if {name: _digest_array(x) for name, x in found.items()} != manifest["arrays"]:
+    if {name: digest_array(x) for name, x in found.items()} != manifest["arrays"]:
         raise DataError(folder, expected="the arrays that were saved", got="others")
-    wanted = _flatten(like)
-    layout = lambda flat: {(name, x.shape, str(x.dtype)) for name, x in flat.items()}
-    differing = sorted(layout(found) ^ layout(wanted))
-    if differing:
-        raise DataError(
-            folder,
-            expected="the arrays of this model",
-            got=f"a difference in {differing[0]}",
-            fix="It was made by another recipe or version.",
-        )
-    leaves = [_as_before(found[n], x) for n, x in zip(wanted, jax.tree.leaves(like), strict=True)]
-    return Checkpoint(jax.tree.unflatten(jax.tree.structure(like), leaves), manifest["facts"])
+    return Checkpoint(unflatten(found, like, folder), manifest["facts"])
 
 
 def _open_orbax():
@@ -209,7 +198,7 @@ class Checkpoints:
             return
         self._wait()
         path = self.folder / f"{step:012d}"
-        host = jax.tree.map(np.array, _flatten(tree))  # copies: training goes on in that memory
+        host = jax.tree.map(np.array, flatten(tree))  # copies: training goes on in that memory
         content = {**facts, "identity": self.identity}
         self._writing = self._thread.submit(self._write, path, host, content)
 
@@ -247,9 +236,37 @@ class Checkpoints:
                 )
 
 
-def _flatten(tree: chex.ArrayTree) -> dict[str, chex.Array]:
+def flatten(tree: chex.ArrayTree) -> dict[str, chex.Array]:
+    """The arrays of a tree under flat names, such as "fusion.readout.kernel"."""
     name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
     return {name(path): _bits(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def unflatten(
+    found: Mapping[str, np.ndarray], like: chex.ArrayTree, where: object
+) -> chex.ArrayTree:
+    """The inverse of ``flatten``.
+
+    Args:
+        found: arrays under flat names.
+        like: a tree of arrays or shapes; the names, shapes and dtypes must be the same.
+        where: what an error calls the place that the arrays are from.
+
+    Raises:
+        DataError: they are not.
+    """
+    wanted = flatten(like)
+    layout = lambda flat: {(name, x.shape, str(x.dtype)) for name, x in flat.items()}
+    differing = sorted(layout(found) ^ layout(wanted))
+    if differing:
+        raise DataError(
+            where,
+            expected="the arrays of this model",
+            got=f"a difference in {differing[0]}",
+            fix="It was made by another recipe or version.",
+        )
+    leaves = [_as_before(found[n], x) for n, x in zip(wanted, jax.tree.leaves(like), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def _is_key(x):
@@ -272,7 +289,8 @@ def _digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def _digest_array(x):
+def digest_array(x: np.ndarray) -> str:
+    """A sha256, in hex, of an array's dtype, shape and values."""
     return _digest(f"{x.dtype}{x.shape}".encode() + np.ascontiguousarray(x).tobytes())
 
 

@@ -20,6 +20,7 @@ Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
 Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
+Split = Literal["train", "valid", "test"]
 
 
 def compare(
@@ -41,9 +42,8 @@ def compare(
     _keep_programs()
     from mmjax import runs
 
-    names = runs.parse_fusions(fusions)
     folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
-    runs.compare_in(folder, settings, names, _console(), launch=launch, **options)
+    runs.compare_in(folder, settings, fusions, _console(), launch=launch, **options)
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
@@ -135,7 +135,7 @@ def predict(
     run: tyro.conf.Positional[Path],
     out: Path,
     data: Data = None,
-    split: Literal["train", "valid", "test"] = "test",
+    split: Split = "test",
     layout: Literal["probabilities", "competition"] = "probabilities",
 ) -> None:
     """Writes a CSV of predictions, the mean over the seeds of a run.
@@ -152,6 +152,39 @@ def predict(
 
     lines = predict_run(run, data, split, layout, out)
     print(f"{lines} predictions: {out}")
+
+
+def embed(
+    run: tyro.conf.Positional[Path],
+    out: Path,
+    data: Data = None,
+    split: Split = "test",
+) -> None:
+    """Writes the embeddings of a split's rows, by the seed that did best on validation.
+
+    Args:
+        run: Folder of `mmjax train`.
+        out: New .npz file: an array [rows, features] for each modality, and "fused".
+        split: Rows to embed.
+    """
+    _keep_programs()
+    from mmjax.trained import embed_run
+
+    shapes = embed_run(run, data, split, out)
+    print(f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}: {out}")
+
+
+def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> None:
+    """Writes a trained run's weights, its program and a model card, for use elsewhere.
+
+    Args:
+        run: Folder of `mmjax train`.
+        out: New folder for model.safetensors, model.stablehlo and README.md.
+    """
+    from mmjax.export import export_run
+
+    for path in export_run(run, out, data):
+        print(path)
 
 
 def zoo(
@@ -251,7 +284,10 @@ def bench(
 
 _VERBS = {
     f.__name__: f
-    for f in (compare, arm, tune, train, evaluate, predict, report, verify, bench, zoo, data)
+    for f in (
+        *(compare, arm, tune, train, evaluate, predict, embed, export),
+        *(report, verify, bench, zoo, data),
+    )
 }
 
 

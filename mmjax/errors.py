@@ -5,6 +5,8 @@ Every message says where the fault is, what was expected, what came, and what to
 
 import difflib
 from collections.abc import Iterable, Mapping
+from importlib import import_module
+from types import ModuleType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -91,6 +93,28 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise UnknownNameError(kind, name, table)
     return table[name]
+
+
+def import_extra(argument: str, package: str, extra: str) -> ModuleType:
+    """A package, or a module of one, that does not come with mmjax unasked.
+
+    Args:
+        argument: what asks for it.
+        package: its name.
+        extra: the extra of mmjax that installs it.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise UsageError(
+            argument,
+            expected=f"the package {package}",
+            got=str(error),
+            fix=f'Install it by `pip install "mmjax[{extra}]"`.',
+        ) from error
 
 
 def printable(text: str) -> str:

@@ -1,10 +1,10 @@
 """run.json: what a run was asked for."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmjax.errors import DataError
 from mmjax.files import json_digest, write_text
@@ -21,18 +21,18 @@ class RunFile(NamedTuple):
         settings: as given.
         strategies: names.
         cells: those that a search has found, if the strategy is searched.
+        tuned_width: that of the fusion, if tuning has found one.
     """
 
     settings: Settings
-    strategies: list[str]
-    cells: Cells
+    strategies: Sequence[str]
+    cells: Cells = ()
+    tuned_width: int | None = None
 
 
-def write_run_file(
-    out: Path, settings: Settings, strategies: Sequence[str], cells: Cells = ()
-) -> None:
+def write_run_file(out: Path, run: RunFile) -> None:
     """Writes run.json, with a digest by which damage is found."""
-    content = {"strategies": list(strategies), "cells": cells, **asdict(settings)}
+    content = dump_run(run)
     content["sha256"] = json_digest(content)
     write_text(out / "run.json", json.dumps(content, indent=1) + "\n")
 
@@ -43,7 +43,7 @@ def read_run_file(folder: Path) -> RunFile:
     Raises:
         DataError: there is no such file, it is no run.json, or it is not as it was written.
     """
-    with reading(folder / "run.json", "the settings of a run") as (path, refuse):
+    with reading(folder / "run.json", "the settings of a run") as (path, _):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256", None) not in (None, json_digest(content)):
             raise DataError(
@@ -52,9 +52,29 @@ def read_run_file(folder: Path) -> RunFile:
                 got="others",
                 fix="It is damaged; if you have edited it yourself, remove its sha256.",
             )
-        strategies, cells = content.pop("strategies"), tuple(map(tuple, content.pop("cells", ())))
-        if not isinstance(strategies, list) or not all(isinstance(n, str) for n in strategies):
-            refuse(f"strategies {strategies!r}"[:300])
-        if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
-            refuse(f"cells {cells}"[:300])
-        return RunFile(parse_settings(content), strategies, cells)
+        return parse_run(content)
+
+
+def dump_run(run: RunFile) -> dict[str, Any]:
+    """The run as what JSON can hold."""
+    found = {"cells": run.cells, "tuned_width": run.tuned_width}
+    return {"strategies": list(run.strategies), **found, **asdict(run.settings)}
+
+
+def parse_run(content: Mapping[str, Any]) -> RunFile:
+    """The inverse of ``dump_run``.
+
+    Raises:
+        ValueError: a value cannot be one of a run.
+        TypeError: likewise, or a name is none of a run's.
+    """
+    settings = dict(content)
+    strategies, cells = settings.pop("strategies"), tuple(map(tuple, settings.pop("cells", ())))
+    width = settings.pop("tuned_width", None)
+    if not isinstance(strategies, list) or not all(isinstance(n, str) for n in strategies):
+        raise ValueError(f"strategies {strategies!r}"[:300])
+    if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
+        raise ValueError(f"cells {cells}"[:300])
+    if width is not None and (type(width) is not int or width < 1):
+        raise ValueError(f"tuned_width {width!r}"[:300])
+    return RunFile(parse_settings(settings), strategies, cells, width)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mmjax.errors import UsageError
+from mmjax.errors import UsageError, import_extra
 from mmjax.lanes import over_seeds
 from mmjax.mesh import block_sharding, deal_rows, replicate
 from mmjax.task import Split, on_disk
@@ -132,7 +132,7 @@ class Stream:
         Raises:
             UsageError: grain is missing.
         """
-        self._grain = _import_grain()
+        self._grain = import_extra(VARIABLE, "grain", "grain")
         size = len(rows.target)
         self._rows, self._num_seeds, self._num_steps = rows, len(seeds), steps
         self._part, self._share = part, len(range(batch_size)[part])
@@ -221,16 +221,3 @@ def process_part(batch_size: int, index: int, count: int) -> slice:
         )
     share = batch_size // count
     return slice(index * share, (index + 1) * share)
-
-
-def _import_grain():
-    try:
-        import grain
-    except ImportError as error:
-        raise UsageError(
-            VARIABLE,
-            expected="grain, to stream training rows",
-            got=str(error),
-            fix='Install it: pip install "mmjax[grain]"',
-        ) from error
-    return grain

@@ -1,26 +1,34 @@
-"""What can be done with a trained run: load it, score it, predict with it."""
+"""What can be done with a trained run: load it, score it, predict and embed with it."""
 
 import csv
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 
 import chex
 import jax
+import numpy as np
 from scipy.special import softmax
 
 from mmjax import checkpoint
-from mmjax.arms import Arm
-from mmjax.errors import DataError
-from mmjax.evaluate import Predict, make_evaluate
-from mmjax.files import write_text
-from mmjax.run_file import read_run_file
+from mmjax.arms import Arm, resize_arm
+from mmjax.errors import DataError, UsageError, look_up
+from mmjax.evaluate import Evaluate, make_evaluate
+from mmjax.files import whole_file, write_text
+from mmjax.report.rows import read_rows
+from mmjax.run_file import RunFile, read_run_file
 from mmjax.runs import make_arms, make_task
 from mmjax.runs.folder import check_new_file
 from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
+from mmjax.task import UNLABELLED, Task, check_input
 from mmjax.train import init_params
+from mmjax.types import Batch
+
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +38,79 @@ class TrainedRun:
     Attributes:
         arm: the strategy, its recipe and its task.
         params: the best parameters of every seed, [seeds, ...].
-        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
+        best_seed: the seed that did best on validation.
     """
 
     arm: Arm
     params: chex.ArrayTree
-    predict: Predict
+    best_seed: int
+
+    @cached_property
+    def evaluate(self) -> Evaluate:
+        """The model itself: predictions and embeddings of every seed, as ``make_evaluate`` says."""
+        return make_evaluate(self.arm.recipe.model)
+
+    @cached_property
+    def best(self) -> "TrainedRun":
+        """The same run with its best seed alone."""
+        index = self.arm.recipe.seeds.index(self.best_seed)
+        params = jax.tree.map(lambda x: x[index : index + 1], self.params)
+        recipe = replace(self.arm.recipe, seeds=(self.best_seed,))
+        return TrainedRun(replace(self.arm, recipe=recipe), params, self.best_seed)
+
+    def predict(self, inputs: Arrays, present: Arrays | None = None) -> np.ndarray:
+        """Probabilities [rows, classes], the mean over the seeds.
+
+        Args:
+            inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes and
+                dtypes of its rows.
+            present: {modality: [rows] bool}; a modality left out is present everywhere.
+
+        Raises:
+            UsageError: a modality is missing, or is none of the task's.
+            DataError: an array has the wrong shape or dtype, or is not finite.
+        """
+        logits = self.evaluate.predict(self.params, self._rows(inputs, present))
+        return softmax(logits, axis=-1).mean(axis=0)
+
+    def embed(self, inputs: Arrays, present: Arrays | None = None) -> dict[str, np.ndarray]:
+        """What the best seed makes of rows: {modality and "fused": [rows, features]}.
+
+        A modality is the mean of its tokens; "fused" is what the fusion's readout sees, or the
+        prediction where there is no joint representation. Spaces of other seeds are other spaces.
+
+        Args:
+            inputs: as for ``predict``.
+            present: as for ``predict``.
+
+        Raises:
+            UsageError: as ``predict``.
+            DataError: as ``predict``.
+        """
+        view = self.best.evaluate.view(self.best.params, self._rows(inputs, present))
+        return {name: values[0] for name, values in view.embeddings.items()}
+
+    def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
+        """The rows as a model sees them, checked."""
+        known, present = self.arm.task.train.inputs, present or {}
+        for name in (*inputs, *present):
+            look_up("modality", name, known)
+        for name in known:
+            if name not in inputs:
+                fix = "Where it is absent, give zeros, and present={...} that is false there."
+                got = f"only {', '.join(inputs) or 'none'}"
+                raise UsageError("inputs", expected=f"modality {name!r} too", got=got, fix=fix)
+        size = max((len(values) for values in inputs.values()), default=0)
+        if size == 0:
+            raise DataError("inputs", expected="at least one row", got="none")
+        here = {name: present.get(name, np.ones(size, bool)) for name in known}
+        for name, like in known.items():
+            where = f"input {name!r}"
+            check_input(where, inputs[name], here[name], (size, *like.shape[1:]))
+            if inputs[name].dtype != like.dtype:  # integers are scaled, and floats are not
+                got = str(inputs[name].dtype)
+                raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
+        return Batch({name: inputs[name] for name in known}, here, np.full(size, UNLABELLED))
 
 
 def load_run(folder: Path, data: str | None = None) -> TrainedRun:
@@ -48,28 +123,52 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
     Raises:
         DataError: a file of the folder is missing or does not fit.
     """
-    settings, strategies, cells = read_run_file(folder)
-    if len(strategies) != 1:
+    folder = Path(folder)
+    run = read_run_file(folder)
+    if len(run.strategies) != 1:
         raise DataError(
             folder,
             expected="a folder of `mmjax train`",
-            got=f"a comparison of {len(strategies)} strategies, which keeps no parameters",
+            got=f"a comparison of {len(run.strategies)} strategies, which keeps no parameters",
         )
-    settings = replace(settings, data=data) if data else settings
-    (arm,) = make_arms(settings, make_task(settings), strategies)
-    if cells:
-        arm = replace(arm, recipe=choose_cells(arm.recipe, cells))
+    run = run._replace(settings=replace(run.settings, data=data)) if data else run
+    arm = make_found_arm(run, make_task(run.settings))
+    params = checkpoint.restore(folder / "checkpoint", shape_params(arm)).tree
+    return TrainedRun(arm, params, _best_seed(folder / "rows.jsonl", arm))
+
+
+def make_found_arm(run: RunFile, task: Task) -> Arm:
+    """The arm of a run of one strategy, as its searches have left it."""
+    (arm,) = make_arms(run.settings, task, run.strategies)
+    if run.cells:
+        arm = replace(arm, recipe=choose_cells(arm.recipe, run.cells))
+    return resize_arm(arm, width=run.tuned_width)
+
+
+def shape_params(arm: Arm) -> chex.ArrayTree:
+    """Shapes and dtypes of the parameters of all seeds, [seeds, ...]."""
     one = jax.eval_shape(lambda: init_params(arm.recipe.model, arm.task.valid.batch(), 0))
     lanes = len(arm.recipe.seeds)
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
-    params = checkpoint.restore(folder / "checkpoint", like).tree
-    return TrainedRun(arm, params, make_evaluate(arm.recipe.model).predict)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
+
+
+def _best_seed(path: Path, arm: Arm) -> int:
+    """The seed with the highest accuracy on validation; among equals, with the least loss."""
+    rows = [row for row in read_rows(path) if row.get("split") == "valid"]
+    loss = lambda row: math.inf if row["nll"] is None else row["nll"]  # JSON has no infinity
+    try:
+        best = max(rows, key=lambda row: (row["accuracy"], -loss(row)))["seed"]
+        arm.recipe.seeds.index(best)
+    except (KeyError, TypeError, ValueError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise DataError(path, expected="a row on validation for each seed", got=got) from error
+    return best
 
 
 def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[Row]:
     """Scores a trained run on validation and test, with some modalities hidden."""
     run = load_run(folder, data)
-    return score_rows(run.arm, run.predict, run.params, hidden)
+    return score_rows(run.arm, run.evaluate.predict, run.params, hidden)
 
 
 def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Path) -> int:
@@ -80,8 +179,8 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     """
     check_new_file(out)
     run = load_run(folder, data)
-    rows = run.arm.task.splits[split].batch()
-    mean = softmax(run.predict(run.params, rows), axis=-1).mean(axis=0)
+    rows = run.arm.task.splits[split]
+    mean = run.predict(rows.inputs, rows.present)
     names = [f"p{index}" for index in range(mean.shape[1])] if layout == "probabilities" else []
     text = StringIO()
     writer = csv.writer(text)
@@ -90,3 +189,14 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
         writer.writerow([row, p.argmax(), *(f"{x:.6g}" for x in p[: len(names)])])
     write_text(out, text.getvalue())
     return len(mean)
+
+
+def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str, tuple[int, ...]]:
+    """Writes an .npz of what ``TrainedRun.embed`` says of a split's rows; returns the shapes."""
+    check_new_file(out)
+    run = load_run(folder, data)
+    rows = run.arm.task.splits[split]
+    embeddings = run.embed(rows.inputs, rows.present)
+    with whole_file(out) as file:
+        np.savez_compressed(file, **embeddings)
+    return {name: values.shape for name, values in embeddings.items()}

@@ -27,19 +27,26 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from folders import make_folder
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
 from scipy.io import wavfile
 from small import make_split, make_task
 
 from mmjax import checkpoint
+from mmjax.arms import make_arm
 from mmjax.errors import MmjaxError
+from mmjax.export.weights import FACTS, WEIGHTS, digest_weights, dump_weights, load_export
 from mmjax.reading import read_npz
 from mmjax.report.study import read_studies
-from mmjax.run_file import read_run_file, write_run_file
+from mmjax.run_file import RunFile, read_run_file, write_run_file
 from mmjax.settings import Settings
-from mmjax.task import UNLABELLED, Split, Task
+from mmjax.targets import UNLABELLED
+from mmjax.task import Split, Task
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
 from mmjax.tasks.tfds import PLACE, prepare, tfds
+from mmjax.train import init_params
+from mmjax.trained import TrainedRun
 
 MEGABYTES, SECONDS = 8, 10  # that refusing a small file may take; bombs hold four times as much
 BOMB = bytes(MEGABYTES << 22)
@@ -229,8 +236,31 @@ def good_run() -> dict[str, bytes]:
 def good_settings() -> dict[str, bytes]:
     """A run.json."""
     with tempfile.TemporaryDirectory() as folder:
-        write_run_file(Path(folder), Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)))
+        run = RunFile(Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)), tuned_width=32)
+        write_run_file(Path(folder), run)
         return files_of(Path(folder))
+
+
+@cache
+def good_weights() -> bytes:
+    """A model.safetensors, of a fusion on what its inputs are."""
+    task, raw = make_task().only("vector", "sequence"), {"vector": "raw", "sequence": "raw"}
+    arm = make_arm(task, "sum", raw, seeds=(0,))
+    params = jax.tree.map(lambda x: x[None], init_params(arm.recipe.model, task.valid.batch(), 0))
+    settings = Settings(seeds=1, encoders=tuple(f"{n}=raw" for n in raw))
+    run = RunFile(settings, ["sum"])
+    return dump_weights(TrainedRun(arm, jax.tree.map(np.asarray, params), 0), run)
+
+
+def make_weights(content: bytes, *, sealed: bool = True, **changes: object) -> bytes:
+    """A model.safetensors with other facts, under a digest of their own if it is sealed."""
+    (size,) = struct.unpack("<Q", content[:8])
+    header, arrays = json.loads(content[8 : 8 + size]), load_safetensors(content)
+    facts = json.loads(header["__metadata__"][FACTS]) | changes
+    if sealed:
+        del facts["sha256"]
+        facts["sha256"] = digest_weights(facts, arrays)
+    return save_safetensors(arrays, {FACTS: json.dumps(facts)})
 
 
 TREE = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(3, np.float32)}
@@ -284,6 +314,7 @@ KINDS = {
     "rows": Kind(good_run, lambda folder: read_studies([folder])),
     "run.json": Kind(good_settings, read_run_file),
     "checkpoint": Kind(good_checkpoint, _read_checkpoint),
+    "safetensors": Kind(lambda: {WEIGHTS: good_weights()}, load_export),
     "tfds": Kind(good_tfds, tfds),
     "tfds on disk": Kind(good_tfds, partial(tfds, rows="disk")),
     "arrays": Kind(good_arrays, arrays),
@@ -474,6 +505,7 @@ SETTINGS = {
     "seeds of a fraction": '{"strategies": ["gmu"], "seeds": 1.5}',
     "no seeds": '{"strategies": ["gmu"], "seeds": 0}',
     "seeds of true": '{"strategies": ["gmu"], "seeds": true}',
+    "no width": '{"strategies": ["gmu"], "tuned_width": 0}',
     "options of a number": '{"strategies": ["gmu"], "options": 5}',
     "options of numbers": '{"strategies": ["gmu"], "options": [5]}',
     "a task of null": '{"strategies": ["gmu"], "task": null}',
@@ -481,6 +513,36 @@ SETTINGS = {
     "cells too deep": '{"strategies": ["searched"], "cells": [[1000000000, 0, 0]]}',
     "too deep": DEEP,
     "a number of 9000 digits": '{"strategies": [], "seeds": ' + "9" * 9000 + "}",
+}
+RUN = {"strategies": ["sum"], "seeds": 1}
+VECTOR, SEQUENCE = ["float32", 5], ["float32", 8, 4]
+WEIGHT_FACTS: dict[str, dict[str, object]] = {
+    "other facts than were written": {"sealed": False, "best_seed": 1},
+    "a best seed that is none": {"best_seed": 7},
+    "a best seed of text": {"best_seed": "0"},
+    "another fusion": {"run": {**RUN, "strategies": ["tensor"]}},
+    "an unknown fusion": {"run": {**RUN, "strategies": ["summ"]}},
+    "no strategy": {"run": {**RUN, "strategies": []}},
+    "no run": {"run": None},
+    "a trillion seeds": {"run": {**RUN, "seeds": 10**12}},
+    "a trillion layers": {"run": {**RUN, "num_layers": 10**12}},
+    "a size to search for": {"run": {**RUN, "match_params": 10**300}},
+    "a trillion classes": {"out_dim": 10**12},
+    "classes of text": {"out_dim": "3"},
+    "inputs of terabytes": {"inputs": {"vector": ["float32", 10**12], "sequence": SEQUENCE}},
+    "inputs of objects": {"inputs": {"vector": ["O", 5], "sequence": SEQUENCE}},
+    "a modality that climbs out": {"inputs": {"../vector": VECTOR, "sequence": SEQUENCE}},
+    "no inputs": {"inputs": {}},
+}
+NO_WEIGHTS = {
+    "empty": b"",
+    "text": b"no weights at all",
+    "a header said to be exabytes": struct.pack("<Q", 2**62) + b"{}",
+    "a header said to be longer": struct.pack("<Q", 50) + b"{}",
+    "a header too deep": struct.pack("<Q", len(DEEP)) + DEEP.encode(),
+    "arrays without facts": save_safetensors(TREE),
+    "facts of text": save_safetensors(TREE, {"mmjax": "sum"}),
+    "facts of a list": save_safetensors(TREE, {"mmjax": "[]"}),
 }
 FOREIGN = "this.Feature"  # a module of the standard library, imported by nobody
 
@@ -638,11 +700,16 @@ def _spoilt(kind: str, case: str, name: str, content: Callable[[], bytes | None]
 SINGLE = {"wav": WAVS, "idx": IDXS, "idx.gz": GZIPS, "npy": NPYS, "npz": NPZS, "csv": CSVS}
 BAD: list[BadInput] = [
     *(bad for kind, contents in SINGLE.items() for bad in _files(kind, contents)),
-    *(bad for kind in (*SINGLE, "run.json", "rows") for bad in _special_files(kind)),
+    *(bad for kind in (*SINGLE, "run.json", "rows", "safetensors") for bad in _special_files(kind)),
     *(_spoilt("rows", k, n, lambda c=c: c) for k, (n, c) in RUN_FILES.items()),
     *(_spoilt("rows", k, "rows.jsonl", partial(_row, **c)) for k, c in ROW_CHANGES.items()),
     *(_spoilt("run.json", k, "run.json", lambda c=c: c.encode()) for k, c in SETTINGS.items()),
     *_checkpoints(),
+    *(_spoilt("safetensors", k, WEIGHTS, lambda c=c: c) for k, c in NO_WEIGHTS.items()),
+    *(
+        _spoilt("safetensors", k, WEIGHTS, lambda c=c: make_weights(good_weights(), **c))
+        for k, c in WEIGHT_FACTS.items()
+    ),
     *(
         _spoilt(kind, "a class of another module", f"{PLACE}/features.json", _foreign_features)
         for kind in ("tfds", "tfds on disk")

@@ -137,7 +137,7 @@ def test_predict_writes_the_mean_probabilities_of_the_seeds(trained, tmp_path):
     main(["predict", str(trained), "--out", str(full)])
     main(["predict", str(trained), "--out", str(short), "--layout", "competition"])
     run = load_run(trained)
-    logits = run.predict(run.params, run.arm.task.test.batch())
+    logits = run.evaluate.predict(run.params, run.arm.task.test.batch())
     want = softmax(logits, axis=-1).mean(axis=0)
     with full.open(newline="") as file:
         table = list(csv.DictReader(file))

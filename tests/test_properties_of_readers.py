@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from mmjax.errors import printable
 from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.run_file import read_run_file, write_run_file
+from mmjax.run_file import RunFile, read_run_file, write_run_file
 from mmjax.settings import Settings
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
 
@@ -119,13 +119,17 @@ any_settings = st.builds(
 @given(any_settings, st.lists(text))
 def test_settings_of_a_run(given_settings, strategies):
     with tempfile.TemporaryDirectory() as folder:
-        write_run_file(Path(folder), given_settings, strategies)
+        write_run_file(Path(folder), RunFile(given_settings, strategies))
         read = read_run_file(Path(folder))
         assert (read.settings, read.strategies) == (given_settings, strategies)
 
 
 @quick
-@given(st.dictionaries(st.sampled_from([*vars(Settings()), "strategies", "cells"]), values))
+@given(
+    st.dictionaries(
+        st.sampled_from([*vars(Settings()), "strategies", "cells", "tuned_width"]), values
+    )
+)
 def test_settings_of_any_values_are_settings_or_an_error(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.json")

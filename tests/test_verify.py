@@ -10,7 +10,7 @@ from mmjax import checkpoint
 from mmjax.cli import main
 from mmjax.errors import DataError
 from mmjax.reading import read_npz
-from mmjax.run_file import write_run_file
+from mmjax.run_file import RunFile, write_run_file
 from mmjax.settings import Settings
 
 SKILLS = {"a_only": 1.0, "gmu": 2.0}
@@ -19,7 +19,7 @@ SKILLS = {"a_only": 1.0, "gmu": 2.0}
 @pytest.fixture
 def run(tmp_path):
     folder = make_folder(tmp_path / "run", SKILLS, without=("run",))
-    write_run_file(folder, Settings(), list(SKILLS))
+    write_run_file(folder, RunFile(Settings(), list(SKILLS)))
     return folder
 
 
@@ -59,7 +59,7 @@ def test_damage_is_named(run, capsys, name):
 
 
 def test_a_run_that_is_not_done_is_not_damaged(run, capsys):
-    write_run_file(run, Settings(), [*SKILLS, "sum", "mean"])
+    write_run_file(run, RunFile(Settings(), [*SKILLS, "sum", "mean"]))
     code, lines = verify(run, capsys)
     assert code == 0
     assert lines[-1] == f"unfinished  {run / 'rows.jsonl'}: no rows of sum, mean"
@@ -67,7 +67,7 @@ def test_a_run_that_is_not_done_is_not_damaged(run, capsys):
 
 def test_a_trained_run_has_a_checkpoint(tmp_path, capsys):
     folder = make_folder(tmp_path / "run", {"gmu": 1.0}, without=("run", "predictions", "labels"))
-    write_run_file(folder, Settings(), ["gmu"])
+    write_run_file(folder, RunFile(Settings(), ["gmu"]))
     code, lines = verify(folder, capsys)
     assert (code, lines[-1][:10]) == (1, "damaged   ")
     (folder / "checkpoint").touch()

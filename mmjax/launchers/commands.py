@@ -3,7 +3,6 @@
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +57,6 @@ def exit_code(ask: Callable[[], int], log: Path) -> int:
         with log.open("a", encoding="utf-8") as file:
             file.write(f"worker lost: {type(error).__name__}: {error}\n")
         return LOST
-
-
-def import_client(package: str, extra: str) -> Any:
-    """The client of a cluster.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise UsageError(
-            "launcher",
-            expected=f"the package {package}",
-            got=str(error),
-            fix=f'Install it by pip install "mmjax[{extra}]".',
-        ) from error
 
 
 def refused(package: str, error: Exception) -> UsageError:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmjax.launchers.commands import exit_code, import_client, refused, run_command
+from mmjax.errors import import_extra
+from mmjax.launchers.commands import exit_code, refused, run_command
 from mmjax.launchers.jobs import Start
 
 
@@ -26,7 +27,7 @@ def open_ray(request: Mapping[str, Any]) -> Iterator[Start]:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
         # Ray ends tasks by it, and its workers would ignore it as this process does.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    ray = import_client("ray", "ray")
+    ray = import_extra("launcher", "ray", "ray")
     try:
         # Ray's own retries would hide lost workers.
         run = ray.remote(run_command).options(max_retries=0, **request)

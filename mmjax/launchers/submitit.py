@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mmjax.launchers.commands import exit_code, import_client, refused, run_command
+from mmjax.errors import import_extra
+from mmjax.launchers.commands import exit_code, refused, run_command
 from mmjax.launchers.jobs import LOST, Job, Start
 
 _DAY = 24 * 60  # minutes; submitit grants five unless told
@@ -23,7 +24,7 @@ def open_submitit(request: Mapping[str, Any]) -> Iterator[Start]:
         UsageError: submitit is not installed, or it refuses the request. What only SLURM refuses
             is raised by the start of the first job.
     """
-    submitit = import_client("submitit", "slurm")
+    submitit = import_extra("launcher", "submitit", "slurm")
 
     def make_executor(folder: str | Path) -> Any:
         executor = submitit.AutoExecutor(folder)

@@ -14,7 +14,7 @@ from mmjax.files import has_files, whole_file
 from mmjax.fit import Fit
 from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.run_file import read_run_file, write_run_file
+from mmjax.run_file import RunFile, read_run_file, write_run_file
 from mmjax.scoring import Row, history_rows, labels, versions
 from mmjax.settings import Settings
 from mmjax.task import Task
@@ -47,7 +47,7 @@ def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume
             got=f"{out}, which has files",
             fix="Name another, or go on with a run that was stopped by --resume.",
         )
-    write_run_file(out, settings, strategies)
+    write_run_file(out, RunFile(settings, strategies))
 
 
 def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) -> None:

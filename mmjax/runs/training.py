@@ -15,7 +15,7 @@ from mmjax.interrupt import held_signals
 from mmjax.mesh import wait_for_all
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.rows import read_rows
-from mmjax.run_file import write_run_file
+from mmjax.run_file import RunFile, write_run_file
 from mmjax.runs.folder import (
     CHECKPOINTS,
     append_results,
@@ -67,7 +67,7 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         held_signals(progress.on_steps) as on_steps,
     ):
         arm = settle(arm, on_steps)
-        write_run_file(out, settings, [arm.strategy], chosen_cells(arm.recipe))
+        write_run_file(out, _found(settings, arm))
         kept = make_checkpoints(out, arm)
         trained = fit(arm.recipe, arm.task, progress=on_steps, checkpoints=kept)
         rows = score(arm, trained).rows
@@ -79,6 +79,12 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
     return rows
+
+
+def _found(settings: Settings, arm: Arm) -> RunFile:
+    """The run, with what searches have found: without it nothing can be made of its parameters."""
+    width = getattr(arm.recipe.model.fusion, "width", None) if arm.trials else None
+    return RunFile(settings, [arm.strategy], chosen_cells(arm.recipe), width)
 
 
 def _train_along(out: Path, arm: Arm) -> list[Row]:

@@ -4,7 +4,7 @@ import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from mmjax.errors import UsageError
+from mmjax.errors import UsageError, import_extra
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -21,12 +21,7 @@ def import_optuna() -> ModuleType:
     Raises:
         UsageError: it is not installed.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        fix = 'Install it by `pip install "mmjax[tune]"`.'
-        raise UsageError("tune", expected="Optuna", got=str(error), fix=fix) from error
-    return optuna
+    return import_extra("tune", "optuna", "tune")
 
 
 def open_storage(url: str) -> "RDBStorage":

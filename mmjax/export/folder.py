@@ -1,0 +1,39 @@
+"""The folder of an export."""
+
+from pathlib import Path
+
+from mmjax.errors import UsageError
+from mmjax.export.card import make_card
+from mmjax.export.program import PROGRAM, export_program
+from mmjax.export.weights import WEIGHTS, dump_weights
+from mmjax.files import has_files, whole_file, write_text
+from mmjax.report.rows import read_rows
+from mmjax.run_file import read_run_file
+from mmjax.trained import load_run
+
+
+def export_run(folder: Path, out: Path, data: str | None = None) -> list[Path]:
+    """Writes ``model.safetensors``, ``model.stablehlo`` and ``README.md``, and returns their paths.
+
+    Args:
+        folder: of ``mmjax train``.
+        out: a new or empty folder.
+        data: where the task's files are now; None for where they were.
+
+    Raises:
+        DataError: a file of the run is missing or does not fit.
+        UsageError: ``out`` has files; the extra ``export`` is not installed; or MMJAX_KERNELS is 1.
+    """
+    if out.is_dir() and has_files(out):
+        raise UsageError("out", expected="a new or empty folder", got=f"{out}, which has files")
+    run, rows = load_run(folder, data), read_rows(folder / "rows.jsonl")
+    contents = {
+        WEIGHTS: dump_weights(run, read_run_file(folder)),
+        PROGRAM: export_program(run),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        with whole_file(out / name) as file:
+            file.write(content)
+    write_text(out / "README.md", make_card(run, rows))
+    return [out / name for name in (*contents, "README.md")]

@@ -1,0 +1,113 @@
+"""Parameters, and what a model is made from, in one safetensors file."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmjax.checkpoint import digest_array, flatten, unflatten
+from mmjax.errors import MmjaxError, import_extra
+from mmjax.files import json_digest
+from mmjax.reading import reading
+from mmjax.run_file import RunFile, dump_run, parse_run
+from mmjax.task import Split, Task
+from mmjax.trained import TrainedRun, make_found_arm, shape_params
+
+WEIGHTS = "model.safetensors"
+FACTS = "mmjax"
+"""Key of the file's metadata: what the model is made from, as JSON."""
+
+_MAX_VALUES = 1 << 30  # of a row for each class, which a hostile file may claim to be enormous
+
+
+def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
+    """The content of ``model.safetensors``: the parameters of every seed, [seeds, ...] each.
+
+    Raises:
+        UsageError: safetensors is not installed.
+    """
+    numpy = import_extra("export", "safetensors.numpy", "export")
+    task, model = run.arm.task, run.arm.recipe.model
+    facts = {
+        "run": dump_run(_reduce(found, run)),
+        "task": task.name,
+        "inputs": {n: [str(x.dtype), *x.shape[1:]] for n, x in task.train.inputs.items()},
+        "out_dim": int(task.out_dim),
+        "best_seed": run.best_seed,
+    }
+    flat = flatten({"params": run.params, "means": dict(model.means)})
+    arrays = {name: np.ascontiguousarray(x) for name, x in flat.items()}
+    content = {**facts, "sha256": digest_weights(facts, arrays)}
+    return numpy.save(arrays, {FACTS: json.dumps(content)})
+
+
+def load_export(folder: str | Path) -> TrainedRun:
+    """Reads ``model.safetensors`` back; the run folder and the data are not needed.
+
+    The run's predictions are those of the run that was exported, bit by bit. Its task has the name
+    and the shapes of the real one, and in each split a row of zeros for each class.
+
+    Args:
+        folder: what ``export_run`` wrote.
+
+    Raises:
+        DataError: there is no such file, or it is malformed or does not fit.
+        UsageError: safetensors is not installed.
+    """
+    safetensors = import_extra("export", "safetensors", "export")
+    with reading(Path(folder, WEIGHTS), "a model that mmjax has exported") as (path, refuse):
+        with safetensors.safe_open(path, framework="numpy") as file:
+            facts = json.loads((file.metadata() or {})[FACTS])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if facts.pop("sha256") != digest_weights(facts, arrays):
+            refuse("facts or arrays other than those that were written")
+        run = parse_run(facts["run"])
+        _check_sizes(run, arrays)
+        try:
+            arm = make_found_arm(run, _shape_task(facts))
+        except MmjaxError as error:  # which names no file
+            refuse(f"{error}"[:300])
+        like = {"params": shape_params(arm), "means": dict(arm.recipe.model.means)}
+        tree = unflatten(arrays, like, path)
+        if facts["best_seed"] not in arm.recipe.seeds:
+            refuse(f"best seed {facts['best_seed']!r}"[:300])
+    model = arm.recipe.model.clone(means=tree["means"])
+    arm = replace(arm, recipe=replace(arm.recipe, model=model))
+    return TrainedRun(arm, tree["params"], facts["best_seed"])
+
+
+def digest_weights(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """A sha256, in hex, by which damage to any of them is found."""
+    return json_digest({**facts, "arrays": {n: digest_array(x) for n, x in arrays.items()}})
+
+
+def _reduce(found: RunFile, run: TrainedRun) -> RunFile:
+    """The run without its folder, modalities that it does not use, and a search for its width."""
+    used = lambda pair: pair.partition("=")[0] in run.arm.task.shapes
+    encoders = tuple(filter(used, found.settings.encoders))
+    settings = replace(found.settings, data=None, encoders=encoders, match_params=None)
+    width = getattr(run.arm.recipe.model.fusion, "width", None)
+    return found._replace(settings=settings, tuned_width=width)
+
+
+def _check_sizes(run: RunFile, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError for settings that would take for ever, and are not those of the arrays."""
+    seeds, layers = run.settings.seeds, run.settings.num_layers or 0
+    lanes = {x.shape[:1] for name, x in arrays.items() if name.startswith("params.")}
+    if lanes != {(seeds,)} or layers > len(arrays) or run.settings.match_params is not None:
+        raise ValueError(f"arrays of {lanes} seeds for settings {run.settings}"[:300])
+
+
+def _shape_task(facts: Mapping[str, Any]) -> Task:
+    """A task that has the shapes of the real one: a model is made from those."""
+    kinds, out_dim = facts["inputs"], facts["out_dim"]
+    if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in kinds.values()):
+        raise ValueError(f"inputs of {kinds} for {out_dim} classes"[:300])
+    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (out_dim, *shape))
+    inputs = {name: zeros(*kind) for name, kind in kinds.items()}
+    split = Split(inputs, np.arange(out_dim), np.arange(out_dim))
+    return Task(facts["task"], split, split, split, out_dim)

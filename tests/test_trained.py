@@ -1,0 +1,159 @@
+"""A trained run answers for new rows as evaluation does, and refuses what are no such rows."""
+
+import jax
+import numpy as np
+import pytest
+from commands import TINY, run
+from scipy.special import softmax
+from small import make_task
+
+from mmjax.arms import make_arm
+from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.evaluate import hide, make_evaluate
+from mmjax.fusion import FUSIONS
+from mmjax.layers import masked_mean
+from mmjax.reading import read_npz
+from mmjax.report.rows import read_rows, write_rows
+from mmjax.scoring import score_rows
+from mmjax.train import init_params
+from mmjax.trained import TrainedRun, load_run
+from mmjax.tune import Trial
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """Two seeds of a model on a vector and an image, as they are initialised."""
+    arm = make_arm(make_task().only("vector", "image"), "gmu", {"image": "mlp"}, seeds=(4, 7))
+    lanes = [init_params(arm.recipe.model, arm.task.valid.batch(), seed) for seed in (4, 7)]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
+    return TrainedRun(arm, params, best_seed=7)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert run("train", "concat", *TINY, "--seeds", "2", "--out", folder) == 0
+    return folder
+
+
+def test_predict_is_the_mean_of_the_probabilities_of_all_seeds(untrained):
+    rows = untrained.arm.task.valid.batch()
+    logits = make_evaluate(untrained.arm.recipe.model).predict(untrained.params, rows)
+    assert logits.shape == (2, 30, 3)
+    got = untrained.predict(rows.inputs)
+    np.testing.assert_allclose(got, softmax(logits, axis=-1).mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-6)
+
+
+def test_absent_modalities_are_hidden(untrained):
+    rows = untrained.arm.task.valid.batch()
+    logits = make_evaluate(untrained.arm.recipe.model).predict(
+        untrained.params, hide(rows, ["image"])
+    )
+    absent = {"image": np.zeros(30, bool)}
+    got = untrained.predict(rows.inputs, absent)
+    np.testing.assert_allclose(got, softmax(logits, axis=-1).mean(axis=0), atol=1e-6)
+    assert not np.allclose(got, untrained.predict(rows.inputs))
+
+
+def test_embeddings_are_those_of_the_best_seed(untrained):
+    rows = untrained.arm.task.valid.batch()
+    got = untrained.embed(rows.inputs)
+    params = jax.tree.map(lambda x: x[1], untrained.params)
+    out = untrained.arm.recipe.model.apply({"params": params}, *rows[:2], train=False)
+    assert got.keys() == {"image", "vector", "fused"}
+    for name in ("image", "vector"):
+        np.testing.assert_allclose(got[name], masked_mean(out.tokens[name]), atol=1e-6)
+    np.testing.assert_allclose(got["fused"], out.fused, atol=1e-6)
+    assert untrained.best.arm.recipe.seeds == (7,)
+
+
+VECTOR, IMAGE = np.zeros((4, 5), np.float32), np.zeros((4, 8, 8, 1), np.uint8)
+WRONG = {
+    "a missing modality": (
+        {"vector": VECTOR}, {}, UsageError, r"inputs: expected modality 'image' too, got only vec"
+    ),
+    "an unknown modality": (
+        {"vectro": VECTOR, "image": IMAGE}, {}, UnknownNameError, "Did you mean 'vector'"
+    ),
+    "an unknown presence": (
+        {"vector": VECTOR, "image": IMAGE}, {"imag": None}, UnknownNameError, "'image'"
+    ),
+    "fewer rows": (
+        {"vector": VECTOR[:3], "image": IMAGE}, {}, DataError, r"'vector': expected shape \(4, 5\)"
+    ),
+    "no rows": ({"vector": VECTOR[:0], "image": IMAGE[:0]}, {}, DataError, "at least one row"),
+    "another shape": (
+        {"vector": VECTOR, "image": IMAGE[:, 1:]}, {}, DataError, r"expected shape \(4, 8, 8, 1\)"
+    ),
+    "another dtype": (
+        {"vector": VECTOR, "image": IMAGE.astype(np.float32)}, {}, DataError, "expected uint8, as"
+    ),
+    "doubles": ({"vector": VECTOR.astype(float), "image": IMAGE}, {}, DataError, "Cast it first"),
+    "a list": ({"vector": VECTOR.tolist(), "image": IMAGE}, {}, DataError, "a NumPy array"),
+    "NaN": ({"vector": VECTOR + np.nan, "image": IMAGE}, {}, DataError, "NaN or infinity in 4"),
+    "no booleans": (
+        {"vector": VECTOR, "image": IMAGE}, {"image": np.ones(4)}, DataError, "expected bool"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_are_no_rows_of_the_task_is_refused(untrained, case):
+    inputs, present, error, message = WRONG[case]
+    for answer in (untrained.predict, untrained.embed):
+        with pytest.raises(error, match=message):
+            answer(inputs, present)
+
+
+def test_nan_may_stand_where_a_modality_is_absent(untrained):
+    absent = {"vector": np.zeros(4, bool)}
+    got = untrained.predict({"vector": VECTOR + np.nan, "image": IMAGE}, absent)
+    assert np.isfinite(got).all()
+
+
+def test_a_run_knows_its_best_seed(folder):
+    rows = [row for row in read_rows(folder / "rows.jsonl") if row["split"] == "valid"]
+    best = sorted(rows, key=lambda row: (row["accuracy"], -row["nll"]))[-1]["seed"]
+    assert load_run(folder).best_seed == best
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "expected a row on validation for each seed"),
+        ([{"split": "valid", "seed": 9, "accuracy": 1.0, "nll": 1.0}], "expected a row on"),
+        ([{"split": "valid", "seed": 0, "accuracy": 1.0, "nll": "x"}], "expected a row on"),
+    ],
+)
+def test_rows_that_do_not_tell_the_best_seed_are_refused(folder, rows, message):
+    kept = read_rows(folder / "rows.jsonl")
+    write_rows(folder / "rows.jsonl", rows)
+    try:
+        with pytest.raises(DataError, match=message):
+            load_run(folder)
+    finally:
+        write_rows(folder / "rows.jsonl", kept)
+
+
+def test_a_run_whose_width_was_tuned_can_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmjax.comparison.tune", lambda *_: (Trial(1e-3, 0.0, 2.0), []))
+    assert run("train", "sum", *TINY, "--seeds", "1", "--tune", "2", "--out", tmp_path) == 0
+    loaded = load_run(tmp_path)
+    assert loaded.arm.recipe.model.fusion.width == 2 * FUSIONS["sum"](2).width
+    (row, _) = read_rows(tmp_path / "rows.jsonl")
+    assert score_rows(loaded.arm, loaded.evaluate.predict, loaded.params)[0]["nll"] == row["nll"]
+
+
+def test_embed_writes_an_archive(folder, tmp_path, capsys):
+    out = tmp_path / "embeddings.npz"
+    assert run("embed", folder, "--out", out, "--split", "valid") == 0
+    loaded = load_run(folder)
+    want = loaded.embed(loaded.arm.task.valid.inputs)
+    got = read_npz(out)
+    assert got.keys() == want.keys()
+    for name, values in want.items():
+        np.testing.assert_array_equal(got[name], values)
+    assert f"fused {want['fused'].shape}" in capsys.readouterr().out
+    assert run("embed", folder, "--out", out) == 2
+    assert "expected a new file" in capsys.readouterr().err
