@@ -37,7 +37,7 @@ FLOORS = [
     {"assess", "peaks"},
     {"bench", "report"},
     {"runs", "verify"},
-    {"trained", "trials"},
+    {"track", "trained", "trials"},
     {"export"},
     {"cli"},
     {"__main__", "__init__"},
