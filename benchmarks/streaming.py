@@ -13,8 +13,7 @@ Memory is RssAnon of /proc/PID/status, what the process has allocated, looked at
 a second. Beside it stands RssFile: pages of mapped files, code among them, of which the system
 takes back what it needs without writing anything.
 
-About fifteen minutes on two CPU cores, which should have nothing else to do: the published run took
-35, beside other work.
+About eight minutes on two CPU cores, which should have nothing else to do.
 """
 
 import json

@@ -90,15 +90,16 @@ def _start(benchmark: Benchmark) -> subprocess.Popen:
 
 def _wait_for(benchmark: Benchmark, worker: subprocess.Popen) -> None:
     """Until a worker has ended a trial, and has the next."""
+    optuna = import_optuna()  # which takes a while, in which much would be trained
     printed = worker.stdout.readline()
     url = benchmark.storage or f"sqlite:///{(benchmark.out / 'study.db').resolve()}"
-    study = import_optuna().load_study(study_name=benchmark.out.name, storage=url)
+    study = optuna.load_study(study_name=benchmark.out.name, storage=url)
     while worker.poll() is None:
         trials = study.get_trials(deepcopy=False)
         own = [trial for trial in trials if _is_of(trial.user_attrs, worker.pid)]
         if "RUNNING" in {trial.state.name for trial in own}:
             return
-        time.sleep(0.1)
+        time.sleep(0.01)
     raise SystemExit(f"the worker has ended too early: {printed}{worker.stdout.read()}")
 
 

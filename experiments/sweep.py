@@ -94,7 +94,7 @@ class Sweep:
                 self._append(rows)
                 (summary,) = summarise(rows)
                 label = arm.task.name.rpartition("/")[2]
-                shown.append(f"{label} {100 * summary.accuracy.mean():.1f}")
+                shown.append(f"{label} {100 * summary.score.mean():.1f}")
             left = time_left(start, done, len(todo))
             self.console.print(f"{name:<34}{', '.join(shown)}   {left} left", soft_wrap=True)
 

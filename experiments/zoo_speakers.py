@@ -39,8 +39,8 @@ def main(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:
     out.mkdir(parents=True)
     studies = {study.task.rpartition("/")[2]: study for study in read_studies(runs)}
     answers = {speaker: make_answers(study) for speaker, study in studies.items()}
-    shared = set.intersection(*(set(found.right) for found in answers.values()))
-    names = [name for name in next(iter(answers.values())).right if name in shared]
+    shared = set.intersection(*(set(found.scores) for found in answers.values()))
+    names = [name for name in next(iter(answers.values())).scores if name in shared]
     alone = best_alone(answers, names)
     write_summary(out, studies, answers, names, alone)
 
@@ -48,7 +48,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:
 def best_alone(answers: dict[str, Answers], names: list[str]) -> str:
     """The modality that is best on validation, in the mean over speakers."""
     baselines = [name for name in names if name in next(iter(answers.values())).baselines]
-    mean = lambda name: np.mean([found.valid_accuracy[name] for found in answers.values()])
+    mean = lambda name: np.mean([found.valid_score[name] for found in answers.values()])
     return max(baselines, key=mean)
 
 
@@ -67,7 +67,7 @@ def write_summary(
 ) -> None:
     """Writes summary.md and exchange.png."""
     accuracy = {
-        name: {s: 100 * found.right[name].mean(axis=1) for s, found in answers.items()}
+        name: {s: 100 * found.scores[name].mean(axis=1) for s, found in answers.items()}
         for name in names
     }
     mean = {name: np.mean([a.mean() for a in of.values()]) for name, of in accuracy.items()}

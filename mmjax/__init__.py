@@ -1,1 +1,44 @@
 """Multimodal fusion in JAX and Flax: every strategy verified, every comparison honest."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmjax.results import Result, compare
+    from mmjax.task import Split, Task
+    from mmjax.tasks import load_task
+    from mmjax.testing import check_fusion
+    from mmjax.trained import TrainedRun, load_run
+
+__all__ = [
+    "Result",
+    "Split",
+    "Task",
+    "TrainedRun",
+    "check_fusion",
+    "compare",
+    "load_run",
+    "load_task",
+]
+
+_MODULES = {
+    "Result": "results",
+    "Split": "task",
+    "Task": "task",
+    "TrainedRun": "trained",
+    "check_fusion": "testing",
+    "compare": "results",
+    "load_run": "trained",
+    "load_task": "tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for: `mmjax --help` does not wait for JAX."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mmjax' has no attribute {name!r}")
+    return getattr(import_module(f"mmjax.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -56,17 +56,18 @@ class Arm:
 
 def make_arm(
     task: Task,
-    strategy: str,
+    strategy: str | type,
     encoders: Mapping[str, str] | None = None,
     absent: str = "mask",
     **recipe: Any,
 ) -> Arm:
-    """An arm by name.
+    """An arm, by name but for fusions of one's own.
 
     Args:
         task: the data.
         strategy: a key of ``FUSIONS``; ``FUSION@A+B`` for the same on modalities A and B alone;
-            or ``NAME_only`` for the baseline of modality NAME.
+            ``NAME_only`` for the baseline of modality NAME; or a class of a fusion, whose name is
+            then the strategy's.
         encoders: {modality: key of ``ENCODERS``} where the default is not wanted.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         **recipe: fields of ``Recipe`` other than the model; a fusion that is defined with a method
@@ -75,6 +76,10 @@ def make_arm(
     Raises:
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
     """
+    if not isinstance(strategy, str):
+        return Arm(
+            strategy.__name__, Recipe(make_model(task, strategy, encoders, absent), **recipe), task
+        )
     baselines = {f"{name}_only": name for name in task.modalities}
     fusion, _, chosen = strategy.partition("@")
     if strategy in baselines:

@@ -23,7 +23,7 @@ class Assessment(NamedTuple):
     Attributes:
         scores: on test with every subset of modalities hidden.
         robustness: scores with one modality corrupted.
-        representation: how embeddings cluster, and what a linear probe reads from them.
+        representation: how embeddings cluster by class, and what a linear probe reads from them.
         weights: how much each modality counts, for strategies that weigh them.
         embedded: every embedding of some rows of the scored split, the same for all arms.
     """
@@ -56,7 +56,9 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
             # Clustering is slow, and seeds differ little in it: the first stands for all.
             representation=[
                 {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
-            ],
+            ]
+            if task.kind == "classes"
+            else [],
             weights=_weight_rows(arm, seen, scored),
             embedded=embedded,
         )

@@ -48,10 +48,9 @@ def compare(
     from mmjax import runs
     from mmjax.track import tracked
 
-    names = runs.parse_fusions(fusions)
     folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
     with tracked(folder, track):
-        runs.compare_in(folder, settings, names, _console(), launch=launch, **options)
+        runs.compare_in(folder, settings, fusions, _console(), launch=launch, **options)
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:

@@ -14,6 +14,7 @@ from mmjax.fit import Fit, Program, Progress, compile_recipe, fit
 from mmjax.recipe import Recipe
 from mmjax.scoring import Row, Scored, labels, score
 from mmjax.search import is_open, search
+from mmjax.targets import find_score
 from mmjax.task import Task
 from mmjax.tune import apply_trial, tune
 
@@ -109,7 +110,7 @@ def _find_cells(arm: Arm, progress: Progress) -> Recipe:
     def judge(recipes: Sequence[Recipe], task: Task) -> list[float]:
         proxies = [Arm(str(index), recipe, task) for index, recipe in enumerate(recipes)]
         rows = compare_arms(proxies, progress=progress).rows
-        return [row["accuracy"] for row in rows if row["split"] == "valid"]
+        return [row[find_score(row)] for row in rows if row["split"] == "valid"]
 
     return search(arm.recipe, arm.task, judge, progress)
 

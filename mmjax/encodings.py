@@ -27,7 +27,9 @@ def encode(task: Task, trained: Mapping[str, Fit]) -> list[Task]:
     num_seeds = len(next(iter(trained.values())).recipe.seeds)
     name = f"{task.name}/encoded"
     return [
-        replace(task, name=name, **{role: seeds[i] for role, seeds in parts.items()})
+        replace(
+            task, name=name, standardise=False, **{role: seeds[i] for role, seeds in parts.items()}
+        )
         for i in range(num_seeds)
     ]
 

@@ -1,4 +1,4 @@
-"""Predictions of a split, and the scores that follow from them."""
+"""Predictions, and what goes on inside a model that makes them."""
 
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from scipy.special import log_softmax
 
 from mmjax.errors import look_up
 from mmjax.lanes import over_seeds
@@ -111,26 +110,3 @@ def hide(rows: Batch, modalities: Collection[str]) -> Batch:
         look_up("hide", name, rows.present)
     absent = {name: np.zeros(len(rows.target), bool) for name in modalities}
     return rows._replace(present={**rows.present, **absent})
-
-
-def scores(prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro F1 and mean negative log-likelihood (nats).
-
-    Args:
-        prediction: [rows, classes] logits.
-        target: [rows] classes.
-    """
-    log_p = log_softmax(prediction.astype(np.float64), axis=-1)
-    chosen = log_p.argmax(axis=-1)
-    return {
-        "accuracy": float((chosen == target).mean()),
-        "macro_f1": macro_f1(chosen, target),
-        "nll": float(-log_p[np.arange(len(target)), target].mean()),
-    }
-
-
-def macro_f1(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Mean over the classes that occur of the harmonic mean of precision and recall."""
-    classes = np.union1d(predicted, target)[:, None]
-    hits = ((predicted == classes) & (target == classes)).sum(axis=1)
-    return float((2 * hits / ((predicted == classes).sum(1) + (target == classes).sum(1))).mean())

@@ -29,12 +29,14 @@ class MultimodalModel(nn.Module):
         absent: key of ``ABSENCES``. Whatever it is, the input of a modality that a row lacks has
             no influence. ``learned`` tokens learn from training rows that lack the modality.
         means: {modality: mean training input}, for ``absent="mean"``.
+        scales: {modality: mean and deviation of its features} of inputs to be standardised.
     """
 
     encoders: Mapping[str, nn.Module]
     fusion: nn.Module
     absent: str = "mask"
     means: Mapping[str, jax.Array] = field(default_factory=dict, repr=False)
+    scales: Mapping[str, tuple[jax.Array, jax.Array]] = field(default_factory=dict, repr=False)
 
     @nn.compact
     def __call__(
@@ -53,6 +55,9 @@ class MultimodalModel(nn.Module):
         stand_in = self.means[name][None] if self.absent == "mean" else 0
         # A masked token still has a gradient if its values are NaN: absent inputs are replaced.
         x = jnp.where(here.reshape(-1, *[1] * (x.ndim - 1)), x, stand_in)
+        if name in self.scales:
+            mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in self.scales[name])
+            x = (x - mean) / deviation
         values, mask = self.encoders[name](x, train=train)
         if self.absent == "mask":
             return Tokens(values, mask & here[:, None])

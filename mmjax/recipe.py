@@ -15,7 +15,8 @@ from mmjax.mesh import parse_mesh
 from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
-from mmjax.task import Split, Task
+from mmjax.targets import Kind
+from mmjax.task import Split, Task, chunks
 from mmjax.train import DTYPES, Adam, per_seed
 from mmjax.types import Method, Objective
 
@@ -98,30 +99,59 @@ def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
     return replace(first, tx=tx, dropout=dropout, seeds=seeds)
 
 
+def suits(fusion: Any, kind: Kind) -> bool:
+    """Whether a fusion is for such targets: for all, unless its class names some."""
+    return kind in getattr(fusion, "targets", (kind,))
+
+
 def make_model(
-    task: Task, fusion: str, encoders: Mapping[str, str] | None = None, absent: str = "mask"
+    task: Task, fusion: str | type, encoders: Mapping[str, str] | None = None, absent: str = "mask"
 ) -> MultimodalModel:
-    """The model of a named fusion for a task, with default hyperparameters.
+    """The model of a fusion for a task, with default hyperparameters.
 
     Args:
         task: gives the modalities and their shapes.
-        fusion: a key of ``FUSIONS``.
+        fusion: a key of ``FUSIONS``, or a class that needs only ``out_dim``.
         encoders: {modality: key of ``ENCODERS``} where the default for the modality's shape is not
             wanted; names of other modalities are ignored.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
 
     Raises:
         UnknownNameError: there is no such fusion, encoder or stand-in.
+        UsageError: the fusion is not for such targets.
     """
     look_up("absent", absent, ABSENCES)
-    fuse = look_up("fusion", fusion, FUSIONS)(out_dim=task.out_dim)
+    make = look_up("fusion", fusion, FUSIONS) if isinstance(fusion, str) else fusion
+    if not suits(make, task.kind):
+        raise UsageError(
+            "fusion",
+            expected=f"one for {task.kind}",
+            got=f"{make.__name__}, for {', '.join(make.targets)}",
+        )
+    fuse = make(out_dim=task.out_dim)
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
         default = "raw" if raw else default_encoder(shape)
         chosen[name] = look_up("encoder", (encoders or {}).get(name, default), ENCODERS)()
     means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
-    return MultimodalModel(chosen, fuse, absent, means)
+    floats = [n for n in task.modalities if task.train.inputs[n].dtype == np.float32]
+    scales = {n: _scale(task.train, n) for n in floats} if task.standardise else {}
+    return MultimodalModel(chosen, fuse, absent, means, scales)
+
+
+def _scale(split: Split, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature over the rows that have the modality, float32."""
+    values, present = split.inputs[name], split.present[name]
+    total, squares, count = 0.0, 0.0, 0
+    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
+        seen = rows[here].reshape(-1, values.shape[-1]).astype(np.float64)
+        total, squares = total + seen.sum(axis=0), squares + np.square(seen).sum(axis=0)
+        count += len(seen)
+    mean = total / max(count, 1)
+    deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
+    varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1)  # and not by rounding alone
+    return mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32)
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:

@@ -23,7 +23,7 @@ class Embedded(NamedTuple):
 
     Attributes:
         values: {modality or "fused": [seeds, rows, features]}.
-        target: [rows] classes.
+        target: of the rows.
     """
 
     values: Mapping[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""What is left of the accuracy when one modality is corrupted, and summaries of that."""
+"""What is left of the score when one modality is corrupted, and summaries of that."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from scipy.integrate import trapezoid
 
 from mmjax.arms import Arm
 from mmjax.corruptions import Sweep
-from mmjax.evaluate import Predict, scores
+from mmjax.evaluate import Predict
 from mmjax.scoring import Row, identify
+from mmjax.targets import find_score, scores
 
 
 def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: Sweep) -> list[Row]:
@@ -50,44 +51,44 @@ def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: S
 
 
 class Curve(NamedTuple):
-    """Accuracy against severity.
+    """The score against severity.
 
     Attributes:
         severity: [severities], from 0.
-        accuracy: [seeds, severities].
+        score: [seeds, severities].
     """
 
     severity: np.ndarray
-    accuracy: np.ndarray
+    score: np.ndarray
 
     @property
     def area(self) -> np.ndarray:
-        """[seeds], trapezoidal, over the largest severity: the mean accuracy up to there."""
-        return trapezoid(self.accuracy, self.severity, axis=1) / self.severity[-1]
+        """[seeds], trapezoidal, over the largest severity: the mean score up to there."""
+        return trapezoid(self.score, self.severity, axis=1) / self.severity[-1]
 
 
-def accuracy_curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Curve]]:
+def score_curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Curve]]:
     """{(modality, corruption): {strategy: Curve}} from the rows of several arms."""
     found = defaultdict(dict)
     for row in rows:
         where = row["strategy"], row["modality"], row["corruption"]
-        found[where][row["seed"], row["severity"]] = row["accuracy"]
+        found[where][row["seed"], row["severity"]] = row[find_score(row)]
     curves = defaultdict(dict)
     for (strategy, modality, corruption), spoilt in found.items():
         if corruption:
             points = found[strategy, modality, ""] | spoilt
             seeds, severities = (sorted(set(part)) for part in zip(*points, strict=True))
-            accuracy = [[points[seed, severity] for severity in severities] for seed in seeds]
-            curves[modality, corruption][strategy] = Curve(np.array(severities), np.array(accuracy))
+            score = [[points[seed, severity] for severity in severities] for seed in seeds]
+            curves[modality, corruption][strategy] = Curve(np.array(severities), np.array(score))
     return dict(curves)
 
 
 def robustness_summary(rows: Sequence[Row]) -> list[Row]:
     """One flat row per modality, corruption and strategy.
 
-    - ``clean``: accuracy on the rows as they are.
-    - ``area``: area under the accuracy-severity curve, from severity 0 on, over the largest
-      severity: the accuracy that is left on average. Liang et al., MultiBench (arXiv:2107.07502),
+    - ``clean``: the score, such as accuracy, on the rows as they are.
+    - ``area``: area under the score-severity curve, from severity 0 on, over the largest
+      severity: the score that is left on average. Liang et al., MultiBench (arXiv:2107.07502),
       call it relative robustness.
     - ``area_error``: its standard error over the seeds, NaN for one.
     - ``relative``: area minus the mean area of the strategies in the rows; what Taori et al.,
@@ -102,9 +103,9 @@ def robustness_summary(rows: Sequence[Row]) -> list[Row]:
     can be compared only between strategies that were run together.
     """
     summary = []
-    for (modality, corruption), curves in accuracy_curves(rows).items():
+    for (modality, corruption), curves in score_curves(rows).items():
         areas = {strategy: curve.area for strategy, curve in curves.items()}
-        clean = {strategy: curve.accuracy[:, 0].mean() for strategy, curve in curves.items()}
+        clean = {strategy: curve.score[:, 0].mean() for strategy, curve in curves.items()}
         mean_area = np.mean([area.mean() for area in areas.values()])
         mean_clean = np.mean(list(clean.values()))
         for strategy, area in areas.items():

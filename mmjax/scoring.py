@@ -11,8 +11,9 @@ import numpy as np
 
 from mmjax import kernels
 from mmjax.arms import Arm
-from mmjax.evaluate import Predict, hide, scores
+from mmjax.evaluate import Predict, hide
 from mmjax.fit import Fit
+from mmjax.targets import scores
 from mmjax.task import Task
 
 Row = dict[str, Any]

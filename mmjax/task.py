@@ -7,15 +7,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mmjax.errors import DataError
+from mmjax.own_data import (
+    ROLES,
+    Scale,
+    as_input,
+    check_length,
+    check_roles,
+    deal,
+    encode_target,
+    scale_numbers,
+)
+from mmjax.targets import Kind, is_labelled, kind_of
 from mmjax.types import Batch
 
-UNLABELLED = -1
 MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Names of modalities: "+" stands between several of them, and files are named after them."""
 
@@ -43,7 +53,8 @@ class Split:
     Attributes:
         inputs: {modality: [size, ...]}; these alone may be on disk: memory-mapped, or anything that
             has ``shape`` and ``dtype`` and reads the rows that it is indexed by.
-        target: [size] integer classes, or all ``UNLABELLED``.
+        target: classes, labels or numbers, as ``mmjax.targets`` has them; or all ``UNLABELLED``, or
+            NaN where they would be numbers.
         group: [size] integers; rows of one group must not be split or resampled apart.
         present: {modality: [size] bool}; a modality left out is present everywhere.
         meta: {name: [size]} of what is known about the rows but not given to the model.
@@ -69,8 +80,8 @@ class Split:
 
     @property
     def labelled(self) -> bool:
-        """Whether the rows have classes."""
-        return not (self.target == UNLABELLED).all()
+        """Whether the rows have targets."""
+        return is_labelled(self.target)
 
     def batch(self) -> Batch:
         """All rows as one Batch of NumPy arrays."""
@@ -91,7 +102,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A classification problem over several modalities: arrays, not iterators.
+    """A problem over several modalities: arrays, not iterators.
 
     Checked when it is made; a Task that exists is sound. The shape of a sample says what it is:
     ``[features]`` a vector, ``[length, features]`` a sequence, and ``[height, width, channels]``
@@ -102,12 +113,16 @@ class Task:
         train: the split that parameters are fitted on.
         valid: the split that everything is chosen on.
         test: the split that is only ever reported on.
-        out_dim: number of classes.
+        out_dim: number of classes, of labels or of numbers.
+        standardise: whether models scale float32 inputs, feature by feature, by what training rows
+            have; bytes are scaled to 0 to 1 in any case.
+        names: of the classes, labels or numbers, where they have other names than 0, 1, ...
+        scale: of numbers before they were standardised; predictions are brought back to it.
 
     Raises:
         DataError: an array has the wrong shape, dtype, length, range or is not finite; a split is
-            empty, or training lacks a class; there are fewer than two classes; a name has
-            characters that file names or a terminal would not stand.
+            empty, or training lacks a class, or a label or number that varies; there are fewer
+            than two classes; a name has characters that file names or a terminal would not stand.
     """
 
     name: str
@@ -115,20 +130,74 @@ class Task:
     valid: Split
     test: Split
     out_dim: int
+    standardise: bool = False
+    names: tuple[str, ...] = ()
+    scale: Scale | None = None
 
     def __post_init__(self) -> None:
         _check_names(self)
+        _check_out_dim(self)
         for split_name, split in self.splits.items():
             _check_split(f"task {self.name!r}, {split_name}", split, self)
-        there = set(np.unique(self.train.target).tolist())
-        missing = (c for c in range(self.out_dim) if c not in there)
-        if len(there) < self.out_dim:
-            raise DataError(
-                f"task {self.name!r}, train target",
-                expected=f"every class from 0 to {self.out_dim - 1}",
-                got=f"no row of class {', '.join(map(str, islice(missing, 8)))}",
-                fix="Add rows of that class, or make out_dim smaller.",
-            )
+        _check_variety(f"task {self.name!r}, train target", self.train.target, self.out_dim)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        inputs: Mapping[str, Any],
+        target: Any,
+        *,
+        name: str = "own",
+        group: Any = None,
+        present: Mapping[str, Any] | None = None,
+        split: Any = None,
+        standardise: bool = True,
+        seed: int = 0,
+    ) -> "Task":
+        """A task from arrays with a row for each sample.
+
+        Args:
+            inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
+                [rows, height, width, channels]}.
+            target: [rows] classes, as integers or text; [rows, labels] of 0 and 1, where a row can
+                have several labels; or floats, [rows] or [rows, numbers], which are standardised.
+            name: of the task.
+            group: [rows] integers or text: rows of one group, such as recordings of one person,
+                are in one split. By default each row is a group.
+            present: {modality: [rows] bool} where rows lack a modality.
+            split: [rows] of "train", "valid" and "test". By default a fifth of the groups is for
+                test, and a fifth of the others for validation, of every class as nearly as can be.
+            standardise: whether models scale inputs by what training rows have.
+            seed: of the split.
+
+        Raises:
+            DataError: an array is not what a task needs.
+        """
+        encoded = encode_target(target)
+        arrays = {n: as_input(n, values) for n, values in inputs.items()}
+        here = {n: np.asarray(values) for n, values in (present or {}).items()}
+        size = len(encoded.values)
+        group = np.arange(size) if group is None else np.unique(group, return_inverse=True)[1]
+        check_length({**arrays, **here, "group": group}, size)
+        role = deal(group, encoded, seed) if split is None else np.asarray(split)
+        check_roles(role, size)
+        values, scale = encoded.values, None
+        if encoded.kind == "numbers":
+            values, scale = scale_numbers(values, role == "train")
+        whole = Split(arrays, values, group, here)
+        return cls(
+            name,
+            **{part: whole.take(role == part) for part in ROLES},
+            out_dim=len(encoded.names) if encoded.kind == "classes" else values.shape[1],
+            standardise=standardise,
+            names=encoded.names,
+            scale=scale,
+        )
+
+    @property
+    def kind(self) -> Kind:
+        """What the targets are: classes, labels or numbers."""
+        return kind_of(self.train.target)
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -165,7 +234,7 @@ class Task:
         return self._compute_digest()
 
     def _compute_digest(self) -> str:
-        sha = hashlib.sha256()
+        sha = hashlib.sha256(b"standardise" if self.standardise else b"")
         for split_name, split in self.splits.items():
             arrays = {"target": split.target, "group": split.group}
             arrays |= {f"inputs/{name}": split.inputs[name] for name in self.modalities}
@@ -182,9 +251,15 @@ def on_disk(array: np.ndarray) -> bool:
     return isinstance(array, np.memmap) or not isinstance(array, np.ndarray | jax.Array)
 
 
-def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of an array in parts of some megabytes, in order: it may be larger than memory."""
-    row_bytes = math.prod(array.shape[1:]) * array.dtype.itemsize
+def chunks(array: np.ndarray, like: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The rows of an array in parts of some megabytes, in order: it may be larger than memory.
+
+    Args:
+        array: the rows.
+        like: an array with as many rows, into whose parts they are cut.
+    """
+    model = array if like is None else like
+    row_bytes = math.prod(model.shape[1:]) * model.dtype.itemsize
     rows = max(1, _CHUNK_BYTES // max(1, row_bytes))
     for start in range(0, len(array), rows):
         yield np.asarray(array[start : start + rows])
@@ -201,10 +276,13 @@ def _check_names(task: Task) -> None:
                 expected="a name of letters, digits, spaces, '_', '-' and '.'",
                 got=repr(name),
             )
-    if not isinstance(task.out_dim, int | np.integer) or task.out_dim < 2:
-        raise DataError(
-            f"task {task.name!r}, out_dim", expected="two classes or more", got=repr(task.out_dim)
-        )
+
+
+def _check_out_dim(task: Task) -> None:
+    _check_array(f"task {task.name!r}, train target", task.train.target)
+    least, some = (2, "two classes or more") if task.kind == "classes" else (1, "one or more")
+    if not isinstance(task.out_dim, int | np.integer) or task.out_dim < least:
+        raise DataError(f"task {task.name!r}, out_dim", expected=some, got=repr(task.out_dim))
 
 
 def _check_split(where: str, split: Split, task: Task) -> None:
@@ -218,9 +296,8 @@ def _check_split(where: str, split: Split, task: Task) -> None:
             expected=f"the modalities of train, {sorted(task.train.inputs)}",
             got=str(sorted(split.inputs)),
         )
-    _check_integers(f"{where} target", split.target, split.size)
+    _check_target(f"{where} target", split, task)
     _check_integers(f"{where} group", split.group, split.size)
-    _check_labels(where, split, task)
     for name, values in split.inputs.items():
         shape = (split.size, *task.train.inputs[name].shape[1:])
         check_input(f"{where} input {name!r}", values, split.present[name], shape)
@@ -239,15 +316,57 @@ def _check_integers(where: str, array: np.ndarray, size: int) -> None:
         )
 
 
-def _check_labels(where: str, split: Split, task: Task) -> None:
-    low, high = int(split.target.min()), int(split.target.max())
+_TARGETS = {
+    "classes": "integer classes",
+    "labels": "labels, integers 0 and 1,",
+    "numbers": "float32 numbers",
+}
+
+
+def _check_target(where: str, split: Split, task: Task) -> None:
+    target = split.target
+    _check_array(where, target)
+    want = (split.size,) if task.kind == "classes" else (split.size, task.out_dim)
+    exact = target.dtype == np.float32 or np.issubdtype(target.dtype, np.integer)
+    if not exact or kind_of(target) != task.kind or target.shape != want:
+        raise DataError(
+            where,
+            expected=f"{_TARGETS[task.kind]} of shape {want}",
+            got=f"{target.dtype} {target.shape}",
+        )
     if split is task.test and not split.labelled:
         return
-    if low < 0 or high >= task.out_dim:
+    low, high = target.min(), target.max()
+    if task.kind == "numbers":
+        sound, some = np.isfinite(target).all(), "finite numbers"
+    elif task.kind == "labels":
+        sound, some = low >= 0 and high <= 1, "labels 0 and 1"
+    else:
+        sound, some = low >= 0 and high < task.out_dim, f"classes from 0 to {task.out_dim - 1}"
+    if not sound:
+        raise DataError(where, expected=some, got=f"values from {low} to {high}")
+
+
+def _check_variety(where: str, target: np.ndarray, out_dim: int) -> None:
+    """Nothing can be learnt of what training never shows."""
+    if kind_of(target) == "classes":
+        there = set(np.unique(target).tolist())
+        missing = (c for c in range(out_dim) if c not in there)
+        if len(there) < out_dim:
+            raise DataError(
+                where,
+                expected=f"every class from 0 to {out_dim - 1}",
+                got=f"no row of class {', '.join(map(str, islice(missing, 8)))}",
+                fix="Add rows of that class, or make out_dim smaller.",
+            )
+        return
+    constant = np.flatnonzero(target.min(axis=0) == target.max(axis=0))
+    if len(constant):
         raise DataError(
-            f"{where} target",
-            expected=f"classes from 0 to {task.out_dim - 1}",
-            got=f"values from {low} to {high}",
+            where,
+            expected=f"{kind_of(target)} that differ between rows",
+            got=f"one value only in column {', '.join(map(str, constant[:8]))}",
+            fix="Leave that column out, or add rows.",
         )
 
 

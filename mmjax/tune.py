@@ -9,6 +9,7 @@ import numpy as np
 from mmjax.fit import Fit, fit
 from mmjax.recipe import Recipe, join_lanes
 from mmjax.sizes import set_width
+from mmjax.targets import find_score
 from mmjax.task import Task
 
 LEARNING_RATES = (3e-4, 3e-2)
@@ -64,7 +65,7 @@ def apply_trial(recipe: Recipe, trial: Trial) -> Recipe:
 def tune(
     recipe: Recipe, task: Task, count: int, progress: Callable[[int], None] = lambda steps: None
 ) -> tuple[Trial, list[float]]:
-    """The best trial on validation, and the validation accuracy of each.
+    """The best trial on validation, and the main score of each.
 
     Each trial is one whole training of one seed, another for each trial.
 
@@ -93,10 +94,11 @@ def _widen(recipe: Recipe, widening: float) -> Recipe:
 
 
 def best_scores(trained: Fit) -> list[tuple[float, float]]:
-    """(accuracy, minus nll) on validation of each lane at its best step, if it ever had one."""
+    """(main score, minus nll) on validation of each lane at its best step, if it ever had one."""
     epochs = {epoch["step"]: epoch for epoch in trained.history}
-    score = lambda epoch, lane: (epoch["valid_accuracy"][lane], -epoch["valid_nll"][lane])
+    name = find_score(trained.history[0], "valid_")
+    score = lambda epoch, lane: (epoch[name][lane], -epoch["valid_nll"][lane])
     return [
-        tuple(map(float, score(epochs[step], lane))) if step else (0.0, -math.inf)
+        tuple(map(float, score(epochs[step], lane))) if step else (-math.inf, -math.inf)
         for lane, step in enumerate(trained.best_step.tolist())
     ]

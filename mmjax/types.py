@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     Attributes:
         inputs: {modality: [batch, ...]}.
         present: {modality: [batch] bool}, false where a sample lacks that modality.
-        target: [batch] integer classes.
+        target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.targets``.
     """
 
     inputs: Mapping[str, jax.Array]
@@ -39,7 +39,7 @@ class Outputs(NamedTuple):
     """What a model returns.
 
     Attributes:
-        prediction: [batch, out_dim], logits for a classification task.
+        prediction: [batch, out_dim]: logits of classes or of labels, or numbers.
         tokens: {modality: Tokens} that the fusion received.
         branches: {modality: [batch, out_dim]} of fusions with a readout per modality.
         aux: {term: []} that the objective adds to its loss.

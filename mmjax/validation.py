@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.evaluate import scores
+from mmjax.targets import main_score, row_nll, row_scores
 
 
 class Validation:
-    """Which seeds have just improved on validation: more accurate, or equally so with less loss."""
+    """Which seeds have just improved on validation: a better score, or the same with less loss."""
 
     def __init__(self, seeds: int, patience: int) -> None:
         """For so many seeds, each of which waits for so many epochs."""
@@ -16,7 +16,7 @@ class Validation:
         self.improved = np.zeros(seeds, bool)
         self.given_up = np.zeros(seeds, bool)
         self.best_step = np.zeros(seeds, int)
-        self.best_accuracy = np.full(seeds, -1.0)
+        self.best_score = np.full(seeds, -np.inf)
         self.best_nll = np.full(seeds, np.inf)
         self.waited = np.zeros(seeds, int)
 
@@ -27,19 +27,17 @@ class Validation:
 
     def update(self, step: int, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
         """Scores [seeds, rows, out_dim] after a step, and decides who has improved."""
-        each = [scores(p, target) for p in prediction]
-        accuracy, nll = (np.array([s[name] for s in each]) for name in ("accuracy", "nll"))
-        better = (accuracy > self.best_accuracy) | (
-            (accuracy == self.best_accuracy) & (nll < self.best_nll)
-        )
+        score, nll = row_scores(prediction, target), row_nll(prediction, target)
+        score, nll = score.mean(axis=1), nll.mean(axis=1)
+        better = (score > self.best_score) | ((score == self.best_score) & (nll < self.best_nll))
         # A seed that has settled stays so: its result must not depend on the seeds beside it.
         running = (self.waited < self.patience) & ~self.given_up
         self.improved = better & np.isfinite(nll) & running
         self.waited = np.where(self.improved, 0, self.waited + 1)
         self.best_step = np.where(self.improved, step, self.best_step)
-        self.best_accuracy = np.where(self.improved, accuracy, self.best_accuracy)
+        self.best_score = np.where(self.improved, score, self.best_score)
         self.best_nll = np.where(self.improved, nll, self.best_nll)
-        return {"valid_accuracy": accuracy, "valid_nll": nll}
+        return {f"valid_{main_score(target)}": score, "valid_nll": nll}
 
     def dump(self) -> dict[str, list]:
         """All that it knows, for JSON."""

@@ -40,7 +40,8 @@ from mmjax.reading import read_npz
 from mmjax.report.study import read_studies
 from mmjax.run_file import RunFile, read_run_file, write_run_file
 from mmjax.settings import Settings
-from mmjax.task import UNLABELLED, Split, Task
+from mmjax.targets import UNLABELLED
+from mmjax.task import Split, Task
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
 from mmjax.tasks.tfds import PLACE, prepare, tfds

@@ -1,41 +1,17 @@
-"""Scores against scikit-learn, and hiding."""
+"""Embeddings, and hiding."""
 
 import jax
 import numpy as np
 import pytest
-from scipy.special import softmax
-from sklearn.metrics import accuracy_score, f1_score, log_loss
 from small import make_split, make_task
 
 from mmjax.errors import UnknownNameError
-from mmjax.evaluate import hide, macro_f1, make_evaluate, scores
+from mmjax.evaluate import hide, make_evaluate
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.model import MultimodalModel
 from mmjax.recipe import make_model
 from mmjax.train import init_params
-
-
-@pytest.mark.parametrize("classes", [2, 3, 10])
-def test_scores_are_those_of_scikit_learn(classes):
-    rng = np.random.default_rng(classes)
-    logits, target = rng.normal(size=(50, classes)), rng.integers(0, classes, 50)
-    got, chosen = scores(logits, target), logits.argmax(1)
-    np.testing.assert_allclose(got["accuracy"], accuracy_score(target, chosen))
-    np.testing.assert_allclose(got["macro_f1"], f1_score(target, chosen, average="macro"))
-    loss = log_loss(target, softmax(logits, axis=1), labels=range(classes))
-    np.testing.assert_allclose(got["nll"], loss)
-
-
-def test_macro_f1_counts_a_class_that_is_only_predicted():
-    predicted, target = np.array([0, 1, 2]), np.array([0, 0, 0])
-    want = f1_score(target, predicted, average="macro", zero_division=0)
-    np.testing.assert_allclose(macro_f1(predicted, target), want)
-
-
-def test_large_logits_have_a_finite_loss():
-    got = scores(np.array([[1000.0, -1000.0]], np.float32), np.array([1]))
-    np.testing.assert_allclose(got["nll"], 2000)
 
 
 def test_hide_makes_modalities_absent_and_leaves_the_rows_alone():

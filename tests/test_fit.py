@@ -9,11 +9,12 @@ import pytest
 from small import make_task
 
 from mmjax.errors import UsageError
-from mmjax.evaluate import make_evaluate, scores
+from mmjax.evaluate import make_evaluate
 from mmjax.fit import compile_recipe, fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.recipe import Recipe, make_model
+from mmjax.targets import scores
 from mmjax.validation import Validation
 
 

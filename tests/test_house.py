@@ -17,7 +17,8 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"files", "mesh", "reading"},
-    {"cache", "checkpoint", "interrupt", "settings", "space", "table", "threads", "types"},
+    {"cache", "checkpoint", "interrupt", "settings", "space", "table", "targets", "threads"},
+    {"own_data", "types"},
     {"initializers", "kernels", "lanes", "launchers"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},

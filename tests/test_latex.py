@@ -43,7 +43,7 @@ def test_the_table_has_the_numbers(tmp_path):
     assert all(len(cells) == 9 for cells in rows.values())  # 8 columns and what follows the last
     by_name = {line.strategy: line for line in lines}
     gmu = by_name["gmu"]
-    assert rows["gmu"][1] == f"{100 * gmu.accuracy:.2f}"
+    assert rows["gmu"][1] == f"{100 * gmu.score:.2f}"
     assert rows["gmu"][2] == f"[{100 * gmu.interval[0]:.1f}, {100 * gmu.interval[1]:.1f}]"
     assert f"{100 * gmu.gain.mean:+.1f}" in rows["gmu"][3]
     assert rows[r"\emph{b\_only}"][3] == "--"  # the reference itself

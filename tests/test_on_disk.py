@@ -12,7 +12,8 @@ import mmjax.task
 from mmjax.cli import main
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.report.rows import read_rows
-from mmjax.task import UNLABELLED, chunks
+from mmjax.targets import UNLABELLED
+from mmjax.task import chunks
 from mmjax.tasks import load_task
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.records import Column

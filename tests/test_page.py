@@ -89,13 +89,13 @@ def test_the_table_has_known_values(page):
     (study,) = read_studies([page[0] / "run"])
     answers = sections.make_answers(study)
     lines = {line.strategy: line for line in make_lines(study, answers, judge(answers))}
-    accuracy = [line.accuracy for line in lines.values()]
+    accuracy = [line.score for line in lines.values()]
     assert accuracy == sorted(accuracy, reverse=True)
     gmu = lines["gmu"]
-    assert gmu.accuracy == pytest.approx(study.scores("gmu", "accuracy").mean())
-    pair = compare_pair(answers.right["gmu"], answers.right["b_only"], answers.group)
+    assert gmu.score == pytest.approx(study.scores("gmu", "accuracy").mean())
+    pair = compare_pair(answers.scores["gmu"], answers.scores["b_only"], answers.group)
     assert gmu.gain == pair.difference
-    want = bootstrap_interval(answers.right["gmu"], answers.group)
+    want = bootstrap_interval(answers.scores["gmu"], answers.group)
     np.testing.assert_allclose(gmu.group_interval, want)
     assert lines["b_only"].verdict == "reference"
     assert lines["a_only"].alone

@@ -9,7 +9,7 @@ from small import make_task
 
 from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_tables
-from mmjax.report.figures import accuracy_figure, learning_curves, save
+from mmjax.report.figures import learning_curves, save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import markdown_table, standard_error, summarise, verdict
 
@@ -90,12 +90,12 @@ def test_summaries_are_sorted_by_test_accuracy():
 
 def test_rows_with_hidden_modalities_do_not_count():
     more = make_rows({"sum": [0.0, 0.0]}, hidden="a")
-    assert summarise(ROWS + more)[0].accuracy.tolist() == [0.9, 0.94]
+    assert summarise(ROWS + more)[0].score.tolist() == [0.9, 0.94]
 
 
 def test_without_test_labels_validation_is_scored():
     summaries = summarise(make_rows(VALID, split="valid"))
-    assert summaries[0].accuracy.tolist() == [0.95, 0.95]
+    assert summaries[0].score.tolist() == [0.95, 0.95]
 
 
 def test_the_standard_error_is_scipys():
@@ -135,7 +135,7 @@ def test_the_verdict_says_when_a_difference_cannot_be_told():
 
 
 def test_figures_show_every_strategy(tmp_path):
-    figure = accuracy_figure(summarise(ROWS), "title")
+    figure = score_figure(summarise(ROWS), "title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["b_only", "a_only", "max", "sum"]  # the best on top
     history = [{"strategy": "sum", "step": s, "valid_accuracy": s / 10} for s in (1, 2, 2)]

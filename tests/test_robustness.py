@@ -12,8 +12,8 @@ from mmjax.arms import make_arm
 from mmjax.corruptions import CORRUPTIONS, make_sweep, sample_rows
 from mmjax.errors import UsageError
 from mmjax.report.robustness_figures import NUM_HIGHLIGHTS, robustness_figure
-from mmjax.robustness import accuracy_curves, robustness_rows, robustness_summary
-from mmjax.task import UNLABELLED
+from mmjax.robustness import robustness_rows, robustness_summary, score_curves
+from mmjax.targets import UNLABELLED
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 
 KINDS = {"vector": "vector", "sequence": "sequence", "image": "pixels"}
@@ -262,9 +262,9 @@ def test_one_seed_has_no_error():
 
 def test_curves_do_not_depend_on_the_order_of_rows():
     rows = make_rows(ACCURACY)
-    curve = accuracy_curves(rows[::-1])["a", "blur"]["sum"]
+    curve = score_curves(rows[::-1])["a", "blur"]["sum"]
     assert curve.severity.tolist() == [0, 1, 3]
-    assert curve.accuracy.tolist() == [[0.9, 0.8, 0.4], [1.0, 0.8, 0.4]]
+    assert curve.score.tolist() == [[0.9, 0.8, 0.4], [1.0, 0.8, 0.4]]
 
 
 def test_the_figure_has_a_panel_for_each_corruption_and_a_few_colours():

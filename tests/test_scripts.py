@@ -255,8 +255,8 @@ def test_the_zoo_of_speakers_counts_what_is_gained_and_lost(tmp_path, capsys):
     answers = {folder.name: make_answers(read_studies([folder])[0]) for folder in folders}
     (row,) = re.findall(r"^\| gmu \| (.*) \|$", summary, re.MULTILINE)
     mean, gained, lost, above = (float(cell) for cell in row.split(" | ")[2:])
-    want = [100 * found.right["gmu"].mean() for found in answers.values()]
-    alone = [100 * found.right["b_only"].mean() for found in answers.values()]
+    want = [100 * found.scores["gmu"].mean() for found in answers.values()]
+    alone = [100 * found.scores["b_only"].mean() for found in answers.values()]
     assert mean == pytest.approx(np.mean(want), abs=0.06)
     assert gained - lost == pytest.approx(np.mean(want) - np.mean(alone), abs=0.11)
     assert above == sum(one >= other for one, other in zip(want, alone, strict=True))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.task import UNLABELLED, Split, Task
+from mmjax.targets import UNLABELLED
+from mmjax.task import Split, Task
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import prepare, tfds
 

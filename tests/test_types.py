@@ -7,7 +7,8 @@ import pytest
 from small import make_split, make_task
 
 from mmjax.errors import UnknownNameError
-from mmjax.task import UNLABELLED, Raw
+from mmjax.targets import UNLABELLED
+from mmjax.task import Raw
 
 
 def test_absent_modalities_may_hold_anything():

@@ -25,7 +25,7 @@ def make(gap=0.0, seed=0, split="test", **simulation):
 def test_the_headline_has_the_numbers_of_the_pair():
     answers = make(gap=0.5, seeds=5)
     verdict = judge(answers)
-    pair = compare_pair(answers.right["gmu"], answers.right["b_only"], answers.group)
+    pair = compare_pair(answers.scores["gmu"], answers.scores["b_only"], answers.group)
     low, high = 100 * pair.difference.low, 100 * pair.difference.high
     assert verdict.headline == (
         "Fusion pays: gmu beats b_only, the best modality alone, by "
@@ -45,12 +45,10 @@ def test_a_fusion_can_be_worse():
 def test_the_best_are_chosen_on_validation_not_on_test():
     """The other fusion has more test rows right, and so has the other baseline."""
     answers = make(gap=0.5)
-    right = answers.right | {"sum": np.ones_like(answers.right["sum"])}
-    verdict = judge(answers._replace(right=right))
+    right = answers.scores | {"sum": np.ones_like(answers.scores["sum"])}
+    verdict = judge(answers._replace(scores=right))
     assert (verdict.fusion, verdict.baseline) == ("gmu", "b_only")
-    chosen = judge(
-        answers._replace(right=right, valid_accuracy=answers.valid_accuracy | {"sum": 1})
-    )
+    chosen = judge(answers._replace(scores=right, valid_score=answers.valid_score | {"sum": 1}))
     assert chosen.fusion == "sum"
 
 
@@ -69,7 +67,7 @@ def test_a_difference_that_cannot_be_told_comes_with_what_would_tell_it():
 
 def test_of_no_difference_at_all_no_number_is_promised():
     answers = make()
-    verdict = judge(answers._replace(right=answers.right | {"gmu": answers.right["b_only"]}))
+    verdict = judge(answers._replace(scores=answers.scores | {"gmu": answers.scores["b_only"]}))
     assert any(s.startswith("Neither more seeds") for s in verdict.sentences)
 
 
@@ -84,7 +82,7 @@ def test_one_seed_holds_for_its_models_only():
 def test_the_lists_are_corrected_for_their_length():
     answers = make(gap=0.3)
     p = [
-        compare_pair(answers.right[name], answers.right["b_only"], answers.group).p
+        compare_pair(answers.scores[name], answers.scores["b_only"], answers.group).p
         for name in ("gmu", "sum")
     ]
     small, large = np.argsort(p)
@@ -100,12 +98,12 @@ def test_a_headline_that_a_list_does_not_repeat_is_explained():
     """Ten fusions without any effect raise the corrected p of the one that has a small one."""
     for seed in range(30):
         answers = make(gap=0.2, seeds=6, seed=seed)
-        pair = compare_pair(answers.right["gmu"], answers.right["b_only"], answers.group)
+        pair = compare_pair(answers.scores["gmu"], answers.scores["b_only"], answers.group)
         if 0.01 < pair.p < 0.04:
             break
-    noise = {f"noise{i}": answers.right["b_only"] for i in range(10)}
-    valid = answers.valid_accuracy | dict.fromkeys(noise, 0.0)
-    verdict = judge(answers._replace(right=answers.right | noise, valid_accuracy=valid))
+    noise = {f"noise{i}": answers.scores["b_only"] for i in range(10)}
+    valid = answers.valid_score | dict.fromkeys(noise, 0.0)
+    verdict = judge(answers._replace(scores=answers.scores | noise, valid_score=valid))
     assert verdict.headline.startswith("Fusion")
     own = next(one for one in verdict.against_baseline if one.strategy == "gmu")
     assert own.verdict == "not distinguishable"
@@ -114,9 +112,9 @@ def test_a_headline_that_a_list_does_not_repeat_is_explained():
 
 def test_long_lists_are_counted_and_ask_for_seeds():
     answers = make(gap=0.8, seeds=3)
-    noise = {f"noise{i}": answers.right["b_only"] for i in range(20)}
-    valid = answers.valid_accuracy | dict.fromkeys(noise, 0.0)
-    verdict = judge(answers._replace(right=answers.right | noise, valid_accuracy=valid))
+    noise = {f"noise{i}": answers.scores["b_only"] for i in range(20)}
+    valid = answers.valid_score | dict.fromkeys(noise, 0.0)
+    verdict = judge(answers._replace(scores=answers.scores | noise, valid_score=valid))
     told = [one for one in verdict.against_baseline if one.verdict != "not distinguishable"]
     assert f"Not distinguishable: the other {22 - len(told)}." in verdict.text
     asked, seeds, eased, more = re.search(
@@ -143,7 +141,7 @@ def test_scores_on_validation_are_called_flattering():
 def test_without_what_it_needs_there_is_no_verdict():
     assert judge(None).headline.startswith("No verdict: it needs the predictions")
     answers = make()
-    alone = answers._replace(right={"a_only": answers.right["a_only"]})
+    alone = answers._replace(scores={"a_only": answers.scores["a_only"]})
     assert judge(alone).headline.startswith("Nothing to compare")
     assert judge(alone).pair is None
 
@@ -156,19 +154,19 @@ def test_p_is_not_zero():
 def test_answers_follow_from_the_files(tmp_path):
     (study,) = read_studies([make_folder(tmp_path / "run")])
     answers = make_answers(study)
-    assert list(answers.right) == list(SKILLS)
+    assert list(answers.scores) == list(SKILLS)
     assert answers.baselines == ["a_only", "b_only"]
-    for name, right in answers.right.items():
+    for name, right in answers.scores.items():
         np.testing.assert_allclose(right.mean(axis=1), study.scores(name, "accuracy"))
         valid = study.scores(name, "accuracy", "valid").mean()
-        assert answers.valid_accuracy[name] == pytest.approx(valid)
+        assert answers.valid_score[name] == pytest.approx(valid)
 
 
 def test_only_seeds_that_all_share_are_paired(tmp_path):
     (study,) = read_studies([make_folder(tmp_path / "run", seeds=3)])
     other = study.predictions["gmu"]
     study.predictions["gmu"] = other | {"seeds": np.array([2, 7, 1])}
-    right = make_answers(study).right
+    right = make_answers(study).scores
     assert {values.shape[0] for values in right.values()} == {2}
     want = other["test"][[2, 0]].argmax(axis=-1) == study.labels["test_target"]  # seeds 1 and 2
     np.testing.assert_array_equal(right["gmu"], want)

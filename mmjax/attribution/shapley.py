@@ -12,7 +12,7 @@ from mmjax.errors import UsageError
 
 Row = Mapping[str, Any]
 
-METRICS = {"accuracy": ("accuracy", 1), "log_likelihood": ("nll", -1)}
+METRICS = {"accuracy": ("accuracy", 1), "r2": ("r2", 1), "log_likelihood": ("nll", -1)}
 """{metric: (key of a score row, sign)}."""
 _KEYS = ("task", "strategy", "seed", "split")
 
@@ -49,7 +49,7 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     Returns:
         flat rows with the keys task, strategy, seed, split, metric, modality, and shapley:
-        accuracy from 0 to 1, or mean log-likelihood in nats.
+        accuracy from 0 to 1, R2, or mean log-likelihood in nats.
 
     Raises:
         UsageError: a strategy lacks the row of a subset.
@@ -59,6 +59,8 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         modalities = frozenset(row["modalities"].split("+"))
         present = modalities - set(row["hidden"].split("+"))
         for metric, (key, sign) in METRICS.items():
+            if key not in row:
+                continue
             names = (*(row[k] for k in _KEYS), metric)
             games[names, modalities][present] = sign * np.float64(row[key])  # NaN for null
     shares = []

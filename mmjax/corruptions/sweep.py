@@ -135,9 +135,10 @@ def _compile(f: Callable) -> Callable:
 def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[..., np.ndarray]:
     inputs, present = split.inputs[modality], split.present[modality]
     group = np.unique(split.group, return_inverse=True)[1]  # JAX would cut 64 bits to 32
+    target = np.unique(split.target, axis=0, return_inverse=True)[1].reshape(-1)  # labels, too
 
     def corrupt(key: jax.Array, severity: int) -> np.ndarray:
-        source = np.asarray(apply(key, split.target, group, severity))
+        source = np.asarray(apply(key, target, group, severity))
         both = present & present[source]
         return inputs[np.where(both, source, np.arange(split.size))]
 

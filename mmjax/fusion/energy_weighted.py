@@ -29,6 +29,7 @@ class EnergyWeightedFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     scale: float = 0.1

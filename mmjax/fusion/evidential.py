@@ -45,6 +45,7 @@ class EvidentialFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     dropout: float = 0.1

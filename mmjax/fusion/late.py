@@ -60,6 +60,7 @@ class LateProbMeanFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     dropout: float = 0.1
@@ -90,6 +91,7 @@ class LateMaxFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     dropout: float = 0.1
@@ -149,6 +151,7 @@ class ProductOfExpertsFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     dropout: float = 0.1

@@ -28,6 +28,7 @@ class StackingFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     method: ClassVar[str] = "stacking"
     out_dim: int
     width: int = 64

@@ -89,6 +89,7 @@ class MMVAEFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     beta: float = 1.0
@@ -120,6 +121,7 @@ class MoPoEFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     out_dim: int
     width: int = 64
     beta: float = 1.0

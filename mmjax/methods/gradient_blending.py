@@ -7,10 +7,10 @@ from typing import Any
 import chex
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import log_softmax
 
 from mmjax.methods.joint import Joint
 from mmjax.methods.parts import gradient_of, modality_logits, modality_losses, outline, train_alone
+from mmjax.targets import row_nll
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 
 
@@ -22,10 +22,10 @@ class GradientBlending(Method):
     Runs of the whole model and of each modality's own give ``w_k ~ G_k / O_k^2``, adding up to one:
     ``G`` is what the held-out loss gained from the start to the parameters kept, ``O`` by how much
     the gap between held-out and training loss grew. The start is the uniform prediction, which an
-    untrained model makes but for its noise: ``log K`` nats on both. Held out is the task's
-    validation split, on which the parameters kept are also chosen. Losses are in nats, without
-    dropout, over the rows that have the modality, whatever the objective. A model that gained
-    nothing gets no weight; if none gained, all weigh the same.
+    untrained model makes but for its noise: ``log K`` nats on both for ``K`` classes. Held out is
+    the task's validation split, on which the parameters kept are also chosen. Losses are in nats,
+    without dropout, over the rows that have the modality, whatever the objective. A model that
+    gained nothing gets no weight; if none gained, all weigh the same.
 
     One modality: its own loss twice. ``L_m`` takes a fusion's branches, or its predictions from
     one modality alone.
@@ -52,7 +52,8 @@ class GradientBlending(Method):
             np.stack([_mean_loss(trained, part.splits[split]) for part, trained in runs])
             for split in ("train", "valid")
         )
-        weights = blend(np.log(task.out_dim), train, valid, self.least_gap)
+        start = row_nll(np.zeros((task.train.size, task.out_dim)), task.train.target).mean()
+        weights = blend(start, train, valid, self.least_gap)
         *each, whole = jnp.asarray(weights, jnp.float32)
         return Prepared(memory={"whole": whole, "alone": dict(zip(alone, each, strict=True))})
 
@@ -95,6 +96,5 @@ def blend(start: float, train: np.ndarray, valid: np.ndarray, least_gap: float) 
 def _mean_loss(trained: Any, split: Any) -> np.ndarray:
     """Mean negative log-likelihood of the rows with any of the modalities, in nats: [seeds]."""
     rows = np.any(list(split.present.values()), axis=0)
-    log_p = log_softmax(trained.predict(trained.params, split.batch()).astype(float), axis=-1)
-    chosen = log_p[:, np.arange(split.size), split.target]
-    return -np.where(rows, chosen, 0).sum(axis=1) / max(rows.sum(), 1)
+    losses = row_nll(trained.predict(trained.params, split.batch()), split.target)
+    return np.where(rows, losses, 0).sum(axis=1) / max(rows.sum(), 1)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mmjax.fusion import FUSIONS
 from mmjax.layers import mean_where
 from mmjax.methods.joint import Joint
-from mmjax.objectives.parts import row_losses
+from mmjax.objectives.parts import classes_of, row_losses
 from mmjax.types import Batch, Forward, Fusion, Gradient, Objective, Outputs
 
 _ENCODER = "encoders_"  # how Flax names the parameters of MultimodalModel.encoders[name]
@@ -90,7 +90,7 @@ def outline(forward: Forward, params: chex.ArrayTree, rows: Batch) -> Outputs:
 
 def keep(batch: Batch, modalities: Sequence[str]) -> Batch:
     """The same rows with every other modality absent."""
-    absent = jnp.zeros(batch.target.shape, bool)
+    absent = jnp.zeros(len(batch.target), bool)
     present = {n: p if n in modalities else absent for n, p in batch.present.items()}
     return batch._replace(present=present)
 
@@ -131,15 +131,15 @@ def modality_losses(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, 
 
 
 def loss_where(counts: jax.Array, prediction: jax.Array, batch: Batch) -> jax.Array:
-    """Mean cross-entropy over the rows, [batch] bool, that count; zero if none does: []."""
+    """Mean loss in nats over the rows, [batch] bool, that count; zero if none does: []."""
     return mean_where(counts, row_losses(prediction, batch))
 
 
 def target_scores(logits: Mapping[str, jax.Array], batch: Batch) -> jax.Array:
     """Mean probability of the target over the rows that have the modality: [modality]."""
-    scores = []
+    scores, target = [], classes_of(batch)
     for name, rows in logits.items():
-        chosen = jnp.take_along_axis(jax.nn.softmax(rows), batch.target[:, None], axis=1)[:, 0]
+        chosen = jnp.take_along_axis(jax.nn.softmax(rows), target[:, None], axis=1)[:, 0]
         scores.append(mean_where(batch.present[name], chosen))
     return jnp.stack(scores)
 

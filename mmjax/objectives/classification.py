@@ -1,15 +1,19 @@
-"""Losses on the predicted probabilities; each adds the extra terms of ``outputs.aux``."""
+"""Losses on the prediction alone; each adds the extra terms of ``outputs.aux``."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from mmjax.objectives.parts import Result, finish, row_losses
+from mmjax.objectives.parts import Result, classes_of, finish, row_losses
+from mmjax.targets import kind_of
 from mmjax.types import Batch, Outputs
 
 
 def cross_entropy(outputs: Outputs, batch: Batch) -> Result:
     """Mean negative log-likelihood of the target, in nats.
+
+    Of labels it is the sum over labels. Of numbers it is half the squared error, summed over them:
+    that of a normal distribution of variance one, up to a constant.
 
     Reference: Good, Rational Decisions (JRSS B 1952).
     """
@@ -37,6 +41,7 @@ def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
 
     Reference: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002).
     """
+    classes_of(batch)
     losses = row_losses(outputs.prediction, batch)
     # A power below one has no finite gradient at zero, where a row is certain.
     doubt = jnp.maximum(1 - jnp.exp(-losses), 1e-7)
@@ -46,13 +51,22 @@ def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
 def mse(outputs: Outputs, batch: Batch) -> Result:
     """Mean over samples and classes of (probability - one-hot target) squared.
 
+    Of labels, the mean over labels of (probability - label) squared; of numbers, the mean squared
+    error.
+
     Reference: Brier, Verification of forecasts expressed in terms of probability (1950), whose
     score is this times the number of classes.
     """
-    errors = jax.nn.softmax(outputs.prediction) - _one_hot(outputs, batch)
+    match kind_of(batch.target):
+        case "classes":
+            errors = jax.nn.softmax(outputs.prediction) - _one_hot(outputs, batch)
+        case "labels":
+            errors = jax.nn.sigmoid(outputs.prediction) - batch.target
+        case "numbers":
+            errors = outputs.prediction - batch.target
     return finish(jnp.square(errors).mean(), outputs, batch)
 
 
 def _one_hot(outputs: Outputs, batch: Batch) -> jax.Array:
     classes = outputs.prediction.shape[-1]
-    return jax.nn.one_hot(batch.target, classes, dtype=outputs.prediction.dtype)
+    return jax.nn.one_hot(classes_of(batch), classes, dtype=outputs.prediction.dtype)

@@ -8,7 +8,7 @@ import optax
 
 from mmjax.errors import UsageError
 from mmjax.layers import is_present, masked_mean, mean_where
-from mmjax.objectives.parts import Result, finish, row_losses
+from mmjax.objectives.parts import Result, classes_of, finish, row_losses
 from mmjax.types import Batch, Outputs, Tokens
 
 
@@ -51,16 +51,17 @@ def supervised_contrastive(
     Reference: Khosla et al., Supervised Contrastive Learning (arXiv:2004.11362), equation 2.
 
     Raises:
-        UsageError: the tokens of the modalities differ in width, and nothing is fused.
+        UsageError: the tokens of the modalities differ in width, and nothing is fused; or targets
+            are no classes.
     """
-    loss = row_losses(outputs.prediction, batch).mean()
+    loss, target = row_losses(outputs.prediction, batch).mean(), classes_of(batch)
     if outputs.fused is not None:
-        everywhere = jnp.ones(batch.target.shape, bool)
+        everywhere = jnp.ones(target.shape, bool)
         rows = is_present(outputs.tokens).any(axis=1) if outputs.tokens else everywhere
-        loss = loss + weight * _spread(_unit(outputs.fused), rows, batch.target, temperature)
+        loss = loss + weight * _spread(_unit(outputs.fused), rows, target, temperature)
     elif outputs.tokens:
         views, present = _views(outputs.tokens)
-        classes = jnp.repeat(batch.target, present.shape[1])
+        classes = jnp.repeat(target, present.shape[1])
         flat = views.reshape(-1, views.shape[-1])  # [batch * modality, features]
         loss = loss + weight * _spread(flat, present.reshape(-1), classes, temperature)
     return finish(loss, outputs, batch)

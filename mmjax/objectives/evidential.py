@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 
 from mmjax.layers import mean_where
-from mmjax.objectives.parts import Result, branch_rows, finish
+from mmjax.objectives.parts import Result, branch_rows, classes_of, finish
 from mmjax.types import Batch, Outputs
 
 
@@ -21,10 +21,11 @@ def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Res
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
     """
-    everywhere = jnp.ones(batch.target.shape, bool)
+    target = classes_of(batch)
+    everywhere = jnp.ones(target.shape, bool)
     opinions = [(outputs.prediction, everywhere), *branch_rows(outputs, batch)]
     logits, here = map(jnp.stack, zip(*opinions, strict=True))
-    is_target = jax.nn.one_hot(batch.target, logits.shape[-1], dtype=bool)[None]
+    is_target = jax.nn.one_hot(target, logits.shape[-1], dtype=bool)[None]
     alpha = jnp.exp(logits)  # [opinion, batch, classes]
     surprise = digamma(alpha.sum(axis=-1)) - jnp.where(is_target, digamma(alpha), 0).sum(axis=-1)
     losses = surprise + kl_weight * _kl_to_uniform(jnp.where(is_target, 1, alpha))

@@ -6,21 +6,57 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mmjax.errors import UsageError
 from mmjax.layers import mean_where
+from mmjax.targets import kind_of
 from mmjax.types import Batch, Outputs
 
 Result = tuple[jax.Array, Mapping[str, jax.Array]]
 
 
 def finish(loss: jax.Array, outputs: Outputs, batch: Batch) -> Result:
-    """The loss [] plus the extra terms of the model; how often the prediction is right."""
-    accuracy = (outputs.prediction.argmax(axis=-1) == batch.target).mean()
-    return loss + sum(outputs.aux.values()), {"accuracy": accuracy}
+    """The loss [] plus the extra terms of the model; how good the prediction is."""
+    return loss + sum(outputs.aux.values()), _quality(outputs.prediction, batch.target)
 
 
-def row_losses(logits: jax.Array, batch: Batch) -> jax.Array:
-    """Negative log-likelihood of the target under logits [batch, out_dim], in nats: [batch]."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, batch.target)
+def _quality(prediction: jax.Array, target: jax.Array) -> dict[str, jax.Array]:
+    match kind_of(target):
+        case "classes":
+            return {"accuracy": (prediction.argmax(axis=-1) == target).mean()}
+        case "labels":
+            return {"accuracy": ((prediction > 0) == target).mean()}
+    return {"mse": jnp.square(prediction - target).mean()}
+
+
+def row_losses(prediction: jax.Array, batch: Batch) -> jax.Array:
+    """Negative log-likelihood of the target under predictions [batch, out_dim], in nats: [batch].
+
+    As ``targets.row_nll`` has it: labels are independent, and of numbers it is half the squared
+    error.
+    """
+    match kind_of(batch.target):
+        case "classes":
+            return optax.softmax_cross_entropy_with_integer_labels(prediction, batch.target)
+        case "labels":
+            return optax.sigmoid_binary_cross_entropy(prediction, batch.target).sum(axis=-1)
+    return jnp.square(prediction - batch.target).sum(axis=-1) / 2
+
+
+def classes_of(batch: Batch) -> jax.Array:
+    """The target, [batch], of what is about classes.
+
+    Raises:
+        UsageError: it is labels or numbers.
+    """
+    kind = kind_of(batch.target)
+    if kind != "classes":
+        raise UsageError(
+            "target",
+            expected="classes, which this objective or method is about",
+            got=kind,
+            fix="Choose another, such as the objective cross_entropy and the method joint.",
+        )
+    return batch.target
 
 
 def branch_rows(outputs: Outputs, batch: Batch) -> list[tuple[jax.Array, jax.Array]]:

@@ -31,14 +31,14 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
     drawings = [
         Drawing(
             "Interquartile means",
-            f"Mean accuracy of the middle half of all runs on {tasks}, with 95 % intervals over "
+            f"Mean score of the middle half of all runs on {tasks}, with 95 % intervals over "
             "seeds. One task where a strategy fails, or shines, does not decide.",
             interquartile_figure(scores),
         ),
         Drawing(
             "Performance profiles",
-            "How many runs exceed an accuracy. A curve that is above another everywhere is better "
-            "whatever accuracy is asked for; where curves cross, it depends on what is. The "
+            "How many runs exceed a score. A curve that is above another everywhere is better "
+            "whatever score is asked for; where curves cross, it depends on what is. The "
             f"{len(best)} best by interquartile mean.",
             profiles_figure(best),
         ),
@@ -56,10 +56,10 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
 
 
 def _shared_scores(studies: Sequence[Study]) -> dict[str, np.ndarray]:
-    """{strategy: [tasks, seeds] accuracies}."""
+    """{strategy: [tasks, seeds] of their scores}."""
     tables = []
     for study in studies:
-        table = {name: study.scores(name, "accuracy") for name in study.strategies}
+        table = {name: study.scores(name, study.metric) for name in study.strategies}
         alone = max(study.baselines, key=study.on_validation, default=None)
         fusions = {name: values for name, values in table.items() if name not in study.baselines}
         tables.append({**fusions, **({"best modality alone": table[alone]} if alone else {})})

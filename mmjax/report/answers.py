@@ -1,4 +1,4 @@
-"""Which rows of a split each strategy has right: what differences are judged by."""
+"""How well each strategy does on each row of a split: what differences are judged by."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,33 +8,37 @@ import numpy as np
 from mmjax.comparison import Comparison
 from mmjax.report.study import Study
 from mmjax.report.summary import Rows, scored_split
+from mmjax.targets import MAIN_SCORES, main_score, row_scores
 
 
 class Answers(NamedTuple):
-    """Which rows of the scored split each strategy has right.
+    """How well each strategy does on each row of the scored split.
 
     Attributes:
-        right: {strategy: [seeds, rows] of 0 and 1}, with the same seeds everywhere.
+        scores: {strategy: [seeds, rows]}, as ``targets.row_scores`` has them, with the same seeds
+            everywhere: 1 and 0 where classes are right and wrong.
         group: [rows] integers; rows of one group count as one draw.
-        valid_accuracy: {strategy: mean over seeds}, what the best are chosen on.
+        valid_score: {strategy: mean over seeds}, what the best are chosen on.
         baselines: the strategies with one modality.
         split: ``test``, or ``valid`` where the test rows have no labels.
+        metric: what the score is called.
     """
 
-    right: Mapping[str, np.ndarray]
+    scores: Mapping[str, np.ndarray]
     group: np.ndarray
-    valid_accuracy: Mapping[str, float]
+    valid_score: Mapping[str, float]
     baselines: Sequence[str]
     split: str
+    metric: str = "accuracy"
 
     def best(self, *, alone: bool) -> str | None:
         """The best baseline, or the best fusion, on validation."""
-        names = [name for name in self.right if (name in self.baselines) == alone]
-        return max(names, key=lambda name: self.valid_accuracy[name], default=None)
+        names = [name for name in self.scores if (name in self.baselines) == alone]
+        return max(names, key=lambda name: self.valid_score[name], default=None)
 
     def exchange(self, strategy: str, reference: str) -> tuple[float, float]:
-        """Rows in % that only the strategy has right, and that only the reference has."""
-        own, other = self.right[strategy], self.right[reference]
+        """Rows in % on which the strategy does better, and on which the reference does."""
+        own, other = self.scores[strategy], self.scores[reference]
         return 100 * float(np.mean(own > other)), 100 * float(np.mean(own < other))
 
 
@@ -53,16 +57,17 @@ def make_answers(found: Study | Comparison) -> Answers | None:
     shared = set.intersection(*(set(p["seeds"].tolist()) for p in predictions.values()))
     if not shared or len(np.unique(group)) < 2:
         return None
-    right = {}
+    scored = {}
     for name, arrays in predictions.items():
         chosen = [arrays["seeds"].tolist().index(seed) for seed in sorted(shared)]
-        right[name] = (arrays[split][chosen].argmax(axis=-1) == target).astype(np.float64)
-    valid = {name: _mean_accuracy(found.rows, name, "valid") for name in right}
+        scored[name] = row_scores(arrays[split][chosen], target)
+    metric = main_score(target)
+    valid = {name: _mean_score(found.rows, name, "valid", metric) for name in scored}
     alone = [name for name, used in modalities.items() if "+" not in used]
-    return Answers(right, group, valid, alone, split)
+    return Answers(scored, group, valid, alone, split, MAIN_SCORES[metric])
 
 
-def _mean_accuracy(rows: Rows, strategy: str, split: str) -> float:
+def _mean_score(rows: Rows, strategy: str, split: str, metric: str) -> float:
     wanted = (strategy, split, "")
     keys = ("strategy", "split", "hidden")
-    return float(np.mean([r["accuracy"] for r in rows if tuple(map(r.get, keys)) == wanted]))
+    return float(np.mean([r[metric] for r in rows if tuple(map(r.get, keys)) == wanted]))

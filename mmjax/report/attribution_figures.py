@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mmjax.attribution import Decomposition
 from mmjax.report.style import plain_text
 from mmjax.report.summary import Rows, scored_split, standard_error
+from mmjax.targets import MAIN_SCORES
 
 _LABELS = {
     "redundancy": "in both",
@@ -21,7 +22,7 @@ _LABELS = {
 
 @plain_text
 def shapley_figure(rows: Rows) -> Figure:
-    """Points of accuracy that each modality adds: a bar, and one standard error either side.
+    """Points of the score that each modality adds: a bar, and one standard error either side.
 
     Args:
         rows: what ``shapley_rows`` returns, of one task.
@@ -29,7 +30,7 @@ def shapley_figure(rows: Rows) -> Figure:
     split = scored_split(rows)
     points = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row["metric"] == "accuracy" and row["split"] == split:
+        if row["metric"] in MAIN_SCORES and row["split"] == split:
             points[row["modality"]][row["strategy"]].append(100 * row["shapley"])
     strategies = sorted({row["strategy"] for row in rows}, reverse=True)
     figure = Figure(figsize=(7, 0.9 + 0.4 * len(strategies)), layout="constrained")

@@ -1,4 +1,4 @@
-"""The figure of what accuracy costs."""
+"""The figure of what a score costs."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,14 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from mmjax.cost import pareto_front
 from mmjax.report.style import ALONE, FUSED, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
+from mmjax.targets import MAIN_SCORES
 
 _GAP = 0.055  # between the names of the front, as a share of the axes' height
 
 
 @plain_text
 def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure:
-    """Accuracy against the operations of a forward pass, with one standard error either side.
+    """The score against the operations of a forward pass, with one standard error either side.
 
     Strategies that no other beats in both are joined by a line, and named beside the axes.
 
@@ -27,30 +28,30 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure
     by_strategy = {row["strategy"]: row["flops"] for row in costs}
     known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)
     flops = np.array([by_strategy[s.strategy] for s in known], np.float64)
-    accuracy = np.array([_mean(s) for s in known])
+    scores = np.array([_mean(s) for s in known])
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for summary, x in zip(known, flops, strict=True):
         color = ALONE if summary.unimodal else FUSED
-        error = 100 * standard_error(summary.accuracy)
+        error = 100 * standard_error(summary.score)
         axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color, capsize=2)
-    front = pareto_front(flops, accuracy)
-    axes.step(flops[front], accuracy[front], where="post", color="black", lw=0.8, zorder=0)
+    front = pareto_front(flops, scores)
+    axes.step(flops[front], scores[front], where="post", color="black", lw=0.8, zorder=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
     names = [s.strategy for s, on in zip(known, front, strict=True) if on]
-    _name_points(axes, names, flops[front], accuracy[front])
+    _name_points(axes, names, flops[front], scores[front])
     axes.set_xlabel("operations of one row's forward pass (FLOP)")
-    axes.set_ylabel("accuracy in %, +- standard error")
+    axes.set_ylabel(f"{MAIN_SCORES[known[0].metric]} in %, +- standard error")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     return figure
 
 
 def _mean(summary: Summary) -> float:
-    return 100 * summary.accuracy.mean()
+    return 100 * summary.score.mean()
 
 
 def _name_points(axes, names: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from mmjax.layers import as_float
 from mmjax.report.style import plain_text
+from mmjax.targets import kind_of
 from mmjax.task import Split, Task
 
 _NUM_WRONG = 10
@@ -19,7 +20,7 @@ _NUM_WRONG = 10
 
 def task_tables(task: Task) -> Iterator[Table]:
     """The splits, the modalities, and what two splits have in common."""
-    splits = _table("Splits", "split", "rows", "groups", "rows of each class")
+    splits = _table("Splits", "split", "rows", "groups", _COUNTED[task.kind])
     for name, split in task.splits.items():
         groups = len(np.unique(split.group))
         splits.add_row(name, f"{split.size:,}", f"{groups:,}", _label_counts(split, task.out_dim))
@@ -40,6 +41,13 @@ def task_tables(task: Task) -> Iterator[Table]:
     yield shared
 
 
+_COUNTED = {
+    "classes": "rows of each class",
+    "labels": "rows with each label",
+    "numbers": "mean and deviation of each number",
+}
+
+
 def _table(title: str, *columns: str) -> Table:
     return Table(*columns, title=title, box=SIMPLE_HEAD, title_justify="left")
 
@@ -47,7 +55,12 @@ def _table(title: str, *columns: str) -> Table:
 def _label_counts(split: Split, out_dim: int) -> str:
     if not split.labelled:
         return "unlabelled"
-    return " ".join(map(str, np.bincount(split.target, minlength=out_dim)))
+    match kind_of(split.target):
+        case "classes":
+            return " ".join(map(str, np.bincount(split.target, minlength=out_dim)))
+        case "labels":
+            return " ".join(map(str, split.target.sum(axis=0)))
+    return " ".join(f"{value.mean():.2f}+-{value.std():.2f}" for value in split.target.T)
 
 
 def _describe(split: Split, name: str, *, distinct: int) -> tuple[str, ...]:
@@ -69,12 +82,28 @@ def _contents(values: np.ndarray) -> set[bytes]:
 
 @plain_text
 def samples_figure(task: Task) -> Figure:
-    """The first training sample of up to ten classes, a row of pictures per modality."""
-    classes = range(min(task.out_dim, 10))
-    shown = [int(np.argmax(task.train.target == label)) for label in classes]
-    figure = _rows_figure(task.train, shown, [str(task.train.target[i]) for i in shown])
-    figure.suptitle(f"{task.name}: a training sample of each class", fontsize="medium")
+    """The first training sample of up to ten classes, a row of pictures per modality.
+
+    Where targets are no classes, the first ten samples.
+    """
+    classes, target = range(min(task.out_dim, 10)), task.train.target
+    if task.kind == "classes":
+        shown, what = [int(np.argmax(target == label)) for label in classes], "sample of each class"
+    else:
+        shown, what = list(range(min(task.train.size, 10))), "sample a column"
+    figure = _rows_figure(task.train, shown, [_in_words(target[i]) for i in shown])
+    figure.suptitle(f"{task.name}: a training {what}", fontsize="medium")
     return figure
+
+
+def _in_words(target: np.ndarray) -> str:
+    """A class, the labels that a row has, or its numbers."""
+    match target.dtype.kind, target.ndim:
+        case "f", _:
+            return " ".join(f"{value:.2f}" for value in target)
+        case _, 0:
+            return str(target)
+    return ",".join(map(str, np.flatnonzero(target))) or "none"
 
 
 def misclassified_figure(split: Split, logits: np.ndarray) -> Figure | None:
@@ -122,5 +151,5 @@ def _draw(axis: Axes, sample: np.ndarray) -> None:
 def task_facts(task: Task) -> str:
     """Name, classes, size in memory and digest, on one line for rich's console."""
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
-    size = f"{task.out_dim} classes, {sum(array.nbytes for array in arrays) / 1e6:.1f} MB"
+    size = f"{task.out_dim} {task.kind}, {sum(array.nbytes for array in arrays) / 1e6:.1f} MB"
     return f"{escape(task.name)}: {size}, digest {task.digest()}"

@@ -17,6 +17,7 @@ from mmjax.report.cost_figures import cost_figure
 from mmjax.report.robustness_figures import robustness_figure
 from mmjax.report.study import Study
 from mmjax.report.summary import summarise
+from mmjax.targets import MAIN_SCORES
 
 PICTURES = {
     "misclassified.png": (
@@ -55,20 +56,20 @@ def extra_figures(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
         study: of one task.
         best: strategies with predictions whose probabilities are looked at.
     """
-    if best:
+    if best and study.kind == "classes":
         yield from _probabilities(study, best)
     yield from _attribution(study)
     if "robustness" in study.tables:
         yield Drawing(
             "When a modality is corrupted",
-            "Accuracy against severity of one corruption of one modality. A flat line does not "
+            "The score against severity of one corruption of one modality. A flat line does not "
             "need it, a steep one leans on it.",
             robustness_figure(study.tables["robustness"]),
         )
     if "cost" in study.tables:
         yield Drawing(
-            "What accuracy costs",
-            "Strategies on the line are beaten by none that is both cheaper and more accurate.",
+            f"What {MAIN_SCORES[study.metric]} costs",
+            "Strategies on the line are beaten by none that is both cheaper and better.",
             cost_figure(summarise(study.rows), study.tables["cost"], ""),
         )
 
@@ -80,12 +81,12 @@ def _attribution(study: Study) -> Iterator[Drawing]:
     if shares:
         yield Drawing(
             "What each modality adds",
-            "Shapley values: points of accuracy over all orders in which modalities could join. "
-            "A modality near zero could be left out.",
+            f"Shapley values: points of {MAIN_SCORES[study.metric]} over all orders in which "
+            "modalities could join. A modality near zero could be left out.",
             shapley_figure(shares),
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
-    if len(predictions) == 2 and all(map(_usable, predictions)):
+    if study.kind == "classes" and len(predictions) == 2 and all(map(_usable, predictions)):
         yield _information(study)
     if "weights" in study.tables:
         yield Drawing(

@@ -11,48 +11,57 @@ from matplotlib.figure import Figure
 from mmjax.files import whole_file
 from mmjax.report.style import ALONE, FUSED, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
+from mmjax.targets import MAIN_SCORES, find_score
 
 
 @plain_text
-def accuracy_figure(summaries: Sequence[Summary], title: str) -> Figure:
-    """Accuracy of each strategy: a dot per seed, the mean, and one standard error either side."""
+def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
+    """The score of each strategy: a dot per seed, the mean, and one standard error either side."""
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
     axes = figure.subplots()
     for y, summary in enumerate(reversed(summaries)):
-        values = 100 * summary.accuracy
+        values = 100 * summary.score
         color = ALONE if summary.unimodal else FUSED
         axes.scatter(values, np.full(len(values), y), s=14, color=color, alpha=0.35, linewidths=0)
         axes.errorbar(
             values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=3
         )
     axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
-    best = max((100 * s.accuracy.mean() for s in summaries if s.unimodal), default=None)
+    best = max((100 * s.score.mean() for s in summaries if s.unimodal), default=None)
     if best is not None:
         axes.axvline(best, color=ALONE, linestyle=":", linewidth=1)
-    axes.set_xlabel("accuracy in %, +- standard error (dotted: best modality alone)")
+    score = MAIN_SCORES[summaries[0].metric]
+    axes.set_xlabel(f"{score} in %, +- standard error (dotted: best modality alone)")
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
 def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
-    """{strategy: {step: validation accuracy in %, mean over seeds}}, steps sorted.
+    """{strategy: {step: score on validation in %, mean over seeds}}, steps sorted.
 
-    Epochs without a finite accuracy are left out.
+    Epochs without a finite score are left out.
     """
     found = defaultdict(lambda: defaultdict(list))
     for row in history:
-        if row.get("valid_accuracy") is not None:
-            found[row["strategy"]][row["step"]].append(100 * row["valid_accuracy"])
+        score = row.get(find_score(row, "valid_"))
+        if score is not None:
+            found[row["strategy"]][row["step"]].append(100 * score)
     return {
         strategy: {step: float(np.mean(points[step])) for step in sorted(points)}
         for strategy, points in found.items()
     }
 
 
+def validation_label(history: Rows) -> str:
+    """What an axis with the scores of learning curves is called."""
+    score = find_score(history[0], "valid_").removeprefix("valid_")
+    return f"validation {MAIN_SCORES[score]} in %"
+
+
 @plain_text
 def learning_curves(history: Rows, title: str) -> Figure:
-    """Validation accuracy over the steps of each strategy, mean over seeds."""
+    """The score on validation over the steps of each strategy, mean over seeds."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     colors = colormaps["tab20"].colors
@@ -62,7 +71,7 @@ def learning_curves(history: Rows, title: str) -> Figure:
         color = colors[index % len(colors)]
         axes.plot(list(points), list(points.values()), label=strategy, color=color)
     axes.set_xlabel("step")
-    axes.set_ylabel("validation accuracy in %")
+    axes.set_ylabel(validation_label(history))
     axes.set_title(title)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)

@@ -9,6 +9,7 @@ import numpy as np
 from mmjax.calibration import calibration_rows
 from mmjax.report.study import Study
 from mmjax.robustness import robustness_summary
+from mmjax.targets import MAIN_SCORES
 
 
 class Grid(NamedTuple):
@@ -31,10 +32,10 @@ class Grid(NamedTuple):
 
 def make_grids(study: Study) -> Iterator[Grid]:
     """The tables that a study's files allow."""
-    if study.predictions and study.split == "test":
+    if study.predictions and study.split == "test" and study.kind == "classes":
         yield _calibration(study)
     if "robustness" in study.tables:
-        yield _robustness(study.tables["robustness"])
+        yield _robustness(study.tables["robustness"], MAIN_SCORES[study.metric])
     if "representation" in study.tables:
         yield _representation(study.tables["representation"])
     if "cost" in study.tables:
@@ -75,7 +76,7 @@ def _calibration(study: Study) -> Grid:
     )
 
 
-def _robustness(rows: Sequence[dict[str, Any]]) -> Grid:
+def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
     found = defaultdict(list)
     for row in robustness_summary(rows):
         found[row["strategy"], row["modality"]].append(row)
@@ -86,7 +87,7 @@ def _robustness(rows: Sequence[dict[str, Any]]) -> Grid:
     ]
     return Grid(
         "Robustness",
-        "Means over corruptions, in points of accuracy. Area: accuracy left on average over "
+        f"Means over corruptions, in points of {score}. Area: what is left on average over "
         "severities (Liang et al., 2021). Relative: that, above the mean of all strategies. "
         "Effective: what is lost, less than by the mean strategy (Taori et al., 2020).",
         ("strategy", *keys),

@@ -13,6 +13,7 @@ from mmjax.report.lines import Line
 from mmjax.report.sections import make_section
 from mmjax.report.study import read_studies
 from mmjax.statistics import VERDICTS
+from mmjax.targets import Kind
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -28,25 +29,36 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-def latex_table(lines: Sequence[Line], caption: str, label: str) -> str:
+def latex_table(lines: Sequence[Line], caption: str, label: str, kind: Kind = "classes") -> str:
     """A table for the booktabs package; baselines in italics, gains that are told in bold.
 
     Args:
         lines: of ``make_lines``.
         caption: plain text.
         label: what ``\\ref`` calls it.
+        kind: of the targets.
     """
-    body = "\n".join(" & ".join(_cells(line)) + r" \\" for line in lines)
-    return _TABLE.format(caption=escape(caption), label=label, body=body)
+    body = "\n".join(" & ".join(_cells(line, kind)) + r" \\" for line in lines)
+    heads = _HEADS[kind == "numbers"]
+    columns = "r" * (heads.count("&") - 1)
+    return _TABLE.format(
+        caption=escape(caption), label=label, body=body, heads=heads, columns=columns
+    )
+
+
+_HEADS = (
+    r"\multicolumn{2}{l}{Accuracy (\%)} & Gain & Macro $F_1$ & NLL & ECE & Parameters",
+    r"\multicolumn{2}{l}{$R^2$ (\%)} & Gain & RMSE & Parameters",
+)
 
 
 _TABLE = r"""\begin{{table}}
 \centering
 \caption{{{caption}}}
 \label{{{label}}}
-\begin{{tabular}}{{lrlrrrrr}}
+\begin{{tabular}}{{lrl{columns}}}
 \toprule
-Strategy & \multicolumn{{2}}{{l}}{{Accuracy (\%)}} & Gain & Macro $F_1$ & NLL & ECE & Parameters \\
+Strategy & {heads} \\
 \midrule
 {body}
 \bottomrule
@@ -55,20 +67,20 @@ Strategy & \multicolumn{{2}}{{l}}{{Accuracy (\%)}} & Gain & Macro $F_1$ & NLL & 
 """
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: Line, kind: Kind) -> list[str]:
     name = escape(line.strategy)
     percent = lambda value, digits: "--" if value is None else f"{100 * value:.{digits}f}"
     between = lambda bounds: "[{:.1f}, {:.1f}]".format(*(100 * value for value in bounds))
     told = line.verdict in VERDICTS[:2]
+    number = lambda value: "--" if value is None else f"{value:.3f}"
+    beside = [percent(line.macro_f1, 2), number(line.nll), percent(line.ece, 1)]
     gain = f"${100 * line.gain.mean:+.1f}$" if line.gain else "--"
     return [
         rf"\emph{{{name}}}" if line.alone else name,
-        percent(line.accuracy, 2),
+        percent(line.score, 2),
         between(line.interval) if line.interval else "",
         rf"\boldmath{gain}" if told else gain,
-        percent(line.macro_f1, 2),
-        "--" if line.nll is None else f"{line.nll:.3f}",
-        percent(line.ece, 1),
+        *([number(line.rmse)] if kind == "numbers" else beside),
         "--" if line.params is None else f"{line.params:,.0f}",
     ]
 
@@ -88,15 +100,18 @@ def write_paper(folders: Sequence[Path], out: Path) -> None:
         section = make_section(study)
         place = out if len(studies) == 1 else out / _file_name(study.task)
         place.mkdir(parents=True, exist_ok=True)
-        caption = f"{study.task}. {_CAPTION} {section.verdict.headline}"
-        table = latex_table(section.lines, caption, f"tab:{_file_name(study.task)}")
+        caption = (
+            f"{study.task}. {section.metric.capitalize()} {_CAPTION} {section.verdict.headline}"
+        )
+        label = f"tab:{_file_name(study.task)}"
+        table = latex_table(section.lines, caption, label, study.kind)
         write_text(place / "table.tex", table)
         _save(section.drawings, place)
     _save(over_tasks(studies), out)
 
 
 _CAPTION = (
-    "Accuracy with 95 % intervals for new seeds and new groups; gain in points over the best "
+    "with 95 % intervals for new seeds and new groups; gain in points over the best "
     "modality alone, bold where it holds after Holm's correction over all fusions."
 )
 

@@ -18,14 +18,15 @@ class Line(NamedTuple):
     Attributes:
         strategy: its name.
         alone: whether it is a baseline with one modality.
-        accuracy: mean over seeds.
-        interval: of the accuracy, 95 %, for new seeds and new groups.
-        seed_error: standard error of the accuracy over seeds.
-        group_interval: of the accuracy, 95 % by bootstrap, for these models and new groups.
-        macro_f1: mean over seeds.
-        nll: mean over seeds, nats.
-        ece: expected calibration error, 15 bins of equal width, mean over seeds.
-        gain: accuracy minus that of the best baseline, with its interval.
+        score: the main one, mean over seeds.
+        interval: of the score, 95 %, for new seeds and new groups.
+        seed_error: standard error of the score over seeds.
+        group_interval: of the score, 95 % by bootstrap, for these models and new groups.
+        macro_f1: of classes and labels, mean over seeds.
+        rmse: root mean squared error of numbers, mean over seeds.
+        nll: of classes and labels, mean over seeds, nats.
+        ece: expected calibration error of classes, 15 bins of equal width, mean over seeds.
+        gain: score minus that of the best baseline, with its interval.
         verdict: of that difference, corrected for the number of fusions; "reference" for itself.
         p: corrected.
         params: number of parameters.
@@ -35,11 +36,12 @@ class Line(NamedTuple):
 
     strategy: str
     alone: bool
-    accuracy: float
+    score: float
     interval: tuple[float, float] | None
     seed_error: float | None
     group_interval: tuple[float, float] | None
     macro_f1: float | None
+    rmse: float | None
     nll: float | None
     ece: float | None
     gain: Estimate | None
@@ -51,31 +53,33 @@ class Line(NamedTuple):
 
 
 def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[Line]:
-    """The lines of a study, best accuracy first."""
+    """The lines of a study, best score first."""
     judged = {one.strategy: one for one in verdict.against_baseline}
     groups = _group_intervals(answers)
+    lowest = -np.inf if study.kind == "numbers" else 0.0
 
     def line(name: str) -> Line:
-        accuracy = study.scores(name, "accuracy")
-        error = standard_error(accuracy)
-        right = answers.right.get(name) if answers else None
-        found = None if right is None else estimate(right, answers.group)
+        score = study.scores(name, study.metric)
+        error = standard_error(score)
+        each = answers.scores.get(name) if answers else None
+        found = None if each is None else estimate(each, answers.group)
         mean = lambda metric: _finite(study.scores(name, metric).mean())
         one, word, gain = judged.get(name), "", None
-        if verdict.baseline is not None and right is not None:
-            against = answers.right[verdict.baseline]
-            gain = light_pair(right, against, answers.group).difference
+        if verdict.baseline is not None and each is not None:
+            against = answers.scores[verdict.baseline]
+            gain = light_pair(each, against, answers.group).difference
         if name == verdict.baseline:
             word, gain = "reference", None
         return Line(
             strategy=name,
             alone=name in study.baselines,
-            accuracy=float(accuracy.mean()),
-            interval=found and (max(found.low, 0.0), min(found.high, 1.0)),
+            score=float(score.mean()),
+            interval=found and (max(found.low, lowest), min(found.high, 1.0)),
             seed_error=_finite(error),
             group_interval=groups.get(name),
             macro_f1=mean("macro_f1"),
-            nll=mean("nll"),
+            rmse=mean("rmse"),
+            nll=None if study.kind == "numbers" else mean("nll"),
             ece=_calibration_error(study, name),
             gain=gain,
             verdict=one.verdict if one else word,
@@ -85,20 +89,20 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
             seconds=mean("seconds"),
         )
 
-    return sorted(map(line, study.strategies), key=lambda one: -one.accuracy)
+    return sorted(map(line, study.strategies), key=lambda one: -one.score)
 
 
 def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:
     """``bootstrap_interval`` of all strategies, with one set of resamples."""
     if answers is None:
         return {}
-    means = np.stack([right.mean(axis=0) for right in answers.right.values()])
+    means = np.stack([each.mean(axis=0) for each in answers.scores.values()])
     low, high = np.quantile(bootstrap(means, answers.group), [0.025, 0.975], axis=0)
-    return dict(zip(answers.right, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    return dict(zip(answers.scores, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
 def _calibration_error(study: Study, strategy: str) -> float | None:
-    if strategy not in study.predictions:
+    if strategy not in study.predictions or study.kind != "classes":
         return None
     if not np.isfinite(study.predictions[strategy][study.split]).all():
         return None  # it has diverged

@@ -13,7 +13,7 @@ from mmjax.files import write_text
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.sections import make_section
-from mmjax.report.study import read_studies
+from mmjax.report.study import Study, read_studies
 from mmjax.report.svg import inline_svg
 from mmjax.report.verdicts import format_p
 
@@ -31,7 +31,11 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
     Raises:
         DataError: a file is torn or is not what its name promises; the message names it.
     """
-    studies = read_studies(folders)
+    write_page(read_studies(folders), out)
+
+
+def write_page(studies: Sequence[Study], out: Path) -> None:
+    """Writes the page of some studies."""
     sections = [make_section(study) for study in studies]
     write_text(out, render("page.html", sections=sections, over_tasks=over_tasks(studies)))
 
@@ -43,6 +47,16 @@ def render(template: str, **content: Any) -> str:
         template: name of the file.
         **content: what it shows, beside the style and the script of all pages.
     """
+    environment = make_environment()
+    source = lambda name: Markup(environment.loader.get_source(environment, name)[0])
+    script = source("sort.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = environment.get_template(template)
+    return page.render(style=source("style.css"), script=script, digest=digest, **content)
+
+
+def make_environment() -> Environment:
+    """The templates of report/page; what they show is escaped."""
     environment = Environment(
         loader=PackageLoader("mmjax.report", "page"),
         autoescape=True,
@@ -52,11 +66,7 @@ def render(template: str, **content: Any) -> str:
     )
     environment.filters["svg"] = _svg
     environment.filters["p"] = format_p
-    source = lambda name: Markup(environment.loader.get_source(environment, name)[0])
-    script = source("sort.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template(template)
-    return page.render(style=source("style.css"), script=script, digest=digest, **content)
+    return environment
 
 
 def _svg(drawing: Drawing) -> Markup:

@@ -33,7 +33,9 @@ def save_pictures(
         return
     best = answers.best(alone=False) or answers.best(alone=True)
     split = answers.split
-    wrong = misclassified_figure(task.splits[split], compared.predictions[best][split])
+    classes = task.kind == "classes"
+    said = compared.predictions[best][split]
+    wrong = misclassified_figure(task.splits[split], said) if classes else None
     if wrong:
         wrong.suptitle(f"{best}: class, what it said, how sure", fontsize="medium")
         save(wrong, out / "misclassified.png")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmjax.arms import Arm
-from mmjax.report.summary import Rows, format_accuracy, summarise
+from mmjax.report.summary import Rows, format_score, summarise
 
 
 class ComparisonProgress:
@@ -51,7 +51,7 @@ class ComparisonProgress:
         self._end(arm)
         (summary,) = summarise(rows)
         self._bar.console.print(
-            f"{arm.strategy:<20}{format_accuracy(summary):>18}{summary.seconds:8.1f} s"
+            f"{arm.strategy:<20}{format_score(summary):>18}{summary.seconds:8.1f} s"
             f"   {self._arms - len(self._to_come)} of {self._arms}, {self._left()} left",
             highlight=False,
             soft_wrap=True,

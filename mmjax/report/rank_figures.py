@@ -62,7 +62,7 @@ def interquartile_figure(scores: Mapping[str, np.ndarray]) -> Figure:
     """Interquartile means over all runs in %, with 95 % intervals.
 
     Args:
-        scores: {strategy: [tasks, seeds] of accuracies from 0 to 1}.
+        scores: {strategy: [tasks, seeds] of scores, 1 is best}.
     """
     means = {name: interquartile_mean(values) for name, values in scores.items()}
     names = sorted(means, key=means.get)
@@ -73,17 +73,17 @@ def interquartile_figure(scores: Mapping[str, np.ndarray]) -> Figure:
         axes.plot([100 * low, 100 * high], [y, y], color=FUSED, linewidth=1.8)
         axes.plot(100 * means[name], y, "o", color=FUSED, markersize=6)
     axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.set_xlabel("interquartile mean of accuracy in %")
+    axes.set_xlabel("interquartile mean of the score in %")
     axes.set_ylim(-0.7, len(names) - 0.3)
     calm(axes, grid="x")
     return figure
 
 
 def profiles_figure(scores: Mapping[str, np.ndarray]) -> Figure:
-    """The share of runs whose accuracy is above each threshold.
+    """The share of runs whose score is above each threshold.
 
     Args:
-        scores: {strategy: [tasks, seeds] of accuracies from 0 to 1}.
+        scores: {strategy: [tasks, seeds] of scores, 1 is best}.
     """
     everything = np.concatenate([values.ravel() for values in scores.values()])
     thresholds = np.linspace(everything.min() - 0.01, everything.max() + 0.01, 300)
@@ -95,7 +95,7 @@ def profiles_figure(scores: Mapping[str, np.ndarray]) -> Figure:
         color, dashes = PALETTE[index % len(PALETTE)], _DASHES[index // len(PALETTE) % 4]
         line = {"color": color, "linestyle": dashes, "label": name}
         axes.step(100 * thresholds, share, where="post", **line)
-    axes.set_xlabel("accuracy in % (threshold)")
+    axes.set_xlabel("score in % (threshold)")
     axes.set_ylabel("runs above it in %")
     calm(axes, grid="both")
     legend_below(figure)

@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 
 from mmjax.report.style import plain_text
 from mmjax.report.summary import Rows
-from mmjax.robustness import Curve, accuracy_curves
+from mmjax.robustness import Curve, score_curves
+from mmjax.targets import MAIN_SCORES, find_score
 
 NUM_HIGHLIGHTS, _COLUMNS = 8, 4
 
 
 @plain_text
 def robustness_figure(rows: Rows) -> Figure:
-    """Accuracy against severity, mean over seeds: a panel per modality and corruption.
+    """The score against severity, mean over seeds: a panel per modality and corruption.
 
     At most ``NUM_HIGHLIGHTS`` strategies have a colour: the unimodal baselines (dashed), and the
     fusions that keep most on average over all panels. The others are grey.
@@ -25,7 +26,7 @@ def robustness_figure(rows: Rows) -> Figure:
     Args:
         rows: what ``mmjax.robustness.robustness_rows`` made of one arm or more.
     """
-    curves = accuracy_curves(rows)
+    curves = score_curves(rows)
     alone = {row["strategy"] for row in rows if "+" not in row["modalities"]}
     colors = _highlights(curves, alone)
     lines = math.ceil(len(curves) / _COLUMNS)
@@ -39,7 +40,7 @@ def robustness_figure(rows: Rows) -> Figure:
     for axes in panels.flat[len(curves) :]:
         axes.set_visible(False)
     figure.supxlabel("severity")
-    figure.supylabel("accuracy in %")
+    figure.supylabel(f"{MAIN_SCORES[find_score(rows[0])]} in %")
     # A baseline is only in the panels of its own modality.
     handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     named = [name for name in colors if name in handles]
@@ -70,7 +71,7 @@ def _draw(
         known = strategy in colors
         axes.plot(
             curve.severity,
-            100 * curve.accuracy.mean(axis=0),
+            100 * curve.score.mean(axis=0),
             label=strategy,
             color=colors.get(strategy, "0.8"),
             linestyle="--" if strategy in alone else "-",

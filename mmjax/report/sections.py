@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.report.answers import Answers, make_answers
 from mmjax.report.command import command
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
-from mmjax.report.figures import accuracy_figure
+from mmjax.report.figures import score_figure
 from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
 from mmjax.report.study import Study
@@ -24,6 +24,7 @@ from mmjax.report.verdict_figures import (
     missing_figure,
 )
 from mmjax.report.verdicts import Verdict, judge, judge_all
+from mmjax.targets import MAIN_SCORES, Kind
 
 _NUM_CURVES = 8
 _NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
@@ -33,6 +34,8 @@ class Section(NamedTuple):
     """One task on the page."""
 
     title: str
+    metric: str
+    kind: Kind
     verdict: Verdict
     lines: list[Line]
     grids: list[Grid]
@@ -50,6 +53,8 @@ def make_section(study: Study) -> Section:
         verdict = verdict._replace(sentences=(verdict_of_seeds(summarise(study.rows)),))
     return Section(
         title=study.task,
+        metric=MAIN_SCORES[study.metric],
+        kind=study.kind,
         verdict=verdict,
         lines=make_lines(study, answers, verdict),
         grids=list(make_grids(study)),
@@ -64,17 +69,10 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
     on_validation = lambda name: -study.on_validation(name)
     best_first = sorted(study.strategies, key=on_validation)
     alone = next((name for name in best_first if name in study.baselines), None)
-    if answers and verdict.baseline:
-        yield _forest(answers, verdict.baseline)
+    yield main_drawing(study, answers, verdict)
+    if answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
-    else:
-        yield Drawing(
-            "Accuracy",
-            "A dot per seed, the mean, and one standard error of the seeds either side, which says "
-            "nothing about other test rows.",
-            accuracy_figure(summarise(study.rows), ""),
-        )
-    judged = [name for name in best_first if answers and name in answers.right]
+    judged = [name for name in best_first if answers and name in answers.scores]
     if len(judged) > 1:
         yield _matrix(answers, _first(judged, _NUM_PAIRED, alone))
     if study.history:
@@ -87,27 +85,40 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
     if any(row["hidden"] for row in study.rows):
         yield Drawing(
             "When a modality is missing",
-            "Accuracy in % by what is present at test. A row that pales quickly leans on the "
-            "modality that is gone.",
+            f"{MAIN_SCORES[study.metric].capitalize()} in % by what is present at test. A row that "
+            "pales quickly leans on the modality that is gone.",
             missing_figure(_by_subset(study, best_first)),
         )
     best = [name for name in (verdict.fusion, verdict.baseline) if name]
-    yield from (_confusion(study, name) for name in best)
+    if study.kind == "classes":
+        yield from (_confusion(study, name) for name in best)
     yield from extra_figures(study, best[::-1])
 
 
+def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Drawing:
+    """What each strategy adds to the best baseline; all scores where nothing can be judged."""
+    if answers and verdict.baseline:
+        return _forest(answers, verdict.baseline)
+    return Drawing(
+        MAIN_SCORES[study.metric].capitalize(),
+        "A dot per seed, the mean, and one standard error of the seeds either side, which says "
+        "nothing about other test rows.",
+        score_figure(summarise(study.rows), ""),
+    )
+
+
 def _forest(answers: Answers, baseline: str) -> Drawing:
-    judged = judge_all(answers, [name for name in answers.right if name != baseline], baseline)
+    judged = judge_all(answers, [name for name in answers.scores if name != baseline], baseline)
     return Drawing(
         f"What each strategy adds to {baseline}",
         "A line is a 95 % interval for new seeds and new groups. Full dots differ from zero after "
         "Holm's correction over all strategies drawn; hollow ones may be chance.",
-        forest_figure(judged, answers.baselines, baseline),
+        forest_figure(judged, answers.baselines, baseline, answers.metric),
     )
 
 
 def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
-    fusions = [name for name in answers.right if name not in answers.baselines]
+    fusions = [name for name in answers.scores if name not in answers.baselines]
     if fusions:
         yield Drawing(
             "Where fusion helps, where it misleads",
@@ -120,9 +131,9 @@ def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
 def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
     return Drawing(
         "Every pair",
-        "Row minus column, in points of accuracy. Coloured and bold where the difference holds "
-        f"after Holm's correction over the {len(names) * (len(names) - 1) // 2} pairs. Ordered by "
-        "validation, best first.",
+        f"Row minus column, in points of {answers.metric}. Coloured and bold where the difference "
+        f"holds after Holm's correction over the {len(names) * (len(names) - 1) // 2} pairs. "
+        "Ordered by validation, best first.",
         matrix_figure(answers, names),
     )
 
@@ -143,13 +154,13 @@ def _first(names: Sequence[str], count: int, needed: str | None) -> list[str]:
 
 
 def _by_subset(study: Study, strategies: Sequence[str]) -> dict[str, dict[frozenset, float]]:
-    """{strategy: {modalities present: accuracy}} of those that were scored with some hidden."""
+    """{strategy: {modalities present: score}} of those that were scored with some hidden."""
     found: dict[str, dict[frozenset, list[float]]] = {name: {} for name in strategies}
     for row in study.rows:
         if row["split"] == study.split:
             hidden = set(row["hidden"].split("+"))
             present = frozenset(row["modalities"].split("+")) - hidden
-            found[row["strategy"]].setdefault(present, []).append(row["accuracy"])
+            found[row["strategy"]].setdefault(present, []).append(row[study.metric])
     return {
         name: {subset: float(np.mean(values)) for subset, values in subsets.items()}
         for name, subsets in found.items()

@@ -11,6 +11,7 @@ from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows
 from mmjax.report.summary import scored_split
 from mmjax.run_file import RunFile, read_run_file
+from mmjax.targets import Kind, find_score, kind_of
 
 Row = dict[str, Any]
 
@@ -19,10 +20,11 @@ _NUMBER = (int, float)
 _COLUMNS = {
     **dict.fromkeys(("task", "strategy", "modalities", "split", "hidden", "data"), str),
     "seed": int,
-    **dict.fromkeys(("accuracy", "macro_f1", "params", "seconds"), _NUMBER),
+    **dict.fromkeys(("params", "seconds"), _NUMBER),
     "nll": (*_NUMBER, type(None)),  # of a strategy that has diverged
 }
-"""What a row of scores has at least."""
+"""What a row of scores has at least, beside those of ``_SCORES``."""
+_SCORES = {"accuracy": ("accuracy", "macro_f1"), "r2": ("r2", "rmse")}
 
 
 class Study(NamedTuple):
@@ -34,7 +36,7 @@ class Study(NamedTuple):
         rows: scores.
         history: learning curves.
         tables: {name in ``TABLES``: rows}, for those that are there.
-        predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, classes]}}.
+        predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
         labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, or empty.
         settings: {folder: what run.json holds}, for folders that have one.
     """
@@ -68,6 +70,18 @@ class Study(NamedTuple):
         """{modalities: digest of the arrays}."""
         return {row["modalities"]: row["data"] for row in self.rows}
 
+    @property
+    def metric(self) -> str:
+        """Name of the main score."""
+        return find_score(self.rows[0])
+
+    @property
+    def kind(self) -> Kind:
+        """What the targets are; "classes" where only accuracies are known."""
+        if self.metric == "r2":
+            return "numbers"
+        return kind_of(self.labels["valid_target"]) if self.labels else "classes"
+
     def scores(self, strategy: str, metric: str, split: str | None = None) -> np.ndarray:
         """[seeds] of a metric with nothing hidden, seeds sorted; NaN where it is not finite."""
         keys = ("strategy", "split", "hidden")
@@ -77,8 +91,8 @@ class Study(NamedTuple):
         return np.array([row.get(metric) for row in found], np.float64)
 
     def on_validation(self, strategy: str) -> float:
-        """Mean accuracy on validation, what choices are made on."""
-        return float(self.scores(strategy, "accuracy", "valid").mean())
+        """Mean score on validation, what choices are made on."""
+        return float(self.scores(strategy, self.metric, "valid").mean())
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
@@ -126,7 +140,8 @@ def _read(folder: Path) -> list[Study]:
 
 
 def _check_row(where: str, row: Row) -> None:
-    for name, kind in _COLUMNS.items():
+    numbers = _SCORES[find_score(row)]
+    for name, kind in (_COLUMNS | dict.fromkeys(numbers, _NUMBER)).items():
         if not isinstance(row.get(name, ...), kind):
             got = f"{name} {row[name]!r}"[:80] if name in row else f"no {name}"
             raise DataError(where, expected="a row of scores", got=got)
@@ -135,11 +150,15 @@ def _check_row(where: str, row: Row) -> None:
 def _read_labels(path: Path) -> dict[str, np.ndarray]:
     arrays = read_npz(path, "the labels of a run")
     for split in ("valid", "test"):
-        size = arrays.get(f"{split}_target", np.empty(0)).size
-        for name in (f"{split}_target", f"{split}_group"):
-            got = arrays.get(name, np.empty(0))
-            if got.dtype.kind not in "iu" or got.shape != (size,):
-                raise DataError(path, expected=f"{name}, {size} integers", got=_describe(got))
+        target, group = (arrays.get(f"{split}_{n}", np.empty(0)) for n in ("target", "group"))
+        if not (target.dtype.kind in "iu" and target.ndim in (1, 2)) and not (
+            target.dtype.kind == "f" and target.ndim == 2
+        ):
+            expected = f"{split}_target, integers, or numbers [rows, numbers]"
+            raise DataError(path, expected=expected, got=_describe(target))
+        if group.dtype.kind not in "iu" or group.shape != target.shape[:1]:
+            expected = f"{split}_group, {len(target)} integers"
+            raise DataError(path, expected=expected, got=_describe(group))
     return arrays
 
 
@@ -150,11 +169,14 @@ def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str,
         raise DataError(path, expected="seeds, integers", got=_describe(seeds))
     for name in ("valid", "test"):
         target, got = labels[f"{name}_target"], arrays.get(name, np.empty(0))
-        classes = max(int(target.max(initial=0)) + 1, *got.shape[2:3], 1)
-        if got.dtype.kind != "f" or got.shape != (len(seeds), len(target), classes):
+        if target.ndim == 2:
+            width = target.shape[1]
+        else:  # as many classes as it says, at least those that occur
+            width = max(int(target.max(initial=0)) + 1, *got.shape[2:3], 1)
+        if got.dtype.kind != "f" or got.shape != (len(seeds), len(target), width):
             raise DataError(
                 path,
-                expected=f"{name} of shape ({len(seeds)}, {len(target)}, classes)",
+                expected=f"{name} of shape ({len(seeds)}, {len(target)}, outputs)",
                 got=_describe(got),
             )
     return arrays

@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from mmjax.targets import MAIN_SCORES, find_score
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -20,18 +22,20 @@ class Summary:
     Attributes:
         strategy: its name.
         unimodal: whether it is a baseline with one modality.
-        accuracy: [seeds], seeds sorted.
-        macro_f1: [seeds].
-        valid_accuracy: [seeds], what choices are made on.
+        metric: name of the main score.
+        score: [seeds], seeds sorted.
+        second: [seeds] macro F1 of classes and labels, root mean squared error of numbers.
+        valid_score: [seeds], what choices are made on.
         params: number of parameters.
         seconds: wall time of its training, all seeds together.
     """
 
     strategy: str
     unimodal: bool
-    accuracy: np.ndarray
-    macro_f1: np.ndarray
-    valid_accuracy: np.ndarray
+    metric: str
+    score: np.ndarray
+    second: np.ndarray
+    valid_score: np.ndarray
     params: int
     seconds: float
 
@@ -44,7 +48,7 @@ def standard_error(values: np.ndarray) -> float:
 
 
 def summarise(rows: Rows) -> list[Summary]:
-    """One Summary per strategy, best accuracy on the scored split first."""
+    """One Summary per strategy, best score on the scored split first."""
     split = scored_split(rows)
     by_strategy = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["seed"]):
@@ -52,7 +56,7 @@ def summarise(rows: Rows) -> list[Summary]:
             by_strategy[row["strategy"]].append(row)
     return sorted(
         (_summarise_one(name, part, split) for name, part in by_strategy.items()),
-        key=lambda s: -s.accuracy.mean(),
+        key=lambda s: -s.score.mean(),
     )
 
 
@@ -63,25 +67,34 @@ def scored_split(rows: Rows) -> str:
 
 def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
+    metric = find_score(rows[0])
     return Summary(
         strategy=strategy,
         unimodal="+" not in rows[0]["modalities"],
-        accuracy=of("accuracy", split),
-        macro_f1=of("macro_f1", split),
-        valid_accuracy=of("accuracy", "valid"),
+        metric=metric,
+        score=of(metric, split),
+        second=of(_SECOND[metric], split),
+        valid_score=of(metric, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
     )
 
 
-_COLUMNS = ("strategy", "accuracy %", "macro F1", "parameters", "seconds")
+_SECOND = {"accuracy": "macro_f1", "r2": "rmse"}
+_HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
 
 
-def _cells(summary: Summary) -> tuple[str, ...]:
+def table_heads(summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """What the columns of a table are called."""
+    return ("strategy", *_HEADS[summaries[0].metric], "parameters", "seconds")
+
+
+def table_cells(summary: Summary) -> tuple[str, ...]:
+    """A line of a table."""
     return (
         summary.strategy,
-        _with_error(100 * summary.accuracy, 2),
-        _with_error(summary.macro_f1, 4),
+        _with_error(100 * summary.score, 2),
+        _with_error(summary.second, 4),
         f"{summary.params:,}",
         f"{summary.seconds:.1f}",
     )
@@ -93,9 +106,9 @@ def _with_error(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f}{tail}"
 
 
-def format_accuracy(summary: Summary) -> str:
-    """Accuracy with its standard error, in %."""
-    return f"{_with_error(100 * summary.accuracy, 2)} %"
+def format_score(summary: Summary) -> str:
+    """The score with its standard error, in %."""
+    return f"{_with_error(100 * summary.score, 2)} %"
 
 
 def notes(rows: Rows) -> str:
@@ -118,20 +131,29 @@ def _diverged(rows: Rows) -> str:
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
     """The table as the terminal shows it; unimodal baselines are dimmed."""
     table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
-    strategy, *numbers = _COLUMNS
+    strategy, *numbers = table_heads(summaries)
     table.add_column(strategy, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
-        table.add_row(*map(escape, _cells(summary)), style="dim" if summary.unimodal else None)
+        table.add_row(*map(escape, table_cells(summary)), style="dim" if summary.unimodal else None)
     return table
+
+
+def plain_table(summaries: Sequence[Summary]) -> str:
+    """The same table as plain text."""
+    rows = [table_heads(summaries), *map(table_cells, summaries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pad = lambda row: [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+    return "\n".join("  ".join(pad(row)).rstrip() for row in rows)
 
 
 def markdown_table(summaries: Sequence[Summary]) -> str:
     """The same table in Markdown; unimodal baselines are in italics."""
-    lines = ["| " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * (len(_COLUMNS) - 1)]
+    heads = table_heads(summaries)
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for summary in summaries:
-        name, *rest = _cells(summary)
+        name, *rest = table_cells(summary)
         name = f"*{name}*" if summary.unimodal else name
         lines.append("| " + " | ".join([name, *rest]) + " |")
     lines.append("\nSeconds: compilation, training and validation of all seeds.")
@@ -144,12 +166,12 @@ def verdict(summaries: Sequence[Summary]) -> str:
     Both are chosen on validation. The difference is paired by seed; its standard error covers the
     seeds only, not the sampling of the test rows.
     """
-    choose = lambda some: max(some, key=lambda s: s.valid_accuracy.mean(), default=None)
+    choose = lambda some: max(some, key=lambda s: s.valid_score.mean(), default=None)
     fused = choose([s for s in summaries if not s.unimodal])
     alone = choose([s for s in summaries if s.unimodal])
     if fused is None or alone is None:
         return "Nothing to compare: a verdict needs a fusion and a unimodal baseline."
-    gain = 100 * (fused.accuracy - alone.accuracy)
+    gain = 100 * (fused.score - alone.score)
     error = standard_error(gain)
     if np.isnan(error):
         judged = "one seed: no standard error, so no verdict"
@@ -159,7 +181,7 @@ def verdict(summaries: Sequence[Summary]) -> str:
         judged = "more than two standard errors"
     return (
         f"{fused.strategy} minus {alone.strategy} (each the best of its kind on validation): "
-        f"{_signed(gain.mean(), error)} points of accuracy, {judged}."
+        f"{_signed(gain.mean(), error)} points of {MAIN_SCORES[fused.metric]}, {judged}."
     )
 
 

@@ -16,9 +16,10 @@ from mmjax.files import write_text
 from mmjax.report.page import render
 from mmjax.report.progress import time_left
 from mmjax.report.summary import Rows
+from mmjax.targets import MAIN_SCORES, find_score
 
 _STATES = ("complete", "pruned", "fail")
-_FACTS = ("nll", "rows", "best_step", "retry_of", "error", "worker", "versions")
+_FACTS = ("score", "nll", "rows", "best_step", "retry_of", "error", "worker", "versions")
 """Columns of trials.jsonl that are not shown in tables."""
 
 
@@ -52,10 +53,11 @@ class TrialsProgress:
     def on_trial(self, row: Mapping[str, Any], done: int) -> None:
         """To be called when a trial has ended, with the number of all that have."""
         left = time_left(self._start, done - self._before, self._total - self._before)
-        accuracy = "" if row["accuracy"] is None else f"{100 * row['accuracy']:.2f} %"
+        value = row[find_score(row)]
+        score = "" if value is None else f"{100 * value:.2f} %"
         state = row["error"] or row["state"]
         self._bar.console.print(
-            f"trial {row['trial']:<4} {row['fusion']:<20}{accuracy:>9}  {state}"
+            f"trial {row['trial']:<4} {row['fusion']:<20}{score:>9}  {state}"
             f"   {done} of {self._total}, {left} left",
             highlight=False,
             markup=False,
@@ -73,7 +75,7 @@ def _columns(rows: Rows) -> list[str]:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name == "accuracy":
+    if name in MAIN_SCORES:
         return f"{100 * value:.2f}"
     if name == "seconds":
         return f"{value:.1f}"
@@ -84,10 +86,11 @@ def trials_table(rows: Rows, title: str) -> Table:
     """The trials as the terminal shows them, in the order given."""
     table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
     table.add_column("trial", justify="right")
-    table.add_column("accuracy %", justify="right", no_wrap=True)
+    score = find_score(rows[0])
+    table.add_column(f"{MAIN_SCORES[score]} %", justify="right", no_wrap=True)
     table.add_column("fusion", overflow="fold")
     table.add_column("its parameters")
-    named = ("trial", "accuracy", "fusion")
+    named = ("trial", score, "fusion")
     others = [name for name in _columns(rows) if name not in (*named, "state", "seconds")]
     for row in rows:
         cells = {name: _cell(name, row.get(name)) for name in (*named, *others)}
@@ -115,6 +118,8 @@ def write_trials_report(
         title=title,
         command=command,
         best=rows[0],
+        score=find_score(rows[0]),
+        scores=MAIN_SCORES,
         names=names,
         lines=[[(row.get(n), _cell(n, row.get(n))) for n in names] for row in rows],
         states={state: sum(row["state"] == state for row in rows) for state in _STATES},

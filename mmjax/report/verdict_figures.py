@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from mmjax.report.answers import Answers
-from mmjax.report.figures import mean_curves
+from mmjax.report.figures import mean_curves, validation_label
 from mmjax.report.study import Row
 from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET, WIDTH, calm, legend_below
 from mmjax.report.verdicts import Judged, light_pair
@@ -17,8 +17,10 @@ from mmjax.statistics import VERDICTS, holm
 _INK = 0.55  # of the strongest cell, so that text is legible on it
 
 
-def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference: str) -> Figure:
-    """Difference of every strategy to one, in points, with 95 % intervals.
+def forest_figure(
+    judged: Sequence[Judged], baselines: Sequence[str], reference: str, score: str = "accuracy"
+) -> Figure:
+    """Difference of every strategy to one, in points of a score, with 95 % intervals.
 
     Dots are full where the corrected verdict is that there is a difference.
     """
@@ -34,7 +36,7 @@ def forest_figure(judged: Sequence[Judged], baselines: Sequence[str], reference:
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
-    axes.set_xlabel(f"points of accuracy above {reference}", parse_math=False)
+    axes.set_xlabel(f"points of {score} above {reference}", parse_math=False)
     calm(axes, grid="x")
     return figure
 
@@ -64,7 +66,7 @@ def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
     """Every strategy of a list minus every other, in points; bold where Holm's test tells."""
     count = len(names)
     pairs = [(i, j) for i in range(count) for j in range(i)]
-    found = [light_pair(*(answers.right[names[k]] for k in pair), answers.group) for pair in pairs]
+    found = [light_pair(*(answers.scores[names[k]] for k in pair), answers.group) for pair in pairs]
     gain, told = np.zeros((count, count)), np.zeros((count, count), bool)
     for (i, j), pair, p in zip(pairs, found, holm([pair.p for pair in found]), strict=True):
         gain[i, j], gain[j, i] = 100 * pair.difference.mean, -100 * pair.difference.mean
@@ -79,7 +81,7 @@ def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
 
 
 def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
-    """Validation accuracy over steps, mean over seeds; strategies not highlighted are grey."""
+    """The score on validation over steps, mean over seeds; strategies not highlighted are grey."""
     curves = mean_curves(history)
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     axes = figure.subplots()
@@ -91,23 +93,23 @@ def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
         else:
             axes.plot(steps, means, color=QUIET, linewidth=0.8, alpha=0.5)
     axes.set_xlabel("step")
-    axes.set_ylabel("validation accuracy in %")
+    axes.set_ylabel(validation_label(history))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     calm(axes, grid="both")
     legend_below(figure)
     return figure
 
 
-def missing_figure(accuracy: Mapping[str, Mapping[frozenset[str], float]]) -> Figure:
-    """Accuracy in % of every strategy with each subset of the modalities present at test.
+def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figure:
+    """The score in % of every strategy with each subset of the modalities present at test.
 
     Args:
-        accuracy: {strategy: {modalities that are present: accuracy from 0 to 1}}.
+        scores: {strategy: {modalities that are present: score}}; one is best.
     """
-    subsets = {subset for values in accuracy.values() for subset in values}
+    subsets = {subset for values in scores.values() for subset in values}
     columns = sorted(subsets, key=lambda subset: (-len(subset), sorted(subset)))
-    names = list(accuracy)
-    grid = np.array([[accuracy[n].get(subset, np.nan) for subset in columns] for n in names])
+    names = list(scores)
+    grid = np.array([[scores[n].get(subset, np.nan) for subset in columns] for n in names])
     low, high = np.nanmin(grid), np.nanmax(grid)
     strength = np.nan_to_num((grid - low) / max(high - low, 1e-9))
     titles = ["\n+ ".join(sorted(subset)) or "nothing" for subset in columns]

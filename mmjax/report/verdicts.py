@@ -48,6 +48,8 @@ class Verdict(NamedTuple):
         """All sentences."""
         return " ".join([self.headline, *self.sentences])
 
+    __str__ = text.fget
+
 
 def judge(answers: Answers | None) -> Verdict:
     """The best fusion against the best modality alone, and every fusion against both.
@@ -63,8 +65,8 @@ def judge(answers: Answers | None) -> Verdict:
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:
         return Verdict("Nothing to compare: a verdict needs a fusion and a unimodal baseline.")
-    pair = compare_pair(answers.right[fusion], answers.right[baseline], answers.group)
-    fusions = [name for name in answers.right if name not in answers.baselines]
+    pair = compare_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
+    fusions = [name for name in answers.scores if name not in answers.baselines]
     against_baseline = judge_all(answers, fusions, baseline)
     against_fusion = judge_all(answers, [name for name in fusions if name != fusion], fusion)
     sentences = (
@@ -76,7 +78,7 @@ def judge(answers: Answers | None) -> Verdict:
         _strictness(against_baseline),
     )
     return Verdict(
-        headline=_headline(fusion, baseline, pair, answers.split),
+        headline=_headline(fusion, baseline, pair, answers),
         sentences=tuple(filter(None, sentences)),
         fusion=fusion,
         baseline=baseline,
@@ -88,8 +90,8 @@ def judge(answers: Answers | None) -> Verdict:
 
 def judge_all(answers: Answers, names: Sequence[str], reference: str) -> list[Judged]:
     """Strategies against one, Holm-corrected over all of them."""
-    against = answers.right[reference]
-    pairs = [light_pair(answers.right[name], against, answers.group) for name in names]
+    against = answers.scores[reference]
+    pairs = [light_pair(answers.scores[name], against, answers.group) for name in names]
     corrected = holm([pair.p for pair in pairs]).tolist()
     return [
         Judged(name, pair, p, pair.verdict(p))
@@ -107,10 +109,10 @@ def format_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _headline(fusion: str, baseline: str, pair: Pair, split: str) -> str:
+def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
     mean, _, low, high = (100 * value for value in pair.difference)
     evidence = f"(95 % interval {low:+.1f} to {high:+.1f}, {format_p(pair.p)})"
-    points = f"{abs(mean):.1f} points of {_SPLITS[split]} accuracy"
+    points = f"{abs(mean):.1f} points of {_SPLITS[answers.split]} {answers.metric}"
     other = f"{baseline}, the best modality alone,"
     match pair.verdict():
         case "better":

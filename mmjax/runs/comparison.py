@@ -29,7 +29,7 @@ from mmjax.runs.folder import (
     write_labels,
 )
 from mmjax.runs.launching import RunArms, open_runner
-from mmjax.runs.parts import make_arms, make_task
+from mmjax.runs.parts import make_arms, make_task, parse_fusions
 from mmjax.scoring import Row
 from mmjax.search import is_open
 from mmjax.settings import Launch, Settings
@@ -40,7 +40,7 @@ from mmjax.task import Task
 def compare_in(
     out: Path,
     settings: Settings,
-    fusions: Sequence[str],
+    fusions: str,
     console: Console,
     *,
     subsets: bool = False,
@@ -53,7 +53,7 @@ def compare_in(
         out: gets run.json, rows and predictions of each arm as soon as it is done (with a launcher,
             when all are), then summary.md, figures and report.html; while it runs, checkpoints.
         settings: the task, and the training that all arms share.
-        fusions: keys of ``FUSIONS``.
+        fusions: as ``parse_fusions`` takes them.
         console: where progress and the table go.
         subsets: each fusion on every subset of two modalities or more, too.
         resume: go on with the comparison that the folder holds; arms that are done stay.
@@ -67,7 +67,8 @@ def compare_in(
     """
     with open_runner(launch) as run:  # first, for Ray forks, which JAX's threads do not bear
         task = make_task(settings)
-        arms = make_arms(settings, task, all_strategies(task, fusions, subsets=subsets))
+        names = parse_fusions(fusions, task.kind)
+        arms = make_arms(settings, task, all_strategies(task, names, subsets=subsets))
         with locked(out):
             open_folder(out, settings, [arm.strategy for arm in arms], resume)
             return _compare(out, settings, task, arms, console, run)
@@ -140,13 +141,13 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 
 def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
-    from mmjax.report.figures import accuracy_figure, learning_curves, save
+    from mmjax.report.figures import learning_curves, save, score_figure
 
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
     summaries = summarise(rows)
     baselines = [summary.strategy for summary in summaries if summary.unimodal]
     title = _title(rows)
-    save(accuracy_figure(summaries, title), out / "accuracy.png")
+    save(score_figure(summaries, title), out / "accuracy.png")
     save(learning_curves(history, rows[0]["task"]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,

@@ -11,7 +11,9 @@ from mmjax.fusion import FUSIONS
 from mmjax.mesh import check_mesh
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
+from mmjax.recipe import suits
 from mmjax.settings import Settings, parse_pairs, parse_shares
+from mmjax.targets import Kind
 from mmjax.task import Task
 from mmjax.tasks import load_task
 from mmjax.train import Adam
@@ -23,7 +25,7 @@ def make_task(settings: Settings) -> Task:
     return lose(task, parse_shares("missing", settings.missing))
 
 
-def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list[Arm]:
+def make_arms(settings: Settings, task: Task, strategies: Sequence[str | type]) -> list[Arm]:
     """The arms of some strategies on the loaded task.
 
     Raises:
@@ -56,12 +58,16 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[str]) -> list
     return [match_arm(arm, settings.match_params) for arm in arms]
 
 
-def parse_fusions(text: str) -> tuple[str, ...]:
-    """``core``, ``all``, or names with commas between them."""
-    if text == "core":
-        return CORE
-    if text == "all":
-        return FUSIONS.usable()
+def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
+    """``core`` or ``all`` that suit a kind of target, or names with commas between them.
+
+    Raises:
+        UnknownNameError: there is no such fusion.
+        UsageError: a name comes twice.
+    """
+    if text in ("core", "all"):
+        names = CORE if text == "core" else FUSIONS.usable()
+        return tuple(name for name in names if suits(FUSIONS[name], kind))
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         look_up("fusion", name, FUSIONS)

@@ -47,8 +47,10 @@ def arrays(data: str | Path | None = None) -> Task:
     """
     folder = data_folder(data)
     splits = {role: _read_split(find(folder, role)) for role in ROLES}
-    highest = int(splits["train"].target.max(initial=1))  # two classes at least
-    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=highest + 1)
+    target = splits["train"].target
+    # Two classes at least.
+    out_dim = int(target.max(initial=1)) + 1 if target.ndim == 1 else target.shape[1]
+    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=out_dim)
 
 
 def _columns(split: Split) -> Iterator[tuple[str, np.ndarray]]:
@@ -66,10 +68,10 @@ def _read_split(folder: Path) -> Split:
     }
     inputs, present = part("inputs", _map), part("present", read)
     target = read(find(folder, "target.npy"))
-    if target.dtype.kind not in "iu" or target.ndim != 1:
+    if not ((target.dtype.kind in "iu" and target.ndim in (1, 2)) or target.ndim == 2):
         raise DataError(
             folder / "target.npy",
-            expected="an integer class for each row",
+            expected="an integer class for each row, or labels or numbers [rows, outputs]",
             got=f"{target.dtype} of shape {target.shape}",
         )
     if not present.keys() <= inputs.keys():

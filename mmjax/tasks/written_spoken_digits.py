@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.task import UNLABELLED, Split, Task
+from mmjax.targets import UNLABELLED
+from mmjax.task import Split, Task
 from mmjax.tasks.mfcc import standardise
 from mmjax.tasks.readers import data_folder, find, make_rng, read_csv_column, read_npy
 

@@ -9,6 +9,7 @@ import numpy as np
 from mmjax.arms import Arm
 from mmjax.fit import Progress, fit
 from mmjax.recipe import join_lanes
+from mmjax.targets import find_score
 from mmjax.trials.params import without_numbers
 from mmjax.trials.study import Study
 from mmjax.tune import best_scores
@@ -42,10 +43,10 @@ def train_batch(
         on_trial: called with each trial that has ended.
     """
     running = dict(enumerate(trials))
-    best = np.zeros(len(trials))
+    best = np.full(len(trials), -np.inf)
 
     def on_epoch(epoch: dict[str, Any]) -> bool:
-        np.maximum(best, epoch["valid_accuracy"], out=best)
+        np.fmax(best, epoch[find_score(epoch, "valid_")], out=best)
         last = epoch["step"] == recipe.steps
         rows = epoch["step"] * recipe.batch_size
         # The best first: each is held against those that have come before it.
@@ -69,8 +70,8 @@ def train_batch(
     scores = best_scores(trained)
     for lane, trial in running.items():
         if step := int(trained.best_step[lane]):
-            accuracy, minus_nll = scores[lane]
-            study.complete(trial, accuracy, nll=-minus_nll, best_step=step)
+            score, minus_nll = scores[lane]
+            study.complete(trial, score, nll=-minus_nll, best_step=step)
         else:
             study.fail(trial, "its scores on validation were never finite")
         on_trial(trial)

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,6 +22,7 @@ from mmjax.runs import make_arms, make_task
 from mmjax.scoring import Row, versions
 from mmjax.settings import Settings
 from mmjax.space import Space
+from mmjax.targets import main_score
 from mmjax.task import Task
 from mmjax.trials.batch import make_batches, train_batch
 from mmjax.trials.params import apply_params, parse_space, suggest
@@ -85,7 +86,10 @@ def tune_in(
         study = Study(url, out.name, about, **size, resume=resume)
     try:
         choose = lambda trial: suggest(trial, space, fusions)
-        _work(study, lanes, choose, partial(_make_arm, settings, task), out, console)
+        worker = f"{platform.node()}:{os.getpid()}"
+        score = main_score(task.train.target)
+        facts = {"worker": worker, "versions": versions(), "score": score}
+        _work(study, lanes, choose, partial(_make_arm, settings, task), facts, out, console)
         with _alone(out):
             return _conclude(study, out, settings, console)
     except study.broken as error:
@@ -123,11 +127,11 @@ def _work(
     lanes: int,
     choose: "Callable[[Trial], None]",
     make_arm: "Callable[[Trial], Arm]",
+    facts: Mapping[str, str],
     out: Path,
     console: Console,
 ) -> None:
     """Trains what there is to train until all trials are done, whoever has them."""
-    facts = {"worker": f"{platform.node()}:{os.getpid()}", "versions": versions()}
     with (
         TrialsProgress(len(study.done), study.trials, console) as progress,
         held_signals(lambda steps: None) as heed,

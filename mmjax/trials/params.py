@@ -37,7 +37,7 @@ def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]
             use = f"--{SEARCHED[name].replace('_', '-')}" if name in SEARCHED else "nothing"
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(name, expected=f"{use} in its place", got=flag)
-    fusions = parse_fusions(space.fusions)
+    fusions = parse_fusions(space.fusions, task.kind)
     arms = make_arms(settings, task, fusions)
     for name, source in SEARCHED.items():
         for value in getattr(space, source):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmjax.scoring import Row
 from mmjax.settings import Settings, as_flags
+from mmjax.targets import find_score
 from mmjax.trials.params import Params, apply_params
 
 if TYPE_CHECKING:
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 def make_row(trial: "FrozenTrial") -> Row:
     """A trial as a flat row.
 
-    ``accuracy`` is the best on validation, in a trial that was pruned up to then; ``rows`` are the
-    training rows that it has seen; ``retry_of`` is the first trial with these parameters, if a
-    worker has left one.
+    ``accuracy``, or ``r2`` of numbers, is the best on validation, in a trial that was pruned up to
+    then; ``rows`` are the training rows that it has seen; ``retry_of`` is the first trial with
+    these parameters, if a worker has left one.
     """
     known, seconds = trial.user_attrs, trial.duration
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        "accuracy": trial.value,
+        known.get("score", "accuracy"): trial.value,
         "nll": known.get("nll"),
         "rows": trial.last_step,
         "best_step": known.get("best_step"),
@@ -37,9 +38,10 @@ def make_row(trial: "FrozenTrial") -> Row:
 
 
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
-    """The best first: completed ones, by accuracy and then by loss; those without scores last."""
+    """The best first: completed ones, by score and then by loss; those without scores last."""
     low = lambda value: math.inf if value is None else value
-    key = lambda row: (row["state"] != "complete", -(row["accuracy"] or 0), low(row["nll"]))
+    score = lambda row: row[find_score(row)] or 0
+    key = lambda row: (row["state"] != "complete", -score(row), low(row["nll"]))
     return sorted(rows, key=key)
 
 

@@ -166,14 +166,14 @@ class Study:
         for trial in trials:
             self._storage.record_heartbeat(trial._trial_id)  # Optuna has no public name for it
 
-    def report(self, trial: "Trial", accuracy: float, rows: int, *, last: bool) -> bool:
+    def report(self, trial: "Trial", score: float, rows: int, *, last: bool) -> bool:
         """Tells how far a trial is after so many rows, and returns whether it goes on.
 
         It does not if it has fallen behind; nor if this worker was taken for dead meanwhile, and
         another one trains the trial.
         """
         try:
-            trial.report(accuracy, rows)
+            trial.report(score, rows)
             if last or not trial.should_prune():
                 return True
         except self._lost:
@@ -181,12 +181,12 @@ class Study:
         self.optuna.tell(trial, state=self._states.PRUNED, skip_if_finished=True)
         return False
 
-    def complete(self, trial: "Trial", accuracy: float, **facts: Any) -> None:
-        """Ends a trial that was trained, with facts that are kept beside its accuracy."""
+    def complete(self, trial: "Trial", score: float, **facts: Any) -> None:
+        """Ends a trial that was trained, with facts that are kept beside its score."""
         with suppress(self._lost):
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
-        self.optuna.tell(trial, accuracy, skip_if_finished=True)
+        self.optuna.tell(trial, score, skip_if_finished=True)
 
     def fail(self, trial: "Trial", error: str) -> None:
         """Ends a trial that cannot be trained."""

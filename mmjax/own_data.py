@@ -1,0 +1,128 @@
+"""Arrays as people have them, made into what a Task holds."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmjax.errors import DataError
+from mmjax.targets import Kind
+
+ROLES = ("train", "valid", "test")
+SHARES = {"test": 0.2, "valid": 0.2}
+"""Of all groups in test; of the others in validation."""
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of numbers, [out_dim] each, over training rows."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+class Encoded(NamedTuple):
+    """A target as a Task has it.
+
+    Attributes:
+        values: classes, labels or numbers.
+        kind: which of them.
+        names: of the classes, from 0; of labels and numbers none are known.
+    """
+
+    values: np.ndarray
+    kind: Kind
+    names: tuple[str, ...] = ()
+
+
+def encode_target(target: Any) -> Encoded:
+    """What a target is, and its values.
+
+    Text and integers [rows] are classes, named as they are and counted from 0 in their order; bool
+    and integers [rows, labels] are labels; floats are numbers, [rows] or [rows, numbers].
+
+    Raises:
+        DataError: it is none of these, or has almost as many classes as rows.
+    """
+    values = np.asarray(target)
+    if values.dtype.kind == "O":
+        values = values.astype(str)
+    if values.dtype.kind == "f" and values.ndim in (1, 2):
+        return Encoded(values.astype(np.float32).reshape(len(values), -1), "numbers")
+    if values.dtype.kind in "bui" and values.ndim == 2:
+        return Encoded(values.astype(np.int32), "labels")
+    if values.dtype.kind not in "buiUS" or values.ndim != 1:
+        raise DataError(
+            "target",
+            expected="a class for each row, labels 0 and 1 [rows, labels], or floats",
+            got=f"{values.dtype} of shape {values.shape}",
+        )
+    classes, index = np.unique(values, return_inverse=True)
+    if len(classes) > max(2, len(values) / 2):
+        raise DataError(
+            "target",
+            expected="classes, each of them in several rows",
+            got=f"{len(classes)} different values in {len(values)} rows",
+            fix="Are they numbers? Then give them as floats.",
+        )
+    return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
+
+
+def as_input(name: str, values: Any) -> np.ndarray:
+    """An input as a Task has it: bytes stay, all other numbers become float32.
+
+    Raises:
+        DataError: they are no numbers.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"input {name!r}", expected="numbers", got=str(values.dtype))
+    if values.ndim == 1:
+        values = values[:, None]
+    return values if values.dtype == np.uint8 else values.astype(np.float32)
+
+
+def deal(group: np.ndarray, target: Encoded, seed: int) -> np.ndarray:
+    """The role of each row, "train", "valid" or "test"; a group's rows stay together.
+
+    Groups are sorted by the class of their first row and at random within it; then every so manyth
+    is taken, which gives each class its share: systematic sampling (Madow and Madow, Annals of
+    Mathematical Statistics 15, 1944).
+
+    Args:
+        group: [rows].
+        target: of the rows.
+        seed: of the order.
+    """
+    rng = np.random.default_rng(seed)
+    groups, first, index = np.unique(group, return_index=True, return_inverse=True)
+    strata = target.values[first] if target.kind == "classes" else np.zeros(len(groups), int)
+    left = np.lexsort((rng.random(len(groups)), strata))
+    role = np.full(len(groups), "train")
+    for name, share in SHARES.items():
+        steps = np.floor((np.arange(len(left) + 1) + rng.random()) * share)
+        taken = steps[1:] > steps[:-1]
+        role[left[taken]] = name
+        left = left[~taken]
+    return role[index]
+
+
+def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
+    """Raises DataError for an array that does not have as many rows as the target."""
+    for name, array in arrays.items():
+        if len(array) != size:
+            raise DataError(name, expected=f"{size} rows, as the target has", got=str(len(array)))
+
+
+def check_roles(role: np.ndarray, size: int) -> None:
+    """Raises DataError for a split that is not one of ``ROLES`` for each row."""
+    if role.shape != (size,) or not set(np.unique(role)) <= set(ROLES):
+        got = ", ".join(map(str, np.unique(role)[:8])) if role.shape == (size,) else str(role.shape)
+        raise DataError("split", expected=f"one of {', '.join(ROLES)} for each row", got=got)
+
+
+def scale_numbers(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, Scale]:
+    """Numbers [rows, out_dim] with mean zero and deviation one over the training rows."""
+    mean = values[train].mean(axis=0, dtype=np.float64)
+    deviation = values[train].std(axis=0, dtype=np.float64)
+    deviation = np.where(deviation > 0, deviation, 1)
+    return ((values - mean) / deviation).astype(np.float32), Scale(mean, deviation)

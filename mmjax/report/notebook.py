@@ -1,0 +1,23 @@
+"""How a result looks in a notebook."""
+
+from mmjax.report.answers import Answers
+from mmjax.report.page import make_environment
+from mmjax.report.sections import main_drawing
+from mmjax.report.study import Study
+from mmjax.report.summary import summarise, table_cells, table_heads
+from mmjax.report.verdicts import Verdict
+
+
+def result_html(study: Study, answers: Answers | None, verdict: Verdict) -> str:
+    """The verdict, the table and the main figure, as a piece of HTML with a style of its own."""
+    summaries = summarise(study.rows)
+    return (
+        make_environment()
+        .get_template("result.html")
+        .render(
+            verdict=verdict,
+            heads=table_heads(summaries),
+            rows=[(summary.unimodal, table_cells(summary)) for summary in summaries],
+            drawing=main_drawing(study, answers, verdict),
+        )
+    )

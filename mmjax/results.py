@@ -1,0 +1,169 @@
+"""What `mmjax compare` does, for Python: one call, and a result that shows itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from mmjax.arms import all_strategies
+from mmjax.comparison import compare_arms
+from mmjax.errors import import_extra, look_up
+from mmjax.report.answers import Answers, make_answers
+from mmjax.report.progress import ComparisonProgress
+from mmjax.report.study import Study
+from mmjax.report.summary import Summary, plain_table, summarise
+from mmjax.report.verdicts import Verdict, judge
+from mmjax.runs import make_arms, parse_fusions
+from mmjax.scoring import Row, history_rows, labels
+from mmjax.settings import Settings
+from mmjax.task import Task
+from mmjax.trained import TrainedRun, best_seed
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of a comparison: its rows, its verdict, its trained models.
+
+    It prints as a table and a verdict, and shows them as HTML in a notebook.
+
+    Attributes:
+        study: all rows, predictions and learning curves.
+        trained: {strategy: TrainedRun}, each of which predicts and embeds new rows.
+    """
+
+    study: Study
+    trained: Mapping[str, TrainedRun]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Flat rows of scores: one for each strategy, seed and split."""
+        return self.study.rows
+
+    @cached_property
+    def summaries(self) -> list[Summary]:
+        """A line of numbers for each strategy, the best on the scored split first."""
+        return summarise(self.rows)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether fusion pays; ``str(result.verdict)`` says it in words."""
+        return judge(self._answers)
+
+    @cached_property
+    def _answers(self) -> Answers | None:
+        return make_answers(self.study)
+
+    @property
+    def best(self) -> TrainedRun:
+        """The strategy with the best score on validation, trained."""
+        return self.trained[max(self.trained, key=self.study.on_validation)]
+
+    def __str__(self) -> str:
+        return f"{plain_table(self.summaries)}\n\n{self.verdict}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from mmjax.report.notebook import result_html
+
+        return result_html(self.study, self._answers, self.verdict)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """``rows`` as a DataFrame.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return import_extra("to_pandas", "pandas", "frames").DataFrame(self.rows)
+
+    def to_xarray(self) -> "xr.Dataset":
+        """Scores and costs over strategy, seed and split, of what is a number in ``rows``.
+
+        Raises:
+            UsageError: xarray is not installed.
+        """
+        import_extra("to_xarray", "xarray", "frames")
+        frame = self.to_pandas()
+        axes = ["strategy", "seed", "split"]
+        numbers = frame.set_index(axes).select_dtypes("number")
+        return numbers.to_xarray()
+
+    def plot(self) -> "Figure":
+        """What each strategy adds to the best modality alone, or the scores where none is judged.
+
+        A matplotlib Figure: ``result.plot().savefig("gains.png")``.
+        """
+        from mmjax.report.sections import main_drawing
+
+        return main_drawing(self.study, self._answers, self.verdict).figure
+
+    def save_report(self, path: str | Path) -> None:
+        """Writes the report page, which needs nothing but itself."""
+        from mmjax.report.page import write_page
+
+        write_page([self.study], Path(path))
+
+
+def compare(
+    task: Task,
+    fusions: str | Sequence[str | type] = "core",
+    *,
+    subsets: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Result:
+    """Trains fusion strategies and every unimodal baseline on a task, and compares them.
+
+    Parameters are chosen on validation, and the test split is only reported on.
+
+    Args:
+        task: the data.
+        fusions: names of fusions; classes of your own, Flax modules that need only ``out_dim``;
+            "core", ten of every kind; or "all".
+        subsets: each named fusion on every subset of two modalities or more, too.
+        quiet: print nothing while it trains.
+        **settings: as for the command `mmjax compare`: seeds, steps, batch_size, learning_rate,
+            objective, method, encoders={"audio": "gru"} and the others of ``Settings``.
+
+    Raises:
+        UnknownNameError: there is no such fusion, objective, method or setting.
+        UsageError: a setting has a value that cannot work, or a fusion is not for such targets.
+    """
+    named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
+    own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
+    names = parse_fusions(",".join(named), task.kind) if named else ()
+    strategies = [*all_strategies(task, names, subsets=subsets), *own]
+    arms = make_arms(_make_settings(task, settings), task, strategies)
+    trained, history = {}, []
+    with ComparisonProgress(arms, Console(stderr=True, quiet=quiet)) as progress:
+
+        def on_arm(arm, fitted, scored):
+            trained[arm.strategy] = TrainedRun(arm, fitted.params, best_seed(scored.rows))
+            history.extend(history_rows(arm, fitted))
+            progress.on_arm(arm, scored.rows)
+
+        done = compare_arms(arms, on_arm=on_arm, progress=progress.on_steps)
+    study = Study(task.name, (), done.rows, history, {}, done.predictions, labels(task), {})
+    return Result(study, trained)
+
+
+_OF_TASK = ("task", "data", "options", "missing")
+
+
+def _make_settings(task: Task, given: Mapping[str, Any]) -> Settings:
+    """Settings as Python has them: mappings where the command line has NAME=VALUE."""
+    known = [field.name for field in fields(Settings) if field.name not in _OF_TASK]
+    for name in given:
+        look_up("setting", name, dict.fromkeys(known))
+    as_pairs = lambda value: (
+        tuple(f"{k}={v}" for k, v in value.items()) if isinstance(value, Mapping) else value
+    )
+    return Settings(task=task.name, **{name: as_pairs(value) for name, value in given.items()})

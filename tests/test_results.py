@@ -1,0 +1,144 @@
+"""The Python API: compare, and what its result can do."""
+
+from dataclasses import replace
+
+import flax.linen as nn
+import numpy as np
+import pytest
+
+import mmjax
+from mmjax.errors import UnknownNameError, UsageError
+from mmjax.layers import masked_mean
+from mmjax.report.summary import scored_split
+
+
+class Halves(nn.Module):
+    """A fusion of one's own: half of each modality's mean."""
+
+    out_dim: int
+
+    @nn.compact
+    def __call__(self, tokens, *, train):
+        means = [nn.Dense(8, name=f"project_{n}")(masked_mean(tokens[n])) for n in sorted(tokens)]
+        return nn.Dense(self.out_dim)(sum(means) / len(means))
+
+
+def make_task(kind, rows=160, seed=0):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, rows, 5))
+    match kind:
+        case "classes":
+            target = np.where(a[:, 0] + b[:, 0] > 0, "up", "down")
+        case "labels":
+            target = np.stack([a[:, 0] > 0, b[:, 0] > 0, a[:, 1] + b[:, 1] > 0], axis=1)
+        case "numbers":
+            target = 100 + 30 * np.stack([a[:, 0] + b[:, 0], a[:, 1] - b[:, 1]], axis=1)
+    return mmjax.Task.from_arrays({"a": a, "b": b}, target, name=kind)
+
+
+@pytest.fixture(scope="module", params=["classes", "labels", "numbers"])
+def result(request):
+    task = make_task(request.param)
+    return mmjax.compare(task, ["concat", Halves], seeds=2, steps=60, quiet=True)
+
+
+def test_a_result_has_every_arm(result):
+    names = {"a_only", "b_only", "concat", "Halves"}
+    assert set(result.trained) == {row["strategy"] for row in result.rows} == names
+    assert len(result.rows) == 4 * 2 * 2
+    assert result.best.arm.strategy == max(names, key=result.study.on_validation)
+
+
+def test_fusion_pays_where_the_target_needs_both(result):
+    assert result.verdict.headline.startswith("Fusion pays")
+    word = "R2" if result.study.task == "numbers" else "accuracy"
+    assert f"points of test {word}" in str(result.verdict)
+    best = result.summaries[0]
+    assert best.strategy in ("concat", "Halves")
+    assert best.score.mean() > 0.7
+
+
+def test_a_result_prints_and_shows_itself(result):
+    text = str(result)
+    assert "Halves" in text.splitlines()[0] + text
+    assert ("RMSE" if result.study.task == "numbers" else "macro F1") in text.splitlines()[0]
+    html = result._repr_html_()
+    assert html.count("<tr") == 5
+    assert "<svg" in html
+    assert "<script" not in html
+    assert result.plot().axes
+
+
+def test_a_report_is_written(result, tmp_path):
+    result.save_report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert result.verdict.headline in text
+    assert ("Confusions of" in text) == (result.study.task == "classes")
+    assert ("RMSE" in text) == (result.study.task == "numbers")
+
+
+def test_frames(result):
+    pandas = pytest.importorskip("pandas")
+    frame = result.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == len(result.rows)
+    pytest.importorskip("xarray")
+    scores = result.to_xarray()[result.study.metric]
+    mean = scores.sel(split=scored_split(result.rows)).mean("seed").sel(strategy="concat")
+    want = next(s for s in result.summaries if s.strategy == "concat").score.mean()
+    np.testing.assert_allclose(mean, want)
+
+
+def test_trained_models_predict_new_rows(result):
+    task, run = make_task(result.study.task), result.trained["concat"]
+    rows = task.test
+    said = run.predict(rows.inputs)
+    match task.kind:
+        case "classes":
+            np.testing.assert_allclose(said.sum(axis=1), 1, rtol=1e-5)
+            assert (said.argmax(axis=1) == rows.target).mean() > 0.8
+        case "labels":
+            assert ((said > 0.5) == rows.target).mean() > 0.8
+        case "numbers":  # in the units of the user
+            want = rows.target * task.scale.deviation + task.scale.mean
+            assert np.corrcoef(said[:, 0], want[:, 0])[0, 1] > 0.8
+            assert abs(said.mean() - 100) < 20
+    assert run.embed(rows.inputs)["fused"].shape[0] == rows.size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"fusions": "concta"}, UnknownNameError, "Did you mean 'concat'"),
+        ({"step": 3}, UnknownNameError, "Did you mean 'steps'"),
+        ({"task": "digits"}, TypeError, "multiple values"),
+        ({"seeds": 0}, UsageError, "seeds: expected at least 1"),
+        ({"objective": "focal", "fusions": ["sum"], "steps": 2}, UsageError, "expected classes"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        mmjax.compare(make_task("numbers"), **arguments, quiet=True)
+
+
+def test_encoders_are_given_as_a_mapping():
+    task = make_task("classes")
+    result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2, quiet=True)
+    assert "RawEncoder" in next(r["recipe"] for r in result.rows if r["strategy"] == "a_only")
+    assert "No difference" in result.verdict.headline or "Fusion" in result.verdict.headline
+
+
+def test_rows_without_test_targets_are_judged_on_validation():
+    task = make_task("numbers")
+    blind = replace(task, test=replace(task.test, target=np.full_like(task.test.target, np.nan)))
+    result = mmjax.compare(blind, "sum", seeds=1, steps=2, quiet=True)
+    assert {row["split"] for row in result.rows} == {"valid"}
+    assert "validation R2" in result.verdict.headline
+
+
+def test_public_names_are_there_and_listed():
+    for name in mmjax.__all__:
+        assert getattr(mmjax, name).__doc__
+    assert dir(mmjax) == mmjax.__all__
+    with pytest.raises(AttributeError, match="no attribute 'cmopare'"):
+        mmjax.cmopare  # noqa: B018
