@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax, softmax
 
 UNLABELLED = -1
 
@@ -118,6 +118,16 @@ def _label_f1(predicted: np.ndarray, target: np.ndarray) -> float:
 def _mean_f1(predicted: np.ndarray, target: np.ndarray) -> float:
     hits = (predicted & target).sum(axis=0)
     return float((2 * hits / (predicted.sum(axis=0) + target.sum(axis=0))).mean())
+
+
+def answers(prediction: np.ndarray, kind: Kind) -> np.ndarray:
+    """What a prediction [..., out_dim] says: probabilities of classes or labels, or the numbers."""
+    match kind:
+        case "classes":
+            return softmax(prediction, axis=-1)
+        case "labels":
+            return expit(prediction)
+    return prediction
 
 
 def main_score(target: np.ndarray) -> str:

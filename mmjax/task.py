@@ -299,6 +299,7 @@ def _check_split(where: str, split: Split, task: Task) -> None:
     _check_target(f"{where} target", split, task)
     _check_integers(f"{where} group", split.group, split.size)
     for name, values in split.inputs.items():
+        _check_array(f"task {task.name!r}, train input {name!r}", task.train.inputs[name])
         shape = (split.size, *task.train.inputs[name].shape[1:])
         check_input(f"{where} input {name!r}", values, split.present[name], shape)
 

@@ -7,24 +7,26 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import chex
 import jax
 import numpy as np
-from scipy.special import softmax
 
 from mmjax import checkpoint
 from mmjax.arms import Arm, resize_arm
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.files import whole_file, write_text
+from mmjax.own_data import as_input
 from mmjax.report.rows import read_rows
 from mmjax.run_file import RunFile, read_run_file
 from mmjax.runs import make_arms, make_task
 from mmjax.runs.folder import check_new_file
 from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
-from mmjax.task import UNLABELLED, Task, check_input
+from mmjax.targets import UNLABELLED, Kind, answers, find_score
+from mmjax.task import Task, check_input
 from mmjax.train import init_params
 from mmjax.types import Batch
 
@@ -59,19 +61,23 @@ class TrainedRun:
         return TrainedRun(replace(self.arm, recipe=recipe), params, self.best_seed)
 
     def predict(self, inputs: Arrays, present: Arrays | None = None) -> np.ndarray:
-        """Probabilities [rows, classes], the mean over the seeds.
+        """Probabilities of classes or labels, or numbers: [rows, out_dim], the mean over the seeds.
+
+        Numbers are in the units that ``Task.from_arrays`` was given.
 
         Args:
-            inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes and
-                dtypes of its rows.
+            inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes of its
+                rows, and bytes where those are.
             present: {modality: [rows] bool}; a modality left out is present everywhere.
 
         Raises:
             UsageError: a modality is missing, or is none of the task's.
             DataError: an array has the wrong shape or dtype, or is not finite.
         """
-        logits = self.evaluate.predict(self.params, self._rows(inputs, present))
-        return softmax(logits, axis=-1).mean(axis=0)
+        task = self.arm.task
+        prediction = self.evaluate.predict(self.params, self._rows(inputs, present))
+        said = answers(prediction, task.kind).mean(axis=0)
+        return said if task.scale is None else said * task.scale.deviation + task.scale.mean
 
     def embed(self, inputs: Arrays, present: Arrays | None = None) -> dict[str, np.ndarray]:
         """What the best seed makes of rows: {modality and "fused": [rows, features]}.
@@ -104,13 +110,14 @@ class TrainedRun:
         if size == 0:
             raise DataError("inputs", expected="at least one row", got="none")
         here = {name: present.get(name, np.ones(size, bool)) for name in known}
+        rows = {name: as_input(name, inputs[name]) for name in known}
         for name, like in known.items():
             where = f"input {name!r}"
-            check_input(where, inputs[name], here[name], (size, *like.shape[1:]))
-            if inputs[name].dtype != like.dtype:  # integers are scaled, and floats are not
-                got = str(inputs[name].dtype)
+            check_input(where, rows[name], here[name], (size, *like.shape[1:]))
+            if rows[name].dtype != like.dtype:  # bytes are scaled, and floats are not
+                got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
-        return Batch({name: inputs[name] for name in known}, here, np.full(size, UNLABELLED))
+        return Batch(rows, here, np.full(size, UNLABELLED))
 
 
 def load_run(folder: Path, data: str | None = None) -> TrainedRun:
@@ -134,7 +141,7 @@ def load_run(folder: Path, data: str | None = None) -> TrainedRun:
     run = run._replace(settings=replace(run.settings, data=data)) if data else run
     arm = make_found_arm(run, make_task(run.settings))
     params = checkpoint.restore(folder / "checkpoint", shape_params(arm)).tree
-    return TrainedRun(arm, params, _best_seed(folder / "rows.jsonl", arm))
+    return TrainedRun(arm, params, _read_best_seed(folder / "rows.jsonl", arm))
 
 
 def make_found_arm(run: RunFile, task: Task) -> Arm:
@@ -152,12 +159,17 @@ def shape_params(arm: Arm) -> chex.ArrayTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
 
 
-def _best_seed(path: Path, arm: Arm) -> int:
-    """The seed with the highest accuracy on validation; among equals, with the least loss."""
-    rows = [row for row in read_rows(path) if row.get("split") == "valid"]
+def best_seed(rows: Sequence[Row]) -> int:
+    """The seed with the highest score on validation; among equals, with the least loss."""
     loss = lambda row: math.inf if row["nll"] is None else row["nll"]  # JSON has no infinity
+    valid = [row for row in rows if row.get("split") == "valid"]
+    return max(valid, key=lambda row: (row[find_score(row)], -loss(row)))["seed"]
+
+
+def _read_best_seed(path: Path, arm: Arm) -> int:
+    rows = read_rows(path)
     try:
-        best = max(rows, key=lambda row: (row["accuracy"], -loss(row)))["seed"]
+        best = best_seed(rows)
         arm.recipe.seeds.index(best)
     except (KeyError, TypeError, ValueError) as error:
         got = f"{type(error).__name__}: {error}"
@@ -175,20 +187,33 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     """Writes a CSV with a line per row of a split and returns their number.
 
     A row's probabilities are the mean over the seeds. The layout ``probabilities`` has the columns
-    row_id, label, p0, p1, ...; ``competition`` has row_id and label.
+    row_id, label, p0, p1, ...; ``competition`` has row_id and label. Of several labels, label has
+    those that are likelier than not, with spaces between them. Numbers have columns of their own in
+    both layouts: row_id, y0, y1, ...
     """
     check_new_file(out)
     run = load_run(folder, data)
     rows = run.arm.task.splits[split]
     mean = run.predict(rows.inputs, rows.present)
-    names = [f"p{index}" for index in range(mean.shape[1])] if layout == "probabilities" else []
+    kind, names = run.arm.task.kind, run.arm.task.names or range(mean.shape[1])
+    numbers = [f"{'y' if kind == 'numbers' else 'p'}{index}" for index in range(mean.shape[1])]
+    shown = numbers if kind == "numbers" or layout == "probabilities" else []
     text = StringIO()
     writer = csv.writer(text)
-    writer.writerow(["row_id", "label", *names])
+    writer.writerow(["row_id", *(["label"] if kind != "numbers" else []), *shown])
     for row, p in enumerate(mean):
-        writer.writerow([row, p.argmax(), *(f"{x:.6g}" for x in p[: len(names)])])
+        writer.writerow([row, *_label(p, kind, names), *(f"{x:.6g}" for x in p[: len(shown)])])
     write_text(out, text.getvalue())
     return len(mean)
+
+
+def _label(p: np.ndarray, kind: Kind, names: Sequence[Any]) -> list[Any]:
+    """The column label of a row, if there is one."""
+    if kind == "numbers":
+        return []
+    if kind == "classes":
+        return [names[p.argmax()]]
+    return [" ".join(str(names[index]) for index in np.flatnonzero(p > 0.5))]
 
 
 def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str, tuple[int, ...]]:

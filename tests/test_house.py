@@ -39,7 +39,7 @@ FLOORS = [
     {"bench", "report"},
     {"runs", "verify"},
     {"track", "trained", "trials"},
-    {"export"},
+    {"export", "results"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -52,7 +52,11 @@ def test_a_file_that_was_cut_short_is_named(folder):
 @pytest.mark.parametrize(
     ("name", "array", "match"),
     [
-        ("train/target", np.zeros((30, 1), int), r"target\.npy: expected an integer class"),
+        (
+            "train/target",
+            np.zeros((30, 1), int),
+            r"valid target: expected labels.*got int64 \(30,\)",
+        ),
         ("train/target", np.zeros(30), r"target\.npy: expected an integer class.*float64"),
         ("train/target", np.zeros(0, int), r"train: expected at least one row"),
         ("train/target", np.full(30, 2**40), r"every class from 0"),

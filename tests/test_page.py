@@ -165,7 +165,7 @@ def test_predictions_must_fit_the_labels(tmp_path):
     folder = make_folder(tmp_path / "run", SMALL)
     short = {"seeds": np.arange(3), "valid": np.zeros((3, 120, 3)), "test": np.zeros((3, 7, 3))}
     np.savez(folder / "predictions" / "gmu.npz", **short)
-    with pytest.raises(DataError, match=r"gmu.npz: expected test of shape \(3, 120, classes\)"):
+    with pytest.raises(DataError, match=r"gmu.npz: expected test of shape \(3, 120, outputs\)"):
         read_studies([folder])
 
 

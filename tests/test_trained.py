@@ -89,8 +89,7 @@ WRONG = {
     "another dtype": (
         {"vector": VECTOR, "image": IMAGE.astype(np.float32)}, {}, DataError, "expected uint8, as"
     ),
-    "doubles": ({"vector": VECTOR.astype(float), "image": IMAGE}, {}, DataError, "Cast it first"),
-    "a list": ({"vector": VECTOR.tolist(), "image": IMAGE}, {}, DataError, "a NumPy array"),
+    "text": ({"vector": np.full((4, 5), "a"), "image": IMAGE}, {}, DataError, "expected numbers"),
     "NaN": ({"vector": VECTOR + np.nan, "image": IMAGE}, {}, DataError, "NaN or infinity in 4"),
     "no booleans": (
         {"vector": VECTOR, "image": IMAGE}, {"image": np.ones(4)}, DataError, "expected bool"

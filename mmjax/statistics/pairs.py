@@ -23,7 +23,7 @@ class Pair(NamedTuple):
         p: two-sided, for no difference between the strategies: new seeds and new groups.
         p_bootstrap: the same for the models at hand and new groups, by the paired bootstrap.
         p_mcnemar: the same by McNemar's test with groups as clusters.
-        share: of what exactly one of the two has right, how much is the first's; 0.5 says that
+        share: of the rows on which one does better, how many are the first's; 0.5 says that
             neither is better (Cohen's g + 0.5), NaN where they agree everywhere.
     """
 
@@ -47,7 +47,7 @@ def compare_pair(
     """Judges a difference, paired by seed and by row.
 
     Args:
-        first: [seeds, rows], 1 where right and 0 where wrong.
+        first: [seeds, rows] scores, such as 1 where right and 0 where wrong.
         second: the same of the other strategy.
         group: [rows] integers; rows of one group count as one draw.
         num_resamples: of the paired bootstrap.
@@ -97,7 +97,7 @@ def mcnemar_p(difference: np.ndarray, group: np.ndarray) -> float:
     chi-squared with one degree of freedom.
 
     Args:
-        difference: [seeds, rows] of -1, 0 and 1.
+        difference: [seeds, rows], of -1, 0 and 1 where rows are right or wrong.
         group: [rows].
     """
     _, index, size = np.unique(group, return_inverse=True, return_counts=True)
