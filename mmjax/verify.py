@@ -14,7 +14,7 @@ from mmjax.report.rows import read_rows
 from mmjax.run_file import read_run_file
 
 STUDY, TRIALS = "study.db", "trials.jsonl"
-"""What a folder of ``mmjax tune`` has: the study, unless it is elsewhere, and its trials at last."""
+"""What a folder of ``mmjax tune`` has: the study, unless it is elsewhere; at last, its trials."""
 
 
 class Finding(NamedTuple):
