@@ -20,6 +20,7 @@ from mmjax.files import has_files
 from mmjax.report.rows import read_rows
 from mmjax.run_file import RunFile
 from mmjax.settings import Settings
+from mmjax.task import Task
 from mmjax.train import init_params
 from mmjax.trained import TrainedRun, load_run
 
@@ -36,7 +37,10 @@ def folders(tmp_path_factory):
 
 def untrained(strategy, encoders=None, **recipe):
     """A run of two seeds on a vector, a sequence and an image, as it is initialised."""
-    arm = make_arm(make_task(), strategy, encoders, seeds=(0, 1), **recipe)
+    return initialise(make_arm(make_task(), strategy, encoders, seeds=(0, 1), **recipe))
+
+
+def initialise(arm):
     lanes = [init_params(arm.recipe.model, arm.task.valid.batch(), seed) for seed in (0, 1)]
     return TrainedRun(arm, jax.tree.map(lambda *x: np.stack(x), *lanes), best_seed=1)
 
@@ -118,6 +122,33 @@ def test_means_widths_and_encoders_come_back(tmp_path):
     after = load_export(tmp_path)
     rows = some_rows(model.arm.task, 6)
     np.testing.assert_array_equal(after.predict(*rows), model.predict(*rows))
+
+
+TARGETS = {
+    "classes": (np.array(["a", "b", "c"])[np.arange(60) % 3], {}),
+    "labels": (np.stack([np.arange(60) % 2, np.arange(60) % 3 == 0], axis=1), {}),
+    "numbers": (np.stack([np.arange(60.0), 9 - np.arange(60.0)], axis=1), {"rtol": 1e-5}),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_all_kinds_of_targets_and_standardised_inputs_come_back(kind, tmp_path):
+    target, tolerance = TARGETS[kind]
+    rng = np.random.default_rng(0)
+    inputs = {"x": rng.normal(7, 3, (60, 4)), "y": rng.normal(-5, 2, (60, 6, 2))}
+    task = Task.from_arrays(inputs, target)
+    run = initialise(make_arm(task, "concat", {"y": "raw"}, seeds=(0, 1)))
+    found = RunFile(Settings(encoders=("y=raw",), seeds=2), ["concat"])
+    (tmp_path / WEIGHTS).write_bytes(dump_weights(run, found))
+    after = load_export(tmp_path)
+    assert (after.arm.task.kind, after.arm.task.names) == (kind, task.names)
+    rows = some_rows(task, 6)
+    np.testing.assert_array_equal(after.predict(*rows), run.predict(*rows))
+    program = export.deserialize(bytearray(export_program(run)))
+    want = run.best.predict(*rows)
+    np.testing.assert_allclose(program.call(*rows), want, atol=1e-6, **tolerance)
+    if kind == "numbers":
+        assert abs(want[:, 0].mean() - 29.5) < 20  # in the units that were given
 
 
 def test_a_part_of_the_modalities_is_enough(tmp_path):

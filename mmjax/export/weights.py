@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import chex
 import numpy as np
 
 from mmjax.checkpoint import digest_array, flatten, unflatten
 from mmjax.errors import MmjaxError, import_extra
 from mmjax.files import json_digest
+from mmjax.model import MultimodalModel
+from mmjax.own_data import Scale
 from mmjax.reading import reading
 from mmjax.run_file import RunFile, dump_run, parse_run
 from mmjax.task import Split, Task
@@ -21,7 +24,7 @@ WEIGHTS = "model.safetensors"
 FACTS = "mmjax"
 """Key of the file's metadata: what the model is made from, as JSON."""
 
-_MAX_VALUES = 1 << 30  # of a row for each class, which a hostile file may claim to be enormous
+_MAX_VALUES = 1 << 30  # of so many rows, which a hostile file may claim to be enormous
 
 
 def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
@@ -36,10 +39,14 @@ def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
         "run": dump_run(_reduce(found, run)),
         "task": task.name,
         "inputs": {n: [str(x.dtype), *x.shape[1:]] for n, x in task.train.inputs.items()},
+        "kind": task.kind,
         "out_dim": int(task.out_dim),
+        "names": task.names,
+        "scale": task.scale and [part.tolist() for part in task.scale],
+        "standardise": task.standardise,
         "best_seed": run.best_seed,
     }
-    flat = flatten({"params": run.params, "means": dict(model.means)})
+    flat = flatten({"params": run.params, **_constants(model)})
     arrays = {name: np.ascontiguousarray(x) for name, x in flat.items()}
     content = {**facts, "sha256": digest_weights(facts, arrays)}
     return numpy.save(arrays, {FACTS: json.dumps(content)})
@@ -49,7 +56,7 @@ def load_export(folder: str | Path) -> TrainedRun:
     """Reads ``model.safetensors`` back; the run folder and the data are not needed.
 
     The run's predictions are those of the run that was exported, bit by bit. Its task has the name
-    and the shapes of the real one, and in each split a row of zeros for each class.
+    and the shapes of the real one, and in each split as few rows of zeros as can be.
 
     Args:
         folder: what ``export_run`` wrote.
@@ -71,18 +78,24 @@ def load_export(folder: str | Path) -> TrainedRun:
             arm = make_found_arm(run, _shape_task(facts))
         except MmjaxError as error:  # which names no file
             refuse(f"{error}"[:300])
-        like = {"params": shape_params(arm), "means": dict(arm.recipe.model.means)}
+        like = {"params": shape_params(arm), **_constants(arm.recipe.model)}
         tree = unflatten(arrays, like, path)
         if facts["best_seed"] not in arm.recipe.seeds:
             refuse(f"best seed {facts['best_seed']!r}"[:300])
-    model = arm.recipe.model.clone(means=tree["means"])
+    params = tree.pop("params")
+    model = arm.recipe.model.clone(**tree)
     arm = replace(arm, recipe=replace(arm.recipe, model=model))
-    return TrainedRun(arm, tree["params"], facts["best_seed"])
+    return TrainedRun(arm, params, facts["best_seed"])
 
 
 def digest_weights(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """A sha256, in hex, by which damage to any of them is found."""
     return json_digest({**facts, "arrays": {n: digest_array(x) for n, x in arrays.items()}})
+
+
+def _constants(model: MultimodalModel) -> dict[str, chex.ArrayTree]:
+    """What a model has from its training rows beside its parameters."""
+    return {"means": dict(model.means), "scales": dict(model.scales)}
 
 
 def _reduce(found: RunFile, run: TrainedRun) -> RunFile:
@@ -103,11 +116,23 @@ def _check_sizes(run: RunFile, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _shape_task(facts: Mapping[str, Any]) -> Task:
-    """A task that has the shapes of the real one: a model is made from those."""
-    kinds, out_dim = facts["inputs"], facts["out_dim"]
-    if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in kinds.values()):
-        raise ValueError(f"inputs of {kinds} for {out_dim} classes"[:300])
-    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (out_dim, *shape))
-    inputs = {name: zeros(*kind) for name, kind in kinds.items()}
-    split = Split(inputs, np.arange(out_dim), np.arange(out_dim))
-    return Task(facts["task"], split, split, split, out_dim)
+    """A task with the shapes of the real one and nothing in it: a model is made from those."""
+    inputs, out_dim, names = facts["inputs"], facts["out_dim"], tuple(facts["names"])
+    if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in inputs.values()):
+        raise ValueError(f"inputs of {inputs} for {out_dim} targets"[:300])
+    if len(names) not in (0, out_dim) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"names {names} for {out_dim} targets"[:300])
+    target = _TARGETS[facts["kind"]](out_dim)
+    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(target), *shape))
+    split = Split({n: zeros(*kind) for n, kind in inputs.items()}, target, np.arange(len(target)))
+    scale = facts["scale"] and Scale(*np.array(facts["scale"]).reshape(2, out_dim))
+    return Task(
+        facts["task"], split, split, split, out_dim, bool(facts["standardise"]), names, scale
+    )
+
+
+_TARGETS = {  # as short as a target can be in which everything occurs
+    "classes": np.arange,
+    "labels": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim]),
+    "numbers": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim], np.float32),
+}
