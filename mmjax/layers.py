@@ -133,8 +133,8 @@ def show_rollout(module: nn.Module, blocks: Sequence[str], sources: np.ndarray) 
 
     Args:
         module: the module whose compact method calls it.
-        blocks: names of its ``TransformerBlock``s; each reads the output of the one before, and
-            those with queries of their own have learned ones.
+        blocks: names of each ``TransformerBlock`` in it; each reads the output of the one before,
+            and those with queries of their own have learned ones.
         sources: [tokens that the first block reads, modality] 1 where a token is of a modality,
             names sorted; learned tokens are of none.
     """

@@ -103,7 +103,7 @@ def probe_accuracy(
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
     """Linear centred kernel alignment of two embeddings of the same rows, from 0 to 1.
 
-    With centred X and Y it is |Y'X|^2 / (|X'X| |Y'Y|) in Frobenius norms (Kornblith et al.,
+    With centred X and Y it is ``|Y'X|^2 / (|X'X| |Y'Y|)`` in Frobenius norms (Kornblith et al.,
     arXiv:1905.00414, section 3). Rotating features or scaling all by one number does not change it.
     It is biased upwards where rows are not many more than features. NaN for an embedding that is
     the same in every row.

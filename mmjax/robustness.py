@@ -63,7 +63,7 @@ class Curve(NamedTuple):
 
     @property
     def area(self) -> np.ndarray:
-        """[seeds], trapezoidal, over the largest severity: the mean score up to there."""
+        """[seeds], trapezoidal, over the largest severity; the mean score up to there."""
         return trapezoid(self.score, self.severity, axis=1) / self.severity[-1]
 
 

@@ -42,7 +42,7 @@ class Raw(NamedTuple):
     """
 
     values: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # as tuples have a method of that name
     to_input: Callable[[jax.Array], jax.Array]
 
 

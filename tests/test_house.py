@@ -22,7 +22,7 @@ FLOORS = [
     {"initializers", "kernels", "lanes", "launchers"},
     {"attention", "attribution", "calibration", "convolution", "statistics"},
     {"normalisation"},
-    {"correlation", "layers", "testing", "task"},
+    {"correlation", "dataflow", "layers", "testing", "task"},
     {"encoders", "fusion", "objectives", "tasks", "corruptions"},
     {"methods"},
     {"model", "train"},
@@ -68,7 +68,7 @@ def test_imports_go_one_way(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_the_model_and_its_parts_know_flax(path):
     uses = re.search(r"^(import|from) flax", path.read_text(), re.MULTILINE)
-    knows = {"convolution", "initializers", "layers", "model", "normalisation"}
+    knows = {"convolution", "dataflow", "initializers", "layers", "model", "normalisation"}
     knows |= {"encoders", "fusion", "testing"}
     # The others name nn.Module as a type.
     named = {"train", "evaluate", "recipe", "sizes"}

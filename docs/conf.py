@@ -1,0 +1,40 @@
+"""How the documentation is built: ``sphinx-build -W --keep-going -n docs OUT``, offline."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "mmjax"
+author = copyright = "the mmjax authors"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "site_api",
+    "site_fusions",
+    "site_links",
+]
+exclude_patterns = ["_build"]
+highlight_language = "none"
+# What is not of mmjax has pages elsewhere; what is private, and type variables, have none.
+nitpick_ignore_regex = [(r"py:.*", r"(?!mmjax\.).*|.*\.(_\w+|[A-Z])")]
+
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"special-members": "__call__"}
+maximum_signature_line_length = 88
+napoleon_custom_sections = [("Attributes", "params_style")]
+napoleon_use_rtype = False
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = "mmjax"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = html_show_sphinx = False

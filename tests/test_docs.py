@@ -1,0 +1,69 @@
+"""The documentation: what its pages promise, and the check of its links."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmjax.fusion import FUSIONS
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+
+
+def test_every_fusion_is_on_one_page():
+    text = "\n".join(page.read_text() for page in PAGES)
+    directives = re.findall(r"^```\{fusions\} (.*)$", text, re.MULTILINE)
+    shown = [name for names in directives for name in names.split()]
+    own = [name for name in FUSIONS if FUSIONS[name].__module__.startswith("mmjax.")]
+    assert sorted(shown) == sorted(own)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_links_between_pages_work_on_a_code_host(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    for link in links:
+        if not link.startswith(("http://", "https://")):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.fixture(scope="module")
+def site_links():
+    pytest.importorskip("sphinx")
+    sys.path.insert(0, str(DOCS))
+    yield pytest.importorskip("site_links")
+    sys.path.remove(str(DOCS))
+
+
+@pytest.mark.parametrize(
+    ("link", "complaint"),
+    [
+        ("other.html", ""),
+        ("other.html#there", ""),
+        ("#here", ""),
+        ("https://example.org", ""),
+        ("lost.html", "no such file"),
+        ("other.html#lost", "no such anchor"),
+        ("#lost", "no such anchor"),
+    ],
+)
+def test_broken_links_are_found(tmp_path, site_links, link, complaint):
+    (tmp_path / "page.html").write_text(f'<p id="here"><a href="{link}">to</a></p>')
+    (tmp_path / "other.html").write_text('<p id="there">')
+    found = site_links.broken_links(tmp_path)
+    assert len(found) == bool(complaint)
+    assert all(complaint in sentence and "page.html" in sentence for sentence in found)
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        '<script src="https://example.org/x.js"></script>',
+        '<link rel="stylesheet" href="//example.org/x.css">',
+    ],
+)
+def test_what_would_be_loaded_from_afar_is_found(tmp_path, site_links, loaded):
+    (tmp_path / "page.html").write_text(loaded)
+    (sentence,) = site_links.broken_links(tmp_path)
+    assert "page.html loads" in sentence
