@@ -20,6 +20,10 @@ Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
 Workers = Annotated[Launch, tyro.conf.arg(name="")]
 Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
+Tracker = Annotated[
+    Literal["tensorboard", "wandb"] | None,
+    tyro.conf.arg(help="Where learning curves and scores go, too, when all is done."),
+]
 Split = Literal["train", "valid", "test"]
 
 
@@ -30,6 +34,7 @@ def compare(
     subsets: bool = False,
     out: Path | None = None,
     resume: bool = False,
+    track: Tracker = None,
 ) -> None:
     """Compares fusion strategies with every unimodal baseline on one task.
 
@@ -41,9 +46,11 @@ def compare(
     """
     _keep_programs()
     from mmjax import runs
+    from mmjax.track import tracked
 
     folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
-    runs.compare_in(folder, settings, fusions, _console(), launch=launch, **options)
+    with tracked(folder, track):
+        runs.compare_in(folder, settings, fusions, _console(), launch=launch, **options)
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
@@ -93,6 +100,7 @@ def train(
     out: Path | None = None,
     resume: bool = False,
     distributed: str | None = None,
+    track: Tracker = None,
 ) -> None:
     """Trains one strategy and keeps its parameters, for `evaluate` and `predict`.
 
@@ -106,11 +114,14 @@ def train(
     _keep_programs()
     from mmjax import runs
     from mmjax.mesh import join_processes
+    from mmjax.track import tracked
 
     if distributed:
         join_processes(distributed)
 
-    runs.train_in(_out(out, settings, resume), settings, strategy, _console(), resume=resume)
+    folder = _out(out, settings, resume)
+    with tracked(folder, track):
+        runs.train_in(folder, settings, strategy, _console(), resume=resume)
 
 
 def evaluate(
@@ -242,7 +253,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
     """Checks every file of a run; prints a line for each, and exits with 1 if one is damaged.
 
     Args:
-        run: Folder of `mmjax train` or `mmjax compare`.
+        run: Folder of `mmjax train`, `mmjax compare` or `mmjax tune`.
     """
     from mmjax.verify import verify_run
 

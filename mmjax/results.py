@@ -140,7 +140,7 @@ def compare(
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
-    strategies = [*all_strategies(task, names, subsets=subsets), *own]
+    strategies: list[str | type] = [*all_strategies(task, names, subsets=subsets), *own]
     arms = make_arms(_make_settings(task, settings), task, strategies)
     trained, history = {}, []
     with ComparisonProgress(arms, Console(stderr=True, quiet=quiet)) as progress:
@@ -166,4 +166,5 @@ def _make_settings(task: Task, given: Mapping[str, Any]) -> Settings:
     as_pairs = lambda value: (
         tuple(f"{k}={v}" for k, v in value.items()) if isinstance(value, Mapping) else value
     )
-    return Settings(task=task.name, **{name: as_pairs(value) for name, value in given.items()})
+    values: dict[str, Any] = {name: as_pairs(value) for name, value in given.items()}
+    return Settings(task=task.name, **values)

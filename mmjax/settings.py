@@ -125,7 +125,8 @@ def parse_settings(content: Mapping[str, Any]) -> Settings:
         TypeError: a name is none of theirs.
     """
     as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
-    return Settings(**{name: as_tuple(value) for name, value in content.items()})
+    given: dict[str, Any] = {name: as_tuple(value) for name, value in content.items()}
+    return Settings(**given)
 
 
 def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:

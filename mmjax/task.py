@@ -42,7 +42,7 @@ class Raw(NamedTuple):
     """
 
     values: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # as tuples have a method of that name
     to_input: Callable[[jax.Array], jax.Array]
 
 
@@ -283,6 +283,13 @@ def _check_out_dim(task: Task) -> None:
     least, some = (2, "two classes or more") if task.kind == "classes" else (1, "one or more")
     if not isinstance(task.out_dim, int | np.integer) or task.out_dim < least:
         raise DataError(f"task {task.name!r}, out_dim", expected=some, got=repr(task.out_dim))
+    if len(task.names) not in (0, task.out_dim):
+        got = f"{len(task.names)}"
+        raise DataError(f"task {task.name!r}, names", expected=f"{task.out_dim} of them", got=got)
+    for part in task.scale or ():
+        if part.shape != (task.out_dim,) or not np.isfinite(part).all():
+            expected = f"{task.out_dim} finite numbers"
+            raise DataError(f"task {task.name!r}, scale", expected=expected, got=str(part)[:80])
 
 
 def _check_split(where: str, split: Split, task: Task) -> None:

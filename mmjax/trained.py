@@ -120,7 +120,7 @@ class TrainedRun:
         return Batch(rows, here, np.full(size, UNLABELLED))
 
 
-def load_run(folder: Path, data: str | None = None) -> TrainedRun:
+def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
     """Reads what ``train_in`` wrote.
 
     Args:
@@ -212,8 +212,8 @@ def _label(p: np.ndarray, kind: Kind, names: Sequence[Any]) -> list[Any]:
     if kind == "numbers":
         return []
     if kind == "classes":
-        return [names[p.argmax()]]
-    return [" ".join(str(names[index]) for index in np.flatnonzero(p > 0.5))]
+        return [names[int(p.argmax())]]
+    return [" ".join(str(names[index]) for index in np.flatnonzero(p > 0.5).tolist())]
 
 
 def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import optax
 
+Array = jax.Array | np.ndarray
+
 
 class Tokens(NamedTuple):
     """One modality after its encoder; a vector is a single token.
@@ -30,9 +32,9 @@ class Batch(NamedTuple):
         target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.targets``.
     """
 
-    inputs: Mapping[str, jax.Array]
-    present: Mapping[str, jax.Array]
-    target: jax.Array
+    inputs: Mapping[str, Array]
+    present: Mapping[str, Array]
+    target: Array
 
 
 class Outputs(NamedTuple):
@@ -61,8 +63,8 @@ class Skipped(NamedTuple):
         in_row: [] number of those since the last one that was finite.
     """
 
-    total: jax.Array | np.ndarray = np.int32(0)
-    in_row: jax.Array | np.ndarray = np.int32(0)
+    total: Array | np.int32 = np.int32(0)
+    in_row: Array | np.int32 = np.int32(0)
 
 
 class TrainState(NamedTuple):

@@ -26,7 +26,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import soundfile
 from folders import make_folder
+from PIL import Image
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 from scipy.io import wavfile
@@ -43,6 +45,7 @@ from mmjax.settings import Settings
 from mmjax.targets import UNLABELLED
 from mmjax.task import Split, Task
 from mmjax.tasks.arrays import arrays, save
+from mmjax.tasks.folder import folder as read_folder
 from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
 from mmjax.tasks.tfds import PLACE, prepare, tfds
 from mmjax.train import init_params
@@ -263,6 +266,36 @@ def make_weights(content: bytes, *, sealed: bool = True, **changes: object) -> b
     return save_safetensors(arrays, {FACTS: json.dumps(facts)})
 
 
+def make_png(width: int = 3, height: int = 2, mode: str = "L", form: str = "PNG") -> bytes:
+    """A picture."""
+    file = io.BytesIO()
+    Image.new(mode, (width, height)).save(file, form)
+    return file.getvalue()
+
+
+def make_flac() -> bytes:
+    """A recording."""
+    file = io.BytesIO()
+    soundfile.write(file, TONE, 8000, format="FLAC")
+    return file.getvalue()
+
+
+PNG, FLAC = make_png(), make_flac()
+
+
+@cache
+def good_folder() -> dict[str, bytes]:
+    """The files of a task of six rows, labels.csv first."""
+    rows = [("train", 0), ("train", 1), ("valid", 0), ("valid", 1), ("test", 0), ("test", 1)]
+    lines = [f"r{row},{target},{split}" for row, (split, target) in enumerate(rows)]
+    files = {"labels.csv": "\n".join(["id,target,split", *lines]).encode()}
+    for row in range(len(rows)):
+        files |= {f"picture/r{row}.png": PNG, f"sound/r{row}.flac": FLAC}
+        files |= {f"steps/r{row}.csv": f"{row},2\n3,4\n".encode()}
+        files |= {f"array/r{row}.npy": make_npy(np.full(3, row, np.float32))}
+    return files
+
+
 TREE = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(3, np.float32)}
 
 
@@ -318,6 +351,7 @@ KINDS = {
     "tfds": Kind(good_tfds, tfds),
     "tfds on disk": Kind(good_tfds, partial(tfds, rows="disk")),
     "arrays": Kind(good_arrays, arrays),
+    "folder": Kind(good_folder, read_folder),
 }
 WAVS = {
     "empty": b"",
@@ -544,6 +578,49 @@ NO_WEIGHTS = {
     "facts of text": save_safetensors(TREE, {"mmjax": "sum"}),
     "facts of a list": save_safetensors(TREE, {"mmjax": "[]"}),
 }
+HEAD = b"id,target,split\n"
+FILES = {
+    "labels empty": ("labels.csv", b""),
+    "labels of bytes": ("labels.csv", bytes(range(256))),
+    "labels without rows": ("labels.csv", HEAD),
+    "labels without targets": ("labels.csv", b"id,split\nr0,train\n"),
+    "labels with an open quote": ("labels.csv", HEAD + b'r0,"0,train\n'),
+    "labels with a short line": ("labels.csv", HEAD + b"r0,0\n"),
+    "labels of another split": ("labels.csv", good_folder()["labels.csv"] + b"\nr6,1,rest"),
+    "labels without a split": ("labels.csv", good_folder()["labels.csv"][:-12]),
+    "labels that climb out": ("labels.csv", HEAD + b"../../etc/passwd,0,train\n"),
+    "labels of 9000 digits": ("labels.csv", HEAD + b"r0," + b"9" * 9000 + b",train\n"),
+    "labels twice": ("labels.csv", HEAD + b"r0,0,train\nr0,1,train\n"),
+    "a picture empty": ("picture/r0.png", b""),
+    "a picture of text": ("picture/r0.png", b"\x1b[31mno picture"),
+    "a picture cut": ("picture/r0.png", PNG[:42]),
+    "a picture of another format": ("picture/r0.png", make_png(form="GIF")),
+    "a picture of postscript": ("picture/r0.png", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
+    "a picture said to be terabytes": ("picture/r0.png", patched(PNG, 16, ">I", 2**31 - 1)),
+    "a picture said to be larger": ("picture/r0.png", patched(PNG, 16, ">I", 3000)),
+    "a picture of 25 million pixels": ("picture/r0.png", make_png(5000, 5000, "1")),
+    "a picture of 16 bits": ("picture/r0.png", make_png(mode="I;16")),
+    "a picture for print": ("picture/r0.jpg", make_png(mode="CMYK", form="JPEG")),
+    "a recording empty": ("sound/r0.flac", b""),
+    "a recording cut": ("sound/r0.flac", FLAC[:-30]),
+    "a recording of text": ("sound/r0.flac", b"fLaC but no more"),
+    "a recording of another format": ("sound/r0.flac", WAV),
+    "a recording said to be longer": ("sound/r0.flac", patched(FLAC, 22, ">I", 2**31)),
+    "a table empty": ("steps/r0.csv", b""),
+    "a table of text": ("steps/r0.csv", b"a,b\nc,d\n"),
+    "a table of bytes": ("steps/r0.csv", bytes(range(256))),
+    "a table with a short line": ("steps/r0.csv", b"1,2\n3\n"),
+    "a table of NaN": ("steps/r0.csv", b"1,2\nnan,4\n"),
+    "a table of enormous numbers": ("steps/r0.csv", b"1,2\n1e300,4\n"),
+    "an array of objects": ("array/r0.npy", make_npy(np.array([{}] * 3))),
+    "an array of text": ("array/r0.npy", make_npy(np.array(["a"] * 3))),
+    "an array of four dimensions": ("array/r0.npy", make_npy(np.zeros((1, 1, 1, 3)))),
+    "an array of one number": ("array/r0.npy", make_npy(np.float32(1))),
+    "an array of infinity": ("array/r0.npy", make_npy(np.full(3, np.inf))),
+    "an array cut": ("array/r0.npy", make_npy(np.zeros(3))[:-1]),
+    "a file of no row": ("array/r9.npy", make_npy(np.zeros(3))),
+    "a file of no kind": ("array/r0.exe", b"MZ"),
+}
 FOREIGN = "this.Feature"  # a module of the standard library, imported by nobody
 
 
@@ -718,6 +795,7 @@ BAD: list[BadInput] = [
         _spoilt("arrays", case, f"{name}.npy", lambda a=a: None if a is None else make_npy(a))
         for case, (name, a) in ARRAYS.items()
     ),
+    *(_spoilt("folder", k, n, lambda c=c: c) for k, (n, c) in FILES.items()),
     *_tasks(),
 ]
 

@@ -38,7 +38,7 @@ FLOORS = [
     {"assess", "peaks"},
     {"bench", "report"},
     {"runs", "verify"},
-    {"trained", "trials"},
+    {"track", "trained", "trials"},
     {"export", "results"},
     {"cli"},
     {"__main__", "__init__"},

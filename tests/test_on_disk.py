@@ -81,7 +81,7 @@ def test_arrays_that_are_no_task_are_refused(folder, name, array, match):
 @pytest.mark.parametrize(
     ("missing", "match"),
     [
-        ("valid", "expected valid, got only test, train"),
+        ("valid", "expected valid, got only task.json, test, train"),
         ("train/target.npy", r"train: expected target\.npy, got only group\.npy"),
         ("test/inputs/image.npy", r"present: expected files named as in .*test/inputs"),
     ],

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from scipy.special import softmax
 
+from mmjax.encoders import default_encoder
 from mmjax.layers import as_float
 from mmjax.report.style import plain_text
 from mmjax.targets import kind_of
@@ -19,14 +20,18 @@ _NUM_WRONG = 10
 
 
 def task_tables(task: Task) -> Iterator[Table]:
-    """The splits, the modalities, and what two splits have in common."""
+    """The splits, the modalities, and what two splits have in common.
+
+    The encoder of a modality is the one that it gets for its shape, unless another is asked for.
+    """
     splits = _table("Splits", "split", "rows", "groups", _COUNTED[task.kind])
     for name, split in task.splits.items():
         groups = len(np.unique(split.group))
         splits.add_row(name, f"{split.size:,}", f"{groups:,}", _label_counts(split, task.out_dim))
     yield splits
 
-    columns = ("modality", "split", "shape", "dtype", "present", "distinct", "mean", "std")
+    columns = ("modality", "encoder", "split", "shape", "dtype", "present", "distinct")
+    columns += ("mean", "std")
     inputs = _table("Modalities", *columns)
     pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
     columns = ("modality", *(f"{a} and {b}" for a, b in pairs))
@@ -35,7 +40,7 @@ def task_tables(task: Task) -> Iterator[Table]:
         contents = {k: _contents(split.inputs[name]) for k, split in task.splits.items()}
         for split_name, split in task.splits.items():
             cells = _describe(split, name, distinct=len(contents[split_name]))
-            inputs.add_row(name, split_name, *cells)
+            inputs.add_row(name, default_encoder(task.shapes[name]), split_name, *cells)
         shared.add_row(name, *(str(len(contents[a] & contents[b])) for a, b in pairs))
     yield inputs
     yield shared

@@ -11,17 +11,22 @@ from mmjax.errors import UsageError, look_up
 from mmjax.table import Table
 from mmjax.task import Task
 from mmjax.tasks.arrays import arrays
+from mmjax.tasks.dataset import from_dataset
 from mmjax.tasks.digits import digits
+from mmjax.tasks.folder import folder
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import tfds
 from mmjax.tasks.written_spoken_digits import written_spoken_digits
+
+__all__ = ["TASKS", "from_dataset", "load_task"]
 
 TASKS: Table[Callable[..., Task]] = Table(
     "mmjax.tasks",
     {
         "arrays": arrays,
         "digits": digits,
+        "folder": folder,
         "mnist_fsdd": mnist_fsdd,
         "synthetic": synthetic,
         "tfds": tfds,

@@ -1,0 +1,140 @@
+"""Datasets of other libraries become tasks of the same rows."""
+
+import importlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_tfds import make_split
+
+from mmjax.errors import DataError, UnknownNameError
+from mmjax.task import Task
+from mmjax.tasks import from_dataset
+from mmjax.tasks.mfcc import mfcc
+from mmjax.tasks.tfds import PLACE, prepare
+
+COLUMNS = {"picture": "img", "text": "tokens"}
+
+
+def make_rows(size, start=0):
+    rng = np.random.default_rng(start)
+    return [
+        {
+            "img": Image.fromarray(np.full((4, 5), start + row, np.uint8)),
+            "tokens": rng.normal(size=(3, 2)).tolist() if row % 4 else None,
+            "label": (start + row) % 3,
+            "tags": [row % 2, row % 3 % 2],
+            "height": row / 2,
+            "who": f"speaker {row // 2}",
+        }
+        for row in range(size)
+    ]
+
+
+def check(split, rows):
+    assert split.size == len(rows)
+    for index, row in enumerate(rows):
+        want = np.asarray(row["img"])[..., None]
+        np.testing.assert_array_equal(split.inputs["picture"][index], want)
+        assert split.present["text"][index] == (row["tokens"] is not None)
+        if row["tokens"] is not None:
+            np.testing.assert_array_equal(split.inputs["text"][index], np.float32(row["tokens"]))
+        assert split.target[index] == row["label"]
+
+
+def test_splits_of_dicts_are_taken_as_they_are():
+    parts = {"train": make_rows(9), "validation": make_rows(6, 50), "test": make_rows(7, 90)}
+    task = from_dataset(parts, modalities=COLUMNS, target="label", group="who", name="mine")
+    assert (task.name, task.shapes) == ("mine", {"picture": (4, 5, 1), "text": (3, 2)})
+    for split, rows in zip(task.splits.values(), parts.values(), strict=True):
+        check(split, rows)
+    assert task.train.group[0] == task.train.group[1] != task.train.group[2]
+
+
+def test_what_has_no_splits_is_split_and_what_has_no_validation_gives_up_a_part():
+    rows = make_rows(60)
+    options = {"modalities": COLUMNS, "target": "label", "group": "who"}
+    whole = from_dataset(rows, **options)
+    assert sum(split.size for split in whole.splits.values()) == 60
+    assert not set(whole.train.group) & set(whole.test.group)
+    kept = from_dataset({"train": rows, "test": make_rows(7, 90)}, **options)
+    check(kept.test, make_rows(7, 90))
+    assert kept.train.size + kept.valid.size == 60
+    assert kept.valid.size >= 6
+    assert not set(kept.train.group) & set(kept.valid.group)
+
+
+def test_targets_may_be_labels_or_numbers():
+    rows, options = make_rows(60), {"modalities": {"picture": "img"}}
+    assert from_dataset(rows, target="tags", **options).kind == "labels"
+    task = from_dataset(rows, target=["height", "height"], **options)
+    assert (task.kind, task.out_dim) == ("numbers", 2)
+
+
+def test_recordings_become_mfccs():
+    waves = [np.sin(np.arange(300 + row) / (2 + row % 3)).astype(np.float32) for row in range(30)]
+    rows = [
+        {"sound": {"array": wave, "sampling_rate": 4000}, "label": row % 3}
+        for row, wave in enumerate(waves)
+    ]
+    parts = {"train": rows[:15], "val": rows[15:20], "test": rows[20:]}
+    task = from_dataset(parts, modalities={"sound": "sound"}, target="label")
+    want = mfcc(np.pad(waves[3], (0, 26)), 4000, window=200, hop=105)
+    np.testing.assert_allclose(task.train.inputs["sound"][3], want, atol=1e-4)
+
+
+WRONG = {
+    "an unknown column": ({"modalities": {"picture": "image"}}, UnknownNameError, "mean 'img'"),
+    "an unknown target": ({"target": "lable"}, UnknownNameError, "Did you mean 'label'"),
+    "text": ({"modalities": {"name": "who"}}, DataError, "column 'who': expected numbers, im"),
+    "no rows": ({"dataset": []}, DataError, "at least one row, got none"),
+    "an unknown split": (
+        {"dataset": {"train": make_rows(3), "tset": make_rows(3)}}, UnknownNameError, "'test'"
+    ),
+    "a mapping": (
+        {"dataset": [{"img": {"path": ""}, "label": 0}]}, DataError, "got KeyError: 'array'"
+    ),
+    "other shapes": (
+        {"dataset": [{"img": [1.0] * (row + 1), "label": 0} for row in range(9)]},
+        DataError, "column 'img': expected samples of one shape",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_told(case):
+    change, error, message = WRONG[case]
+    options = {"dataset": make_rows(9), "modalities": {"picture": "img"}, "target": "label"}
+    with pytest.raises(error, match=message):
+        from_dataset(**{**options, **change})
+
+
+def test_a_data_source_of_tensorflow_datasets_gives_the_same_task(tmp_path):
+    rng = np.random.default_rng(0)
+    task = Task("some", *(make_split(size, rng) for size in (30, 6, 9)), out_dim=3)
+    prepare(task, tmp_path)
+    tensorflow_datasets = importlib.import_module("tensorflow_datasets")
+    source = tensorflow_datasets.builder_from_directory(tmp_path / PLACE).as_data_source()
+    modalities = {name: f"inputs/{name}" for name in task.modalities}
+    group = "meta/speaker"
+    got = from_dataset(source, modalities=modalities, target="target", group=group)
+    for role, split in task.splits.items():
+        np.testing.assert_array_equal(got.splits[role].target, split.target)
+        for name, values in split.inputs.items():
+            np.testing.assert_array_equal(got.splits[role].inputs[name], values)
+
+
+def test_datasets_of_hugging_face_give_the_same_task(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
+    parts = {"train": make_rows(9), "validation": make_rows(6, 50), "test": make_rows(7, 90)}
+    dataset = datasets.DatasetDict(
+        {name: datasets.Dataset.from_list(rows) for name, rows in parts.items()}
+    )
+    task = from_dataset(dataset, modalities=COLUMNS, target="label", group="who")
+    for split, rows in zip(task.splits.values(), parts.values(), strict=True):
+        check(split, rows)
+    one = datasets.Dataset.from_list(make_rows(60))
+    whole = from_dataset(one, modalities=COLUMNS, target="label", group="who")
+    want = from_dataset(make_rows(60), modalities=COLUMNS, target="label", group="who")
+    assert whole.digest() == want.digest()

@@ -1,0 +1,230 @@
+"""A folder of files becomes what the files hold, and what does not fit is told."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import wavfile
+
+from mmjax import errors
+from mmjax.errors import DataError, UsageError
+from mmjax.tasks import load_task
+from mmjax.tasks.files import read_picture, read_table
+from mmjax.tasks.folder import folder
+from mmjax.tasks.mfcc import mfcc
+
+soundfile = pytest.importorskip("soundfile")
+NUM_ROWS = 30
+
+
+def pixels(row, channels=1):
+    grid = np.arange(20 * channels, dtype=np.uint8).reshape(4, 5, channels)
+    return grid + np.uint8(5 * row)
+
+
+def wave(row):
+    """Recordings from 0.2 to 0.49 s."""
+    return (0.3 * np.sin(np.arange(1600 + 80 * row) * (row + 1) / 20)).astype(np.float32)
+
+
+def write_labels(place, columns):
+    with (place / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Thirty rows of three classes with pictures, recordings, tables and arrays."""
+    place = tmp_path / "mine"
+    for name in ("picture", "sound", "steps", "vector", "array"):
+        (place / name).mkdir(parents=True)
+    for row in range(NUM_ROWS):
+        Image.fromarray(pixels(row)[..., 0]).save(place / "picture" / f"r{row}.png")
+        if row % 2:
+            soundfile.write(place / "sound" / f"r{row}.flac", wave(row), 8000, subtype="PCM_24")
+        elif row:
+            wavfile.write(place / "sound" / f"r{row}.wav", 8000, wave(row))
+        (place / "steps" / f"r{row}.csv").write_text(f"x,y\n{row},1\n2,{row / 4}\n3,3e0\n")
+        (place / "vector" / f"r{row}.csv").write_text(f"{row},-1.5\n")
+        np.save(place / "array" / f"r{row}.npy", np.full((2, 3), row, np.int16))
+    rows = [*range(NUM_ROWS)]
+    target = ["ham", "egg", "jam"] * 10
+    ids = [f"r{row}" for row in rows]
+    write_labels(place, {"id": ids, "target": target, "group": [row // 3 for row in rows]})
+    (place / ".hidden").mkdir()
+    (place / "picture" / ".DS_Store").touch()
+    return place
+
+
+def rows_of(task, place):
+    """The splits' rows as one, in the order of the labels."""
+    order = np.argsort(np.concatenate([s.inputs["vector"][:, 0] for s in task.splits.values()]))
+    join = lambda get: np.concatenate([get(s) for s in task.splits.values()])[order]
+    return (
+        {name: join(lambda s, n=name: s.inputs[n]) for name in task.modalities},
+        {name: join(lambda s, n=name: s.present[n]) for name in task.modalities},
+        join(lambda s: s.target),
+        join(lambda s: s.group),
+    )
+
+
+def test_files_become_arrays(place):
+    task = load_task("folder", place)
+    inputs, present, target, group = rows_of(task, place)
+    assert (task.name, task.out_dim, task.names) == ("folder/mine", 3, ("egg", "ham", "jam"))
+    np.testing.assert_array_equal(target, [1, 0, 2] * 10)
+    np.testing.assert_array_equal(group, np.arange(NUM_ROWS) // 3)
+    np.testing.assert_array_equal(inputs["picture"], np.stack([*map(pixels, range(NUM_ROWS))]))
+    assert inputs["picture"].dtype == np.uint8
+    np.testing.assert_array_equal(inputs["vector"][:, 1], np.float32(-1.5))
+    np.testing.assert_array_equal(inputs["steps"][7], np.float32([[7, 1], [2, 1.75], [3, 3]]))
+    np.testing.assert_array_equal(inputs["array"][:, 1, 2], np.arange(NUM_ROWS))
+    assert not present["sound"][0]
+    assert all(present[name].all() for name in task.modalities if name != "sound")
+
+
+def test_recordings_are_padded_with_silence(place):
+    inputs, present, *_ = rows_of(folder(place), place)
+    longest = len(wave(NUM_ROWS - 1))
+    for row in (2, 3, NUM_ROWS - 1):
+        padded = np.pad(wave(row), (0, longest - len(wave(row))))
+        want = mfcc(padded, 8000, window=400, hop=210)
+        np.testing.assert_allclose(inputs["sound"][row], want, atol=0.05)  # FLAC has 24 bits
+    assert present["sound"][1:].all()
+
+
+def test_splits_are_those_of_the_table_or_by_group(place):
+    dealt = folder(place)
+    groups = [set(split.group.tolist()) for split in dealt.splits.values()]
+    assert not groups[0] & groups[1] | groups[1] & groups[2] | groups[0] & groups[2]
+    assert folder(place, seed=0).digest() == dealt.digest() != folder(place, seed=3).digest()
+    ids, role = [f"r{row}" for row in range(NUM_ROWS)], ["train"] * 15 + ["valid"] * 9
+    write_labels(place, {"id": ids, "target": [0, 1, 2] * 10, "split": role + ["test"] * 6})
+    task = folder(place)
+    assert [split.size for split in task.splits.values()] == [15, 9, 6]
+    np.testing.assert_array_equal(task.test.inputs["vector"][:, 0], np.arange(24, 30))
+
+
+TARGETS = {
+    "text": ({"target": ["b", "a", "nan"] * 10}, "classes", ("a", "b", "nan")),
+    "integers": ({"kind": [10, 9, -2] * 10}, "classes", ("-2", "9", "10")),
+    "numbers": ({"height": [1, 2.5, 4] * 10}, "numbers", ("height",)),
+    "labels": ({"cat": [0, 1, 1] * 10, "dog": [1, 1, 0] * 10}, "labels", ("cat", "dog")),
+    "several numbers": ({"x": [0, 1, 2] * 10, "y": [1, 1, 0] * 10}, "numbers", ("x", "y")),
+}
+
+
+@pytest.mark.parametrize("case", TARGETS)
+def test_columns_say_what_the_targets_are(place, case):
+    columns, kind, names = TARGETS[case]
+    write_labels(place, {"id": [f"r{row}" for row in range(NUM_ROWS)], **columns})
+    task = folder(place)
+    assert (task.kind, task.names) == (kind, names)
+    _, _, target, _ = rows_of(task, place)
+    if kind == "numbers":
+        target = target * task.scale.deviation + task.scale.mean
+    values = [columns[name] for name in columns]
+    want = [task.names.index(str(cell)) for cell in values[0]] if kind == "classes" else None
+    np.testing.assert_allclose(target, np.transpose(values) if want is None else want, atol=1e-5)
+
+
+def save(picture, mode, form="PNG", **options):
+    file = io.BytesIO()
+    Image.fromarray(picture).convert(mode).save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P"])
+def test_pictures_of_every_usual_mode_are_read(tmp_path, mode):
+    (tmp_path / "a.png").write_bytes(save(pixels(3, 3), mode))
+    got = read_picture(tmp_path / "a.png")
+    assert (got.shape, got.dtype) == ((4, 5, 1 if mode in ("1", "L", "LA") else 3), np.uint8)
+    if mode in ("RGB", "RGBA"):
+        np.testing.assert_array_equal(got, pixels(3, 3))
+
+
+def test_a_palette_with_transparency_and_a_jpeg_are_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(save(pixels(3, 3), "P", transparency=bytes(range(20))))
+    assert read_picture(tmp_path / "a.png").shape == (4, 5, 3)
+    smooth = np.full((16, 16, 3), 90, np.uint8)
+    (tmp_path / "a.jpeg").write_bytes(save(smooth, "RGB", "JPEG", quality=95))
+    np.testing.assert_allclose(read_picture(tmp_path / "a.jpeg"), smooth, atol=3)
+
+
+def test_grey_pictures_among_coloured_ones_become_coloured(place):
+    (place / "picture" / "r4.png").write_bytes(save(pixels(4, 3), "RGB"))
+    inputs, *_ = rows_of(folder(place), place)
+    np.testing.assert_array_equal(inputs["picture"][4], pixels(4, 3))
+    np.testing.assert_array_equal(inputs["picture"][5], np.repeat(pixels(5), 3, axis=-1))
+
+
+def test_a_heading_is_passed_over(tmp_path):
+    (tmp_path / "a.csv").write_text("time,value\r\n\r\n0,1\r\n0.5,2\r\n")
+    np.testing.assert_array_equal(read_table(tmp_path / "a.csv"), [[0, 1], [0.5, 2]])
+
+
+def new_picture(place, name, **shape):
+    Image.fromarray(pixels(0)[..., 0]).resize((9, 9)).save(place / "picture" / name)
+
+
+DAMAGES = {
+    "another size": (lambda p: new_picture(p, "r3.png"), "picture: expected samples of one shape"),
+    "another length": (
+        lambda p: (p / "steps" / "r3.csv").write_text("1,2\n3,4\n"),
+        r"steps: expected samples of one shape, got 2 shapes, \(2, 2\) and \(3, 2\) among them",
+    ),
+    "another rate": (
+        lambda p: wavfile.write(p / "sound" / "r4.wav", 16000, wave(4)),
+        "sound: expected one rate, got 8000 and 16000 samples a second",
+    ),
+    "a file of no row": (lambda p: new_picture(p, "r77.png"), r"r77.png: expected a row r77"),
+    "two files of a row": (
+        lambda p: new_picture(p, "r3.jpg"), r"r3.png: expected one file a row, got r3.jpg too"
+    ),
+    "an unknown file": (
+        lambda p: (p / "sound" / "r3.ogg").touch(), r"r3.ogg: expected a file with \.png, "
+    ),
+    "an empty sub-folder": (lambda p: (p / "empty").mkdir(), "empty: expected at least one sample"),
+    "sound among pictures": (
+        lambda p: (p / "picture" / "r3.png").unlink()
+        or wavfile.write(p / "picture" / "r3.wav", 8000, wave(3)),
+        "picture: expected recordings alone, or arrays alone, got both",
+    ),
+    "no labels": (lambda p: (p / "labels.csv").unlink(), "expected labels.csv, got only"),
+    "no id": (lambda p: write_labels(p, {"target": ["a", "b"]}), r"got columns \['target'\]"),
+    "no target": (lambda p: write_labels(p, {"id": ["r0", "r1"]}), r"got columns \['id'\]"),
+    "no rows": (lambda p: write_labels(p, {"id": [], "target": []}), "got no rows"),
+    "an id twice": (
+        lambda p: write_labels(p, {"id": ["r0", "r0"], "target": "ab"}), "an id that two rows have"
+    ),
+    "an empty cell": (
+        lambda p: write_labels(p, {"id": ["r0", "r1"], "target": ["a", ""]}), r"row 2 with cells"
+    ),
+    "a target of each row": (
+        lambda p: write_labels(
+            p, {"id": [f"r{row}" for row in range(30)], "target": [f"t{row}" for row in range(30)]}
+        ),
+        "mine: expected the files of a task, got target: expected classes, each of them in several",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_what_does_not_fit_is_told(place, case):
+    damage, message = DAMAGES[case]
+    damage(place)
+    with pytest.raises(DataError, match=message):
+        folder(place)
+
+
+def test_a_missing_package_is_named(place, monkeypatch):
+    def import_module(name):
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(errors, "import_module", import_module)
+    with pytest.raises(UsageError, match=r'pip install "mmjax\[files\]"'):
+        folder(place)

@@ -1,0 +1,74 @@
+"""What is built can be installed, and does what the README says, away from the checkout."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+
+def run(*command, cwd, **environment):
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with a wheel and an sdist of the tracked files; nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    for name in FILES:
+        if not name.startswith(("docs/", "benchmarks/")) and (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    run("-m", "build", "--no-isolation", "--outdir", folder, source, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path
+
+
+def test_the_wheel_has_every_file_of_the_package(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        packed = set(file.namelist())
+    own = {name for name in FILES if name.startswith("mmjax/") and (ROOT / name).exists()}
+    assert own <= packed
+    assert "mmjax/py.typed" in packed
+    assert not any(name.startswith(("tests", "benchmarks", "experiments")) for name in packed)
+
+
+def test_the_sdist_has_the_tests(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= names
+    assert {name for name in FILES if name.startswith("tests/")} <= names
+
+
+def test_the_installed_wheel_compares(wheel, tmp_path):
+    site = tmp_path / "site"
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site)
+    run(*install, wheel, cwd=tmp_path)
+    flags = "--task synthetic --options size=200 --batch-size 32 --steps 4 --seeds 1 --fusions sum"
+    command = ("-m", "mmjax", "compare", *flags.split(), "--out", tmp_path / "run")
+    printed = run(*command, cwd=tmp_path, PYTHONPATH=str(site))
+    assert "report.html" in printed
+    assert (tmp_path / "run" / "report.html").exists()
+    where = run("-c", "import mmjax; print(mmjax.__file__)", cwd=tmp_path, PYTHONPATH=str(site))
+    assert Path(where.strip()).is_relative_to(site)
