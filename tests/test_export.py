@@ -20,6 +20,8 @@ from mmjax.files import has_files
 from mmjax.report.rows import read_rows
 from mmjax.run_file import RunFile
 from mmjax.settings import Settings
+from mmjax.task import Task
+from mmjax.tasks.arrays import save
 from mmjax.train import init_params
 from mmjax.trained import TrainedRun, load_run
 
@@ -99,6 +101,32 @@ def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
     for size in (1, 5):
         rows = some_rows(model.arm.task, size)
         np.testing.assert_allclose(program.call(*rows), model.best.predict(*rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+def test_targets_of_all_kinds_are_exported(kind, tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = {"a": 50 + 9 * rng.normal(size=(60, 4)), "b": rng.normal(size=(60, 6, 3))}
+    target = {
+        "classes": np.array(["no", "yes"] * 30),
+        "labels": rng.integers(0, 2, (60, 3)),
+        "numbers": 700 + 30 * rng.normal(size=(60, 2)),
+    }[kind]
+    save(Task.from_arrays(inputs, target), tmp_path / "task")
+    flags = ("--task", "arrays", "--data", tmp_path / "task", "--steps", "3", "--seeds", "2")
+    assert run("train", "gmu", *flags, "--out", tmp_path / "run") == 0
+    assert run("export", tmp_path / "run", "--out", tmp_path / "out") == 0
+    before, after = load_run(tmp_path / "run"), load_export(tmp_path / "out")
+    rows = before.arm.task.test.inputs
+    np.testing.assert_array_equal(after.predict(rows), before.predict(rows))
+    if kind == "numbers":
+        assert abs(after.predict(rows).mean() - 700) < 60
+    program = export.deserialize(bytearray((tmp_path / "out" / "model.stablehlo").read_bytes()))
+    here = {name: np.ones(len(values), bool) for name, values in rows.items()}
+    np.testing.assert_allclose(program.call(rows, here), before.best.predict(rows), rtol=1e-5)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"A model of {before.arm.task.out_dim} {kind}" in card
+    assert ("`no`, `yes`" in card) == (kind == "classes")
 
 
 def test_a_program_of_kernels_of_this_machine_is_refused(monkeypatch):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmjax.report.summary import markdown_table, notes, scored_split, summarise
 from mmjax.scoring import Row
 from mmjax.sizes import num_params
+from mmjax.task import Task
 from mmjax.trained import TrainedRun
 
 
@@ -28,6 +29,9 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         best_seed=run.best_seed,
         num_params=f"{num_params(run.best.params):,}",
         out_dim=task.out_dim,
+        target=task.kind,
+        names=_names(task),
+        said=_SAID[task.kind],
         inputs="\n".join(inputs),
         split=scored_split(rows),
         scores=markdown_table(summarise(rows)),
@@ -42,6 +46,19 @@ def _code(text: str) -> str:
     return "`" + text.replace("`", "'") + "`"
 
 
+def _names(task: Task) -> str:
+    if not task.names:
+        return ""
+    return f"The {task.kind}, in order: {', '.join(map(_code, task.names))}.\n\n"
+
+
+_SAID = {
+    "classes": "the probabilities",
+    "labels": "the probabilities of each label",
+    "numbers": "the numbers, in their own units,",
+}
+
+
 _CARD = """---
 library_name: mmjax
 tags:
@@ -52,7 +69,7 @@ tags:
 
 # {strategy} on {task}
 
-A classifier with {out_dim} classes that fuses {modalities}; {num_params} parameters a seed, trained
+A model of {out_dim} {target} that fuses {modalities}; {num_params} parameters a seed, trained
 with the seeds {seeds}.
 
 ## Scores
@@ -72,7 +89,7 @@ Every modality may be absent from a row, as `present` says.
 
 ## Use
 
-With mmjax, the mean over the seeds of the probabilities [rows, {out_dim}]:
+{names}With mmjax, the mean over the seeds of {said} [rows, {out_dim}]:
 
 ```python
 from mmjax.export import load_export
@@ -82,7 +99,7 @@ run.predict(inputs)  # {{modality: [rows, ...]}}
 run.embed(inputs)  # {{modality and "fused": [rows, features]}}
 ```
 
-Without mmjax, the probabilities of seed {best_seed}, which did best on validation:
+Without mmjax, {said} of seed {best_seed}, which did best on validation:
 
 ```python
 from pathlib import Path

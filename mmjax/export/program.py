@@ -5,6 +5,7 @@ from jax import export
 
 from mmjax import kernels
 from mmjax.errors import UsageError, import_extra
+from mmjax.task import Task
 from mmjax.trained import TrainedRun
 
 PROGRAM = "model.stablehlo"
@@ -15,8 +16,8 @@ def export_program(run: TrainedRun) -> bytes:
     """What ``run.best.predict`` computes, for any number of rows, as ``jax.export`` serialises it.
 
     ``jax.export.deserialize(content).call(inputs, present)`` maps {modality: [rows, ...]} and
-    {modality: [rows] bool} to probabilities [rows, classes]. The parameters are constants of the
-    program, which is lowered for CPU, NVIDIA and AMD GPUs, and TPU.
+    {modality: [rows] bool} to what ``predict`` returns, [rows, out_dim]. The parameters are
+    constants of the program, which is lowered for CPU, NVIDIA and AMD GPUs, and TPU.
 
     Raises:
         UsageError: flatbuffers is not installed, or MMJAX_KERNELS is 1.
@@ -25,17 +26,30 @@ def export_program(run: TrainedRun) -> bytes:
     if kernels.enabled():
         got, fix = "1", "Its C++ is on this machine alone: a program with it runs nowhere else."
         raise UsageError(kernels.VARIABLE, expected="0 for an export", got=got, fix=fix)
-    model = run.arm.recipe.model
+    model, task = run.arm.recipe.model, run.arm.task
     params = jax.tree.map(lambda x: x[0], run.best.params)
 
     def answer(*row):
         # Of one row, and vmapped: a model may want to know how many rows it has.
         inputs, present = jax.tree.map(lambda x: x[None], row)
         outputs = model.apply({"params": params}, inputs, present, train=False)
-        return jax.nn.softmax(outputs.prediction[0])
+        return _answers(outputs.prediction[0], task)
 
-    batch = run.arm.task.valid.batch()
+    batch = task.valid.batch()
     (rows,) = export.symbolic_shape("rows")
     like = lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
     program = export.export(jax.jit(jax.vmap(answer)), platforms=PLATFORMS)
     return bytes(program(*jax.tree.map(like, (batch.inputs, batch.present))).serialize())
+
+
+def _answers(prediction: jax.Array, task: Task) -> jax.Array:
+    """As ``targets.answers``, in JAX, and numbers in their own units."""
+    match task.kind:
+        case "classes":
+            return jax.nn.softmax(prediction)
+        case "labels":
+            return jax.nn.sigmoid(prediction)
+    if task.scale is None:
+        return prediction
+    mean, deviation = (part.astype(prediction.dtype) for part in task.scale)
+    return prediction * deviation + mean

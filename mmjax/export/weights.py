@@ -12,9 +12,11 @@ import numpy as np
 from mmjax.checkpoint import digest_array, flatten, unflatten
 from mmjax.errors import MmjaxError, import_extra
 from mmjax.files import json_digest
+from mmjax.model import MultimodalModel
 from mmjax.reading import reading
 from mmjax.run_file import RunFile, dump_run, parse_run
 from mmjax.task import Split, Task
+from mmjax.tasks.about import describe, parse
 from mmjax.trained import TrainedRun, make_found_arm, shape_params
 
 WEIGHTS = "model.safetensors"
@@ -36,10 +38,12 @@ def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
         "run": dump_run(_reduce(found, run)),
         "task": task.name,
         "inputs": {n: [str(x.dtype), *x.shape[1:]] for n, x in task.train.inputs.items()},
+        "target": task.kind,
         "out_dim": int(task.out_dim),
+        "about": describe(task),
         "best_seed": run.best_seed,
     }
-    flat = flatten({"params": run.params, "means": dict(model.means)})
+    flat = flatten({"params": run.params, **_constants(model)})
     arrays = {name: np.ascontiguousarray(x) for name, x in flat.items()}
     content = {**facts, "sha256": digest_weights(facts, arrays)}
     return numpy.save(arrays, {FACTS: json.dumps(content)})
@@ -49,7 +53,7 @@ def load_export(folder: str | Path) -> TrainedRun:
     """Reads ``model.safetensors`` back; the run folder and the data are not needed.
 
     The run's predictions are those of the run that was exported, bit by bit. Its task has the name
-    and the shapes of the real one, and in each split a row of zeros for each class.
+    and the shapes of the real one, and in each split a row of zeros for each class, or two rows.
 
     Args:
         folder: what ``export_run`` wrote.
@@ -71,13 +75,18 @@ def load_export(folder: str | Path) -> TrainedRun:
             arm = make_found_arm(run, _shape_task(facts))
         except MmjaxError as error:  # which names no file
             refuse(f"{error}"[:300])
-        like = {"params": shape_params(arm), "means": dict(arm.recipe.model.means)}
+        like = {"params": shape_params(arm), **_constants(arm.recipe.model)}
         tree = unflatten(arrays, like, path)
         if facts["best_seed"] not in arm.recipe.seeds:
             refuse(f"best seed {facts['best_seed']!r}"[:300])
-    model = arm.recipe.model.clone(means=tree["means"])
-    arm = replace(arm, recipe=replace(arm.recipe, model=model))
-    return TrainedRun(arm, tree["params"], facts["best_seed"])
+    params = tree.pop("params")
+    arm = replace(arm, recipe=replace(arm.recipe, model=arm.recipe.model.clone(**tree)))
+    return TrainedRun(arm, params, facts["best_seed"])
+
+
+def _constants(model: MultimodalModel) -> dict[str, Any]:
+    """What a model has from training rows that is not learnt."""
+    return {"means": dict(model.means), "scales": dict(model.scales)}
 
 
 def digest_weights(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
@@ -104,10 +113,14 @@ def _check_sizes(run: RunFile, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _shape_task(facts: Mapping[str, Any]) -> Task:
     """A task that has the shapes of the real one: a model is made from those."""
-    kinds, out_dim = facts["inputs"], facts["out_dim"]
+    kinds, out_dim, target = facts["inputs"], facts["out_dim"], facts["target"]
     if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in kinds.values()):
         raise ValueError(f"inputs of {kinds} for {out_dim} classes"[:300])
-    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (out_dim, *shape))
+    each = np.arange(out_dim if target == "classes" else 2)
+    if target != "classes":  # which must differ between rows
+        dtype = {"labels": np.int32, "numbers": np.float32}[target]
+        each = np.broadcast_to(each[:, None], (2, out_dim)).astype(dtype)
+    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(each), *shape))
     inputs = {name: zeros(*kind) for name, kind in kinds.items()}
-    split = Split(inputs, np.arange(out_dim), np.arange(out_dim))
-    return Task(facts["task"], split, split, split, out_dim)
+    split = Split(inputs, each, np.arange(len(each)))
+    return Task(facts["task"], split, split, split, out_dim, **parse(facts["about"]))
