@@ -22,6 +22,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!mmjax\.).*|.*\.(_\w+|[A-Z])")]
 
 myst_heading_anchors = 3
 nb_execution_mode = "force"
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
