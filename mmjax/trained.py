@@ -15,6 +15,7 @@ import numpy as np
 
 from mmjax import checkpoint
 from mmjax.arms import Arm, resize_arm
+from mmjax.checks import check_input
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.files import whole_file, write_text
@@ -26,7 +27,7 @@ from mmjax.runs.folder import check_new_file
 from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
 from mmjax.targets import UNLABELLED, Kind, answers, find_score
-from mmjax.task import Task, check_input
+from mmjax.task import Task
 from mmjax.train import init_params
 from mmjax.types import Batch
 
