@@ -67,11 +67,11 @@ class TrainedRun:
 
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes of its
-                rows, and bytes where those are.
+                rows, and bytes where those are; others, which it does not use, are passed over.
             present: {modality: [rows] bool}; a modality left out is present everywhere.
 
         Raises:
-            UsageError: a modality is missing, or is none of the task's.
+            UsageError: a modality is missing, or ``present`` has one that is not in ``inputs``.
             DataError: an array has the wrong shape or dtype, or is not finite.
         """
         task = self.arm.task
@@ -99,8 +99,8 @@ class TrainedRun:
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
         """The rows as a model sees them, checked."""
         known, present = self.arm.task.train.inputs, present or {}
-        for name in (*inputs, *present):
-            look_up("modality", name, known)
+        for name in present:
+            look_up("modality of present", name, inputs)
         for name in known:
             if name not in inputs:
                 fix = "Where it is absent, give zeros, and present={...} that is false there."

@@ -567,6 +567,11 @@ WEIGHT_FACTS: dict[str, dict[str, object]] = {
     "inputs of objects": {"inputs": {"vector": ["O", 5], "sequence": SEQUENCE}},
     "a modality that climbs out": {"inputs": {"../vector": VECTOR, "sequence": SEQUENCE}},
     "no inputs": {"inputs": {}},
+    "an unknown kind of targets": {"kind": "ranks"},
+    "names of numbers": {"names": [1, 2, 3]},
+    "a name too few": {"names": ["a", "b"]},
+    "a scale of text": {"scale": ["a", "b"]},
+    "a scale of others": {"scale": [[0.0], [1.0]]},
 }
 NO_WEIGHTS = {
     "empty": b"",

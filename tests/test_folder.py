@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 from scipy.io import wavfile
 
@@ -85,6 +86,15 @@ def test_files_become_arrays(place):
     np.testing.assert_array_equal(inputs["array"][:, 1, 2], np.arange(NUM_ROWS))
     assert not present["sound"][0]
     assert all(present[name].all() for name in task.modalities if name != "sound")
+
+
+def test_data_says_which_encoder_a_modality_gets(place, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    assert run("data", "--task", "folder", "--data", place) == 0
+    lines = capsys.readouterr().out.splitlines()
+    chosen = {tuple(line.split()[:2]) for line in lines if "float32" in line or "uint8" in line}
+    sequences = {(name, "cnn1d") for name in ("array", "sound", "steps")}
+    assert chosen == {("picture", "cnn"), ("vector", "mlp"), *sequences}
 
 
 def test_recordings_are_padded_with_silence(place):

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from mmjax.errors import printable
 from mmjax.report.summary import markdown_table, notes, scored_split, summarise
 from mmjax.scoring import Row
 from mmjax.sizes import num_params
-from mmjax.task import Task
 from mmjax.trained import TrainedRun
 
 
@@ -28,10 +28,8 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         seeds=", ".join(map(str, arm.recipe.seeds)),
         best_seed=run.best_seed,
         num_params=f"{num_params(run.best.params):,}",
-        out_dim=task.out_dim,
-        target=task.kind,
-        names=_names(task),
-        said=_SAID[task.kind],
+        answer=_ANSWERS[task.kind].format(task.out_dim) + _names(task.names),
+        said=f"{'numbers' if task.kind == 'numbers' else 'probabilities'} [rows, {task.out_dim}]",
         inputs="\n".join(inputs),
         split=scored_split(rows),
         scores=markdown_table(summarise(rows)),
@@ -41,22 +39,20 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
     )
 
 
-def _code(text: str) -> str:
-    """As code, in which nothing is markup; names have no newlines."""
-    return "`" + text.replace("`", "'") + "`"
-
-
-def _names(task: Task) -> str:
-    if not task.names:
-        return ""
-    return f"The {task.kind}, in order: {', '.join(map(_code, task.names))}.\n\n"
-
-
-_SAID = {
-    "classes": "the probabilities",
-    "labels": "the probabilities of each label",
-    "numbers": "the numbers, in their own units,",
+_ANSWERS = {
+    "classes": "which of {} classes a row has",
+    "labels": "which of {} labels a row has",
+    "numbers": "{} numbers of a row",
 }
+
+
+def _names(names: Sequence[str]) -> str:
+    return f" ({', '.join(map(_code, names))})" if names else ""
+
+
+def _code(text: str) -> str:
+    """As code, on one line, in which nothing is markup."""
+    return "`" + printable(text).replace("`", "'") + "`"
 
 
 _CARD = """---
@@ -69,8 +65,7 @@ tags:
 
 # {strategy} on {task}
 
-A model of {out_dim} {target} that fuses {modalities}; {num_params} parameters a seed, trained
-with the seeds {seeds}.
+Tells {answer} from {modalities}; {num_params} parameters a seed, trained with the seeds {seeds}.
 
 ## Scores
 
@@ -89,7 +84,7 @@ Every modality may be absent from a row, as `present` says.
 
 ## Use
 
-{names}With mmjax, the mean over the seeds of {said} [rows, {out_dim}]:
+With mmjax, the mean over the seeds of the {said}:
 
 ```python
 from mmjax.export import load_export
@@ -99,7 +94,7 @@ run.predict(inputs)  # {{modality: [rows, ...]}}
 run.embed(inputs)  # {{modality and "fused": [rows, features]}}
 ```
 
-Without mmjax, {said} of seed {best_seed}, which did best on validation:
+Without mmjax, the {said} of seed {best_seed}, which did best on validation:
 
 ```python
 from pathlib import Path

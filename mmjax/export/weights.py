@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import chex
 import numpy as np
 
 from mmjax.checkpoint import digest_array, flatten, unflatten
@@ -23,7 +24,7 @@ WEIGHTS = "model.safetensors"
 FACTS = "mmjax"
 """Key of the file's metadata: what the model is made from, as JSON."""
 
-_MAX_VALUES = 1 << 30  # of a row for each class, which a hostile file may claim to be enormous
+_MAX_VALUES = 1 << 30  # of so many rows, which a hostile file may claim to be enormous
 
 
 def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
@@ -38,9 +39,9 @@ def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
         "run": dump_run(_reduce(found, run)),
         "task": task.name,
         "inputs": {n: [str(x.dtype), *x.shape[1:]] for n, x in task.train.inputs.items()},
-        "target": task.kind,
+        "kind": task.kind,
         "out_dim": int(task.out_dim),
-        "about": describe(task),
+        **describe(task),
         "best_seed": run.best_seed,
     }
     flat = flatten({"params": run.params, **_constants(model)})
@@ -53,7 +54,7 @@ def load_export(folder: str | Path) -> TrainedRun:
     """Reads ``model.safetensors`` back; the run folder and the data are not needed.
 
     The run's predictions are those of the run that was exported, bit by bit. Its task has the name
-    and the shapes of the real one, and in each split a row of zeros for each class, or two rows.
+    and the shapes of the real one, and in each split as few rows of zeros as can be.
 
     Args:
         folder: what ``export_run`` wrote.
@@ -80,18 +81,19 @@ def load_export(folder: str | Path) -> TrainedRun:
         if facts["best_seed"] not in arm.recipe.seeds:
             refuse(f"best seed {facts['best_seed']!r}"[:300])
     params = tree.pop("params")
-    arm = replace(arm, recipe=replace(arm.recipe, model=arm.recipe.model.clone(**tree)))
+    model = arm.recipe.model.clone(**tree)
+    arm = replace(arm, recipe=replace(arm.recipe, model=model))
     return TrainedRun(arm, params, facts["best_seed"])
-
-
-def _constants(model: MultimodalModel) -> dict[str, Any]:
-    """What a model has from training rows that is not learnt."""
-    return {"means": dict(model.means), "scales": dict(model.scales)}
 
 
 def digest_weights(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """A sha256, in hex, by which damage to any of them is found."""
     return json_digest({**facts, "arrays": {n: digest_array(x) for n, x in arrays.items()}})
+
+
+def _constants(model: MultimodalModel) -> dict[str, chex.ArrayTree]:
+    """What a model has from its training rows beside its parameters."""
+    return {"means": dict(model.means), "scales": dict(model.scales)}
 
 
 def _reduce(found: RunFile, run: TrainedRun) -> RunFile:
@@ -112,15 +114,18 @@ def _check_sizes(run: RunFile, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _shape_task(facts: Mapping[str, Any]) -> Task:
-    """A task that has the shapes of the real one: a model is made from those."""
-    kinds, out_dim, target = facts["inputs"], facts["out_dim"], facts["target"]
-    if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in kinds.values()):
-        raise ValueError(f"inputs of {kinds} for {out_dim} classes"[:300])
-    each = np.arange(out_dim if target == "classes" else 2)
-    if target != "classes":  # which must differ between rows
-        dtype = {"labels": np.int32, "numbers": np.float32}[target]
-        each = np.broadcast_to(each[:, None], (2, out_dim)).astype(dtype)
-    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(each), *shape))
-    inputs = {name: zeros(*kind) for name, kind in kinds.items()}
-    split = Split(inputs, each, np.arange(len(each)))
-    return Task(facts["task"], split, split, split, out_dim, **parse(facts["about"]))
+    """A task with the shapes of the real one and nothing in it: a model is made from those."""
+    inputs, out_dim = facts["inputs"], facts["out_dim"]
+    if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in inputs.values()):
+        raise ValueError(f"inputs of {inputs} for {out_dim} targets"[:300])
+    target = _TARGETS[facts["kind"]](out_dim)
+    zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(target), *shape))
+    split = Split({n: zeros(*kind) for n, kind in inputs.items()}, target, np.arange(len(target)))
+    return Task(facts["task"], split, split, split, out_dim, **parse(facts))
+
+
+_TARGETS = {  # as short as a target can be in which everything occurs
+    "classes": np.arange,
+    "labels": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim]),
+    "numbers": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim], np.float32),
+}
