@@ -11,10 +11,15 @@ from mmjax.errors import UsageError, look_up
 from mmjax.table import Table
 from mmjax.task import Task
 from mmjax.tasks.arrays import arrays
+from mmjax.tasks.av_mnist import av_mnist
 from mmjax.tasks.dataset import from_dataset
+from mmjax.tasks.digit_sets import digit_sets
+from mmjax.tasks.digit_sum import digit_sum
 from mmjax.tasks.digits import digits
 from mmjax.tasks.folder import folder
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
+from mmjax.tasks.spoken_count import spoken_count
+from mmjax.tasks.strokes import strokes
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import tfds
 from mmjax.tasks.written_spoken_digits import written_spoken_digits
@@ -25,9 +30,14 @@ TASKS: Table[Callable[..., Task]] = Table(
     "mmjax.tasks",
     {
         "arrays": arrays,
+        "av_mnist": av_mnist,
+        "digit_sets": digit_sets,
+        "digit_sum": digit_sum,
         "digits": digits,
         "folder": folder,
         "mnist_fsdd": mnist_fsdd,
+        "spoken_count": spoken_count,
+        "strokes": strokes,
         "synthetic": synthetic,
         "tfds": tfds,
         "written_spoken_digits": written_spoken_digits,

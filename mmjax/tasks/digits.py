@@ -4,7 +4,7 @@ The handwriting comes with scikit-learn, the recordings with mmjax; docs/spoken_
 they were made and under which terms they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -222,7 +222,7 @@ def _degrade_speech(
 ) -> _Speech:
     """What is heard in a second around each recording; ``keep`` says whether as waveforms too."""
     draw = lambda low, high: rng.uniform(low, high, spoken.size).astype(np.float32)
-    noise = sliding_window_view(_noise(rng, waveforms, babblers), SAMPLES, axis=1)
+    noise = sliding_window_view(make_noise(rng, waveforms, babblers), SAMPLES, axis=1)
     kind, start = (rng.integers(0, n, spoken.size) for n in noise.shape[:2])
     shift = rng.integers(-JITTER, JITTER, spoken.size, endpoint=True)
     snr_db = SNR_DB[1] - (SNR_DB[1] - SNR_DB[0]) * draw(0, 1) ** 2
@@ -241,12 +241,14 @@ def _degrade_speech(
     return _Speech(np.concatenate(features), np.concatenate(kept) if keep else None, snr_db)
 
 
-def _noise(
-    rng: np.random.Generator, waveforms: tuple[np.ndarray, ...], babblers: np.ndarray
+def make_noise(
+    rng: np.random.Generator, waveforms: Sequence[np.ndarray], babblers: np.ndarray
 ) -> np.ndarray:
     """Babble, then one noise per slope, 16 s of unit power each: float32 [kinds, samples]."""
     size = 16 * SAMPLES
-    talk = lambda: np.concatenate([waveforms[i] for i in rng.permutation(babblers)])[:size]
+    talk = lambda: np.resize(
+        np.concatenate([waveforms[i] for i in rng.permutation(babblers)]), size
+    )
     babble = np.sum([talk() for _ in range(TALKERS)], axis=0)
     white = np.fft.rfft(rng.standard_normal((len(SLOPES), size)))
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLES), 50)  # level below 50 Hz

@@ -42,12 +42,12 @@ def mfcc(
         float32, of the kind of array that came.
     """
     xp = jnp if isinstance(waveform, jax.Array) else np
-    frames = _frames(xp, xp.asarray(waveform, xp.float32), window, hop)
+    windows = frames(xp, xp.asarray(waveform, xp.float32), window, hop)
     taper = np.hanning(window + 1)[:-1].astype(np.float32)
-    spectrum = xp.fft.rfft(frames * xp.broadcast_to(taper, frames.shape))
-    bands = _decibels(xp, xp.abs(spectrum) ** 2 @ _mel_bands(rate, window).T)
+    spectrum = xp.fft.rfft(windows * xp.broadcast_to(taper, windows.shape))
+    bands = decibels(xp, xp.abs(spectrum) ** 2 @ _mel_bands(rate, window).T)
     cosines = dct(np.eye(NUM_MELS, dtype=np.float32), norm="ortho", axis=0)
-    energy = _decibels(xp, (frames**2).sum(axis=-1, keepdims=True))
+    energy = decibels(xp, (windows**2).sum(axis=-1, keepdims=True))
     return xp.concatenate([energy, bands @ cosines[1 : num_coefficients + 1].T], axis=-1)
 
 
@@ -87,7 +87,7 @@ def moments(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(deviation > 0, deviation, 1)
 
 
-def _frames(xp: ModuleType, waveform, window: int, hop: int):
+def frames(xp: ModuleType, waveform, window: int, hop: int):
     """``[..., samples] -> [..., frames, window]``, centred on multiples of ``hop``."""
     edge = window // 2
     padded = xp.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(edge, edge)])
@@ -95,10 +95,10 @@ def _frames(xp: ModuleType, waveform, window: int, hop: int):
     return padded[..., starts[:, None] + np.arange(window)]
 
 
-def _decibels(xp: ModuleType, power):
+def decibels(xp: ModuleType, power):
     """Decibels of ``[..., frames, bands]``, at most ``RANGE`` below each recording's loudest."""
-    decibels = 10 * xp.log10(xp.maximum(power, FLOOR))
-    return xp.maximum(decibels, decibels.max(axis=(-2, -1), keepdims=True) - RANGE)
+    level = 10 * xp.log10(xp.maximum(power, FLOOR))
+    return xp.maximum(level, level.max(axis=(-2, -1), keepdims=True) - RANGE)
 
 
 @functools.cache

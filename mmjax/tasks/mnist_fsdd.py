@@ -128,16 +128,11 @@ def pair(
     name: str, written: Mapping[str, Images], spoken: Recordings, roles: np.ndarray, seed: int
 ) -> Task:
     """Makes the task: ``roles`` [recordings] says "train", "valid" or "test" of each recording."""
-    rng = make_rng(seed)
-    rows = np.arange(len(written["train"].digit))
-    last = len(rows) * 9 // 10
-    sources = {
-        "train": ("train", rows[:last]),
-        "valid": ("train", rows[last:]),
-        "test": ("t10k", np.arange(len(written["t10k"].digit))),
-    }
+    rng, sources = make_rng(seed), image_roles(written)
     recordings = {
-        role: _match(written[source].digit[image], spoken, roles == role, f"{name}, {role}", rng)
+        role: match(
+            written[source].digit[image], spoken.digit, roles == role, f"{name}, {role}", rng
+        )
         for role, (source, image) in sources.items()
     }
     _, audio = standardise(spoken.audio[roles == "train"], spoken.audio)
@@ -155,6 +150,18 @@ def pair(
     return Task(name=name, out_dim=NUM_CLASSES, **splits)
 
 
+def image_roles(written: Mapping[str, Images]) -> dict[str, tuple[str, np.ndarray]]:
+    """{split: (MNIST's set, rows of it)}: the last tenth of its training images validates."""
+    rows = np.arange(len(written["train"].digit))
+    last = len(rows) * 9 // 10
+    test = np.arange(len(written["t10k"].digit))
+    return {
+        "train": ("train", rows[:last]),
+        "valid": ("train", rows[last:]),
+        "test": ("t10k", test),
+    }
+
+
 def _test_audio(spoken: Recordings, roles: np.ndarray, recordings: Mapping[str, np.ndarray]) -> Raw:
     used, index = np.unique(recordings["test"], return_inverse=True)
     mean, scale = (x.astype(np.float32) for x in moments(spoken.audio[roles == "train"]))
@@ -165,13 +172,24 @@ def _test_audio(spoken: Recordings, roles: np.ndarray, recordings: Mapping[str, 
     )
 
 
-def _match(
-    digit: np.ndarray, spoken: Recordings, usable: np.ndarray, where: str, rng: np.random.Generator
+def match(
+    digit: np.ndarray, said: np.ndarray, usable: np.ndarray, where: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """A usable recording of the same digit for every image, each as often as the next."""
-    recording = np.zeros(len(digit), np.int64)
+    """A usable recording of each of the digits, each as often as the next.
+
+    Args:
+        digit: of any shape, which the answer has, too.
+        said: [recordings] the digit of each.
+        usable: [recordings] bool.
+        where: what an error calls the recordings.
+        rng: decides which.
+
+    Raises:
+        DataError: a digit is in no usable recording.
+    """
+    recording = np.zeros(digit.shape, np.int64)
     for value in range(NUM_CLASSES):
-        choice = np.flatnonzero(usable & (spoken.digit == value))
+        choice = np.flatnonzero(usable & (said == value))
         if len(choice) == 0:
             raise DataError(where, expected=f"a recording of digit {value}", got="none")
         rows = digit == value

@@ -1,0 +1,54 @@
+"""Several digits at once, written and spoken: several labels for a row."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mmjax.task import Split, Task
+from mmjax.tasks.parts import Part, read_parts
+from mmjax.tasks.readers import make_rng
+
+COUNT = 2
+"""Digits in an image, and as many in a recording."""
+
+
+def digit_sets(data: str | Path | None = None, *, seed: int = 0) -> Task:
+    """Which digits are written or spoken here?
+
+    ``image`` is uint8 [28, 56, 1], two images side by side; ``audio`` is float32 [78, 13], the
+    MFCCs of two recordings one after the other. All four digits are drawn independently, with the
+    split of `mnist_fsdd`; the labels are the digits that occur, and a modality alone tells two.
+
+    Each image is in one row, and ``group`` is the row. Recordings are in many rows of a split, with
+    ever other ones, so that no grouping could tell them apart: intervals are over other images.
+
+    Reference: Sabour et al., Dynamic Routing Between Capsules (arXiv:1710.09829, 2017), whose
+    MultiMNIST has two digits in an image.
+
+    Args:
+        data: folder with ``mnist/`` and ``fsdd/recordings/``.
+        seed: of what is put together.
+
+    Raises:
+        DataError: a folder or file is missing or malformed, or a split lacks a digit.
+        UsageError: ``seed`` cannot be one.
+    """
+    rng = make_rng(seed)
+
+    def split(part: Part) -> Split:
+        rows = len(part.written) // COUNT
+        images = rng.permutation(len(part.written))[: rows * COUNT].reshape(rows, COUNT)
+        said = rng.integers(0, 10, (rows, COUNT))
+        digits = np.concatenate([part.written[images], said], axis=1)
+        return Split(
+            inputs={
+                "image": np.concatenate(list(part.pixels[images].swapaxes(0, 1)), axis=2),
+                "audio": part.hear(part.recordings_of(said, rng)),
+            },
+            target=(digits[:, :, None] == np.arange(10)).any(axis=1).astype(np.int32),
+            group=np.arange(rows),
+            meta={"digits": digits},
+        )
+
+    splits = {role: split(part) for role, part in read_parts(data).items()}
+    return Task("digit_sets", **splits, out_dim=10, names=tuple(map(str, range(10))))
