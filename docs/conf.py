@@ -17,13 +17,15 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 highlight_language = "none"
-# What is not of mmjax has pages elsewhere; what is private, and type variables, have none.
-nitpick_ignore_regex = [(r"py:.*", r"(?!mmjax\.).*|.*\.(_\w+|[A-Z])")]
+# What is not of mmjax has pages elsewhere; what is private, type variables and the parts of a
+# report's page have none.
+nitpick_ignore_regex = [(r"py:.*", r"(?!mmjax\.).*|.*\.(_\w+|[A-Z]|Line|Grid)")]
 
 myst_heading_anchors = 3
 nb_execution_mode = "force"
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"

@@ -13,7 +13,7 @@ def _drop_flax_fields(*event: Any) -> tuple[str, str | None] | None:
 
 
 def _skip_tuple_fields(*event: Any) -> bool | None:
-    """Whether a member is a field of a NamedTuple, whose docstring is "Alias for field number 0"."""
+    """Whether a member is a field of a NamedTuple, documented as "Alias for field number 0"."""
     *_, member, _, _ = event
     return True if type(member).__name__ == "_tuplegetter" else None
 

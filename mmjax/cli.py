@@ -253,7 +253,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
     """Checks every file of a run; prints a line for each, and exits with 1 if one is damaged.
 
     Args:
-        run: Folder of `mmjax train` or `mmjax compare`.
+        run: Folder of `mmjax train`, `mmjax compare` or `mmjax tune`.
     """
     from mmjax.verify import verify_run
 

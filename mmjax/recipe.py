@@ -15,8 +15,9 @@ from mmjax.mesh import parse_mesh
 from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
+from mmjax.on_disk import chunks
 from mmjax.targets import Kind
-from mmjax.task import Split, Task, chunks
+from mmjax.task import Split, Task
 from mmjax.train import DTYPES, Adam, per_seed
 from mmjax.types import Method, Objective
 

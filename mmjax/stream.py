@@ -17,7 +17,8 @@ from jax.sharding import Mesh
 from mmjax.errors import UsageError, import_extra
 from mmjax.lanes import over_seeds
 from mmjax.mesh import block_sharding, deal_rows, replicate
-from mmjax.task import Split, on_disk
+from mmjax.on_disk import on_disk
+from mmjax.task import Split
 from mmjax.train import Step, epoch_order, make_advance, steps_per_epoch, take_rows, take_steps
 from mmjax.types import Batch
 

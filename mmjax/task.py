@@ -1,18 +1,16 @@
 """A task: the arrays of a problem, checked."""
 
 import hashlib
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mmjax.errors import DataError
+from mmjax.checks import check_task
+from mmjax.on_disk import chunks, on_disk
 from mmjax.own_data import (
     ROLES,
     Scale,
@@ -25,11 +23,6 @@ from mmjax.own_data import (
 )
 from mmjax.targets import Kind, is_labelled, kind_of
 from mmjax.types import Batch
-
-MODALITY = re.compile(r"\w[\w .-]{0,99}")
-"""Names of modalities: "+" stands between several of them, and files are named after them."""
-
-_CHUNK_BYTES = 1 << 23
 
 
 class Raw(NamedTuple):
@@ -135,11 +128,7 @@ class Task:
     scale: Scale | None = None
 
     def __post_init__(self) -> None:
-        _check_names(self)
-        _check_out_dim(self)
-        for split_name, split in self.splits.items():
-            _check_split(f"task {self.name!r}, {split_name}", split, self)
-        _check_variety(f"task {self.name!r}, train target", self.train.target, self.out_dim)
+        check_task(self)
 
     @classmethod
     def from_arrays(
@@ -244,174 +233,3 @@ class Task:
                 for rows in chunks(array):
                     sha.update(np.ascontiguousarray(rows).data)
         return sha.hexdigest()[:16]
-
-
-def on_disk(array: np.ndarray) -> bool:
-    """Whether an array's rows are read each time that they are asked for."""
-    return isinstance(array, np.memmap) or not isinstance(array, np.ndarray | jax.Array)
-
-
-def chunks(array: np.ndarray, like: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The rows of an array in parts of some megabytes, in order: it may be larger than memory.
-
-    Args:
-        array: the rows.
-        like: an array with as many rows, into whose parts they are cut.
-    """
-    model = array if like is None else like
-    row_bytes = math.prod(model.shape[1:]) * model.dtype.itemsize
-    rows = max(1, _CHUNK_BYTES // max(1, row_bytes))
-    for start in range(0, len(array), rows):
-        yield np.asarray(array[start : start + rows])
-
-
-def _check_names(task: Task) -> None:
-    """Names become names of files, parameters and rows, and are printed."""
-    if not isinstance(task.name, str) or not task.name.isprintable():
-        raise DataError("task", expected="a name in printable characters", got=repr(task.name))
-    for name in task.train.inputs:
-        if not isinstance(name, str) or not MODALITY.fullmatch(name):
-            raise DataError(
-                f"task {task.name!r}, modality",
-                expected="a name of letters, digits, spaces, '_', '-' and '.'",
-                got=repr(name),
-            )
-
-
-def _check_out_dim(task: Task) -> None:
-    _check_array(f"task {task.name!r}, train target", task.train.target)
-    least, some = (2, "two classes or more") if task.kind == "classes" else (1, "one or more")
-    if not isinstance(task.out_dim, int | np.integer) or task.out_dim < least:
-        raise DataError(f"task {task.name!r}, out_dim", expected=some, got=repr(task.out_dim))
-
-
-def _check_split(where: str, split: Split, task: Task) -> None:
-    if split.size == 0:
-        raise DataError(where, expected="at least one row", got="an empty split")
-    if not split.inputs:
-        raise DataError(where, expected="at least one modality", got="none")
-    if set(split.inputs) != set(task.train.inputs):
-        raise DataError(
-            where,
-            expected=f"the modalities of train, {sorted(task.train.inputs)}",
-            got=str(sorted(split.inputs)),
-        )
-    _check_target(f"{where} target", split, task)
-    _check_integers(f"{where} group", split.group, split.size)
-    for name, values in split.inputs.items():
-        _check_array(f"task {task.name!r}, train input {name!r}", task.train.inputs[name])
-        shape = (split.size, *task.train.inputs[name].shape[1:])
-        check_input(f"{where} input {name!r}", values, split.present[name], shape)
-
-
-def _check_array(where: str, array: np.ndarray) -> None:
-    if not hasattr(array, "dtype"):
-        raise DataError(where, expected="a NumPy array", got=type(array).__name__)
-
-
-def _check_integers(where: str, array: np.ndarray, size: int) -> None:
-    _check_array(where, array)
-    if not np.issubdtype(array.dtype, np.integer) or array.shape != (size,):
-        raise DataError(
-            where, expected=f"integers of shape ({size},)", got=f"{array.dtype} {array.shape}"
-        )
-
-
-_TARGETS = {
-    "classes": "integer classes",
-    "labels": "labels, integers 0 and 1,",
-    "numbers": "float32 numbers",
-}
-
-
-def _check_target(where: str, split: Split, task: Task) -> None:
-    target = split.target
-    _check_array(where, target)
-    want = (split.size,) if task.kind == "classes" else (split.size, task.out_dim)
-    exact = target.dtype == np.float32 or np.issubdtype(target.dtype, np.integer)
-    if not exact or kind_of(target) != task.kind or target.shape != want:
-        raise DataError(
-            where,
-            expected=f"{_TARGETS[task.kind]} of shape {want}",
-            got=f"{target.dtype} {target.shape}",
-        )
-    if split is task.test and not split.labelled:
-        return
-    low, high = target.min(), target.max()
-    if task.kind == "numbers":
-        sound, some = np.isfinite(target).all(), "finite numbers"
-    elif task.kind == "labels":
-        sound, some = low >= 0 and high <= 1, "labels 0 and 1"
-    else:
-        sound, some = low >= 0 and high < task.out_dim, f"classes from 0 to {task.out_dim - 1}"
-    if not sound:
-        raise DataError(where, expected=some, got=f"values from {low} to {high}")
-
-
-def _check_variety(where: str, target: np.ndarray, out_dim: int) -> None:
-    """Nothing can be learnt of what training never shows."""
-    if kind_of(target) == "classes":
-        there = set(np.unique(target).tolist())
-        missing = (c for c in range(out_dim) if c not in there)
-        if len(there) < out_dim:
-            raise DataError(
-                where,
-                expected=f"every class from 0 to {out_dim - 1}",
-                got=f"no row of class {', '.join(map(str, islice(missing, 8)))}",
-                fix="Add rows of that class, or make out_dim smaller.",
-            )
-        return
-    constant = np.flatnonzero(target.min(axis=0) == target.max(axis=0))
-    if len(constant):
-        raise DataError(
-            where,
-            expected=f"{kind_of(target)} that differ between rows",
-            got=f"one value only in column {', '.join(map(str, constant[:8]))}",
-            fix="Leave that column out, or add rows.",
-        )
-
-
-def check_input(
-    where: str, values: np.ndarray, present: np.ndarray, shape: tuple[int, ...]
-) -> None:
-    """Checks one modality of some rows.
-
-    Args:
-        where: what an error calls it.
-        values: to be float32 or uint8 of the shape, finite where the modality is present.
-        present: to be bool [rows].
-        shape: rows, and the shape of a sample.
-
-    Raises:
-        DataError: it is otherwise.
-    """
-    _check_array(where, values)
-    _check_array(f"{where} present", present)
-    if values.shape != shape:
-        raise DataError(where, expected=f"shape {shape}", got=f"{values.shape}")
-    if not 2 <= len(shape) <= 4:
-        raise DataError(
-            where,
-            expected="[features], [length, features] or [height, width, channels] a sample",
-            got=f"shape {shape[1:]}",
-        )
-    if values.dtype != np.float32 and values.dtype != np.uint8:
-        raise DataError(
-            where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
-        )
-    if present.shape != shape[:1] or present.dtype != bool:
-        raise DataError(
-            f"{where} present",
-            expected=f"bool {shape[:1]}",
-            got=f"{present.dtype} {present.shape}",
-        )
-    if values.dtype == np.uint8:
-        return  # all of them finite
-    finite = [np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in chunks(values)]
-    bad = ~np.concatenate(finite) & present
-    if bad.any():
-        raise DataError(
-            where,
-            expected="finite values wherever the modality is present",
-            got=f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}",
-        )

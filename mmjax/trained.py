@@ -15,6 +15,7 @@ import numpy as np
 
 from mmjax import checkpoint
 from mmjax.arms import Arm, resize_arm
+from mmjax.checks import check_input
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.files import whole_file, write_text
@@ -26,7 +27,7 @@ from mmjax.runs.folder import check_new_file
 from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
 from mmjax.targets import UNLABELLED, Kind, answers, find_score
-from mmjax.task import Task, check_input
+from mmjax.task import Task
 from mmjax.train import init_params
 from mmjax.types import Batch
 
@@ -67,11 +68,11 @@ class TrainedRun:
 
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes of its
-                rows, and bytes where those are.
+                rows, and bytes where those are; others, which it does not use, are passed over.
             present: {modality: [rows] bool}; a modality left out is present everywhere.
 
         Raises:
-            UsageError: a modality is missing, or is none of the task's.
+            UsageError: a modality is missing, or ``present`` has one that is not in ``inputs``.
             DataError: an array has the wrong shape or dtype, or is not finite.
         """
         task = self.arm.task
@@ -99,8 +100,8 @@ class TrainedRun:
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
         """The rows as a model sees them, checked."""
         known, present = self.arm.task.train.inputs, present or {}
-        for name in (*inputs, *present):
-            look_up("modality", name, known)
+        for name in present:
+            look_up("modality of present", name, inputs)
         for name in known:
             if name not in inputs:
                 fix = "Where it is absent, give zeros, and present={...} that is false there."

@@ -20,8 +20,8 @@ from streaming_worker import load
 from workloads import Case, make_splits
 
 from mmjax.errors import DataError
+from mmjax.on_disk import on_disk
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.task import on_disk
 from mmjax.train import Adam, init_params
 
 TORCH = importlib.util.find_spec("torch") is not None

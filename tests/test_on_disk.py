@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from small import make_task
 
-import mmjax.task
+import mmjax.on_disk
 from mmjax.cli import main
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.on_disk import chunks
 from mmjax.report.rows import read_rows
 from mmjax.targets import UNLABELLED
-from mmjax.task import chunks
 from mmjax.tasks import load_task
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.records import Column
@@ -81,7 +81,7 @@ def test_arrays_that_are_no_task_are_refused(folder, name, array, match):
 @pytest.mark.parametrize(
     ("missing", "match"),
     [
-        ("valid", "expected valid, got only test, train"),
+        ("valid", "expected valid, got only task.json, test, train"),
         ("train/target.npy", r"train: expected target\.npy, got only group\.npy"),
         ("test/inputs/image.npy", r"present: expected files named as in .*test/inputs"),
     ],
@@ -139,7 +139,7 @@ def test_a_column_is_indexed_like_an_array():
 def test_arrays_are_checked_and_digested_in_chunks(monkeypatch):
     task = make_task(30)
     digest = task.digest()
-    monkeypatch.setattr(mmjax.task, "_CHUNK_BYTES", 7 * 5 * 4)  # seven rows of five numbers
+    monkeypatch.setattr(mmjax.on_disk, "_CHUNK_BYTES", 7 * 5 * 4)  # seven rows of five numbers
     assert [len(rows) for rows in chunks(task.train.inputs["vector"])] == [7, 7, 7, 7, 2]
     assert replace(task).digest() == digest
     task.train.inputs["vector"][23] = np.nan

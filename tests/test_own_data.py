@@ -12,6 +12,8 @@ from mmjax.fusion import FUSIONS
 from mmjax.own_data import ROLES, deal, encode_target
 from mmjax.recipe import make_model, suits
 from mmjax.task import Task
+from mmjax.tasks.arrays import arrays, save
+from mmjax.tasks.tfds import prepare, tfds
 
 
 def make_inputs(rows=60, seed=0):
@@ -152,3 +154,38 @@ def test_fusions_about_classes_are_refused_for_other_targets(kind):
     }  # fmt: skip
     with pytest.raises(UsageError, match=f"expected one for {kind}, got EvidentialFusion"):
         make_arm(task, "evidential")
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+def test_a_saved_task_is_the_same_task(kind, tmp_path):
+    rng = np.random.default_rng(2)
+    target = {
+        "classes": np.array(["no", "yes"] * 30),
+        "labels": rng.integers(0, 2, (60, 3)),
+        "numbers": 7 + 3 * rng.normal(size=(60, 2)),
+    }[kind]
+    task = Task.from_arrays(make_inputs(), target)
+    save(task, tmp_path / "arrays")
+    prepare(task, tmp_path / "tfds")
+    for read in (arrays(tmp_path / "arrays"), tfds(tmp_path / "tfds")):
+        assert read.digest() == task.digest()
+        assert (read.kind, read.out_dim, read.names) == (kind, task.out_dim, task.names)
+        assert read.standardise
+        if kind == "numbers":
+            np.testing.assert_array_equal(read.scale, task.scale)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "what `save` has written"),
+        ('{"standardise": 1, "names": [], "scale": null}', "what `save` has written"),
+        ('{"standardise": true, "names": ["a"], "scale": null}', "names: expected 2 of them"),
+        ('{"standardise": true, "names": [], "scale": [[1], [1]]}', "scale: expected 2 finite"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(content, message, tmp_path):
+    save(Task.from_arrays(make_inputs(), np.array([0, 1] * 30)), tmp_path)
+    (tmp_path / "task.json").write_text(content)
+    with pytest.raises(DataError, match=message):
+        arrays(tmp_path)

@@ -74,7 +74,7 @@ WRONG = {
         {"vector": VECTOR}, {}, UsageError, r"inputs: expected modality 'image' too, got only vec"
     ),
     "an unknown modality": (
-        {"vectro": VECTOR, "image": IMAGE}, {}, UnknownNameError, "Did you mean 'vector'"
+        {"vectro": VECTOR, "image": IMAGE}, {}, UsageError, "'vector' too, got only vectro, image"
     ),
     "an unknown presence": (
         {"vector": VECTOR, "image": IMAGE}, {"imag": None}, UnknownNameError, "'image'"

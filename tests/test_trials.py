@@ -299,6 +299,24 @@ def tuned(tmp_path_factory):
     return out
 
 
+def test_verify_reads_a_study_and_finds_its_damage(tuned, tmp_path, capsys):
+    main(["verify", str(tuned)])
+    printed = capsys.readouterr().out
+    assert f"ok          {tuned / 'study.db'}" in printed
+    assert f"ok          {tuned / 'trials.jsonl'}" in printed
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    content = bytearray((tuned / "study.db").read_bytes())
+    (copy / "study.db").write_bytes(content)
+    main(["verify", str(copy)])
+    assert "unfinished" in capsys.readouterr().out
+    content[4096:12288] = bytes(8192)  # two pages
+    (copy / "study.db").write_bytes(content)
+    with pytest.raises(SystemExit, match="1"):
+        main(["verify", str(copy)])
+    assert "expected a whole SQLite database" in capsys.readouterr().out
+
+
 def test_tune_leaves_trials_figures_and_a_page(tuned, capsys):
     rows = read_rows(tuned / "trials.jsonl")
     assert sorted(row["trial"] for row in rows) == [0, 1, 2, 3]

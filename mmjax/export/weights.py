@@ -14,10 +14,10 @@ from mmjax.checkpoint import digest_array, flatten, unflatten
 from mmjax.errors import MmjaxError, import_extra
 from mmjax.files import json_digest
 from mmjax.model import MultimodalModel
-from mmjax.own_data import Scale
 from mmjax.reading import reading
 from mmjax.run_file import RunFile, dump_run, parse_run
 from mmjax.task import Split, Task
+from mmjax.tasks.about import describe, parse
 from mmjax.trained import TrainedRun, make_found_arm, shape_params
 
 WEIGHTS = "model.safetensors"
@@ -41,9 +41,7 @@ def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
         "inputs": {n: [str(x.dtype), *x.shape[1:]] for n, x in task.train.inputs.items()},
         "kind": task.kind,
         "out_dim": int(task.out_dim),
-        "names": task.names,
-        "scale": task.scale and [part.tolist() for part in task.scale],
-        "standardise": task.standardise,
+        **describe(task),
         "best_seed": run.best_seed,
     }
     flat = flatten({"params": run.params, **_constants(model)})
@@ -117,18 +115,13 @@ def _check_sizes(run: RunFile, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _shape_task(facts: Mapping[str, Any]) -> Task:
     """A task with the shapes of the real one and nothing in it: a model is made from those."""
-    inputs, out_dim, names = facts["inputs"], facts["out_dim"], tuple(facts["names"])
+    inputs, out_dim = facts["inputs"], facts["out_dim"]
     if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in inputs.values()):
         raise ValueError(f"inputs of {inputs} for {out_dim} targets"[:300])
-    if len(names) not in (0, out_dim) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"names {names} for {out_dim} targets"[:300])
     target = _TARGETS[facts["kind"]](out_dim)
     zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(target), *shape))
     split = Split({n: zeros(*kind) for n, kind in inputs.items()}, target, np.arange(len(target)))
-    scale = facts["scale"] and Scale(*np.array(facts["scale"]).reshape(2, out_dim))
-    return Task(
-        facts["task"], split, split, split, out_dim, bool(facts["standardise"]), names, scale
-    )
+    return Task(facts["task"], split, split, split, out_dim, **parse(facts))
 
 
 _TARGETS = {  # as short as a target can be in which everything occurs

@@ -1,17 +1,22 @@
 """Any task as a folder of .npy files, whose inputs stay on disk."""
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmjax.errors import DataError, UsageError
+from mmjax.files import write_text
 from mmjax.reading import parse_npy, reading
 from mmjax.task import Split, Task
+from mmjax.tasks.about import describe, parse
 from mmjax.tasks.readers import FIX, data_folder, find
 
 ROLES = ("train", "valid", "test")
+ABOUT = "task.json"
 
 
 def save(task: Task, folder: str | Path) -> None:
@@ -27,6 +32,7 @@ def save(task: Task, folder: str | Path) -> None:
             path = Path(folder, role, f"{name}.npy")
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, array, allow_pickle=False)
+    write_text(Path(folder, ABOUT), json.dumps(describe(task)) + "\n")
 
 
 def arrays(data: str | Path | None = None) -> Task:
@@ -34,7 +40,8 @@ def arrays(data: str | Path | None = None) -> Task:
 
     It has ``train/``, ``valid/`` and ``test/``, each with ``inputs/NAME.npy`` for every modality,
     ``target.npy`` and ``group.npy``; and, where there is something to say, ``present/NAME.npy`` and
-    ``meta/NAME.npy``. These are the arrays of a ``Split``, as ``numpy.save`` writes them.
+    ``meta/NAME.npy``. These are the arrays of a ``Split``, as ``numpy.save`` writes them. A file
+    ``task.json`` that `save` has written says what else is to be known of the task.
 
     Reference: Kern, A Simple File Format for NumPy Arrays (NumPy Enhancement Proposal 1, 2007).
 
@@ -50,7 +57,14 @@ def arrays(data: str | Path | None = None) -> Task:
     target = splits["train"].target
     # Two classes at least.
     out_dim = int(target.max(initial=1)) + 1 if target.ndim == 1 else target.shape[1]
-    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=out_dim)
+    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=out_dim, **_read_about(folder))
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    if not (folder / ABOUT).exists():
+        return {}
+    with reading(folder / ABOUT, "what `save` has written", FIX) as (path, _):
+        return parse(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _columns(split: Split) -> Iterator[tuple[str, np.ndarray]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.task import Split, Task
+from mmjax.tasks.about import describe, parse
 from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
 from mmjax.tasks.readers import data_folder, find
 from mmjax.tasks.records import open_columns, opening
@@ -54,7 +55,7 @@ def prepare(task: Task, folder: str | Path) -> None:
                     for key, (shape, dtype) in kinds.items()
                 }),
                 metadata=tensorflow_datasets.core.MetadataDict(
-                    {"name": task.name, "out_dim": task.out_dim}
+                    {"name": task.name, "out_dim": task.out_dim, "about": describe(task)}
                 ),
                 disable_shuffling=True,
             )  # fmt: skip
@@ -111,8 +112,10 @@ def _read_prepared(folder: Path, *, on_disk: bool) -> Task:
         builder = tensorflow_datasets.builder_from_directory(folder)
         read = partial(_map_split if on_disk else _read_split, builder)
         splits = {role: read(role) for role in ("train", "valid", "test")}
-        name, out_dim = builder.info.metadata["name"], builder.info.metadata["out_dim"]
-    return Task(name=name, out_dim=out_dim, **splits)
+        facts = builder.info.metadata
+        name, out_dim = facts["name"], facts["out_dim"]
+        about = parse(facts["about"]) if "about" in facts else {}
+    return Task(name=name, out_dim=out_dim, **about, **splits)
 
 
 def _read_split(builder: Any, role: str) -> Split:

@@ -1,0 +1,31 @@
+"""What is to be known of a task beside its arrays, as JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmjax.own_data import Scale
+from mmjax.task import Task
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """The fields of a task that are no arrays of rows, but for its name and ``out_dim``."""
+    scale = task.scale and [part.tolist() for part in task.scale]
+    return {"standardise": task.standardise, "names": list(task.names), "scale": scale}
+
+
+def parse(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``Task`` that ``describe`` has written.
+
+    Raises:
+        TypeError, ValueError, KeyError: it is nothing that ``describe`` writes.
+    """
+    scale = about["scale"]
+    if scale is not None:
+        mean, deviation = (np.array(part, np.float64) for part in scale)
+        scale = Scale(mean, deviation)
+    names = tuple(about["names"])
+    if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"{about}"[:300])
+    return {"standardise": about["standardise"], "names": names, "scale": scale}
