@@ -18,7 +18,7 @@ from mmjax.tasks.digit_sum import digit_sum
 from mmjax.tasks.digits import digits
 from mmjax.tasks.folder import folder
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
-from mmjax.tasks.spoken_count import spoken_count
+from mmjax.tasks.spoken_list import spoken_list
 from mmjax.tasks.strokes import strokes
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import tfds
@@ -36,7 +36,7 @@ TASKS: Table[Callable[..., Task]] = Table(
         "digits": digits,
         "folder": folder,
         "mnist_fsdd": mnist_fsdd,
-        "spoken_count": spoken_count,
+        "spoken_list": spoken_list,
         "strokes": strokes,
         "synthetic": synthetic,
         "tfds": tfds,

@@ -1,5 +1,6 @@
 """Audiovisual MNIST: digits of which little is left to see, and spoken ones in noise."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,7 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
     rng, parts = make_rng(seed), read_parts(data)
     train = parts["train"]
     words, babblers = [np.trim_zeros(wave) for wave in train.waveform], np.arange(len(train.said))
-    directions = principal_directions(train.pixels, KEPT)
-    mean = (train.pixels / np.float32(255)).mean(axis=0)
+    images = remove_energy(parts)
 
     def split(part: Part) -> Split:
         noise = sliding_window_view(make_noise(rng, words, babblers), 8000, axis=1)
@@ -64,16 +64,30 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
             power = np.square(word).mean(axis=1, keepdims=True)
             level = np.sqrt(power) * 10 ** (-snr_db[rows, None] / 20)
             audio[rows, ..., 0] = spectrogram(word + level * noise[kind[rows], start[rows]])
-        image = part.pixels / np.float32(255) - mean
-        flat = image.reshape(len(image), -1) @ directions
         return Split(
-            inputs={"image": (flat @ directions.T).reshape(image.shape) + mean, "audio": audio},
+            inputs={"image": images[part.name], "audio": audio},
             target=part.written,
             group=recording,
             meta={"snr_db": snr_db},
         )
 
     return Task("av_mnist", **{role: split(part) for role, part in parts.items()}, out_dim=10)
+
+
+def remove_energy(parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
+    """The images of each split on principal components of the training images: float32, as theirs.
+
+    They are the fewest components that have ``KEPT`` of the variance.
+    """
+    train = parts["train"].pixels
+    directions = principal_directions(train, KEPT)
+    mean = (train / np.float32(255)).mean(axis=0)
+
+    def project(pixels: np.ndarray) -> np.ndarray:
+        flat = (pixels / np.float32(255) - mean).reshape(len(pixels), -1)
+        return (flat @ directions @ directions.T).reshape(pixels.shape) + mean
+
+    return {role: project(part.pixels) for role, part in parts.items()}
 
 
 def principal_directions(pixels: np.ndarray, share: float) -> np.ndarray:
