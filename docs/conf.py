@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from nbclient import NotebookClient
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "mmjax"
@@ -26,7 +28,8 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
-nb_merge_streams = True
+# What a command prints comes in pieces; myst-nb's own way to join them would break their lines.
+NotebookClient.coalesce_streams.default_value = True
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"special-members": "__call__"}
@@ -35,6 +38,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 
+default_role = "code"
 html_theme = "furo"
 html_title = "mmjax"
 html_static_path = ["_static"]

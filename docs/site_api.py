@@ -1,5 +1,6 @@
-"""What the reference leaves out: that which Flax and NamedTuple add to every class."""
+"""How docstrings are read: as they are, without what Flax and NamedTuple add to every class."""
 
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -8,7 +9,7 @@ from sphinx.application import Sphinx
 def _drop_flax_fields(*event: Any) -> tuple[str, str | None] | None:
     """A module's signature without the fields that Flax adds to every module."""
     *_, signature, returns = event
-    own, added, _ = (signature or "").partition(", parent=")
+    own, *added = re.split(r", parent[:=]", signature or "", maxsplit=1)
     return (f"{own})", returns) if added else None
 
 
@@ -18,8 +19,16 @@ def _skip_tuple_fields(*event: Any) -> bool | None:
     return True if type(member).__name__ == "_tuplegetter" else None
 
 
+def _keep_first_line(*event: Any) -> None:
+    """Begins the docstring of a value by an empty line, or napoleon reads "type: description"."""
+    _, what, *_, lines = event
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connects both."""
+    """Connects them."""
     app.connect("autodoc-process-signature", _drop_flax_fields)
     app.connect("autodoc-skip-member", _skip_tuple_fields)
+    app.connect("autodoc-process-docstring", _keep_first_line, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
