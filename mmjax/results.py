@@ -162,8 +162,7 @@ def compare(
             failed[arm.strategy] = f"{type(error).__name__}: {error}".splitlines()[0]
             progress.on_error(arm, failed[arm.strategy])
 
-        callbacks = {"on_arm": on_arm, "on_error": on_error, "progress": progress.on_steps}
-        done = compare_arms(arms, **callbacks)
+        done = compare_arms(arms, on_arm=on_arm, on_error=on_error, progress=progress.on_steps)
     if not trained:
         raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
     study = Study(task.name, (), done.rows, history, {}, done.predictions, labels(task), {})
