@@ -10,7 +10,7 @@ import pytest
 from commands import run
 
 import mmjax
-from mmjax.errors import UnknownNameError, UsageError
+from mmjax.errors import FailedArmsError, UnknownNameError, UsageError
 from mmjax.layers import masked_mean
 from mmjax.report.summary import scored_split
 from mmjax.tasks.arrays import save
@@ -119,12 +119,31 @@ def test_trained_models_predict_new_rows(result):
         ({"step": 3}, UnknownNameError, "Did you mean 'steps'"),
         ({"task": "digits"}, TypeError, "multiple values"),
         ({"seeds": 0}, UsageError, "seeds: expected at least 1"),
-        ({"objective": "focal", "fusions": ["sum"], "steps": 2}, UsageError, "expected classes"),
+        (
+            {"objective": "focal", "fusions": ["sum"]},
+            FailedArmsError,
+            "sum: UsageError: target: exp",
+        ),
+        ({"fusions": [Halves, Halves]}, UsageError, "expected each name once"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         mmjax.compare(make_task("numbers"), **arguments, quiet=True)
+
+
+class Broken(Halves):
+    """A fusion that fails when it is called."""
+
+    def __call__(self, tokens, *, train):
+        raise RuntimeError("no such luck")
+
+
+def test_a_strategy_that_fails_does_not_end_the_others():
+    result = mmjax.compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2, quiet=True)
+    assert result.failed == {"Broken": "RuntimeError: no such luck"}
+    assert set(result.trained) == {"a_only", "b_only", "sum"}
+    assert str(result).endswith("Broken failed: RuntimeError: no such luck")
 
 
 def test_encoders_are_given_as_a_mapping():
@@ -154,7 +173,7 @@ def test_public_names_are_there_and_listed():
 def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     """With all that it examines beside: corruptions, missing modalities, embeddings, cost."""
     save(make_task(kind), tmp_path / "task")
-    flags = ("--task", "arrays", "--data", tmp_path / "task", "--fusions", "gmu,late_mean")
+    flags = ("--task", "arrays", "--data", tmp_path / "task", "--fusions", "gmu")
     small = ("--steps", "6", "--seeds", "2", "--out", tmp_path / "run")
     assert run("compare", *flags, *small) == 0
     page = (tmp_path / "run" / "report.html").read_text()
