@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from nbclient import NotebookClient
+import nbclient.client
+from traitlets import Bool
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -28,8 +29,6 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
-# What a command prints comes in pieces; myst-nb's own way to join them would break their lines.
-NotebookClient.coalesce_streams.default_value = True
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"special-members": "__call__"}
@@ -44,3 +43,12 @@ html_title = "mmjax"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sphinx = False
+
+
+class _Client(nbclient.client.NotebookClient):
+    """Joins the pieces in which a command's output comes, where myst-nb would break their lines."""
+
+    coalesce_streams = Bool(True)
+
+
+nbclient.client.NotebookClient = _Client

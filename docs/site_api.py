@@ -20,10 +20,10 @@ def _skip_tuple_fields(*event: Any) -> bool | None:
 
 
 def _keep_first_line(*event: Any) -> None:
-    """Begins the docstring of a value by an empty line, or napoleon reads "type: description"."""
+    """Begins the docstring of a value by an empty comment: its first line has no "type:" in it."""
     _, what, *_, lines = event
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
