@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mmjax.arms import all_strategies
 from mmjax.comparison import compare_arms
-from mmjax.errors import import_extra, look_up
+from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.report.answers import Answers, make_answers
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.study import Study
@@ -37,10 +37,12 @@ class Result:
     Attributes:
         study: all rows, predictions and learning curves.
         trained: {strategy: TrainedRun}, each of which predicts and embeds new rows.
+        failed: {strategy: why}, of those that could not be trained; the others are not touched.
     """
 
     study: Study
     trained: Mapping[str, TrainedRun]
+    failed: Mapping[str, str]
 
     @property
     def rows(self) -> list[Row]:
@@ -67,7 +69,8 @@ class Result:
         return self.trained[max(self.trained, key=self.study.on_validation)]
 
     def __str__(self) -> str:
-        return f"{plain_table(self.summaries)}\n\n{self.verdict}"
+        failures = [f"{name} failed: {why}" for name, why in self.failed.items()]
+        return "\n".join([plain_table(self.summaries), "", str(self.verdict), *failures])
 
     __repr__ = __str__
 
@@ -135,14 +138,19 @@ def compare(
 
     Raises:
         UnknownNameError: there is no such fusion, objective, method or setting.
-        UsageError: a setting has a value that cannot work, or a fusion is not for such targets.
+        UsageError: a setting has a value that cannot work, a fusion is not for such targets, or
+            two have one name.
+        FailedArmsError: not one strategy could be trained.
     """
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
     strategies: list[str | type] = [*all_strategies(task, names, subsets=subsets), *own]
     arms = make_arms(_make_settings(task, settings), task, strategies)
-    trained, history = {}, []
+    if len({arm.strategy for arm in arms}) < len(arms):
+        got = ", ".join(arm.strategy for arm in arms)
+        raise UsageError("fusions", expected="each name once", got=got)
+    trained, failed, history = {}, {}, []
     with ComparisonProgress(arms, Console(stderr=True, quiet=quiet)) as progress:
 
         def on_arm(arm, fitted, scored):
@@ -150,9 +158,15 @@ def compare(
             history.extend(history_rows(arm, fitted))
             progress.on_arm(arm, scored.rows)
 
-        done = compare_arms(arms, on_arm=on_arm, progress=progress.on_steps)
+        def on_error(arm, error):
+            failed[arm.strategy] = f"{type(error).__name__}: {error}".splitlines()[0]
+            progress.on_error(arm, failed[arm.strategy])
+
+        done = compare_arms(arms, on_arm=on_arm, on_error=on_error, progress=progress.on_steps)
+    if not trained:
+        raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
     study = Study(task.name, (), done.rows, history, {}, done.predictions, labels(task), {})
-    return Result(study, trained)
+    return Result(study, trained, failed)
 
 
 _OF_TASK = ("task", "data", "options", "missing")

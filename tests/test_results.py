@@ -1,16 +1,19 @@
 """The Python API: compare, and what its result can do."""
 
+import re
 from dataclasses import replace
 from html import escape
 
 import flax.linen as nn
 import numpy as np
 import pytest
+from commands import run
 
 import mmjax
-from mmjax.errors import UnknownNameError, UsageError
+from mmjax.errors import FailedArmsError, UnknownNameError, UsageError
 from mmjax.layers import masked_mean
 from mmjax.report.summary import scored_split
+from mmjax.tasks.arrays import save
 
 
 class Halves(nn.Module):
@@ -47,7 +50,8 @@ def test_a_result_has_every_arm(result):
     names = {"a_only", "b_only", "concat", "Halves"}
     assert set(result.trained) == {row["strategy"] for row in result.rows} == names
     assert len(result.rows) == 4 * 3 * 2
-    assert result.best.arm.strategy == max(names, key=result.study.on_validation)
+    best = max(map(result.study.on_validation, names))
+    assert result.study.on_validation(result.best.arm.strategy) == best
 
 
 def test_fusion_pays_where_the_target_needs_both(result):
@@ -115,12 +119,31 @@ def test_trained_models_predict_new_rows(result):
         ({"step": 3}, UnknownNameError, "Did you mean 'steps'"),
         ({"task": "digits"}, TypeError, "multiple values"),
         ({"seeds": 0}, UsageError, "seeds: expected at least 1"),
-        ({"objective": "focal", "fusions": ["sum"], "steps": 2}, UsageError, "expected classes"),
+        (
+            {"objective": "focal", "fusions": ["sum"]},
+            FailedArmsError,
+            "sum: UsageError: target: exp",
+        ),
+        ({"fusions": [Halves, Halves]}, UsageError, "expected each name once"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         mmjax.compare(make_task("numbers"), **arguments, quiet=True)
+
+
+class Broken(Halves):
+    """A fusion that fails when it is called."""
+
+    def __call__(self, tokens, *, train):
+        raise RuntimeError("no such luck")
+
+
+def test_a_strategy_that_fails_does_not_end_the_others():
+    result = mmjax.compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2, quiet=True)
+    assert result.failed == {"Broken": "RuntimeError: no such luck"}
+    assert set(result.trained) == {"a_only", "b_only", "sum"}
+    assert str(result).endswith("Broken failed: RuntimeError: no such luck")
 
 
 def test_encoders_are_given_as_a_mapping():
@@ -144,3 +167,38 @@ def test_public_names_are_there_and_listed():
     assert dir(mmjax) == mmjax.__all__
     with pytest.raises(AttributeError, match="no attribute 'cmopare'"):
         mmjax.cmopare  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", ["labels", "numbers"])
+def test_the_command_line_compares_such_targets_too(kind, tmp_path):
+    """With all that it examines beside: corruptions, missing modalities, embeddings, cost."""
+    save(make_task(kind), tmp_path / "task")
+    flags = ("--task", "arrays", "--data", tmp_path / "task", "--fusions", "gmu")
+    small = ("--steps", "6", "--seeds", "2", "--out", tmp_path / "run")
+    assert run("compare", *flags, *small) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    score = "R2" if kind == "numbers" else "accuracy"
+    for words in (f"points of test {score}", "When a modality is corrupted", f"What {score} costs"):
+        assert words in page
+    assert "Confusions of" not in page
+    assert (tmp_path / "run" / "embeddings.png").exists()
+    assert not (tmp_path / "run" / "misclassified.png").exists()
+    assert run("report", tmp_path / "run", "--out", tmp_path / "r.html", "--paper") == 0
+    heads = r"$R^2$" if kind == "numbers" else "Macro $F_1$"
+    assert heads in (tmp_path / "r" / "table.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "row"),
+    [("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"), ("numbers", "row_id,y0,y1", "0,")],
+)
+def test_predictions_of_such_targets_have_columns_of_their_own(kind, head, row, tmp_path):
+    task = make_task(kind)
+    save(task, tmp_path / "task")
+    flags = ("--task", "arrays", "--data", tmp_path / "task", "--steps", "4", "--seeds", "1")
+    assert run("train", "sum", *flags, "--out", tmp_path / "run") == 0
+    assert run("predict", tmp_path / "run", "--out", tmp_path / "said.csv") == 0
+    lines = (tmp_path / "said.csv").read_text().splitlines()
+    assert lines[0] == head
+    assert re.match(row, lines[1])
+    assert len(lines) == 1 + task.test.size

@@ -28,8 +28,9 @@ PICTURES = {
     "embeddings.png": (
         "Embeddings",
         "Rows as the best modality alone and the best fusion represent them: each of the fusion's "
-        "modalities, and all together. Colours are classes. In t-SNE only neighbourhoods mean "
-        "something; PCA keeps distances, as far as two dimensions can.",
+        "modalities, and all together. Colours are classes, the number of labels, or fifths of the "
+        "first number. In t-SNE only neighbourhoods mean something; PCA keeps distances, as far as "
+        "two dimensions can.",
     ),
     "similarity.png": (
         "Which strategies represent alike",

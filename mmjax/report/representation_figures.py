@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from mmjax.errors import UsageError, look_up
+from mmjax.targets import kind_of
 from mmjax.threads import one_thread
 
 
@@ -66,13 +67,16 @@ def methods() -> list[str]:
 def projection_figure(
     maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray, title: str = ""
 ) -> Figure:
-    """A row of panels per method, a column per embedding, a dot per sample, coloured by class.
+    """A row of panels per method, a column per embedding, a dot per sample, coloured by target.
+
+    Colours are classes, the number of labels, or fifths of the first number.
 
     Args:
         maps: {method: {embedding: [rows, 2]}} that ``project`` made.
-        target: [rows] classes.
+        target: of the rows.
         title: of the figure.
     """
+    target, what = _group(target)
     classes = np.unique(target)
     few = len(classes) <= 10
     colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
@@ -91,9 +95,20 @@ def projection_figure(
         if column == 0:
             axes.set_ylabel(_TITLES[method])
     handles = panels[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right center", title="class", frameon=False, markerscale=2)
+    figure.legend(*handles, loc="outside right center", title=what, frameon=False, markerscale=2)
     figure.suptitle(title)
     return figure
+
+
+def _group(target: np.ndarray) -> tuple[np.ndarray, str]:
+    """Few values [rows] to be told apart by colour, and what they are."""
+    match kind_of(target):
+        case "classes":
+            return target, "class"
+        case "labels":
+            return target.sum(axis=1), "labels"
+    fifths = np.quantile(target[:, 0], [0.2, 0.4, 0.6, 0.8])
+    return 1 + np.searchsorted(fifths, target[:, 0]), "fifth"
 
 
 _FEW = 20
