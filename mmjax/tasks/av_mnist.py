@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from mmjax.task import Split, Task
 from mmjax.tasks.digits import make_noise
-from mmjax.tasks.mfcc import RANGE, decibels, frames
+from mmjax.tasks.mfcc import decibels, frames
 from mmjax.tasks.parts import Part, read_parts
 from mmjax.tasks.readers import make_rng
 
@@ -18,6 +18,8 @@ SNR_DB = -10.0, 10.0
 """Least and most power of the word over power of the noise."""
 SIZE = 112
 """Of the spectrogram: frequencies, and frames."""
+DEPTH = 40.0
+"""Decibels below the loudest: with more of them, noise is so bright that networks hardly learn."""
 
 _CHUNK = 256  # spectrograms at a time
 
@@ -27,7 +29,7 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
 
     ``image`` is float32 [28, 28, 1]: the image on the fewest principal components of the training
     images that have a quarter of their variance. ``audio`` is uint8 [112, 112, 1]: decibels of 112
-    frequencies (downwards) and 112 frames of one second, from 80 below the loudest (0) to it (255).
+    frequencies (downwards) and 112 frames of one second, from 40 below the loudest (0) to it (255).
     Images and recordings are paired and split as `mnist_fsdd` does with ``split="official"``;
     ``group`` is the recording, and ``meta`` has ``snr_db``.
 
@@ -111,5 +113,5 @@ def spectrogram(waveform: np.ndarray) -> np.ndarray:
     taper = np.hanning(window + 1)[:-1].astype(np.float32)
     spectrum = np.fft.rfft(frames(np, waveform, window, hop)[:, :SIZE] * taper)
     power = decibels(np, np.abs(spectrum) ** 2)  # [rows, frames, frequencies]
-    height = (power - power.max(axis=(1, 2), keepdims=True)) / RANGE + 1
-    return np.round(255 * height).astype(np.uint8)[:, :, ::-1].swapaxes(1, 2)
+    height = (power - power.max(axis=(1, 2), keepdims=True)) / DEPTH + 1
+    return np.round(255 * height.clip(0)).astype(np.uint8)[:, :, ::-1].swapaxes(1, 2)
