@@ -217,9 +217,9 @@ def test_importing_a_module_does_not_load_what_only_some_commands_need(module, h
 
 
 def test_fusions_by_name():
-    assert parse_fusions("core") == CORE
-    assert parse_fusions("all") == tuple(FUSIONS)
-    assert parse_fusions("gmu, concat") == ("gmu", "concat")
+    assert parse_fusions("core", "classes") == CORE
+    assert parse_fusions("all", "classes") == tuple(FUSIONS)
+    assert parse_fusions("gmu, concat", "classes") == ("gmu", "concat")
     assert set(CORE) <= set(FUSIONS)
 
 
