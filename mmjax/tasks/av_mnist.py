@@ -33,10 +33,10 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
     Images and recordings are paired and split as `mnist_fsdd` does with ``split="official"``;
     ``group`` is the recording, and ``meta`` has ``snr_db``.
 
-    The papers take recordings of TIDIGITS and add sounds of ESC-50. Neither is among the files here:
-    the recordings are those of the Free Spoken Digit Dataset, and the noise, 10 dB weaker to 10 dB
-    stronger than they are, is babble of training recordings or noise with a power spectrum of 1,
-    1/f or 1/f^2. Scores cannot be compared with those of the papers.
+    The papers take recordings of TIDIGITS and add sounds of ESC-50. Neither is among the files
+    here: the recordings are those of the Free Spoken Digit Dataset, and the noise, 10 dB weaker to
+    10 dB stronger than they are, is babble of training recordings or noise with a power spectrum of
+    1, 1/f or 1/f^2. Scores cannot be compared with those of the papers.
 
     Reference: Vielzeuf et al., CentralNet (arXiv:1808.07275, 2018); Perez-Rua et al., MFAS
     (arXiv:1903.06496, 2019); Liang et al., MultiBench (arXiv:2107.07502, 2021).
