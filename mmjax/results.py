@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mmjax.arms import all_strategies
+from mmjax.arms import Arm, all_strategies
 from mmjax.comparison import compare_arms
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.report.answers import Answers, make_answers
@@ -151,7 +151,9 @@ def compare(
         got = ", ".join(arm.strategy for arm in arms)
         raise UsageError("fusions", expected="each name once", got=got)
     trained, failed, history = {}, {}, []
-    with ComparisonProgress(arms, Console(stderr=True, quiet=quiet)) as progress:
+    console = Console(stderr=True, quiet=quiet)
+    console.print(_tell_encoders(arms), highlight=False, markup=False)
+    with ComparisonProgress(arms, console) as progress:
 
         def on_arm(arm, fitted, scored):
             trained[arm.strategy] = TrainedRun(arm, fitted.params, best_seed(scored.rows))
@@ -167,6 +169,17 @@ def compare(
         raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
     study = Study(task.name, (), done.rows, history, {}, done.predictions, labels(task), {})
     return Result(study, trained, failed)
+
+
+def _tell_encoders(arms: Sequence[Arm]) -> str:
+    """Which encoder each modality has: the baselines say."""
+    alone = {
+        n: e
+        for arm in arms
+        for n, e in arm.recipe.model.encoders.items()
+        if len(arm.recipe.model.encoders) == 1
+    }
+    return f"encoders: {', '.join(f'{n} {type(e).__name__}' for n, e in alone.items())}"
 
 
 _OF_TASK = ("task", "data", "options", "missing")

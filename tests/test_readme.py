@@ -1,4 +1,4 @@
-"""The README's example is short, and runs."""
+"""The examples of README and CONTRIBUTING are short, and run."""
 
 import re
 from functools import partial
@@ -6,14 +6,27 @@ from pathlib import Path
 
 import mmjax
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-(EXAMPLE,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+def example(page):
+    """The program in a page, and how many lines say something."""
+    text = (Path(__file__).parent.parent / page).read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return program, len([line for line in program.splitlines() if line.strip()])
 
 
-def test_the_example_runs(tmp_path, monkeypatch, capsys):
-    assert len([line for line in EXAMPLE.splitlines() if line.strip()]) <= 15
+def test_the_program_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    program, lines = example("README.md")
+    assert lines <= 15
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(mmjax, "compare", partial(mmjax.compare, steps=3, quiet=True))
-    exec(compile(EXAMPLE, "README.md", "exec"), {})
+    exec(compile(program, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"gains.png", "report.html"}
     assert "accuracy %" in capsys.readouterr().out
+
+
+def test_the_fusion_of_contributing_keeps_the_contract():
+    program, lines = example("CONTRIBUTING.md")
+    assert lines <= 20
+    names = {"__name__": "contributing"}
+    exec(compile(program, "CONTRIBUTING.md", "exec"), names)
+    mmjax.check_fusion(names["MinFusion"](out_dim=3))

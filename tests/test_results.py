@@ -146,9 +146,10 @@ def test_a_strategy_that_fails_does_not_end_the_others():
     assert str(result).endswith("Broken failed: RuntimeError: no such luck")
 
 
-def test_encoders_are_given_as_a_mapping():
+def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
-    result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2, quiet=True)
+    result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2)
+    assert "encoders: a Raw, b MLPEncoder" in capsys.readouterr().err
     (recipe,) = {row["recipe"] for row in result.rows if row["strategy"] == "a_only"}
     assert "encoders={'a': Raw()}" in recipe
 
