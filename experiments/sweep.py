@@ -14,7 +14,7 @@ from mmjax.encodings import encode
 from mmjax.fit import Fit, Program
 from mmjax.report.progress import ComparisonProgress, time_left
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.summary import format_accuracy, summarise
+from mmjax.report.summary import format_score, summarise
 from mmjax.scoring import Row, Scored, score
 from mmjax.task import Task
 
@@ -111,7 +111,7 @@ class Sweep:
     def _show(self, rows: list[Row], seconds: float, done: tuple[int, int], start: float) -> None:
         (summary,) = summarise(rows)
         self.console.print(
-            f"{summary.strategy:<22}{format_accuracy(summary):>18}{seconds:8.1f} s"
+            f"{summary.strategy:<22}{format_score(summary):>18}{seconds:8.1f} s"
             f"   {done[0]} of {done[1]}, {time_left(start, *done)} left",
             highlight=False,
             soft_wrap=True,

@@ -156,7 +156,7 @@ def test_names_far_apart_stay_where_they_are():
 def make_summaries(accuracies):
     seeds = np.array([-0.001, 0.001])
     make = lambda name, mean: Summary(
-        name, name.endswith("_only"), mean + seeds, *[seeds] * 2, 1, 1
+        name, name.endswith("_only"), "accuracy", mean + seeds, *[seeds] * 2, 1, 1
     )
     return [make(name, mean) for name, mean in accuracies.items()]
 

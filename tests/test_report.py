@@ -156,8 +156,9 @@ def test_the_task_tables_count_groups_labels_and_duplicates():
     assert sizes == ["96", "30", "300"]
     assert groups == ["48", "15", "150"]
     assert labels[0] == "32 32 32"
-    by_name = dict(zip(zip(*cells(inputs)[:2], strict=True), cells(inputs)[4], strict=True))
-    assert by_name["vector", "train"] == "75%"
+    name, encoder, split, _, _, present, *_ = cells(inputs)
+    rows = dict(zip(zip(name, split, strict=True), zip(encoder, present, strict=True), strict=True))
+    assert rows["vector", "train"] == ("mlp", "75%")
     assert cells(shared)[3] == ["0", "0", "1"]
 
 

@@ -216,12 +216,6 @@ def test_the_competitions_files_can_be_predicted(tmp_path):
     assert len(lines) == 1 + len(make_arrays()["wr_test"])
 
 
-def test_the_example_of_the_readme_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    assert "Fusion pays: gmu beats a_only" in capsys.readouterr().out
-
-
 def test_the_convolution_benchmark_compares_equal_networks(tmp_path):
     script = load_script("convolution", "benchmarks")
     out = tmp_path / "rows.jsonl"
