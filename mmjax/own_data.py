@@ -19,6 +19,14 @@ class Scale(NamedTuple):
     mean: np.ndarray
     deviation: np.ndarray
 
+    def standardise(self, values: np.ndarray) -> np.ndarray:
+        """Numbers [rows, out_dim] as models learn them, float32."""
+        return ((values - self.mean) / self.deviation).astype(np.float32)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """Numbers [rows, out_dim] as they were before."""
+        return values * self.deviation + self.mean
+
 
 class Encoded(NamedTuple):
     """A target as a Task has it.
@@ -120,9 +128,7 @@ def check_roles(role: np.ndarray, size: int) -> None:
         raise DataError("split", expected=f"one of {', '.join(ROLES)} for each row", got=got)
 
 
-def scale_numbers(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, Scale]:
-    """Numbers [rows, out_dim] with mean zero and deviation one over the training rows."""
-    mean = values[train].mean(axis=0, dtype=np.float64)
-    deviation = values[train].std(axis=0, dtype=np.float64)
-    deviation = np.where(deviation > 0, deviation, 1)
-    return ((values - mean) / deviation).astype(np.float32), Scale(mean, deviation)
+def find_scale(values: np.ndarray) -> Scale:
+    """The scale of training numbers [rows, out_dim]; one that does not vary has deviation one."""
+    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    return Scale(mean, np.where(deviation > 0, deviation, 1))

@@ -19,7 +19,7 @@ from mmjax.own_data import (
     check_roles,
     deal,
     encode_target,
-    scale_numbers,
+    find_scale,
 )
 from mmjax.targets import Kind, is_labelled, kind_of
 from mmjax.types import Batch
@@ -172,7 +172,8 @@ class Task:
         check_roles(role, size)
         values, scale = encoded.values, None
         if encoded.kind == "numbers":
-            values, scale = scale_numbers(values, role == "train")
+            scale = find_scale(values[role == "train"])
+            values = scale.standardise(values)
         whole = Split(arrays, values, group, here)
         return cls(
             name,

@@ -78,7 +78,7 @@ class TrainedRun:
         task = self.arm.task
         prediction = self.evaluate.predict(self.params, self._rows(inputs, present))
         said = answers(prediction, task.kind).mean(axis=0)
-        return said if task.scale is None else said * task.scale.deviation + task.scale.mean
+        return said if task.scale is None else task.scale.restore(said)
 
     def embed(self, inputs: Arrays, present: Arrays | None = None) -> dict[str, np.ndarray]:
         """What the best seed makes of rows: {modality and "fused": [rows, features]}.

@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.errors import DataError
 from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows
-from mmjax.report.summary import scored_split
+from mmjax.report.summary import SECOND_SCORES, scored_split
 from mmjax.run_file import RunFile, read_run_file
 from mmjax.targets import Kind, find_score, kind_of
 
@@ -23,8 +23,7 @@ _COLUMNS = {
     **dict.fromkeys(("params", "seconds"), _NUMBER),
     "nll": (*_NUMBER, type(None)),  # of a strategy that has diverged
 }
-"""What a row of scores has at least, beside those of ``_SCORES``."""
-_SCORES = {"accuracy": ("accuracy", "macro_f1"), "r2": ("r2", "rmse")}
+"""What a row of scores has at least, beside its main and its second score."""
 
 
 class Study(NamedTuple):
@@ -140,7 +139,8 @@ def _read(folder: Path) -> list[Study]:
 
 
 def _check_row(where: str, row: Row) -> None:
-    numbers = _SCORES[find_score(row)]
+    metric = find_score(row)
+    numbers = (metric, SECOND_SCORES[metric])
     for name, kind in (_COLUMNS | dict.fromkeys(numbers, _NUMBER)).items():
         if not isinstance(row.get(name, ...), kind):
             got = f"{name} {row[name]!r}"[:80] if name in row else f"no {name}"

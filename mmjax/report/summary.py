@@ -73,14 +73,15 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
         unimodal="+" not in rows[0]["modalities"],
         metric=metric,
         score=of(metric, split),
-        second=of(_SECOND[metric], split),
+        second=of(SECOND_SCORES[metric], split),
         valid_score=of(metric, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
     )
 
 
-_SECOND = {"accuracy": "macro_f1", "r2": "rmse"}
+SECOND_SCORES = {"accuracy": "macro_f1", "r2": "rmse"}
+"""{name of a main score: the one beside it in tables}."""
 _HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.own_data import scale_numbers
+from mmjax.own_data import find_scale
 from mmjax.task import Split, Task
 from mmjax.tasks.parts import Part, read_parts
 from mmjax.tasks.readers import make_rng
@@ -43,8 +43,6 @@ def digit_sum(data: str | Path | None = None, *, seed: int = 0) -> Task:
         )
 
     splits = {role: split(part) for role, part in read_parts(data).items()}
-    train = splits["train"].target
-    scale = scale_numbers(train, np.ones(len(train), bool))[1]
-    standard = lambda x: ((x - scale.mean) / scale.deviation).astype(np.float32)
-    splits = {role: replace(s, target=standard(s.target)) for role, s in splits.items()}
+    scale = find_scale(splits["train"].target)
+    splits = {role: replace(s, target=scale.standardise(s.target)) for role, s in splits.items()}
     return Task("digit_sum", **splits, out_dim=1, names=("sum",), scale=scale)
