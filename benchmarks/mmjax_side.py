@@ -6,12 +6,13 @@ from workloads import CLASSES, CLIP, LEARNING_RATE, WARMUP, Arrays, Case, Work, 
 
 from mmjax.encoders import CNN, CNN1D, Patches, Transformer
 from mmjax.evaluate import make_evaluate
-from mmjax.fit import compile_recipe, fit, init_lanes
+from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.model import MultimodalModel
+from mmjax.optimiser import Adam
+from mmjax.program import compile_recipe, init_lanes
 from mmjax.recipe import Recipe
 from mmjax.task import Split, Task
-from mmjax.train import Adam
 
 
 def make_model(name: str) -> MultimodalModel:

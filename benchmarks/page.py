@@ -1,6 +1,5 @@
 """Pages whose text is written by hand and whose tables by a command, between two markers."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from mmjax.errors import DataError
@@ -19,11 +18,3 @@ def fill(page: Path, measured: str) -> None:
         raise DataError(page, expected=f"{BEGIN} and {END}", got="a page without them")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n{measured}\n{END}{after}", encoding="utf-8")
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, the first column to the left; nothing without lines."""
-    if not lines:
-        return ""
-    ruler = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ruler, *lines])

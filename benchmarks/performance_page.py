@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
-from page import fill, table
+from page import fill
 from workloads import FLOPS, Case
 
 from mmjax.errors import DataError
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import read_rows
 
 OURS = ("mmjax", "mmjax+kernels")
@@ -112,7 +113,7 @@ def target_table(rows: dict[tuple[Case, str], Row]) -> str:
             continue
         cells = [f"{describe(target.case)}, against {target.peer}", f"{target.ratio}"]
         lines.append(cells + [_reached(rows, target, ours) for ours in OURS])
-    return table(["mmjax is so many times as fast", "target", *OURS], lines)
+    return markdown_table(["mmjax is so many times as fast", "target", *OURS], lines)
 
 
 def _reached(rows: dict[tuple[Case, str], Row], target: Target, ours: str) -> str:
@@ -131,7 +132,7 @@ def speed_table(rows: dict[tuple[Case, str], Row]) -> str:
         values = [rows.get((case, side)) for side in sides]
         speed = lambda row, case=case: f"{case.samples / median(row.seconds):,.0f}"
         lines.append([describe(case), *(speed(row) if row else "-" for row in values)])
-    return table(["samples per second", *sides], lines)
+    return markdown_table(["samples per second", *sides], lines)
 
 
 def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
@@ -145,7 +146,7 @@ def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
         cells = [f"{peaks[s]:,}" if s in peaks else "-" for s in sides]
         shares = (f"{peaks[o] / peaks['eager']:.2f}" for o in OURS if {o, "eager"} <= set(peaks))
         lines.append([describe(case), *cells, f"{MEMORY_TARGET}", ", ".join(shares)])
-    return table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
+    return markdown_table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
 
 
 def start_table(rows: dict[tuple[Case, str], Row]) -> str:
@@ -161,7 +162,7 @@ def start_table(rows: dict[tuple[Case, str], Row]) -> str:
             against = str(ratio(row, rows[case, "eager"]))
             target = f"{START_TARGETS[side]}"
         lines.append([name, side, f"{median(row.seconds):.1f}", spread, target, against])
-    return table(
+    return markdown_table(
         ["from a new process", "side", "seconds", "range", "target", "against eager"], lines
     )
 

@@ -11,8 +11,9 @@ The text of the page is written by hand; what stands between its two markers is 
 from pathlib import Path
 
 import tyro
-from page import fill, table
+from page import fill
 
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import read_rows
 from mmjax.scoring import versions
 
@@ -36,7 +37,7 @@ def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/reliability.m
 def _table(path, columns):
     rows = read_rows(path)
     lines = [[_cell(row.get(name)) for name in columns] for row in rows]
-    return table([name.replace("_", " ") for name in columns], lines)
+    return markdown_table([name.replace("_", " ") for name in columns], lines)
 
 
 def _cell(value):

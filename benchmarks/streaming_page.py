@@ -11,11 +11,12 @@ from typing import Any
 
 import tyro
 from matplotlib.figure import Figure
-from page import fill, table
+from page import fill
 from workloads import make_arrays
 
 from mmjax.errors import DataError
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import read_rows
 
 BASE = "device"  # the side that the others are held against
@@ -34,7 +35,7 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in sorted(rows, key=lambda row: (row["side"] != BASE, row["side"], row["rows"]))
     ]
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def growth_line(rows: list[dict[str, Any]]) -> str:
@@ -59,7 +60,7 @@ def speed_table(rows: list[dict[str, Any]]) -> str:
         speed = f"{row['samples'] / median(row['seconds']):,.0f}"
         spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         lines.append([row["side"], speed, spread])
-    return table(["side", "samples per second", "times as fast as device"], lines)
+    return markdown_table(["side", "samples per second", "times as fast as device"], lines)
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:

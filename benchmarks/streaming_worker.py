@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from mmjax_side import make_model
 
-from mmjax.fit import compile_recipe, fit
+from mmjax.fit import fit
+from mmjax.program import compile_recipe
 from mmjax.recipe import Recipe
 from mmjax.task import Task
 from mmjax.tasks.arrays import arrays

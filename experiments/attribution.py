@@ -34,6 +34,7 @@ from mmjax.fit import Fit
 from mmjax.methods import METHODS
 from mmjax.report.attribution_figures import information_figure
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import append_rows
 from mmjax.scoring import Row, score_rows
 from mmjax.task import Task
@@ -161,6 +162,14 @@ def best_gains(kind: str) -> dict[str, float]:
 
 def write_summary(study: Study, parts: list[Row], gains: list[Row]) -> None:
     """Writes summary.md and information.png."""
+    cells, shown = [], {}
+    for kind in KINDS:
+        for source in ("inputs", "predictions"):
+            own = [row for row in parts if (row["kind"], row["source"]) == (kind, source)]
+            cells.append([kind, source, *map(_bits_cell, own)])
+            if source == "inputs":
+                shown[kind] = Decomposition(*(row["bits"] for row in own))
+    gap = max(abs(r["bits"] - r["known"]) for r in parts if r["source"] == "inputs")
     lines = [
         "# Attribution on tasks whose answer is known\n",
         f"The synthetic tasks, two modalities, {study.size} rows.\n",
@@ -170,19 +179,7 @@ def write_summary(study: Study, parts: list[Row], gains: list[Row]) -> None:
         "unimodal models on the test rows: what a report shows. A prediction says no more than "
         'its input: alone, neither modality of "xor" makes a model say anything, and so the '
         "synergy is lost.\n",
-        "| task | of | " + " | ".join(Decomposition._fields) + " |",
-        "|---|---|" + "---:|" * 4,
-    ]
-    shown = {}
-    for kind in KINDS:
-        for source in ("inputs", "predictions"):
-            own = [row for row in parts if (row["kind"], row["source"]) == (kind, source)]
-            cells = [_bits_cell(row) for row in own]
-            lines.append(f"| {kind} | {source} | {' | '.join(cells)} |")
-            if source == "inputs":
-                shown[kind] = Decomposition(*(row["bits"] for row in own))
-    gap = max(abs(r["bits"] - r["known"]) for r in parts if r["source"] == "inputs")
-    lines += [
+        markdown_table(["task", "of", *Decomposition._fields], cells, text_columns=2),
         f"\nLargest gap of the inputs: {gap:.4f} bit.\n",
         "![Parts of the information](information.png)\n",
         "## Shapley values, in points of accuracy\n",
@@ -190,16 +187,14 @@ def write_summary(study: Study, parts: list[Row], gains: list[Row]) -> None:
         "largest gap of a seed from that. Trained with modality dropout. A Shapley value tells "
         "what a modality adds to a model: `late_mean`, which adds up what each modality says of "
         'itself, cannot use what "xor" has only together.\n',
-        "| task | strategy | a | b | largest gap |",
-        "|---|---|---:|---:|---:|",
+        markdown_table(
+            ["task", "strategy", "a", "b", "largest gap"],
+            [_gains(gains, kind, fusion) for kind in KINDS for fusion in study.fusions],
+            text_columns=2,
+        ),
+        "",
     ]
-    for kind in KINDS:
-        for fusion in study.fusions:
-            own = [row for row in gains if (row["kind"], row["strategy"]) == (kind, fusion)]
-            cells = [_gain([row for row in own if row["modality"] == name]) for name in "ab"]
-            gap = max(abs(row["points"] - row["known"]) for row in own)
-            lines.append(f"| {kind} | {fusion} | {' | '.join(cells)} | {gap:.1f} |")
-    text = "\n".join([*lines, ""])
+    text = "\n".join(lines)
     (study.out / "summary.md").write_text(text, encoding="utf-8")
     save(information_figure(shown), study.out / "information.png")
     print(text)
@@ -208,6 +203,13 @@ def write_summary(study: Study, parts: list[Row], gains: list[Row]) -> None:
 def _bits_cell(row: Row) -> str:
     found = round(row["bits"], 3) + 0.0  # without a minus before zero
     return f"{found:.3f} +- {row['error']:.3f} ({row['known']:.3f})"
+
+
+def _gains(rows: list[Row], kind: str, fusion: str) -> list[str]:
+    own = [row for row in rows if (row["kind"], row["strategy"]) == (kind, fusion)]
+    gap = max(abs(row["points"] - row["known"]) for row in own)
+    of = lambda modality: [row for row in own if row["modality"] == modality]
+    return [kind, fusion, *(_gain(of(name)) for name in "ab"), f"{gap:.1f}"]
 
 
 def _gain(rows: list[Row]) -> str:

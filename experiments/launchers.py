@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import tyro
 
 from mmjax.reading import read_npz
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import read_rows
 from mmjax.scoring import versions
 from mmjax.settings import Settings, as_flags
@@ -54,18 +55,23 @@ def main(study: Study) -> None:
     """Compares, holds the comparisons against each other, writes the summary."""
     study.out.mkdir(parents=True, exist_ok=True)
     whole = compare(study, "process")
-    table = ["| launcher | arms | lines | that differ | predictions | that differ |"]
-    table.append("|---|---:|---:|---:|---:|---:|")
+    lines = []
     for launcher in study.launchers:
         out = compare(study, launcher, "--launcher", launcher, "--workers", str(study.workers))
         arms = len(read_rows(out / "arms.jsonl"))
         found = (arms, *count_lines(whole, out), *count_predictions(whole, out))
-        table.append(f"| {launcher} | " + " | ".join(f"{number:,}" for number in found) + " |")
+        lines.append([launcher, *(f"{number:,}" for number in found)])
     text = _SUMMARY.format(
-        table="\n".join(table), flags=_flags(study), workers=study.workers, versions=versions()
+        table=markdown_table(_HEADS, lines),
+        flags=_flags(study),
+        workers=study.workers,
+        versions=versions(),
     )
     (study.out / "summary.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+_HEADS = ("launcher", "arms", "lines", "that differ", "predictions", "that differ")
 
 
 def compare(study: Study, name: str, *options: str) -> Path:

@@ -25,9 +25,10 @@ from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.representation_figures import project, projection_figure
 from mmjax.report.rows import append_rows
-from mmjax.report.summary import markdown_table, notes, scored_split, summarise, verdict
+from mmjax.report.summary import notes, scored_split, summarise, summary_markdown, verdict
 from mmjax.representation import cluster_scores, sample
 from mmjax.scoring import score
 from mmjax.task import Task
@@ -88,17 +89,18 @@ def write_summary(study, task: Task, rows, views, labels) -> None:
     """Writes summary.md: scores beside the original ones, then how the embeddings cluster."""
     summaries, scored = summarise(rows), scored_split(rows)
     lines = [f"# The original study on {task.name}\n", verdict(summaries), ""]
-    lines += [markdown_table(summaries), notes(rows), "## Against the original study\n"]
-    lines += ["| network | metric | original | here |", "|---|---|---:|---:|"]
+    lines += [summary_markdown(summaries), notes(rows), "## Against the original study\n"]
+    table = []
     for strategy, (metric, value) in REFERENCE.items():
         scores = [r[metric] for r in rows if (r["strategy"], r["split"]) == (strategy, scored)]
-        here = np.mean(scores)
-        lines.append(f"| {strategy} | {metric} | {value:.3f} | {here:.4f} |")
+        table.append([strategy, metric, f"{value:.3f}", f"{np.mean(scores):.4f}"])
+    lines.append(markdown_table(["network", "metric", "original", "here"], table, text_columns=2))
     lines += ["", f"## Clusters of {len(labels)} test rows, first seed\n"]
-    lines += ["| embedding | ARI | NMI | silhouette |", "|---|---:|---:|---:|"]
-    for name, values in views.items():
-        cells = " | ".join(f"{score:.3f}" for score in cluster_scores(values, labels))
-        lines.append(f"| {name} | {cells} |")
+    table = [
+        [name, *(f"{score:.3f}" for score in cluster_scores(values, labels))]
+        for name, values in views.items()
+    ]
+    lines.append(markdown_table(["embedding", "ARI", "NMI", "silhouette"], table))
     lines += ["", "![t-SNE maps of the embeddings](embeddings.png)", ""]
     text = "\n".join(lines)
     (study.out / "summary.md").write_text(text, encoding="utf-8")

@@ -11,7 +11,8 @@ from rich.console import Console
 from mmjax.arms import Arm, make_arm
 from mmjax.comparison import compare_arms, fit_each, make_encoded_arms
 from mmjax.encodings import encode
-from mmjax.fit import Fit, Program
+from mmjax.fit import Fit
+from mmjax.program import Program
 from mmjax.report.progress import ComparisonProgress, time_left
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.summary import format_score, summarise

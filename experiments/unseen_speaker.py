@@ -25,6 +25,7 @@ from mmjax.arms import Arm, make_arm
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.summary import Rows, notes, standard_error
 from mmjax.task import Task
 from mmjax.tasks import load_task
@@ -118,27 +119,29 @@ def write_summary(study: Study, rows: Rows) -> None:
     valid = {speaker: _scores(rows, speaker, "valid") for speaker in study.speakers}
     mean = lambda name: np.mean([scores[speaker][name].mean() for speaker in study.speakers])
     order = sorted(scores[study.speakers[0]], key=mean, reverse=True)
-    lines = [
-        "# Fusion with a speaker never heard\n",
-        "Test accuracy in %, mean +- standard error over seeds, by the speaker held out; then the "
-        "mean over speakers, for how many of them the arm is at or above the image alone, and for "
-        "how many it is clearly below: by more than two standard errors of the difference, paired "
-        "by seed.\n",
-        "| arm | " + " | ".join(study.speakers) + " | mean | at or above | clearly below |",
-        "|---|" + "---:|" * (len(study.speakers) + 3),
-    ]
+    lines = []
     for name in order:
         cells = [
             f"{scores[s][name].mean():.2f} +- {standard_error(scores[s][name]):.2f}"
             for s in study.speakers
         ]
         gains = [_gain(scores[s], name) for s in study.speakers]
-        above, below = sum(map(_is_above, gains)), sum(map(_is_clearly_below, gains))
-        counts = " | " if name in BASELINES else f"{above} | {below}"
-        lines.append(f"| {name} | {' | '.join(cells)} | {mean(name):.2f} | {counts} |")
-    lines += ["", *verdicts(study, scores, valid), notes(rows)]
-    lines += ["![Gain over the image alone](gains.png)", ""]
-    text = "\n".join(lines)
+        counts = [sum(map(_is_above, gains)), sum(map(_is_clearly_below, gains))]
+        counts = ["", ""] if name in BASELINES else counts
+        lines.append([name, *cells, f"{mean(name):.2f}", *counts])
+    parts = [
+        "# Fusion with a speaker never heard\n",
+        "Test accuracy in %, mean +- standard error over seeds, by the speaker held out; then the "
+        "mean over speakers, for how many of them the arm is at or above the image alone, and for "
+        "how many it is clearly below: by more than two standard errors of the difference, paired "
+        "by seed.\n",
+        markdown_table(["arm", *study.speakers, "mean", "at or above", "clearly below"], lines),
+        "",
+        *verdicts(study, scores, valid),
+        notes(rows),
+        "![Gain over the image alone](gains.png)\n",
+    ]
+    text = "\n".join(parts)
     (study.out / "summary.md").write_text(text, encoding="utf-8")
     save(gain_figure(study.speakers, scores, order), study.out / "gains.png")
     print(text)

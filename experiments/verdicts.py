@@ -28,6 +28,7 @@ from mmjax.comparison import fit_each, make_encoded_arms
 from mmjax.encodings import encode
 from mmjax.fit import fit
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import append_rows
 from mmjax.statistics import LEVEL, Spread, compare_pair, power
 from mmjax.tasks import load_task
@@ -144,16 +145,7 @@ def write_summary(study: Study, rows: list[dict[str, Any]], trained: dict[str, A
         "variances, known from all comparisons together; stated: what it gives for those that "
         "one comparison finds, a median with quartiles. Luck: standard deviation of a seed's "
         "share in what decides an answer, in that of the noise.\n",
-        "| seeds | luck of a seed | true difference, points | told apart | power | stated |",
-        "|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row['seeds']} | {row['of_seed']} | {100 * row['truth']:.1f} "
-            f"| {_percent(row)} | {100 * row['power']:.1f} % | {100 * row['stated']:.0f} "
-            f"({100 * row['stated_low']:.0f} to {100 * row['stated_high']:.0f}) % |"
-        )
-    lines += [
+        markdown_table(_HEADS, map(_cells, rows), text_columns=0),
         f"\nTrained: `{trained['strategy']}` on the same encodings of `digits`, "
         f"{trained['rounds']} pairs of copies of {trained['seeds']} seeds each. Told apart: "
         f"{_percent(trained)}.\n",
@@ -163,6 +155,21 @@ def write_summary(study: Study, rows: list[dict[str, Any]], trained: dict[str, A
     (study.out / "summary.md").write_text(text, encoding="utf-8")
     save(power_figure(rows), study.out / "power.png")
     print(text)
+
+
+_HEADS = ("seeds", "luck of a seed", "true difference, points", "told apart", "power", "stated")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    stated, low, high = (100 * row[name] for name in ("stated", "stated_low", "stated_high"))
+    return [
+        str(row["seeds"]),
+        str(row["of_seed"]),
+        f"{100 * row['truth']:.1f}",
+        _percent(row),
+        f"{100 * row['power']:.1f} %",
+        f"{stated:.0f} ({low:.0f} to {high:.0f}) %",
+    ]
 
 
 def power_figure(rows: list[dict[str, Any]]) -> Figure:

@@ -23,6 +23,7 @@ from sweep import Sweep
 from mmjax.arms import all_strategies, make_arm
 from mmjax.fusion import FUSIONS
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.summary import Rows, notes, standard_error
 from mmjax.tasks import load_task
 
@@ -118,12 +119,7 @@ def write_summary(study: Study, rows: Rows) -> None:
     whole = {row["strategy"]: row for row in rows if row["task"] == "digits"}
     encoded = {row["strategy"]: row for row in rows if row["task"] == "digits/encoded"}
     heads = [*columns, "parameters of the fusion", "seconds, two-stage", "seconds, end to end"]
-    lines = [
-        "# The whole zoo on digits\n",
-        _PROTOCOL.format(speakers=len(speakers), steps=study.steps),
-        "| strategy | " + " | ".join(heads) + " |",
-        "|---|" + "---:|" * len(heads),
-    ]
+    lines = []
     for name in order:
         cells = [_cell(column.get(name)) for column in columns.values()]
         # A model on encodings has no encoders: its parameters are the fusion's.
@@ -131,10 +127,16 @@ def write_summary(study: Study, rows: Rows) -> None:
         for part in (encoded, whole):
             cells.append(f"{part[name]['seconds']:.1f}" if name in part else "")
         shown = f"*{name}*" if name.endswith("_only") else name
-        lines.append(f"| {shown} | {' | '.join(cells)} |")
+        lines.append([shown, *cells])
     digits = [row for row in rows if row["task"] == "digits"]
-    lines += ["", f"For `digits`: {notes(digits)}", "![Accuracy](accuracy.png)", ""]
-    text = "\n".join(lines)
+    parts = [
+        "# The whole zoo on digits\n",
+        _PROTOCOL.format(speakers=len(speakers), steps=study.steps),
+        markdown_table(["strategy", *heads], lines),
+        f"\nFor `digits`: {notes(digits)}",
+        "![Accuracy](accuracy.png)\n",
+    ]
+    text = "\n".join(parts)
     (study.out / "summary.md").write_text(text, encoding="utf-8")
     save(accuracy_figure(columns, order), study.out / "accuracy.png")
     print(text)

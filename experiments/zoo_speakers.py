@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from mmjax.report.answers import Answers, make_answers
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.study import Study, read_studies
 from mmjax.report.style import ALONE, FUSED, calm
 from mmjax.report.summary import notes, standard_error
@@ -74,29 +75,27 @@ def write_summary(
     trades = {name: exchange(answers, name, alone) for name in names}
     above = lambda name: sum(accuracy[name][s].mean() >= accuracy[alone][s].mean() for s in answers)
     order = sorted(names, key=lambda name: -mean[name])
-    lines = [
-        "# The whole zoo with a speaker never heard\n",
-        "Test accuracy in %, mean +- standard error over seeds, by the speaker held out. Gained: "
-        f"rows in % that the strategy has right and {alone} wrong, lost: the reverse; means over "
-        f"speakers. At or above: speakers for whom it is not below {alone}.\n",
-        f"| strategy | {' | '.join(answers)} | mean | gained | lost | at or above |",
-        "|---|" + "---:|" * (len(answers) + 4),
-    ]
+    lines = []
     for name in order:
         cells = [f"{a.mean():.1f} +- {standard_error(a):.1f}" for a in accuracy[name].values()]
         traded = ["", "", ""] if name == alone else [*map(_one_digit, trades[name]), above(name)]
         shown = f"*{name}*" if name.endswith("_only") else name
-        cells = [shown, *cells, _one_digit(mean[name]), *map(str, traded)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append([shown, *cells, _one_digit(mean[name]), *traded])
+    heads = ["strategy", *answers, "mean", "gained", "lost", "at or above"]
     table = np.array([[accuracy[name][s].mean() for name in names] for s in answers])
-    lines += [
+    parts = [
+        "# The whole zoo with a speaker never heard\n",
+        "Test accuracy in %, mean +- standard error over seeds, by the speaker held out. Gained: "
+        f"rows in % that the strategy has right and {alone} wrong, lost: the reverse; means over "
+        f"speakers. At or above: speakers for whom it is not below {alone}.\n",
+        markdown_table(heads, lines),
         "",
         *(f"- {speaker}: {judge(found).headline}" for speaker, found in answers.items()),
         f"\nFriedman's test that all have the same mean rank: {format_p(rank(table).p)}.\n",
         notes(next(iter(studies.values())).rows),
         "![Rows gained and lost](exchange.png)\n",
     ]
-    text = "\n".join(lines)
+    text = "\n".join(parts)
     (out / "summary.md").write_text(text, encoding="utf-8")
     save(exchange_figure(trades, alone, order), out / "exchange.png")
     print(text)

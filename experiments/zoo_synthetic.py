@@ -24,6 +24,7 @@ from sweep import Sweep
 from mmjax.arms import all_strategies, make_arm
 from mmjax.fusion import FUSIONS
 from mmjax.report.figures import save
+from mmjax.report.markdown import markdown_table
 from mmjax.report.summary import Rows, notes, standard_error
 from mmjax.tasks import load_task
 from mmjax.tasks.synthetic import KINDS
@@ -104,23 +105,26 @@ def write_summary(study: Study, rows: Rows) -> None:
     scores = accuracies(rows)
     order = sorted(scores, key=lambda name: -scores[name]["xor"].mean())
     params = {row["strategy"]: row["params"] for row in rows if row["task"] == "synthetic/xor"}
-    lines = [
+    lines = []
+    for name in order:
+        cells = [_cell(scores[name][kind]) for kind in study.kinds]
+        shown = f"*{name}*" if name.endswith("_only") else name
+        lines.append([shown, *cells, f"{params[name]:,}"])
+    some = [row for row in rows if row["task"] == "synthetic/xor"]
+    parts = [
         "# The whole zoo on tasks whose answer is known\n",
         f"Test accuracy in %, mean +- standard error over {study.seeds} seeds; end to end, "
         f"{study.steps} steps of 64 rows. The best possible is 100 everywhere; for one modality it "
         'is 100 on "redundant", 100 for "a" and 50 for "b" on "unique", 75 on "and", and 50 on '
         '"xor".\n',
-        "| strategy | " + " | ".join(study.kinds) + " | parameters |",
-        "|---|" + "---:|" * (len(study.kinds) + 1),
+        markdown_table(["strategy", *study.kinds, "parameters"], lines),
+        "",
+        *verdicts(scores),
+        "",
+        notes(some),
+        "![Accuracy](accuracy.png)\n",
     ]
-    for name in order:
-        cells = [_cell(scores[name][kind]) for kind in study.kinds]
-        cells.append(f"{params[name]:,}")
-        shown = f"*{name}*" if name.endswith("_only") else name
-        lines.append(f"| {shown} | {' | '.join(cells)} |")
-    some = [row for row in rows if row["task"] == "synthetic/xor"]
-    lines += ["", *verdicts(scores), "", notes(some), "![Accuracy](accuracy.png)", ""]
-    text = "\n".join(lines)
+    text = "\n".join(parts)
     (study.out / "summary.md").write_text(text, encoding="utf-8")
     save(accuracy_figure(scores, order, study.kinds), study.out / "accuracy.png")
     print(text)

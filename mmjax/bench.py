@@ -9,10 +9,10 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.cost import training_cost
-from mmjax.fit import compile_recipe, feed_rows, init_lanes
 from mmjax.lanes import how
 from mmjax.mesh import num_devices, place_lanes
 from mmjax.peaks import copy_gb_s, matmul_gflops
+from mmjax.program import compile_recipe, feed_rows, init_lanes
 from mmjax.scoring import Row, identify, versions
 
 

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import DataError
 from mmjax.files import json_digest, write_text
 from mmjax.mesh import agreed
+from mmjax.trees import digest_array, flatten, unflatten
 
 MANIFEST, ARRAYS = "manifest.json", "arrays"
 
@@ -154,11 +154,11 @@ class Checkpoints:
         """Whether there are any, whole or not."""
         return bool(self._paths())
 
-    def latest(self, like: chex.ArrayTree) -> Checkpoint | None:
-        """The last one that is whole; None if there has never been any.
+    def latest(self, like: chex.ArrayTree) -> Checkpoint:
+        """The last one that is whole.
 
         Raises:
-            DataError: all are damaged, or they are those of another run.
+            DataError: there is none, or it is of another run.
         """
         errors = []
         for path in reversed(self._paths()):
@@ -172,9 +172,7 @@ class Checkpoints:
                 continue
             self._check_identity(path, found.facts)
             return found
-        if errors:
-            raise errors[0]
-        return None
+        raise errors[0] if errors else DataError(self.folder, expected="checkpoints", got="none")
 
     def offer(
         self, step: int, tree: Callable[[], chex.ArrayTree], facts: Callable[[], Mapping[str, Any]]
@@ -236,64 +234,9 @@ class Checkpoints:
                 )
 
 
-def flatten(tree: chex.ArrayTree) -> dict[str, chex.Array]:
-    """The arrays of a tree under flat names, such as "fusion.readout.kernel"."""
-    name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
-    return {name(path): _bits(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def unflatten(
-    found: Mapping[str, np.ndarray], like: chex.ArrayTree, where: object
-) -> chex.ArrayTree:
-    """The inverse of ``flatten``.
-
-    Args:
-        found: arrays under flat names.
-        like: a tree of arrays or shapes; the names, shapes and dtypes must be the same.
-        where: what an error calls the place that the arrays are from.
-
-    Raises:
-        DataError: they are not.
-    """
-    wanted = flatten(like)
-    layout = lambda flat: {(name, x.shape, str(x.dtype)) for name, x in flat.items()}
-    differing = sorted(layout(found) ^ layout(wanted))
-    if differing:
-        raise DataError(
-            where,
-            expected="the arrays of this model",
-            got=f"a difference in {differing[0]}",
-            fix="It was made by another recipe or version.",
-        )
-    leaves = [_as_before(found[n], x) for n, x in zip(wanted, jax.tree.leaves(like), strict=True)]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _is_key(x):
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _bits(x):
-    """JAX keys as the integers that they are made of."""
-    if not _is_key(x):
-        return x
-    made_of = jax.random.key_data
-    return jax.eval_shape(made_of, x) if isinstance(x, jax.ShapeDtypeStruct) else made_of(x)
-
-
-def _as_before(x, like):
-    return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if _is_key(like) else x
-
-
-def _digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_array(x: np.ndarray) -> str:
-    """A sha256, in hex, of an array's dtype, shape and values."""
-    return _digest(f"{x.dtype}{x.shape}".encode() + np.ascontiguousarray(x).tobytes())
-
-
 def _digest_files(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _digest(path.read_bytes()) for path in files}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }

@@ -10,7 +10,8 @@ import numpy as np
 
 from mmjax.arms import Arm, make_arm
 from mmjax.checkpoint import Checkpoints
-from mmjax.fit import Fit, Program, Progress, compile_recipe, fit
+from mmjax.fit import Fit, Progress, fit
+from mmjax.program import Program, compile_recipe
 from mmjax.recipe import Recipe
 from mmjax.scoring import Row, Scored, labels, score
 from mmjax.search import is_open, search

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.arms import Arm
-from mmjax.fit import Fit, Program, feed_rows
+from mmjax.epochs import Lane
+from mmjax.fit import Fit
 from mmjax.lanes import num_lanes, over_seeds
+from mmjax.program import Program, feed_rows
 from mmjax.stream import Block
 from mmjax.task import Task
-from mmjax.train import Lane
 from mmjax.types import Batch
 
 _SECONDS, _CALLS = 0.1, 5  # a call is repeated for so long, and so often, at least

@@ -4,37 +4,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import Mesh
 
 from mmjax.checkpoint import Checkpoints
+from mmjax.epochs import Lane, batch_rows, steps_per_epoch
 from mmjax.errors import DivergenceError
-from mmjax.evaluate import Evaluate, Predict, View, make_evaluate
-from mmjax.mesh import agreed, make_mesh, place_lanes, to_host
+from mmjax.evaluate import Predict, View
+from mmjax.mesh import agreed, place_lanes, to_host
+from mmjax.program import Program, compile_recipe, feed_rows, init_lanes, rows_per_step
 from mmjax.recipe import Recipe
-from mmjax.sizes import Sizes, sizes
-from mmjax.stream import Feed, compile_advance, make_feed, place
+from mmjax.stream import place
 from mmjax.task import Task
-from mmjax.train import (
-    MAX_SKIPPED,
-    Lane,
-    Metrics,
-    batch_rows,
-    init_params,
-    init_state,
-    make_forward,
-    make_step,
-    per_seed,
-    steps_per_epoch,
-    trace_step,
-    zero_metrics,
-)
+from mmjax.train import MAX_SKIPPED, Metrics
 from mmjax.types import Batch, Prepared, TrainState
 from mmjax.validation import Validation
 
@@ -63,7 +48,7 @@ class Fit:
     """
 
     recipe: Recipe
-    program: "Program"
+    program: Program
     params: chex.ArrayTree
     state: TrainState
     history: list[dict[str, Any]]
@@ -84,57 +69,6 @@ class Fit:
     def view(self) -> Callable[[chex.ArrayTree, Batch], View]:
         """``(params, rows) -> View``: predictions, embeddings, weights."""
         return self.program.evaluate.view
-
-
-class Program(NamedTuple):
-    """A recipe compiled for the shapes of a task.
-
-    Attributes:
-        advance: as ``stream.compile_advance`` makes it.
-        zeros: the sum of metrics over no steps, [seeds] of each.
-        evaluate: as ``evaluate.make_evaluate`` makes it.
-        sizes: what the model costs.
-        seconds: wall time of tracing, and of compilation or of loading from a cache.
-        step: of one seed and batch, traced, for whoever asks what it costs.
-        mesh: the devices that it runs on, if there is more than one.
-    """
-
-    advance: Callable
-    zeros: Metrics
-    evaluate: Evaluate
-    sizes: Sizes
-    seconds: float
-    step: jax.stages.Traced
-    mesh: Mesh | None = None
-
-
-def compile_recipe(recipe: Recipe, task: Task) -> Program:
-    """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
-    start = time.perf_counter()
-    step = make_step(
-        recipe.model,
-        recipe.objective,
-        _optimiser(recipe),
-        recipe.method,
-        accumulate=recipe.accumulate,
-        dtype=recipe.dtype,
-        remat=recipe.remat,
-    )
-    mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = compile_advance(step, task.train, _batch_size(recipe, task), mesh)
-    evaluate = make_evaluate(recipe.model, mesh=mesh)
-    train = task.train.batch()
-    lanes = init_lanes(recipe, train)
-    traced = trace_step(step, lanes, train, _batch_size(recipe, task))
-    zeros = zero_metrics(traced, len(recipe.seeds))
-    # Calls that take no step and predict one row compile all that comes later.
-    lanes = place_lanes(lanes, mesh)
-    carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
-    for call in feed_rows(recipe, task, mesh)(0, 0):
-        lanes, *_ = advance(carried, *call)
-    evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
-    seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
 
 
 def fit(
@@ -211,7 +145,7 @@ class _Run:
         self.total = program.zeros
         self.seconds = 0.0  # that earlier processes took
         self._started = time.perf_counter()
-        self._per_epoch = steps_per_epoch(task.train.size, _batch_size(recipe, task))
+        self._per_epoch = steps_per_epoch(task.train.size, rows_per_step(recipe, task))
         self._per_call = _FIRST_CALL
 
     def begin(self, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
@@ -300,7 +234,7 @@ class _Run:
         recipe, size = self.recipe, self.task.train.size
         step = self.first - int(in_row[0])
         key = self.lanes.state.key[0]
-        rows = batch_rows(key, step, size, _batch_size(recipe, self.task))
+        rows = batch_rows(key, step, size, rows_per_step(recipe, self.task))
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
         more = ", ..." if len(rows) > _SHOWN_ROWS else ""
         return DivergenceError(
@@ -309,42 +243,3 @@ class _Run:
             got=f"none in {in_row[0]} steps since, nor in those of any other seed",
             fix="Try a lower learning rate, and look at these rows.",
         )
-
-
-def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
-    return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
-
-
-def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
-    """What gives the training rows to the recipe's program."""
-    return make_feed(task.train, recipe.seeds, _batch_size(recipe, task), recipe.steps, mesh)
-
-
-def _batch_size(recipe: Recipe, task: Task) -> int:
-    rows = min(recipe.batch_size, task.train.size)
-    return rows - rows % recipe.accumulate
-
-
-def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:
-    """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts.
-
-    Of the rows only the shapes matter.
-    """
-    forward = make_forward(recipe.model)
-
-    def init_lane(index: int, seed: int) -> Lane:
-        given, memory = jax.tree.map(lambda x: x[index], prepared)
-        params = {**init_params(recipe.model, rows, seed), **given}
-        if memory is None:
-            memory = recipe.method.init(forward, params, rows)
-        tx, rates = _optimiser(recipe, index), per_seed(recipe.dropout)
-        return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
-
-    lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
-    return jax.tree.map(_stack, *lanes)
-
-
-def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
-    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-        return jnp.stack(leaves)
-    return np.stack(leaves)  # without a program to compile for every shape

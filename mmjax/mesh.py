@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mmjax.errors import UsageError, look_up
+from mmjax.trees import as_key, key_bits
 
 AXES = {
     "data": "each device takes a part of every batch",
@@ -85,13 +86,17 @@ def make_mesh(text: str) -> Mesh:
     return jax.make_mesh(shape, tuple(sizes), axis_types=auto, devices=there[:asked])
 
 
+def undivided(text: str, **counts: int) -> list[str]:
+    """The axes of a mesh that do not divide what they deal out."""
+    sizes = parse_mesh(text)
+    return [axis for axis, count in counts.items() if count % sizes[axis]]
+
+
 def check_mesh(text: str, **counts: int) -> None:
     """Raises UsageError where an axis of a mesh does not divide what it deals out."""
-    sizes = parse_mesh(text)
-    for axis, count in counts.items():
-        if count % sizes[axis]:
-            expected = f"a divisor of {count} along {axis}"
-            raise UsageError("mesh", expected=expected, got=f"{axis}={sizes[axis]}")
+    if axes := undivided(text, **counts):
+        expected = f"a divisor of {counts[axes[0]]} along {axes[0]}"
+        raise UsageError("mesh", expected=expected, got=f"{axes[0]}={parse_mesh(text)[axes[0]]}")
 
 
 def place_lanes(lanes: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
@@ -132,9 +137,8 @@ def to_host(tree: chex.ArrayTree) -> chex.ArrayTree:
 
     All processes must call it.
     """
-    is_far = lambda x: isinstance(x, jax.Array) and not x.is_fully_addressable
     gather = lambda x: multihost_utils.process_allgather(x, tiled=True)
-    return _on_bits(lambda x: gather(x) if is_far(x) else x, tree)
+    return jax.tree.map(lambda x: as_key(gather(key_bits(x)), x) if _is_far(x) else x, tree)
 
 
 def agreed(value: Any) -> Any:
@@ -172,21 +176,13 @@ def _dividing(mesh: Mesh, axis: str, size: int) -> str | None:
 
 
 def _place(x: chex.Array, sharding: NamedSharding) -> jax.Array:
-    def place(x):
-        if isinstance(x, jax.Array) and not x.is_fully_addressable:
-            return x  # placed already
-        host = np.asarray(x)
-        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
-
-    return _on_bits(place, x)
+    if _is_far(x):
+        return x  # placed already
+    host = np.asarray(key_bits(x))
+    placed = jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+    return as_key(placed, x)
 
 
-def _on_bits(f: Any, tree: chex.ArrayTree) -> chex.ArrayTree:
-    """Maps a tree, and of its JAX keys the integers that they are made of."""
-
-    def apply(x):
-        if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return f(x)
-        return jax.random.wrap_key_data(f(jax.random.key_data(x)), impl=jax.random.key_impl(x))
-
-    return jax.tree.map(apply, tree)
+def _is_far(x: chex.Array) -> bool:
+    """Whether other processes have a part of it."""
+    return isinstance(x, jax.Array) and not x.is_fully_addressable

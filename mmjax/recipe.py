@@ -16,9 +16,10 @@ from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
 from mmjax.on_disk import chunks
+from mmjax.optimiser import Adam, per_seed
 from mmjax.targets import Kind
 from mmjax.task import Split, Task
-from mmjax.train import DTYPES, Adam, per_seed
+from mmjax.train import DTYPES
 from mmjax.types import Method, Objective
 
 

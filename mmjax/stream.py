@@ -14,12 +14,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from mmjax.epochs import epoch_order, make_advance, steps_per_epoch, take_rows, take_steps
 from mmjax.errors import UsageError, import_extra
 from mmjax.lanes import over_seeds
 from mmjax.mesh import block_sharding, deal_rows, replicate
 from mmjax.on_disk import on_disk
 from mmjax.task import Split
-from mmjax.train import Step, epoch_order, make_advance, steps_per_epoch, take_rows, take_steps
+from mmjax.train import Step
 from mmjax.types import Batch
 
 VARIABLE = "MMJAX_FEED"

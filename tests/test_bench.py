@@ -15,13 +15,13 @@ from page import BEGIN, END
 
 from mmjax import bench, cost, peaks
 from mmjax.cli import main
+from mmjax.epochs import Lane, trace_step
 from mmjax.errors import UsageError
 from mmjax.report.roofline import bench_markdown, roofline_figure
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.runs import bench as bench_folder
 from mmjax.runs import make_cases
 from mmjax.settings import Settings
-from mmjax.train import Lane, trace_step
 from mmjax.types import Batch
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--batch-size", "20"]

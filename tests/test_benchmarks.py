@@ -21,8 +21,9 @@ from workloads import Case, make_splits
 
 from mmjax.errors import DataError
 from mmjax.on_disk import on_disk
+from mmjax.optimiser import Adam
 from mmjax.report.rows import append_rows, read_rows
-from mmjax.train import Adam, init_params
+from mmjax.train import init_params
 
 TORCH = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="needs the extra bench")

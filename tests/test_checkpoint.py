@@ -87,7 +87,9 @@ def test_a_missing_and_a_new_file_are_noticed(tmp_path, state):
 def test_what_is_left_of_a_save_that_was_killed_is_no_checkpoint(tmp_path, state):
     (tmp_path / ".new.unfinished" / "arrays").mkdir(parents=True)
     checkpoints = checkpoint.Checkpoints(tmp_path, {})
-    assert checkpoints.latest(state) is None
+    assert not checkpoints.exist
+    with pytest.raises(DataError, match="got none"):
+        checkpoints.latest(state)
     checkpoint.save(tmp_path / "new", state)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 

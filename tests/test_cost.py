@@ -12,11 +12,13 @@ from small import make_task
 
 from mmjax.arms import make_arm
 from mmjax.cost import cost_row, pareto_front, peak_bytes, time_call, time_step
-from mmjax.fit import Program, compile_recipe, fit
+from mmjax.epochs import Lane
+from mmjax.fit import fit
+from mmjax.program import Program, compile_recipe
 from mmjax.report.cost_figures import cost_figure, spread_heights
 from mmjax.report.summary import Summary
 from mmjax.sizes import sizes
-from mmjax.train import Lane, make_step
+from mmjax.train import make_step
 from mmjax.types import TrainState
 
 

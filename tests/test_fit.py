@@ -10,9 +10,10 @@ from small import make_task
 
 from mmjax.errors import UsageError
 from mmjax.evaluate import make_evaluate
-from mmjax.fit import compile_recipe, fit
+from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
+from mmjax.program import compile_recipe
 from mmjax.recipe import Recipe, make_model
 from mmjax.targets import scores
 from mmjax.validation import Validation

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from small import make_task
 
+from mmjax.epochs import take_rows
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.objectives import cross_entropy
+from mmjax.optimiser import Adam
 from mmjax.recipe import Recipe, make_model
 from mmjax.settings import Settings, as_flags
-from mmjax.train import Adam, init_params, init_state, make_forward, make_step, take_rows
+from mmjax.train import init_params, init_state, make_forward, make_step
 
 
 @pytest.fixture(scope="module")

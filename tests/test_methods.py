@@ -23,18 +23,20 @@ from method_setup import (
 from small import NUM_CLASSES, make_task
 
 from mmjax.errors import UsageError
-from mmjax.fit import compile_recipe, fit
+from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS, Joint
 from mmjax.methods.gradient_blending import GradientBlending, blend
 from mmjax.methods.parts import modality_logits
 from mmjax.methods.stacking import Stacking, deal_groups
 from mmjax.objectives import cross_entropy
+from mmjax.optimiser import Adam
+from mmjax.program import compile_recipe
 from mmjax.recipe import Recipe
 from mmjax.task import Split, Task
 from mmjax.testing import check_method
 from mmjax.testing.common import first_row
-from mmjax.train import Adam, init_params, init_state, make_forward, make_step
+from mmjax.train import init_params, init_state, make_forward, make_step
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_tables
 from mmjax.report.figures import learning_curves, save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.report.summary import markdown_table, standard_error, summarise, verdict
+from mmjax.report.summary import standard_error, summarise, summary_markdown, verdict
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):
@@ -105,10 +105,10 @@ def test_the_standard_error_is_scipys():
 
 
 def test_the_table_has_means_and_standard_errors():
-    table = markdown_table(summarise(ROWS))
+    table = summary_markdown(summarise(ROWS))
     assert "| sum | 92.00 +- 2.00 | 0.4600 +- 0.0100 | 1,234 | 5.0 |" in table
     assert "| *a_only* | 81.00 +- 1.00 |" in table
-    single = markdown_table(summarise(make_rows({"sum": [0.5]})))
+    single = summary_markdown(summarise(make_rows({"sum": [0.5]})))
     assert "| sum | 50.00 | 0.2500 | 1,234 | 5.0 |" in single
 
 

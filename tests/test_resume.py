@@ -13,12 +13,14 @@ from small import make_task
 
 import mmjax.fit
 from mmjax.checkpoint import Checkpoints
+from mmjax.epochs import batch_rows
 from mmjax.errors import DataError, DivergenceError, Interrupted
-from mmjax.fit import compile_recipe, fit
+from mmjax.fit import fit
 from mmjax.methods import METHODS
 from mmjax.methods.stacking import Stacking
+from mmjax.program import compile_recipe
 from mmjax.recipe import Recipe, make_model
-from mmjax.train import MAX_SKIPPED, batch_rows
+from mmjax.train import MAX_SKIPPED
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,14 @@ import mmjax.stream
 from mmjax.arms import make_arm
 from mmjax.checkpoint import Checkpoints
 from mmjax.cost import cost_row
+from mmjax.epochs import batch_rows
 from mmjax.errors import DataError, Interrupted, UsageError
-from mmjax.fit import compile_recipe, fit
+from mmjax.fit import fit
+from mmjax.program import compile_recipe
 from mmjax.recipe import Recipe, make_model
 from mmjax.stream import Stream, cut, make_feed, place, process_part
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.tfds import prepare, tfds
-from mmjax.train import batch_rows
 
 pytest.importorskip("grain")
 

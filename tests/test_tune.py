@@ -10,8 +10,8 @@ from mmjax.arms import make_arm
 from mmjax.comparison import compare_arms
 from mmjax.errors import Interrupted, UsageError
 from mmjax.fit import fit
+from mmjax.optimiser import Adam
 from mmjax.tasks import load_task
-from mmjax.train import Adam
 from mmjax.tune import Trial, apply_trial, draw_trials, tune
 
 

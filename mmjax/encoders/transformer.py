@@ -3,14 +3,8 @@
 import flax.linen as nn
 import jax
 
-from mmjax.layers import (
-    Dense,
-    TransformerBlock,
-    all_valid,
-    as_sequence,
-    over_tokens,
-    sinusoidal_positions,
-)
+from mmjax.blocks import TransformerBlock
+from mmjax.layers import Dense, all_valid, as_sequence, sinusoidal_positions
 from mmjax.normalisation import LayerNorm
 from mmjax.types import Tokens
 
@@ -33,7 +27,7 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, length, features] to tokens [batch, length, width]."""
-        x = over_tokens(Dense(self.width), as_sequence(x))
+        x = Dense(self.width)(as_sequence(x))
         tokens = all_valid(x + sinusoidal_positions(*x.shape[1:])[None])
         for _ in range(self.num_layers):
             tokens = TransformerBlock(dropout=self.dropout)(tokens, train=train)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mmjax.errors import printable
-from mmjax.report.summary import markdown_table, notes, scored_split, summarise
+from mmjax.report.markdown import markdown_table
+from mmjax.report.summary import notes, scored_split, summarise, summary_markdown
 from mmjax.scoring import Row
 from mmjax.sizes import num_params
 from mmjax.trained import TrainedRun
@@ -18,7 +19,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
     """
     arm, task = run.arm, run.arm.task
     inputs = [
-        f"| {_code(name)} | {_code(str(x.dtype))} | {_code(str([*x.shape[1:]]))} |"
+        [_code(name), _code(str(x.dtype)), _code(str([*x.shape[1:]]))]
         for name, x in sorted(task.train.inputs.items())
     ]
     return _CARD.format(
@@ -30,9 +31,9 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         num_params=f"{num_params(run.best.params):,}",
         answer=_ANSWERS[task.kind].format(task.out_dim) + _names(task.names),
         said=f"{'numbers' if task.kind == 'numbers' else 'probabilities'} [rows, {task.out_dim}]",
-        inputs="\n".join(inputs),
+        inputs=markdown_table(["modality", "dtype", "shape of a row"], inputs, text_columns=3),
         split=scored_split(rows),
-        scores=markdown_table(summarise(rows)),
+        scores=summary_markdown(summarise(rows)),
         notes=notes(rows).strip(),
         recipe=rows[0]["recipe"],
         data=rows[0]["data"],
@@ -76,8 +77,6 @@ On the {split} split.
 
 ## Inputs
 
-| modality | dtype | shape of a row |
-|---|---|---|
 {inputs}
 
 Every modality may be absent from a row, as `present` says.

@@ -10,7 +10,6 @@ from typing import Any
 import chex
 import numpy as np
 
-from mmjax.checkpoint import digest_array, flatten, unflatten
 from mmjax.errors import MmjaxError, import_extra
 from mmjax.files import json_digest
 from mmjax.model import MultimodalModel
@@ -19,6 +18,7 @@ from mmjax.run_file import RunFile, dump_run, parse_run
 from mmjax.task import Split, Task
 from mmjax.tasks.about import describe, parse
 from mmjax.trained import TrainedRun, make_found_arm, shape_params
+from mmjax.trees import digest_array, flatten, unflatten
 
 WEIGHTS = "model.safetensors"
 FACTS = "mmjax"

@@ -6,8 +6,9 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
+from mmjax.blocks import TransformerBlock
 from mmjax.fusion.parts import JointDense, embed
-from mmjax.layers import TransformerBlock, masked_mean
+from mmjax.layers import masked_mean
 from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 

@@ -5,16 +5,10 @@ from typing import ClassVar
 
 import flax.linen as nn
 
+from mmjax.blocks import TransformerBlock, show_rollout
 from mmjax.fusion.parts import read_out, token_sources
 from mmjax.initializers import normal
-from mmjax.layers import (
-    DenseGeneral,
-    TransformerBlock,
-    join,
-    learned_tokens,
-    masked_mean,
-    show_rollout,
-)
+from mmjax.layers import DenseGeneral, join, learned_tokens, masked_mean
 from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 

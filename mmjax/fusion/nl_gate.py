@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import flax.linen as nn
 
+from mmjax.blocks import Attention
 from mmjax.fusion.parts import JointDense, embed, read_out
-from mmjax.layers import Attention, masked_mean
+from mmjax.layers import masked_mean
 from mmjax.types import Outputs, Tokens
 
 

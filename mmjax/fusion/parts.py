@@ -14,7 +14,6 @@ from mmjax.layers import (
     is_present,
     masked_mean,
     masked_softmax,
-    over_tokens,
     promise,
     show_weights,
     sinusoidal_positions,
@@ -93,7 +92,7 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
     for n in sorted(tokens):
         mark = normal(0.02)
         project = Dense(width, bias_init=mark, name=f"project_{n}")
-        values = over_tokens(project, zero_masked(tokens[n]).values)
+        values = project(zero_masked(tokens[n]).values)
         positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
         marked[n] = Tokens(values + positions[None], tokens[n].mask)
     return marked

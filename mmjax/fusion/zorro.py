@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.blocks import TransformerBlock, show_rollout
 from mmjax.fusion.parts import embed, token_sources
-from mmjax.layers import Dense, TransformerBlock, is_present, join, learned_tokens, show_rollout
+from mmjax.layers import Dense, is_present, join, learned_tokens
 from mmjax.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from mmjax.report.markdown import markdown_table
 from mmjax.report.style import PALETTE, legend_below, plain_text
 from mmjax.scoring import Row
 
@@ -45,9 +46,8 @@ def bench_table(rows: Sequence[Row]) -> Table:
 
 def bench_markdown(rows: Sequence[Row]) -> str:
     """The same table in Markdown, and below it what was refused."""
-    ruler = ["---", *["---:"] * (len(_COLUMNS) - 1)]
-    lines = [list(_COLUMNS), ruler, *([_cell(row, name) for name in _COLUMNS] for row in rows)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = [[_cell(row, name) for name in _COLUMNS] for row in rows]
+    table = markdown_table(list(_COLUMNS), lines)
     return "\n\n".join([table, *refusals(rows)]) + "\n"
 
 

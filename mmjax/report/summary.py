@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from mmjax.report.markdown import markdown_table
 from mmjax.targets import MAIN_SCORES, find_score
 
 Rows = Sequence[Mapping[str, Any]]
@@ -149,16 +150,14 @@ def plain_table(summaries: Sequence[Summary]) -> str:
     return "\n".join("  ".join(pad(row)).rstrip() for row in rows)
 
 
-def markdown_table(summaries: Sequence[Summary]) -> str:
+def summary_markdown(summaries: Sequence[Summary]) -> str:
     """The same table in Markdown; unimodal baselines are in italics."""
-    heads = table_heads(summaries)
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    lines = []
     for summary in summaries:
         name, *rest = table_cells(summary)
-        name = f"*{name}*" if summary.unimodal else name
-        lines.append("| " + " | ".join([name, *rest]) + " |")
-    lines.append("\nSeconds: compilation, training and validation of all seeds.")
-    return "\n".join(lines) + "\n"
+        lines.append([f"*{name}*" if summary.unimodal else name, *rest])
+    table = markdown_table(table_heads(summaries), lines)
+    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.\n"
 
 
 def verdict(summaries: Sequence[Summary]) -> str:

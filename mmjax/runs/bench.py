@@ -12,7 +12,7 @@ from mmjax.arms import Arm
 from mmjax.bench import identify_case, measure
 from mmjax.errors import UsageError
 from mmjax.files import locked, write_text
-from mmjax.mesh import make_mesh
+from mmjax.mesh import make_mesh, undivided
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.runs.parts import make_arms, make_task
 from mmjax.scoring import Row
@@ -80,6 +80,8 @@ def make_cases(
         UnknownNameError: a name is in none of the tables.
         UsageError: there are too few training rows or devices; or no combination is left.
     """
+    for mesh in filter(None, meshes or [settings.mesh]):
+        make_mesh(mesh)  # so that too few devices are told before anything is measured
     task, cases = make_task(settings), []
     for batch_size, dtype, seeds, mesh in product(
         batch_sizes or [settings.batch_size],
@@ -90,14 +92,9 @@ def make_cases(
         if batch_size > task.train.size:
             expected = f"at most {task.train.size}, the training rows"
             raise UsageError("batch_size", expected=expected, got=str(batch_size))
-        if mesh is None or _divides(mesh, batch_size, seeds):
+        if mesh is None or not undivided(mesh, seed=seeds, data=batch_size):
             chosen = replace(settings, batch_size=batch_size, dtype=dtype, seeds=seeds, mesh=mesh)
             cases += make_arms(chosen, task, strategies)
     if not cases:
         raise UsageError("mesh", expected="one that divides rows and lanes", got=str([*meshes]))
     return cases
-
-
-def _divides(mesh: str, batch_size: int, seeds: int) -> bool:
-    sizes = dict(make_mesh(mesh).shape)
-    return batch_size % sizes["data"] == 0 and seeds % sizes["seed"] == 0

@@ -15,7 +15,7 @@ from mmjax.files import locked, write_text
 from mmjax.report.command import command
 from mmjax.report.rows import read_rows
 from mmjax.report.study import read_studies
-from mmjax.report.summary import markdown_table, notes, rich_table, scored_split, summarise
+from mmjax.report.summary import notes, rich_table, scored_split, summarise, summary_markdown
 from mmjax.run_file import read_run_file
 from mmjax.runs.folder import (
     ARMS,
@@ -152,7 +152,7 @@ def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
     text = _SUMMARY.format(
         title=title,
         verdict=verdict,
-        table=markdown_table(summaries),
+        table=summary_markdown(summaries),
         command=command(read_run_file(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
     )

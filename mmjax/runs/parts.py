@@ -11,12 +11,12 @@ from mmjax.fusion import FUSIONS
 from mmjax.mesh import check_mesh
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
+from mmjax.optimiser import Adam
 from mmjax.recipe import suits
 from mmjax.settings import Settings, parse_pairs, parse_shares
 from mmjax.targets import Kind
 from mmjax.task import Task
 from mmjax.tasks import load_task
-from mmjax.train import Adam
 
 
 def make_task(settings: Settings) -> Task:
