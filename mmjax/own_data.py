@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError
+from mmjax.on_disk import chunks
 from mmjax.targets import Kind
 
 ROLES = ("train", "valid", "test")
@@ -14,7 +15,7 @@ SHARES = {"test": 0.2, "valid": 0.2}
 
 
 class Scale(NamedTuple):
-    """Mean and standard deviation of numbers, [out_dim] each, over training rows."""
+    """Mean and standard deviation, [numbers] or [features] each, over training rows."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -126,6 +127,25 @@ def check_roles(role: np.ndarray, size: int) -> None:
     if role.shape != (size,) or not set(np.unique(role)) <= set(ROLES):
         got = ", ".join(map(str, np.unique(role)[:8])) if role.shape == (size,) else str(role.shape)
         raise DataError("split", expected=f"one of {', '.join(ROLES)} for each row", got=got)
+
+
+def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
+    """The scale of each feature of training inputs over the rows that have them, float32.
+
+    Args:
+        values: [rows, ..., features], which may be on disk.
+        present: [rows] bool.
+    """
+    total, squares = np.zeros((2, values.shape[-1]))
+    count = 0
+    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
+        seen = rows[here].reshape(-1, values.shape[-1]).astype(np.float64)
+        total, squares = total + seen.sum(axis=0), squares + np.square(seen).sum(axis=0)
+        count += len(seen)
+    mean = total / max(count, 1)
+    deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
+    varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1)  # and not by rounding alone
+    return Scale(mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32))
 
 
 def find_scale(values: np.ndarray) -> Scale:

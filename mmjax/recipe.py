@@ -137,23 +137,7 @@ def make_model(
         default = "raw" if raw else default_encoder(shape)
         chosen[name] = look_up("encoder", (encoders or {}).get(name, default), ENCODERS)()
     means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
-    floats = [n for n in task.modalities if task.train.inputs[n].dtype == np.float32]
-    scales = {n: _scale(task.train, n) for n in floats} if task.standardise else {}
-    return MultimodalModel(chosen, fuse, absent, means, scales)
-
-
-def _scale(split: Split, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature over the rows that have the modality, float32."""
-    values, present = split.inputs[name], split.present[name]
-    total, squares, count = 0.0, 0.0, 0
-    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
-        seen = rows[here].reshape(-1, values.shape[-1]).astype(np.float64)
-        total, squares = total + seen.sum(axis=0), squares + np.square(seen).sum(axis=0)
-        count += len(seen)
-    mean = total / max(count, 1)
-    deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-    varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1)  # and not by rounding alone
-    return mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32)
+    return MultimodalModel(chosen, fuse, absent, means, task.input_scales)
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:
@@ -162,8 +146,11 @@ def _mean_input(split: Split, name: str) -> np.ndarray:
         raise UsageError(
             "absent", expected="another stand-in than the mean", got=f"no training row with {name}"
         )
-    values = split.inputs[name][split.present[name]]
-    return np.asarray(as_float(values)).mean(axis=0, dtype=np.float64).astype(np.float32)
+    values, present = split.inputs[name], split.present[name]
+    total = np.zeros(values.shape[1:])
+    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
+        total += np.asarray(as_float(rows[here])).sum(axis=0, dtype=np.float64)
+    return (total / present.sum()).astype(np.float32)
 
 
 def describe(value: Any) -> str:

@@ -19,6 +19,7 @@ from mmjax.own_data import (
     check_roles,
     deal,
     encode_target,
+    find_input_scale,
     find_scale,
 )
 from mmjax.targets import Kind, is_labelled, kind_of
@@ -204,8 +205,17 @@ class Task:
         """{modality: shape of one sample}."""
         return {name: self.train.inputs[name].shape[1:] for name in self.modalities}
 
+    @cached_property  # every training row is read
+    def input_scales(self) -> dict[str, Scale]:
+        """{modality: its scale}, of the inputs that models standardise."""
+        inputs, present = self.train.inputs, self.train.present
+        floats = [n for n in self.modalities if inputs[n].dtype == np.float32 and self.standardise]
+        return {n: find_input_scale(inputs[n], present[n]) for n in floats}
+
     def only(self, *modalities: str) -> "Task":
         """The same rows with some of the modalities: the task of a unimodal baseline."""
+        if {*modalities} == {*self.modalities}:
+            return self  # and what it knows of itself
         keep = lambda arrays: {name: arrays[name] for name in modalities}
 
         def cut(split: Split) -> Split:

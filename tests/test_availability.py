@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small import make_split, make_task
 
+import mmjax.on_disk
 from mmjax.arms import all_strategies, make_arm
 from mmjax.availability import availability_rows, lose, subsets
 from mmjax.errors import UnknownNameError, UsageError
@@ -61,7 +62,9 @@ def test_zero_and_mean_are_inputs_like_any_other(task):
         np.testing.assert_allclose(predict(model, rows), predict(model, present), rtol=1e-5)
 
 
-def test_the_mean_is_that_of_the_rows_that_have_the_modality(task):
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 23])
+def test_the_mean_is_that_of_the_rows_that_have_the_modality(task, chunk_bytes, monkeypatch):
+    monkeypatch.setattr(mmjax.on_disk, "_CHUNK_BYTES", chunk_bytes)
     half = lose(task, {"image": 0.5})
     have = half.train.present["image"]
     assert 0.2 < have.mean() < 0.8

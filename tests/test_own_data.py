@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mmjax.task
 from mmjax.arms import make_arm
 from mmjax.errors import DataError, UsageError
 from mmjax.fit import fit
@@ -127,6 +128,18 @@ def test_inputs_are_standardised_by_the_model_alone():
     np.testing.assert_allclose(deviation, seen.std(axis=0), rtol=1e-4)
     constant = Task.from_arrays({"x": np.full((60, 2), 7.0)}, target)
     assert make_model(constant, "concat").scales["x"][1].tolist() == [1, 1]
+
+
+def test_arms_with_all_modalities_share_what_was_read(monkeypatch):
+    read = []
+    find = mmjax.task.find_input_scale
+    keep = lambda values, present: read.append(values.shape) or find(values, present)
+    monkeypatch.setattr(mmjax.task, "find_input_scale", keep)
+    task = Task.from_arrays(make_inputs(), np.arange(60) % 2)
+    arms = [make_arm(task, name) for name in ("concat", "gmu", "transformer", "sensor_only")]
+    assert all(arm.task is task for arm in arms[:3])
+    shapes = [task.train.inputs[name].shape for name in ("audio", "sensor", "sensor")]
+    assert read == shapes  # the baseline's once more
 
 
 def test_standardised_inputs_of_any_unit_train_alike():

@@ -72,7 +72,9 @@ def test_a_result_prints_and_shows_itself(result):
     assert html.count("<tr") == 5
     assert "<svg" in html
     assert "<script" not in html
-    assert result.plot().axes
+    figure = result.plot()
+    assert figure.axes
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_a_report_is_written(result, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from folders import make_folder
+from folders import SKILLS, make_folder
 from layouts import make_arrays, write_competition, write_images, write_published, write_recordings
 from reference import run
 
@@ -256,6 +256,34 @@ def test_the_zoo_of_speakers_counts_what_is_gained_and_lost(tmp_path, capsys):
     assert above == sum(one >= other for one, other in zip(want, alone, strict=True))
     assert "- ann: Fusion pays: " in summary
     assert (tmp_path / "out" / "exchange.png").stat().st_size > 10_000
+
+
+def test_harder_tasks_are_sorted_by_what_fusion_gains(tmp_path, capsys):
+    fewer = {name: skill for name, skill in SKILLS.items() if name != "gmu"}
+    folders = [make_folder(tmp_path / "ann", task="ann")]
+    folders += [make_folder(tmp_path / "robert", fewer, task="robert")]
+    script = load_script("harder_tasks")
+    script.main(tuple(folders), tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text()
+    assert "| strategy | ann, accuracy % | robert, accuracy % |" in summary
+    shown = re.findall(r"^\| (\*?\w+\*?) \| (.*) \| (.*) \|$", summary, re.MULTILINE)[1:]
+    studies = read_studies(folders)
+    assert len(shown) == len(SKILLS)
+    for name, *cells in shown:
+        for study, cell in zip(studies, cells, strict=True):
+            scores = 100 * study.scores(name.strip("*"), "accuracy")
+            assert cell.partition(" ")[0] == (f"{scores.mean():.1f}" if len(scores) else "")
+    alone = max(studies[0].baselines, key=studies[0].on_validation)
+    for study in studies:
+        gains = script.gains(study)
+        for name in gains:
+            of = lambda name, study=study: study.scores(name, "accuracy").mean()
+            assert gains[name] == pytest.approx(100 * (of(name) - of(alone)))
+    fusions = [name for name, *_ in shown if "*" not in name]
+    means = [script.mean_gain(studies, name) for name in fusions]
+    assert means == sorted(means, reverse=True)
+    assert "- ann: Fusion pays: " in summary
+    assert (tmp_path / "out" / "gains.png").stat().st_size > 10_000
 
 
 def test_launchers_are_held_against_one_process(tmp_path, monkeypatch):

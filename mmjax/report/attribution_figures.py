@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from mmjax.attribution import Decomposition
-from mmjax.report.style import plain_text
+from mmjax.report.style import Figure, plain_text
 from mmjax.report.summary import Rows, scored_split, standard_error
 from mmjax.targets import MAIN_SCORES
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
-from mmjax.report.style import ALONE, FUSED, plain_text
+from mmjax.report.style import ALONE, FUSED, Figure, plain_text
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.cost import pareto_front
-from mmjax.report.style import ALONE, FUSED, plain_text
+from mmjax.report.style import ALONE, FUSED, Figure, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
 from mmjax.targets import MAIN_SCORES
 

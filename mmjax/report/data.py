@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
@@ -12,7 +11,7 @@ from scipy.special import softmax
 
 from mmjax.encoders import default_encoder
 from mmjax.layers import as_float
-from mmjax.report.style import plain_text
+from mmjax.report.style import Figure, plain_text
 from mmjax.targets import kind_of
 from mmjax.task import Split, Task
 

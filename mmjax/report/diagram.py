@@ -7,13 +7,12 @@ from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from mmjax.dataflow import Node, Place, trace_dataflow
 from mmjax.report.diagram_layout import Spot, lay_out
-from mmjax.report.style import ALONE, FUSED, QUIET, plain_text
+from mmjax.report.style import ALONE, FUSED, QUIET, Figure, plain_text
 from mmjax.types import Tokens
 
 _WIDTH, _LETTER, _HEIGHT, _LINE, _MARGIN = 1.3, 0.085, 0.6, 0.15, 0.1  # inches

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from mmjax.files import whole_file
-from mmjax.report.style import ALONE, FUSED, plain_text
+from mmjax.report.style import ALONE, FUSED, Figure, plain_text
 from mmjax.report.summary import Rows, Summary, standard_error
 from mmjax.targets import MAIN_SCORES, find_score
 

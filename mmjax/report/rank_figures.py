@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from mmjax.report.style import FUSED, PALETTE, QUIET, WIDTH, calm, legend_below
+from mmjax.report.style import FUSED, PALETTE, QUIET, WIDTH, Figure, calm, legend_below
 from mmjax.statistics import (
     Ranking,
     cliques,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from mmjax.errors import UsageError, look_up
+from mmjax.report.style import Figure
 from mmjax.targets import kind_of
 from mmjax.threads import one_thread
 

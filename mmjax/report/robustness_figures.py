@@ -6,9 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from mmjax.report.style import plain_text
+from mmjax.report.style import Figure, plain_text
 from mmjax.report.summary import Rows
 from mmjax.robustness import Curve, score_curves
 from mmjax.targets import MAIN_SCORES, find_score

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
-from mmjax.report.style import PALETTE, legend_below, plain_text
+from mmjax.report.style import PALETTE, Figure, legend_below, plain_text
 from mmjax.scoring import Row
 
 _COLUMNS = {

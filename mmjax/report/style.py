@@ -1,8 +1,9 @@
 """How the figures of a page look."""
 
-from matplotlib import rc_context
+import io
+
+from matplotlib import figure, rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 WIDTH = 5.2  # inches: two figures side by side on a desk, one on a phone
 FUSED, ALONE, QUIET = "#1f6f8b", "#b0622f", "#868d96"
@@ -10,6 +11,15 @@ PALETTE = ("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00", "#cb4b8c", "#4
 
 plain_text = rc_context({"text.parse_math": False})
 """Decorates what draws names that may hold a dollar sign, which does not begin a formula."""
+
+
+class Figure(figure.Figure):
+    """A figure of matplotlib's that notebooks show, whether or not pyplot was imported."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
 
 
 def calm(axes: Axes, grid: str | None = None) -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from mmjax.report.answers import Answers
 from mmjax.report.figures import mean_curves, validation_label
 from mmjax.report.study import Row
-from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET, WIDTH, calm, legend_below
+from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET, WIDTH, Figure, calm, legend_below
 from mmjax.report.verdicts import Judged, light_pair
 from mmjax.statistics import VERDICTS, holm
 
