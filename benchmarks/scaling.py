@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
-from page import fill, table
+from page import fill
 from rich.progress import track
 
 from mmjax.cost import peak_bytes
@@ -30,6 +30,7 @@ from mmjax.mesh import deal_rows, lane_spec, make_mesh, num_devices, parse_mesh
 from mmjax.objectives import cross_entropy
 from mmjax.optimiser import Adam
 from mmjax.recipe import make_model
+from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.scoring import versions
 from mmjax.task import Split, Task
@@ -183,7 +184,7 @@ def make_table(rows: list[dict[str, Any]]) -> str:
         f"{first['versions']}. A transformer fusion of {first['params'] / 1e6:.1f} million "
         f"parameters, {first['seeds']} seeds, {first['batch_size']} rows a step."
     )
-    return f"{what}\n\n{table(head, lines)}"
+    return f"{what}\n\n{markdown_table(head, lines)}"
 
 
 def _figures(row):
