@@ -8,7 +8,7 @@ from typing import Any
 from mmjax.errors import UnknownNameError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
-from mmjax.recipe import Recipe, make_model
+from mmjax.recipe import Fusion, Recipe, make_model, name_fusion
 from mmjax.search import search_steps
 from mmjax.sizes import match_params, set_num_layers, set_width
 from mmjax.task import Task
@@ -56,7 +56,7 @@ class Arm:
 
 def make_arm(
     task: Task,
-    strategy: str | type,
+    strategy: Fusion,
     encoders: Mapping[str, str] | None = None,
     absent: str = "mask",
     **recipe: Any,
@@ -66,8 +66,8 @@ def make_arm(
     Args:
         task: the data.
         strategy: a key of ``FUSIONS``; ``FUSION@A+B`` for the same on modalities A and B alone;
-            ``NAME_only`` for the baseline of modality NAME; or a class of a fusion, whose name is
-            then the strategy's.
+            ``NAME_only`` for the baseline of modality NAME; or a fusion of one's own, a module or
+            a class of one, which names the strategy.
         encoders: {modality: key of ``ENCODERS``} where the default is not wanted.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         **recipe: fields of ``Recipe`` other than the model; a fusion that is defined with a method
@@ -75,11 +75,11 @@ def make_arm(
 
     Raises:
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
+        UsageError: the fusion is not for such targets, gives something else, or is no fusion.
     """
     if not isinstance(strategy, str):
-        return Arm(
-            strategy.__name__, Recipe(make_model(task, strategy, encoders, absent), **recipe), task
-        )
+        model = make_model(task, strategy, encoders, absent)
+        return Arm(name_fusion(model.fusion), Recipe(model, **recipe), task)
     baselines = {f"{name}_only": name for name in task.modalities}
     fusion, _, chosen = strategy.partition("@")
     if strategy in baselines:

@@ -179,4 +179,5 @@ def check_input(
             where,
             expected="finite values wherever the modality is present",
             got=f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}",
+            fix="Fill them in, or say with present=... which rows lack the modality.",
         )

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.errors import look_up
+from mmjax.errors import UsageError, look_up
 from mmjax.layers import as_float, learned_tokens
 from mmjax.types import Outputs, Tokens
 
@@ -48,7 +48,18 @@ class MultimodalModel(nn.Module):
         outputs = self.fusion(tokens, train=train)
         if not isinstance(outputs, Outputs):
             outputs = Outputs(outputs)
+        self._check(outputs.prediction)
         return outputs._replace(tokens=tokens)
+
+    def _check(self, prediction: jax.Array) -> None:
+        """What has another shape might be broadcast in a loss, and train without a word."""
+        out_dim = self.fusion.out_dim
+        if prediction.ndim != 2 or prediction.shape[1] != out_dim:
+            raise UsageError(
+                f"{type(self.fusion).__name__}, prediction",
+                expected=f"shape [batch, {out_dim}]",
+                got=f"{prediction.shape}",
+            )
 
     def _encode(self, name: str, x: jax.Array, here: jax.Array, train: bool) -> Tokens:
         x = as_float(x)

@@ -54,10 +54,15 @@ def encode_target(target: Any) -> Encoded:
     """
     values = np.asarray(target)
     if values.dtype.kind == "O":
+        _check_there(values)
         values = values.astype(str)
     if values.dtype.kind == "f" and values.ndim in (1, 2):
         return Encoded(values.astype(np.float32).reshape(len(values), -1), "numbers")
     if values.dtype.kind in "bui" and values.ndim == 2:
+        if not np.isin(values, (0, 1)).all():
+            got = f"integers from {values.min()} to {values.max()} of shape {values.shape}"
+            fix = "Classes are of shape [rows]; numbers are floats."
+            raise DataError("target", expected="labels 0 and 1 [rows, labels]", got=got, fix=fix)
         return Encoded(values.astype(np.int32), "labels")
     if values.dtype.kind not in "buiUS" or values.ndim != 1:
         raise DataError(
@@ -74,6 +79,18 @@ def encode_target(target: Any) -> Encoded:
             fix="Are they numbers? Then give them as floats.",
         )
     return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
+
+
+def _check_there(values: np.ndarray) -> None:
+    """Raises DataError where a row has None or NaN for a class: text of it would be one more."""
+    is_missing = lambda value: not isinstance(value, str) and str(value) in _MISSING
+    missing = np.array([is_missing(value) for value in values.flat])
+    if missing.any():
+        got = f"none in {missing.sum()} rows, first in row {missing.argmax()}"
+        raise DataError("target", expected="a class for each row", got=got, fix="Leave them out.")
+
+
+_MISSING = ("None", "nan", "NaN", "NaT", "<NA>")
 
 
 def as_input(name: str, values: Any) -> np.ndarray:
@@ -123,10 +140,25 @@ def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
 
 
 def check_roles(role: np.ndarray, size: int) -> None:
-    """Raises DataError for a split that is not one of ``ROLES`` for each row."""
-    if role.shape != (size,) or not set(np.unique(role)) <= set(ROLES):
-        got = ", ".join(map(str, np.unique(role)[:8])) if role.shape == (size,) else str(role.shape)
+    """Raises DataError for a split that is not one of ``ROLES`` for each row, or lacks one."""
+    there = np.unique(role)
+    if role.shape != (size,) or not set(there) <= set(ROLES):
+        got = ", ".join(map(str, there[:8])) if role.shape == (size,) else str(role.shape)
         raise DataError("split", expected=f"one of {', '.join(ROLES)} for each row", got=got)
+    if len(there) < len(ROLES):
+        expected = f"rows of {', '.join(ROLES)}"
+        fix = "Of few groups, split=... says which is where."
+        raise DataError("split", expected=expected, got=f"{', '.join(there)} alone", fix=fix)
+
+
+def check_numbers(values: np.ndarray, role: np.ndarray) -> None:
+    """Raises DataError for a number [rows, numbers] that is not finite; of test all may be NaN."""
+    bad = ~np.isfinite(values).all(axis=1)
+    if np.isnan(values[role == "test"]).all():
+        bad &= role != "test"
+    if bad.any():
+        got = f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}"
+        raise DataError("target", expected="finite numbers", got=got, fix="Leave these rows out.")
 
 
 def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:

@@ -1,10 +1,11 @@
 """A recipe: everything but the data that decides a result."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 
 from mmjax.encoders import ENCODERS, default_encoder
@@ -21,6 +22,9 @@ from mmjax.targets import Kind
 from mmjax.task import Split, Task
 from mmjax.train import DTYPES
 from mmjax.types import Method, Objective
+
+Fusion = str | Callable[..., nn.Module] | nn.Module
+"""A fusion by name, by class or as it is."""
 
 
 @dataclass(frozen=True)
@@ -106,31 +110,47 @@ def suits(fusion: Any, kind: Kind) -> bool:
     return kind in getattr(fusion, "targets", (kind,))
 
 
+def make_fusion(fusion: Fusion, task: Task) -> nn.Module:
+    """The fusion as a module, which gives what the task asks for.
+
+    Raises:
+        UnknownNameError: there is no such fusion.
+        UsageError: it is not for such targets, gives something else, or is no fusion.
+    """
+    make = look_up("fusion", fusion, FUSIONS) if isinstance(fusion, str) else fusion
+    try:
+        fuse = make if isinstance(make, nn.Module) else make(out_dim=task.out_dim)
+    except TypeError as error:
+        expected = "a Flax module, or a class of one that needs only out_dim"
+        raise UsageError("fusion", expected=expected, got=f"{make!r:.80}: {error}") from error
+    name = type(fuse).__name__
+    if getattr(fuse, "out_dim", None) != task.out_dim:
+        got = f"{name} with out_dim {getattr(fuse, 'out_dim', None)}"
+        raise UsageError("fusion", expected=f"one with out_dim {task.out_dim}", got=got)
+    if not suits(fuse, task.kind):
+        got = f"{name}, for {', '.join(fuse.targets)}"
+        raise UsageError("fusion", expected=f"one for {task.kind}", got=got)
+    return fuse
+
+
 def make_model(
-    task: Task, fusion: str | type, encoders: Mapping[str, str] | None = None, absent: str = "mask"
+    task: Task, fusion: Fusion, encoders: Mapping[str, str] | None = None, absent: str = "mask"
 ) -> MultimodalModel:
     """The model of a fusion for a task, with default hyperparameters.
 
     Args:
         task: gives the modalities and their shapes.
-        fusion: a key of ``FUSIONS``, or a class that needs only ``out_dim``.
+        fusion: a key of ``FUSIONS``, a module, or a class that needs only ``out_dim``.
         encoders: {modality: key of ``ENCODERS``} where the default for the modality's shape is not
             wanted; names of other modalities are ignored.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
 
     Raises:
         UnknownNameError: there is no such fusion, encoder or stand-in.
-        UsageError: the fusion is not for such targets.
+        UsageError: the fusion is not for such targets, gives something else, or is no fusion.
     """
     look_up("absent", absent, ABSENCES)
-    make = look_up("fusion", fusion, FUSIONS) if isinstance(fusion, str) else fusion
-    if not suits(make, task.kind):
-        raise UsageError(
-            "fusion",
-            expected=f"one for {task.kind}",
-            got=f"{make.__name__}, for {', '.join(make.targets)}",
-        )
-    fuse = make(out_dim=task.out_dim)
+    fuse = make_fusion(fusion, task)
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
@@ -151,6 +171,16 @@ def _mean_input(split: Split, name: str) -> np.ndarray:
     for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
         total += np.asarray(as_float(rows[here])).sum(axis=0, dtype=np.float64)
     return (total / present.sum()).astype(np.float32)
+
+
+def name_fusion(fusion: nn.Module) -> str:
+    """Its key or class, and in brackets what it has in place of a default: ``gmu(width=32)``."""
+    keys = [key for key, make in FUSIONS.items() if make is type(fusion)]
+    default = lambda f: f.default if f.default_factory is MISSING else f.default_factory()
+    own = [f for f in fields(fusion) if f.name not in ("out_dim", "parent", "name")]
+    values = {f.name: (describe(getattr(fusion, f.name)), describe(default(f))) for f in own}
+    inner = ", ".join(f"{n}={value}" for n, (value, usual) in values.items() if value != usual)
+    return next(iter(keys), type(fusion).__name__) + (f"({inner})" if inner else "")
 
 
 def describe(value: Any) -> str:

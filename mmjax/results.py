@@ -6,11 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 
 from mmjax.arms import Arm, all_strategies
 from mmjax.comparison import compare_arms
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
+from mmjax.recipe import Fusion
 from mmjax.report.answers import Answers, make_answers
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.study import Study
@@ -117,7 +119,7 @@ class Result:
 
 def compare(
     task: Task,
-    fusions: str | Sequence[str | type] = "core",
+    fusions: str | Sequence[Fusion] = "core",
     *,
     subsets: bool = False,
     quiet: bool = False,
@@ -129,8 +131,9 @@ def compare(
 
     Args:
         task: the data.
-        fusions: names of fusions; classes of your own, Flax modules that need only ``out_dim``;
-            "core", ten of every kind; or "all".
+        fusions: names of fusions, "core", which are ten of every kind, or "all"; Flax modules, of
+            the zoo with other hyperparameters or your own; classes of them that need only
+            ``out_dim``.
         subsets: each named fusion on every subset of two modalities or more, too.
         quiet: print nothing while it trains.
         **settings: as for the command `mmjax compare`: seeds, steps, batch_size, learning_rate,
@@ -138,14 +141,14 @@ def compare(
 
     Raises:
         UnknownNameError: there is no such fusion, objective, method or setting.
-        UsageError: a setting has a value that cannot work, a fusion is not for such targets, or
-            two have one name.
+        UsageError: a setting has a value that cannot work, a fusion is not for such targets, gives
+            something else or is none, or two have one name.
         FailedArmsError: not one strategy could be trained.
     """
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
-    strategies: list[str | type] = [*all_strategies(task, names, subsets=subsets), *own]
+    strategies: list[Fusion] = [*all_strategies(task, names, subsets=subsets), *own]
     arms = make_arms(_make_settings(task, settings), task, strategies)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
@@ -190,8 +193,11 @@ def _make_settings(task: Task, given: Mapping[str, Any]) -> Settings:
     known = [field.name for field in fields(Settings) if field.name not in _OF_TASK]
     for name in given:
         look_up("setting", name, dict.fromkeys(known))
-    as_pairs = lambda value: (
-        tuple(f"{k}={v}" for k, v in value.items()) if isinstance(value, Mapping) else value
-    )
-    values: dict[str, Any] = {name: as_pairs(value) for name, value in given.items()}
+
+    def plain(value):
+        if isinstance(value, Mapping):
+            return tuple(f"{name}={part}" for name, part in value.items())
+        return value.item() if isinstance(value, np.generic) else value
+
+    values: dict[str, Any] = {name: plain(value) for name, value in given.items()}
     return Settings(task=task.name, **values)

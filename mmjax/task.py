@@ -10,12 +10,14 @@ import jax
 import numpy as np
 
 from mmjax.checks import check_task
+from mmjax.errors import DataError
 from mmjax.on_disk import chunks, on_disk
 from mmjax.own_data import (
     ROLES,
     Scale,
     as_input,
     check_length,
+    check_numbers,
     check_roles,
     deal,
     encode_target,
@@ -63,6 +65,9 @@ class Split:
     raw: Mapping[str, Raw] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if unknown := sorted(map(str, self.present.keys() - self.inputs.keys())):
+            expected = f"modalities of the inputs, {', '.join(map(str, self.inputs))}"
+            raise DataError("present", expected=expected, got=", ".join(unknown))
         everywhere = np.ones(len(self.target), bool)
         present = {name: self.present.get(name, everywhere) for name in self.inputs}
         object.__setattr__(self, "present", present)
@@ -173,6 +178,7 @@ class Task:
         check_roles(role, size)
         values, scale = encoded.values, None
         if encoded.kind == "numbers":
+            check_numbers(values, role)
             scale = find_scale(values[role == "train"])
             values = scale.standardise(values)
         whole = Split(arrays, values, group, here)

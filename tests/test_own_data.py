@@ -53,6 +53,46 @@ def test_many_different_integers_are_refused_as_classes():
         Task.from_arrays(make_inputs(), np.arange(60))
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (np.array(["u", None] * 30, object), "a class for each row, got none in 30 rows"),
+        (np.array([1, 2, np.nan] * 20, object), "got none in 20 rows, first in row 2"),
+        (
+            np.array([[0], [2]] * 30),
+            r"of shape \(60, 1\). Classes are of shape",
+        ),
+        (
+            np.where(np.arange(60) == 7, np.nan, np.arange(60.0)),
+            "in 1 rows, first in row 7",
+        ),
+    ],
+)
+def test_a_target_that_lacks_something_is_refused(target, message):
+    with pytest.raises(DataError, match=message):
+        Task.from_arrays(make_inputs(), target)
+
+
+def test_test_rows_may_lack_their_numbers():
+    split = np.array(["train", "valid", "test"] * 20)
+    target = np.where(split == "test", np.nan, np.arange(60.0))
+    assert not Task.from_arrays(make_inputs(), target, split=split).test.labelled
+    target[0] = np.nan
+    with pytest.raises(DataError, match="first in row 0"):
+        Task.from_arrays(make_inputs(), target, split=split)
+
+
+def test_too_few_groups_for_three_splits_are_refused():
+    with pytest.raises(DataError, match=r"got train alone. Of few groups, split="):
+        Task.from_arrays(make_inputs(), np.arange(60) % 2, group=np.zeros(60, int))
+
+
+def test_present_names_modalities_that_are_there():
+    present = {"adio": np.zeros(60, bool)}
+    with pytest.raises(DataError, match=r"present: expected modalities .*audio.*, got adio"):
+        Task.from_arrays(make_inputs(), np.arange(60) % 2, present=present)
+
+
 def test_floats_are_standardised_numbers_and_their_scale_is_kept():
     target = 1e5 * np.arange(60.0)
     task = Task.from_arrays(make_inputs(), target)

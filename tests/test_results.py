@@ -2,15 +2,18 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from html import escape
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import run
 
 import mmjax
 from mmjax.errors import FailedArmsError, UnknownNameError, UsageError
+from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.report.summary import scored_split
 from mmjax.tasks.arrays import save
@@ -146,6 +149,33 @@ def test_a_strategy_that_fails_does_not_end_the_others():
     assert result.failed == {"Broken": "RuntimeError: no such luck"}
     assert set(result.trained) == {"a_only", "b_only", "sum"}
     assert str(result).endswith("Broken failed: RuntimeError: no such luck")
+
+
+class Wide(Halves):
+    """Gives more numbers than were asked for."""
+
+    def __call__(self, tokens, *, train):
+        """Fuses {name: [batch, length, features]} into [batch, out_dim + 1]."""
+        return jnp.pad(super().__call__(tokens, train=train), ((0, 0), (0, 1)))
+
+
+def test_a_prediction_of_another_shape_does_not_train():
+    result = mmjax.compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2, quiet=True)
+    assert result.failed == {
+        "Wide": "UsageError: Wide, prediction: expected shape [batch, 2], got (2, 3)."
+    }
+    assert "Halves" in result.trained
+
+
+def test_modules_are_strategies_named_after_what_is_not_default():
+    gmu = FUSIONS["gmu"]
+    ours = [gmu(out_dim=2, width=8), partial(gmu, width=16), "gmu", Halves(out_dim=2)]
+    task = make_task("classes")
+    result = mmjax.compare(task, ours, seeds=np.int64(1), steps=2, quiet=True)
+    assert list(result.trained)[2:] == ["gmu", "gmu(width=8)", "gmu(width=16)", "Halves"]
+    assert result.trained["gmu(width=16)"].arm.recipe.model.fusion == gmu(out_dim=2, width=16)
+    with pytest.raises(UsageError, match="fusions: expected each name once"):
+        mmjax.compare(task, ["gmu", gmu], quiet=True)
 
 
 def test_encoders_are_given_as_a_mapping(capsys):
