@@ -12,7 +12,7 @@ from mmjax.arms import Arm
 from mmjax.corruptions import Sweep
 from mmjax.evaluate import Predict
 from mmjax.scoring import Row, identify
-from mmjax.targets import find_score, scores
+from mmjax.targets import find_score
 
 
 def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: Sweep) -> list[Row]:
@@ -43,7 +43,7 @@ def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: S
             "seed": seed,
             "split": sweep.split,
             **where,
-            **scores(logits, clean.target),
+            **arm.task.scores(logits, clean.target),
         }
         for where, prediction in judged
         for seed, logits in zip(arm.recipe.seeds, prediction, strict=True)

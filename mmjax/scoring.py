@@ -13,7 +13,6 @@ from mmjax import kernels
 from mmjax.arms import Arm
 from mmjax.evaluate import Predict, hide
 from mmjax.fit import Fit
-from mmjax.targets import scores
 from mmjax.task import Task
 
 Row = dict[str, Any]
@@ -78,8 +77,8 @@ def _split_rows(
     where = {"split": split_name, "hidden": "+".join(hidden)}
     size = {"rows": split.size, "groups": len(np.unique(split.group))}
     return [
-        {**identify(arm), "seed": seed, **where, **scores(logits, split.target), **size}
-        for seed, logits in zip(arm.recipe.seeds, prediction, strict=True)
+        {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **size}
+        for seed, one in zip(arm.recipe.seeds, prediction, strict=True)
     ]
 
 

@@ -83,14 +83,18 @@ def row_nll(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.square(prediction - target).sum(axis=-1) / 2
 
 
-def scores(prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
+def scores(
+    prediction: np.ndarray, target: np.ndarray, deviation: np.ndarray | float = 1.0
+) -> dict[str, float]:
     """The scores of some rows: the main one first, and the mean of ``row_nll``.
 
-    Classes and labels have ``accuracy`` and ``macro_f1``, numbers ``r2`` and ``rmse``.
+    Classes and labels have ``accuracy`` and ``macro_f1``, numbers ``r2`` and ``rmse``, a mean over
+    the numbers of the root of their mean squared error.
 
     Args:
         prediction: [rows, out_dim].
         target: of the rows.
+        deviation: of numbers before they were standardised, [out_dim]: ``rmse`` is in their units.
     """
     main = float(row_scores(prediction, target).mean())
     nll = {"nll": float(row_nll(prediction, target).mean())}
@@ -99,8 +103,8 @@ def scores(prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
             return {"accuracy": main, "macro_f1": macro_f1(prediction.argmax(-1), target)} | nll
         case "labels":
             return {"accuracy": main, "macro_f1": _label_f1(prediction > 0, target == 1)} | nll
-    error = np.square(prediction.astype(np.float64) - target).mean() ** 0.5
-    return {"r2": main, "rmse": float(error)} | nll
+    errors = np.square((prediction.astype(np.float64) - target) * deviation).mean(axis=0) ** 0.5
+    return {"r2": main, "rmse": float(errors.mean())} | nll
 
 
 def macro_f1(predicted: np.ndarray, target: np.ndarray) -> float:

@@ -24,7 +24,7 @@ from mmjax.own_data import (
     find_input_scale,
     find_scale,
 )
-from mmjax.targets import Kind, is_labelled, kind_of
+from mmjax.targets import Kind, is_labelled, kind_of, scores
 from mmjax.types import Batch
 
 
@@ -217,6 +217,15 @@ class Task:
         inputs, present = self.train.inputs, self.train.present
         floats = [n for n in self.modalities if inputs[n].dtype == np.float32 and self.standardise]
         return {n: find_input_scale(inputs[n], present[n]) for n in floats}
+
+    def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """The scores of some rows, as ``mmjax.targets.scores``; numbers in their own units.
+
+        Args:
+            prediction: [rows, out_dim], as models have it.
+            target: of the rows, as splits have it.
+        """
+        return scores(prediction, target, self.scale.deviation if self.scale else 1.0)
 
     def only(self, *modalities: str) -> "Task":
         """The same rows with some of the modalities: the task of a unimodal baseline."""

@@ -88,6 +88,19 @@ def test_a_report_is_written(result, tmp_path):
     assert ("RMSE" in text) == (result.study.task == "numbers")
 
 
+def test_errors_of_numbers_are_in_their_units(result):
+    if result.study.task != "numbers":
+        pytest.skip("classes and labels have none")
+    run = result.trained["concat"]
+    rows = run.arm.task.test
+    want = run.arm.task.scale.restore(rows.target)
+    where = ("concat", "test", run.best_seed)
+    (row,) = (r for r in result.rows if (r["strategy"], r["split"], r["seed"]) == where)
+    error = np.square(run.best.predict(rows.inputs) - want).mean(axis=0) ** 0.5
+    assert row["rmse"] == pytest.approx(error.mean(), rel=1e-4)
+    assert row["rmse"] > 1  # the deviation of the target is 42
+
+
 def test_frames(result):
     pandas = pytest.importorskip("pandas")
     frame = result.to_pandas()

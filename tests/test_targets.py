@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 from scipy.stats import norm
-from sklearn.metrics import accuracy_score, f1_score, log_loss, r2_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    r2_score,
+    root_mean_squared_error,
+)
 
 from mmjax.errors import UsageError
 from mmjax.objectives import OBJECTIVES, cross_entropy, mse
@@ -71,7 +77,12 @@ def test_scores_of_numbers_are_those_of_scikit_learn():
     target[:, 2] = 1.5  # a number that does not vary
     got = scores(prediction, target)
     np.testing.assert_allclose(got["r2"], r2_score(target, prediction), rtol=1e-6)
-    np.testing.assert_allclose(got["rmse"], np.sqrt(np.mean((target - prediction) ** 2)), rtol=1e-6)
+    rmse = lambda *units: root_mean_squared_error(*(x.astype(np.float64) for x in units))
+    np.testing.assert_allclose(got["rmse"], rmse(target, prediction), rtol=1e-6)
+    deviation = np.array([1.0, 30.0, 0.1])
+    in_units = scores(prediction, target, deviation)
+    np.testing.assert_allclose(in_units["rmse"], rmse(target * deviation, prediction * deviation))
+    assert in_units == {**got, "rmse": in_units["rmse"]}
     exact = prediction[:, 2:] * 0 + 1.5
     assert scores(exact, target[:, 2:])["r2"] == r2_score(target[:, 2:], exact) == 1
 
