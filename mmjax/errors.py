@@ -124,4 +124,5 @@ def printable(text: str) -> str:
 
 
 def _message(where: object, expected: str, got: str, fix: str) -> str:
+    got = got.removesuffix(".")  # of another error
     return f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else "")
