@@ -11,6 +11,7 @@ from small import make_task
 from mmjax.errors import UsageError
 from mmjax.evaluate import make_evaluate
 from mmjax.fit import fit
+from mmjax.fusion import FUSIONS
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.program import compile_recipe
@@ -151,9 +152,12 @@ def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
     chex.assert_trees_all_equal(got.params, want.params)
 
 
-@pytest.mark.parametrize("fusion", ["concat", "transformer"])
-def test_dropout_can_differ_between_lanes(task, fusion):
-    model, rates = make_model(task, fusion), (0.1, 0.6)
+@pytest.mark.parametrize(
+    ("fusion", "options"), [("concat", {}), ("transformer", {"num_layers": 1})]
+)
+def test_dropout_can_differ_between_lanes(task, fusion, sizes):
+    model = make_model(task, FUSIONS[fusion](out_dim=task.out_dim, **sizes))
+    rates = (0.1, 0.6)
     recipe = Recipe(model, batch_size=16, steps=6, seeds=(0, 1), dropout=rates)
     both = fit(recipe, task)
     for index, rate in enumerate(rates):
