@@ -8,7 +8,7 @@ from typing import Any
 from mmjax.errors import UnknownNameError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
-from mmjax.recipe import Fusion, Recipe, make_model, name_fusion
+from mmjax.recipe import FusionLike, Recipe, make_model, name_fusion
 from mmjax.search import search_steps
 from mmjax.sizes import match_params, set_num_layers, set_width
 from mmjax.task import Task
@@ -56,7 +56,7 @@ class Arm:
 
 def make_arm(
     task: Task,
-    strategy: Fusion,
+    strategy: FusionLike,
     encoders: Mapping[str, str] | None = None,
     absent: str = "mask",
     **recipe: Any,

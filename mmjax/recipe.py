@@ -23,7 +23,7 @@ from mmjax.task import Split, Task
 from mmjax.train import DTYPES
 from mmjax.types import Method, Objective
 
-Fusion = str | Callable[..., nn.Module] | nn.Module
+FusionLike = str | Callable[..., nn.Module] | nn.Module
 """A fusion by name, by class or as it is."""
 
 
@@ -110,7 +110,7 @@ def suits(fusion: Any, kind: Kind) -> bool:
     return kind in getattr(fusion, "targets", (kind,))
 
 
-def make_fusion(fusion: Fusion, task: Task) -> nn.Module:
+def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     """The fusion as a module, which gives what the task asks for.
 
     Raises:
@@ -134,7 +134,7 @@ def make_fusion(fusion: Fusion, task: Task) -> nn.Module:
 
 
 def make_model(
-    task: Task, fusion: Fusion, encoders: Mapping[str, str] | None = None, absent: str = "mask"
+    task: Task, fusion: FusionLike, encoders: Mapping[str, str] | None = None, absent: str = "mask"
 ) -> MultimodalModel:
     """The model of a fusion for a task, with default hyperparameters.
 

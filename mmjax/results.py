@@ -12,7 +12,7 @@ from rich.console import Console
 from mmjax.arms import Arm, all_strategies
 from mmjax.comparison import compare_arms
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
-from mmjax.recipe import Fusion
+from mmjax.recipe import FusionLike
 from mmjax.report.answers import Answers, make_answers
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.study import Study
@@ -119,7 +119,7 @@ class Result:
 
 def compare(
     task: Task,
-    fusions: str | Sequence[Fusion] = "core",
+    fusions: str | Sequence[FusionLike] = "core",
     *,
     subsets: bool = False,
     quiet: bool = False,
@@ -148,7 +148,7 @@ def compare(
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
-    strategies: list[Fusion] = [*all_strategies(task, names, subsets=subsets), *own]
+    strategies: list[FusionLike] = [*all_strategies(task, names, subsets=subsets), *own]
     arms = make_arms(_make_settings(task, settings), task, strategies)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)

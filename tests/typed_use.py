@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import mmjax
+from mmjax.fusion import FUSIONS
 from mmjax.targets import Kind
 from mmjax.types import Tokens
 
@@ -32,7 +33,8 @@ def use(image: np.ndarray, audio: np.ndarray, target: np.ndarray) -> None:
     assert_type(task.kind, Kind)
     assert_type(mmjax.load_task("digits", options={"seed": "1"}), mmjax.Task)
     mmjax.check_fusion(Mean(out_dim=3))
-    result = mmjax.compare(task, ["concat", Mean], seeds=2, steps=10, quiet=True)
+    fusions = ["concat", Mean, FUSIONS["gmu"](out_dim=task.out_dim, width=8)]
+    result = mmjax.compare(task, fusions, seeds=2, steps=10, quiet=True)
     assert_type(result, mmjax.Result)
     assert_type(result.plot(), Figure)
     assert_type(result.best, mmjax.TrainedRun)

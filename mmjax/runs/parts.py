@@ -12,7 +12,7 @@ from mmjax.mesh import check_mesh
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.optimiser import Adam
-from mmjax.recipe import Fusion, suits
+from mmjax.recipe import FusionLike, suits
 from mmjax.settings import Settings, parse_pairs, parse_shares
 from mmjax.targets import Kind
 from mmjax.task import Task
@@ -25,7 +25,7 @@ def make_task(settings: Settings) -> Task:
     return lose(task, parse_shares("missing", settings.missing))
 
 
-def make_arms(settings: Settings, task: Task, strategies: Sequence[Fusion]) -> list[Arm]:
+def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) -> list[Arm]:
     """The arms of some strategies on the loaded task.
 
     Raises:
