@@ -77,24 +77,27 @@ def make_arm(
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
         UsageError: the fusion is not for such targets, gives something else, or is no fusion.
     """
-    if not isinstance(strategy, str):
-        model = make_model(task, strategy, encoders, absent)
-        return Arm(name_fusion(model.fusion), Recipe(model, **recipe), task)
-    baselines = {f"{name}_only": name for name in task.modalities}
-    fusion, _, chosen = strategy.partition("@")
-    if strategy in baselines:
-        part, fusion = task.only(baselines[strategy]), "concat"
-    elif fusion not in FUSIONS:
-        raise UnknownNameError("strategy", strategy, [*baselines, *FUSIONS])
-    else:
-        names = chosen.split("+") if chosen else task.modalities
-        for name in names:
-            look_up("modality", name, task.shapes)
-        part = task.only(*names)
-    own_method = getattr(FUSIONS[fusion], "method", None)
+    part, fusion = _find(task, strategy) if isinstance(strategy, str) else (task, strategy)
+    model = make_model(part, fusion, encoders, absent)
+    own_method = getattr(model.fusion, "method", None)
     if own_method:
         recipe["method"] = METHODS[own_method]()
-    return Arm(strategy, Recipe(make_model(part, fusion, encoders, absent), **recipe), part)
+    name = strategy if isinstance(strategy, str) else name_fusion(model.fusion)
+    return Arm(name, Recipe(model, **recipe), part)
+
+
+def _find(task: Task, strategy: str) -> tuple[Task, str]:
+    """The modalities and the fusion that a name stands for."""
+    baselines = {f"{name}_only": name for name in task.modalities}
+    if strategy in baselines:
+        return task.only(baselines[strategy]), "concat"
+    fusion, _, chosen = strategy.partition("@")
+    if fusion not in FUSIONS:
+        raise UnknownNameError("strategy", strategy, [*baselines, *FUSIONS])
+    names = chosen.split("+") if chosen else task.modalities
+    for name in names:
+        look_up("modality", name, task.shapes)
+    return task.only(*names), fusion
 
 
 def resize_arm(arm: Arm, width: int | None = None, num_layers: int | None = None) -> Arm:

@@ -12,9 +12,11 @@ import pytest
 from commands import run
 
 import mmjax
+from mmjax.arms import make_arm
 from mmjax.errors import FailedArmsError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
+from mmjax.methods import METHODS
 from mmjax.report.summary import scored_split
 from mmjax.tasks.arrays import save
 
@@ -189,6 +191,13 @@ def test_modules_are_strategies_named_after_what_is_not_default():
     assert result.trained["gmu(width=16)"].arm.recipe.model.fusion == gmu(out_dim=2, width=16)
     with pytest.raises(UsageError, match="fusions: expected each name once"):
         mmjax.compare(task, ["gmu", gmu], quiet=True)
+
+
+def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
+    task = make_task("classes")
+    stacking = FUSIONS["stacking"](out_dim=2)
+    assert make_arm(task, stacking).recipe.method == METHODS["stacking"]()
+    assert make_arm(task, stacking).recipe == make_arm(task, "stacking").recipe
 
 
 def test_encoders_are_given_as_a_mapping(capsys):
