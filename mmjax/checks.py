@@ -61,6 +61,9 @@ def _check_split(where: str, split: Any, task: Any) -> None:
             expected=f"the modalities of train, {sorted(task.train.inputs)}",
             got=str(sorted(split.inputs)),
         )
+    if unknown := split.present.keys() - split.inputs.keys():
+        expected = f"modalities of the inputs, {sorted(split.inputs)}"
+        raise DataError(f"{where} present", expected=expected, got=str(sorted(map(str, unknown))))
     _check_target(f"{where} target", split, task)
     _check_integers(f"{where} group", split.group, split.size)
     for name, values in split.inputs.items():

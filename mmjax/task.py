@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from mmjax.checks import check_task
-from mmjax.errors import DataError
 from mmjax.on_disk import chunks, on_disk
 from mmjax.own_data import (
     ROLES,
@@ -65,11 +64,8 @@ class Split:
     raw: Mapping[str, Raw] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if unknown := sorted(map(str, self.present.keys() - self.inputs.keys())):
-            expected = f"modalities of the inputs, {', '.join(map(str, self.inputs))}"
-            raise DataError("present", expected=expected, got=", ".join(unknown))
         everywhere = np.ones(len(self.target), bool)
-        present = {name: self.present.get(name, everywhere) for name in self.inputs}
+        present = {**dict.fromkeys(self.inputs, everywhere), **self.present}
         object.__setattr__(self, "present", present)
 
     @property

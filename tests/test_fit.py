@@ -153,7 +153,7 @@ def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
 
 
 @pytest.mark.parametrize(
-    ("fusion", "options"), [("concat", {}), ("transformer", {"num_layers": 1})]
+    ("fusion", "sizes"), [("concat", {}), ("transformer", {"num_layers": 1})]
 )
 def test_dropout_can_differ_between_lanes(task, fusion, sizes):
     model = make_model(task, FUSIONS[fusion](out_dim=task.out_dim, **sizes))

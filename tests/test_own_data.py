@@ -89,7 +89,7 @@ def test_too_few_groups_for_three_splits_are_refused():
 
 def test_present_names_modalities_that_are_there():
     present = {"adio": np.zeros(60, bool)}
-    with pytest.raises(DataError, match=r"present: expected modalities .*audio.*, got adio"):
+    with pytest.raises(DataError, match=r"present: expected modalities .*audio.*adio"):
         Task.from_arrays(make_inputs(), np.arange(60) % 2, present=present)
 
 
