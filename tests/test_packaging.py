@@ -1,10 +1,11 @@
 """What is built can be installed, and does what the README says, away from the checkout."""
 
-import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -16,14 +17,8 @@ FILES = LISTED.stdout.split()
 pytestmark = pytest.mark.skipif(not FILES, reason="tells files of the project by git")
 
 
-def run(*command, cwd, **environment):
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-    )
+def run(*command, cwd):
+    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -37,17 +32,24 @@ def built(tmp_path_factory):
         if not name.startswith(("docs/", "benchmarks/")) and (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    run("-m", "build", "--no-isolation", "--outdir", folder, source, cwd=folder)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source, cwd=folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def site(wheel, tmp_path_factory):
-    """The wheel, installed into a folder of its own."""
-    folder = tmp_path_factory.mktemp("site")
-    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", folder)
-    run(*install, wheel, cwd=folder)
-    return folder
+def scripts(wheel, tmp_path_factory):
+    """The commands of a fresh environment with the wheel; its dependencies are lent by this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    paths = sysconfig.get_paths(vars={"base": folder, "platbase": folder})
+    lent = Path(paths["purelib"], "lent.pth")
+    lent.write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    python = Path(paths["scripts"], "python")
+    install = ("--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    run(sys.executable, "-m", "pip", *install, cwd=folder)
+    where = run(python, "-c", "import mmjax; print(mmjax.__file__)", cwd=folder)
+    assert Path(where.strip()).is_relative_to(folder)
+    return Path(paths["scripts"])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_the_sdist_has_the_tests(built):
     assert {name for name in FILES if name.startswith("tests/")} <= names
 
 
-def test_the_installed_wheel_passes_the_tests_of_the_sdist(built, site, tmp_path):
+def test_the_installed_wheel_passes_the_tests_of_the_sdist(built, scripts, tmp_path):
     """Some of them: those that read nothing but themselves."""
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as file:
@@ -81,15 +83,11 @@ def test_the_installed_wheel_passes_the_tests_of_the_sdist(built, site, tmp_path
     (unpacked,) = tmp_path.iterdir()
     shutil.rmtree(unpacked / "mmjax")
     files = ("tests/test_layers.py", "tests/test_targets.py", "tests/test_evaluate.py")
-    printed = run("-m", "pytest", "-n", "0", *files, cwd=unpacked, PYTHONPATH=str(site))
-    assert "passed" in printed
+    assert "passed" in run(scripts / "python", "-m", "pytest", "-n", "0", *files, cwd=unpacked)
 
 
-def test_the_installed_wheel_compares(site, tmp_path):
+def test_the_installed_wheel_compares(scripts, tmp_path):
     flags = "--task synthetic --options size=200 --batch-size 32 --steps 4 --seeds 1 --fusions sum"
-    command = ("-m", "mmjax", "compare", *flags.split(), "--out", tmp_path / "run")
-    printed = run(*command, cwd=tmp_path, PYTHONPATH=str(site))
+    printed = run(scripts / "mmjax", "compare", *flags.split(), "--out", "run", cwd=tmp_path)
     assert "report.html" in printed
     assert (tmp_path / "run" / "report.html").exists()
-    where = run("-c", "import mmjax; print(mmjax.__file__)", cwd=tmp_path, PYTHONPATH=str(site))
-    assert Path(where.strip()).is_relative_to(site)
