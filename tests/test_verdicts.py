@@ -9,9 +9,10 @@ from scipy import stats
 from simulated import simulate
 
 from mmjax.report.answers import Answers, make_answers
+from mmjax.report.sections import forest
 from mmjax.report.study import read_studies
 from mmjax.report.verdicts import format_p, judge, judge_all
-from mmjax.statistics import compare_pair, needed
+from mmjax.statistics import VERDICTS, compare_pair, needed
 
 
 def make(gap=0.0, seed=0, split="test", **simulation):
@@ -178,3 +179,24 @@ def test_one_group_cannot_be_judged(tmp_path):
     (study,) = read_studies([make_folder(tmp_path / "run")])
     study.labels["test_group"] = np.zeros_like(study.labels["test_group"])
     assert make_answers(study) is None
+
+
+def test_dots_are_full_where_the_table_has_a_verdict():
+    """The other modalities are drawn, too, and are none of the tests that fusions share."""
+    for seed in range(100):
+        answers = make(gap=0.2, seeds=6, seed=seed)
+        answers.scores["a_only"] = answers.scores["b_only"]
+        verdict = judge(answers)
+        verdicts = {one.strategy: one.verdict for one in verdict.against_baseline}
+        together = judge_all(answers, ["a_only", *verdicts], "b_only")
+        if {one.strategy: one.verdict for one in together[1:]} != verdicts:
+            break
+    else:
+        raise AssertionError("no seed makes a difference")
+    axes = forest(answers, verdict, "b_only").figure.axes[0]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    full = {}
+    for dot, label in zip(dots, axes.get_yticklabels(), strict=True):
+        full[label.get_text()] = dot.get_markerfacecolor() == dot.get_color()
+    told = {name: word != VERDICTS[-1] for name, word in verdicts.items()}
+    assert full == told | {"a_only": False}

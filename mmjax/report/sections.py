@@ -98,7 +98,7 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
 def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Drawing:
     """What each strategy adds to the best baseline; all scores where nothing can be judged."""
     if answers and verdict.baseline:
-        return _forest(answers, verdict.baseline)
+        return forest(answers, verdict, verdict.baseline)
     return Drawing(
         MAIN_SCORES[study.metric].capitalize(),
         "A dot per seed, the mean, and one standard error of the seeds either side, which says "
@@ -107,12 +107,15 @@ def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Dra
     )
 
 
-def _forest(answers: Answers, baseline: str) -> Drawing:
-    judged = judge_all(answers, [name for name in answers.scores if name != baseline], baseline)
+def forest(answers: Answers, verdict: Verdict, baseline: str) -> Drawing:
+    """What each strategy adds to a baseline, with the verdicts that the table has."""
+    others = [name for name in answers.baselines if name != baseline]
+    judged = [*verdict.against_baseline, *judge_all(answers, others, baseline)]
     return Drawing(
         f"What each strategy adds to {baseline}",
         "A line is a 95 % interval for new seeds and new groups. Full dots differ from zero after "
-        "Holm's correction over all strategies drawn; hollow ones may be chance.",
+        "Holm's correction, over the fusions as in the table, and over the other modalities alone; "
+        "hollow ones may be chance.",
         forest_figure(judged, answers.baselines, baseline, answers.metric),
     )
 

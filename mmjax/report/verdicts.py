@@ -45,8 +45,8 @@ class Verdict(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All sentences."""
-        return " ".join([self.headline, *self.sentences])
+        """All sentences, one a line."""
+        return "\n".join([self.headline, *self.sentences])
 
     __str__ = text.fget
 

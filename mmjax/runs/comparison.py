@@ -6,6 +6,7 @@ What examines and draws is imported where it is used: Matplotlib and scikit-lear
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -35,6 +36,9 @@ from mmjax.search import is_open
 from mmjax.settings import Launch, Settings
 from mmjax.sizes import TOLERANCE, explain_mismatch
 from mmjax.task import Task
+
+if TYPE_CHECKING:
+    from mmjax.report.verdicts import Verdict
 
 
 def compare_in(
@@ -116,11 +120,11 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     (study,) = read_studies([out])
     embedded = {n: read_embedded(out / CHECKPOINTS / n) for n in study.strategies}
     save_pictures(out, task, study, embedded)
-    verdict = judge(make_answers(study)).text
+    verdict = judge(make_answers(study))
     write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")
     console.print(rich_table(summarise(study.rows), _title(study.rows)))
-    console.print(verdict)
+    console.print(verdict.text)
     console.print(
         f"Report, rows and figures: {out / 'report.html'}", highlight=False, soft_wrap=True
     )
@@ -139,7 +143,7 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
     return remarks + [f"The size of {name} is known only after its search." for name in late]
 
 
-def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
+def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
     from mmjax.report.figures import learning_curves, save, score_figure
 
@@ -151,7 +155,8 @@ def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
     save(learning_curves(history, rows[0]["task"]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,
-        verdict=verdict,
+        headline=verdict.headline,
+        sentences="\n".join(f"- {sentence}" for sentence in verdict.sentences),
         table=summary_markdown(summaries),
         command=command(read_run_file(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
@@ -161,7 +166,9 @@ def write_summary(out: Path, verdict: str, remarks: Sequence[str] = ()) -> None:
 
 _SUMMARY = """# {title}
 
-{verdict}
+{headline}
+
+{sentences}
 
 {table}
 Made by `{command}`. {notes}
