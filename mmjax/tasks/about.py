@@ -1,4 +1,4 @@
-"""What is to be known of a task beside its arrays, as JSON."""
+"""What a task is written as: arrays under flat names, and what else is to be known, as JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from mmjax.own_data import Scale
-from mmjax.task import Task
+from mmjax.task import Split, Task
+
+
+def columns(split: Split) -> dict[str, np.ndarray]:
+    """All arrays of a split under flat names, such as "inputs/image"."""
+    nested = {"inputs": split.inputs, "present": split.present, "meta": split.meta}
+    flat = {f"{kind}/{name}": a for kind, arrays in nested.items() for name, a in arrays.items()}
+    return {"target": split.target, "group": split.group, **flat}
 
 
 def describe(task: Task) -> dict[str, Any]:

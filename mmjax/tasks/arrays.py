@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mmjax.files import write_text
 from mmjax.own_data import ROLES
 from mmjax.reading import parse_npy, reading
 from mmjax.task import Split, Task
-from mmjax.tasks.about import describe, parse
+from mmjax.tasks.about import columns, describe, parse
 from mmjax.tasks.readers import FIX, data_folder, find
 
 ABOUT = "task.json"
@@ -28,7 +27,7 @@ def save(task: Task, folder: str | Path) -> None:
     for role, split in task.splits.items():
         if (Path(folder) / role).exists():
             raise UsageError("folder", expected="one without a task", got=f"{folder} with {role}")
-        for name, array in _columns(split):
+        for name, array in columns(split).items():
             path = Path(folder, role, f"{name}.npy")
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, array, allow_pickle=False)
@@ -65,14 +64,6 @@ def _read_about(folder: Path) -> dict[str, Any]:
         return {}
     with reading(folder / ABOUT, "what `save` has written", FIX) as (path, _):
         return parse(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _columns(split: Split) -> Iterator[tuple[str, np.ndarray]]:
-    yield "target", split.target
-    yield "group", split.group
-    for kind in ("inputs", "present", "meta"):
-        for name, array in getattr(split, kind).items():
-            yield f"{kind}/{name}", array
 
 
 def _read_split(folder: Path) -> Split:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.task import Split, Task
-from mmjax.tasks.about import describe, parse
+from mmjax.tasks.about import columns, describe, parse
 from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
 from mmjax.tasks.readers import data_folder, find
 from mmjax.tasks.records import open_columns, opening
@@ -39,8 +39,8 @@ def prepare(task: Task, folder: str | Path) -> None:
             "folder", expected="one without a task", got=f"{folder}, which has {PLACE}",
             fix="Take another folder, or remove that one first.",
         )  # fmt: skip
-    columns = {role: _columns(split) for role, split in task.splits.items()}
-    kinds = _check_kinds(task.name, {role: _kinds(arrays) for role, arrays in columns.items()})
+    written = {role: columns(split) for role, split in task.splits.items()}
+    kinds = _check_kinds(task.name, {role: _kinds(arrays) for role, arrays in written.items()})
     features = tensorflow_datasets.features
 
     class MmjaxTask(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
@@ -61,11 +61,11 @@ def prepare(task: Task, folder: str | Path) -> None:
             )  # fmt: skip
 
         def _split_generators(self, dl_manager):
-            return {role: self._generate_examples(role) for role in columns}
+            return {role: self._generate_examples(role) for role in written}
 
         def _generate_examples(self, role):
             for row in range(task.splits[role].size):
-                yield row, {key: array[row] for key, array in columns[role].items()}
+                yield row, {key: array[row] for key, array in written[role].items()}
 
     with tempfile.TemporaryDirectory() as downloads:  # or it makes a folder for them in ours
         builder = MmjaxTask(data_dir=str(folder), file_format="array_record")
@@ -127,9 +127,9 @@ def _read_split(builder: Any, role: str) -> Split:
 
 def _map_split(builder: Any, role: str) -> Split:
     """A split whose inputs are read when they are asked for."""
-    columns = open_columns(builder, role)
-    small = {key: column for key, column in columns.items() if not key.startswith("inputs/")}
-    return _to_split(columns | {key: _as_array(c[:], c.dtype) for key, c in small.items()})
+    found = open_columns(builder, role)
+    small = {key: column for key, column in found.items() if not key.startswith("inputs/")}
+    return _to_split(found | {key: _as_array(c[:], c.dtype) for key, c in small.items()})
 
 
 def _check_features(path: Path) -> None:
@@ -187,37 +187,30 @@ def _load_public(name: str, split: str, folder: str | Path | None) -> Iterable[d
     return tensorflow_datasets.as_numpy(rows)
 
 
-def _columns(split: Split) -> dict[str, np.ndarray]:
-    """All arrays of a split under flat names, such as "inputs/image"."""
-    nested = {"inputs": split.inputs, "present": split.present, "meta": split.meta}
-    flat = {f"{kind}/{name}": a for kind, arrays in nested.items() for name, a in arrays.items()}
-    return {"target": split.target, "group": split.group, **flat}
-
-
 def _as_array(values: Sequence, dtype: np.dtype) -> np.ndarray:
     is_text = isinstance(values[0], bytes)
     return np.array([v.decode() for v in values]) if is_text else np.array(values, dtype)
 
 
-def _to_split(columns: Mapping[str, np.ndarray]) -> Split:
-    """The inverse of `_columns`."""
+def _to_split(arrays: Mapping[str, np.ndarray]) -> Split:
+    """The inverse of ``columns``."""
     part = lambda kind: {
-        key.removeprefix(kind): array for key, array in columns.items() if key.startswith(kind)
+        key.removeprefix(kind): array for key, array in arrays.items() if key.startswith(kind)
     }
     return Split(
         inputs=part("inputs/"),
-        target=columns["target"],
-        group=columns["group"],
+        target=arrays["target"],
+        group=arrays["group"],
         present=part("present/"),
         meta=part("meta/"),
     )
 
 
-def _kinds(columns: Mapping[str, np.ndarray]) -> dict[str, tuple]:
+def _kinds(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple]:
     """{column: (shape of one row, dtype)}; no dtype for text, whose width differs by split."""
     return {
         key: (array.shape[1:], None if array.dtype.kind == "U" else array.dtype)
-        for key, array in columns.items()
+        for key, array in arrays.items()
     }
 
 
