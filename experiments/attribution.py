@@ -25,10 +25,10 @@ from mmjax.attribution import (
     discretise,
     discretise_predictions,
     estimate,
-    shapley,
     shapley_rows,
 )
 from mmjax.availability import availability_rows
+from mmjax.coalitions import shapley
 from mmjax.comparison import fit_each
 from mmjax.fit import Fit
 from mmjax.methods import METHODS

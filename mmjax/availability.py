@@ -1,23 +1,18 @@
 """Modalities that are missing: from training rows, and when a trained model is used."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain, combinations
+from itertools import chain
 
 import chex
 import numpy as np
 
 from mmjax.arms import Arm
+from mmjax.coalitions import subsets
 from mmjax.errors import UsageError, look_up
 from mmjax.evaluate import Predict
 from mmjax.scoring import Row, score_rows
 from mmjax.task import Split, Task
-
-
-def subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Every subset, the smallest first, sorted."""
-    ordered = sorted(names)
-    return chain.from_iterable(combinations(ordered, size) for size in range(len(ordered) + 1))
 
 
 def availability_rows(arm: Arm, predict: Predict, params: chex.ArrayTree) -> list[Row]:

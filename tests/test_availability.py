@@ -11,7 +11,7 @@ from small import make_split, make_task
 
 import mmjax.on_disk
 from mmjax.arms import all_strategies, make_arm
-from mmjax.availability import availability_rows, lose, subsets
+from mmjax.availability import availability_rows, lose
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.fit import fit
 from mmjax.layers import as_float
@@ -138,11 +138,6 @@ def test_shares_that_are_none_are_refused(task):
         lose(task, {"vector": float("nan")})
     with pytest.raises(UnknownNameError, match="vektor"):
         lose(task, {"vektor": 0.5})
-
-
-def test_subsets_are_all_of_them():
-    assert list(subsets("ba")) == [(), ("a",), ("b",), ("a", "b")]
-    assert len(list(subsets("abcd"))) == 16
 
 
 def test_a_model_is_scored_with_every_subset_hidden():

@@ -21,6 +21,7 @@ FLOORS = [
     {
         "cache",
         "checkpoint",
+        "coalitions",
         "interrupt",
         "on_disk",
         "optimiser",

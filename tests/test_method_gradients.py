@@ -1,7 +1,5 @@
 """Methods that change gradients: what each paper claims, against NumPy."""
 
-from itertools import permutations
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -22,7 +20,7 @@ from method_setup import (
 from scipy.optimize import minimize_scalar
 
 from mmjax.methods import Joint
-from mmjax.methods.agm import AGM, responses
+from mmjax.methods.agm import AGM
 from mmjax.methods.mmpareto import MMPareto, join_gradients, min_norm_share
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.objectives import cross_entropy
@@ -88,21 +86,6 @@ def test_ogm_ge_trains_balanced_modalities_exactly_as_jointly(batch):
 
 
 # AGM
-
-
-def test_agm_responses_are_shapley_values_and_add_up_to_the_prediction():
-    rng, names = np.random.default_rng(0), ("a", "b", "c")
-    sets = [(), *"abc", "ab", "ac", "bc", "abc"]
-    values = {tuple(s): rng.normal(size=(4, 3)) if s else 0.0 for s in sets}
-    got = responses(names, values)
-    want = dict.fromkeys(names, 0.0)
-    for order in permutations(names):  # the mean contribution over all orders of arrival
-        for i, name in enumerate(order):
-            before, after = tuple(sorted(order[:i])), tuple(sorted(order[: i + 1]))
-            want[name] += (values[after] - values[before]) / 6
-    for name in names:
-        np.testing.assert_allclose(got[name], want[name])
-    np.testing.assert_allclose(sum(got.values()), values[names])
 
 
 def test_agm_multiplies_by_the_lead_against_its_running_average(batch):

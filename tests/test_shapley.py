@@ -1,34 +1,39 @@
 """Shapley values: Shapley's axioms, all orders of joining, closed forms, and rows of a run."""
 
-from itertools import combinations, permutations
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmjax.attribution import shapley, shapley_rows
+from mmjax.attribution import shapley_rows
+from mmjax.coalitions import shapley, subsets
 from mmjax.errors import UsageError
 from mmjax.report.attribution_figures import shapley_figure
 
 PLAYERS = "abc"
 
 
-def subsets(players):
-    sizes = range(len(players) + 1)
-    return [frozenset(s) for size in sizes for s in combinations(players, size)]
+def sets(players):
+    return list(map(frozenset, subsets(players)))
 
 
 def random_game(players, seed=0, shape=()):
     rng = np.random.default_rng(seed)
-    return {s: rng.normal(size=shape) for s in subsets(players)}
+    return {s: rng.normal(size=shape) for s in sets(players)}
 
 
 numbers = st.floats(-100, 100)
 games = st.lists(numbers, min_size=8, max_size=8).map(
-    lambda values: dict(zip(subsets(PLAYERS), values, strict=True))
+    lambda values: dict(zip(sets(PLAYERS), values, strict=True))
 )
 quick = settings(max_examples=30, deadline=None)
+
+
+def test_subsets_are_all_of_them():
+    assert subsets("ba") == [(), ("a",), ("b",), ("a", "b")]
+    assert len(set(subsets("abcd"))) == 16
 
 
 @pytest.mark.parametrize("players", ["ab", "abc", "abcd"])
@@ -43,7 +48,7 @@ def test_it_is_the_mean_over_all_orders_of_joining(players):
 
 def test_two_players_have_a_closed_form():
     none, a, b, both = 0.1, 0.6, 0.3, 0.9
-    values = dict(zip(subsets("ab"), (none, a, b, both), strict=True))
+    values = dict(zip(sets("ab"), (none, a, b, both), strict=True))
     assert shapley(values)["a"] == pytest.approx(((a - none) + (both - b)) / 2)
     assert shapley(values)["b"] == pytest.approx(((b - none) + (both - a)) / 2)
 

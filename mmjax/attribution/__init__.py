@@ -7,7 +7,7 @@ from mmjax.attribution.information import (
     discretise_predictions,
     estimate,
 )
-from mmjax.attribution.shapley import shapley, shapley_rows
+from mmjax.attribution.shapley import shapley_rows
 
 __all__ = [
     "Decomposition",
@@ -15,6 +15,5 @@ __all__ = [
     "discretise",
     "discretise_predictions",
     "estimate",
-    "shapley",
     "shapley_rows",
 ]

@@ -1,41 +1,18 @@
-"""What each modality adds to a score: exact Shapley values."""
+"""What each modality adds to the score of a strategy: exact Shapley values."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
-from math import comb
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mmjax.errors import UsageError
+from mmjax.coalitions import shapley
 
 Row = Mapping[str, Any]
 
 METRICS = {"accuracy": ("accuracy", 1), "r2": ("r2", 1), "log_likelihood": ("nll", -1)}
 """{metric: (key of a score row, sign)}."""
 _KEYS = ("task", "strategy", "seed", "split")
-
-
-def shapley(
-    values: Mapping[frozenset[str], float | np.ndarray],
-) -> dict[str, float | np.ndarray]:
-    """The mean gain from adding a player, over all orders in which players can join.
-
-    The gains add up to the value of all players minus that of none; players that add the same get
-    the same, and one that adds nothing gets nothing. Reference: Shapley, A Value for n-Person
-    Games (Contributions to the Theory of Games II, 1953).
-
-    Args:
-        values: {subset of the players: its value}, a number or an array such as [seeds].
-
-    Returns:
-        {player: gain}, in the shape and the unit of the values.
-
-    Raises:
-        UsageError: a subset has no value; the empty one and the whole need theirs too.
-    """
-    return _shapley("values", frozenset().union(*values), values)
 
 
 def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -68,31 +45,6 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if len(modalities) > 1:
             game = dict(zip((*_KEYS, "metric"), names, strict=True))
             where = f"rows of {game['strategy']}, seed {game['seed']}, {game['split']}"
-            gains = _shapley(where, modalities, values)
+            gains = shapley(values, modalities, where)
             shares += [{**game, "modality": n, "shapley": float(v)} for n, v in gains.items()]
     return shares
-
-
-def _shapley(
-    where: str, players: Collection[str], values: Mapping[frozenset[str], Any]
-) -> dict[str, Any]:
-    players = sorted(players)
-    subsets = [
-        frozenset(s) for size in range(len(players) + 1) for s in combinations(players, size)
-    ]
-    for subset in subsets:
-        if subset not in values:
-            raise UsageError(
-                where,
-                expected=f"a value of every subset of {', '.join(players) or 'the players'}",
-                got=f"none of {'+'.join(sorted(subset)) or 'the empty subset'}",
-            )
-    weight = lambda subset: 1 / (len(players) * comb(len(players) - 1, len(subset)))
-    return {
-        player: sum(
-            weight(subset) * (values[subset | {player}] - values[subset])
-            for subset in subsets
-            if player not in subset
-        )
-        for player in players
-    }

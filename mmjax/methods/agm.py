@@ -1,14 +1,12 @@
 """Adaptive gradient modulation: Shapley values say which modality is ahead, in any fusion."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
-from math import comb
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.coalitions import shapley, subsets
 from mmjax.methods.parts import (
     mean_of_others,
     modality_losses,
@@ -58,12 +56,12 @@ class AGM(Method):
         def gradient(params, memory, batch, key):
             grads, metrics, outputs = joint(params, batch, key)
             names = sorted(outputs.tokens)
-            parts = [part for part in _subsets(names) if 0 < len(part) < len(names)]
-            values = {(): 0.0, tuple(names): outputs.prediction}
+            parts = [part for part in subsets(names) if 0 < len(part) < len(names)]
+            values = {frozenset(): 0.0, frozenset(names): outputs.prediction}
             if parts:
                 predictions = predict_with(forward, params, batch, key, parts)
-                values |= dict(zip(parts, predictions, strict=True))
-            losses = modality_losses(responses(names, values), batch)
+                values |= dict(zip(map(frozenset, parts), predictions, strict=True))
+            losses = modality_losses(shapley(values), batch)
             losses = jnp.stack([losses[name] for name in names])
             factors, memory = self._modulate(losses, occurs(names, batch), memory)
             factors = dict(zip(names, factors, strict=True))
@@ -80,25 +78,6 @@ class AGM(Method):
         steps = steps + here
         average = average + jnp.where(here, (losses - average) / jnp.maximum(steps, 1), 0)
         return factors, {"average": average, "steps": steps}
-
-
-def responses(
-    names: Sequence[str], values: Mapping[tuple[str, ...], jax.Array]
-) -> dict[str, jax.Array]:
-    """Shapley values of the modalities from the prediction of every set of them, sorted tuples."""
-    found = {}
-    for name in names:
-        total = 0.0
-        for part in _subsets([other for other in names if other != name]):
-            weight = 1 / (len(names) * comb(len(names) - 1, len(part)))
-            total += weight * (values[tuple(sorted((*part, name)))] - values[part])
-        found[name] = total
-    return found
-
-
-def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    sizes = range(len(names) + 1)
-    return list(chain.from_iterable(combinations(names, size) for size in sizes))
 
 
 def _lead(losses: jax.Array, counts: jax.Array) -> jax.Array:
