@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmjax.methods.parts import loss_where, mean_of_others, outline
+from mmjax.methods.parts import loss_where, mean_of_others, outline, take_turns
 from mmjax.types import Batch, Forward, Gradient, Method, Objective
 
 _LEAST = 1e-12
@@ -55,9 +55,7 @@ class Greedy(Method):
         def loss(params, memory, names, batch, key):
             joint = memory["left"] == 0
             turn = lambda index: joint | (memory["turn"] == index)
-            present = {name: batch.present[name] & turn(i) for i, name in enumerate(names)}
-            here = jnp.stack(list(present.values())).any(axis=0)
-            batch = batch._replace(present=present)
+            batch, here = take_turns(batch, names, turn)
             outputs = forward(params, batch, key)
             value, metrics = objective(outputs, batch)
             value = jnp.where(joint, value, loss_where(here, outputs.prediction, batch))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
-from mmjax.methods.parts import loss_where, outline
+from mmjax.methods.parts import loss_where, outline, take_turns
 from mmjax.types import Batch, Forward, Gradient, Method, Objective
 
 
@@ -58,10 +58,8 @@ class MLA(Method):
 
         def loss(params, step, batch, key):
             names = sorted(outline(forward, params, batch).tokens)
-            turn = step % len(names)
-            present = {n: batch.present[n] & (turn == i) for i, n in enumerate(names)}
-            here = jnp.stack(list(present.values())).any(axis=0)
-            outputs = forward(params, batch._replace(present=present), key)
+            batch, here = take_turns(batch, names, lambda index: step % len(names) == index)
+            outputs = forward(params, batch, key)
             value = loss_where(here, outputs.prediction, batch)
             used = jnp.where(here[:, None], outputs.fused, 0).sum(axis=0)
             return value + sum(outputs.aux.values()), (value, used / jnp.maximum(here.sum(), 1))

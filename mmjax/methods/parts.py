@@ -95,6 +95,21 @@ def keep(batch: Batch, modalities: Sequence[str]) -> Batch:
     return batch._replace(present=present)
 
 
+def take_turns(
+    batch: Batch, names: Sequence[str], turn: Callable[[int], jax.Array]
+) -> tuple[Batch, jax.Array]:
+    """The rows with only those modalities whose turn it is, and which of them, [batch], have one.
+
+    Args:
+        batch: the rows.
+        names: of the modalities.
+        turn: whether, [] bool, it is the turn of the modality with that index.
+    """
+    present = {name: batch.present[name] & turn(i) for i, name in enumerate(names)}
+    here = jnp.stack(list(present.values())).any(axis=0)
+    return batch._replace(present=present), here
+
+
 def predict_with(
     forward: Forward,
     params: chex.ArrayTree,
