@@ -72,10 +72,12 @@ def over_seeds(
             one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
         return one_by_one(own, *shared)
 
-    # XLA's CPU code is as fast at this level, and compiles in two thirds of the time.
-    cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 1} if cpu else None
-    return jax.jit(apply, compiler_options=options, **jit_options)
+    return jax.jit(apply, compiler_options=compiler_options(), **jit_options)
+
+
+def compiler_options() -> dict[str, Any] | None:
+    """Of ``jax.jit``: XLA's CPU code is as fast at this level, in two thirds of the time."""
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
 def num_lanes(lanes: chex.ArrayTree) -> int:
