@@ -9,6 +9,7 @@ import jax
 
 from mmjax.model import MultimodalModel
 from mmjax.task import Task
+from mmjax.train import outline_params
 
 TOLERANCE = 0.1
 """Models are of one size when their numbers of parameters differ by no more than this share."""
@@ -29,7 +30,7 @@ class Sizes(NamedTuple):
 def sizes(model: nn.Module, task: Task) -> Sizes:
     """The sizes of a model for a task; nothing is trained or compiled."""
     row = _abstract_row(task)
-    params = _abstract_params(model, row)
+    params = outline_params(model, row)
     forward = lambda p, row: model.apply({"params": p}, row.inputs, row.present, train=False)
     cost = jax.jit(forward).lower(params, row).cost_analysis()
     return Sizes(num_params(params), cost["flops"])
@@ -43,11 +44,6 @@ def num_params(params: chex.ArrayTree) -> int:
 def _abstract_row(task: Task):
     shape = lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
     return jax.tree.map(shape, task.valid.batch())
-
-
-def _abstract_params(model: nn.Module, row) -> chex.ArrayTree:
-    init = lambda key: model.lazy_init(key, row.inputs, row.present, train=False)
-    return jax.eval_shape(init, jax.random.key(0)).get("params", {})
 
 
 def set_width(model: MultimodalModel, width: float) -> MultimodalModel:
@@ -71,7 +67,7 @@ def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalM
     row = _abstract_row(task)
     step = getattr(model.fusion, "num_heads", 1)
     widen = lambda k: set_width(model, k * step)
-    count = lambda k: num_params(_abstract_params(widen(k), row))
+    count = lambda k: num_params(outline_params(widen(k), row))
     low, high = 1, 2
     while count(high) < budget:
         low, high = high, 2 * high
@@ -84,7 +80,7 @@ def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalM
 def explain_mismatch(model: MultimodalModel, task: Task, budget: int) -> str:
     """Why a matched model is not within ``TOLERANCE`` of its budget; "" if it is."""
     row = _abstract_row(task)
-    params = _abstract_params(model, row)
+    params = outline_params(model, row)
     total = num_params(params)
     if abs(total - budget) <= TOLERANCE * budget:
         return ""

@@ -42,6 +42,11 @@ def init_params(model: nn.Module, rows: Batch, seed: int) -> chex.ArrayTree:
     return model.lazy_init(key, shapes.inputs, shapes.present, train=False)["params"]
 
 
+def outline_params(model: nn.Module, rows: Batch) -> chex.ArrayTree:
+    """The shapes and dtypes of the model's parameters; nothing is computed."""
+    return jax.eval_shape(lambda: init_params(model, rows, 0))
+
+
 def init_state(
     params: chex.ArrayTree,
     tx: optax.GradientTransformation,
