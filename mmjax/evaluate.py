@@ -1,6 +1,6 @@
 """Predictions, and what goes on inside a model that makes them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mmjax.errors import look_up
 from mmjax.lanes import over_seeds
 from mmjax.layers import MODALITY_WEIGHTS, masked_mean
 from mmjax.mesh import deal_rows, place_lanes, to_host
@@ -98,15 +97,3 @@ def _in_chunks(
         return jax.tree.map(join, *jax.device_get(to_host(parts)))
 
     return apply
-
-
-def hide(rows: Batch, modalities: Collection[str]) -> Batch:
-    """The same rows with some modalities absent everywhere.
-
-    Raises:
-        UnknownNameError: the rows have no such modality.
-    """
-    for name in modalities:
-        look_up("hide", name, rows.present)
-    absent = {name: np.zeros(len(rows.target), bool) for name in modalities}
-    return rows._replace(present={**rows.present, **absent})

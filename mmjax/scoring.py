@@ -11,7 +11,7 @@ import numpy as np
 
 from mmjax import kernels
 from mmjax.arms import Arm
-from mmjax.evaluate import Predict, hide
+from mmjax.evaluate import Predict
 from mmjax.fit import Fit
 from mmjax.task import Task
 
@@ -63,7 +63,7 @@ def score_rows(
         split = arm.task.splits[split_name]
         if not split.labelled:
             continue
-        prediction = predict(params, hide(split.batch(), hidden))
+        prediction = predict(params, split.batch().hide(hidden))
         rows += _split_rows(arm, prediction, split_name, hidden)
     return rows
 

@@ -1,12 +1,14 @@
 """The types that models, objectives and training share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
 import numpy as np
 import optax
+
+from mmjax.errors import look_up
 
 Array = jax.Array | np.ndarray
 
@@ -35,6 +37,17 @@ class Batch(NamedTuple):
     inputs: Mapping[str, Array]
     present: Mapping[str, Array]
     target: Array
+
+    def hide(self, modalities: Collection[str]) -> "Batch":
+        """The same rows with some modalities absent everywhere.
+
+        Raises:
+            UnknownNameError: the rows have no such modality.
+        """
+        for name in modalities:
+            look_up("hide", name, self.present)
+        absent = {name: np.zeros(len(self.target), bool) for name in modalities}
+        return self._replace(present={**self.present, **absent})
 
 
 class Outputs(NamedTuple):

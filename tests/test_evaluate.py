@@ -6,7 +6,7 @@ import pytest
 from small import make_split, make_task
 
 from mmjax.errors import UnknownNameError
-from mmjax.evaluate import hide, make_evaluate
+from mmjax.evaluate import make_evaluate
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.model import MultimodalModel
@@ -16,12 +16,12 @@ from mmjax.train import init_params
 
 def test_hide_makes_modalities_absent_and_leaves_the_rows_alone():
     rows = make_split(4, 0).batch()
-    hidden = hide(rows, ["vector"])
+    hidden = rows.hide(["vector"])
     assert not hidden.present["vector"].any()
     assert hidden.present["image"].all()
     assert rows.present["vector"].all()
     with pytest.raises(UnknownNameError, match="Did you mean 'vector'"):
-        hide(rows, ["vectro"])
+        rows.hide(["vectro"])
 
 
 def test_embeddings_are_mean_tokens_and_what_the_readout_sees():

@@ -9,7 +9,7 @@ from small import make_task
 
 from mmjax.arms import make_arm
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.evaluate import hide, make_evaluate
+from mmjax.evaluate import make_evaluate
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.reading import read_npz
@@ -48,7 +48,7 @@ def test_predict_is_the_mean_of_the_probabilities_of_all_seeds(untrained):
 def test_absent_modalities_are_hidden(untrained):
     rows = untrained.arm.task.valid.batch()
     logits = make_evaluate(untrained.arm.recipe.model).predict(
-        untrained.params, hide(rows, ["image"])
+        untrained.params, rows.hide(["image"])
     )
     absent = {"image": np.zeros(30, bool)}
     got = untrained.predict(rows.inputs, absent)

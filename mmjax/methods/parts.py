@@ -88,13 +88,6 @@ def outline(forward: Forward, params: chex.ArrayTree, rows: Batch) -> Outputs:
     return jax.eval_shape(forward, params, rows, jax.random.key(0))
 
 
-def keep(batch: Batch, modalities: Sequence[str]) -> Batch:
-    """The same rows with every other modality absent."""
-    absent = jnp.zeros(len(batch.target), bool)
-    present = {n: p if n in modalities else absent for n, p in batch.present.items()}
-    return batch._replace(present=present)
-
-
 def take_turns(
     batch: Batch, names: Sequence[str], turn: Callable[[int], jax.Array]
 ) -> tuple[Batch, jax.Array]:
@@ -121,7 +114,7 @@ def predict_with(
 
     All go through the model as one tall batch: rows are independent, and the model is traced once.
     """
-    kept = [keep(batch, modalities) for modalities in coalitions]
+    kept = [batch.hide(batch.present.keys() - coalition) for coalition in coalitions]
     tall = jax.tree.map(lambda *rows: jnp.concatenate(rows), *kept)
     return jnp.split(forward(params, tall, key).prediction, len(kept))
 
