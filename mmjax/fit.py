@@ -159,8 +159,7 @@ class _Run:
     def resume(self, checkpoints: Checkpoints) -> None:
         """Takes over what the last checkpoint has."""
         fresh = init_lanes(self.recipe, self.task.train.batch())
-        found = checkpoints.latest((fresh, self.total))
-        (lanes, self.total), facts = found
+        (lanes, self.total), facts = checkpoints.latest((fresh, self.total))
         self.lanes = place_lanes(lanes, self.program.mesh)
         self.first, self.seconds = facts["first"], facts["seconds"]
         self.watch.load(facts["watch"])
