@@ -100,26 +100,17 @@ def probe_accuracy(
     return float(probe.fit(train_values, train_target).score(values, target))
 
 
-def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
-    """Linear centred kernel alignment of two embeddings of the same rows, from 0 to 1.
-
-    With centred X and Y it is ``|Y'X|^2 / (|X'X| |Y'Y|)`` in Frobenius norms (Kornblith et al.,
-    arXiv:1905.00414, section 3). Rotating features or scaling all by one number does not change it.
-    It is biased upwards where rows are not many more than features. NaN for an embedding that is
-    the same in every row.
-
-    Args:
-        first: [rows, features].
-        second: [rows, other features].
-    """
-    return _alignment(_normalise(first), _normalise(second))
-
-
 @one_thread
 def cka_matrix(embeddings: Sequence[np.ndarray]) -> np.ndarray:
     """Mean linear CKA over pairs of different seeds: [strategies, strategies].
 
-    Its diagonal tells how alike two seeds of one strategy are, the yardstick for the rest. With
+    Linear centred kernel alignment tells how alike two embeddings of the same rows are, from 0 to
+    1. With centred X and Y it is ``|Y'X|^2 / (|X'X| |Y'Y|)`` in Frobenius norms (Kornblith et al.,
+    arXiv:1905.00414, section 3). Rotating features or scaling all by one number does not change it.
+    It is biased upwards where rows are not many more than features. NaN for an embedding that is
+    the same in every row.
+
+    The diagonal tells how alike two seeds of one strategy are, the yardstick for the rest. With
     one seed that seed is compared, and the diagonal is 1.
 
     Args:

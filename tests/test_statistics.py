@@ -101,7 +101,7 @@ def test_the_bootstrap_interval_covers_for_the_models_at_hand():
     hits = 0
     for round_ in range(ROUNDS):
         answers, group = simulate(np.random.default_rng(round_), of_seed=0.0)
-        low, high = bootstrap_interval(answers[0], group, num_resamples=300)
+        low, high = bootstrap_interval(answers[0].mean(axis=0), group, num_resamples=300)
         hits += low <= accuracy_of(of_seed=0.0) <= high
     # The percentiles of 300 resamples, of 200 groups, lose about one point.
     assert hits / ROUNDS == pytest.approx(0.945, abs=tolerance(0.95))
@@ -227,7 +227,7 @@ def test_bootstrap_has_the_error_of_the_mean():
     # SciPy's own, on ungrouped rows.
     own = stats.bootstrap((values[0],), np.mean, n_resamples=2000, method="percentile", rng=1)
     np.testing.assert_allclose(
-        bootstrap_interval(values[:1], group), own.confidence_interval, atol=0.003
+        bootstrap_interval(values[0], group), own.confidence_interval, atol=0.003
     )
 
 

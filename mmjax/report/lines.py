@@ -9,7 +9,7 @@ from mmjax.report.answers import Answers
 from mmjax.report.study import Study
 from mmjax.report.summary import standard_error
 from mmjax.report.verdicts import Verdict, light_pair
-from mmjax.statistics import Estimate, bootstrap, estimate
+from mmjax.statistics import Estimate, bootstrap_interval, estimate
 
 
 class Line(NamedTuple):
@@ -93,11 +93,11 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
 
 
 def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:
-    """``bootstrap_interval`` of all strategies, with one set of resamples."""
+    """Of all strategies, with one set of resamples."""
     if answers is None:
         return {}
     means = np.stack([each.mean(axis=0) for each in answers.scores.values()])
-    low, high = np.quantile(bootstrap(means, answers.group), [0.025, 0.975], axis=0)
+    low, high = bootstrap_interval(means, answers.group)
     return dict(zip(answers.scores, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 

@@ -142,12 +142,11 @@ def bootstrap(
 
 
 def bootstrap_interval(
-    values: np.ndarray, group: np.ndarray, level: float = 0.95, **resampling: int
-) -> tuple[float, float]:
-    """Percentile interval of the mean over [seeds, rows] for new groups and the seeds at hand."""
-    means = bootstrap(values.mean(axis=0), group, **resampling)
-    low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+    values: np.ndarray, group: np.ndarray, **resampling: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """95 % percentile intervals of means over rows, [..., rows], for new groups: [...] each."""
+    low, high = np.quantile(bootstrap(values, group, **resampling), [0.025, 0.975], axis=0)
+    return low, high
 
 
 def _groups(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
