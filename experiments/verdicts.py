@@ -30,7 +30,7 @@ from mmjax.fit import fit
 from mmjax.report.figures import save
 from mmjax.report.markdown import markdown_table
 from mmjax.report.rows import append_rows
-from mmjax.statistics import LEVEL, Spread, compare_pair, power
+from mmjax.statistics import ALPHA, Spread, compare_pair, power
 from mmjax.tasks import load_task
 
 
@@ -82,7 +82,7 @@ def simulated_row(rounds: int, *, gap: float, **sizes: Any) -> dict[str, Any]:
         rng = np.random.default_rng((round_, sizes["seeds"]))
         (first, second), group = simulate(rng, gap=gap, **sizes)
         pair = compare_pair(first, second, group, num_resamples=1)
-        told.append(pair.p < LEVEL)
+        told.append(pair.p < ALPHA)
         stated.append(power(pair.spread, truth))
         parts.append(pair.spread)
     return {
@@ -126,7 +126,7 @@ def trained_row(study: Study) -> dict[str, Any]:
         right.append(trained.predict(trained.params, rows)[0].argmax(axis=-1) == rows.target)
     copies = np.array(right, float).reshape(study.pairs, 2, study.seeds, -1)
     found = [compare_pair(*pair, encoded.test.group, num_resamples=1) for pair in copies]
-    told = [pair.p < LEVEL for pair in found]
+    told = [pair.p < ALPHA for pair in found]
     return {
         "strategy": study.strategy,
         "seeds": study.seeds,
@@ -177,7 +177,7 @@ def power_figure(rows: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], color="grey", linestyle=":", linewidth=1)
-    axes.axvline(100 * LEVEL, color="grey", linewidth=0.5)
+    axes.axvline(100 * ALPHA, color="grey", linewidth=0.5)
     for seeds in sorted({row["seeds"] for row in rows}):
         own = [row for row in rows if row["seeds"] == seeds]
         x, y, error = ([100 * row[name] for row in own] for name in ("power", "told", "told_error"))

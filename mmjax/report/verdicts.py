@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from mmjax.report.answers import Answers
-from mmjax.statistics import LEVEL, VERDICTS, Pair, compare_pair, holm, needed
+from mmjax.statistics import ALPHA, VERDICTS, Pair, compare_pair, holm, needed
 
 _MANY = 12  # strategies that nothing can be said about are counted if they are more
 _STRICT = 8.0  # standard errors
@@ -171,7 +171,7 @@ def _one_or_many(fusion: str, pair: Pair, judged: Sequence[Judged]) -> list[str]
 def _strictness(judged: Sequence[Judged]) -> str:
     """What the correction of a long list asks of few seeds."""
     seeds = judged[0].pair.spread.num_seeds
-    asks = lambda seeds: student.ppf(1 - LEVEL / 2 / len(judged), seeds - 1)
+    asks = lambda seeds: student.ppf(1 - ALPHA / 2 / len(judged), seeds - 1)
     if seeds == 1 or asks(seeds) < _STRICT or all(one.verdict != VERDICTS[-1] for one in judged):
         return ""
     more = next(more for more in range(seeds, 100) if asks(more) < _STRICT)

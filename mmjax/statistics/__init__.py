@@ -9,7 +9,7 @@ from mmjax.statistics.intervals import (
     spread,
 )
 from mmjax.statistics.pairs import (
-    LEVEL,
+    ALPHA,
     VERDICTS,
     Needed,
     Pair,
@@ -30,7 +30,7 @@ from mmjax.statistics.ranks import (
 )
 
 __all__ = [
-    "LEVEL",
+    "ALPHA",
     "VERDICTS",
     "Estimate",
     "Needed",

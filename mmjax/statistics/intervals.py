@@ -55,13 +55,13 @@ class Spread(NamedTuple):
         both *= fewer * coarser
         return Spread(fewer * own + both, coarser * self.groups, both, num_seeds, num_groups)
 
-    def reach(self, level: float) -> float:
-        """Half the width of an interval that covers the mean at least as often as the level says.
+    def reach(self, confidence: float) -> float:
+        """Half the width of an interval that covers the mean at least as often as ``confidence``.
 
         Each part is as uncertain as its own number of draws makes it (Banerjee, Sankhya 22, 1960):
         Satterthwaite's degrees of freedom cover too seldom with two or three seeds.
         """
-        tail = (1 + level) / 2
+        tail = (1 + confidence) / 2
         of_groups = student.ppf(tail, self.num_groups - 1) ** 2 * self.groups
         if self.num_seeds == 1:
             return of_groups**0.5
@@ -99,7 +99,7 @@ def spread(values: np.ndarray, group: np.ndarray) -> Spread:
     return Spread(float(seeds), own, float(both), num_seeds, num_groups)
 
 
-def estimate(values: np.ndarray, group: np.ndarray, level: float = 0.95) -> Estimate:
+def estimate(values: np.ndarray, group: np.ndarray, confidence: float = 0.95) -> Estimate:
     """Mean, standard error and interval over new seeds and new groups.
 
     With one seed they hold for that trained model only.
@@ -107,10 +107,10 @@ def estimate(values: np.ndarray, group: np.ndarray, level: float = 0.95) -> Esti
     Args:
         values: [seeds, rows].
         group: [rows].
-        level: of the interval.
+        confidence: share of such intervals that cover the mean.
     """
     mean, parts = float(values.mean()), spread(values, group)
-    reach = parts.reach(level)
+    reach = parts.reach(confidence)
     return Estimate(mean, parts.total**0.5, float(mean - reach), float(mean + reach))
 
 

@@ -9,7 +9,7 @@ from scipy.stats import chi2, norm
 
 from mmjax.statistics.intervals import NUM_RESAMPLES, Estimate, Spread, bootstrap, estimate, spread
 
-LEVEL, POWER = 0.05, 0.8
+ALPHA, POWER = 0.05, 0.8
 _MANY = 10**7
 VERDICTS = ("better", "worse", "not distinguishable")
 
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
     def verdict(self, p: float | None = None) -> str:
         """One of ``VERDICTS``, at 5 %; ``p`` is the corrected one where pairs are many."""
-        if (self.p if p is None else p) >= LEVEL:
+        if (self.p if p is None else p) >= ALPHA:
             return "not distinguishable"
         return "better" if self.difference.mean > 0 else "worse"
 
@@ -67,7 +67,7 @@ def compare_pair(
 
 
 def _p(mean: float, parts: Spread) -> float:
-    """One minus the level of the interval that just reaches zero."""
+    """One minus the confidence of the interval that just reaches zero."""
     if mean == 0:
         return 1.0
     least = 1e-12
@@ -164,7 +164,7 @@ def power(parts: Spread, difference: float) -> float:
         seeds=parts.seeds * _likely_ratios(parts.num_seeds, 200)[:, None],
         groups=parts.groups * _likely_ratios(parts.num_groups, 20),
     )
-    reach = found.reach(1 - LEVEL)
+    reach = found.reach(1 - ALPHA)
     above, below = (reach - abs(difference)) / error, (-reach - abs(difference)) / error
     return float(np.mean(norm.sf(above) + norm.cdf(below)))
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import friedmanchisquare, rankdata, studentized_range, trim_mean
 
 from mmjax.errors import UsageError
+from mmjax.statistics.pairs import ALPHA
 
 
 class Ranking(NamedTuple):
@@ -23,12 +24,12 @@ class Ranking(NamedTuple):
     critical_difference: float
 
 
-def rank(scores: np.ndarray, level: float = 0.05) -> Ranking:
+def rank(scores: np.ndarray, alpha: float = ALPHA) -> Ranking:
     """Friedman's test with Nemenyi's critical difference (Demsar, JMLR 7, 2006, section 3.2.2).
 
     Args:
         scores: [tasks, strategies], higher is better; ties share their ranks.
-        level: of the critical difference.
+        alpha: of the critical difference, how often chance alone would exceed it.
 
     Raises:
         UsageError: there are fewer than two tasks or three strategies.
@@ -44,7 +45,7 @@ def rank(scores: np.ndarray, level: float = 0.05) -> Ranking:
     # Every strategy alike everywhere: the statistic is 0 / 0.
     alike = (scores == scores[:, :1]).all()
     p = 1.0 if alike else float(friedmanchisquare(*scores.T).pvalue)
-    reach = studentized_range.isf(level, num_strategies, np.inf) / np.sqrt(2)
+    reach = studentized_range.isf(alpha, num_strategies, np.inf) / np.sqrt(2)
     difference = reach * np.sqrt(num_strategies * (num_strategies + 1) / (6 * num_tasks))
     return Ranking(mean_ranks, p, float(difference))
 
@@ -74,13 +75,13 @@ def interquartile_mean(scores: np.ndarray) -> float:
 
 
 def interquartile_interval(
-    scores: np.ndarray, level: float = 0.95, num_resamples: int = 2000, seed: int = 0
+    scores: np.ndarray, confidence: float = 0.95, num_resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile interval of ``interquartile_mean``, seeds resampled within each task (ibid.).
 
     Args:
         scores: [tasks, seeds].
-        level: of the interval.
+        confidence: share of such intervals that cover the mean.
         num_resamples: how many.
         seed: of the resampling.
     """
@@ -89,7 +90,7 @@ def interquartile_interval(
     chosen = rng.integers(num_seeds, size=(num_resamples, num_tasks, num_seeds))
     drawn = np.take_along_axis(scores[None], chosen, axis=2).reshape(num_resamples, -1)
     means = trim_mean(drawn, 0.25, axis=1)
-    low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
