@@ -29,7 +29,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         seeds=", ".join(map(str, arm.recipe.seeds)),
         best_seed=run.best_seed,
         num_params=f"{num_params(run.best.params):,}",
-        answer=_ANSWERS[task.kind].format(task.out_dim) + _names(task.names),
+        answer=_TELLS[task.kind].format(task.out_dim) + _names(task.names),
         said=f"{'numbers' if task.kind == 'numbers' else 'probabilities'} [rows, {task.out_dim}]",
         inputs=markdown_table(["modality", "dtype", "shape of a row"], inputs, text_columns=3),
         split=scored_split(rows),
@@ -40,7 +40,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
     )
 
 
-_ANSWERS = {
+_TELLS = {
     "classes": "which of {} classes a row has",
     "labels": "which of {} labels a row has",
     "numbers": "{} numbers of a row",
