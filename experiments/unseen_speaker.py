@@ -26,7 +26,8 @@ from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
 from mmjax.report.figures import save
 from mmjax.report.markdown import markdown_table
-from mmjax.report.summary import Rows, notes, standard_error
+from mmjax.report.summary import Rows, notes
+from mmjax.scoring import standard_error
 from mmjax.task import Task
 from mmjax.tasks import load_task
 

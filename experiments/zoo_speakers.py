@@ -23,8 +23,9 @@ from mmjax.report.figures import save
 from mmjax.report.markdown import markdown_table
 from mmjax.report.study import Study, read_studies
 from mmjax.report.style import ALONE, FUSED, calm
-from mmjax.report.summary import notes, standard_error
+from mmjax.report.summary import notes
 from mmjax.report.verdicts import format_p, judge
+from mmjax.scoring import standard_error
 from mmjax.statistics import rank
 
 NAMED = 5  # strategies at either end of the figure

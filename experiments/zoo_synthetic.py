@@ -25,7 +25,8 @@ from mmjax.arms import all_strategies, make_arm
 from mmjax.fusion import FUSIONS
 from mmjax.report.figures import save
 from mmjax.report.markdown import markdown_table
-from mmjax.report.summary import Rows, notes, standard_error
+from mmjax.report.summary import Rows, notes
+from mmjax.scoring import standard_error
 from mmjax.tasks import load_task
 from mmjax.tasks.synthetic import KINDS
 

@@ -11,7 +11,7 @@ from scipy.integrate import trapezoid
 from mmjax.arms import Arm
 from mmjax.corruptions import Sweep
 from mmjax.evaluate import Predict
-from mmjax.scoring import Row, identify
+from mmjax.scoring import Row, identify, standard_error
 from mmjax.targets import find_score
 
 
@@ -110,11 +110,10 @@ def robustness_summary(rows: Sequence[Row]) -> list[Row]:
         mean_clean = np.mean(list(clean.values()))
         for strategy, area in areas.items():
             relative = area.mean() - mean_area
-            error = area.std(ddof=1) / len(area) ** 0.5 if len(area) > 1 else np.nan
             numbers = {
                 "clean": clean[strategy],
                 "area": area.mean(),
-                "area_error": error,
+                "area_error": standard_error(area),
                 "relative": relative,
                 "effective": relative - (clean[strategy] - mean_clean),
             }

@@ -1,6 +1,6 @@
 """What an arm says of validation and test, and the flat rows that follow from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -111,6 +111,18 @@ def identify(arm: Arm) -> Row:
     """The keys by which a row says whose it is: task, strategy, modalities."""
     modalities = "+".join(arm.task.modalities)
     return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities}
+
+
+def baselines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The strategies with one modality, in the order of the rows."""
+    return list(dict.fromkeys(row["strategy"] for row in rows if "+" not in row["modalities"]))
+
+
+def standard_error(values: np.ndarray) -> np.ndarray | np.float64:
+    """Of the mean over seeds, [seeds, ...]: [...]; NaN for a single one."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)[()]
+    return np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
 
 
 def history_rows(arm: Arm, trained: Fit) -> list[Row]:

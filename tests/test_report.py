@@ -11,7 +11,8 @@ from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_tables
 from mmjax.report.figures import learning_curves, save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.report.summary import standard_error, summarise, summary_markdown, verdict
+from mmjax.report.summary import summarise, summary_markdown, verdict
+from mmjax.scoring import standard_error
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):

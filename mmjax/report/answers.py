@@ -8,6 +8,7 @@ import numpy as np
 from mmjax.comparison import Comparison
 from mmjax.report.study import Study
 from mmjax.report.summary import Rows, scored_split
+from mmjax.scoring import baselines
 from mmjax.targets import MAIN_SCORES, main_score, row_scores
 
 
@@ -48,8 +49,8 @@ def make_answers(found: Study | Comparison) -> Answers | None:
     None without predictions, without a shared seed, or with fewer than two groups: then no
     difference can be judged.
     """
-    modalities = {row["strategy"]: row["modalities"] for row in found.rows}
-    predictions = {n: found.predictions[n] for n in modalities if n in found.predictions}
+    names = dict.fromkeys(row["strategy"] for row in found.rows)
+    predictions = {n: found.predictions[n] for n in names if n in found.predictions}
     if not predictions:
         return None
     split = scored_split(found.rows)
@@ -63,8 +64,7 @@ def make_answers(found: Study | Comparison) -> Answers | None:
         scored[name] = row_scores(arrays[split][chosen], target)
     metric = main_score(target)
     valid = {name: _mean_score(found.rows, name, "valid", metric) for name in scored}
-    alone = [name for name, used in modalities.items() if "+" not in used]
-    return Answers(scored, group, valid, alone, split, MAIN_SCORES[metric])
+    return Answers(scored, group, valid, baselines(found.rows), split, MAIN_SCORES[metric])
 
 
 def _mean_score(rows: Rows, strategy: str, split: str, metric: str) -> float:

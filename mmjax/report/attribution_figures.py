@@ -8,7 +8,8 @@ from matplotlib import colormaps
 
 from mmjax.attribution import Decomposition
 from mmjax.report.style import Figure, plain_text
-from mmjax.report.summary import Rows, scored_split, standard_error
+from mmjax.report.summary import Rows, scored_split
+from mmjax.scoring import standard_error
 from mmjax.targets import MAIN_SCORES
 
 _LABELS = {

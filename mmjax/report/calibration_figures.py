@@ -7,6 +7,7 @@ from matplotlib import colormaps
 
 from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
 from mmjax.report.style import ALONE, FUSED, Figure, plain_text
+from mmjax.scoring import standard_error
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
@@ -67,7 +68,7 @@ def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title
         color = colors[index % len(colors)]
         axes.plot(coverage, accuracy.mean(axis=0), label=name, color=color)
         if len(curves) > 1:
-            error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(curves))
+            error = standard_error(accuracy)
             band = accuracy.mean(axis=0) - error, accuracy.mean(axis=0) + error
             axes.fill_between(coverage, *band, color=color, alpha=0.2, linewidth=0)
     axes.set_xlabel("coverage: share of rows answered, most confident first, in %")

@@ -7,7 +7,8 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.cost import pareto_front
 from mmjax.report.style import ALONE, FUSED, Figure, plain_text
-from mmjax.report.summary import Rows, Summary, standard_error
+from mmjax.report.summary import Rows, Summary
+from mmjax.scoring import standard_error
 from mmjax.targets import MAIN_SCORES
 
 _GAP = 0.055  # between the names of the front, as a share of the axes' height

@@ -9,7 +9,8 @@ from matplotlib import colormaps
 
 from mmjax.files import whole_file
 from mmjax.report.style import ALONE, FUSED, Figure, plain_text
-from mmjax.report.summary import Rows, Summary, standard_error
+from mmjax.report.summary import Rows, Summary
+from mmjax.scoring import standard_error
 from mmjax.targets import MAIN_SCORES, find_score
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from mmjax.calibration import reliability
 from mmjax.report.answers import Answers
 from mmjax.report.study import Study
-from mmjax.report.summary import standard_error
 from mmjax.report.verdicts import Verdict, light_pair
+from mmjax.scoring import standard_error
 from mmjax.statistics import Estimate, bootstrap_interval, estimate
 
 

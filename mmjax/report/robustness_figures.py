@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from mmjax.report.style import Figure, plain_text
 from mmjax.report.summary import Rows
 from mmjax.robustness import Curve, score_curves
+from mmjax.scoring import baselines
 from mmjax.targets import MAIN_SCORES, find_score
 
 NUM_HIGHLIGHTS, _COLUMNS = 8, 4
@@ -26,7 +27,7 @@ def robustness_figure(rows: Rows) -> Figure:
         rows: what ``mmjax.robustness.robustness_rows`` made of one arm or more.
     """
     curves = score_curves(rows)
-    alone = {row["strategy"] for row in rows if "+" not in row["modalities"]}
+    alone = set(baselines(rows))
     colors = _highlights(curves, alone)
     lines = math.ceil(len(curves) / _COLUMNS)
     figure = Figure(figsize=(11, 0.6 + 2.3 * lines), layout="constrained")

@@ -11,6 +11,7 @@ from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows
 from mmjax.report.summary import SECOND_SCORES, scored_split
 from mmjax.run_file import RunFile, read_run_file
+from mmjax.scoring import baselines
 from mmjax.targets import Kind, find_score, kind_of
 
 Row = dict[str, Any]
@@ -62,7 +63,7 @@ class Study(NamedTuple):
     @property
     def baselines(self) -> list[str]:
         """Strategies with one modality."""
-        return [name for name, modalities in self.strategies.items() if "+" not in modalities]
+        return baselines(self.rows)
 
     @property
     def data(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
+from mmjax.scoring import baselines, standard_error
 from mmjax.targets import MAIN_SCORES, find_score
 
 Rows = Sequence[Mapping[str, Any]]
@@ -41,13 +42,6 @@ class Summary:
     seconds: float
 
 
-def standard_error(values: np.ndarray) -> float:
-    """Standard error of the mean; NaN for a single value."""
-    if len(values) < 2:
-        return float("nan")
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
-
-
 def summarise(rows: Rows) -> list[Summary]:
     """One Summary per strategy, best score on the scored split first."""
     split = scored_split(rows)
@@ -71,7 +65,7 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     metric = find_score(rows[0])
     return Summary(
         strategy=strategy,
-        unimodal="+" not in rows[0]["modalities"],
+        unimodal=strategy in baselines(rows),
         metric=metric,
         score=of(metric, split),
         second=of(SECOND_SCORES[metric], split),
