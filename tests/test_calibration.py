@@ -203,7 +203,7 @@ def test_arrays_that_do_not_fit_are_named(logits, target, message):
 
 def test_the_reliability_figure_pools_seeds_and_shades_the_gap():
     logits, target = simulate(300)
-    figure = reliability_figure({"one": logits[None], "two": np.stack([logits] * 2)}, target, "t")
+    figure = reliability_figure({"one": logits[None], "two": np.stack([logits] * 2)}, target)
     assert [axes.get_title().split("\n")[0] for axes in figure.axes[:2]] == ["one", "two"]
     bins = reliability(logits, target)
     filled = bins.count > 0
@@ -219,7 +219,7 @@ def test_the_reliability_figure_pools_seeds_and_shades_the_gap():
 
 def test_the_selective_figure_ends_at_the_accuracy():
     logits, target = simulate(300)
-    figure = selective_figure({"one": np.stack([logits, 2 * logits])}, target, "title")
+    figure = selective_figure({"one": np.stack([logits, 2 * logits])}, target)
     (line,) = figure.axes[0].get_lines()
     accuracy = 100 * (logits.argmax(axis=1) == target).mean()
     np.testing.assert_allclose(line.get_xydata()[-1], [100, accuracy])

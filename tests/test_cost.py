@@ -167,7 +167,7 @@ def test_the_figure_names_the_front_and_no_names_overlap():
     accuracies = {f"strategy_{k}": 0.9 + k / 1000 for k in range(12)}
     accuracies |= {"beaten": 0.8, "a_only": 0.7, "unknown": 0.99}
     costs = [{"strategy": name, "flops": 1e5 * (k + 1)} for k, name in enumerate(accuracies)]
-    figure = cost_figure(make_summaries(accuracies), costs[:-1], "title")
+    figure = cost_figure(make_summaries(accuracies), costs[:-1])
     figure.draw_without_rendering()
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.texts] == list(accuracies)[:12]

@@ -233,7 +233,7 @@ def test_a_method_whose_package_is_there_is_used(monkeypatch):
 def test_the_figure_has_a_panel_per_embedding_and_a_colour_per_class():
     target = np.arange(60) % 3
     maps = {"tsne": {"a": normal(60, 2), "fused": normal(60, 2)}}
-    figure = projection_figure(maps | {"pca": maps["tsne"]}, target, "title")
+    figure = projection_figure(maps | {"pca": maps["tsne"]}, target)
     assert [axes.get_title() for axes in figure.axes] == ["a", "fused", "", ""]
     assert [axes.get_ylabel() for axes in figure.axes] == ["t-SNE", "", "PCA", ""]
     dots = figure.axes[0].collections
@@ -243,7 +243,7 @@ def test_the_figure_has_a_panel_per_embedding_and_a_colour_per_class():
 
 
 def test_the_heat_map_names_the_strategies_and_writes_the_numbers():
-    figure = similarity_figure(np.array([[1, 0.256], [0.256, 0.8]]), ["one", "two"], "title")
+    figure = similarity_figure(np.array([[1, 0.256], [0.256, 0.8]]), ["one", "two"])
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
     assert [text.get_text() for text in axes.texts] == ["1.00", ".26", ".26", ".80"]

@@ -10,7 +10,7 @@ from mmjax.report.style import ALONE, FUSED, Figure, plain_text
 from mmjax.scoring import standard_error
 
 
-def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
+def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
     """A reliability diagram per strategy, the rows of all its seeds together, over their counts.
 
     The gap between accuracy and confidence is shaded; "ECE" is the mean over seeds of the expected
@@ -19,7 +19,6 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, tit
     Args:
         logits: {strategy: [seeds, rows, classes]}, a few strategies.
         target: [rows] classes.
-        title: of the figure.
     """
     figure = Figure(figsize=(2.4 * len(logits) + 0.6, 3.6), layout="constrained")
     panels = figure.subplots(
@@ -34,7 +33,6 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, tit
     panels[0, 0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     panels[1, 0].set(ylabel="rows", yscale="log")
     figure.supxlabel("confidence", fontsize="medium")
-    figure.suptitle(title)
     return figure
 
 
@@ -50,13 +48,12 @@ def _draw(upper, lower, bins: Reliability) -> None:
 
 
 @plain_text
-def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> Figure:
+def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
     """Accuracy on the most confident rows over their share, mean over seeds +- standard error.
 
     Args:
         logits: {strategy: [seeds, rows, classes]}.
         target: [rows] classes.
-        title: of the figure.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -73,7 +70,6 @@ def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray, title
             axes.fill_between(coverage, *band, color=color, alpha=0.2, linewidth=0)
     axes.set_xlabel("coverage: share of rows answered, most confident first, in %")
     axes.set_ylabel("accuracy of the answers in %")
-    axes.set_title(title)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure

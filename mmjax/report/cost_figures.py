@@ -15,7 +15,7 @@ _GAP = 0.055  # between the names of the front, as a share of the axes' height
 
 
 @plain_text
-def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure:
+def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     """The score against the operations of a forward pass, with one standard error either side.
 
     Strategies that no other beats in both are joined by a line, and named beside the axes.
@@ -23,7 +23,6 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure
     Args:
         summaries: one per strategy.
         costs: one row per strategy, as ``mmjax.cost.cost_row`` makes it.
-        title: of the figure.
     """
     by_strategy = {row["strategy"]: row["flops"] for row in costs}
     known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)
@@ -45,7 +44,6 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows, title: str) -> Figure
     _name_points(axes, names, flops[front], scores[front])
     axes.set_xlabel("operations of one row's forward pass (FLOP)")
     axes.set_ylabel(f"{MAIN_SCORES[known[0].metric]} in %, +- standard error")
-    axes.set_title(title)
     axes.grid(alpha=0.3)
     return figure
 

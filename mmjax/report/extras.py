@@ -71,7 +71,7 @@ def extra_figures(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
         yield Drawing(
             f"What {MAIN_SCORES[study.metric]} costs",
             "Strategies on the line are beaten by none that is both cheaper and better.",
-            cost_figure(summarise(study.rows), study.tables["cost"], ""),
+            cost_figure(summarise(study.rows), study.tables["cost"]),
         )
 
 
@@ -135,11 +135,11 @@ def _probabilities(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
         "Can the probabilities be believed?",
         "Accuracy of rows by how sure the model is of them. Bars under the diagonal: it is too "
         "sure of itself.",
-        reliability_figure(logits, target, ""),
+        reliability_figure(logits, target),
     )
     yield Drawing(
         "Answering only when sure",
         "Accuracy on the rows of highest confidence. A curve that starts high and falls late "
         "can leave the hard rows to someone else.",
-        selective_figure(logits, target, ""),
+        selective_figure(logits, target),
     )

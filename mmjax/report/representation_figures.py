@@ -64,9 +64,7 @@ def methods() -> list[str]:
     return [name for name in _PROJECTIONS if name != "umap" or find_spec("umap")]
 
 
-def projection_figure(
-    maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray, title: str = ""
-) -> Figure:
+def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray) -> Figure:
     """A row of panels per method, a column per embedding, a dot per sample, coloured by target.
 
     Colours are classes, the number of labels, or fifths of the first number.
@@ -74,7 +72,6 @@ def projection_figure(
     Args:
         maps: {method: {embedding: [rows, 2]}} that ``project`` made.
         target: of the rows.
-        title: of the figure.
     """
     target, what = _group(target)
     classes = np.unique(target)
@@ -96,7 +93,6 @@ def projection_figure(
             axes.set_ylabel(_TITLES[method])
     handles = panels[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right center", title=what, frameon=False, markerscale=2)
-    figure.suptitle(title)
     return figure
 
 
@@ -114,13 +110,12 @@ def _group(target: np.ndarray) -> tuple[np.ndarray, str]:
 _FEW = 20
 
 
-def similarity_figure(similarity: np.ndarray, strategies: Sequence[str], title: str = "") -> Figure:
+def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figure:
     """How alike the strategies' representations are; few of them with the number in each cell.
 
     Args:
         similarity: [strategies, strategies] from ``mmjax.representation.cka_matrix``.
         strategies: their names.
-        title: of the figure.
     """
     few = len(strategies) <= _FEW
     size = 2.2 + (0.42 if few else 0.16) * len(strategies)
@@ -136,5 +131,4 @@ def similarity_figure(similarity: np.ndarray, strategies: Sequence[str], title: 
         cell = f"{value:.2f}".replace("0.", ".", 1)
         axes.text(column, row, cell, ha="center", va="center", fontsize=7, color=color)
     figure.colorbar(image, label="linear CKA (diagonal: two seeds of one strategy)", shrink=0.8)
-    axes.set_title(title)
     return figure
