@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample_poly
 
-from mmjax.tasks.digits import RECORDINGS, to_mu_law
+from mmjax.tasks.spoken_digits import RECORDINGS, to_mu_law
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 ACCENTS = [

@@ -80,6 +80,23 @@ def test_imports_go_one_way(path):
         assert other == here or FLOOR[other] < FLOOR[here], f"{here} imports {other}"
 
 
+MEMBERS = {member.__module__ for table in TABLES.values() for member in table.values()}
+# Other methods change joint training; other tasks are made of the files of mnist_fsdd.
+SHARED = {"mmjax.methods.joint", "mmjax.tasks.mnist_fsdd"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_members_never_meet(path):
+    if path.name == "__init__.py":  # the table
+        return
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    package = name.rpartition(".")[0]
+    siblings = {other for other in MEMBERS if other.rpartition(".")[0] == package} - {name}
+    nodes = ast.walk(ast.parse(path.read_text()))
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not imported & siblings - SHARED
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_the_model_and_its_parts_know_flax(path):
     uses = re.search(r"^(import|from) flax", path.read_text(), re.MULTILINE)

@@ -1,19 +1,16 @@
 """Audiovisual MNIST: digits of which little is left to see, and spoken ones in noise."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mmjax.task import Split, Task
-from mmjax.tasks.digits import make_noise
 from mmjax.tasks.mfcc import decibels, frames
-from mmjax.tasks.parts import Part, read_parts
+from mmjax.tasks.noise import make_noise
+from mmjax.tasks.parts import Part, read_parts, remove_energy
 from mmjax.tasks.readers import make_rng
 
-KEPT = 0.25
-"""Of the variance of the images."""
 SNR_DB = -10.0, 10.0
 """Least and most power of the word over power of the noise."""
 SIZE = 112
@@ -74,36 +71,6 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
         )
 
     return Task("av_mnist", **{role: split(part) for role, part in parts.items()}, out_dim=10)
-
-
-def remove_energy(parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
-    """The images of each split on principal components of the training images: float32, as theirs.
-
-    They are the fewest components that have ``KEPT`` of the variance.
-    """
-    train = parts["train"].pixels
-    directions = principal_directions(train, KEPT)
-    mean = (train / np.float32(255)).mean(axis=0)
-
-    def project(pixels: np.ndarray) -> np.ndarray:
-        flat = (pixels / np.float32(255) - mean).reshape(len(pixels), -1)
-        return (flat @ directions @ directions.T).reshape(pixels.shape) + mean
-
-    return {role: project(part.pixels) for role, part in parts.items()}
-
-
-def principal_directions(pixels: np.ndarray, share: float) -> np.ndarray:
-    """The fewest principal components with that share of the variance: float32 [pixels, number].
-
-    Args:
-        pixels: uint8 [images, ...].
-        share: of the variance, from 0 to 1.
-    """
-    flat = pixels.reshape(len(pixels), -1).astype(np.float64)
-    variance, directions = np.linalg.eigh(np.cov(flat, rowvar=False))
-    variance, directions = variance[::-1], directions[:, ::-1]
-    number = 1 + int(np.searchsorted(np.cumsum(variance) / variance.sum(), share))
-    return directions[:, :number].astype(np.float32)
 
 
 def spectrogram(waveform: np.ndarray) -> np.ndarray:

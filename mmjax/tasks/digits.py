@@ -4,8 +4,7 @@ The handwriting comes with scikit-learn, the recordings with mmjax; docs/spoken_
 they were made and under which terms they are.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +14,8 @@ from scipy import ndimage
 from mmjax.errors import UsageError
 from mmjax.task import Raw, Split, Task
 from mmjax.tasks.mfcc import mfcc, moments, standardise
-
-RECORDINGS = Path(__file__).with_name("spoken_digits.npz")
+from mmjax.tasks.noise import make_noise
+from mmjax.tasks.spoken_digits import Recordings, load_recordings
 
 # Validation and test have this many; the rest is for training.
 SPEAKERS = {"valid": 15, "test": 30}
@@ -31,23 +30,7 @@ PIXEL_NOISE, OCCLUDER = 0.2, 9  # most of white, most pixels
 SAMPLES, JITTER = 8000, 800  # one second, and how far from its centre the word may be
 SNR_DB = 5.0, 45.0  # least and most power of the word over power of the noise
 SPEECH_LEVEL, LEVEL_DB = 0.1, (-12.0, 0.0)  # root mean square of the word, and what is drawn
-TALKERS = 6  # voices that babble at once
-SLOPES = 0, 1, 2  # noises with power falling as 1 / frequency ** slope
 CHUNK = 64  # rows at a time, so that waveforms stay in the cache
-
-
-class Recordings(NamedTuple):
-    """The shipped recordings.
-
-    Attributes:
-        waveforms: float32 [samples] at 8 kHz with peak 1, one for each recording.
-        digit: [recording].
-        speaker: [recording].
-    """
-
-    waveforms: tuple[np.ndarray, ...]
-    digit: np.ndarray
-    speaker: np.ndarray
 
 
 class _Speech(NamedTuple):
@@ -73,9 +56,10 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
     (valid, test), degraded afresh. Training has more recordings than images, so some images are
     paired with two recordings; in the other splits an image has one.
 
-    ``group`` is the recording, its index in ``load_recordings``. ``meta`` holds ``speaker``,
-    ``image_index`` (row of ``load_digits``), and what decides how hard a row is: ``snr_db``,
-    ``pixel_noise`` (standard deviation, of white) and ``occluder`` (side of the square, in pixels).
+    ``group`` is the recording, its index in ``spoken_digits.load_recordings``. ``meta`` holds
+    ``speaker``, ``image_index`` (row of ``load_digits``), and what decides how hard a row is:
+    ``snr_db``, ``pixel_noise`` (standard deviation, of white) and ``occluder`` (side of the square,
+    in pixels).
 
     Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits (UCI 1998,
     doi:10.24432/C50P49); speech by eSpeak NG.
@@ -122,27 +106,6 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
         )
 
     return Task("digits", split("train"), split("valid"), split("test"), out_dim=10)
-
-
-def load_recordings() -> Recordings:
-    """Reads the shipped recordings, clean and at their full length."""
-    with np.load(RECORDINGS, allow_pickle=False) as file:
-        ends = np.cumsum(file["length"], dtype=int)
-        waveforms = np.split(from_mu_law(file["samples"]), ends[:-1])
-        return Recordings(tuple(waveforms), file["digit"].astype(int), file["speaker"].astype(int))
-
-
-def to_mu_law(waveform: np.ndarray) -> np.ndarray:
-    """Compresses [-1, 1] to uint8 by the continuous mu-law of ITU-T G.711, mu = 255."""
-    compressed = np.sign(waveform) * np.log1p(255 * np.abs(waveform)) / np.log(256)
-    return np.round((compressed + 1) * 127.5).astype(np.uint8)
-
-
-def from_mu_law(code: np.ndarray) -> np.ndarray:
-    """Expands the codes of ``to_mu_law`` to float32 in [-1, 1]."""
-    compressed = np.arange(256) / 127.5 - 1
-    levels = np.sign(compressed) * np.expm1(np.abs(compressed) * np.log(256)) / 255
-    return levels.astype(np.float32)[code]
 
 
 def _handwriting() -> tuple[np.ndarray, np.ndarray]:
@@ -239,19 +202,3 @@ def _degrade_speech(
         features.append(mfcc(heard))
         kept += [heard] if keep else []
     return _Speech(np.concatenate(features), np.concatenate(kept) if keep else None, snr_db)
-
-
-def make_noise(
-    rng: np.random.Generator, waveforms: Sequence[np.ndarray], babblers: np.ndarray
-) -> np.ndarray:
-    """Babble, then one noise per slope, 16 s of unit power each: float32 [kinds, samples]."""
-    size = 16 * SAMPLES
-    talk = lambda: np.resize(
-        np.concatenate([waveforms[i] for i in rng.permutation(babblers)]), size
-    )
-    babble = np.sum([talk() for _ in range(TALKERS)], axis=0)
-    white = np.fft.rfft(rng.standard_normal((len(SLOPES), size)))
-    frequency = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLES), 50)  # level below 50 Hz
-    coloured = np.fft.irfft(white / frequency ** (np.array(SLOPES)[:, None] / 2))
-    noise = np.stack([babble, *coloured])
-    return (noise / noise.std(axis=1, keepdims=True)).astype(np.float32)

@@ -3,6 +3,7 @@
 What the tasks are made of that put more than one digit into a row, or more modalities.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from mmjax.tasks.mnist_fsdd import (
     read_recordings,
 )
 from mmjax.tasks.readers import data_folder, find
+
+KEPT = 0.25
+"""Of the variance of images whose energy is removed."""
 
 
 class Part(NamedTuple):
@@ -74,3 +78,33 @@ def read_parts(data: str | Path | None) -> dict[str, Part]:
             said=spoken.digit[heard],
         )
     return parts
+
+
+def remove_energy(parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
+    """The images of each split on principal components of the training images: float32, as theirs.
+
+    They are the fewest components that have ``KEPT`` of the variance.
+    """
+    train = parts["train"].pixels
+    directions = principal_directions(train, KEPT)
+    mean = (train / np.float32(255)).mean(axis=0)
+
+    def project(pixels: np.ndarray) -> np.ndarray:
+        flat = (pixels / np.float32(255) - mean).reshape(len(pixels), -1)
+        return (flat @ directions @ directions.T).reshape(pixels.shape) + mean
+
+    return {role: project(part.pixels) for role, part in parts.items()}
+
+
+def principal_directions(pixels: np.ndarray, share: float) -> np.ndarray:
+    """The fewest principal components with that share of the variance: float32 [pixels, number].
+
+    Args:
+        pixels: uint8 [images, ...].
+        share: of the variance, from 0 to 1.
+    """
+    flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+    variance, directions = np.linalg.eigh(np.cov(flat, rowvar=False))
+    variance, directions = variance[::-1], directions[:, ::-1]
+    number = 1 + int(np.searchsorted(np.cumsum(variance) / variance.sum(), share))
+    return directions[:, :number].astype(np.float32)

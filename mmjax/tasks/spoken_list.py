@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.task import Split, Task
-from mmjax.tasks.av_mnist import remove_energy
-from mmjax.tasks.parts import Part, read_parts
+from mmjax.tasks.parts import Part, read_parts, remove_energy
 from mmjax.tasks.readers import make_rng
 
 LENGTH = 10
