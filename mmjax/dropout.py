@@ -13,7 +13,8 @@ class Dropout(nn.Dropout):
     """Dropout with two draws from each random number of 32 bits, which are what it costs on CPU.
 
     The rate, below one, is rounded to a multiple of 2 ** -16. Both words of a hash are used, where
-    ``jax.random.bits`` makes one of them.
+    ``jax.random.bits`` makes one of them. Transformer blocks alone use it, whose arrays are
+    large, [batch, length, features]; elsewhere, mostly on a vector a row, Flax's own serves.
     Reference: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011), Threefry.
     """
 
