@@ -39,12 +39,15 @@ class Result:
     Attributes:
         study: all rows, predictions and learning curves.
         trained: {strategy: TrainedRun}, each of which predicts and embeds new rows.
-        failed: {strategy: why}, of those that could not be trained; the others are not touched.
     """
 
     study: Study
     trained: Mapping[str, TrainedRun]
-    failed: Mapping[str, str]
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """{strategy: why}, of those that could not be trained; the others are not touched."""
+        return self.study.failed
 
     @property
     def rows(self) -> list[Row]:
@@ -145,6 +148,9 @@ def compare(
             something else or is none, or two have one name.
         FailedArmsError: not one strategy could be trained.
     """
+    if not isinstance(task, Task):
+        fix = "Task.from_arrays makes one."
+        raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
@@ -170,8 +176,18 @@ def compare(
         done = compare_arms(arms, on_arm=on_arm, on_error=on_error, progress=progress.on_steps)
     if not trained:
         raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-    study = Study(task.name, (), done.rows, history, {}, done.predictions, labels(task), {})
-    return Result(study, trained, failed)
+    study = Study(
+        task=task.name,
+        folders=(),
+        rows=done.rows,
+        history=history,
+        tables={},
+        predictions=done.predictions,
+        labels=labels(task),
+        settings={},
+        failed=failed,
+    )
+    return Result(study, trained)
 
 
 def _tell_encoders(arms: Sequence[Arm]) -> str:

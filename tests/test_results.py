@@ -145,6 +145,12 @@ def test_trained_models_predict_new_rows(result):
             "sum: UsageError: target: exp",
         ),
         ({"fusions": [Halves, Halves]}, UsageError, "expected each name once"),
+        ({"fusions": "sum@a+c"}, UnknownNameError, "modality: expected one of a, b, got 'c'"),
+        (
+            {"encoders": {"a": "cnn"}},
+            UsageError,
+            r"encoders: expected one that reads samples of shape \(5,\), got a=cnn: ",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(arguments, error, message):
@@ -164,6 +170,7 @@ def test_a_strategy_that_fails_does_not_end_the_others():
     assert result.failed == {"Broken": "RuntimeError: no such luck"}
     assert set(result.trained) == {"a_only", "b_only", "sum"}
     assert str(result).endswith("Broken failed: RuntimeError: no such luck")
+    assert "Broken failed: RuntimeError: no such luck" in result._repr_html_()
 
 
 class Wide(Halves):

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from mmjax.splits import make_rng
 from mmjax.task import Split, Task
 from mmjax.tasks.digits import make_noise
 from mmjax.tasks.mfcc import decibels, frames
 from mmjax.tasks.parts import Part, read_parts
-from mmjax.tasks.readers import make_rng
 
 KEPT = 0.25
 """Of the variance of the images."""
