@@ -98,13 +98,12 @@ def test_channels_of_recordings_are_averaged(form):
             raise NotImplementedError
 
     waves = np.random.default_rng(0).normal(size=(9, 2, 300)).astype(np.float32)
-    rows = []
-    for number, wave in enumerate(waves):
-        array = {"channels first": wave, "channels last": wave.T, "decoder": wave.mean(axis=0)}[
-            form
-        ]
-        sound = {"array": array, "sampling_rate": 4000}
-        rows.append({"s": Decoder(sound) if form == "decoder" else sound, "label": number % 3})
+    give = {
+        "channels first": lambda wave: {"array": wave, "sampling_rate": 4000},
+        "channels last": lambda wave: {"array": wave.T, "sampling_rate": 4000},
+        "decoder": lambda wave: Decoder({"array": wave.mean(axis=0), "sampling_rate": 4000}),
+    }[form]
+    rows = [{"s": give(wave), "label": number % 3} for number, wave in enumerate(waves)]
     parts = {"train": rows[:3], "val": rows[3:6], "test": rows[6:]}
     task = from_dataset(parts, modalities={"sound": "s"}, target="label")
     want = mfcc(waves[1].mean(axis=0), 4000, window=200, hop=105)
@@ -121,7 +120,9 @@ def test_hidden_labels_of_a_test_split_are_none():
 
 
 WRONG = {
-    "an unknown column": ({"modalities": {"picture": "image"}}, UnknownNameError, r"of mean: .*Did you mean 'img'"),
+    "an unknown column": (
+        {"modalities": {"picture": "image"}}, UnknownNameError, r"of mean: .*Did you mean 'img'"
+    ),
     "an unknown target": ({"target": "lable"}, UnknownNameError, "Did you mean 'label'"),
     "text": ({"modalities": {"name": "who"}}, DataError, "column 'who': expected numbers, im"),
     "no rows": ({"dataset": []}, DataError, "at least one row, got none"),
