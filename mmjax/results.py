@@ -191,14 +191,18 @@ def compare(
 
 
 def _tell_encoders(arms: Sequence[Arm]) -> str:
-    """Which encoder each modality has: the baselines say."""
-    alone = {
-        n: e
-        for arm in arms
-        for n, e in arm.recipe.model.encoders.items()
-        if len(arm.recipe.model.encoders) == 1
-    }
-    return f"encoders: {', '.join(f'{n} {type(e).__name__}' for n, e in alone.items())}"
+    """By which encoder each modality is read, and as what: the baselines say."""
+    told = []
+    for arm in arms:
+        if len(arm.task.modalities) == 1:
+            ((name, encoder),) = arm.recipe.model.encoders.items()
+            shape = arm.task.shapes[name]
+            form = f"{_FORMS[len(shape)]} {' x '.join(map(str, shape))}"
+            told.append(f"{name} {type(encoder).__name__} ({form})")
+    return f"encoders: {', '.join(told)}"
+
+
+_FORMS = {1: "vector", 2: "sequence", 3: "image"}
 
 
 _OF_TASK = ("task", "data", "options", "missing")
