@@ -134,7 +134,7 @@ def compare(
 
     Args:
         task: the data.
-        fusions: names of fusions, "core", which are ten of every kind, or "all"; Flax modules, of
+        fusions: names of fusions, "core", ten of most kinds, or "all"; Flax modules, of
             the zoo with other hyperparameters or your own; classes of them that need only
             ``out_dim``.
         subsets: each named fusion on every subset of two modalities or more, too.
