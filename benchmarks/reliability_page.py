@@ -22,12 +22,25 @@ TABLES = {
     "bad_inputs": ("kind", "tried", "clear_error", "accepted", "other"),
     "kills": ("kind", "rounds", "identical", "first_step", "last_step"),
 }
+WORDS = {
+    "faults": """\
+Faults: each is injected many times, and survived if all that had been written can be read in full,
+and the fault is mended or reported by one error that names the file.""",
+    "bad_inputs": """\
+Bad inputs: files that must be refused, and good ones spoilt at random. Accepted: what is left is a
+valid file still. Other: an error that is not mmjax's, ten seconds, or too much memory.""",
+    "kills": """\
+Kills: a training of 120 steps is killed at random moments and gone on with. Identical: parameters,
+optimiser, metrics and keys are, bit by bit, those of a run that nobody disturbed. First and last
+step: those of the earliest and the latest checkpoint that a killed process left.""",
+}
+"""What stands before each table."""
 
 
 def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/reliability.md")) -> None:
     """Replaces the tables of the page with those of the rows in a folder."""
     tables = [
-        _table(runs / f"{name}.jsonl", columns)
+        f"{WORDS[name]}\n\n{_table(runs / f'{name}.jsonl', columns)}"
         for name, columns in TABLES.items()
         if (runs / f"{name}.jsonl").exists()
     ]

@@ -48,7 +48,8 @@ def growth_line(rows: list[dict[str, Any]]) -> str:
     )
     row_bytes = sum(array.nbytes for array in make_arrays(1, seed=0)[:2])
     more = (many - few) * row_bytes / 2**20
-    return f"{many - few:,} rows more are {more:,.0f} MiB; allocated is more: {', '.join(growth)}."
+    held = f"{many - few:,} more rows hold {more:,.0f} MiB"
+    return f"{held}; what is allocated grows by: {', '.join(growth)}."
 
 
 def speed_table(rows: list[dict[str, Any]]) -> str:

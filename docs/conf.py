@@ -31,6 +31,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_default_options = {"special-members": "__call__"}
 maximum_signature_line_length = 88
 napoleon_custom_sections = [("Attributes", "params_style")]

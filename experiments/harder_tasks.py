@@ -7,7 +7,7 @@
     python experiments/harder_tasks.py runs/harder/* --out runs/harder_tasks
 
 Noise and lost detail, three modalities, several labels, a number, long sequences: docs/tasks.md has
-what the tasks are. Ten fusions of every kind by the default recipe, which nothing was tuned for; on
+what the tasks are. Ten fusions of most kinds by the default recipe, which nothing was tuned for; on
 numbers, those that are made for classes alone are left out. The page of all five is
 runs/harder.html. Expected: docs/results/harder_tasks.md, which is the summary.md.
 """

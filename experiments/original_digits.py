@@ -88,8 +88,8 @@ def main(study: Study) -> None:
 def write_summary(study, task: Task, rows, views, labels) -> None:
     """Writes summary.md: scores beside the original ones, then how the embeddings cluster."""
     summaries, scored = summarise(rows), scored_split(rows)
-    lines = [f"# The original study on {task.name}\n", verdict(summaries), ""]
-    lines += [summary_markdown(summaries), notes(rows), "## Against the original study\n"]
+    lines = [f"# The study that mmjax grew out of, on {task.name}\n", verdict(summaries), ""]
+    lines += [summary_markdown(summaries), notes(rows), "## Against that study\n"]
     table = []
     for strategy, (metric, value) in REFERENCE.items():
         scores = [r[metric] for r in rows if (r["strategy"], r["split"]) == (strategy, scored)]

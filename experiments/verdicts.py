@@ -143,8 +143,8 @@ def write_summary(study: Study, rows: list[dict[str, Any]], trained: dict[str, A
         "two strategies are told apart at 5 %, with its standard error. Where the true difference "
         "is 0 every verdict is false. Power: what `mmjax.statistics.power` gives for the "
         "variances, known from all comparisons together; stated: what it gives for those that "
-        "one comparison finds, a median with quartiles. Luck: standard deviation of a seed's "
-        "share in what decides an answer, in that of the noise.\n",
+        "one comparison finds, a median with quartiles. Luck: how much a seed shifts all answers, "
+        "as a standard deviation in units of the noise's.\n",
         markdown_table(_HEADS, map(_cells, rows), text_columns=0),
         f"\nTrained: `{trained['strategy']}` on the same encodings of `digits`, "
         f"{trained['rounds']} pairs of copies of {trained['seeds']} seeds each. Told apart: "

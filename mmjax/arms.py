@@ -26,7 +26,7 @@ CORE = (
     "late_mean",
     "product_of_experts",
 )
-"""The strategies that a comparison runs unless told otherwise: a few of every kind."""
+"""The strategies that a comparison runs unless told otherwise: ten of most kinds."""
 
 
 @dataclass(frozen=True)

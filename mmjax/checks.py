@@ -1,4 +1,4 @@
-"""Whether the arrays of a task are what they should be; ``Task`` itself, above, asks."""
+"""Whether the arrays of a task are what they should be; ``Task`` itself asks."""
 
 import re
 from itertools import islice
@@ -14,13 +14,17 @@ MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Names of modalities: "+" stands between several of them, and files are named after them."""
 
 
+RESERVED = ("file", "fused", "target")
+"""Names that stand beside those of modalities: in files of arrays, and in embeddings."""
+
+
 def check_task(task: Any) -> None:
     """Raises DataError for a task that is not sound; ``Task`` says what is not."""
     _check_names(task)
     _check_out_dim(task)
     for split_name, split in task.splits.items():
         _check_split(f"task {task.name!r}, {split_name}", split, task)
-    _check_variety(f"task {task.name!r}, train target", task.train.target, task.out_dim)
+    _check_variety(f"task {task.name!r}, train target", task)
 
 
 def _check_names(task: Any) -> None:
@@ -34,6 +38,9 @@ def _check_names(task: Any) -> None:
                 expected="a name of letters, digits, spaces, '_', '-' and '.'",
                 got=repr(name),
             )
+        if name in RESERVED:
+            where = f"task {task.name!r}, modality"
+            raise DataError(where, expected="another name", got=f"{name!r}, which is taken")
 
 
 def _check_out_dim(task: Any) -> None:
@@ -116,24 +123,26 @@ def _check_target(where: str, split: Any, task: Any) -> None:
         raise DataError(where, expected=some, got=f"values from {low} to {high}")
 
 
-def _check_variety(where: str, target: np.ndarray, out_dim: int) -> None:
+def _check_variety(where: str, task: Any) -> None:
     """Nothing can be learnt of what training never shows."""
-    if kind_of(target) == "classes":
+    target = task.train.target
+    if task.kind == "classes":
         there = set(np.unique(target).tolist())
-        missing = (c for c in range(out_dim) if c not in there)
-        if len(there) < out_dim:
+        missing = (c for c in range(task.out_dim) if c not in there)
+        if len(there) < task.out_dim:
+            names = task.names or range(task.out_dim)
             raise DataError(
                 where,
-                expected=f"every class from 0 to {out_dim - 1}",
-                got=f"no row of class {', '.join(map(str, islice(missing, 8)))}",
-                fix="Add rows of that class, or make out_dim smaller.",
+                expected="a row of every class",
+                got=f"none of {', '.join(str(names[c]) for c in islice(missing, 8))}",
+                fix="Add rows of that class, or leave the class out.",
             )
         return
     constant = np.flatnonzero(target.min(axis=0) == target.max(axis=0))
     if len(constant):
         raise DataError(
             where,
-            expected=f"{kind_of(target)} that differ between rows",
+            expected=f"{task.kind} that differ between rows",
             got=f"one value only in column {', '.join(map(str, constant[:8]))}",
             fix="Leave that column out, or add rows.",
         )
@@ -163,6 +172,8 @@ def check_input(
             expected="[features], [length, features] or [height, width, channels] a sample",
             got=f"shape {shape[1:]}",
         )
+    if 0 in shape[1:]:
+        raise DataError(where, expected="at least one number a sample", got=f"shape {shape[1:]}")
     if values.dtype != np.float32 and values.dtype != np.uint8:
         raise DataError(
             where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."

@@ -39,7 +39,7 @@ def compare(
     """Compares fusion strategies with every unimodal baseline on one task.
 
     Args:
-        fusions: Names with commas between them; `core` is ten of every kind, or `all`.
+        fusions: Names with commas between them; `core`, ten of most kinds, or `all`.
         subsets: Train every fusion on every subset of two modalities or more, too.
         out: New folder for rows, summary and figures; by default runs/TASK-TIME.
         resume: Go on with the comparison that was stopped in the folder, if there is one.

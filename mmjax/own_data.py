@@ -6,31 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.on_disk import chunks
-from mmjax.targets import Kind
-
-ROLES = ("train", "valid", "test")
-SHARES = {"test": 0.2, "valid": 0.2}
-"""Of all groups in test; of the others in validation."""
-
-
-class Scale(NamedTuple):
-    """Mean and standard deviation, [numbers] or [features] each, over training rows."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    def standardise(self, values: np.ndarray) -> np.ndarray:
-        """Numbers [rows, out_dim] as models learn them, float32."""
-        return ((values - self.mean) / self.deviation).astype(np.float32)
-
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """Numbers [rows, out_dim] as they were before."""
-        return values * self.deviation + self.mean
+from mmjax.targets import UNLABELLED, Kind
 
 
 class Encoded(NamedTuple):
-    """A target as a Task has it.
+    """A target as a Task has it, but for numbers, which are yet to be standardised.
 
     Attributes:
         values: classes, labels or numbers.
@@ -42,29 +22,88 @@ class Encoded(NamedTuple):
     kind: Kind
     names: tuple[str, ...] = ()
 
+    @property
+    def strata(self) -> np.ndarray:
+        """What each split is to have its share of, [rows]: classes, or nothing in particular."""
+        return self.values if self.kind == "classes" else np.zeros(len(self.values), int)
 
-def encode_target(target: Any) -> Encoded:
+
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Anything with a row for each sample as an array; objects become numbers or text.
+
+    Raises:
+        DataError: rows differ in shape, there are none, or some are masked.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        fix = "Fill them in or leave them out; present=... says where a modality is missing."
+        raise DataError(name, expected="an array without a mask", got="masked values", fix=fix)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(name, expected="rows of one shape", got=str(error)) from error
+    if array.ndim == 0 or len(array) == 0:
+        got = "no rows" if array.ndim else f"{type(values).__name__}"
+        raise DataError(name, expected="an array with a row for each sample", got=got)
+    if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, object)  # or NaN in a list would be text
+    if array.dtype.kind == "S":
+        array = array.astype(object)
+    return _settle(array) if array.dtype.kind == "O" else array
+
+
+def _settle(array: np.ndarray) -> np.ndarray:
+    """Objects that are all text as text, or all numbers as numbers; others stay as they are."""
+    if _is_missing(array).any():
+        return array
+    if any(isinstance(value, str | bytes) for value in array.flat):
+        text = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in array.flat]
+        return np.array(text).reshape(array.shape)
+    try:
+        plain = np.array(array.tolist())
+        return plain.astype(np.float64) if plain.dtype.kind == "O" else plain
+    except (TypeError, ValueError):
+        return array
+
+
+def _is_missing(array: np.ndarray) -> np.ndarray:
+    """Where there is no value: None, or whatever calls itself NaN."""
+    missing = lambda value: not isinstance(value, str) and str(value) in _MISSING
+    return np.array([missing(value) for value in array.flat], bool).reshape(array.shape)
+
+
+_MISSING = ("None", "nan", "NaN", "NaT", "<NA>")
+
+
+def encode_target(target: Any, hidden: np.ndarray | None = None) -> Encoded:
     """What a target is, and its values.
 
     Text and integers [rows] are classes, named as they are and counted from 0 in their order; bool
     and integers [rows, labels] are labels; floats are numbers, [rows] or [rows, numbers].
 
+    Args:
+        target: array, [rows] or [rows, columns].
+        hidden: [rows] bool; if all of these rows, and no others, have -1, NaN or None for a target,
+            they are unlabelled.
+
     Raises:
         DataError: it is none of these, or has almost as many classes as rows.
     """
-    values = np.asarray(target)
+    values = as_array("target", target)
+    if hidden is not None and hidden.any() and not hidden.all():
+        known = _is_known(values)
+        if not known[hidden].any() and known[~hidden].all():
+            return _leave_open(encode_target(values[~hidden]), hidden)
     if values.dtype.kind == "O":
         _check_there(values)
-        values = values.astype(str)
     if values.dtype.kind == "f" and values.ndim in (1, 2):
-        return Encoded(values.astype(np.float32).reshape(len(values), -1), "numbers")
+        return Encoded(values.astype(np.float64).reshape(len(values), -1), "numbers")
     if values.dtype.kind in "bui" and values.ndim == 2:
         if not np.isin(values, (0, 1)).all():
             got = f"integers from {values.min()} to {values.max()} of shape {values.shape}"
             fix = "Classes are of shape [rows]; numbers are floats."
             raise DataError("target", expected="labels 0 and 1 [rows, labels]", got=got, fix=fix)
         return Encoded(values.astype(np.int32), "labels")
-    if values.dtype.kind not in "buiUS" or values.ndim != 1:
+    if values.dtype.kind not in "buiU" or values.ndim != 1:
         raise DataError(
             "target",
             expected="a class for each row, labels 0 and 1 [rows, labels], or floats",
@@ -81,55 +120,122 @@ def encode_target(target: Any) -> Encoded:
     return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
 
 
+def _is_known(target: np.ndarray) -> np.ndarray:
+    """Which rows have a target, [rows] bool."""
+    known: np.ndarray = np.ones(target.shape, bool)
+    match target.dtype.kind:
+        case "O":
+            known = ~_is_missing(target)
+        case "f":
+            known = ~np.isnan(target)
+        case "i":
+            known = np.asarray(target != UNLABELLED)
+    return known.reshape(len(target), -1).max(axis=1)
+
+
+def _leave_open(known: Encoded, hidden: np.ndarray) -> Encoded:
+    """The target of all rows, of which the hidden ones are not labelled."""
+    shape = (len(hidden), *known.values.shape[1:])
+    nothing = np.nan if known.kind == "numbers" else UNLABELLED
+    values = np.full(shape, nothing, known.values.dtype)
+    values[~hidden] = known.values
+    return known._replace(values=values)
+
+
 def _check_there(values: np.ndarray) -> None:
     """Raises DataError where a row has None or NaN for a class: text of it would be one more."""
-    is_missing = lambda value: not isinstance(value, str) and str(value) in _MISSING
-    missing = np.array([is_missing(value) for value in values.flat])
+    missing = _is_missing(values).reshape(len(values), -1).any(axis=1)
     if missing.any():
         got = f"none in {missing.sum()} rows, first in row {missing.argmax()}"
         raise DataError("target", expected="a class for each row", got=got, fix="Leave them out.")
 
 
-_MISSING = ("None", "nan", "NaN", "NaT", "<NA>")
-
-
-def as_input(name: str, values: Any) -> np.ndarray:
-    """An input as a Task has it: bytes stay, all other numbers become float32.
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """An input as an array of numbers, of any type; objects that are missing are NaN.
 
     Raises:
         DataError: they are no numbers.
     """
-    values = np.asarray(values)
+    values = as_array(f"input {name!r}", values)
+    if values.dtype.kind == "O":
+        values = _with_gaps(values)
     if values.dtype.kind not in "fiub":
         raise DataError(f"input {name!r}", expected="numbers", got=str(values.dtype))
+    return values
+
+
+def as_input(name: str, values: Any) -> np.ndarray:
+    """An input as a Task has it, float32; bytes stay what they are in images and sequences.
+
+    Raises:
+        DataError: they are no numbers, or too large for float32.
+    """
+    values = as_numbers(name, values)
+    if values.dtype == np.uint8 and values.ndim > 2:
+        return values
     if values.ndim == 1:
         values = values[:, None]
-    return values if values.dtype == np.uint8 else values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    if (np.isinf(narrow) & np.isfinite(values)).any():
+        where = f"input {name!r}"
+        raise DataError(where, expected="values below 3.4e38", got="larger ones", fix="Rescale.")
+    return narrow
 
 
-def deal(group: np.ndarray, target: Encoded, seed: int) -> np.ndarray:
-    """The role of each row, "train", "valid" or "test"; a group's rows stay together.
+def _with_gaps(values: np.ndarray) -> np.ndarray:
+    """Objects of which some are missing as floats, NaN for those, if that is what they are."""
+    try:
+        return np.where(_is_missing(values), np.nan, values).astype(np.float64)
+    except (TypeError, ValueError):
+        return values
 
-    Groups are sorted by the class of their first row and at random within it; then every so manyth
-    is taken, which gives each class its share: systematic sampling (Madow and Madow, Annals of
-    Mathematical Statistics 15, 1944).
+
+def check_precision(name: str, values: np.ndarray) -> None:
+    """Raises DataError where rows differ by less than float32 can tell, such as times since 1970.
+
+    What differs by rounding alone is constant, and no matter.
 
     Args:
-        group: [rows].
-        target: of the rows.
-        seed: of the order.
+        name: of the input.
+        values: [rows, ..., features] as they were given.
     """
-    rng = np.random.default_rng(seed)
-    groups, first, index = np.unique(group, return_index=True, return_inverse=True)
-    strata = target.values[first] if target.kind == "classes" else np.zeros(len(groups), int)
-    left = np.lexsort((rng.random(len(groups)), strata))
-    role = np.full(len(groups), "train")
-    for name, share in SHARES.items():
-        steps = np.floor((np.arange(len(left) + 1) + rng.random()) * share)
-        taken = steps[1:] > steps[:-1]
-        role[left[taken]] = name
-        left = left[~taken]
-    return role[index]
+    if np.can_cast(values.dtype, np.float32) or values.size == 0:
+        return
+    seen = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)
+    there = np.isfinite(seen)
+    high = np.abs(seen).max(axis=0, initial=0, where=there)
+    count = np.maximum(there.sum(axis=0), 1)
+    mean = seen.sum(axis=0, where=there) / count
+    deviation = np.sqrt(np.square(seen - mean).sum(axis=0, where=there) / count)
+    lost = (deviation < 1e-5 * high) & (deviation > 1e-12 * high)
+    if lost.any():
+        feature = lost.argmax()
+        raise DataError(
+            f"input {name!r}",
+            expected="values that float32 can tell apart",
+            got=f"{mean[feature]:.6g} +- {deviation[feature]:.2g} in feature {feature}",
+            fix="Subtract their mean first.",
+        )
+
+
+def as_group(group: Any) -> np.ndarray:
+    """Groups, of rows that belong together, as they were given.
+
+    Raises:
+        DataError: they are not one integer or text a row.
+    """
+    group = as_array("group", group)
+    if group.ndim != 1 or group.dtype.kind not in "buiU":
+        got = f"{group.dtype} of shape {group.shape}"
+        raise DataError("group", expected="an integer or text for each row", got=got)
+    return group
+
+
+def check_mapping(name: str, given: Any) -> None:
+    """Raises DataError where arrays are not given by name of their modality."""
+    if not isinstance(given, Mapping):
+        raise DataError(name, expected="{modality: array}", got=type(given).__name__)
 
 
 def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
@@ -139,48 +245,16 @@ def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
             raise DataError(name, expected=f"{size} rows, as the target has", got=str(len(array)))
 
 
-def check_roles(role: np.ndarray, size: int) -> None:
-    """Raises DataError for a split that is not one of ``ROLES`` for each row, or lacks one."""
-    there = np.unique(role)
-    if role.shape != (size,) or not set(there) <= set(ROLES):
-        got = ", ".join(map(str, there[:8])) if role.shape == (size,) else str(role.shape)
-        raise DataError("split", expected=f"one of {', '.join(ROLES)} for each row", got=got)
-    if len(there) < len(ROLES):
-        expected = f"rows of {', '.join(ROLES)}"
-        fix = "Of few groups, split=... says which is where."
-        raise DataError("split", expected=expected, got=f"{', '.join(there)} alone", fix=fix)
+def check_numbers(values: np.ndarray, hidden: np.ndarray) -> None:
+    """Raises DataError for a number [rows, numbers] that is not finite.
 
-
-def check_numbers(values: np.ndarray, role: np.ndarray) -> None:
-    """Raises DataError for a number [rows, numbers] that is not finite; of test all may be NaN."""
+    Args:
+        values: the numbers.
+        hidden: [rows] bool of those that may be NaN together.
+    """
     bad = ~np.isfinite(values).all(axis=1)
-    if np.isnan(values[role == "test"]).all():
-        bad &= role != "test"
+    if np.isnan(values[hidden]).all():
+        bad &= ~hidden
     if bad.any():
         got = f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}"
         raise DataError("target", expected="finite numbers", got=got, fix="Leave these rows out.")
-
-
-def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
-    """The scale of each feature of training inputs over the rows that have them, float32.
-
-    Args:
-        values: [rows, ..., features], which may be on disk.
-        present: [rows] bool.
-    """
-    total, squares = np.zeros((2, values.shape[-1]))
-    count = 0
-    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
-        seen = rows[here].reshape(-1, values.shape[-1]).astype(np.float64)
-        total, squares = total + seen.sum(axis=0), squares + np.square(seen).sum(axis=0)
-        count += len(seen)
-    mean = total / max(count, 1)
-    deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-    varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1)  # and not by rounding alone
-    return Scale(mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32))
-
-
-def find_scale(values: np.ndarray) -> Scale:
-    """The scale of training numbers [rows, out_dim]; one that does not vary has deviation one."""
-    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
-    return Scale(mean, np.where(deviation > 0, deviation, 1))

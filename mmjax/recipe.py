@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 
 from mmjax.encoders import ENCODERS, default_encoder
@@ -155,9 +156,23 @@ def make_model(
     chosen = {}
     for name, shape in task.shapes.items():
         default = "raw" if raw else default_encoder(shape)
-        chosen[name] = look_up("encoder", (encoders or {}).get(name, default), ENCODERS)()
+        key = (encoders or {}).get(name, default)
+        chosen[name] = look_up("encoder", key, ENCODERS)()
+        if key != default:
+            _check_encoder(f"{name}={key}", chosen[name], shape)
     means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
     return MultimodalModel(chosen, fuse, absent, means, task.input_scales)
+
+
+def _check_encoder(given: str, encoder: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raises UsageError where an encoder that was asked for cannot read a modality."""
+    sample = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    try:
+        jax.eval_shape(lambda x: encoder.init(jax.random.key(0), x, train=False), sample)
+    except Exception as error:
+        expected = f"one that reads samples of shape {shape}"
+        got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError("encoders", expected=expected, got=got) from error
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:

@@ -39,12 +39,15 @@ class Result:
     Attributes:
         study: all rows, predictions and learning curves.
         trained: {strategy: TrainedRun}, each of which predicts and embeds new rows.
-        failed: {strategy: why}, of those that could not be trained; the others are not touched.
     """
 
     study: Study
     trained: Mapping[str, TrainedRun]
-    failed: Mapping[str, str]
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """{strategy: why}, of those that could not be trained; the others are not touched."""
+        return self.study.failed
 
     @property
     def rows(self) -> list[Row]:
@@ -131,7 +134,7 @@ def compare(
 
     Args:
         task: the data.
-        fusions: names of fusions, "core", which are ten of every kind, or "all"; Flax modules, of
+        fusions: names of fusions, "core", ten of most kinds, or "all"; Flax modules, of
             the zoo with other hyperparameters or your own; classes of them that need only
             ``out_dim``.
         subsets: each named fusion on every subset of two modalities or more, too.
@@ -145,6 +148,9 @@ def compare(
             something else or is none, or two have one name.
         FailedArmsError: not one strategy could be trained.
     """
+    if not isinstance(task, Task):
+        fix = "Task.from_arrays makes one."
+        raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
@@ -170,19 +176,33 @@ def compare(
         done = compare_arms(arms, on_arm=on_arm, on_error=on_error, progress=progress.on_steps)
     if not trained:
         raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-    study = Study(task.name, (), done.rows, history, {}, done.predictions, labels(task), {})
-    return Result(study, trained, failed)
+    study = Study(
+        task=task.name,
+        folders=(),
+        rows=done.rows,
+        history=history,
+        tables={},
+        predictions=done.predictions,
+        labels=labels(task),
+        settings={},
+        failed=failed,
+    )
+    return Result(study, trained)
 
 
 def _tell_encoders(arms: Sequence[Arm]) -> str:
-    """Which encoder each modality has: the baselines say."""
-    alone = {
-        n: e
-        for arm in arms
-        for n, e in arm.recipe.model.encoders.items()
-        if len(arm.recipe.model.encoders) == 1
-    }
-    return f"encoders: {', '.join(f'{n} {type(e).__name__}' for n, e in alone.items())}"
+    """By which encoder each modality is read, and as what: the baselines say."""
+    told = []
+    for arm in arms:
+        if len(arm.task.modalities) == 1:
+            ((name, encoder),) = arm.recipe.model.encoders.items()
+            shape = arm.task.shapes[name]
+            form = f"{_FORMS[len(shape)]} {' x '.join(map(str, shape))}"
+            told.append(f"{name} {type(encoder).__name__} ({form})")
+    return f"encoders: {', '.join(told)}"
+
+
+_FORMS = {1: "vector", 2: "sequence", 3: "image"}
 
 
 _OF_TASK = ("task", "data", "options", "missing")

@@ -10,7 +10,7 @@ class Space:
     """What `mmjax tune` chooses among: some values, or all between a lowest and a highest.
 
     Attributes:
-        fusions: names with commas between them; `core` is ten of every kind, or `all`.
+        fusions: names with commas between them; `core`, ten of most kinds, or `all`.
         methods: training methods, for fusions that have none of their own.
         encoder_choices: encoders as MODALITY=NAME,NAME; the other modalities have one.
         widths: of the fusion.

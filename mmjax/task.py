@@ -12,17 +12,18 @@ import numpy as np
 from mmjax.checks import check_task
 from mmjax.on_disk import chunks, on_disk
 from mmjax.own_data import (
-    ROLES,
-    Scale,
+    as_array,
+    as_group,
     as_input,
+    as_numbers,
     check_length,
+    check_mapping,
     check_numbers,
-    check_roles,
-    deal,
+    check_precision,
     encode_target,
-    find_input_scale,
-    find_scale,
 )
+from mmjax.scale import Scale, find_input_scale, find_scale
+from mmjax.splits import ROLES, as_roles, check_roles, deal
 from mmjax.targets import Kind, is_labelled, kind_of, scores
 from mmjax.types import Batch
 
@@ -67,6 +68,10 @@ class Split:
         everywhere = np.ones(len(self.target), bool)
         present = {**dict.fromkeys(self.inputs, everywhere), **self.present}
         object.__setattr__(self, "present", present)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {x.shape[1:]}" for name, x in sorted(self.inputs.items()))
+        return f"Split({self.size} rows: {shapes})"
 
     @property
     def size(self) -> int:
@@ -132,6 +137,11 @@ class Task:
     def __post_init__(self) -> None:
         check_task(self)
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
+        sizes = ", ".join(f"{split.size} {name}" for name, split in self.splits.items())
+        return f"Task({self.name!r}: {shapes} -> {self.out_dim} {self.kind}; rows: {sizes})"
+
     @classmethod
     def from_arrays(
         cls,
@@ -142,6 +152,7 @@ class Task:
         group: Any = None,
         present: Mapping[str, Any] | None = None,
         split: Any = None,
+        meta: Mapping[str, Any] | None = None,
         standardise: bool = True,
         seed: int = 0,
     ) -> "Task":
@@ -149,35 +160,50 @@ class Task:
 
         Args:
             inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
-                [rows, height, width, channels]}.
+                [rows, height, width, channels]}; a grey image has one channel. Images and sequences
+                of bytes are scaled to 0 to 1.
             target: [rows] classes, as integers or text; [rows, labels] of 0 and 1, where a row can
                 have several labels; or floats, [rows] or [rows, numbers], which are standardised.
+                With ``split``, the test rows may all have -1, NaN or None: they are unlabelled.
             name: of the task.
             group: [rows] integers or text: rows of one group, such as recordings of one person,
                 are in one split. By default each row is a group.
             present: {modality: [rows] bool} where rows lack a modality.
             split: [rows] of "train", "valid" and "test". By default a fifth of the groups is for
                 test, and a fifth of the others for validation, of every class as nearly as can be.
+            meta: {name: [rows]} of what is known of the rows and not for the model.
             standardise: whether models scale inputs by what training rows have.
             seed: of the split.
 
         Raises:
             DataError: an array is not what a task needs.
+            UsageError: the seed is not an integer from 0.
         """
-        encoded = encode_target(target)
-        arrays = {n: as_input(n, values) for n, values in inputs.items()}
-        here = {n: np.asarray(values) for n, values in (present or {}).items()}
-        size = len(encoded.values)
-        group = np.arange(size) if group is None else np.unique(group, return_inverse=True)[1]
-        check_length({**arrays, **here, "group": group}, size)
-        role = deal(group, encoded, seed) if split is None else np.asarray(split)
-        check_roles(role, size)
-        values, scale = encoded.values, None
+        check_mapping("inputs", inputs)
+        present, meta = present if present is not None else {}, meta or {}
+        check_mapping("present", present)
+        target = as_array("target", target)
+        size = len(target)
+        given = None if split is None else as_roles(as_array("split", split), size)
+        encoded = encode_target(target, None if given is None else given == "test")
+        values = encoded.values
+        numbers = {n: as_numbers(n, x) for n, x in inputs.items()}
+        arrays = {n: as_input(n, x) for n, x in numbers.items()}
+        for n, x in numbers.items():
+            check_precision(n, x)
+        here = {n: as_array(f"present {n!r}", x) for n, x in present.items()}
+        known = {n: as_array(f"meta {n!r}", x) for n, x in meta.items()}
+        groups = np.arange(size) if group is None else as_group(group)
+        check_length({**arrays, **here, **known, "group": groups}, size)
+        index = np.unique(groups, return_inverse=True)[1]
+        role = deal(index, encoded.strata, seed) if given is None else given
+        check_roles(role, groups)
+        scale = None
         if encoded.kind == "numbers":
-            check_numbers(values, role)
+            check_numbers(values, role == "test")
             scale = find_scale(values[role == "train"])
             values = scale.standardise(values)
-        whole = Split(arrays, values, group, here)
+        whole = Split(arrays, values, index, here, known)
         return cls(
             name,
             **{part: whole.take(role == part) for part in ROLES},

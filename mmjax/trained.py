@@ -19,7 +19,7 @@ from mmjax.checks import check_input
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.files import whole_file, write_text
-from mmjax.own_data import as_input
+from mmjax.own_data import as_input, check_mapping
 from mmjax.report.rows import read_rows
 from mmjax.run_file import RunFile, read_run_file
 from mmjax.runs import make_arms, make_task
@@ -47,6 +47,10 @@ class TrainedRun:
     arm: Arm
     params: chex.ArrayTree
     best_seed: int
+
+    def __repr__(self) -> str:
+        seeds = ", ".join(map(str, self.arm.recipe.seeds))
+        return f"TrainedRun({self.arm.strategy!r} on {self.arm.task}, seeds {seeds})"
 
     @cached_property
     def evaluate(self) -> Evaluate:
@@ -99,7 +103,9 @@ class TrainedRun:
 
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
         """The rows as a model sees them, checked."""
-        known, present = self.arm.task.train.inputs, present or {}
+        known, present = self.arm.task.train.inputs, {} if present is None else present
+        check_mapping("inputs", inputs)
+        check_mapping("present", present)
         for name in present:
             look_up("modality of present", name, inputs)
         for name in known:
@@ -107,11 +113,10 @@ class TrainedRun:
                 fix = "Where it is absent, give zeros, and present={...} that is false there."
                 got = f"only {', '.join(inputs) or 'none'}"
                 raise UsageError("inputs", expected=f"modality {name!r} too", got=got, fix=fix)
-        size = max((len(values) for values in inputs.values()), default=0)
-        if size == 0:
-            raise DataError("inputs", expected="at least one row", got="none")
-        here = {name: present.get(name, np.ones(size, bool)) for name in known}
         rows = {name: as_input(name, inputs[name]) for name in known}
+        size = max(map(len, rows.values()))
+        everywhere = np.ones(size, bool)
+        here = {name: np.asarray(present.get(name, everywhere)) for name in known}
         for name, like in known.items():
             where = f"input {name!r}"
             check_input(where, rows[name], here[name], (size, *like.shape[1:]))
@@ -129,7 +134,8 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
         data: where the task's files are now; None for where they were.
 
     Raises:
-        DataError: a file of the folder is missing or does not fit.
+        DataError: a file of the folder is missing or does not fit; or the data are not those that
+            it was trained on, which are part of it: the model scales inputs by them.
     """
     folder = Path(folder)
     run = read_run_file(folder)
@@ -142,7 +148,11 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
     run = run._replace(settings=replace(run.settings, data=data)) if data else run
     arm = make_found_arm(run, make_task(run.settings))
     params = checkpoint.restore(folder / "checkpoint", shape_params(arm)).tree
-    return TrainedRun(arm, params, _read_best_seed(folder / "rows.jsonl", arm))
+    path = folder / "rows.jsonl"
+    rows = read_rows(path)
+    best = _find_best_seed(path, rows, arm)
+    _check_data(path, rows, arm.task)
+    return TrainedRun(arm, params, best)
 
 
 def make_found_arm(run: RunFile, task: Task) -> Arm:
@@ -167,8 +177,7 @@ def best_seed(rows: Sequence[Row]) -> int:
     return max(valid, key=lambda row: (row[find_score(row)], -loss(row)))["seed"]
 
 
-def _read_best_seed(path: Path, arm: Arm) -> int:
-    rows = read_rows(path)
+def _find_best_seed(path: Path, rows: Sequence[Row], arm: Arm) -> int:
     try:
         best = best_seed(rows)
         arm.recipe.seeds.index(best)
@@ -176,6 +185,15 @@ def _read_best_seed(path: Path, arm: Arm) -> int:
         got = f"{type(error).__name__}: {error}"
         raise DataError(path, expected="a row on validation for each seed", got=got) from error
     return best
+
+
+def _check_data(path: Path, rows: Sequence[Row], task: Task) -> None:
+    """Raises DataError where rows of a run are not about a task as it is now."""
+    was, now = {str(row.get("data")) for row in rows}, task.digest()
+    if was != {now}:
+        expected = f"the data that it was trained on, {' and '.join(sorted(was))}"
+        fix = "Rows of other data are for TrainedRun.predict, in Python."
+        raise DataError(path, expected=expected, got=f"{task.name} with {now}", fix=fix)
 
 
 def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[Row]:
@@ -188,7 +206,8 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     """Writes a CSV with a line per row of a split and returns their number.
 
     A row's probabilities are the mean over the seeds. The layout ``probabilities`` has the columns
-    row_id, label, p0, p1, ...; ``competition`` has row_id and label. Of several labels, label has
+    row_id, label, p0, p1, ...; ``competition`` has row_id and label; the first is the row's number
+    in the split, or its name where the task has ``meta["id"]``. Of several labels, label has
     those that are likelier than not, with spaces between them. Numbers have columns of their own in
     both layouts: row_id, y0, y1, ...
     """
@@ -202,7 +221,7 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     text = StringIO()
     writer = csv.writer(text)
     writer.writerow(["row_id", *(["label"] if kind != "numbers" else []), *shown])
-    for row, p in enumerate(mean):
+    for row, p in zip(rows.meta.get("id", range(len(mean))), mean, strict=True):
         writer.writerow([row, *_label(p, kind, names), *(f"{x:.6g}" for x in p[: len(shown)])])
     write_text(out, text.getvalue())
     return len(mean)

@@ -1,15 +1,19 @@
 """Commands that are stopped or fail in part, and go on with --resume."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from commands import COMPARE, TINY, run, scores
 
 import mmjax.comparison
-from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.rows import append_rows, read_rows, write_rows
+from mmjax.task import Task
+from mmjax.tasks.arrays import save
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
     ended = {row["strategy"]: row["error"] for row in read_rows(out / "arms.jsonl")}
     assert ended == {"a_only": None, "b_only": "RuntimeError: out of luck", "concat": None}
     assert "b_only failed: RuntimeError: out of luck" in (out / "summary.md").read_text()
-    assert (out / "report.html").exists()
+    assert "b_only failed: RuntimeError: out of luck" in (out / "report.html").read_text()
 
     fitted = []
     count = lambda recipe, task, **options: fitted.append(task) or fit(recipe, task, **options)
@@ -68,6 +72,23 @@ def test_resume_refuses_the_folder_of_another_run_and_names_the_difference(whole
     assert "seeds 2, not 3" in capsys.readouterr().err
     assert run("compare", *COMPARE, "--resume") == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_resume_refuses_other_data(tmp_path, capsys):
+    """Arms of one comparison that were trained on different data would be no comparison."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    flags = ("--task", "arrays", "--data", data, *TINY[4:], "--seeds", "1", "--fusions", "sum,gmu")
+    inputs = {"a": np.arange(60.0), "b": np.arange(60.0)[::-1]}
+    save(Task.from_arrays(inputs, np.arange(60) % 2), data)
+    assert run("compare", *flags, "--out", out) == 0
+    ended = read_rows(out / "arms.jsonl")
+    write_rows(out / "arms.jsonl", [row for row in ended if row["strategy"] != "gmu"])
+    shutil.rmtree(data)
+    save(Task.from_arrays(inputs, np.arange(60) // 2 % 2), data)
+    before = (out / "labels.npz").read_bytes()
+    assert run("compare", *flags, "--out", out, "--resume") == 2
+    assert "resume: expected the data that the run was started with" in capsys.readouterr().err
+    assert (out / "labels.npz").read_bytes() == before
 
 
 def test_resume_of_a_finished_comparison_leaves_it_as_it_is(whole, capsys):

@@ -163,16 +163,18 @@ def make_summaries(accuracies):
     return [make(name, mean) for name, mean in accuracies.items()]
 
 
-def test_the_figure_names_the_front_and_no_names_overlap():
-    accuracies = {f"strategy_{k}": 0.9 + k / 1000 for k in range(12)}
+@pytest.mark.parametrize(("count", "named"), [(12, 14), (18, 18)])
+def test_the_figure_names_all_or_the_front_and_no_names_overlap(count, named):
+    accuracies = {f"strategy_{k}": 0.9 + k / 1000 for k in range(count)}
     accuracies |= {"beaten": 0.8, "a_only": 0.7, "unknown": 0.99}
     costs = [{"strategy": name, "flops": 1e5 * (k + 1)} for k, name in enumerate(accuracies)]
     figure = cost_figure(make_summaries(accuracies), costs[:-1])
     figure.draw_without_rendering()
     axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == list(accuracies)[:12]
+    names = ["a_only", "beaten", *list(accuracies)[:count]]  # by score
+    assert [text.get_text() for text in axes.texts] == names[-named:]
     boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the line to the point
     assert all(low.y1 <= high.y0 for low, high in pairwise(boxes))
     assert all(figure.bbox.containsx(box.x1) and figure.bbox.containsy(box.y1) for box in boxes)
     assert all(box.x0 > axes.bbox.x1 for box in boxes)
-    assert len(axes.containers) == 14
+    assert len(axes.containers) == count + 2

@@ -25,7 +25,7 @@ def make_rows(size, start=0):
             "label": (start + row) % 3,
             "tags": [row % 2, row % 3 % 2],
             "height": row / 2,
-            "who": f"speaker {row // 2}",
+            "who": f"speaker {(start + row) // 2}",
         }
         for row in range(size)
     ]
@@ -83,11 +83,55 @@ def test_recordings_become_mfccs():
     np.testing.assert_allclose(task.train.inputs["sound"][3], want, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", ["channels first", "channels last", "decoder"])
+def test_channels_of_recordings_are_averaged(form):
+    """As soundfile has them, as torchaudio has them, and as decoders of torchcodec give them."""
+
+    class Decoder:
+        def __init__(self, given):
+            self.given = given
+
+        def __getitem__(self, name):
+            return self.given[name]
+
+        def get_all_samples(self):
+            raise NotImplementedError
+
+    waves = np.random.default_rng(0).normal(size=(9, 2, 300)).astype(np.float32)
+    give = {
+        "channels first": lambda wave: {"array": wave, "sampling_rate": 4000},
+        "channels last": lambda wave: {"array": wave.T, "sampling_rate": 4000},
+        "decoder": lambda wave: Decoder({"array": wave.mean(axis=0), "sampling_rate": 4000}),
+    }[form]
+    rows = [{"s": give(wave), "label": number % 3} for number, wave in enumerate(waves)]
+    parts = {"train": rows[:3], "val": rows[3:6], "test": rows[6:]}
+    task = from_dataset(parts, modalities={"sound": "s"}, target="label")
+    want = mfcc(waves[1].mean(axis=0), 4000, window=200, hop=105)
+    np.testing.assert_allclose(task.train.inputs["sound"][1], want, atol=1e-4)
+
+
+def test_hidden_labels_of_a_test_split_are_none():
+    """Many datasets of Hugging Face have -1 for them."""
+    hidden = [{**row, "label": -1} for row in make_rows(7, 90)]
+    parts = {"train": make_rows(60), "test": hidden}
+    task = from_dataset(parts, modalities=COLUMNS, target="label")
+    assert not task.test.labelled
+    assert task.names == ("0", "1", "2")
+
+
 WRONG = {
-    "an unknown column": ({"modalities": {"picture": "image"}}, UnknownNameError, "mean 'img'"),
+    "an unknown column": (
+        {"modalities": {"picture": "image"}}, UnknownNameError, r"of mean: .*Did you mean 'img'"
+    ),
     "an unknown target": ({"target": "lable"}, UnknownNameError, "Did you mean 'label'"),
     "text": ({"modalities": {"name": "who"}}, DataError, "column 'who': expected numbers, im"),
     "no rows": ({"dataset": []}, DataError, "at least one row, got none"),
+    "a row without a column": (
+        {"dataset": [*make_rows(8), {"img": None}]}, UnknownNameError, "column of row 8 of mean: "
+    ),
+    "a table": ({"dataset": {"img": [1, 2], "label": [0, 1]}}, DataError, r"to_dict\('records'\)"),
+    "a generator": ({"dataset": iter(make_rows(8))}, DataError, "mappings, got list_iterator"),
+    "modalities as a list": ({"modalities": ["img"]}, DataError, "modalities: expected {modality:"),
     "an unknown split": (
         {"dataset": {"train": make_rows(3), "tset": make_rows(3)}}, UnknownNameError, "'test'"
     ),
@@ -105,6 +149,7 @@ WRONG = {
 def test_what_does_not_fit_is_told(case):
     change, error, message = WRONG[case]
     options = {"dataset": make_rows(9), "modalities": {"picture": "img"}, "target": "label"}
+    options |= {"name": "mean"}
     with pytest.raises(error, match=message):
         from_dataset(**{**options, **change})
 
@@ -116,8 +161,7 @@ def test_a_data_source_of_tensorflow_datasets_gives_the_same_task(tmp_path):
     tensorflow_datasets = importlib.import_module("tensorflow_datasets")
     source = tensorflow_datasets.builder_from_directory(tmp_path / PLACE).as_data_source()
     modalities = {name: f"inputs/{name}" for name in task.modalities}
-    group = "meta/speaker"
-    got = from_dataset(source, modalities=modalities, target="target", group=group)
+    got = from_dataset(source, modalities=modalities, target="target")
     for role, split in task.splits.items():
         np.testing.assert_array_equal(got.splits[role].target, split.target)
         for name, values in split.inputs.items():

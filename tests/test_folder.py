@@ -122,8 +122,11 @@ def test_splits_are_those_of_the_table_or_by_group(place):
 TARGETS = {
     "text": ({"target": ["b", "a", "nan"] * 10}, "classes", ("a", "b", "nan")),
     "integers": ({"kind": [10, 9, -2] * 10}, "classes", ("-2", "9", "10")),
+    "codes": ({"code": ["007", "7", "1_0"] * 10}, "classes", ("007", "1_0", "7")),
+    "long codes": ({"code": ["1" * 25, "2" * 25] * 15}, "classes", ("1" * 25, "2" * 25)),
     "numbers": ({"height": [1, 2.5, 4] * 10}, "numbers", ("height",)),
     "labels": ({"cat": [0, 1, 1] * 10, "dog": [1, 1, 0] * 10}, "labels", ("cat", "dog")),
+    "spaces around": ({" kind ": [" 1", "0 ", "1"] * 10}, "classes", ("0", "1")),
     "several numbers": ({"x": [0, 1, 2] * 10, "y": [1, 1, 0] * 10}, "numbers", ("x", "y")),
 }
 
@@ -138,7 +141,9 @@ def test_columns_say_what_the_targets_are(place, case):
     if kind == "numbers":
         target = target * task.scale.deviation + task.scale.mean
     values = [columns[name] for name in columns]
-    want = [task.names.index(str(cell)) for cell in values[0]] if kind == "classes" else None
+    want = (
+        [task.names.index(str(cell).strip()) for cell in values[0]] if kind == "classes" else None
+    )
     np.testing.assert_allclose(target, np.transpose(values) if want is None else want, atol=1e-5)
 
 
@@ -175,6 +180,30 @@ def test_grey_pictures_among_coloured_ones_become_coloured(place):
 def test_a_heading_is_passed_over(tmp_path):
     (tmp_path / "a.csv").write_text("time,value\r\n\r\n0,1\r\n0.5,2\r\n")
     np.testing.assert_array_equal(read_table(tmp_path / "a.csv"), [[0, 1], [0.5, 2]])
+
+
+@pytest.mark.parametrize("first", ["5,", "5,x", "5"])
+def test_a_first_line_that_is_a_row_with_a_gap_is_no_heading(first, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{first}\n6,1\n7,2\n")
+    with pytest.raises(DataError, match="a CSV file of numbers"):
+        read_table(tmp_path / "a.csv")
+
+
+def test_a_picture_stands_as_the_camera_was_held(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: a quarter to the right
+    shown = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+    Image.fromarray(shown).save(tmp_path / "a.png", exif=turned)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png")[..., 0], np.rot90(shown, -1))
+
+
+def test_predictions_are_named_as_the_rows_are(place, tmp_path):
+    flags = ("--task", "folder", "--data", place, "--steps", "2", "--seeds", "1")
+    assert run("train", "vector_only", *flags, "--out", tmp_path / "run") == 0
+    assert run("predict", tmp_path / "run", "--out", tmp_path / "said.csv") == 0
+    with (tmp_path / "said.csv").open() as file:
+        named = [line["row_id"] for line in csv.DictReader(file)]
+    assert named == [f"r{row:.0f}" for row in folder(place).test.inputs["vector"][:, 0]]
 
 
 def new_picture(place, name, **shape):

@@ -59,7 +59,7 @@ def test_a_file_that_was_cut_short_is_named(folder):
         ),
         ("train/target", np.zeros(30), r"target\.npy: expected an integer class.*float64"),
         ("train/target", np.zeros(0, int), r"train: expected at least one row"),
-        ("train/target", np.full(30, 2**40), r"every class from 0"),
+        ("train/target", np.full(30, 2**40), r"a row of every class, got none of 0, 1"),
         ("valid/group", np.zeros(7, int), r"valid group: expected integers of shape \(30,\)"),
         ("train/present/vector", np.ones(30), r"vector' present: expected bool"),
         ("train/present/victor", np.ones(30, bool), r"present: expected files named as in"),

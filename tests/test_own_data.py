@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import mmjax.task
 from mmjax.arms import make_arm
 from mmjax.errors import DataError, UsageError
 from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
-from mmjax.own_data import ROLES, deal, encode_target
 from mmjax.recipe import make_model, suits
 from mmjax.task import Task
 from mmjax.tasks.arrays import arrays, save
@@ -73,24 +70,105 @@ def test_a_target_that_lacks_something_is_refused(target, message):
         Task.from_arrays(make_inputs(), target)
 
 
-def test_test_rows_may_lack_their_numbers():
-    split = np.array(["train", "valid", "test"] * 20)
-    target = np.where(split == "test", np.nan, np.arange(60.0))
-    assert not Task.from_arrays(make_inputs(), target, split=split).test.labelled
-    target[0] = np.nan
-    with pytest.raises(DataError, match="first in row 0"):
-        Task.from_arrays(make_inputs(), target, split=split)
-
-
-def test_too_few_groups_for_three_splits_are_refused():
-    with pytest.raises(DataError, match=r"got train alone. Of few groups, split="):
-        Task.from_arrays(make_inputs(), np.arange(60) % 2, group=np.zeros(60, int))
+@pytest.mark.parametrize(
+    ("target", "nothing"),
+    [
+        (np.arange(60.0), np.nan),
+        (np.arange(60) % 3, -1),
+        (np.array(["u", "v"] * 30, object), None),
+        (np.arange(120).reshape(60, 2) // 3 % 2, -1),
+    ],
+)
+def test_test_rows_may_lack_their_targets(target, nothing):
+    split = np.array(["train", "val", "test", "train"] * 15)
+    hidden = target.copy()
+    hidden[split == "test"] = nothing
+    task = Task.from_arrays(make_inputs(), hidden, split=split)
+    assert not task.test.labelled
+    whole = Task.from_arrays(make_inputs(), target, split=split)
+    np.testing.assert_array_equal(task.train.target, whole.train.target)
+    assert task.names == whole.names
+    hidden[0] = nothing  # of a training row, too
+    if nothing == -1 and target.ndim == 1:
+        assert Task.from_arrays(make_inputs(), hidden, split=split).names[0] == "-1"
+    else:
+        with pytest.raises(DataError, match=r"row 0|from -1 to 1"):
+            Task.from_arrays(make_inputs(), hidden, split=split)
 
 
 def test_present_names_modalities_that_are_there():
     present = {"adio": np.zeros(60, bool)}
     with pytest.raises(DataError, match=r"present: expected modalities .*audio.*adio"):
         Task.from_arrays(make_inputs(), np.arange(60) % 2, present=present)
+
+
+OBJECTS = [
+    (["x", "y", "z"] * 20, ("x", "y", "z")),
+    ([b"x", b"y"] * 30, ("x", "y")),
+    (np.array([11, 2] * 30, object), ("2", "11")),
+    (np.array([True, False] * 30, object), ("False", "True")),
+]
+
+
+@pytest.mark.parametrize(("target", "names"), OBJECTS)
+def test_objects_are_read_as_what_they_hold(target, names):
+    assert Task.from_arrays(make_inputs(), target).names == names
+
+
+def test_objects_that_are_floats_are_numbers():
+    target = np.arange(60.0).astype(object)
+    assert Task.from_arrays(make_inputs(), target).kind == "numbers"
+
+
+def test_numbers_far_from_zero_keep_their_digits():
+    target = 1.7e9 + np.arange(60.0)
+    task = Task.from_arrays(make_inputs(), target)
+    back = [task.scale.restore(split.target)[:, 0] for split in task.splits.values()]
+    np.testing.assert_allclose(np.sort(np.concatenate(back)), target, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("far", [1.7e9 + np.arange(60.0), 2**40 + np.arange(60)])
+def test_inputs_that_float32_cannot_tell_apart_are_refused(far):
+    inputs = {**make_inputs(), "clock": np.stack([far, np.zeros(60, far.dtype)], axis=1)}
+    with pytest.raises(DataError, match=r"'clock'.*in feature 0. Subtract their mean"):
+        Task.from_arrays(inputs, np.arange(60) % 2)
+    inputs["clock"] = inputs["clock"] - far[0]
+    Task.from_arrays(inputs, np.arange(60) % 2)
+
+
+def test_inputs_that_float32_cannot_hold_are_refused(recwarn):
+    with pytest.raises(DataError, match=r"'a': expected values below 3.4e38"):
+        Task.from_arrays({"a": np.full((60, 2), 1e300)}, np.arange(60) % 2)
+    assert not recwarn.list
+
+
+def test_vectors_of_bytes_are_numbers_like_others():
+    """The type in which a table happens to be stored decides nothing."""
+    table = np.random.default_rng(0).integers(0, 2, (60, 4))
+    tasks = [
+        Task.from_arrays({"a": table.astype(dtype)}, np.arange(60) % 2)
+        for dtype in (np.uint8, np.int64, np.float32, bool)
+    ]
+    assert len({task.digest() for task in tasks}) == 1
+
+
+def test_nullable_columns_have_gaps_where_the_modality_is_absent():
+    pandas = pytest.importorskip("pandas")
+    column = pandas.array([1, None] * 30, dtype="Int64")
+    here = np.array([True, False] * 30)
+    task = Task.from_arrays(
+        {"a": column, "b": np.arange(60)}, np.arange(60) % 2, present={"a": here}
+    )
+    assert task.train.inputs["a"].dtype == np.float32
+    with pytest.raises(DataError, match=r"finite values wherever"):
+        Task.from_arrays({"a": column}, np.arange(60) % 2)
+
+
+def test_what_is_known_of_rows_comes_with_them():
+    ids = [f"row {index}" for index in range(60)]
+    task = Task.from_arrays({"a": np.arange(60.0)}, np.arange(60) % 2, meta={"id": ids})
+    for split in task.splits.values():
+        assert [f"row {x:.0f}" for x in split.inputs["a"][:, 0]] == split.meta["id"].tolist()
 
 
 def test_floats_are_standardised_numbers_and_their_scale_is_kept():
@@ -125,34 +203,35 @@ def test_groups_stay_together_and_a_given_split_is_taken():
         ({"target": np.zeros((60, 2, 2))}, "target: expected a class for each row"),
         ({"target": np.array([0, 1] * 20)}, "expected 40 rows, as the target has, got 60"),
         ({"inputs": {"a": np.array(["x"] * 60)}}, "input 'a': expected numbers"),
-        ({"split": np.array(["train", "dev"] * 30)}, "split: expected one of train, valid, test"),
+        ({"split": np.array(["train", "tset"] * 30)}, "split: expected one of train, valid, test"),
         ({"split": np.array(["train"])}, r"split: expected.*got \(1,\)"),
         ({"present": {"image": np.ones(59, bool)}}, "image: expected 60 rows"),
         ({"target": np.full(60, np.nan)}, "finite numbers"),
         ({"target": np.ones(60)}, "numbers that differ between rows"),
         ({"target": np.full((60, 2), 2)}, "labels 0 and 1"),
+        ({"target": []}, "target: expected an array with a row for each sample, got no rows"),
+        ({"target": ["x", np.nan, "y"] * 20}, "a class for each row, got none in 20 rows"),
+        (
+            {"target": np.ma.masked_equal([0, 1] * 30, 1)},
+            "target: expected an array without a mask",
+        ),
+        ({"inputs": {"a": np.ma.masked_less(np.arange(60), 1)}}, "'a': expected .* without a mask"),
+        ({"inputs": {"a": [[1.0], [1.0, 2.0]] * 30}}, "'a': expected rows of one shape"),
+        ({"inputs": {"a": 1.0}}, "'a': expected an array with a row for each sample, got float"),
+        ({"inputs": [np.zeros(60)]}, r"inputs: expected \{modality: array\}, got list"),
+        ({"inputs": {"a": np.zeros((60, 0))}}, r"at least one number a sample, got shape \(0,\)"),
+        ({"inputs": {"target": np.zeros(60)}}, "another name, got 'target'"),
+        ({"present": np.ones(60, bool)}, r"present: expected \{modality: array\}, got ndarray"),
+        ({"group": [None, *range(59)]}, "group: expected an integer or text for each row, got obj"),
+        ({"group": np.zeros((60, 2), int)}, r"group: .* got int64 of shape \(60, 2\)"),
+        ({"group": "speaker"}, "group: expected an array with a row for each sample, got str"),
+        ({"split": [None] * 60}, "split: expected one of train, valid, test"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused(change, message):
     arrays = {"inputs": make_inputs(), "target": np.array([0, 1] * 30)} | change
     with pytest.raises(DataError, match=message):
         Task.from_arrays(**arrays)
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=60),
-    st.integers(0, 5),
-)
-def test_deal_keeps_groups_whole_and_shares_near(rows, seed):
-    target, group = np.array(rows).T
-    role = deal(group, encode_target(np.minimum(target, 1)), seed)
-    assert set(role) <= set(ROLES)
-    for one in np.unique(group):
-        assert len(set(role[group == one])) == 1
-    count = len(np.unique(group))
-    roles = [role[group == one][0] for one in np.unique(group)]
-    assert abs(roles.count("test") - 0.2 * count) <= 1
-    assert abs(roles.count("valid") - 0.16 * count) <= 1.2
 
 
 def test_inputs_are_standardised_by_the_model_alone():

@@ -8,10 +8,10 @@ import pytest
 from bad_inputs import PIXELS, ROWS, TONE, WAV, make_idx, make_wav, patched
 
 from mmjax.errors import DataError, UsageError
+from mmjax.splits import make_rng
 from mmjax.tasks.readers import (
     data_folder,
     find,
-    make_rng,
     read_csv_column,
     read_idx,
     read_npy,

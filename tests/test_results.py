@@ -145,6 +145,12 @@ def test_trained_models_predict_new_rows(result):
             "sum: UsageError: target: exp",
         ),
         ({"fusions": [Halves, Halves]}, UsageError, "expected each name once"),
+        ({"fusions": "sum@a+c"}, UnknownNameError, "modality: expected one of a, b, got 'c'"),
+        (
+            {"encoders": {"a": "cnn"}},
+            UsageError,
+            r"encoders: expected one that reads samples of shape \(5,\), got a=cnn: ",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(arguments, error, message):
@@ -164,6 +170,7 @@ def test_a_strategy_that_fails_does_not_end_the_others():
     assert result.failed == {"Broken": "RuntimeError: no such luck"}
     assert set(result.trained) == {"a_only", "b_only", "sum"}
     assert str(result).endswith("Broken failed: RuntimeError: no such luck")
+    assert "Broken failed: RuntimeError: no such luck" in result._repr_html_()
 
 
 class Wide(Halves):
@@ -203,7 +210,7 @@ def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
 def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
     result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2)
-    assert "encoders: a Raw, b MLPEncoder" in capsys.readouterr().err
+    assert "encoders: a Raw (vector 5), b MLPEncoder (vector 5)" in capsys.readouterr().err
     (recipe,) = {row["recipe"] for row in result.rows if row["strategy"] == "a_only"}
     assert "encoders={'a': Raw()}" in recipe
 

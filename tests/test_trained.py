@@ -15,6 +15,8 @@ from mmjax.layers import masked_mean
 from mmjax.reading import read_npz
 from mmjax.report.rows import read_rows, write_rows
 from mmjax.scoring import score_rows
+from mmjax.task import Task
+from mmjax.tasks.arrays import save
 from mmjax.train import init_params
 from mmjax.trained import TrainedRun, load_run
 from mmjax.tune import Trial
@@ -82,7 +84,8 @@ WRONG = {
     "fewer rows": (
         {"vector": VECTOR[:3], "image": IMAGE}, {}, DataError, r"'vector': expected shape \(4, 5\)"
     ),
-    "no rows": ({"vector": VECTOR[:0], "image": IMAGE[:0]}, {}, DataError, "at least one row"),
+    "no rows": ({"vector": VECTOR[:0], "image": IMAGE[:0]}, {}, DataError, "got no rows"),
+    "no mapping": ([VECTOR, IMAGE], {}, DataError, "inputs: expected {modality: array}, got list"),
     "another shape": (
         {"vector": VECTOR, "image": IMAGE[:, 1:]}, {}, DataError, r"expected shape \(4, 8, 8, 1\)"
     ),
@@ -103,6 +106,28 @@ def test_what_are_no_rows_of_the_task_is_refused(untrained, case):
     for answer in (untrained.predict, untrained.embed):
         with pytest.raises(error, match=message):
             answer(inputs, present)
+
+
+def test_rows_are_taken_as_people_have_them(untrained):
+    want = untrained.predict({"vector": VECTOR, "image": IMAGE}, {"image": np.zeros(4, bool)})
+    given = {"vector": VECTOR.tolist(), "image": IMAGE, "id": 7, "notes": ["more", "rows"] * 9}
+    np.testing.assert_array_equal(untrained.predict(given, {"image": [False] * 4}), want)
+    assert repr(untrained).startswith("TrainedRun('gmu' on Task('small': image (8, 8, 1), vec")
+    assert len(repr(untrained)) < 200
+
+
+def test_a_run_of_other_data_is_refused(tmp_path):
+    """The model scales inputs by training rows; and test rows may have become training rows."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    inputs, target = {"a": np.arange(60.0), "b": np.arange(60.0)[::-1]}, np.arange(60) % 2
+    save(Task.from_arrays(inputs, target), data)
+    flags = ("--task", "arrays", "--data", data, "--steps", "2", "--seeds", "1")
+    assert run("train", "sum", *flags, "--out", out) == 0
+    data.rename(tmp_path / "moved")
+    load_run(out, data=str(tmp_path / "moved"))
+    save(Task.from_arrays({**inputs, "a": inputs["a"] + 1}, target), data)
+    with pytest.raises(DataError, match=r"expected the data that it was trained on, \w+, got arr"):
+        load_run(out)
 
 
 def test_nan_may_stand_where_a_modality_is_absent(untrained):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.ticker import NullFormatter
 
 from mmjax.calibration import NUM_BINS, Reliability, reliability, risk_coverage
 from mmjax.report.style import ALONE, FUSED, Figure, plain_text
@@ -31,7 +32,9 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> 
         pooled = reliability(np.concatenate(values), np.tile(target, len(values)))
         _draw(upper, lower, pooled)
     panels[0, 0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    panels[1, 0].set(ylabel="rows", yscale="log")
+    panels[1, 0].set(ylabel="rows", yscale="log", ylim=(0.5, None))
+    panels[1, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])  # no wider, or neighbours collide
+    panels[1, 0].yaxis.set_minor_formatter(NullFormatter())
     figure.supxlabel("confidence", fontsize="medium")
     return figure
 

@@ -6,19 +6,20 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.cost import pareto_front
-from mmjax.report.style import ALONE, FUSED, Figure, plain_text
+from mmjax.report.style import ALONE, FUSED, QUIET, Figure, plain_text
 from mmjax.report.summary import Rows, Summary
 from mmjax.scoring import standard_error
 from mmjax.targets import MAIN_SCORES
 
-_GAP = 0.055  # between the names of the front, as a share of the axes' height
+_GAP = 0.055  # between the names of points, as a share of the axes' height
 
 
 @plain_text
 def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     """The score against the operations of a forward pass, with one standard error either side.
 
-    Strategies that no other beats in both are joined by a line, and named beside the axes.
+    Strategies that no other beats in both are joined by a line, and named beside the axes; so are
+    the others, in grey, where there is room for all.
 
     Args:
         summaries: one per strategy.
@@ -40,8 +41,10 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
-    names = [s.strategy for s, on in zip(known, front, strict=True) if on]
-    _name_points(axes, names, flops[front], scores[front])
+    named = front | (len(known) <= 1 + 1 / _GAP)
+    points = [(s.strategy, on) for s, on in zip(known, front, strict=True)]
+    points = [point for point, yes in zip(points, named, strict=True) if yes]
+    _name_points(axes, points, flops[named], scores[named])
     axes.set_xlabel("operations of one row's forward pass (FLOP)")
     axes.set_ylabel(f"{MAIN_SCORES[known[0].metric]} in %, +- standard error")
     axes.grid(alpha=0.3)
@@ -52,11 +55,14 @@ def _mean(summary: Summary) -> float:
     return 100 * summary.score.mean()
 
 
-def _name_points(axes, names: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
-    """Names points, sorted by y, in a column right of the axes, each joined to its point."""
+def _name_points(axes, points: Sequence[tuple[str, bool]], x: np.ndarray, y: np.ndarray) -> None:
+    """Names points, sorted by y, in a column right of the axes, each joined to its point.
+
+    Points are (name, whether it is on the front); names of the others are grey.
+    """
     low, high = axes.get_ylim()
     heights = spread_heights((y - low) / (high - low), _GAP)
-    for name, height, *point in zip(names, heights, x, y, strict=True):
+    for (name, on), height, *point in zip(points, heights, x, y, strict=True):
         axes.annotate(
             name,
             xy=point,
@@ -64,6 +70,7 @@ def _name_points(axes, names: Sequence[str], x: np.ndarray, y: np.ndarray) -> No
             textcoords="axes fraction",
             va="center",
             fontsize="small",
+            color="black" if on else QUIET,
             arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.5, "shrinkB": 3},
         )
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from textwrap import fill
 from typing import Any
 
+from matplotlib import figure as matplotlib_figure
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
@@ -21,7 +22,7 @@ _INK, _PAPER = "#000000", "#ffffff"
 
 
 @plain_text
-def module_figure(fusion: Any, tokens: Mapping[str, Tokens]) -> Figure:
+def module_figure(fusion: Any, tokens: Mapping[str, Tokens]) -> matplotlib_figure.Figure:
     """Draws a fusion: modalities above, submodules with the shapes they make, outputs below.
 
     Beside an arrow are the operations on its way, and without a frame those that join several. A

@@ -16,6 +16,7 @@ def result_html(study: Study, answers: Answers | None, verdict: Verdict) -> str:
         .get_template("result.html")
         .render(
             verdict=verdict,
+            failed=study.failed,
             heads=table_heads(summaries),
             rows=[(summary.unimodal, table_cells(summary)) for summary in summaries],
             drawing=main_drawing(study, answers, verdict),

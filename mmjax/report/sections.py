@@ -1,7 +1,7 @@
 """What a page shows of one study."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ class Section(NamedTuple):
     metric: str
     kind: Kind
     verdict: Verdict
+    failed: Mapping[str, str]
     lines: list[Line]
     grids: list[Grid]
     drawings: list[Drawing]
@@ -56,6 +57,7 @@ def make_section(study: Study) -> Section:
         metric=MAIN_SCORES[study.metric],
         kind=study.kind,
         verdict=verdict,
+        failed=study.failed,
         lines=make_lines(study, answers, verdict),
         grids=list(make_grids(study)),
         drawings=list(_drawings(study, answers, verdict)),

@@ -39,6 +39,7 @@ class Study(NamedTuple):
         predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
         labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, or empty.
         settings: {folder: what run.json holds}, for folders that have one.
+        failed: {strategy: why}, of those that could not be trained.
     """
 
     task: str
@@ -49,6 +50,7 @@ class Study(NamedTuple):
     predictions: dict[str, dict[str, np.ndarray]]
     labels: dict[str, np.ndarray]
     settings: dict[Path, RunFile]
+    failed: Mapping[str, str]
 
     @property
     def split(self) -> str:
@@ -126,6 +128,8 @@ def _read(folder: Path) -> list[Study]:
     history = optional("history.jsonl")
     tables = {name: optional(f"{name}.jsonl") for name in TABLES}
     settings = {folder: read_run_file(folder)} if (folder / "run.json").exists() else {}
+    errors = {row.get("strategy"): row.get("error") for row in optional("arms.jsonl")}
+    failed = {str(name): str(error) for name, error in errors.items() if error is not None}
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     labels = _read_labels(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
     files = sorted((folder / "predictions").glob("*.npz")) if labels and len(tasks) == 1 else []
@@ -134,7 +138,8 @@ def _read(folder: Path) -> list[Study]:
     def part(task: str) -> Study:
         of = lambda some: [row for row in some if row.get("task", task) == task]
         found = {name: of(table) for name, table in tables.items() if table}
-        return Study(task, (folder,), of(rows), of(history), found, predictions, labels, settings)
+        scores, curves = of(rows), of(history)
+        return Study(task, (folder,), scores, curves, found, predictions, labels, settings, failed)
 
     return [part(task) for task in tasks]
 
@@ -222,4 +227,5 @@ def _merge(one: Study, other: Study) -> Study:
         predictions={**one.predictions, **kept},
         labels=one.labels or other.labels,
         settings={**one.settings, **other.settings},
+        failed={**other.failed, **one.failed},
     )

@@ -59,8 +59,8 @@ def judge(answers: Answers | None) -> Verdict:
     """
     if answers is None:
         return Verdict(
-            "No verdict: it needs the predictions of every strategy (predictions/*.npz and "
-            "labels.npz) on two groups or more."
+            "No verdict: it needs the predictions of every strategy, on two groups of rows or more "
+            "(a folder has them in predictions/*.npz and labels.npz)."
         )
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:

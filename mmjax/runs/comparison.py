@@ -22,6 +22,7 @@ from mmjax.runs.folder import (
     ARMS,
     CHECKPOINTS,
     arm_folder,
+    check_same_data,
     finished_arms,
     forget_unfinished,
     merge_arm,
@@ -85,6 +86,7 @@ def _compare(
     for remark in remarks:
         console.print(remark)
     forget_unfinished(out)
+    check_same_data(out, arms)
     write_labels(out, task)
     missing = _not_done(out, arms)
     if not missing and not (out / CHECKPOINTS).exists():

@@ -68,6 +68,20 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
         )
 
 
+def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
+    """Raises UsageError where the folder has results of other data than there are now."""
+    rows = read_rows(out / "rows.jsonl") if (out / "rows.jsonl").exists() else []
+    was = {row["modalities"]: row["data"] for row in rows}
+    for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
+        if modalities in was and was[modalities] != task.digest():
+            raise UsageError(
+                "resume",
+                expected="the data that the run was started with",
+                got=f"another {task.name}",
+                fix=f"Bring it back, or leave out --resume and name another folder than {out}.",
+            )
+
+
 def finished_arms(out: Path) -> list[str]:
     """The strategies of a comparison that are done, without those that failed."""
     path = out / "arms.jsonl"

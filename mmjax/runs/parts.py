@@ -61,6 +61,8 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
     """``core`` or ``all`` that suit a kind of target, or names with commas between them.
 
+    A name may be ``FUSION@A+B``, for modalities A and B alone.
+
     Raises:
         UnknownNameError: there is no such fusion.
         UsageError: a name comes twice.
@@ -70,7 +72,7 @@ def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
         return tuple(name for name in names if suits(FUSIONS[name], kind))
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
-        look_up("fusion", name, FUSIONS)
+        look_up("fusion", name.partition("@")[0], FUSIONS)
     if len(set(names)) < len(names):
         raise UsageError("fusions", expected="each name once", got=repr(text))
     return names

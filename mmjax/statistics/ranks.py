@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import friedmanchisquare, rankdata, studentized_range, trim_mean
+from scipy import stats
 
 from mmjax.errors import UsageError
 from mmjax.statistics.pairs import ALPHA
@@ -41,11 +41,11 @@ def rank(scores: np.ndarray, alpha: float = ALPHA) -> Ranking:
             expected="two tasks and three strategies, or more",
             got=f"{num_tasks} and {num_strategies}",
         )
-    mean_ranks = rankdata(-scores, axis=1).mean(axis=0)
+    mean_ranks = stats.rankdata(-scores, axis=1).mean(axis=0)
     # Every strategy alike everywhere: the statistic is 0 / 0.
     alike = (scores == scores[:, :1]).all()
-    p = 1.0 if alike else float(friedmanchisquare(*scores.T).pvalue)
-    reach = studentized_range.isf(alpha, num_strategies, np.inf) / np.sqrt(2)
+    p = 1.0 if alike else float(stats.friedmanchisquare(*scores.T).pvalue)
+    reach = stats.studentized_range.isf(alpha, num_strategies, np.inf) / np.sqrt(2)
     difference = reach * np.sqrt(num_strategies * (num_strategies + 1) / (6 * num_tasks))
     return Ranking(mean_ranks, p, float(difference))
 
@@ -71,7 +71,7 @@ def interquartile_mean(scores: np.ndarray) -> float:
     Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (NeurIPS
     2021), section 4.3.
     """
-    return float(trim_mean(scores, 0.25, axis=None))
+    return float(stats.trim_mean(scores, 0.25, axis=None))
 
 
 def interquartile_interval(
@@ -89,7 +89,7 @@ def interquartile_interval(
     rng = np.random.default_rng(seed)
     chosen = rng.integers(num_seeds, size=(num_resamples, num_tasks, num_seeds))
     drawn = np.take_along_axis(scores[None], chosen, axis=2).reshape(num_resamples, -1)
-    means = trim_mean(drawn, 0.25, axis=1)
+    means = stats.trim_mean(drawn, 0.25, axis=1)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.own_data import Scale
+from mmjax.scale import Scale
 from mmjax.task import Split, Task
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from mmjax.errors import DataError, UsageError
 from mmjax.files import write_text
-from mmjax.own_data import ROLES
 from mmjax.reading import parse_npy, reading
+from mmjax.splits import ROLES
 from mmjax.task import Split, Task
 from mmjax.tasks.about import columns, describe, parse
 from mmjax.tasks.readers import FIX, data_folder, find

@@ -1,20 +1,21 @@
 """A task from a dataset of another library: splits that are sequences of mappings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError, UnknownNameError
-from mmjax.own_data import deal, encode_target
+from mmjax.errors import DataError, UnknownNameError, look_up
+from mmjax.own_data import as_array, as_group, check_mapping, encode_target
+from mmjax.splits import ROLES, SYNONYMS, as_roles, deal
 from mmjax.task import Task
 from mmjax.tasks.files import pixels_of
 from mmjax.tasks.samples import Sound, Stacked, stack
 
 Rows = Sequence[Mapping[str, Any]]
 
-_ROLES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid"}
-_ROLES |= {"test": "test"}
+_SPLITS = (*ROLES, *SYNONYMS)
 
 
 def from_dataset(
@@ -49,21 +50,19 @@ def from_dataset(
         DataError: samples do not fit together, or to a task.
         UnknownNameError: there is no such column or split.
     """
+    check_mapping("modalities", modalities)
     splits = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
-    rows = [row for part in splits.values() for row in _rows(part)]
+    rows = [row for key, part in splits.items() for row in _rows(part, f"{name} {key}".strip())]
     if not rows:
         raise DataError(name, expected="at least one row", got="none")
-    targets = [target] if isinstance(target, str) else list(target)
-    for column in (*modalities.values(), *targets, *([group] if group else [])):
-        if column not in rows[0]:
-            raise UnknownNameError("column", column, map(str, rows[0]))
+    read = partial(_read_column, rows, name)
     found = {
-        modality: _read_column([row[column] for row in rows], f"{name}, column {column!r}")
-        for modality, column in modalities.items()
+        modality: _samples(read(column), name, column) for modality, column in modalities.items()
     }
-    values = [np.array([_plain(row[column]) for row in rows]) for column in targets]
+    columns = [target] if isinstance(target, str) else list(target)
+    values = [as_array(f"{name}, column {column!r}", read(column)) for column in columns]
     values = values[0] if len(values) == 1 else np.stack(values, axis=1)
-    groups = np.array([_plain(row[group]) for row in rows]) if group else np.arange(len(rows))
+    groups = as_group(read(group)) if group else np.arange(len(rows))
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},
         values,
@@ -75,9 +74,17 @@ def from_dataset(
     )
 
 
-def _rows(part: Rows) -> Iterable[Mapping[str, Any]]:
+def _rows(part: Rows, where: str) -> Sequence[Mapping[str, Any]]:
     """By their number: data sources have no other order."""
-    return (part[index] for index in range(len(part)))
+    try:
+        rows = [part[index] for index in range(len(part))]
+    except (KeyError, TypeError):  # no len, or other keys
+        rows = [None]
+    if not all(isinstance(row, Mapping) for row in rows):
+        expected = "a sequence of rows that are mappings"
+        fix = "A table of pandas has them as table.to_dict('records')."
+        raise DataError(where, expected=expected, got=type(part).__name__, fix=fix)
+    return rows
 
 
 def _roles(
@@ -87,18 +94,25 @@ def _roles(
     if len(splits) == 1:
         return None
     for split in splits:
-        if split not in _ROLES:
-            raise UnknownNameError("split", split, _ROLES)
-    role = np.concatenate([np.full(len(part), _ROLES[key]) for key, part in splits.items()])
-    if "valid" in role:
+        look_up("split", split, dict.fromkeys(_SPLITS))
+    role = as_roles(np.repeat([*splits], [*map(len, splits.values())]), len(group))
+    if "valid" in role or "train" not in role:
         return role
     train = np.flatnonzero(role == "train")
-    dealt = deal(group[train], encode_target(target[train]), seed)
+    dealt = deal(group[train], encode_target(target[train]).strata, seed)
     role[train[dealt == "valid"]] = "valid"
     return role
 
 
-def _read_column(values: Sequence[Any], where: str) -> Stacked:
+def _read_column(rows: Sequence[Mapping[str, Any]], name: str, column: str) -> list[Any]:
+    for number, row in enumerate(rows):
+        if column not in row:
+            raise UnknownNameError(f"column of row {number} of {name}", column, map(str, row))
+    return [row[column] for row in rows]
+
+
+def _samples(values: Sequence[Any], name: str, column: str) -> Stacked:
+    where = f"{name}, column {column!r}"
     try:
         return stack([_sample(value) for value in values], where)
     except (KeyError, TypeError, ValueError) as error:
@@ -113,15 +127,11 @@ def _sample(value: Any) -> np.ndarray | Sound | None:
     """A value as ``stack`` takes it."""
     if value is None:
         return None
-    if isinstance(value, Mapping):
-        samples = np.asarray(value["array"], np.float32)
-        return Sound(samples.reshape(len(samples), -1).mean(axis=1), int(value["sampling_rate"]))
+    if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):  # that of torchcodec
+        samples = np.atleast_2d(np.asarray(value["array"], np.float32))
+        channel = int(np.argmin(samples.shape))  # the first, or the last
+        return Sound(samples.mean(axis=channel), int(value["sampling_rate"]))
     if hasattr(value, "getbands"):  # a Pillow image
         return pixels_of(value)
     array = np.atleast_1d(value)
     return array if array.dtype == np.uint8 else array.astype(np.float32)
-
-
-def _plain(value: Any) -> Any:
-    """Text of bytes, which tensorflow_datasets gives."""
-    return value.decode() if isinstance(value, bytes) else value

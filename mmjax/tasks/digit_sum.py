@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.own_data import find_scale
+from mmjax.scale import find_scale
+from mmjax.splits import make_rng
 from mmjax.task import Split, Task
 from mmjax.tasks.parts import Part, read_parts
-from mmjax.tasks.readers import make_rng
 
 
 def digit_sum(data: str | Path | None = None, *, seed: int = 0) -> Task:

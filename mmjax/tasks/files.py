@@ -22,7 +22,7 @@ _GREYS, _COLOURS = ("1", "L", "LA"), ("P", "RGB", "RGBA")  # Pillow's names
 def read_picture(path: Path) -> np.ndarray:
     """Reads a PNG or JPEG file: uint8 [height, width, channels], grey (1) or red, green, blue (3).
 
-    Transparency is dropped.
+    It stands as the camera was held; transparency is dropped.
 
     Raises:
         DataError: the file is missing, malformed, larger than ``MAX_PIXELS``, or has colours of
@@ -34,7 +34,7 @@ def read_picture(path: Path) -> np.ndarray:
         picture = pillow.open(io.BytesIO(path.read_bytes()), formats=("PNG", "JPEG"))
         if picture.width * picture.height > MAX_PIXELS:
             refuse(f"{picture.width} x {picture.height} pixels")
-        return pixels_of(picture)
+        return pixels_of(import_extra("data", "PIL.ImageOps", "files").exif_transpose(picture))
 
 
 def pixels_of(picture: Any) -> np.ndarray:
@@ -75,7 +75,7 @@ def read_sound(path: Path) -> Sound:
 def read_table(path: Path) -> np.ndarray:
     """Reads a CSV file of numbers: float32 [features] of one line, [lines, features] of several.
 
-    A first line with anything but numbers is a heading, and passed over.
+    A first line without any number is a heading, and passed over.
 
     Raises:
         DataError: the file is missing, is not text, or has lines of unequal length or without
@@ -86,7 +86,7 @@ def read_table(path: Path) -> np.ndarray:
         path.open(encoding="utf-8-sig", newline="") as file,
     ):
         lines = [line for line in csv.reader(file, strict=True) if line]
-        if lines and not all(map(_is_number, lines[0])):
+        if lines and not any(map(_is_number, lines[0])):
             lines = lines[1:]
         if not lines:
             refuse("no numbers")

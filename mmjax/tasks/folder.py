@@ -1,6 +1,7 @@
 """A folder of files: one sub-folder for each modality, and a table of labels."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 
 from mmjax.errors import DataError
 from mmjax.reading import reading
+from mmjax.splits import make_rng
 from mmjax.task import Task
 from mmjax.tasks.files import READERS
-from mmjax.tasks.readers import FIX, MAX_SMALL, data_folder, find, make_rng
+from mmjax.tasks.readers import FIX, MAX_SMALL, data_folder, find
 from mmjax.tasks.samples import Stacked, stack
 
 LABELS = "labels.csv"
@@ -60,6 +62,7 @@ def folder(data: str | Path | None = None, *, seed: int = 0) -> Task:
             group=columns.get("group"),
             present={name: stacked.present for name, stacked in read.items()},
             split=columns.get("split"),
+            meta={"id": columns["id"]},
             seed=seed,
         )
     except DataError as error:  # which is about arrays, and names no file
@@ -73,9 +76,8 @@ def _read_labels(path: Path) -> dict[str, Sequence[str]]:
         reading(path, "a CSV file with a column id and targets", FIX, MAX_SMALL) as (path, refuse),
         path.open(encoding="utf-8-sig", newline="") as file,
     ):
-        lines = csv.reader(file, strict=True)
-        names = next(lines, [])
-        rows = [line for line in lines if line]
+        lines = csv.reader(file, strict=True, skipinitialspace=True)
+        names, *rows = [[cell.strip() for cell in line] for line in lines if line] or [[]]
         if "id" not in names or not set(names) - set(OTHERS) or len(set(names)) < len(names):
             refuse(f"columns {names}"[:300])
         for number, row in enumerate(rows, start=1):
@@ -115,14 +117,21 @@ def _is_shown(path: Path) -> bool:
 
 def _parse_targets(columns: Sequence[Sequence[str]]) -> np.ndarray:
     """Text of targets as numbers, labels or classes, [rows] or [rows, columns]."""
-    try:
-        numbers = np.array(columns, np.float64).T
-    except ValueError:
-        if len(columns) > 1:
-            expected = "numbers, or 0 and 1, in several columns of targets"
-            raise DataError(LABELS, expected=expected, got="text") from None
+    if len(columns) == 1 and not _are_numbers(columns[0]):
         return np.array(columns[0])
+    if not all(map(_are_numbers, columns)):
+        expected = "numbers, or 0 and 1, in several columns of targets"
+        raise DataError(LABELS, expected=expected, got="text")
+    numbers = np.array(columns, np.float64).T
     if len(columns) > 1:
         return numbers.astype(int) if np.isin(numbers, (0, 1)).all() else numbers
-    counts = all(cell.lstrip("-").isdecimal() for cell in columns[0])
-    return np.array(columns[0], int) if counts else numbers[:, 0]
+    whole = all(cell.lstrip("-").isdecimal() for cell in columns[0])
+    return numbers[:, 0].astype(int) if whole else numbers[:, 0]
+
+
+_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14}|\d*\.\d+|\d+\.)(e[+-]?\d{1,3})?|[+-]?inf|nan", re.I)
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether text is numbers: 007 and 1_000 are names, and so is what has 16 digits."""
+    return all(_NUMBER.fullmatch(cell) for cell in cells)

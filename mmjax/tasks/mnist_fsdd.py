@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.splits import make_rng
 from mmjax.task import Raw, Split, Task
 from mmjax.tasks.mfcc import fit_length, mfcc, moments, standardise
-from mmjax.tasks.readers import data_folder, find, make_rng, read_idx, read_wav
+from mmjax.tasks.readers import data_folder, find, read_idx, read_wav
 
 NUM_CLASSES, RATE = 10, 8000
 FILE_NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")

@@ -69,17 +69,6 @@ def find(folder: Path, *names: str) -> Path:
     )
 
 
-def make_rng(seed: int) -> np.random.Generator:
-    """A NumPy generator.
-
-    Raises:
-        UsageError: ``seed`` is not an integer from 0.
-    """
-    if not isinstance(seed, int) or seed < 0:
-        raise UsageError("seed", expected="an integer from 0", got=repr(seed))
-    return np.random.default_rng(seed)
-
-
 def read_idx(path: str | Path) -> np.ndarray:
     """Reads an IDX file of unsigned bytes (all that MNIST has), compressed if named ``.gz``.
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmjax.splits import make_rng
 from mmjax.task import Split, Task
 from mmjax.tasks.parts import Part, read_parts, remove_energy
-from mmjax.tasks.readers import make_rng
 
 LENGTH = 10
 """Recordings in a row, 39 frames each."""

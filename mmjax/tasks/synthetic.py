@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.errors import UnknownNameError, UsageError
+from mmjax.splits import make_rng
 from mmjax.task import Split, Task
-from mmjax.tasks.readers import make_rng
 
 NAMES = "abcd"
 NUM_FEATURES = 12
