@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from mmjax.convolution import Conv, along_last
-from mmjax.initializers import zeros
 from mmjax.layers import Dense, all_valid
+from mmjax.layers.convolution import Conv, along_last
+from mmjax.layers.initializers import zeros
 from mmjax.types import Tokens
 
 

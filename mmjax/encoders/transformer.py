@@ -3,9 +3,9 @@
 import flax.linen as nn
 import jax
 
-from mmjax.blocks import TransformerBlock
 from mmjax.layers import Dense, all_valid, as_sequence, sinusoidal_positions
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Tokens
 
 
