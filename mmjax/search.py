@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from mmjax.encoders import ENCODERS
 from mmjax.encodings import encode
 from mmjax.errors import UsageError
 from mmjax.fit import fit
 from mmjax.fusion.searched import ACTIVATIONS, NUM_LEVELS, Cell, SearchedFusion
 from mmjax.methods import Joint
 from mmjax.methods.parts import train_alone
-from mmjax.recipe import Recipe
+from mmjax.recipe import Recipe, make_model
 from mmjax.task import Task
 
 ROUNDS = 2
@@ -69,8 +68,9 @@ def search(recipe: Recipe, task: Task, judge: Judge, progress: Callable[[int], N
     proxy = _proxy(recipe)
     alone = train_alone(partial(fit, progress=progress), proxy, task, proxy.objective)
     (encoded,) = encode(task, alone)
-    raw = {name: ENCODERS["raw"]() for name in task.modalities}
-    proxy = replace(proxy, model=recipe.model.clone(encoders=raw))
+    # A new model: the scales and stand-ins of the recipe's are of inputs, not of encodings.
+    raw = dict.fromkeys(task.modalities, "raw")
+    proxy = replace(proxy, model=make_model(encoded, recipe.model.fusion, raw))
 
     rng = np.random.default_rng(recipe.seeds[0])
     tried: dict[Cells, float] = {}

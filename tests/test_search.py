@@ -14,6 +14,7 @@ from mmjax.errors import UsageError
 from mmjax.fusion.searched import SearchedFusion
 from mmjax.report.rows import read_rows
 from mmjax.search import NUM_PROXIES, ROUNDS, chosen_cells, search
+from mmjax.task import Task
 from mmjax.tasks import load_task
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "8", "--seeds", "1"]
@@ -73,6 +74,17 @@ def test_the_search_tries_what_its_budget_allows_and_takes_the_best(arm):
 def small_budget(monkeypatch):
     """Two proxies a round, each of which is compiled."""
     monkeypatch.setattr("mmjax.search.NUM_PROXIES", 2)
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_inputs_that_are_scaled_and_stood_in_for_are_searched_too():
+    rng = np.random.default_rng(0)
+    inputs = {"a": rng.normal(size=(90, 6)), "b": rng.normal(size=(90, 5))}
+    here = {"b": np.arange(90) % 4 > 0}
+    task = Task.from_arrays(inputs, np.arange(90) % 2, present=here)
+    found = settle(make_arm(task, "searched", absent="zero", steps=8, seeds=(0,))).recipe
+    assert chosen_cells(found)
+    assert set(found.model.scales) == {"a", "b"}
 
 
 @pytest.mark.usefixtures("small_budget")
