@@ -133,6 +133,12 @@ def test_rows_that_lack_a_modality_stay_as_they_are(task):
         np.testing.assert_array_equal(lacking, ~found.rows.present[condition.modality])
 
 
+def test_a_modality_that_no_training_row_has_is_not_corrupted(task):
+    train = replace(task.train, present={name: np.zeros(96, bool) for name in ("vector", "image")})
+    found = make_sweep(replace(task, train=train), severities=(5,), max_rows=60)
+    assert {condition.modality for condition in found.conditions} == {"sequence"}
+
+
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")

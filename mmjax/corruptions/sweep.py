@@ -50,7 +50,7 @@ class Sweep(NamedTuple):
 def make_sweep(
     task: Task, *, severities: Sequence[int] = (1, 3, 5), max_rows: int = 256, seed: int = 0
 ) -> Sweep:
-    """Corrupts every modality in every way that fits it.
+    """Corrupts every modality in every way that fits it, but for those that no training row has.
 
     Recordings are corrupted before their features are computed where the task has them. Features
     of vectors and sequences are corrupted as standardised on the training rows, images as scaled
@@ -74,6 +74,8 @@ def make_sweep(
     split = split.take(sample_rows(split.group, max_rows, seed))
     conditions = []
     for modality in task.modalities:
+        if not task.train.present[modality].any():
+            continue  # it has no scale, and no model has learned from it
         kinds = _fitting_kinds(task, split, modality)
         for name, corruption in CORRUPTIONS.items():
             if corruption.kind not in kinds:
