@@ -16,7 +16,7 @@ from mmjax.mesh import parse_mesh
 from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
-from mmjax.on_disk import chunks
+from mmjax.on_disk import chunks_where
 from mmjax.optimiser import Adam, per_seed
 from mmjax.targets import Kind
 from mmjax.task import Split, Task
@@ -168,8 +168,8 @@ def _mean_input(split: Split, name: str) -> np.ndarray:
         )
     values, present = split.inputs[name], split.present[name]
     total = np.zeros(values.shape[1:])
-    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
-        total += np.asarray(as_float(rows[here])).sum(axis=0, dtype=np.float64)
+    for rows in chunks_where(values, present):
+        total += np.asarray(as_float(rows)).sum(axis=0, dtype=np.float64)
     return (total / present.sum()).astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """Rows, tables and words: known inputs, known outputs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 from small import make_task
 
 from mmjax.errors import DataError
-from mmjax.report.data import samples_figure, task_tables
+from mmjax.report.data import samples_figure, task_facts, task_tables
 from mmjax.report.figures import learning_curves, save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import standard_error, summarise, summary_markdown, verdict
@@ -160,6 +161,28 @@ def test_the_task_tables_count_groups_labels_and_duplicates():
     rows = dict(zip(zip(name, split, strict=True), zip(encoder, present, strict=True), strict=True))
     assert rows["vector", "train"] == ("mlp", "75%")
     assert cells(shared)[3] == ["0", "0", "1"]
+
+
+def test_what_absent_rows_hold_is_no_content():
+    task = make_task()
+    task.valid.present["vector"] = np.arange(30) > 2
+    task.valid.inputs["vector"][:3] = 0
+    task.train.inputs["vector"][::4] = 0  # the rows that lack it
+    _, inputs, shared = task_tables(task)
+    cells = {column.header: list(column.cells) for column in inputs.columns}
+    vector = cells["modality"].index("vector")
+    assert cells["distinct"][vector : vector + 3] == ["72", "27", "300"]
+    assert [column._cells[-1] for column in shared.columns] == ["vector", "0", "0", "0"]
+    seen = task.train.inputs["vector"][task.train.present["vector"]]
+    assert cells["mean"][vector] == f"{seen.mean():.2f}"
+    assert cells["std"][vector] == f"{seen.std():.2f}"
+
+
+def test_inputs_that_promise_no_more_than_a_split_asks_for_are_described():
+    values = SimpleNamespace(shape=(1000, 250), dtype=np.dtype(np.float32))
+    splits = {"train": SimpleNamespace(inputs={"vector": values})}
+    about = {"name": "a", "out_dim": 3, "kind": "classes", "digest": lambda: "0"}
+    assert task_facts(SimpleNamespace(splits=splits, **about)) == "a: 3 classes, 1.0 MB, digest 0"
 
 
 def test_the_samples_figure_has_a_picture_per_modality_and_class():
