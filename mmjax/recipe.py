@@ -42,7 +42,7 @@ class Recipe:
         steps: number of train steps.
         seeds: one run for each, in one program; all different, but where a number above differs.
         accumulate: parts of a batch whose gradients are taken one after another, in as much less
-            memory, and averaged.
+            memory, and averaged; 1 for methods that count steps, which would count the parts.
         dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
             evaluation are float32.
         remat: transformer blocks are computed again for their gradient, in place of kept.
@@ -75,6 +75,10 @@ class Recipe:
         if self.batch_size % self.accumulate:
             expected = f"a divisor of the batch size {self.batch_size}"
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate))
+        if self.accumulate > 1 and self.method.counts_steps:
+            expected = f"1 for {type(self.method).__name__}, which counts steps"
+            fix = "Take a smaller batch."
+            raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
         look_up("dtype", self.dtype, DTYPES)
         if self.mesh:
             parse_mesh(self.mesh)

@@ -12,6 +12,10 @@ from mmjax.epochs import take_rows
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
+from mmjax.methods import TwoStage
+from mmjax.methods.greedy import Greedy
+from mmjax.methods.mla import MLA
+from mmjax.methods.pmr import PMR
 from mmjax.objectives import cross_entropy
 from mmjax.optimiser import Adam
 from mmjax.recipe import Recipe, make_model
@@ -74,6 +78,15 @@ def test_a_batch_that_does_not_divide_is_refused(task):
         Recipe(model, accumulate=3)
     with pytest.raises(UnknownNameError, match="float32"):
         Recipe(model, dtype="float16")
+
+
+@pytest.mark.parametrize("method", [MLA(), Greedy(), PMR(), TwoStage(second=Greedy())])
+def test_methods_that_count_steps_take_no_parts_for_steps(task, method):
+    model = make_model(task, "concat", {"sequence": "mlp"})
+    assert Recipe(model, method=method).accumulate == 1
+    with pytest.raises(UsageError, match=rf"accumulate: expected 1 for {type(method).__name__}"):
+        Recipe(model, method=method, accumulate=2)
+    assert Recipe(model, method=TwoStage(), accumulate=2).accumulate == 2
 
 
 def test_a_batch_of_all_rows_is_cut_to_equal_parts(task):

@@ -25,7 +25,7 @@ from small import NUM_CLASSES, make_task
 from mmjax.errors import UsageError
 from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
-from mmjax.methods import METHODS, Joint
+from mmjax.methods import METHODS, Joint, TwoStage
 from mmjax.methods.gradient_blending import GradientBlending, blend
 from mmjax.methods.parts import modality_logits
 from mmjax.methods.stacking import Stacking, deal_groups
@@ -114,6 +114,11 @@ def test_a_seed_does_not_depend_on_the_seeds_beside_it(name):
 
 
 # Preliminary runs
+
+
+def test_two_stage_refuses_a_second_method_whose_runs_it_would_not_make():
+    with pytest.raises(UsageError, match=r"second: expected a method without.*GradientBlending"):
+        TwoStage(second=GradientBlending())
 
 
 def test_blend_is_generalisation_by_overfitting_squared_and_sums_to_one():

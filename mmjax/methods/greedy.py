@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -39,6 +40,7 @@ class Greedy(Method):
         warmup: number of steps before the first of them.
     """
 
+    counts_steps: ClassVar[bool] = True
     threshold: float = 0.1
     window: int = 5
     warmup: int = 20
