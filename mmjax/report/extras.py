@@ -87,7 +87,13 @@ def _attribution(study: Study) -> Iterator[Drawing]:
             shapley_figure(shares),
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
-    if study.kind == "classes" and len(predictions) == 2 and all(map(_usable, predictions)):
+    pair = len(predictions) == 2 and all(map(_usable, predictions))
+    # The standard errors of one group would be unknown.
+    if (
+        study.kind == "classes"
+        and pair
+        and len(np.unique(study.labels[f"{study.split}_group"])) > 1
+    ):
         yield _information(study)
     if "weights" in study.tables:
         yield Drawing(
