@@ -95,6 +95,12 @@ def test_a_batch_of_all_rows_is_cut_to_equal_parts(task):
     assert np.isfinite(trained.history[-1]["loss"]).all()
 
 
+def test_more_parts_than_rows_are_refused(task):
+    recipe = Recipe(make_model(task, "concat"), batch_size=200, accumulate=100, seeds=(0,))
+    with pytest.raises(UsageError, match="accumulate: expected at most 96, the training rows"):
+        fit(recipe, task)
+
+
 @pytest.mark.parametrize("fusion", sorted(FUSIONS))
 def test_every_fusion_computes_in_bfloat16(task, rows, fusion):
     model = make_model(task, fusion, {"sequence": "mlp"})
