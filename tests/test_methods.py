@@ -193,6 +193,22 @@ def test_folds_keep_groups_together_and_are_even():
         deal_groups(np.zeros(9, int), 2)
 
 
+@pytest.mark.parametrize("groups", [[77], [70, 71]])
+def test_stacking_names_the_groups_of_a_class_that_one_fold_has_alone(task, groups, monkeypatch):
+    group = np.arange(96)
+    of_class = task.train.target == 2
+    group[of_class] = np.resize(groups, of_class.sum())
+    grouped = replace(task, train=replace(task.train, group=group))
+    monkeypatch.setattr(
+        "mmjax.methods.stacking.deal_groups",
+        lambda group, folds: np.where(np.isin(group, groups), 0, group % 2),
+    )
+    recipe = Recipe(make_model("stacking"), method=Stacking(), seeds=(0,))
+    named = ", ".join(map(str, groups))
+    with pytest.raises(UsageError, match=f"folds: .* class 2 in group {named} alone"):
+        Stacking().prepare(fit, recipe, grouped)
+
+
 def fit_by_heart(recipe, task):
     """One modality is sure of the rows it has seen, and wrong elsewhere; the other the reverse."""
     (name,) = task.modalities
