@@ -62,7 +62,7 @@ def test_a_trial_has_the_parameters_of_its_fusion():
 def test_the_settings_of_a_trial_train_what_it_says(task):
     numbers = {"learning_rate": 1e-3, "weight_decay": 1e-2, "dropout": 0.3}
     params = {"fusion": "transformer", "width": 8, "num_layers": 1, "encoder_a": "gru"}
-    strategy, settings = apply_params(SETTINGS, {**params, "batch_size": 20, **numbers})
+    strategy, settings = apply_params(SETTINGS, {**params, "batch_size": 20, **numbers}, 120)
     (arm,) = make_arms(settings, task, [strategy])
     recipe = arm.recipe
     assert (recipe.tx.learning_rate, recipe.tx.weight_decay, recipe.dropout) == (1e-3, 1e-2, 0.3)
@@ -224,11 +224,12 @@ class Log:
         self.ended[trial] = error
 
 
-def arm_of(task, number):
+def arm_of(task, number, batch_size=20):
     numbers = {"learning_rate": 1e-3 * (number + 1), "weight_decay": 0.0, "dropout": 0.1}
     strategy, settings = apply_params(
         Settings(**{**vars(SETTINGS), "seeds": 1}),
-        {"fusion": "early", "batch_size": 20, **numbers},
+        {"fusion": "early", "batch_size": batch_size, **numbers},
+        task.train.size,
     )
     (arm,) = make_arms(settings, task, [strategy])
     return arm
@@ -256,6 +257,16 @@ def test_training_ends_when_all_trials_have_fallen_behind(task):
     train_batch(log, [0, 1], lambda i: arm_of(task, i), steps.append, ended.append)
     assert list(log.ended) == [1]
     assert [rows for trial, rows, last in log.reports if last] == [20 * STEPS]
+
+
+def test_a_batch_of_more_than_all_rows_sees_all_rows(task):
+    size, log = task.train.size, Log()
+    arm = arm_of(task, 0, batch_size=10 * size)
+    assert arm.recipe.steps == round(SETTINGS.steps * SETTINGS.batch_size / size)
+    train_batch(log, [0], lambda _: arm, lambda steps: None, lambda trial: None)
+    assert [rows for _, rows, _ in log.reports] == [
+        (step + 1) * size for step in range(arm.recipe.steps)
+    ]
 
 
 def test_what_goes_wrong_ends_the_trials_of_its_batch_alone(task):
