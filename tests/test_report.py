@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from folders import make_folder
 from scipy import stats
 from small import make_task
 
@@ -13,6 +14,8 @@ from mmjax.report.data import samples_figure, task_facts, task_tables
 from mmjax.report.figures import learning_curves, save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import standard_error, summarise, summary_markdown, verdict
+from mmjax.report.verdicts import Verdict
+from mmjax.runs.comparison import write_summary
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):
@@ -133,6 +136,17 @@ def test_the_verdict_says_when_a_difference_cannot_be_told():
     assert "needs a fusion and a unimodal baseline" in verdict(
         summarise(make_rows({"a_only": [0.8]}) + make_rows({"a_only": [0.8]}, split="valid"))
     )
+
+
+def test_the_summary_calls_the_score_by_its_name(tmp_path):
+    folder = make_folder(tmp_path / "run", {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7})
+    for name in ("rows.jsonl", "history.jsonl"):
+        text = (folder / name).read_text().replace("accuracy", "r2").replace("macro_f1", "rmse")
+        (folder / name).write_text(text)
+    write_summary(folder, Verdict("A headline."))
+    text = (folder / "summary.md").read_text()
+    assert "![R2 of each strategy](accuracy.png)" in text
+    assert "![Validation R2 over training](curves.png)" in text
 
 
 def test_figures_show_every_strategy(tmp_path):

@@ -14,6 +14,7 @@ from mmjax.space import Space
 from mmjax.trials import storage
 from mmjax.trials.batch import make_batches, train_batch
 from mmjax.trials.params import NUMBERS, apply_params, parse_space, suggest
+from mmjax.trials.plots import save_plots
 from mmjax.trials.study import Study
 
 optuna = pytest.importorskip("optuna")
@@ -203,6 +204,15 @@ def test_batches_are_of_trials_that_differ_in_numbers_alone():
     trials = [frozen(i, fusion=f, learning_rate=r) for i, (f, r) in enumerate(rates)]
     places = [[trial.user_attrs["place"] for trial in batch] for batch in make_batches(trials)]
     assert places == [[1], [0, 2]]
+
+
+def test_plots_are_of_the_score_by_which_trials_are_judged(tmp_path):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("dropout", 0, 1), n_trials=3)
+    captions = save_plots(study, tmp_path, "R2")
+    assert captions["optimization_history"].startswith("R2 on validation")
+    assert captions["slice"].startswith("R2 against")
+    assert "ccuracy" not in "".join(captions.values())
 
 
 class Log:

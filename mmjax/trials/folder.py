@@ -22,7 +22,7 @@ from mmjax.runs import make_arms, make_task
 from mmjax.scoring import Row, versions
 from mmjax.settings import Settings
 from mmjax.space import Space
-from mmjax.targets import main_score
+from mmjax.targets import MAIN_SCORES, find_score, main_score
 from mmjax.task import Task
 from mmjax.trials.batch import make_batches, train_batch
 from mmjax.trials.params import apply_params, parse_space, rows_seen, suggest
@@ -163,7 +163,8 @@ def _conclude(
     command = train_command(settings, best.params, train_size)
     abroad = replace(settings, data=settings.data and "DATA")
     elsewhere = train_command(abroad, best.params, train_size)
-    write_trials_report(out, settings.task, rows, elsewhere, save_plots(study.optuna, out))
+    plots = save_plots(study.optuna, out, MAIN_SCORES[find_score(rows[0])])
+    write_trials_report(out, settings.task, rows, elsewhere, plots)
     completed = [row for row in rows if row["state"] == "complete"]
     title = f"{settings.task}, best trials on validation"
     console.print(trials_table(completed[:_SHOWN_ROWS], title))
