@@ -107,8 +107,11 @@ def _attribution(study: Study) -> Iterator[Drawing]:
 
 
 def _usable(predictions: Mapping[str, np.ndarray] | None) -> bool:
-    """Whether there are any, and the first seed has not diverged."""
-    return bool(predictions) and np.isfinite(predictions["valid"][0]).all()
+    """Whether there are any, no fewer than classes, and the first seed has not diverged."""
+    if not predictions:
+        return False
+    logits = predictions["valid"][0]
+    return len(logits) >= logits.shape[1] and np.isfinite(logits).all()
 
 
 def _information(study: Study) -> Drawing:
