@@ -153,9 +153,7 @@ def _scale(kind: str, train: np.ndarray, present: np.ndarray) -> tuple[np.ndarra
     """Offset and unit of what a corruption is given, from the training rows that have it."""
     if kind == "pixels":
         return _range(train, present)
-    one = as_float(
-        np.ones([1] * len(train.shape), train.dtype)
-    )  # the scale is of bytes as they are
+    one = as_float(np.ones([1] * len(train.shape), train.dtype))  # of bytes, 1 / 255
     mean, deviation = find_input_scale(train, present)
     return mean * one, deviation * one
 

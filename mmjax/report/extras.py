@@ -88,12 +88,7 @@ def _attribution(study: Study) -> Iterator[Drawing]:
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
     pair = len(predictions) == 2 and all(map(_usable, predictions))
-    # The standard errors of one group would be unknown.
-    if (
-        study.kind == "classes"
-        and pair
-        and len(np.unique(study.labels[f"{study.split}_group"])) > 1
-    ):
+    if study.kind == "classes" and pair and _has_groups(study):
         yield _information(study)
     if "weights" in study.tables:
         yield Drawing(
@@ -104,6 +99,11 @@ def _attribution(study: Study) -> Iterator[Drawing]:
             "that have learned to listen to different modalities.",
             weights_figure(study.tables["weights"]),
         )
+
+
+def _has_groups(study: Study) -> bool:
+    """Whether there are several: the standard errors of one would be unknown."""
+    return len(np.unique(study.labels[f"{study.split}_group"])) > 1
 
 
 def _usable(predictions: Mapping[str, np.ndarray] | None) -> bool:
