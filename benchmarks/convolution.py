@@ -1,7 +1,7 @@
 """Is mmjax's convolution still faster than flax's inside a scanned epoch?
 
 The gradient of XLA's own convolution is tens of times slower on CPU inside ``lax.scan`` than
-outside. This trains the same two-stage image network with ``mmjax.convolution.Conv`` and
+outside. This trains the same two-stage image network with ``mmjax.layers.convolution.Conv`` and
 ``max_pool``, and with ``flax.linen.Conv`` and ``max_pool``, from the same parameters, and compares
 the time of a scanned epoch, in pairs.
 
@@ -24,7 +24,7 @@ import numpy as np
 import optax
 import tyro
 
-from mmjax.convolution import Conv, max_pool
+from mmjax.layers.convolution import Conv, max_pool
 from mmjax.scoring import versions
 
 

@@ -33,7 +33,7 @@ import tyro
 from rich.progress import track
 from workloads import Case
 
-from mmjax.kernels.build import build
+from mmjax.layers.kernels.build import build
 from mmjax.report.rows import append_rows, read_rows
 from mmjax.scoring import versions
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from mmjax.arms import Arm
 from mmjax.availability import availability_rows
 from mmjax.corruptions import make_sweep
@@ -23,7 +25,8 @@ class Assessment(NamedTuple):
     Attributes:
         scores: on test with every subset of modalities hidden.
         robustness: scores with one modality corrupted.
-        representation: how embeddings cluster by class, and what a linear probe reads from them.
+        representation: how embeddings cluster by class, and what a linear probe reads from them;
+            none where targets are no classes, or the rows too few to tell.
         weights: how much each modality counts, for strategies that weigh them.
         embedded: every embedding of some rows of the scored split, the same for all arms.
     """
@@ -57,13 +60,18 @@ def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
             representation=[
                 {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
             ]
-            if task.kind == "classes"
+            if task.kind == "classes" and _tell_classes(train.target, rows.target)
             else [],
             weights=_weight_rows(arm, seen, scored),
             embedded=embedded,
         )
 
     return assess
+
+
+def _tell_classes(train: np.ndarray, scored: np.ndarray) -> bool:
+    """Whether a probe can learn, and clusters can match: a split of one's own may be tiny."""
+    return len(np.unique(train)) > 1 and 1 < len(np.unique(scored)) < len(scored)
 
 
 def _weight_rows(arm: Arm, seen: View, split: str) -> list[Row]:

@@ -71,7 +71,11 @@ def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
     Raises:
         DataError: there is no checkpoint, it is damaged, or it does not fit.
     """
-    manifest = verify(folder)
+    return _read(folder, verify(folder), like)
+
+
+def _read(folder: Path, manifest: Mapping[str, Any], like: chex.ArrayTree) -> Checkpoint:
+    """The arrays, and the facts of the manifest, once its files are verified."""
     try:
         with _open_orbax() as checkpointer:
             # Given a target, orbax would cast to its dtypes without a word.
@@ -163,15 +167,18 @@ class Checkpoints:
         errors = []
         for path in reversed(self._paths()):
             try:
-                found = restore(path, like)
+                manifest = verify(path)
+                # First: the arrays of another run may not fit, which is no damage.
+                other = self._find_difference(path, manifest["facts"])
+                if other is None:
+                    return _read(path, manifest, like)
             except DataError as error:
                 errors.append(error)
                 warnings.warn(
                     f"A checkpoint is damaged, trying the one before: {error}", stacklevel=2
                 )
                 continue
-            self._check_identity(path, found.facts)
-            return found
+            raise other
         raise errors[0] if errors else DataError(self.folder, expected="checkpoints", got="none")
 
     def offer(
@@ -222,16 +229,18 @@ class Checkpoints:
     def _paths(self):
         return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
 
-    def _check_identity(self, path, facts):
+    def _find_difference(self, path: Path, facts: Mapping[str, Any]) -> DataError | None:
+        """What is to be raised for a checkpoint of another run."""
         made_by = facts["identity"]
         for name in sorted(made_by.keys() | self.identity.keys()):
             if made_by.get(name) != self.identity.get(name):
-                raise DataError(
+                return DataError(
                     path,
                     expected=f"{name} {self.identity.get(name)!r}",
                     got=f"{made_by.get(name)!r}",
                     fix="It is of another run; start in a new folder.",
                 )
+        return None
 
 
 def _digest_files(folder):

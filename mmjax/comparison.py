@@ -1,5 +1,6 @@
 """The main job: many fusions and every unimodal baseline, trained and scored on one task."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,6 +11,7 @@ import numpy as np
 
 from mmjax.arms import Arm, make_arm
 from mmjax.checkpoint import Checkpoints
+from mmjax.errors import DivergenceError
 from mmjax.fit import Fit, Progress, fit
 from mmjax.program import Program, compile_recipe
 from mmjax.recipe import Recipe
@@ -110,10 +112,16 @@ def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:
 def _find_cells(arm: Arm, progress: Progress) -> Recipe:
     def judge(recipes: Sequence[Recipe], task: Task) -> list[float]:
         proxies = [Arm(str(index), recipe, task) for index, recipe in enumerate(recipes)]
-        rows = compare_arms(proxies, progress=progress).rows
-        return [row[find_score(row)] for row in rows if row["split"] == "valid"]
+        rows = compare_arms(proxies, on_error=_pass_over_divergence, progress=progress).rows
+        scores = {row["strategy"]: row[find_score(row)] for row in rows if row["split"] == "valid"}
+        return [scores.get(proxy.strategy, -math.inf) for proxy in proxies]
 
     return search(arm.recipe, arm.task, judge, progress)
+
+
+def _pass_over_divergence(arm: Arm, error: Exception) -> None:
+    if not isinstance(error, DivergenceError):
+        raise error
 
 
 def make_encoded_arms(

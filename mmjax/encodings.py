@@ -16,12 +16,14 @@ from mmjax.task import Split, Task
 def encode(task: Task, trained: Mapping[str, Fit]) -> list[Task]:
     """The task as its encoders give it to a fusion: a task of sequences for each seed.
 
+    A modality is present where the fusion sees tokens of it, be they of what stands in for it.
+
     Args:
         task: the data.
         trained: {modality: the training of its unimodal model}, all with the same seeds.
 
     Raises:
-        UsageError: an encoder masks tokens of rows that are present; a task cannot say so.
+        UsageError: an encoder masks some tokens of a row; a task cannot say so.
     """
     parts = {role: _encode_split(split, trained) for role, split in task.splits.items()}
     num_seeds = len(next(iter(trained.values())).recipe.seeds)
@@ -35,17 +37,16 @@ def encode(task: Task, trained: Mapping[str, Fit]) -> list[Task]:
 
 
 def _encode_split(split: Split, trained: Mapping[str, Fit]) -> list[Split]:
-    values = {}
+    values, present = {}, {}
     for name, alone in trained.items():
         tokens = make_encode(alone.recipe.model)(alone.params, split.batch())[name]
-        if (tokens.mask != split.present[name][None, :, None]).any():
+        present[name] = tokens.mask[0].any(axis=-1)
+        if (tokens.mask != present[name][None, :, None]).any():
             raise UsageError(
-                f"encoder of {name}", expected="no masked tokens where present", got="some"
+                f"encoder of {name}", expected="all tokens of a row masked or none", got="some"
             )
         values[name] = tokens.values
     num_seeds = len(next(iter(values.values())))
     # Raw recordings lead to inputs, not to encodings.
-    without_raw = replace(split, raw={})
-    return [
-        replace(without_raw, inputs={n: v[i] for n, v in values.items()}) for i in range(num_seeds)
-    ]
+    seen = replace(split, present=present, raw={})
+    return [replace(seen, inputs={n: v[i] for n, v in values.items()}) for i in range(num_seeds)]

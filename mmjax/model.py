@@ -13,7 +13,7 @@ from mmjax.types import Outputs, Tokens
 
 ABSENCES = {
     "mask": "nothing: its tokens are masked",
-    "zero": "an input of zeros",
+    "zero": "an input of zeros, as standardised",
     "mean": "the mean of the training inputs",
     "learned": "learned tokens",
 }
@@ -65,10 +65,13 @@ class MultimodalModel(nn.Module):
         x = as_float(x)
         stand_in = self.means[name][None] if self.absent == "mean" else 0
         # A masked token still has a gradient if its values are NaN: absent inputs are replaced.
-        x = jnp.where(here.reshape(-1, *[1] * (x.ndim - 1)), x, stand_in)
+        known = here.reshape(-1, *[1] * (x.ndim - 1))
+        x = jnp.where(known, x, stand_in)
         if name in self.scales:
             mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in self.scales[name])
             x = (x - mean) / deviation
+            if self.absent == "zero":  # which may have been far from every input
+                x = jnp.where(known, x, 0)
         values, mask = self.encoders[name](x, train=train)
         if self.absent == "mask":
             return Tokens(values, mask & here[:, None])

@@ -26,3 +26,9 @@ def chunks(array: np.ndarray, like: np.ndarray | None = None) -> Iterator[np.nda
     rows = max(1, _CHUNK_BYTES // max(1, row_bytes))
     for start in range(0, len(array), rows):
         yield np.asarray(array[start : start + rows])
+
+
+def chunks_where(array: np.ndarray, where: np.ndarray) -> Iterator[np.ndarray]:
+    """The same of the rows, [rows] bool, that count; a part may have none."""
+    for rows, here in zip(chunks(array), chunks(where, like=array), strict=True):
+        yield rows[here]

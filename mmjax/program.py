@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from mmjax.epochs import Lane, trace_step, zero_metrics
+from mmjax.errors import UsageError
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.mesh import make_mesh, place_lanes
 from mmjax.optimiser import per_seed
@@ -80,8 +81,15 @@ def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
 
 
 def rows_per_step(recipe: Recipe, task: Task) -> int:
-    """The batch size: no more than there are rows, and parts of equal size."""
+    """The batch size: no more than there are rows, and parts of equal size.
+
+    Raises:
+        UsageError: there are more parts than rows.
+    """
     rows = min(recipe.batch_size, task.train.size)
+    if rows < recipe.accumulate:
+        expected = f"at most {rows}, the training rows"
+        raise UsageError("accumulate", expected=expected, got=str(recipe.accumulate))
     return rows - rows % recipe.accumulate
 
 

@@ -17,7 +17,7 @@ from mmjax.mesh import parse_mesh
 from mmjax.methods import Joint
 from mmjax.model import ABSENCES, MultimodalModel
 from mmjax.objectives import cross_entropy
-from mmjax.on_disk import chunks
+from mmjax.on_disk import chunks_where
 from mmjax.optimiser import Adam, per_seed
 from mmjax.targets import Kind
 from mmjax.task import Split, Task
@@ -43,7 +43,7 @@ class Recipe:
         steps: number of train steps.
         seeds: one run for each, in one program; all different, but where a number above differs.
         accumulate: parts of a batch whose gradients are taken one after another, in as much less
-            memory, and averaged.
+            memory, and averaged; 1 for methods that count steps, which would count the parts.
         dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
             evaluation are float32.
         remat: transformer blocks are computed again for their gradient, in place of kept.
@@ -76,6 +76,10 @@ class Recipe:
         if self.batch_size % self.accumulate:
             expected = f"a divisor of the batch size {self.batch_size}"
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate))
+        if self.accumulate > 1 and self.method.counts_steps:
+            expected = f"1 for {type(self.method).__name__}, which counts steps"
+            fix = "Take a smaller batch."
+            raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
         look_up("dtype", self.dtype, DTYPES)
         if self.mesh:
             parse_mesh(self.mesh)
@@ -183,8 +187,8 @@ def _mean_input(split: Split, name: str) -> np.ndarray:
         )
     values, present = split.inputs[name], split.present[name]
     total = np.zeros(values.shape[1:])
-    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
-        total += np.asarray(as_float(rows[here])).sum(axis=0, dtype=np.float64)
+    for rows in chunks_where(values, present):
+        total += np.asarray(as_float(rows)).sum(axis=0, dtype=np.float64)
     return (total / present.sum()).astype(np.float32)
 
 

@@ -197,12 +197,12 @@ def _tell_encoders(arms: Sequence[Arm]) -> str:
         if len(arm.task.modalities) == 1:
             ((name, encoder),) = arm.recipe.model.encoders.items()
             shape = arm.task.shapes[name]
-            form = f"{_FORMS[len(shape)]} {' x '.join(map(str, shape))}"
-            told.append(f"{name} {type(encoder).__name__} ({form})")
+            sizes = [f"{axis} {n}" for axis, n in zip(_AXES[len(shape)], shape, strict=True)]
+            told.append(f"{name} {type(encoder).__name__} ({', '.join(sizes)})")
     return f"encoders: {', '.join(told)}"
 
 
-_FORMS = {1: "vector", 2: "sequence", 3: "image"}
+_AXES = {1: ("features",), 2: ("length", "features"), 3: ("height", "width", "channels")}
 
 
 _OF_TASK = ("task", "data", "options", "missing")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.on_disk import chunks
+from mmjax.on_disk import chunks_where
 
 
 class Scale(NamedTuple):
@@ -31,8 +31,8 @@ def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
     """
     total, squares = np.zeros((2, values.shape[-1]))
     count = 0
-    for rows, here in zip(chunks(values), chunks(present, like=values), strict=True):
-        seen = rows[here].reshape(-1, values.shape[-1]).astype(np.float64)
+    for rows in chunks_where(values, present):
+        seen = rows.reshape(-1, values.shape[-1]).astype(np.float64)
         total, squares = total + seen.sum(axis=0), squares + np.square(seen).sum(axis=0)
         count += len(seen)
     mean = total / max(count, 1)

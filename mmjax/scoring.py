@@ -9,10 +9,10 @@ import chex
 import jax
 import numpy as np
 
-from mmjax import kernels
 from mmjax.arms import Arm
 from mmjax.evaluate import Predict
 from mmjax.fit import Fit
+from mmjax.layers import kernels
 from mmjax.task import Task
 
 Row = dict[str, Any]

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from mmjax.encoders import ENCODERS
 from mmjax.encodings import encode
-from mmjax.errors import UsageError
+from mmjax.errors import DivergenceError, UsageError
 from mmjax.fit import fit
 from mmjax.fusion.searched import ACTIVATIONS, NUM_LEVELS, Cell, SearchedFusion
 from mmjax.methods import Joint
 from mmjax.methods.parts import train_alone
-from mmjax.recipe import Recipe
+from mmjax.recipe import Recipe, make_model
 from mmjax.task import Task
 
 ROUNDS = 2
@@ -35,7 +34,7 @@ _TEMPERATURE = 0.02  # in accuracy: how much worse a proxy may promise to be and
 
 Cells = tuple[Cell, ...]
 Judge = Callable[[Sequence[Recipe], Task], list[float]]
-"""Validation accuracies of recipes on a task."""
+"""Validation scores of recipes on a task; minus infinity of those that diverge."""
 
 
 def is_open(recipe: Recipe) -> bool:
@@ -65,19 +64,29 @@ def search_steps(recipe: Recipe) -> int:
 
 
 def search(recipe: Recipe, task: Task, judge: Judge, progress: Callable[[int], None]) -> Recipe:
-    """The recipe with the cells that do best on validation among those tried."""
+    """The recipe with the cells that do best on validation among those tried.
+
+    Raises:
+        DivergenceError: no fusion that was tried has trained to its end.
+    """
     proxy = _proxy(recipe)
     alone = train_alone(partial(fit, progress=progress), proxy, task, proxy.objective)
     (encoded,) = encode(task, alone)
-    raw = {name: ENCODERS["raw"]() for name in task.modalities}
-    proxy = replace(proxy, model=recipe.model.clone(encoders=raw))
+    # A new model: the scales and stand-ins of the recipe's are of inputs, not of encodings.
+    raw = dict.fromkeys(task.modalities, "raw")
+    proxy = replace(proxy, model=make_model(encoded, recipe.model.fusion, raw))
 
     rng = np.random.default_rng(recipe.seeds[0])
     tried: dict[Cells, float] = {}
     for length in range(1, ROUNDS + 1):
         chosen = _choose(_candidates(tried, len(task.modalities)), tried, length, rng)
         scores = judge([choose_cells(proxy, cells) for cells in chosen], encoded)
-        tried |= zip(chosen, scores, strict=True)
+        scored = zip(chosen, scores, strict=True)
+        tried |= {cells: score for cells, score in scored if np.isfinite(score)}
+    if not tried:
+        expected, fix = "a choice that trains without diverging", "Try a lower learning rate."
+        got = f"none in {ROUNDS * NUM_PROXIES}"
+        raise DivergenceError("cells", expected=expected, got=got, fix=fix)
     best = max(tried, key=tried.get)
     return choose_cells(recipe, best)
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from mmjax.blocks import blocks_computed_again
-from mmjax.dropout import dropout_at
 from mmjax.layers import as_float
+from mmjax.layers.blocks import blocks_computed_again
+from mmjax.layers.dropout import dropout_at
 from mmjax.methods import Joint
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
 

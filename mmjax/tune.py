@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmjax.errors import DivergenceError
 from mmjax.fit import Fit, fit
 from mmjax.recipe import Recipe, join_lanes
 from mmjax.sizes import set_width
@@ -16,6 +17,7 @@ LEARNING_RATES = (3e-4, 3e-2)
 WEIGHT_DECAYS = (1e-5, 1e-1)
 WIDENINGS = (0.5, 1.0, 2.0)
 """What is searched: the first two between their limits, uniform in the logarithm."""
+_WORST = (-math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,24 @@ def tune(
         task: the data; its test split is not touched.
         count: number of trials.
         progress: called after each epoch with the number of steps that it took.
+
+    Raises:
+        DivergenceError: all trials have diverged.
     """
     trials = draw_trials(recipe, count)
     scores: dict[int, tuple[float, float]] = {}
+    diverged: DivergenceError | None = None
     for widening in sorted({trial.widening for trial in trials}):
         members = [i for i, trial in enumerate(trials) if trial.widening == widening]
         lanes = [replace(apply_trial(recipe, trials[i]), seeds=(i,)) for i in members]
-        trained = fit(join_lanes(lanes), task, progress=progress)
-        scores |= zip(members, best_scores(trained), strict=True)
+        try:
+            found = best_scores(fit(join_lanes(lanes), task, progress=progress))
+        except DivergenceError as error:
+            found, diverged = [_WORST] * len(members), error
+        scores |= zip(members, found, strict=True)
     best = max(scores, key=scores.get)
+    if diverged and scores[best] == _WORST:
+        raise diverged
     return trials[best], [scores[i][0] for i in range(count)]
 
 
@@ -99,6 +110,6 @@ def best_scores(trained: Fit) -> list[tuple[float, float]]:
     name = find_score(trained.history[0], "valid_")
     score = lambda epoch, lane: (epoch[name][lane], -epoch["valid_nll"][lane])
     return [
-        tuple(map(float, score(epochs[step], lane))) if step else (-math.inf, -math.inf)
+        tuple(map(float, score(epochs[step], lane))) if step else _WORST
         for lane, step in enumerate(trained.best_step.tolist())
     ]

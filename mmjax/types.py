@@ -1,7 +1,7 @@
 """The types that models, objectives and training share."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import chex
 import jax
@@ -150,7 +150,13 @@ class Method(Protocol):
     """A training method: what it changes about the one train step.
 
     Inherit from it to say only what differs from joint training with the optimiser as it is.
+
+    Attributes:
+        counts_steps: whether its memory counts calls of the gradient as steps, so that a batch
+            cannot be taken in parts.
     """
+
+    counts_steps: ClassVar[bool] = False
 
     def num_runs(self, num_modalities: int) -> int:
         """Number of preliminary runs, each as long as the run itself."""

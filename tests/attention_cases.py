@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import softmax
 
-from mmjax.attention import attend
+from mmjax.layers.attention import attend
 
 ATTENTIONS = [
     # batch, queries, keys, heads, width, queries of the mask

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.normalisation import LayerNorm
 
 SHAPES = [(2, 3, 8), (1, 40, 17), (5, 7, 1), (3, 89, 64), (0, 4, 8)]
 

@@ -1,5 +1,7 @@
 """What is measured of an arm beyond its scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,21 @@ def test_every_table_says_whose_its_rows_are(assessed):
             assert table
             assert {(row["task"], row["strategy"]) for row in table} == {("synthetic/unique", name)}
     assert not assessed["a_only"][2].weights
+
+
+@pytest.mark.parametrize("shown", [slice(0, 1), slice(0, 3), "one class"])
+def test_rows_too_few_to_cluster_are_scored_all_the_same(assessed, shown):
+    arm, trained, _ = assessed["attention_pool"]
+    target = arm.task.test.target
+    if shown == "one class":
+        rows = np.flatnonzero(target == 0)
+    else:  # of as many classes
+        rows = np.unique(target, return_index=True)[1][shown]
+    small = replace(arm.task, test=arm.task.test.take(rows))
+    found = make_assess(small)(replace(arm, task=small), trained)
+    assert not found.representation
+    assert found.scores
+    assert found.robustness
 
 
 def test_weights_sum_to_one_and_prefer_what_tells(assessed):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attention_cases import ATTENTIONS, check_attention, check_extreme_scores
 
-from mmjax.attention import attend, attention_weights
+from mmjax.layers.attention import attend, attention_weights
 
 
 @pytest.mark.parametrize("sizes", ATTENTIONS)

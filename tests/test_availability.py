@@ -1,5 +1,6 @@
 """What stands in for a missing modality, which rows lack one, and scores with each subset."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import chex
@@ -60,6 +61,22 @@ def test_zero_and_mean_are_inputs_like_any_other(task):
         filled[1::2] = value
         present = rows._replace(inputs={**rows.inputs, "vector": filled}, present=everywhere)
         np.testing.assert_allclose(predict(model, rows), predict(model, present), rtol=1e-5)
+
+
+def test_zero_is_the_mean_of_standardised_inputs(task):
+    split = lambda s: replace(s, inputs={"vector": s.inputs["vector"] + 1000})
+    parts = {role: split(s) for role, s in task.only("vector").splits.items()}
+    far = replace(task.only("vector"), standardise=True, **parts)
+    model = make_model(far, "early", absent="zero")
+    rows = far.valid.batch()
+    rows.present["vector"][::2] = False
+    tokens = (
+        model.apply({"params": init_params(model, rows, 0)}, *rows[:2], train=False)
+        .tokens["vector"]
+        .values
+    )
+    assert (tokens[::2] == 0).all()
+    assert 0.1 < np.abs(tokens[1::2]).mean() < 2
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 1 << 23])

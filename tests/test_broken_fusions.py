@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.blocks import Attention
 from mmjax.fusion.parts import project, promise_weights
 from mmjax.layers import is_present, masked_mean
+from mmjax.layers.blocks import Attention
 from mmjax.testing import ContractError, check_fusion
 
 WIDTH = 8

@@ -104,6 +104,16 @@ def test_the_last_few_are_kept(tmp_path, state):
     assert found.facts["step"] == 10
 
 
+def test_one_of_another_run_is_told_from_one_that_is_damaged(tmp_path, state, recwarn):
+    kept = checkpoint.Checkpoints(tmp_path, {"recipe": "wide"}, every=0.0)
+    kept.offer(8, lambda: state, dict)
+    kept.close()
+    narrow = state._replace(params={"c": state.params["c"]})
+    with pytest.raises(DataError, match=r"expected recipe 'narrow', got 'wide'.*another run"):
+        checkpoint.Checkpoints(tmp_path, {"recipe": "narrow"}).latest(narrow)
+    assert not recwarn.list
+
+
 def test_nothing_is_saved_before_it_is_time(tmp_path, state):
     kept = checkpoint.Checkpoints(tmp_path / "steps", {}, every=3600.0)
     kept.offer(1, lambda: state, dict)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.convolution import Conv, max_pool
+from mmjax.layers.convolution import Conv, max_pool
 
 CONVOLUTIONS = [
     # size, features in and out, window, strides, padding

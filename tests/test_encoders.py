@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax.encoders import ENCODERS, default_encoder
+from mmjax.errors import UsageError
 from mmjax.layers import sinusoidal_positions
 from mmjax.testing import check_encoder
 
@@ -51,6 +52,25 @@ def test_contract(name):
 def test_each_kind_of_input_has_a_default():
     shapes = {VECTOR: "mlp", SEQUENCE: "cnn1d", IMAGE: "cnn"}
     assert {shape: default_encoder(shape) for shape in shapes} == shapes
+
+
+def apply_fresh(encoder, shape):
+    return encoder.init_with_output(jax.random.key(0), make_input(shape), train=False)[0]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 5), (4, 5), (3, 28, 1), (28, 2, 1), (4, 4, 1)])
+def test_the_default_encoder_of_a_small_shape_gives_tokens(shape):
+    assert apply_fresh(ENCODERS[default_encoder(shape)](), shape).values.size
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "least"),
+    [("cnn", (28, 3, 1), 4), ("cnn1d", (3, 5), 4), ("cnn2d", (9, 3), 4), ("patches", (9, 6, 1), 7)],
+)
+def test_an_encoder_that_would_leave_nothing_names_itself(name, shape, least):
+    encoder = ENCODERS[name]()
+    with pytest.raises(UsageError, match=rf"{type(encoder).__name__}: .* {least} along.*Take mlp"):
+        apply_fresh(encoder, shape)
 
 
 def test_patches_are_squares_of_the_image():

@@ -81,3 +81,12 @@ def test_an_encoder_that_masks_tokens_is_refused(task, alone):
     trained = fit(replace(arm.recipe, model=model), arm.task)
     with pytest.raises(UsageError, match="encoder of sequence"):
         encode(task, {**alone, "sequence": trained})
+
+
+@pytest.mark.parametrize("absent", ["mask", "zero"])
+def test_a_modality_is_present_where_the_fusion_sees_tokens_of_it(task, absent):
+    arm = make_arm(task, "vector_only", absent=absent, seeds=SEEDS, **RECIPE)
+    (encoded, _) = encode(task.only("vector"), {"vector": fit(arm.recipe, arm.task)})
+    lacks = ~task.train.present["vector"]
+    assert lacks.any()
+    assert (encoded.train.present["vector"] == (~lacks if absent == "mask" else True)).all()

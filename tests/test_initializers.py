@@ -5,8 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from mmjax import initializers
-from mmjax.layers import Dense, DenseGeneral
+from mmjax.layers import Dense, DenseGeneral, initializers
 
 SHAPES = [(), (1,), (5, 3), (3, 3, 2, 7), (130, 33), (17, 4, 20), (300, 300)]
 PAIRS = {

@@ -18,11 +18,11 @@ from attention_cases import (
 )
 from norm_cases import SHAPES, check_layer_norm
 
-from mmjax import kernels
-from mmjax.convolution import Conv, conv
 from mmjax.errors import BuildError, UsageError
-from mmjax.kernels.build import build
-from mmjax.normalisation import LayerNorm
+from mmjax.layers import kernels
+from mmjax.layers.convolution import Conv, conv
+from mmjax.layers.kernels.build import build
+from mmjax.layers.normalisation import LayerNorm
 
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
@@ -172,7 +172,7 @@ THREADS = """
 import os, sys
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 import jax, numpy as np
-from mmjax.convolution import conv
+from mmjax.layers.convolution import conv
 draw = np.random.default_rng(0).normal
 x, w = draw(size=(37, 9, 9, 5)).astype("f4"), draw(size=(3, 3, 5, 19)).astype("f4")
 y, pull = jax.vjp(conv, x, w)

@@ -10,9 +10,9 @@ from reference import attend, attention_weights, block, random_variables
 from scipy.special import softmax
 
 from mmjax import layers
-from mmjax.blocks import Attention, TransformerBlock
 from mmjax.errors import UsageError
 from mmjax.fusion.parts import JointDense
+from mmjax.layers.blocks import Attention, TransformerBlock
 from mmjax.types import Tokens
 
 

@@ -12,6 +12,10 @@ from mmjax.epochs import take_rows
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
+from mmjax.methods import TwoStage
+from mmjax.methods.greedy import Greedy
+from mmjax.methods.mla import MLA
+from mmjax.methods.pmr import PMR
 from mmjax.objectives import cross_entropy
 from mmjax.optimiser import Adam
 from mmjax.recipe import Recipe, make_model
@@ -76,10 +80,25 @@ def test_a_batch_that_does_not_divide_is_refused(task):
         Recipe(model, dtype="float16")
 
 
+@pytest.mark.parametrize("method", [MLA(), Greedy(), PMR(), TwoStage(second=Greedy())])
+def test_methods_that_count_steps_take_no_parts_for_steps(task, method):
+    model = make_model(task, "concat", {"sequence": "mlp"})
+    assert Recipe(model, method=method).accumulate == 1
+    with pytest.raises(UsageError, match=rf"accumulate: expected 1 for {type(method).__name__}"):
+        Recipe(model, method=method, accumulate=2)
+    assert Recipe(model, method=TwoStage(), accumulate=2).accumulate == 2
+
+
 def test_a_batch_of_all_rows_is_cut_to_equal_parts(task):
     model = make_model(task, "concat", {"sequence": "mlp"})
     trained = fit(Recipe(model, batch_size=100, accumulate=5, steps=2, seeds=(0,)), task)
     assert np.isfinite(trained.history[-1]["loss"]).all()
+
+
+def test_more_parts_than_rows_are_refused(task):
+    recipe = Recipe(make_model(task, "concat"), batch_size=200, accumulate=100, seeds=(0,))
+    with pytest.raises(UsageError, match="accumulate: expected at most 96, the training rows"):
+        fit(recipe, task)
 
 
 @pytest.mark.parametrize("fusion", sorted(FUSIONS))

@@ -22,7 +22,7 @@ from small import NUM_CLASSES
 from mmjax.errors import UsageError
 from mmjax.methods import Joint
 from mmjax.methods.distillation import Distillation
-from mmjax.methods.greedy import Greedy
+from mmjax.methods.greedy import Greedy, speeds
 from mmjax.methods.mla import MLA
 from mmjax.methods.modality_dropout import ModalityDropout, drop_modalities
 from mmjax.methods.pmr import PMR
@@ -204,6 +204,25 @@ def test_greedy_trains_the_modality_used_least_alone_for_a_window(batch):
     np.testing.assert_allclose(
         np.log10(memory["around"] / memory["own"]), [s[n] for n in NAMES], rtol=1e-3
     )
+
+
+def test_greedy_tells_a_modality_from_one_whose_name_begins_with_its_own():
+    ones = lambda size: jnp.ones(size)
+    params = {
+        "encoders_left": {"kernel": ones(1)},
+        "encoders_left_hand": {"kernel": ones(2)},
+        "fusion": {
+            "project_left": {"kernel": ones(3)},
+            "project_left_hand": {"kernel": ones(4)},
+            "left_to_left_hand": {"kernel": ones(5)},
+            "leftover": {"kernel": ones(6)},
+        },
+    }
+    # A square norm of gradients that tells which parameters it is of.
+    grads = jax.tree.map(lambda x: x * jnp.sqrt(10.0 ** (len(x) - 1) / len(x)), params)
+    around, own = speeds(grads, params, ["left", "left_hand"])
+    np.testing.assert_allclose(own, [10101 / 9, 11010 / 11], rtol=1e-5)
+    np.testing.assert_allclose(around, [101000 / 10, 100100 / 9], rtol=1e-5)
 
 
 def test_greedy_trains_jointly_within_the_threshold(batch):

@@ -25,7 +25,7 @@ from small import NUM_CLASSES, make_task
 from mmjax.errors import UsageError
 from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
-from mmjax.methods import METHODS, Joint
+from mmjax.methods import METHODS, Joint, TwoStage
 from mmjax.methods.gradient_blending import GradientBlending, blend
 from mmjax.methods.parts import modality_logits
 from mmjax.methods.stacking import Stacking, deal_groups
@@ -116,6 +116,11 @@ def test_a_seed_does_not_depend_on_the_seeds_beside_it(name):
 # Preliminary runs
 
 
+def test_two_stage_refuses_a_second_method_whose_runs_it_would_not_make():
+    with pytest.raises(UsageError, match=r"second: expected a method without.*GradientBlending"):
+        TwoStage(second=GradientBlending())
+
+
 def test_blend_is_generalisation_by_overfitting_squared_and_sums_to_one():
     # By hand, from log 3 = 1.1: gained 0.6 and 0.9, gaps 0.3 and 0.1.
     train, valid = np.array([[0.2], [0.1]]), np.array([[0.5], [0.2]])
@@ -186,6 +191,22 @@ def test_folds_keep_groups_together_and_are_even():
     assert max(sizes) - min(sizes) <= 1
     with pytest.raises(UsageError, match="folds"):
         deal_groups(np.zeros(9, int), 2)
+
+
+@pytest.mark.parametrize("groups", [[77], [70, 71]])
+def test_stacking_names_the_groups_of_a_class_that_one_fold_has_alone(task, groups, monkeypatch):
+    group = np.arange(96)
+    of_class = task.train.target == 2
+    group[of_class] = np.resize(groups, of_class.sum())
+    grouped = replace(task, train=replace(task.train, group=group))
+    monkeypatch.setattr(
+        "mmjax.methods.stacking.deal_groups",
+        lambda group, folds: np.where(np.isin(group, groups), 0, group % 2),
+    )
+    recipe = Recipe(make_model("stacking"), method=Stacking(), seeds=(0,))
+    named = ", ".join(map(str, groups))
+    with pytest.raises(UsageError, match=f"folds: .* class 2 in group {named} alone"):
+        Stacking().prepare(fit, recipe, grouped)
 
 
 def fit_by_heart(recipe, task):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 from norm_cases import SHAPES, check_layer_norm
 
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.normalisation import LayerNorm
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (6, 5)])

@@ -124,6 +124,13 @@ def test_a_table_alone_makes_a_page(tmp_path):
     assert "<dt>command</dt>" not in text
 
 
+def test_rows_of_one_group_make_a_page(tmp_path):
+    folder = make_folder(tmp_path / "run", SMALL, groups=1)
+    text = render(folder, out=tmp_path / "report.html")
+    assert "No verdict" in text
+    assert "What the modalities know" not in text
+
+
 def test_what_comes_from_files_is_escaped(tmp_path):
     image = "<img src=x onerror=alert(2)>"
     skills = {"a_only": 1.0, NAUGHTY: 2.0, image: 2.5, "$a_b$": 2.0}

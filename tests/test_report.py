@@ -1,17 +1,21 @@
 """Rows, tables and words: known inputs, known outputs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from folders import make_folder
 from scipy import stats
 from small import make_task
 
 from mmjax.errors import DataError
-from mmjax.report.data import samples_figure, task_tables
+from mmjax.report.data import samples_figure, task_facts, task_tables
 from mmjax.report.figures import learning_curves, save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import summarise, summary_markdown, verdict
+from mmjax.report.verdicts import Verdict
+from mmjax.runs.comparison import write_summary
 from mmjax.scoring import standard_error
 
 
@@ -135,6 +139,17 @@ def test_the_verdict_says_when_a_difference_cannot_be_told():
     )
 
 
+def test_the_summary_calls_the_score_by_its_name(tmp_path):
+    folder = make_folder(tmp_path / "run", {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7})
+    for name in ("rows.jsonl", "history.jsonl"):
+        text = (folder / name).read_text().replace("accuracy", "r2").replace("macro_f1", "rmse")
+        (folder / name).write_text(text)
+    write_summary(folder, Verdict("A headline."))
+    text = (folder / "summary.md").read_text()
+    assert "![R2 of each strategy](accuracy.png)" in text
+    assert "![Validation R2 over training](curves.png)" in text
+
+
 def test_figures_show_every_strategy(tmp_path):
     figure = score_figure(summarise(ROWS), "title")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -161,6 +176,28 @@ def test_the_task_tables_count_groups_labels_and_duplicates():
     rows = dict(zip(zip(name, split, strict=True), zip(encoder, present, strict=True), strict=True))
     assert rows["vector", "train"] == ("mlp", "75%")
     assert cells(shared)[3] == ["0", "0", "1"]
+
+
+def test_what_absent_rows_hold_is_no_content():
+    task = make_task()
+    task.valid.present["vector"] = np.arange(30) > 2
+    task.valid.inputs["vector"][:3] = 0
+    task.train.inputs["vector"][::4] = 0  # the rows that lack it
+    _, inputs, shared = task_tables(task)
+    cells = {column.header: list(column.cells) for column in inputs.columns}
+    vector = cells["modality"].index("vector")
+    assert cells["distinct"][vector : vector + 3] == ["72", "27", "300"]
+    assert [column._cells[-1] for column in shared.columns] == ["vector", "0", "0", "0"]
+    seen = task.train.inputs["vector"][task.train.present["vector"]]
+    assert cells["mean"][vector] == f"{seen.mean():.2f}"
+    assert cells["std"][vector] == f"{seen.std():.2f}"
+
+
+def test_inputs_that_promise_no_more_than_a_split_asks_for_are_described():
+    values = SimpleNamespace(shape=(1000, 250), dtype=np.dtype(np.float32))
+    splits = {"train": SimpleNamespace(inputs={"vector": values})}
+    about = {"name": "a", "out_dim": 3, "kind": "classes", "digest": lambda: "0"}
+    assert task_facts(SimpleNamespace(splits=splits, **about)) == "a: 3 classes, 1.0 MB, digest 0"
 
 
 def test_the_samples_figure_has_a_picture_per_modality_and_class():

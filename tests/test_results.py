@@ -210,7 +210,7 @@ def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
 def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
     result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2)
-    assert "encoders: a Raw (vector 5), b MLPEncoder (vector 5)" in capsys.readouterr().err
+    assert "encoders: a Raw (features 5), b MLPEncoder (features 5)" in capsys.readouterr().err
     (recipe,) = {row["recipe"] for row in result.rows if row["strategy"] == "a_only"}
     assert "encoders={'a': Raw()}" in recipe
 

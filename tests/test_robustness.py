@@ -8,9 +8,11 @@ import pytest
 from layouts import write_images, write_recordings
 from small import make_split, make_task
 
+import mmjax.on_disk
 from mmjax.arms import make_arm
 from mmjax.corruptions import CORRUPTIONS, make_sweep, sample_rows
 from mmjax.errors import UsageError
+from mmjax.layers import as_float
 from mmjax.report.robustness_figures import NUM_HIGHLIGHTS, robustness_figure
 from mmjax.robustness import robustness_rows, robustness_summary, score_curves
 from mmjax.targets import UNLABELLED
@@ -122,6 +124,42 @@ def test_images_on_another_scale_keep_it(task):
         np.testing.assert_allclose(to_float(one.values), two.values, atol=0.5 / 127.5 + 1e-5)
 
 
+class OnDisk:
+    """What a Split promises of an array on disk, and no more; it counts rows read at once."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.most = array, array.shape, array.dtype, 0
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows):
+        found = self.array[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_the_scale_of_corruptions_is_read_in_parts(task, sweep, monkeypatch):
+    monkeypatch.setattr(mmjax.on_disk, "_CHUNK_BYTES", 10 * 8 * 8)
+    inputs = {name: OnDisk(values) for name, values in task.train.inputs.items()}
+    train = replace(task.train, inputs=inputs)
+    found = make_sweep(replace(task, train=train), severities=(1, 5), max_rows=60)
+    assert all(array.most < 96 for array in inputs.values())
+    for one, other in zip(found.conditions, sweep.conditions, strict=True):
+        np.testing.assert_allclose(one.values, other.values, atol=1e-4)
+
+
+def test_bytes_are_corrupted_as_the_floats_that_they_stand_for(task):
+    part, parts = task.only("vector"), {}
+    for role, split in part.splits.items():
+        codes = np.random.default_rng(0).integers(0, 256, split.inputs["vector"].shape, np.uint8)
+        parts[role] = [replace(split, inputs={"vector": x}) for x in (codes, as_float(codes))]
+    make = lambda i: make_sweep(replace(part, **{role: x[i] for role, x in parts.items()}))
+    for one, two in zip(make(0).conditions, make(1).conditions, strict=True):
+        floats = two.values.clip(0, 1)
+        np.testing.assert_allclose(one.values / 255, floats, atol=0.5 / 255 + 1e-5)
+
+
 def test_rows_that_lack_a_modality_stay_as_they_are(task):
     test = make_split(60, 3)
     test.present["vector"] = np.arange(60) % 3 > 0
@@ -131,6 +169,12 @@ def test_rows_that_lack_a_modality_stay_as_they_are(task):
     for condition in found.conditions:
         lacking = np.isnan(condition.values.reshape(60, -1)).any(axis=1)
         np.testing.assert_array_equal(lacking, ~found.rows.present[condition.modality])
+
+
+def test_a_modality_that_no_training_row_has_is_not_corrupted(task):
+    train = replace(task.train, present={name: np.zeros(96, bool) for name in ("vector", "image")})
+    found = make_sweep(replace(task, train=train), severities=(5,), max_rows=60)
+    assert {condition.modality for condition in found.conditions} == {"sequence"}
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from reference import (
     random_variables,
 )
 
-from mmjax.blocks import TransformerBlock, show_rollout
 from mmjax.fusion import FUSIONS
 from mmjax.fusion.parts import token_sources
 from mmjax.layers import MODALITY_WEIGHTS, learned_tokens
+from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.types import Tokens
 
 CHAINED = ["transformer", "late_transformer", "zorro", "perceiver_io"]

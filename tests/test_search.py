@@ -10,10 +10,12 @@ from scipy.special import expit
 from mmjax.arms import make_arm
 from mmjax.cli import main
 from mmjax.comparison import compare_arms, settle
-from mmjax.errors import UsageError
+from mmjax.errors import DivergenceError, UsageError
+from mmjax.fit import fit
 from mmjax.fusion.searched import SearchedFusion
 from mmjax.report.rows import read_rows
 from mmjax.search import NUM_PROXIES, ROUNDS, chosen_cells, search
+from mmjax.task import Task
 from mmjax.tasks import load_task
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "8", "--seeds", "1"]
@@ -69,10 +71,49 @@ def test_the_search_tries_what_its_budget_allows_and_takes_the_best(arm):
     assert sum(taken) == 2 * 2  # each encoder, once
 
 
+def test_choices_that_diverge_are_the_worst(arm):
+    judged = []
+
+    def judge(recipes, task):
+        judged.append([recipe.model.fusion.cells for recipe in recipes])
+        return [-np.inf] * (len(recipes) - 1) + [0.1 * len(judged)]
+
+    found = search(arm.recipe, arm.task, judge, lambda steps: None)
+    assert chosen_cells(found) == judged[-1][-1]
+    assert all(cells[0] == judged[0][-1][0] for cells in judged[1])  # what the others began is left
+    with pytest.raises(DivergenceError, match="cells"):
+        search(arm.recipe, arm.task, lambda r, task: [-np.inf] * len(r), lambda steps: None)
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_a_proxy_that_diverges_does_not_end_the_search(arm, monkeypatch):
+    calls = []
+
+    def fit_all_but_the_first(recipe, task, **options):
+        calls.append(recipe.model.fusion.cells)
+        if len(calls) == 1:
+            raise DivergenceError("step 0", expected="a finite loss", got="none")
+        return fit(recipe, task, **options)
+
+    monkeypatch.setattr("mmjax.comparison.fit", fit_all_but_the_first)
+    assert chosen_cells(settle(arm).recipe) in calls[1:]
+
+
 @pytest.fixture
 def small_budget(monkeypatch):
     """Two proxies a round, each of which is compiled."""
     monkeypatch.setattr("mmjax.search.NUM_PROXIES", 2)
+
+
+@pytest.mark.usefixtures("small_budget")
+def test_inputs_that_are_scaled_and_stood_in_for_are_searched_too():
+    rng = np.random.default_rng(0)
+    inputs = {"a": rng.normal(size=(90, 6)), "b": rng.normal(size=(90, 5))}
+    here = {"b": np.arange(90) % 4 > 0}
+    task = Task.from_arrays(inputs, np.arange(90) % 2, present=here)
+    found = settle(make_arm(task, "searched", absent="zero", steps=8, seeds=(0,))).recipe
+    assert chosen_cells(found)
+    assert set(found.model.scales) == {"a", "b"}
 
 
 @pytest.mark.usefixtures("small_budget")

@@ -176,6 +176,15 @@ def test_the_figure_has_a_bar_for_every_modality_and_strategy():
     assert b == pytest.approx([27.5, 0])
 
 
+@pytest.mark.parametrize(("score", "called"), [("accuracy", "test accuracy"), ("r2", "test R2")])
+def test_the_figure_calls_the_score_by_its_name(score, called):
+    rows = [
+        {score if k == "accuracy" else k: v for k, v in r.items()} for r in make_rows("sum", VALUES)
+    ]
+    (axes,) = shapley_figure(shapley_rows(rows)).axes
+    assert f"points of {called}, " in axes.get_xlabel()
+
+
 def test_a_strategy_without_a_modality_has_no_bar_for_it():
     rows = make_rows(
         "all",

@@ -14,6 +14,7 @@ from mmjax.space import Space
 from mmjax.trials import storage
 from mmjax.trials.batch import make_batches, train_batch
 from mmjax.trials.params import NUMBERS, apply_params, parse_space, suggest
+from mmjax.trials.plots import save_plots
 from mmjax.trials.study import Study
 
 optuna = pytest.importorskip("optuna")
@@ -62,7 +63,7 @@ def test_a_trial_has_the_parameters_of_its_fusion():
 def test_the_settings_of_a_trial_train_what_it_says(task):
     numbers = {"learning_rate": 1e-3, "weight_decay": 1e-2, "dropout": 0.3}
     params = {"fusion": "transformer", "width": 8, "num_layers": 1, "encoder_a": "gru"}
-    strategy, settings = apply_params(SETTINGS, {**params, "batch_size": 20, **numbers})
+    strategy, settings = apply_params(SETTINGS, {**params, "batch_size": 20, **numbers}, 120)
     (arm,) = make_arms(settings, task, [strategy])
     recipe = arm.recipe
     assert (recipe.tx.learning_rate, recipe.tx.weight_decay, recipe.dropout) == (1e-3, 1e-2, 0.3)
@@ -205,6 +206,15 @@ def test_batches_are_of_trials_that_differ_in_numbers_alone():
     assert places == [[1], [0, 2]]
 
 
+def test_plots_are_of_the_score_by_which_trials_are_judged(tmp_path):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("dropout", 0, 1), n_trials=3)
+    captions = save_plots(study, tmp_path, "R2")
+    assert captions["optimization_history"].startswith("R2 on validation")
+    assert captions["slice"].startswith("R2 against")
+    assert "ccuracy" not in "".join(captions.values())
+
+
 class Log:
     """In place of a study: what a batch tells it, and which trials it drops."""
 
@@ -224,11 +234,12 @@ class Log:
         self.ended[trial] = error
 
 
-def arm_of(task, number):
+def arm_of(task, number, batch_size=20):
     numbers = {"learning_rate": 1e-3 * (number + 1), "weight_decay": 0.0, "dropout": 0.1}
     strategy, settings = apply_params(
         Settings(**{**vars(SETTINGS), "seeds": 1}),
-        {"fusion": "early", "batch_size": 20, **numbers},
+        {"fusion": "early", "batch_size": batch_size, **numbers},
+        task.train.size,
     )
     (arm,) = make_arms(settings, task, [strategy])
     return arm
@@ -256,6 +267,16 @@ def test_training_ends_when_all_trials_have_fallen_behind(task):
     train_batch(log, [0, 1], lambda i: arm_of(task, i), steps.append, ended.append)
     assert list(log.ended) == [1]
     assert [rows for trial, rows, last in log.reports if last] == [20 * STEPS]
+
+
+def test_a_batch_of_more_than_all_rows_sees_all_rows(task):
+    size, log = task.train.size, Log()
+    arm = arm_of(task, 0, batch_size=10 * size)
+    assert arm.recipe.steps == round(SETTINGS.steps * SETTINGS.batch_size / size)
+    train_batch(log, [0], lambda _: arm, lambda steps: None, lambda trial: None)
+    assert [rows for _, rows, _ in log.reports] == [
+        (step + 1) * size for step in range(arm.recipe.steps)
+    ]
 
 
 def test_what_goes_wrong_ends_the_trials_of_its_batch_alone(task):

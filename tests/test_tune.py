@@ -8,7 +8,7 @@ import pytest
 
 from mmjax.arms import make_arm
 from mmjax.comparison import compare_arms
-from mmjax.errors import Interrupted, UsageError
+from mmjax.errors import DivergenceError, Interrupted, UsageError
 from mmjax.fit import fit
 from mmjax.optimiser import Adam
 from mmjax.tasks import load_task
@@ -57,6 +57,28 @@ def test_the_best_trial_on_validation_is_taken(task):
     best, scores = tune(recipe, task, 4)
     assert len(scores) == 4
     assert scores[trials.index(best)] == max(scores)
+
+
+def diverge_at(monkeypatch, widths):
+    def fit_some(recipe, task, **options):
+        if recipe.model.fusion.width in widths:
+            raise DivergenceError("step 0", expected="a finite loss", got="none")
+        return fit(recipe, task, **options)
+
+    monkeypatch.setattr("mmjax.tune.fit", fit_some)
+
+
+def test_a_width_at_which_all_diverge_is_the_worst(task, monkeypatch):
+    recipe, width = recipe_of(task), recipe_of(task).model.fusion.width
+    widenings = [trial.widening for trial in draw_trials(recipe, 6)]
+    assert len(set(widenings)) > 1
+    diverge_at(monkeypatch, [width])
+    best, scores = tune(recipe, task, 6)
+    assert [score == -np.inf for score in scores] == [widening == 1 for widening in widenings]
+    assert best.widening != 1
+    diverge_at(monkeypatch, [width / 2, width, width * 2])
+    with pytest.raises(DivergenceError, match="a finite loss"):
+        tune(recipe, task, 6)
 
 
 def test_a_comparison_tunes_its_arms(task):

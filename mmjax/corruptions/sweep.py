@@ -11,6 +11,8 @@ from mmjax.corruptions.parts import NUM_SEVERITIES, Corruption
 from mmjax.corruptions.table import CORRUPTIONS
 from mmjax.errors import UsageError
 from mmjax.layers import as_float
+from mmjax.on_disk import chunks_where
+from mmjax.scale import find_input_scale
 from mmjax.task import Split, Task
 from mmjax.types import Batch
 
@@ -50,7 +52,7 @@ class Sweep(NamedTuple):
 def make_sweep(
     task: Task, *, severities: Sequence[int] = (1, 3, 5), max_rows: int = 256, seed: int = 0
 ) -> Sweep:
-    """Corrupts every modality in every way that fits it.
+    """Corrupts every modality in every way that fits it, but for those that no training row has.
 
     Recordings are corrupted before their features are computed where the task has them. Features
     of vectors and sequences are corrupted as standardised on the training rows, images as scaled
@@ -74,6 +76,8 @@ def make_sweep(
     split = split.take(sample_rows(split.group, max_rows, seed))
     conditions = []
     for modality in task.modalities:
+        if not task.train.present[modality].any():
+            continue  # it has no scale, and no model has learned from it
         kinds = _fitting_kinds(task, split, modality)
         for name, corruption in CORRUPTIONS.items():
             if corruption.kind not in kinds:
@@ -114,8 +118,8 @@ def _make_corrupt(
         heard, to_input = raw.values[raw.index], _compile(raw.to_input)
         spoil = lambda key, severity: to_input(apply(key, heard, severity))
     else:
-        train = task.train.inputs[modality][task.train.present[modality]]
-        offset, unit = _scale(corruption.kind, train)
+        train = task.train
+        offset, unit = _scale(corruption.kind, train.inputs[modality], train.present[modality])
         scaled = (as_float(inputs) - offset) / unit
         spoil = lambda key, severity: apply(key, scaled, severity) * unit + offset
 
@@ -145,16 +149,21 @@ def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[...
     return corrupt
 
 
-def _scale(kind: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and unit of what a corruption is given, from the training rows."""
+def _scale(kind: str, train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and unit of what a corruption is given, from the training rows that have it."""
     if kind == "pixels":
-        low, high = (float(as_float(x)) for x in (train.min(), train.max()))
-        low, high = min(low, 0.0), max(high, 1.0)
-        return np.array(low, np.float32), np.array(high - low, np.float32)
-    train = as_float(train)
-    axes = tuple(range(train.ndim - 1))
-    deviation = train.std(axis=axes, keepdims=True)
-    return train.mean(axis=axes, keepdims=True), np.where(deviation > 0, deviation, 1)
+        return _range(train, present)
+    one = as_float(np.ones([1] * len(train.shape), train.dtype))  # of bytes, 1 / 255
+    mean, deviation = find_input_scale(train, present)
+    return mean * one, deviation * one
+
+
+def _range(train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = 0.0, 1.0
+    for rows in filter(len, chunks_where(train, present)):
+        seen = as_float(rows)
+        low, high = min(low, float(seen.min())), max(high, float(seen.max()))
+    return np.array(low, np.float32), np.array(high - low, np.float32)
 
 
 def _as_stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

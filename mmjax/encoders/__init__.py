@@ -29,5 +29,10 @@ _DEFAULT_FOR_RANK = {1: "mlp", 2: "cnn1d", 3: "cnn"}
 
 
 def default_encoder(shape: Sequence[int]) -> str:
-    """The encoder for samples of a shape: ``mlp`` for vectors, ``cnn1d`` for sequences, ``cnn``."""
+    """The encoder for samples of a shape: ``mlp`` for vectors, ``cnn1d`` for sequences, ``cnn``.
+
+    What is too small to be halved twice, as those do, gets ``mlp``.
+    """
+    if any(side < 4 for side in shape[:-1]):
+        return "mlp"
     return _DEFAULT_FOR_RANK[len(shape)]

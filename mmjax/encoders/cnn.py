@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from mmjax.convolution import Conv, along_last
-from mmjax.initializers import zeros
+from mmjax.encoders.parts import check_sides
 from mmjax.layers import Dense, all_valid
+from mmjax.layers.convolution import Conv, along_last
+from mmjax.layers.initializers import zeros
 from mmjax.types import Tokens
 
 
@@ -63,6 +64,7 @@ class CNN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, height, width, channels] to tokens [batch, num_tokens, self.width]."""
+        check_sides(self, x.shape[1:-1], 2 ** len(self.features))
         for features in self.features:
             x = _Stage(features, (3, 3))(x)
         return _Summary(self.num_tokens, self.width)(x)
@@ -86,6 +88,7 @@ class CNN1D(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, length, features] to tokens [batch, num_tokens, width]."""
+        check_sides(self, x.shape[1:-1], 2 ** len(self.features))
         for features in self.features:
             x = _Stage(features, (5,))(x)
         return _Summary(self.num_tokens, self.width)(x)
@@ -106,6 +109,7 @@ class CNN2D(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, length, bands] to tokens [batch, length / 4, bands / 4 * features[-1]]."""
+        check_sides(self, x.shape[1:], 2 ** len(self.features))
         x = x[..., None]
         for features in self.features:
             x = _Stage(features, (3, 3))(x)

@@ -3,9 +3,10 @@
 import flax.linen as nn
 import jax
 
-from mmjax.blocks import TransformerBlock
+from mmjax.encoders.parts import check_sides
 from mmjax.layers import Dense, all_valid, as_sequence, sinusoidal_positions
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Tokens
 
 
@@ -54,6 +55,7 @@ class Patches(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, height, width, channels] to tokens [batch, patches, self.width]."""
+        check_sides(self, x.shape[1:-1], self.patch)
         batch, height, width, channels = x.shape
         down, across, side = height // self.patch, width // self.patch, self.patch
         x = x[:, : down * side, : across * side]

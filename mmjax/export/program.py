@@ -4,8 +4,8 @@ import jax
 import numpy as np
 from jax import export
 
-from mmjax import kernels
 from mmjax.errors import UsageError, import_extra
+from mmjax.layers import kernels
 from mmjax.trained import TrainedRun
 
 PROGRAM = "model.stablehlo"

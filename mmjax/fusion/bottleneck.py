@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.blocks import TransformerBlock
 from mmjax.fusion.parts import embed
 from mmjax.layers import Dense, is_present, join, learned_tokens, masked_mean
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.blocks import TransformerBlock
 from mmjax.fusion.parts import embed, multiply_present, read_out
 from mmjax.layers import join, masked_mean
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 

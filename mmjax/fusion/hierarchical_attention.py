@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.blocks import TransformerBlock
 from mmjax.fusion.parts import embed, read_out
 from mmjax.layers import join, masked_mean
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 

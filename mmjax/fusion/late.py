@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import ModalityWeights, branch_logits
-from mmjax.initializers import zeros
 from mmjax.layers import is_present, promise
+from mmjax.layers.initializers import zeros
 from mmjax.types import Outputs, Tokens
 
 

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.blocks import TransformerBlock, show_rollout
 from mmjax.fusion.parts import read_out, token_sources
-from mmjax.initializers import normal
 from mmjax.layers import DenseGeneral, join, learned_tokens, masked_mean
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock, show_rollout
+from mmjax.layers.initializers import normal
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 

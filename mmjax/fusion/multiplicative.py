@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import fold_present, project, read_out
-from mmjax.initializers import normal, variance_scaling
 from mmjax.layers import Dense, DenseGeneral
+from mmjax.layers.initializers import normal, variance_scaling
 from mmjax.types import Outputs, Tokens
 
 

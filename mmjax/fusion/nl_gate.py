@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.blocks import Attention
 from mmjax.fusion.parts import JointDense, embed, read_out
 from mmjax.layers import masked_mean
+from mmjax.layers.blocks import Attention
 from mmjax.types import Outputs, Tokens
 
 

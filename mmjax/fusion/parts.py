@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.initializers import normal, variance_scaling, zeros
 from mmjax.layers import (
     MLP,
     Dense,
@@ -19,6 +18,7 @@ from mmjax.layers import (
     sinusoidal_positions,
     zero_masked,
 )
+from mmjax.layers.initializers import normal, variance_scaling, zeros
 from mmjax.types import Outputs, Tokens
 
 

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.blocks import TransformerBlock, show_rollout
 from mmjax.fusion.parts import embed, read_out, token_sources
 from mmjax.layers import is_present, join, learned_tokens
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock, show_rollout
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 

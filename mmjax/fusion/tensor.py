@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.fusion.parts import project, read_out
-from mmjax.initializers import normal
 from mmjax.layers import Dense, DenseGeneral
+from mmjax.layers.initializers import normal
 from mmjax.types import Outputs, Tokens
 
 MAX_ENTRIES = 2**16

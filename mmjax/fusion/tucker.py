@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.parts import fold_present, linear_factors, multiply_present, read_out
-from mmjax.initializers import lecun_normal
 from mmjax.layers import is_present
+from mmjax.layers.initializers import lecun_normal
 from mmjax.types import Outputs, Tokens
 
 

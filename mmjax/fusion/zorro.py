@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.blocks import TransformerBlock, show_rollout
 from mmjax.fusion.parts import embed, token_sources
 from mmjax.layers import Dense, is_present, join, learned_tokens
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.blocks import TransformerBlock, show_rollout
+from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Tokens
 
 

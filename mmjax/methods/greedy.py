@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -39,6 +40,7 @@ class Greedy(Method):
         warmup: number of steps before the first of them.
     """
 
+    counts_steps: ClassVar[bool] = True
     threshold: float = 0.1
     window: int = 5
     warmup: int = 20
@@ -87,18 +89,20 @@ def speeds(
     grads: chex.ArrayTree, params: chex.ArrayTree, names: Sequence[str]
 ) -> tuple[jax.Array, jax.Array]:
     """Squared norm of the gradient over that of the parameters, around and of: [modality] each."""
-    each = [_shares(name, grads, params) for name in names]
+    each = [_shares(name, names, grads, params) for name in names]
     around, own = zip(*each, strict=True)
     return jnp.stack(around), jnp.stack(own)
 
 
-def _shares(name, grads, params):
+def _shares(name, names, grads, params):
     around, own = [], []
+    # The longest first: what carries one name may carry another, shorter one in it.
+    any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     paths = jax.tree.leaves_with_path({"fusion": params["fusion"]})
     gradients = jax.tree.leaves(grads["fusion"])
     for (path, leaf), grad in zip(paths, gradients, strict=True):
         path = jax.tree_util.keystr(path, simple=True, separator="/")
-        carries = re.search(rf"(^|[/_]){re.escape(name)}($|[/_])", path)
+        carries = name in re.findall(rf"(?<![^/_])(?:{any_name})(?![^/_])", path)
         (own if carries else around).append((grad, leaf))
     encoder = [jax.tree.leaves(tree.get(f"encoders_{name}", {})) for tree in (grads, params)]
     own += zip(*encoder, strict=True)

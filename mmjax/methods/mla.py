@@ -1,6 +1,7 @@
 """Alternating unimodal adaptation: one modality a step, behind a head that does not forget."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -34,6 +35,7 @@ class MLA(Method):
         alpha: how much of the directions used before remains; must be positive.
     """
 
+    counts_steps: ClassVar[bool] = True
     alpha: float = 0.1
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:

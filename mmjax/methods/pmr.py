@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -44,6 +45,7 @@ class PMR(Method):
         decay: share of a prototype that remains after a batch with rows of its class.
     """
 
+    counts_steps: ClassVar[bool] = True
     alpha: float = 1.0
     mu: float = 0.1
     early: int = 50

@@ -48,11 +48,16 @@ class Stacking(Method):
         return num_modalities * (self.folds + 1)
 
     def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
-        """Trains everything."""
+        """Trains everything.
+
+        Raises:
+            UsageError: there are fewer groups than folds, or a fold has all rows of a class.
+        """
         fusion = recipe.model.fusion
         head = FUSIONS["late_mean"](task.out_dim, fusion.width, fusion.dropout)
         train = lambda part: train_alone(fit, recipe, part, recipe.objective, head)
         folds = deal_groups(task.train.group, self.folds)
+        _check_folds(folds, task.train)
         logits = _out_of_fold(train, task, folds)
         meta = _fit_meta(logits, task.train.target, recipe.tx.build(recipe.steps), recipe.steps)
         params, readouts = {}, {}
@@ -96,6 +101,22 @@ def deal_groups(group: np.ndarray, folds: int) -> np.ndarray:
     if len(groups) < folds:
         raise UsageError("folds", expected=f"at most {len(groups)}, the groups", got=str(folds))
     return (np.random.default_rng(0).permutation(len(groups)) % folds)[index]
+
+
+def _check_folds(folds: np.ndarray, train: Any) -> None:
+    """Raises UsageError for a class that one fold has alone: on the others it cannot be learned."""
+    for label in np.unique(train.target):
+        own = train.target == label
+        if len(np.unique(folds[own])) == 1:
+            groups = np.unique(train.group[own])
+            many = len(groups) > 1
+            raise UsageError(
+                "folds",
+                expected="every class in two folds or more",
+                got=f"class {label} in group {', '.join(map(str, groups))} alone"
+                + (", all in one fold" if many else ""),
+                fix="Try more folds." if many else "Split that group, or take another method.",
+            )
 
 
 def _out_of_fold(train: Callable[..., Any], task: Any, folds: np.ndarray) -> dict[str, np.ndarray]:

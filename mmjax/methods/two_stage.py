@@ -8,6 +8,7 @@ import chex
 import jax
 import optax
 
+from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
 from mmjax.methods.parts import encoder_params, train_alone
 from mmjax.objectives import mse
@@ -22,11 +23,22 @@ class TwoStage(Method):
 
     Attributes:
         first: objective of the unimodal models.
-        second: method of the second stage, in which the encoders do not change.
+        second: method of the second stage, in which the encoders do not change; one without
+            preliminary runs.
     """
 
     first: Objective = mse
     second: Method = Joint()
+
+    def __post_init__(self) -> None:
+        if self.second.num_runs(1):
+            got = type(self.second).__name__
+            raise UsageError("second", expected="a method without preliminary runs", got=got)
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether the second stage does."""
+        return self.second.counts_steps
 
     def num_runs(self, num_modalities: int) -> int:
         """One for each modality."""

@@ -28,6 +28,7 @@ def shapley_figure(rows: Rows) -> Figure:
         rows: what ``shapley_rows`` returns, of one task.
     """
     split = scored_split(rows)
+    score = next(MAIN_SCORES[row["metric"]] for row in rows if row["metric"] in MAIN_SCORES)
     points = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["metric"] in MAIN_SCORES and row["split"] == split:
@@ -51,7 +52,7 @@ def shapley_figure(rows: Rows) -> Figure:
     axes.set_yticks(range(len(strategies)), strategies)
     axes.set_ylim(-0.7, len(strategies) - 0.3)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel(f"Shapley value: points of {split} accuracy, +- standard error over seeds")
+    axes.set_xlabel(f"Shapley value: points of {split} {score}, +- standard error over seeds")
     axes.set_title(f"{rows[0]['task']}: what each modality adds")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)

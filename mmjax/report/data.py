@@ -1,5 +1,7 @@
 """What a task holds: numbers for the terminal, and a picture of a few samples."""
 
+import hashlib
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,6 +13,7 @@ from scipy.special import softmax
 
 from mmjax.encoders import default_encoder
 from mmjax.layers import as_float
+from mmjax.on_disk import chunks_where
 from mmjax.report.style import Figure, plain_text
 from mmjax.targets import kind_of
 from mmjax.task import Split, Task
@@ -36,7 +39,7 @@ def task_tables(task: Task) -> Iterator[Table]:
     columns = ("modality", *(f"{a} and {b}" for a, b in pairs))
     shared = _table("Distinct contents that two splits share", *columns)
     for name in task.modalities:
-        contents = {k: _contents(split.inputs[name]) for k, split in task.splits.items()}
+        contents = {k: _contents(split, name) for k, split in task.splits.items()}
         for split_name, split in task.splits.items():
             cells = _describe(split, name, distinct=len(contents[split_name]))
             inputs.add_row(name, default_encoder(task.shapes[name]), split_name, *cells)
@@ -69,19 +72,34 @@ def _label_counts(split: Split, out_dim: int) -> str:
 
 def _describe(split: Split, name: str, *, distinct: int) -> tuple[str, ...]:
     values, present = split.inputs[name], split.present[name]
-    seen = np.asarray(values[present], np.float64)
+    mean, deviation = _moments(values, present)
     return (
         "x".join(map(str, values.shape[1:])),
         str(values.dtype),
         f"{present.mean():.0%}",
         f"{distinct:,}",
-        f"{seen.mean():.2f}" if seen.size else "-",
-        f"{seen.std():.2f}" if seen.size else "-",
+        f"{mean:.2f}" if present.any() else "-",
+        f"{deviation:.2f}" if present.any() else "-",
     )
 
 
-def _contents(values: np.ndarray) -> set[bytes]:
-    return {row.tobytes() for row in values}
+def _moments(values: np.ndarray, present: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of all numbers in the rows that are present."""
+    total, squares, count = 0.0, 0.0, 0
+    for rows in chunks_where(values, present):
+        seen = rows.astype(np.float64)
+        total, squares = total + seen.sum(), squares + np.square(seen).sum()
+        count += seen.size
+    mean = total / max(count, 1)
+    return mean, math.sqrt(max(squares / max(count, 1) - mean**2, 0))
+
+
+def _contents(split: Split, name: str) -> set[bytes]:
+    """A digest of each row that has the modality: the rows may be more than memory holds."""
+    parts = chunks_where(split.inputs[name], split.present[name])
+    return {
+        hashlib.blake2b(row.tobytes(), digest_size=16).digest() for part in parts for row in part
+    }
 
 
 @plain_text
@@ -153,7 +171,8 @@ def _draw(axis: Axes, sample: np.ndarray) -> None:
 
 
 def task_facts(task: Task) -> str:
-    """Name, classes, size in memory and digest, on one line for rich's console."""
+    """Name, classes, size of the inputs and digest, on one line for rich's console."""
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
-    size = f"{task.out_dim} {task.kind}, {sum(array.nbytes for array in arrays) / 1e6:.1f} MB"
+    num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
+    size = f"{task.out_dim} {task.kind}, {num_bytes / 1e6:.1f} MB"
     return f"{escape(task.name)}: {size}, digest {task.digest()}"

@@ -87,7 +87,8 @@ def _attribution(study: Study) -> Iterator[Drawing]:
             shapley_figure(shares),
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
-    if study.kind == "classes" and len(predictions) == 2 and all(map(_usable, predictions)):
+    pair = len(predictions) == 2 and all(map(_usable, predictions))
+    if study.kind == "classes" and pair and _has_groups(study):
         yield _information(study)
     if "weights" in study.tables:
         yield Drawing(
@@ -100,9 +101,17 @@ def _attribution(study: Study) -> Iterator[Drawing]:
         )
 
 
+def _has_groups(study: Study) -> bool:
+    """Whether there are several: the standard errors of one would be unknown."""
+    return len(np.unique(study.labels[f"{study.split}_group"])) > 1
+
+
 def _usable(predictions: Mapping[str, np.ndarray] | None) -> bool:
-    """Whether there are any, and the first seed has not diverged."""
-    return bool(predictions) and np.isfinite(predictions["valid"][0]).all()
+    """Whether there are any, no fewer than classes, and the first seed has not diverged."""
+    if not predictions:
+        return False
+    logits = predictions["valid"][0]
+    return len(logits) >= logits.shape[1] and np.isfinite(logits).all()
 
 
 def _information(study: Study) -> Drawing:

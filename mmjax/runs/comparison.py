@@ -36,6 +36,7 @@ from mmjax.scoring import Row
 from mmjax.search import is_open
 from mmjax.settings import Launch, Settings
 from mmjax.sizes import TOLERANCE, explain_mismatch
+from mmjax.targets import MAIN_SCORES
 from mmjax.task import Task
 
 if TYPE_CHECKING:
@@ -152,11 +153,13 @@ def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) ->
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
     summaries = summarise(rows)
     baselines = [summary.strategy for summary in summaries if summary.unimodal]
-    title = _title(rows)
+    title, score = _title(rows), MAIN_SCORES[summaries[0].metric]
     save(score_figure(summaries, title), out / "accuracy.png")
     save(learning_curves(history, rows[0]["task"]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,
+        score=score,
+        score_first=score.capitalize(),
         headline=verdict.headline,
         sentences="\n".join(f"- {sentence}" for sentence in verdict.sentences),
         table=summary_markdown(summaries),
@@ -174,9 +177,9 @@ _SUMMARY = """# {title}
 
 {table}
 Made by `{command}`. {notes}
-![Accuracy of each strategy](accuracy.png)
+![{score_first} of each strategy](accuracy.png)
 
-![Validation accuracy over training](curves.png)
+![Validation {score} over training](curves.png)
 """
 
 

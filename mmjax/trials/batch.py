@@ -8,6 +8,7 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.fit import Progress, fit
+from mmjax.program import rows_per_step
 from mmjax.recipe import join_lanes
 from mmjax.targets import find_score
 from mmjax.trials.params import without_numbers
@@ -48,7 +49,7 @@ def train_batch(
     def on_epoch(epoch: dict[str, Any]) -> bool:
         np.fmax(best, epoch[find_score(epoch, "valid_")], out=best)
         last = epoch["step"] == recipe.steps
-        rows = epoch["step"] * recipe.batch_size
+        rows = epoch["step"] * rows_per_step(recipe, arms[0].task)
         # The best first: each is held against those that have come before it.
         for lane in sorted(running, key=lambda lane: -best[lane]):
             if not study.report(running[lane], float(best[lane]), rows, last=last):

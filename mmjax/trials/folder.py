@@ -22,10 +22,10 @@ from mmjax.runs import make_arms, make_task
 from mmjax.scoring import Row, versions
 from mmjax.settings import Settings
 from mmjax.space import Space
-from mmjax.targets import main_score
+from mmjax.targets import MAIN_SCORES, find_score, main_score
 from mmjax.task import Task
 from mmjax.trials.batch import make_batches, train_batch
-from mmjax.trials.params import apply_params, parse_space, suggest
+from mmjax.trials.params import apply_params, parse_space, rows_seen, suggest
 from mmjax.trials.plots import save_plots
 from mmjax.trials.rows import make_row, sort_rows, train_command
 from mmjax.trials.storage import import_optuna
@@ -82,7 +82,7 @@ def tune_in(
     with _alone(out):
         _check_folder(out, resume)
         url = storage or f"sqlite:///{out / 'study.db'}"
-        size = {"trials": trials, "rows": settings.steps * settings.batch_size}
+        size = {"trials": trials, "rows": rows_seen(settings, task.train.size)}
         study = Study(url, out.name, about, **size, resume=resume)
     try:
         choose = lambda trial: suggest(trial, space, fusions)
@@ -91,7 +91,7 @@ def tune_in(
         facts = {"worker": worker, "versions": versions(), "score": score}
         _work(study, lanes, choose, partial(_make_arm, settings, task), facts, out, console)
         with _alone(out):
-            return _conclude(study, out, settings, console)
+            return _conclude(study, out, settings, task.train.size, console)
     except study.broken as error:
         got = f"{error.__cause__ or error}".splitlines()[0]
         fix = "Go on by --resume once it does."
@@ -101,7 +101,7 @@ def tune_in(
 
 
 def _make_arm(settings: Settings, task: Task, trial: "Trial") -> Arm:
-    strategy, chosen = apply_params(replace(settings, seeds=1), trial.params)
+    strategy, chosen = apply_params(replace(settings, seeds=1), trial.params, task.train.size)
     (arm,) = make_arms(chosen, task, [strategy])
     return arm
 
@@ -150,7 +150,9 @@ def _work(
                     train_batch(study, batch, make_arm, heed, on_trial)
 
 
-def _conclude(study: Study, out: Path, settings: Settings, console: Console) -> list[Row]:
+def _conclude(
+    study: Study, out: Path, settings: Settings, train_size: int, console: Console
+) -> list[Row]:
     rows = sort_rows([make_row(trial) for trial in study.optuna.get_trials()])
     write_rows(out / "trials.jsonl", rows)
     if rows[0]["state"] != "complete":
@@ -158,9 +160,11 @@ def _conclude(study: Study, out: Path, settings: Settings, console: Console) -> 
         why = "; ".join(errors) or "all have fallen behind others"
         raise FailedTrialsError(f"none of {len(rows)} trials was completed: {why}")
     best = next(t for t in study.optuna.get_trials() if t.number == rows[0]["trial"])
-    command = train_command(settings, best.params)
-    elsewhere = train_command(replace(settings, data=settings.data and "DATA"), best.params)
-    write_trials_report(out, settings.task, rows, elsewhere, save_plots(study.optuna, out))
+    command = train_command(settings, best.params, train_size)
+    abroad = replace(settings, data=settings.data and "DATA")
+    elsewhere = train_command(abroad, best.params, train_size)
+    plots = save_plots(study.optuna, out, MAIN_SCORES[find_score(rows[0])])
+    write_trials_report(out, settings.task, rows, elsewhere, plots)
     completed = [row for row in rows if row["state"] == "complete"]
     title = f"{settings.task}, best trials on validation"
     console.print(trials_table(completed[:_SHOWN_ROWS], title))

@@ -74,14 +74,27 @@ def without_numbers(params: Params) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name not in NUMBERS}
 
 
-def apply_params(settings: Settings, params: Params) -> tuple[str, Settings]:
+def rows_seen(settings: Settings, size: int) -> int:
+    """How many of ``size`` training rows the settings train on, again and again.
+
+    A batch has at most all of them.
+    """
+    return settings.steps * min(settings.batch_size, size)
+
+
+def apply_params(settings: Settings, params: Params, size: int) -> tuple[str, Settings]:
     """The strategy of a trial, and the settings that train it.
 
     Whatever its batch size, it sees as many rows: the settings' steps are of their batch size.
+
+    Args:
+        settings: what no trial changes.
+        params: what the trial is.
+        size: number of training rows.
     """
     params = dict(params)
     strategy = params.pop("fusion")
-    steps = max(1, round(settings.steps * settings.batch_size / params["batch_size"]))
+    steps = max(1, round(rows_seen(settings, size) / min(params["batch_size"], size)))
     encoders = parse_pairs("encoders", settings.encoders)
     for name in [name for name in params if name.startswith(_ENCODER)]:
         encoders[name.removeprefix(_ENCODER)] = params.pop(name)

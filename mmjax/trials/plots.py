@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from optuna import Study
 
 PLOTS = {
-    "optimization_history": "Accuracy on validation of each trial, and the best so far.",
+    "optimization_history": "{score} on validation of each trial, and the best so far.",
     "intermediate_values": "The best so far over training rows seen: where a line ends early, the "
     "trial was behind.",
-    "param_importances": "What share of the differences in accuracy each parameter explains, among "
+    "param_importances": "What share of the differences in {score} each parameter explains, among "
     "completed trials.",
     "parallel_coordinate": "A line is a trial; the darker, the better.",
-    "slice": "Accuracy against each parameter; the darker, the later.",
+    "slice": "{score} against each parameter; the darker, the later.",
 }
-"""Plots by Optuna's names, and what they show."""
+"""Plots by Optuna's names, and what they show of a score."""
 
 
-def save_plots(study: "Study", out: Path) -> dict[str, str]:
-    """Draws what can be drawn of the trials: {name of a PNG file without suffix: what it shows}."""
+def save_plots(study: "Study", out: Path, score: str) -> dict[str, str]:
+    """Draws what can be drawn of the trials: {name of a PNG file without suffix: what it shows}.
+
+    Args:
+        study: whose trials they are.
+        out: folder of the files.
+        score: what the captions call that by which trials are judged.
+    """
     from matplotlib import pyplot, rc_context
 
     plots = import_optuna().visualization.matplotlib
@@ -44,7 +50,8 @@ def save_plots(study: "Study", out: Path) -> dict[str, str]:
             figure = getattr(axes, "figure", None) or axes.flat[0].figure
             save(figure, out / f"{name}.png")
             pyplot.close(figure)
-        drawn[name] = PLOTS[name]
+        caption = PLOTS[name].format(score=score)
+        drawn[name] = caption[0].upper() + caption[1:]
     return drawn
 
 

@@ -45,7 +45,10 @@ def sort_rows(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=key)
 
 
-def train_command(settings: Settings, params: Params) -> str:
-    """The command that trains a trial with all seeds, and scores it on test."""
-    strategy, chosen = apply_params(settings, params)
+def train_command(settings: Settings, params: Params, size: int) -> str:
+    """The command that trains a trial with all seeds, and scores it on test.
+
+    The arguments are those of ``apply_params``.
+    """
+    strategy, chosen = apply_params(settings, params, size)
     return f"mmjax train {strategy} {as_flags(chosen)}".strip()

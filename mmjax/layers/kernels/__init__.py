@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import UsageError
-from mmjax.kernels.build import load
+from mmjax.layers.kernels.build import load
 
 VARIABLE = "MMJAX_KERNELS"
 
@@ -116,7 +116,7 @@ def kernel_gradient(
 def attend(
     queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What each query reads, as ``mmjax.attention.attend`` says, and what its gradient needs.
+    """What each query reads, as ``mmjax.layers.attention`` says, and what its gradient needs.
 
     That is the logarithm of the normaliser of the weights, [batch, heads, queries].
     """

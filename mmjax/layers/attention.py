@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from mmjax import kernels
+from mmjax.layers import kernels
 
 
 def attention_weights(queries: jax.Array, keys: jax.Array, mask: jax.Array) -> jax.Array:

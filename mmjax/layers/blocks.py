@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.attention import attend, attention_weights
-from mmjax.dropout import Dropout
 from mmjax.errors import UsageError
-from mmjax.layers import Dense, DenseGeneral, show_weights
-from mmjax.normalisation import LayerNorm
+from mmjax.layers.attention import attend, attention_weights
+from mmjax.layers.dense import Dense, DenseGeneral
+from mmjax.layers.dropout import Dropout
+from mmjax.layers.normalisation import LayerNorm
+from mmjax.layers.tokens import show_weights
 from mmjax.types import Tokens
 
 _FLOW = "flow"  # what a block shows: how much of each token that it reads is in each that it makes

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mmjax import kernels
-from mmjax.initializers import lecun_normal, zeros
+from mmjax.layers import kernels
+from mmjax.layers.initializers import lecun_normal, zeros
 
 Padding = str | Sequence[tuple[int, int]]
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mmjax import kernels
-from mmjax.convolution import along_last
-from mmjax.initializers import ones, zeros
+from mmjax.layers import kernels
+from mmjax.layers.convolution import along_last
+from mmjax.layers.initializers import ones, zeros
 
 EPSILON = 1e-6
 

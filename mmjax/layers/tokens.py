@@ -1,40 +1,13 @@
-"""What two or more encoders, fusions or methods share."""
+"""Tokens and their masks: what encoders, fusions, objectives and methods share."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from mmjax import kernels
-from mmjax.convolution import conv
-from mmjax.initializers import lecun_normal, normal, zeros
+from mmjax.layers.initializers import normal
 from mmjax.types import Tokens
-
-
-def _dot_general(x, kernel, dimension_numbers, precision=None):
-    """Sums over the last dimensions of x, [batch, ..., features], and a kernel's first.
-
-    As a product of matrices: on CPU the gradient of one with more dimensions copies both of its
-    operands. With kernels, tokens go through a convolution that sees one of them at a time.
-    """
-    summed = len(dimension_numbers[0][0])
-    leading, out = x.shape[:-summed], kernel.shape[summed:]
-    vectors = x.reshape(*leading, -1)
-    matrix = kernel.reshape(vectors.shape[-1], -1)
-    if vectors.ndim == 3 and kernels.usable(vectors, matrix[None]):
-        y = conv(vectors, matrix[None], padding="VALID")
-    else:
-        rows = vectors.reshape(-1, vectors.shape[-1])
-        y = lax.dot_general(rows, matrix, (((1,), (0,)), ((), ())), precision=precision)
-    return y.reshape(*leading, *out)
-
-
-_AS_FLAX = {"kernel_init": lecun_normal, "bias_init": zeros, "dot_general": _dot_general}
-Dense = partial(nn.Dense, **_AS_FLAX)
-DenseGeneral = partial(nn.DenseGeneral, **_AS_FLAX)
 
 
 def as_float(x: jax.Array) -> jax.Array:
@@ -118,24 +91,3 @@ MODALITY_WEIGHTS = "modality_weights"
 def show_weights(module: nn.Module, weights: jax.Array) -> None:
     """Shows how much each modality counts, [batch, modality], names sorted, to whoever asks."""
     module.sow("intermediates", MODALITY_WEIGHTS, weights)
-
-
-class MLP(nn.Module):
-    """Dense layers with ReLU, and dropout, after all but the last.
-
-    Attributes:
-        widths: output size of each layer.
-        dropout: probability of zeroing a hidden unit in training.
-    """
-
-    widths: Sequence[int]
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Maps [..., features] to [..., widths[-1]]."""
-        *hidden, last = self.widths
-        for width in hidden:
-            x = nn.relu(Dense(width)(x))
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return Dense(last)(x)

@@ -1,0 +1,39 @@
+"""What two or more encoders, fusions or methods share."""
+
+from mmjax.layers.dense import MLP, Dense, DenseGeneral
+from mmjax.layers.tokens import (
+    MODALITY_WEIGHTS,
+    all_valid,
+    as_float,
+    as_sequence,
+    is_present,
+    join,
+    learned_tokens,
+    masked_mean,
+    masked_softmax,
+    mean_where,
+    promise,
+    show_weights,
+    sinusoidal_positions,
+    zero_masked,
+)
+
+__all__ = [
+    "MLP",
+    "MODALITY_WEIGHTS",
+    "Dense",
+    "DenseGeneral",
+    "all_valid",
+    "as_float",
+    "as_sequence",
+    "is_present",
+    "join",
+    "learned_tokens",
+    "masked_mean",
+    "masked_softmax",
+    "mean_where",
+    "promise",
+    "show_weights",
+    "sinusoidal_positions",
+    "zero_masked",
+]

@@ -1,0 +1,56 @@
+"""Dense layers whose formulation fits the backend."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+from jax import lax
+
+from mmjax.layers import kernels
+from mmjax.layers.convolution import conv
+from mmjax.layers.initializers import lecun_normal, zeros
+
+
+def _dot_general(x, kernel, dimension_numbers, precision=None):
+    """Sums over the last dimensions of x, [batch, ..., features], and a kernel's first.
+
+    As a product of matrices: on CPU the gradient of one with more dimensions copies both of its
+    operands. With kernels, tokens go through a convolution that sees one of them at a time.
+    """
+    summed = len(dimension_numbers[0][0])
+    leading, out = x.shape[:-summed], kernel.shape[summed:]
+    vectors = x.reshape(*leading, -1)
+    matrix = kernel.reshape(vectors.shape[-1], -1)
+    if vectors.ndim == 3 and kernels.usable(vectors, matrix[None]):
+        y = conv(vectors, matrix[None], padding="VALID")
+    else:
+        rows = vectors.reshape(-1, vectors.shape[-1])
+        y = lax.dot_general(rows, matrix, (((1,), (0,)), ((), ())), precision=precision)
+    return y.reshape(*leading, *out)
+
+
+_AS_FLAX = {"kernel_init": lecun_normal, "bias_init": zeros, "dot_general": _dot_general}
+Dense = partial(nn.Dense, **_AS_FLAX)
+DenseGeneral = partial(nn.DenseGeneral, **_AS_FLAX)
+
+
+class MLP(nn.Module):
+    """Dense layers with ReLU, and dropout, after all but the last.
+
+    Attributes:
+        widths: output size of each layer.
+        dropout: probability of zeroing a hidden unit in training.
+    """
+
+    widths: Sequence[int]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps [..., features] to [..., widths[-1]]."""
+        *hidden, last = self.widths
+        for width in hidden:
+            x = nn.relu(Dense(width)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return Dense(last)(x)
