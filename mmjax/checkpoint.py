@@ -125,6 +125,9 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+_KEPT = 2  # of which one may be damaged
+
+
 class Checkpoints:
     """The last checkpoints of a run, which a later process goes on from.
 
@@ -138,7 +141,6 @@ class Checkpoints:
         identity: Mapping[str, Any],
         *,
         every: float = 60.0,
-        kept: int = 2,
     ) -> None:
         """Checkpoints in a folder of their own.
 
@@ -146,9 +148,8 @@ class Checkpoints:
             folder: need not exist.
             identity: what a run must have in common with one that it continues.
             every: seconds of training between two of them.
-            kept: how many stay; with two, one may be damaged.
         """
-        self.folder, self.identity, self.every, self.kept = folder, dict(identity), every, kept
+        self.folder, self.identity, self.every = folder, dict(identity), every
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future | None = None
         self._last = time.monotonic()
@@ -223,7 +224,7 @@ class Checkpoints:
 
     def _write(self, path, arrays, facts):
         save(path, arrays, facts)
-        for old in self._paths()[: -self.kept]:
+        for old in self._paths()[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _paths(self):

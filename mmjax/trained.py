@@ -28,7 +28,7 @@ from mmjax.scoring import Row, score_rows
 from mmjax.search import choose_cells
 from mmjax.targets import UNLABELLED, Kind, answers, find_score
 from mmjax.task import Task
-from mmjax.train import init_params
+from mmjax.train import outline_params
 from mmjax.types import Batch
 
 Arrays = Mapping[str, np.ndarray]
@@ -165,7 +165,7 @@ def make_found_arm(run: RunFile, task: Task) -> Arm:
 
 def shape_params(arm: Arm) -> chex.ArrayTree:
     """Shapes and dtypes of the parameters of all seeds, [seeds, ...]."""
-    one = jax.eval_shape(lambda: init_params(arm.recipe.model, arm.task.valid.batch(), 0))
+    one = outline_params(arm.recipe.model, arm.task.valid.batch())
     lanes = len(arm.recipe.seeds)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), one)
 

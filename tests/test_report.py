@@ -11,9 +11,10 @@ from small import make_task
 
 from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_facts, task_tables
-from mmjax.report.figures import learning_curves, save, score_figure
+from mmjax.report.figures import save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import summarise, summary_markdown, verdict
+from mmjax.report.verdict_figures import curves_figure
 from mmjax.report.verdicts import Verdict
 from mmjax.runs.comparison import write_summary
 from mmjax.scoring import standard_error
@@ -155,7 +156,7 @@ def test_figures_show_every_strategy(tmp_path):
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["b_only", "a_only", "max", "sum"]  # the best on top
     history = [{"strategy": "sum", "step": s, "valid_accuracy": s / 10} for s in (1, 2, 2)]
-    curves = learning_curves(history, "title")
+    curves = curves_figure(history, ["sum"])
     (line,) = curves.axes[0].get_lines()
     assert line.get_xydata().tolist() == [[1, 10], [2, 20]]
     save(figure, tmp_path / "a.png")

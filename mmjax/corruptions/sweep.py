@@ -10,6 +10,7 @@ import numpy as np
 from mmjax.corruptions.parts import NUM_SEVERITIES, Corruption
 from mmjax.corruptions.table import CORRUPTIONS
 from mmjax.errors import UsageError
+from mmjax.lanes import compiler_options
 from mmjax.layers import as_float
 from mmjax.on_disk import chunks_where
 from mmjax.scale import find_input_scale
@@ -131,9 +132,7 @@ def _make_corrupt(
 
 
 def _compile(f: Callable) -> Callable:
-    # Each program runs a few times only: on CPU most of the time would go into optimising it.
-    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    return jax.jit(f, compiler_options=options)
+    return jax.jit(f, compiler_options=compiler_options())
 
 
 def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[..., np.ndarray]:

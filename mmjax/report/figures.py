@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 
 from mmjax.files import whole_file
 from mmjax.report.style import ALONE, FUSED, Figure, plain_text
@@ -60,24 +59,6 @@ def validation_label(history: Rows) -> str:
 
 
 @plain_text
-def learning_curves(history: Rows, title: str) -> Figure:
-    """The score on validation over the steps of each strategy, mean over seeds."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    colors = colormaps["tab20"].colors
-    last = lambda points: points[max(points)]
-    best_first = sorted(mean_curves(history).items(), key=lambda curve: -last(curve[1]))
-    for index, (strategy, points) in enumerate(best_first):
-        color = colors[index % len(colors)]
-        axes.plot(list(points), list(points.values()), label=strategy, color=color)
-    axes.set_xlabel("step")
-    axes.set_ylabel(validation_label(history))
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
-    return figure
-
-
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure in the format of the path's suffix."""
     with whole_file(path) as file:

@@ -148,14 +148,16 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 
 def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
-    from mmjax.report.figures import learning_curves, save, score_figure
+    from mmjax.report.figures import save, score_figure
+    from mmjax.report.verdict_figures import curves_figure
 
     rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
     summaries = summarise(rows)
     baselines = [summary.strategy for summary in summaries if summary.unimodal]
     title, score = _title(rows), MAIN_SCORES[summaries[0].metric]
     save(score_figure(summaries, title), out / "accuracy.png")
-    save(learning_curves(history, rows[0]["task"]), out / "curves.png")
+    best_first = sorted(summaries, key=lambda summary: -summary.valid_score.mean())
+    save(curves_figure(history, [s.strategy for s in best_first]), out / "curves.png")
     text = _SUMMARY.format(
         title=title,
         score=score,
