@@ -125,6 +125,9 @@ def test_long_lists_are_counted_and_ask_for_seeds():
     assert (int(seeds), int(asked)) == (3, round(stats.t.ppf(1 - 0.025 / 22, 2)))
     assert (int(more), int(eased)) == (5, round(stats.t.ppf(1 - 0.025 / 22, 4)))
     assert "In a list" not in judge(make(gap=0.3, seeds=10)).text
+    one = make(gap=0.0, seeds=2)
+    del one.scores["sum"]
+    assert "In a list" not in judge(one).text
 
 
 def test_every_verdict_is_in_words():

@@ -171,8 +171,10 @@ def _one_or_many(fusion: str, pair: Pair, judged: Sequence[Judged]) -> list[str]
 def _strictness(judged: Sequence[Judged]) -> str:
     """What the correction of a long list asks of few seeds."""
     seeds = judged[0].pair.spread.num_seeds
+    if seeds == 1 or len(judged) == 1:
+        return ""
     asks = lambda seeds: student.ppf(1 - ALPHA / 2 / len(judged), seeds - 1)
-    if seeds == 1 or asks(seeds) < _STRICT or all(one.verdict != VERDICTS[-1] for one in judged):
+    if asks(seeds) < _STRICT or all(one.verdict != VERDICTS[-1] for one in judged):
         return ""
     more = next(more for more in range(seeds, 100) if asks(more) < _STRICT)
     return (
