@@ -60,7 +60,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
 
     summary = (out / "summary.md").read_text()
     for text in (summary, printed):
-        assert "both strategies were chosen on validation" in text.replace("\n", " ")
+        assert "both strategies were chosen on validation" in " ".join(text.split())
         assert all(strategy in text for strategy in strategies)
     assert "4 of 4, 0:00:00 left" in printed
     files = {path.name for path in out.iterdir()}
