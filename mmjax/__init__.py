@@ -1,6 +1,7 @@
 """Multimodal fusion in JAX and Flax: every strategy verified, every comparison honest."""
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from mmjax.tasks import load_task
     from mmjax.testing import check_fusion
     from mmjax.trained import TrainedRun, load_run
+
+    __version__: str
 
 __all__ = [
     "Result",
@@ -35,6 +38,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first asked for: `mmjax --help` does not wait for JAX."""
+    if name == "__version__":
+        return version("mmjax")
     if name not in _MODULES:
         raise AttributeError(f"module 'mmjax' has no attribute {name!r}")
     return getattr(import_module(f"mmjax.{_MODULES[name]}"), name)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -308,11 +309,15 @@ def main(args: Sequence[str] | None = None) -> None:
     An error of mmjax, or of a file, ends it with one line and exit code 2, or 1 if a part of the
     work has failed; a signal that it has heeded, with 128 and the number of the signal.
     """
+    if (sys.argv[1:] if args is None else [*args]) == ["--version"]:
+        print(f"mmjax {version('mmjax')}")
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(
             _VERBS,
             prog="mmjax",
-            description="Multimodal fusion: compare strategies, train one, use it.",
+            description="Multimodal fusion: compare strategies, train one, use it. --version says "
+            "which mmjax this is.",
             args=args,
         )
     except Interrupted as stop:

@@ -13,6 +13,7 @@ import pytest
 from folders import make_folder
 from scipy.special import softmax
 
+import mmjax
 from mmjax.arms import CORE
 from mmjax.cli import main
 from mmjax.fusion import FUSIONS
@@ -40,6 +41,12 @@ def compared(tmp_path_factory):
     with redirect_stdout(StringIO()) as printed:
         main(["compare", *COMPARE, "--out", str(out)])
     return out, printed.getvalue()
+
+
+def test_the_version_is_told(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"mmjax {mmjax.__version__}\n"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", mmjax.__version__)
 
 
 def test_compare_writes_rows_history_summary_and_figures(compared):
