@@ -166,7 +166,7 @@ DAMAGES = {
         lambda folder: write_idx(
             folder / "train-labels-idx1-ubyte", (np.arange(400) % 9).astype(np.uint8)
         ),
-        "no row of class 9",
+        "every class, got none of 9",
     ),
     "a strange name": (
         lambda folder: (folder / "recordings" / "seven_ann_1.wav").touch(),

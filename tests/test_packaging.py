@@ -42,11 +42,11 @@ def scripts(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     paths = sysconfig.get_paths(vars={"base": folder, "platbase": folder})
-    lent = Path(paths["purelib"], "lent.pth")
-    lent.write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
     python = Path(paths["scripts"], "python")
     install = ("--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
     run(sys.executable, "-m", "pip", *install, cwd=folder)
+    lent = f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
+    Path(paths["purelib"], "lent.pth").write_text(lent)  # last, or pip would find mmjax there
     where = run(python, "-c", "import mmjax; print(mmjax.__file__)", cwd=folder)
     assert Path(where.strip()).is_relative_to(folder)
     return Path(paths["scripts"])

@@ -93,7 +93,7 @@ def test_a_space_that_cannot_be_is_refused(space, message):
         (["--fusions", "concta"], "Did you mean 'concat'?"),
         (["--fusions", "concat,searched"], "fusions: expected none with a search of its own"),
         (["--methods", "jint"], "Did you mean 'joint'?"),
-        (["--encoder-choices", "a=cnn,grue"], "Did you mean 'gru'?"),
+        (["--encoder-choices", "a=raw,grue"], "Did you mean 'gru'?"),
         (["--widths", "0"], "width: expected at least 1, got 0"),
         (["--batch-sizes", "0"], "batch_size: expected at least 1, got 0"),
         (["--learning-rates", "0", "0"], "learning_rate: expected a positive number"),
