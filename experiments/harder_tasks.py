@@ -9,7 +9,8 @@
 Noise and lost detail, three modalities, several labels, a number, long sequences: docs/tasks.md has
 what the tasks are. Ten fusions of most kinds by the default recipe, which nothing was tuned for; on
 labels and numbers, those that are made for classes alone are left out. The page of all five is
-runs/harder.html. Two to five minutes a task on two CPU cores, and longer for av_mnist. Expected: docs/results/harder_tasks.md, which is the summary.md.
+runs/harder.html. Two to five minutes a task on two CPU cores, and longer for av_mnist. Expected:
+docs/results/harder_tasks.md, which is the summary.md.
 """
 
 from pathlib import Path
