@@ -31,15 +31,12 @@ def _check_names(task: Any) -> None:
     """Names become names of files, parameters and rows, and are printed."""
     if not isinstance(task.name, str) or not task.name.isprintable():
         raise DataError("task", expected="a name in printable characters", got=repr(task.name))
+    where = f"task {task.name!r}, modality"
     for name in task.train.inputs:
         if not isinstance(name, str) or not MODALITY.fullmatch(name):
-            raise DataError(
-                f"task {task.name!r}, modality",
-                expected="a name of letters, digits, spaces, '_', '-' and '.'",
-                got=repr(name),
-            )
+            expected = "a name of letters, digits, spaces, '_', '-' and '.'"
+            raise DataError(where, expected=expected, got=repr(name))
         if name in RESERVED:
-            where = f"task {task.name!r}, modality"
             raise DataError(where, expected="another name", got=f"{name!r}, which is taken")
 
 

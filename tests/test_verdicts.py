@@ -196,7 +196,7 @@ def test_dots_are_full_where_the_table_has_a_verdict():
             break
     else:
         raise AssertionError("no seed makes a difference")
-    axes = forest(answers, verdict, "b_only").figure.axes[0]
+    axes = forest(answers, verdict).figure.axes[0]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     full = {}
     for dot, label in zip(dots, axes.get_yticklabels(), strict=True):

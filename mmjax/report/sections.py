@@ -100,7 +100,7 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
 def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Drawing:
     """What each strategy adds to the best baseline; all scores where nothing can be judged."""
     if answers and verdict.baseline:
-        return forest(answers, verdict, verdict.baseline)
+        return forest(answers, verdict)
     return Drawing(
         MAIN_SCORES[study.metric].capitalize(),
         "A dot per seed, the mean, and one standard error of the seeds either side, which says "
@@ -109,8 +109,9 @@ def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Dra
     )
 
 
-def forest(answers: Answers, verdict: Verdict, baseline: str) -> Drawing:
-    """What each strategy adds to a baseline, with the verdicts that the table has."""
+def forest(answers: Answers, verdict: Verdict) -> Drawing:
+    """What each strategy adds to the verdict's baseline, with the verdicts that the table has."""
+    baseline = verdict.baseline
     others = [name for name in answers.baselines if name != baseline]
     judged = [*verdict.against_baseline, *judge_all(answers, others, baseline)]
     return Drawing(
