@@ -21,16 +21,19 @@ import numpy as np
 import tyro
 
 from mmjax.arms import make_arm
+from mmjax.comparison import Comparison
 from mmjax.fit import fit
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
+from mmjax.report.answers import make_answers
 from mmjax.report.figures import save
 from mmjax.report.markdown import markdown_table
 from mmjax.report.representation_figures import project, projection_figure
 from mmjax.report.rows import append_rows
-from mmjax.report.summary import notes, scored_split, summarise, summary_markdown, verdict
+from mmjax.report.summary import notes, scored_split, summarise, summary_markdown
+from mmjax.report.verdicts import judge
 from mmjax.representation import cluster_scores, sample
-from mmjax.scoring import score
+from mmjax.scoring import labels, score
 from mmjax.task import Task
 from mmjax.tasks import load_task
 
@@ -65,39 +68,44 @@ def main(study: Study) -> None:
     study.out.mkdir(parents=True)
     shared = {"steps": study.steps, "seeds": tuple(range(study.seeds)), "patience": 15}
 
-    encoders, rows = {}, []
+    encoders, scored = {}, {}
     for name in task.modalities:
         arm = make_arm(task, f"{name}_only", objective=mse, **shared)
         trained = fit(arm.recipe, arm.task)
         encoders[f"encoders_{name}"] = trained.params[f"encoders_{name}"]
-        rows += score(arm, trained).rows
+        scored[arm.strategy] = score(arm, trained)
 
     arm = make_arm(task, "concat", method=TwoStage(), **shared)
     fused = fit(arm.recipe, arm.task, params=encoders)
-    rows += score(arm, fused).rows
+    scored[arm.strategy] = score(arm, fused)
+    rows = [row for one in scored.values() for row in one.rows]
     append_rows(study.out / "rows.jsonl", rows)
+    predictions = {name: one.predictions for name, one in scored.items()}
+    done = Comparison(rows, predictions, labels(task))
 
     some = sample(task.test, study.shown)
     embeddings = fused.view(fused.params, some.batch()).embeddings
     views = {name: values[0] for name, values in embeddings.items()}
     maps = {"tsne": {name: project(values, "tsne") for name, values in views.items()}}
     save(projection_figure(maps, some.target), study.out / "embeddings.png")
-    write_summary(study, task, rows, views, some.target)
+    write_summary(study, task, done, views, some.target)
 
 
-def write_summary(study, task: Task, rows, views, labels) -> None:
+def write_summary(study, task: Task, done: Comparison, views, target) -> None:
     """Writes summary.md: scores beside the original ones, then how the embeddings cluster."""
+    rows = done.rows
     summaries, scored = summarise(rows), scored_split(rows)
-    lines = [f"# The study that mmjax grew out of, on {task.name}\n", verdict(summaries), ""]
+    title = f"# The study that mmjax grew out of, on {task.name}\n"
+    lines = [title, judge(make_answers(done)).text, ""]
     lines += [summary_markdown(summaries), notes(rows), "## Against that study\n"]
     table = []
     for strategy, (metric, value) in REFERENCE.items():
         scores = [r[metric] for r in rows if (r["strategy"], r["split"]) == (strategy, scored)]
         table.append([strategy, metric, f"{value:.3f}", f"{np.mean(scores):.4f}"])
     lines.append(markdown_table(["network", "metric", "original", "here"], table, text_columns=2))
-    lines += ["", f"## Clusters of {len(labels)} test rows, first seed\n"]
+    lines += ["", f"## Clusters of {len(target)} test rows, first seed\n"]
     table = [
-        [name, *(f"{score:.3f}" for score in cluster_scores(values, labels))]
+        [name, *(f"{score:.3f}" for score in cluster_scores(values, target))]
         for name, values in views.items()
     ]
     lines.append(markdown_table(["embedding", "ARI", "NMI", "silhouette"], table))

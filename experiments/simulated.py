@@ -1,6 +1,10 @@
-"""Right and wrong answers of simulated strategies, whose true accuracies are known."""
+"""Scores of simulated strategies, whose true differences are known."""
+
+from functools import cache
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import multivariate_normal, norm
 
 
 def simulate(rng, gap=0.0, seeds=3, groups=200, per_group=2, of_seed=0.1, of_group=0.4):
@@ -25,3 +29,61 @@ def simulate(rng, gap=0.0, seeds=3, groups=200, per_group=2, of_seed=0.1, of_gro
     return (
         1 + skill + normal(groups)[group] + luck + normal(2, seeds, len(group)) > 0
     ) * 1.0, group
+
+
+SCORES = {
+    "accuracy": lambda margin: margin > 0,
+    "R2": lambda margin: 1 - 0.3 * margin**2,
+    "NLL": lambda margin: np.logaddexp(0, -3 * margin),
+}
+"""{name: score of a row's margin, which has mean ``norm.ppf(accuracy)`` and variance one}."""
+
+
+def true_score(name, skill):
+    """The mean of a score over margins of that mean."""
+    if name == "accuracy":
+        return float(norm.cdf(skill))
+    return float(SCORES[name](skill + norm.ppf((np.arange(100_000) + 0.5) / 100_000)).mean())
+
+
+def simulate_lists(rng, rounds, strategies, group, *, seeds, accuracy, discordance, luck, gap=0.0):
+    """Margins [rounds, strategies, seeds, rows] of strategies that are alike but for a gap.
+
+    What strategies share, the difficulty of groups and rows, has as much of the variance as makes
+    two of them differ on ``discordance`` of the rows. Of what is a strategy's own, ``luck`` is
+    its seed's; half of the rest is one for all seeds in a group, and half is noise.
+
+    Args:
+        rng: random generator.
+        rounds: number of independent lists.
+        strategies: number of strategies in a list.
+        group: [rows] integers from 0.
+        seeds: number of seeds.
+        accuracy: of each strategy.
+        discordance: share of the rows on which one of two is right.
+        luck: share of the seeds' luck in what is a strategy's own.
+        gap: what is added to the margins of all but the first strategy.
+    """
+    rows, groups = len(group), group.max() + 1
+    shared = _correlation(accuracy, discordance)
+    normal = lambda *shape: rng.standard_normal(shape, np.float32)
+    scale = lambda share: np.float32(share**0.5)
+    difficulty = scale(shared / 2) * (normal(rounds, 1, 1, groups)[..., group])
+    difficulty += scale(shared / 2) * normal(rounds, 1, 1, rows)
+    own = scale((1 - shared) * (1 - luck) / 2) * normal(rounds, strategies, seeds, rows)
+    own += scale((1 - shared) * (1 - luck) / 2) * normal(rounds, strategies, 1, groups)[..., group]
+    own += scale((1 - shared) * luck) * normal(rounds, strategies, seeds, 1)
+    own[:, 1:] += np.float32(gap)
+    return np.float32(norm.ppf(accuracy)) + difficulty + own
+
+
+@cache
+def _correlation(accuracy, discordance):
+    """Of the margins of two strategies that differ on so many rows, at most as chance has it."""
+    most = norm.ppf(accuracy)
+
+    def excess(correlation):
+        both = multivariate_normal([0, 0], [[1, correlation], [correlation, 1]]).cdf([most, most])
+        return 2 * (accuracy - both) - discordance
+
+    return brentq(excess, 0.0, 1 - 1e-7)

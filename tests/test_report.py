@@ -13,7 +13,7 @@ from mmjax.errors import DataError
 from mmjax.report.data import samples_figure, task_facts, task_tables
 from mmjax.report.figures import save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.report.summary import summarise, summary_markdown, verdict
+from mmjax.report.summary import summarise, summary_markdown
 from mmjax.report.verdict_figures import curves_figure
 from mmjax.report.verdicts import Verdict
 from mmjax.runs.comparison import write_summary
@@ -116,28 +116,6 @@ def test_the_table_has_means_and_standard_errors():
     assert "| *a_only* | 81.00 +- 1.00 |" in table
     single = summary_markdown(summarise(make_rows({"sum": [0.5]})))
     assert "| sum | 50.00 | 0.2500 | 1,234 | 5.0 |" in single
-
-
-def test_the_verdict_chooses_on_validation_and_pairs_by_seed():
-    """On test alone the choice would be the same here, so it is turned round."""
-    rows = make_rows(SCORES) + make_rows({**VALID, "sum": [0.1, 0.1]}, split="valid")
-    assert verdict(summarise(rows)).startswith("max minus a_only")
-    text = verdict(summarise(ROWS))
-    assert "sum minus a_only" in text
-    assert "+11.00 +- 1.00 points" in text  # differences of 10 and 12 points
-    assert "more than two standard errors" in text
-
-
-def test_the_verdict_says_when_a_difference_cannot_be_told():
-    close = {"a_only": [0.8, 0.9], "sum": [0.9, 0.81]}
-    text = verdict(summarise(make_rows(close) + make_rows(close, split="valid")))
-    assert "not distinguishable" in text
-    one = {"a_only": [0.8], "sum": [0.9]}
-    text = verdict(summarise(make_rows(one) + make_rows(one, split="valid")))
-    assert "no verdict" in text
-    assert "needs a fusion and a unimodal baseline" in verdict(
-        summarise(make_rows({"a_only": [0.8]}) + make_rows({"a_only": [0.8]}, split="valid"))
-    )
 
 
 def test_the_summary_calls_the_score_by_its_name(tmp_path):

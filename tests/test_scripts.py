@@ -12,6 +12,7 @@ import pytest
 from folders import SKILLS, make_folder
 from layouts import make_arrays, write_competition, write_images, write_published, write_recordings
 from reference import run
+from scipy import stats
 
 from mmjax.cli import main
 from mmjax.fusion import FUSIONS
@@ -20,6 +21,7 @@ from mmjax.objectives import cross_entropy
 from mmjax.report.answers import make_answers
 from mmjax.report.rows import read_rows, write_rows
 from mmjax.report.study import read_studies
+from mmjax.statistics import compare_pair
 from mmjax.tasks import load_task
 from mmjax.testing import make_tokens
 
@@ -311,11 +313,50 @@ def test_launchers_are_held_against_one_process(tmp_path, monkeypatch):
     assert "`mmjax compare --fusions concat,gmu`, 3 workers" in summary
 
 
-def test_verdicts_are_counted(tmp_path, capsys):
-    out = tmp_path / "out"
+def test_verdicts_are_counted_and_gone_on_with(tmp_path, capsys):
     script = load_script("verdicts")
-    script.main(script.Study(out, rounds=3, pairs=2, seeds=2, steps=2))
-    rows = read_rows(out / "simulated.jsonl")
-    assert {row["gap"] for row in rows} == {0.0, 0.15, 0.4}
-    assert all(0 <= row["told"] <= 1 and row["rounds"] == 3 for row in rows)
-    assert "2 pairs of copies of 2 seeds" in (out / "summary.md").read_text()
+    study = script.Study(
+        tmp_path / "out", lists=20, rows=(12, 40), seeds=(1, 3), rounds=3, pairs=2, steps=2
+    )
+    script.main(study)
+    lists = read_rows(study.out / "lists.jsonl")
+    assert {row["gap"] for row in lists} == {0.0, 0.5}
+    assert {row["score"] for row in lists} == {"accuracy", "R2", "NLL"}
+    assert all(row["told"] <= row["plain_told"] and row["narrowest"] > 0 for row in lists)
+    assert {row["gap"] for row in read_rows(study.out / "power.jsonl")} == {0.0, 0.15, 0.4}
+    summary = (study.out / "summary.md").read_text()
+    assert "2 pairs of copies of 3 seeds" in summary
+    script.main(study)
+    assert read_rows(study.out / "lists.jsonl") == lists
+    assert (study.out / "summary.md").read_text() == summary
+
+
+def test_lists_are_judged_as_a_pair_is():
+    """The experiment looks at many at once, and what it says must be what users are told."""
+    script = load_script("verdicts")
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(20), 2)
+    difference = rng.choice([-1, 0, 0, 1, 1], size=(30, 4, 3, 40)).astype(float)
+    judged = script.judge(difference, group, 0.0)
+    for i, j in np.ndindex(30, 4):
+        pair = compare_pair(difference[i, j], 0 * difference[i, j], group, num_resamples=1)
+        assert judged["told"][i, j] == (pair.p < 0.05)
+        assert judged["sure"][i, j] == (pair.p < 0.001)
+        assert judged["covered"][i, j] == (pair.difference.low <= 0 <= pair.difference.high)
+    assert 0 < judged["told"].mean() < 1
+
+
+def test_simulated_strategies_are_what_they_are_said_to_be():
+    simulated = load_script("simulated")
+    margins = simulated.simulate_lists(
+        np.random.default_rng(0), 400, 2, np.arange(300),
+        seeds=1, accuracy=0.9, discordance=0.05, luck=0.0, gap=0.2,
+    )  # fmt: skip
+    first, second = np.moveaxis(margins - np.float32([[0], [0.2]])[..., None], 1, 0) > 0
+    assert first.mean() == pytest.approx(0.9, abs=0.003)
+    assert (first != second).mean() == pytest.approx(0.05, abs=0.003)
+    assert margins.std(axis=(0, 2, 3)) == pytest.approx([1, 1], abs=0.02)
+    for name, score in simulated.SCORES.items():
+        means = score(margins).mean(axis=(0, 2, 3))
+        skill = stats.norm.ppf(0.9)
+        want = [simulated.true_score(name, skill), simulated.true_score(name, skill + 0.2)]
+        np.testing.assert_allclose(means, want, atol=0.01)

@@ -7,12 +7,14 @@ from simulated import simulate
 
 from mmjax.errors import UsageError
 from mmjax.statistics import (
+    FEWEST,
     Spread,
     bootstrap,
     bootstrap_interval,
     bootstrap_p,
     cliques,
     compare_pair,
+    detectable,
     estimate,
     holm,
     interquartile_interval,
@@ -22,6 +24,7 @@ from mmjax.statistics import (
     performance_profile,
     power,
     rank,
+    sign_flip_p,
     spread,
 )
 
@@ -48,7 +51,8 @@ def test_the_parts_of_the_variance_are_those_of_a_two_way_analysis():
     mean_square = np.sum(rest**2) / (3 * 29)
     parts = spread(values, np.arange(30))
     assert parts.both == pytest.approx(mean_square / 120)
-    assert parts.seeds == pytest.approx(of_seed.var(ddof=1) / 4)
+    half_a_row = np.square(values - np.median(of_group)).mean() / 30**2 / 4
+    assert parts.seeds == pytest.approx((of_seed.var(ddof=1) + half_a_row) / 4)
     assert parts.groups == pytest.approx((4 * of_group.var(ddof=1) - mean_square) / 120)
 
 
@@ -74,6 +78,37 @@ def test_variance_at_the_numbers_at_hand_is_the_total():
     assert parts.at(3, 40)[:2] == pytest.approx(parts[:2])
     assert parts.at(6, 80).total < parts.total
     assert parts.at(6, 80).reach(0.95) < parts.reach(0.95)
+
+
+def test_no_part_of_the_variance_is_zero_by_luck():
+    """Nothing differs, all differs alike, seeds agree exactly: each has an interval that is one."""
+    group = np.arange(50)
+    few, same = np.zeros((2, 50)), np.ones((2, 50))
+    few[:, :2] = 1
+    for values in (few, same, 0 * same, few[:1], same[:1]):
+        parts = spread(values, group)
+        assert parts.groups > 0
+        assert parts.seeds > 0 or len(values) == 1
+    # Three of fifty rows, the rule of three; equal seeds may differ by half a row.
+    least = stats.t.ppf(0.975, 49) * np.sqrt(3 * 50 / 49) / 50
+    assert spread(0 * same[:1], group).reach(0.95) == pytest.approx(least)
+    assert spread(same, group).seeds == pytest.approx(0.5**2 / 50**2 / 2)
+
+
+def test_groups_of_unequal_size_count_for_fewer():
+    group = np.repeat(np.arange(4), [1, 1, 1, 5])
+    values = np.random.default_rng(0).normal(size=(2, 8))
+    assert spread(values, group).num_groups == pytest.approx(8**2 / (3 + 25))
+    assert spread(values, np.arange(8)).num_groups == pytest.approx(8)
+
+
+def test_spreads_of_many_are_those_of_each():
+    values, group = np.random.default_rng(0).normal(size=(5, 3, 20)), np.arange(20) // 2
+    many = spread(values, group)
+    for index, each in enumerate(values):
+        alone = spread(each, group)
+        np.testing.assert_allclose([part[index] for part in many[:3]], alone[:3])
+        assert many.reach(0.99)[index] == pytest.approx(alone.reach(0.99))
 
 
 def test_one_group_is_refused():
@@ -210,6 +245,53 @@ def test_the_sides_of_a_pair_are_symmetric():
     assert there.p_bootstrap == pytest.approx(back.p_bootstrap)
     assert there.share == pytest.approx(1 - back.share)
     assert there.difference.mean == pytest.approx(-back.difference.mean)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(3, 0), (5, 0), (7, 2), (4, 4), (12, 3)])
+def test_signs_of_ones_are_mid_p_mcnemar(wins, losses):
+    sums = np.array([0.1] * wins + [-0.1] * losses + [0] * 7)
+    law = stats.binom(wins + losses, 0.5)
+    most = max(wins, losses)
+    want = min(2 * (law.sf(most) + law.pmf(most) / 2), 1)
+    if wins == losses:  # both tails have the middle
+        want = 1 - law.pmf(most) / 2
+    assert sign_flip_p(sums) == pytest.approx(want)
+
+
+def test_signs_of_any_sums_are_a_permutation_test():
+    sums = np.random.default_rng(0).normal(0.5, size=11)
+    found = stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    )
+    assert sign_flip_p(sums) == pytest.approx(found.pvalue, abs=2 / 2**11)
+    assert sign_flip_p(np.ones(20)) == 0.5**20
+
+
+def test_a_verdict_needs_five_rows_that_differ():
+    for wins in (4, 5):
+        better = np.zeros((3, 200))
+        better[:, :wins] = 1
+        pair = compare_pair(better, np.zeros_like(better), np.arange(200))
+        assert pair.differing == wins
+        assert (pair.verdict() == "better") == (wins >= FEWEST)
+        assert (pair.difference.low > 0) == (wins >= FEWEST)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_luck_is_never_certain(seeds):
+    """Fair coins on few rows: with parts of the variance at zero, p was 1e-12 in one of ten."""
+    rng, sure = np.random.default_rng(0), 0
+    for _ in range(ROUNDS):
+        first, second = rng.integers(0, 2, (2, seeds, 12))
+        sure += compare_pair(first, second, np.arange(12), num_resamples=1).p < 0.001
+    assert sure / ROUNDS <= 0.0015 + tolerance(0.0015)
+
+
+def test_the_detectable_difference_has_the_power():
+    parts = Spread(1e-4, 2e-4, 5e-5, 3, 200)
+    for alpha in (0.05, 0.005):
+        assert power(parts, detectable(parts, alpha), alpha) == pytest.approx(0.8)
+    assert detectable(parts.at(5, 200)) < detectable(parts)
 
 
 def test_holm_against_its_definition():

@@ -112,7 +112,7 @@ def write_paper(folders: Sequence[Path], out: Path) -> None:
 
 _CAPTION = (
     "with 95 % intervals for new seeds and new groups; gain in points over the best "
-    "modality alone, bold where it holds after Holm's correction over all fusions."
+    "modality alone, bold where a difference is told."
 )
 
 

@@ -27,7 +27,7 @@ class Line(NamedTuple):
         nll: of classes and labels, mean over seeds, nats.
         ece: expected calibration error of classes, 15 bins of equal width, mean over seeds.
         gain: score minus that of the best baseline, with its interval.
-        verdict: of that difference, corrected for the number of fusions; "reference" for itself.
+        verdict: of that difference, as the headline and the lists have it; "reference" for itself.
         p: corrected.
         params: number of parameters.
         flops: of a forward pass of one sample.

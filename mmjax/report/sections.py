@@ -14,7 +14,6 @@ from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
 from mmjax.report.study import Study
 from mmjax.report.summary import summarise
-from mmjax.report.summary import verdict as verdict_of_seeds
 from mmjax.report.verdict_figures import (
     confusion_figure,
     curves_figure,
@@ -23,7 +22,7 @@ from mmjax.report.verdict_figures import (
     matrix_figure,
     missing_figure,
 )
-from mmjax.report.verdicts import Verdict, judge, judge_all
+from mmjax.report.verdicts import Verdict, judge
 from mmjax.targets import MAIN_SCORES, Kind
 
 _NUM_CURVES = 8
@@ -50,8 +49,6 @@ def make_section(study: Study) -> Section:
     """Judges and draws all that a study's files allow."""
     answers = make_answers(study)
     verdict = judge(answers)
-    if answers is None:
-        verdict = verdict._replace(sentences=(verdict_of_seeds(summarise(study.rows)),))
     return Section(
         title=study.task,
         metric=MAIN_SCORES[study.metric],
@@ -111,15 +108,14 @@ def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Dra
 
 def forest(answers: Answers, verdict: Verdict) -> Drawing:
     """What each strategy adds to the verdict's baseline, with the verdicts that the table has."""
-    baseline = verdict.baseline
-    others = [name for name in answers.baselines if name != baseline]
-    judged = [*verdict.against_baseline, *judge_all(answers, others, baseline)]
     return Drawing(
-        f"What each strategy adds to {baseline}",
-        "A line is a 95 % interval for new seeds and new groups. Full dots differ from zero after "
-        "Holm's correction, over the fusions as in the table, and over the other modalities alone; "
-        "hollow ones may be chance.",
-        forest_figure(judged, answers.baselines, baseline, answers.metric),
+        f"What each strategy adds to {verdict.baseline}",
+        "A line is a 95 % interval for new seeds and new groups, of this difference alone. Full "
+        "dots are told from zero, as in the table; with so many differences in one figure, hollow "
+        "ones may be chance.",
+        forest_figure(
+            verdict.against_baseline, answers.baselines, verdict.baseline, answers.metric
+        ),
     )
 
 
@@ -137,9 +133,8 @@ def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
 def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
     return Drawing(
         "Every pair",
-        f"Row minus column, in points of {answers.metric}. Coloured and bold where the difference "
-        f"holds after Holm's correction over the {len(names) * (len(names) - 1) // 2} pairs. "
-        "Ordered by validation, best first.",
+        f"Row minus column, in points of {answers.metric}; differences, not verdicts. Ordered by "
+        "validation, best first.",
         matrix_figure(answers, names),
     )
 

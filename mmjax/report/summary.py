@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
 from mmjax.scoring import baselines, standard_error
-from mmjax.targets import MAIN_SCORES, find_score
+from mmjax.targets import find_score
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -152,32 +152,3 @@ def summary_markdown(summaries: Sequence[Summary]) -> str:
         lines.append([f"*{name}*" if summary.unimodal else name, *rest])
     table = markdown_table(table_heads(summaries), lines)
     return f"{table}\n\nSeconds: compilation, training and validation of all seeds.\n"
-
-
-def verdict(summaries: Sequence[Summary]) -> str:
-    """What fusion buys, in words: the best fusion against the best baseline.
-
-    Both are chosen on validation. The difference is paired by seed; its standard error covers the
-    seeds only, not the sampling of the test rows.
-    """
-    choose = lambda some: max(some, key=lambda s: s.valid_score.mean(), default=None)
-    fused = choose([s for s in summaries if not s.unimodal])
-    alone = choose([s for s in summaries if s.unimodal])
-    if fused is None or alone is None:
-        return "Nothing to compare: a verdict needs a fusion and a unimodal baseline."
-    gain = 100 * (fused.score - alone.score)
-    error = standard_error(gain)
-    if np.isnan(error):
-        judged = "one seed: no standard error, so no verdict"
-    elif abs(gain.mean()) <= 2 * error:
-        judged = "within two standard errors: not distinguishable"
-    else:
-        judged = "more than two standard errors"
-    return (
-        f"{fused.strategy} minus {alone.strategy} (each the best of its kind on validation): "
-        f"{_signed(gain.mean(), error)} points of {MAIN_SCORES[fused.metric]}, {judged}."
-    )
-
-
-def _signed(mean: float, error: float) -> str:
-    return f"{mean:+.2f}" + ("" if np.isnan(error) else f" +- {error:.2f}")

@@ -10,8 +10,7 @@ from mmjax.report.answers import Answers
 from mmjax.report.figures import mean_curves, validation_label
 from mmjax.report.study import Row
 from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET, WIDTH, Figure, calm, legend_below
-from mmjax.report.verdicts import Judged, light_pair
-from mmjax.statistics import VERDICTS, holm
+from mmjax.report.verdicts import Judged
 
 _INK = 0.55  # of the strongest cell, so that text is legible on it
 
@@ -21,7 +20,7 @@ def forest_figure(
 ) -> Figure:
     """Difference of every strategy to one, in points of a score, with 95 % intervals.
 
-    Dots are full where the corrected verdict is that there is a difference.
+    Dots are full where the verdict is that there is a difference.
     """
     ordered = sorted(judged, key=lambda one: one.pair.difference.mean)
     figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
@@ -30,7 +29,7 @@ def forest_figure(
         mean, _, low, high = (100 * value for value in one.pair.difference)
         color = ALONE if one.strategy in baselines else FUSED
         axes.plot([low, high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt")
-        face = color if one.verdict != VERDICTS[-1] else "#ffffff"
+        face = color if one.told else "#ffffff"
         axes.plot(mean, y, "o", color=color, markerfacecolor=face, markersize=6)
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
@@ -62,21 +61,13 @@ def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> F
 
 
 def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
-    """Every strategy of a list minus every other, in points; bold where Holm's test tells."""
-    count = len(names)
-    pairs = [(i, j) for i in range(count) for j in range(i)]
-    found = [light_pair(*(answers.scores[names[k]] for k in pair), answers.group) for pair in pairs]
-    gain, told = np.zeros((count, count)), np.zeros((count, count), bool)
-    for (i, j), pair, p in zip(pairs, found, holm([pair.p for pair in found]), strict=True):
-        gain[i, j], gain[j, i] = 100 * pair.difference.mean, -100 * pair.difference.mean
-        told[i, j] = told[j, i] = pair.verdict(p) != VERDICTS[-1]
+    """Every strategy of a list minus every other, in points."""
+    means = np.array([100 * answers.scores[name].mean() for name in names])
+    gain = means[:, None] - means
     largest = max(np.abs(gain).max(), 1e-9)
-
-    def shade(i: int, j: int) -> tuple[str, float]:
-        return (FUSED if gain[i, j] > 0 else ALONE), told[i, j] * abs(gain[i, j]) / largest
-
+    shade = lambda i, j: (FUSED if gain[i, j] > 0 else ALONE, abs(gain[i, j]) / largest)
     text = lambda i, j: "" if i == j else f"{round(gain[i, j], 1) + 0.0:+.1f}"  # no -0.0
-    return _heat_map(shade, text, names, names, cell=(0.37, 0.34), bold=told)
+    return _heat_map(shade, text, names, names, cell=(0.37, 0.34))
 
 
 def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
@@ -140,7 +131,6 @@ def _heat_map(
     columns: Sequence[str],
     *,
     cell: tuple[float, float],
-    bold: np.ndarray | None = None,
 ) -> Figure:
     """Cells in one colour of varying strength, so that they read on light and on dark."""
     size = (max(WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
@@ -151,8 +141,7 @@ def _heat_map(
             color, strength = shade(i, j)
             look = {"facecolor": color, "alpha": _INK * float(strength), "linewidth": 0}
             axes.add_patch(Rectangle((j - 0.48, i - 0.47), 0.96, 0.94, **look))
-            weight = "bold" if bold is not None and bold[i, j] else "normal"
-            axes.text(j, i, text(i, j), ha="center", va="center", fontsize=8, weight=weight)
+            axes.text(j, i, text(i, j), ha="center", va="center", fontsize=8)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     widest = max(len(line) for name in columns for line in name.split("\n"))
     fits = 0.09 * widest < cell[0]

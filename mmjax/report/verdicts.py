@@ -4,13 +4,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
 
 from mmjax.report.answers import Answers
-from mmjax.statistics import ALPHA, VERDICTS, Pair, compare_pair, holm, needed
+from mmjax.statistics import (
+    ALPHA,
+    FEWEST,
+    VERDICTS,
+    Pair,
+    Spread,
+    compare_pair,
+    detectable,
+    holm,
+    needed,
+)
+
+UNTESTED = "not tested"
+"""Said of all other pairs where the headline's finds no difference."""
+
+RULE = (
+    "The headline's two strategies were chosen on validation, before a test row was looked at, and "
+    "are tested first, at 5 %. Only if they differ are the others tested, with p-values corrected "
+    "for their number (Holm)."
+)
 
 _MANY = 12  # strategies that nothing can be said about are counted if they are more
-_STRICT = 8.0  # standard errors
+_MORE_SEEDS = (3, 5, 10, 20)
 
 
 class Judged(NamedTuple):
@@ -21,6 +39,11 @@ class Judged(NamedTuple):
     p: float
     verdict: str
 
+    @property
+    def told(self) -> bool:
+        """Whether there is a difference."""
+        return self.verdict in VERDICTS[:2]
+
 
 class Verdict(NamedTuple):
     """What the page, the summary and the terminal say first.
@@ -28,15 +51,17 @@ class Verdict(NamedTuple):
     Attributes:
         headline: one sentence.
         sentences: what it rests on, and what follows for the other strategies.
+        rule: how all of them were judged.
         fusion: the best on validation.
         baseline: the best on validation.
         pair: the fusion minus the baseline, None where they cannot be judged.
-        against_baseline: every fusion against the best baseline.
+        against_baseline: every other strategy against the best baseline, the headline's first.
         against_fusion: every other fusion against the best one.
     """
 
     headline: str
     sentences: tuple[str, ...] = ()
+    rule: str = ""
     fusion: str | None = None
     baseline: str | None = None
     pair: Pair | None = None
@@ -52,10 +77,11 @@ class Verdict(NamedTuple):
 
 
 def judge(answers: Answers | None) -> Verdict:
-    """The best fusion against the best modality alone, and every fusion against both.
+    """The best fusion against the best modality alone, and every other strategy against both.
 
-    The best are chosen on validation. The headline tests one difference that was fixed before the
-    test rows were looked at; the p-values of the lists are corrected (Holm) because they are many.
+    Each pair is judged once, by ``RULE``: serial gatekeeping (Dmitrienko et al., Multiple Testing
+    Problems in Pharmaceutical Statistics, 2009, chapter 5), with Holm's correction behind the gate.
+    So what the headline, the lists, the table and the figures say of a pair is the same.
     """
     if answers is None:
         return Verdict(
@@ -65,36 +91,37 @@ def judge(answers: Answers | None) -> Verdict:
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:
         return Verdict("Nothing to compare: a verdict needs a fusion and a unimodal baseline.")
-    pair = compare_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
-    fusions = [name for name in answers.scores if name not in answers.baselines]
-    against_baseline = judge_all(answers, fusions, baseline)
-    against_fusion = judge_all(answers, [name for name in fusions if name != fusion], fusion)
-    sentences = (
-        *_evidence(pair, answers),
-        *_outlook(pair),
-        *_one_or_many(fusion, pair, against_baseline),
-        _sort_out(against_baseline, baseline, "the best modality alone"),
-        _sort_out(against_fusion, fusion, "the best fusion"),
-        _strictness(against_baseline),
-    )
+    pair = light_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
+    others = [name for name in answers.scores if name not in (fusion, baseline)]
+    fusions = [name for name in others if name not in answers.baselines]
+    against_baseline = judge_all(answers, others, baseline, pair)
+    against_fusion = judge_all(answers, fusions, fusion, pair)
+    sentences = [*_evidence(pair, answers), *_outlook(pair)]
+    if pair.p < ALPHA:
+        sentences += _sort_out(against_baseline, baseline, "the best modality alone")
+        sentences += _sort_out(against_fusion, fusion, "the best fusion")
+    elif others:
+        sentences.append("So no other pair is tested.")
     return Verdict(
         headline=_headline(fusion, baseline, pair, answers),
-        sentences=tuple(filter(None, sentences)),
+        sentences=tuple(sentences),
+        rule=RULE,
         fusion=fusion,
         baseline=baseline,
         pair=pair,
-        against_baseline=tuple(against_baseline),
+        against_baseline=(Judged(fusion, pair, pair.p, pair.verdict()), *against_baseline),
         against_fusion=tuple(against_fusion),
     )
 
 
-def judge_all(answers: Answers, names: Sequence[str], reference: str) -> list[Judged]:
-    """Strategies against one, Holm-corrected over all of them."""
+def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair) -> list[Judged]:
+    """Strategies against one, Holm-corrected over all of them, if ``gate`` finds a difference."""
     against = answers.scores[reference]
     pairs = [light_pair(answers.scores[name], against, answers.group) for name in names]
-    corrected = holm([pair.p for pair in pairs]).tolist()
+    corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
+    word = lambda pair, p: pair.verdict(p) if gate.p < ALPHA else UNTESTED
     return [
-        Judged(name, pair, p, pair.verdict(p))
+        Judged(name, pair, p, word(pair, p))
         for name, pair, p in zip(names, pairs, corrected, strict=True)
     ]
 
@@ -110,6 +137,12 @@ def format_p(p: float) -> str:
 
 
 def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
+    if pair.differing < FEWEST:
+        return (
+            f"Too few rows differ to tell: {fusion} and {baseline}, the best modality alone, score "
+            f"differently on {pair.differing} of {_count(pair.groups, answers)}; a verdict needs "
+            f"{FEWEST}."
+        )
     mean, _, low, high = (100 * value for value in pair.difference)
     evidence = f"(95 % interval {low:+.1f} to {high:+.1f}, {format_p(pair.p)})"
     points = f"{abs(mean):.1f} points of {_SPLITS[answers.split]} {answers.metric}"
@@ -129,11 +162,17 @@ def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
 _SPLITS = {"test": "test", "valid": "validation"}
 
 
+def _count(groups: int, answers: Answers) -> str:
+    what = "rows" if groups == len(answers.group) else "groups of rows"
+    return f"{groups:,} {_SPLITS[answers.split]} {what}"
+
+
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
-    num_seeds, num_groups, rows = pair.spread.num_seeds, pair.spread.num_groups, len(answers.group)
-    seeds = "1 seed" if num_seeds == 1 else f"{num_seeds} seeds"
-    where = f"{rows:,} {_SPLITS[answers.split]} rows in {num_groups:,} groups"
-    lines = [f"It rests on {seeds} and {where}; both strategies were chosen on validation."]
+    num_seeds, rows = pair.spread.num_seeds, len(answers.group)
+    where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
+    lines = [
+        f"It rests on {_seeds(num_seeds)} and {where}; both strategies were chosen on validation."
+    ]
     if num_seeds == 1:
         lines.append("With one seed it holds for these trained models only.")
     if answers.split == "valid":
@@ -143,45 +182,36 @@ def _evidence(pair: Pair, answers: Answers) -> list[str]:
     return lines
 
 
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
+
+
 def _outlook(pair: Pair) -> list[str]:
-    if pair.verdict() != "not distinguishable":
+    """What to do where no difference is found."""
+    if pair.p < ALPHA:
         return []
     want, spread, ways = needed(pair), pair.spread, []
     if want.seeds and spread.num_seeds > 1:
-        ways.append(f"about {_rough(want.seeds)} seeds on these rows")
+        ways.append(f"run about {_rough(want.seeds)} seeds on these rows")
     if want.groups:
-        seeds = "these seeds" if spread.num_seeds > 1 else "this seed"
-        ways.append(f"about {_rough(want.groups)} groups with {seeds}")
-    if ways:
-        return [f"To tell a difference of this size (power 80 %): {', or '.join(ways)}."]
-    return ["Neither more seeds alone nor more groups alone would tell a difference of this size."]
+        ways.append(f"bring about {_rough(want.groups)} groups of test rows")
+    told = f"To detect a difference of this size (power 80 %), {', or '.join(ways)}."
+    never = "No number of seeds alone, nor of groups alone, would tell a difference of this size."
+    return [told if ways else never, *_resolution(spread)]
 
 
-def _one_or_many(fusion: str, pair: Pair, judged: Sequence[Judged]) -> list[str]:
-    """Why the headline and the list may disagree about the same two strategies."""
-    (own,) = (one for one in judged if one.strategy == fusion)
-    if own.verdict == pair.verdict():
+def _resolution(spread: Spread, tests: int = 1) -> list[str]:
+    """Which differences these seeds can find, and which more of them would."""
+    more = [seeds for seeds in _MORE_SEEDS if seeds > spread.num_seeds][:2]
+    if spread.num_seeds == 1 or not more:
         return []
+    points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
+    list_of = f" in a list of {tests}" if tests > 1 else ""
+    would = " and ".join(f"{points(seeds):.1f} with {seeds}" for seeds in more)
     return [
-        f"As one of {len(judged)} fusions tested together, {fusion} would not be distinguishable "
-        f"({format_p(own.p)}); the headline is the one test that validation fixed beforehand."
+        f"{_seeds(spread.num_seeds)} on these rows detect differences above "
+        f"{points(spread.num_seeds):.1f} points{list_of}; run more to detect those above {would}."
     ]
-
-
-def _strictness(judged: Sequence[Judged]) -> str:
-    """What the correction of a long list asks of few seeds."""
-    seeds = judged[0].pair.spread.num_seeds
-    if seeds == 1 or len(judged) == 1:
-        return ""
-    asks = lambda seeds: student.ppf(1 - ALPHA / 2 / len(judged), seeds - 1)
-    if asks(seeds) < _STRICT or all(one.verdict != VERDICTS[-1] for one in judged):
-        return ""
-    more = next(more for more in range(seeds, 100) if asks(more) < _STRICT)
-    return (
-        f"In a list of {len(judged)}, a difference that varies with the seed is told only if it is "
-        f"{asks(seeds):.0f} times its standard error with {seeds} seeds, {asks(more):.0f} times "
-        f"with {more}: more seeds help most."
-    )
 
 
 def _rough(number: int) -> str:
@@ -190,7 +220,7 @@ def _rough(number: int) -> str:
     return f"{-(-number // unit) * unit:,}"
 
 
-def _sort_out(judged: Sequence[Judged], reference: str, role: str) -> str:
+def _sort_out(judged: Sequence[Judged], reference: str, role: str) -> list[str]:
     parts = []
     for verdict in VERDICTS:
         names = [one.strategy for one in judged if one.verdict == verdict]
@@ -200,6 +230,11 @@ def _sort_out(judged: Sequence[Judged], reference: str, role: str) -> str:
         if names:
             parts.append(f"{verdict.capitalize()}: {listed}.")
     if not parts:
-        return ""
+        return []
     tests = f", corrected for {len(judged)} tests" if len(judged) > 1 else ""
-    return f"Against {reference}, {role}{tests}. {' '.join(parts)}"
+    lines = [f"Against {reference}, {role}{tests}. {' '.join(parts)}"]
+    open_ = [one.pair.spread for one in judged if not one.told]
+    if open_:  # of which the middle one says what more seeds would do for most
+        middle = sorted(open_, key=lambda spread: spread.total)[len(open_) // 2]
+        lines += _resolution(middle, len(judged))
+    return lines

@@ -164,6 +164,7 @@ def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) ->
         score_first=score.capitalize(),
         headline=verdict.headline,
         sentences="\n".join(f"- {sentence}" for sentence in verdict.sentences),
+        rule=verdict.rule,
         table=summary_markdown(summaries),
         command=command(read_run_file(out), baselines),
         notes="\n".join([notes(rows), *remarks]),
@@ -176,6 +177,8 @@ _SUMMARY = """# {title}
 {headline}
 
 {sentences}
+
+{rule}
 
 {table}
 Made by `{command}`. {notes}

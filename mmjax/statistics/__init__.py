@@ -7,18 +7,23 @@ from mmjax.statistics.intervals import (
     bootstrap_interval,
     estimate,
     spread,
+    spread_of_sums,
+    sum_groups,
 )
 from mmjax.statistics.pairs import (
     ALPHA,
+    FEWEST,
     VERDICTS,
     Needed,
     Pair,
     bootstrap_p,
     compare_pair,
+    detectable,
     holm,
     mcnemar_p,
     needed,
     power,
+    sign_flip_p,
 )
 from mmjax.statistics.ranks import (
     Ranking,
@@ -31,6 +36,7 @@ from mmjax.statistics.ranks import (
 
 __all__ = [
     "ALPHA",
+    "FEWEST",
     "VERDICTS",
     "Estimate",
     "Needed",
@@ -42,6 +48,7 @@ __all__ = [
     "bootstrap_p",
     "cliques",
     "compare_pair",
+    "detectable",
     "estimate",
     "holm",
     "interquartile_interval",
@@ -51,5 +58,8 @@ __all__ = [
     "performance_profile",
     "power",
     "rank",
+    "sign_flip_p",
     "spread",
+    "spread_of_sums",
+    "sum_groups",
 ]

@@ -7,11 +7,22 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from mmjax.statistics.intervals import NUM_RESAMPLES, Estimate, Spread, bootstrap, estimate, spread
+from mmjax.statistics.intervals import (
+    NUM_RESAMPLES,
+    Estimate,
+    Spread,
+    bootstrap,
+    spread_of_sums,
+    sum_groups,
+)
 
 ALPHA, POWER = 0.05, 0.8
 _MANY = 10**7
+_ROUNDING = 1e-12
+_ENUMERATED = 16  # groups that differ, whose 2^16 patterns of signs are all looked at
 VERDICTS = ("better", "worse", "not distinguishable")
+FEWEST = 5
+"""Groups that must differ for a verdict: the patterns of fewer are too few, 2^-4 > ``ALPHA``."""
 
 
 class Pair(NamedTuple):
@@ -25,6 +36,8 @@ class Pair(NamedTuple):
         p_mcnemar: the same by McNemar's test with groups as clusters.
         share: of the rows on which one does better, how many are the first's; 0.5 says that
             neither is better (Cohen's g + 0.5), NaN where they agree everywhere.
+        differing: number of groups on which the two differ.
+        groups: number of groups.
     """
 
     difference: Estimate
@@ -33,6 +46,8 @@ class Pair(NamedTuple):
     p_bootstrap: float
     p_mcnemar: float
     share: float
+    differing: int
+    groups: int
 
     def verdict(self, p: float | None = None) -> str:
         """One of ``VERDICTS``, at 5 %; ``p`` is the corrected one where pairs are many."""
@@ -46,6 +61,9 @@ def compare_pair(
 ) -> Pair:
     """Judges a difference, paired by seed and by row.
 
+    Its p is the larger of two: of the crossed analysis that ``Spread`` describes, and of the signs
+    of the groups that differ, which no assumption about variances enters.
+
     Args:
         first: [seeds, rows] scores, such as 1 where right and 0 where wrong.
         second: the same of the other strategy.
@@ -53,16 +71,23 @@ def compare_pair(
         num_resamples: of the paired bootstrap.
     """
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    parts, found = spread(difference, group), estimate(difference, group)
+    sums, size = sum_groups(difference, group)
+    mean, parts, sums = float(difference.mean()), spread_of_sums(sums, size), sums.mean(axis=0)
+    p = max(_p(mean, parts), sign_flip_p(sums))
+    reach = float(parts.reach(1 - ALPHA))
+    if p >= ALPHA:  # and so an interval leaves out zero only where there is a verdict
+        reach = max(reach, abs(mean))
     only_first, only_second = (difference > 0).sum(), (difference < 0).sum()
     discordant = only_first + only_second
     return Pair(
-        difference=found,
+        difference=Estimate(mean, float(parts.total**0.5), mean - reach, mean + reach),
         spread=parts,
-        p=_p(found.mean, parts),
+        p=p,
         p_bootstrap=bootstrap_p(difference, group, num_resamples),
         p_mcnemar=mcnemar_p(difference, group),
         share=float(only_first / discordant) if discordant else float("nan"),
+        differing=int(_differ(sums).sum()),
+        groups=len(sums),
     )
 
 
@@ -74,6 +99,29 @@ def _p(mean: float, parts: Spread) -> float:
     if parts.reach(1 - least) <= abs(mean):
         return least
     return float(brentq(lambda p: parts.reach(1 - p) - abs(mean), least, 1.0))
+
+
+def sign_flip_p(sums: np.ndarray) -> float:
+    """Two-sided mid-p for sums of groups, [groups], whose signs are a matter of chance.
+
+    All patterns of signs are looked at; of more than sixteen sums the least that it could be is
+    given. Of sums that are one and minus one it is McNemar's test, of which the exact version is
+    needlessly silent and the mid-p version keeps its level (Fagerland et al., BMC Medical Research
+    Methodology 13, 2013).
+    """
+    sizes = np.abs(sums[_differ(sums)])
+    if len(sizes) > _ENUMERATED:
+        return 0.5 ** len(sizes)
+    totals = np.zeros(1)
+    for size in sizes:
+        totals = np.concatenate([totals + size, totals - size])
+    beyond = np.abs(totals) - abs(sums.sum())
+    return float(np.mean(beyond > _ROUNDING) + np.mean(np.abs(beyond) <= _ROUNDING) / 2)
+
+
+def _differ(sums: np.ndarray) -> np.ndarray:
+    """Which sums of differences are not zero."""
+    return np.abs(sums) > _ROUNDING
 
 
 def bootstrap_p(
@@ -126,14 +174,28 @@ def needed(pair: Pair) -> Needed:
     """The smallest number of seeds, on as many groups, and of groups, with as many seeds.
 
     Each gives the test at 5 % a power of 80 % against the observed difference, if the variances
-    are as observed.
+    are as observed; and as many groups as a verdict needs would differ.
     """
-    parts, difference = pair.spread, pair.difference.mean
-    enough = lambda seeds, groups: power(parts.at(seeds, groups), difference) >= POWER
+    parts = pair.spread
+
+    def enough(seeds: int, groups: int) -> bool:
+        times = groups / pair.groups
+        if times * pair.differing < FEWEST:
+            return False
+        return power(parts.at(seeds, times * parts.num_groups), pair.difference.mean) >= POWER
+
     return Needed(
-        seeds=_smallest(lambda n: enough(n, parts.num_groups), 1 + (parts.num_seeds > 1)),
+        seeds=_smallest(lambda n: enough(n, pair.groups), 1 + (parts.num_seeds > 1)),
         groups=_smallest(lambda n: enough(parts.num_seeds, n), 2),
     )
+
+
+def detectable(parts: Spread, alpha: float = ALPHA) -> float:
+    """The smallest difference that the test at level ``alpha`` finds with a power of 80 %."""
+    high = parts.reach(1 - alpha)
+    while power(parts, high, alpha) < POWER:
+        high *= 2
+    return float(brentq(lambda difference: power(parts, difference, alpha) - POWER, 0.0, high))
 
 
 def _smallest(enough: Callable[[int], bool], low: int) -> int | None:
@@ -151,8 +213,8 @@ def _smallest(enough: Callable[[int], bool], low: int) -> int | None:
     return high
 
 
-def power(parts: Spread, difference: float) -> float:
-    """Chance that the test at 5 % tells a true difference, if the variances are as stated.
+def power(parts: Spread, difference: float, alpha: float = ALPHA) -> float:
+    """Chance that the test at that level tells a true difference, if the variances are as stated.
 
     The test will estimate them anew, and with few seeds that luck decides much: the chance is a
     mean over what it may find, with each part as chi-squared over its degrees of freedom.
@@ -164,7 +226,7 @@ def power(parts: Spread, difference: float) -> float:
         seeds=parts.seeds * _likely_ratios(parts.num_seeds, 200)[:, None],
         groups=parts.groups * _likely_ratios(parts.num_groups, 20),
     )
-    reach = found.reach(1 - ALPHA)
+    reach = found.reach(1 - alpha)
     above, below = (reach - abs(difference)) / error, (-reach - abs(difference)) / error
     return float(np.mean(norm.sf(above) + norm.cdf(below)))
 
