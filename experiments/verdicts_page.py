@@ -22,7 +22,7 @@ COVERED = 0.94
 
 
 def write_summary(out: Path) -> None:
-    """Writes summary.md, lists.csv and the figures of a folder that verdicts.py has filled."""
+    """Writes summary.md, a table and figures into a folder that verdicts.py has filled."""
     lists, powers = read_rows(out / "lists.jsonl"), read_rows(out / "power.jsonl")
     (trained,) = read_rows(out / "trained.jsonl")
     alike = [row for row in lists if row["gap"] == 0]
@@ -51,14 +51,14 @@ def write_summary(out: Path) -> None:
         told=_percent(trained),
     )
     (out / "summary.md").write_text(text, encoding="utf-8")
-    with (out / "lists.csv").open("w", encoding="utf-8", newline="") as file:
+    with (out / "verdicts-lists.csv").open("w", encoding="utf-8", newline="") as file:
         columns = [*KIND, "lists", "truth", *BOUNDS, "covered", "plain_told", "plain_sure"]
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         rounded = lambda value: round(value, 6) if isinstance(value, float) else value
         writer.writerows({name: rounded(value) for name, value in row.items()} for row in lists)
-    save(lists_figure(alike, fair), out / "lists.png")
-    save(power_figure(powers), out / "power.png")
+    save(lists_figure(alike, fair), out / "verdicts-lists.png")
+    save(power_figure(powers), out / "verdicts-power.png")
 
 
 def _kind(row: dict[str, Any]) -> tuple:
@@ -176,8 +176,8 @@ Made by `python experiments/verdicts.py --out runs/verdicts`.
 
 ## Copies
 
-{cells} kinds of comparisons between strategies that are equally good, each in up to {lists} lists of
-ten strategies against one: accuracy on 12 to 1000 test rows in groups of 1, 2, and 1 to 5; 1 to
+{cells} kinds of comparisons between strategies that are equally good, each in up to {lists} lists
+of ten strategies against one: accuracy on 12 to 1000 test rows in groups of 1, 2, and 1 to 5; 1 to
 10 seeds; accuracies of 50 to 99 %; two strategies that differ on 0.2 to 10 % of the rows; and luck
 of the seeds that is none, 5 % or 30 % of what is a strategy's own. The same for R2 and NLL on 12
 and 100 rows. With one seed there is no luck, for a verdict is about the trained models then.
@@ -185,10 +185,11 @@ and 100 rows. With one seed there is no luck, for a verdict is about the trained
 A kind is out of bounds where p < 0.05 for more than 5.5 % of the pairs, p < 0.001 for more than
 0.15 %, or more than 5.5 % of the lists have a false difference after Holm's correction, each by
 more than two standard errors. Of the {cells} kinds, {broken} are out of bounds. Of the textbook's
-crossed analysis, which lets parts of the variance be zero, {broken_plain} would be. With and without
-a true difference there are {pairs} kinds; intervals cover in less than 94 % of the cases in
-{uncovered} of them (textbook: {uncovered_plain}), and the narrowest reaches {narrowest:.2f} points to
-either side.
+crossed analysis, which lets parts of the variance be zero, {broken_plain} would be.
+
+With and without a true difference there are {pairs} kinds. Intervals cover in less than 94 % of the
+cases in {uncovered} of them (textbook: {uncovered_plain}). The narrowest reaches {narrowest:.2f}
+points to either side.
 
 {alike}
 
