@@ -117,10 +117,15 @@ def import_extra(argument: str, package: str, extra: str) -> ModuleType:
         ) from error
 
 
-def printable(text: str) -> str:
-    """The text with escapes for what a terminal would obey: newlines, colour codes and the like."""
+def printable(text: str, keep: str = "") -> str:
+    """The text with escapes for what a terminal would obey: newlines, colour codes and the like.
+
+    Args:
+        text: any, bytes of file names that are not UTF-8 included.
+        keep: characters that stay as they are, such as newlines.
+    """
     escape = lambda character: character.encode("unicode_escape").decode()
-    return "".join(c if c.isprintable() else escape(c) for c in text)
+    return "".join(c if c.isprintable() or c in keep else escape(c) for c in text)
 
 
 def _message(where: object, expected: str, got: str, fix: str) -> str:

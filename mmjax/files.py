@@ -51,11 +51,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, all of it or nothing.
 
+    Bytes of file names that are not UTF-8 become escapes.
+
     Raises:
         OSError: as ``whole_file``.
     """
     with whole_file(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def json_digest(content: Mapping[str, Any]) -> str:

@@ -59,8 +59,8 @@ def _show(out: Path, rows: Sequence[Row], console: Console) -> None:
     write_text(out / "bench.md", bench_markdown(rows))
     console.print(bench_table(rows))
     for refusal in refusals(rows):
-        console.print(refusal, style="bold", markup=False)
-    console.print(f"Rows, table and roofline: {out}", highlight=False, soft_wrap=True)
+        console.print(refusal, style="bold")
+    console.print(f"Rows, table and roofline: {out}", soft_wrap=True)
 
 
 def make_cases(

@@ -54,7 +54,7 @@ def launch_arms(
             own = arm_folder(out, strategy).absolute()
             own.mkdir(parents=True, exist_ok=True)
             if strategy in started:
-                console.print(f"{strategy:<20}begins again: its worker was lost", highlight=False)
+                console.print(f"{strategy:<20}begins again: its worker was lost")
             started.add(strategy)
             command = [sys.executable, "-m", "mmjax", "arm", str(out.absolute()), strategy]
             return start(command, own / "log.txt")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError, UsageError
+from mmjax.errors import DataError, UsageError, printable
 from mmjax.files import write_text
 from mmjax.reading import parse_npy, reading
 from mmjax.splits import ROLES
@@ -56,7 +56,7 @@ def arrays(data: str | Path | None = None) -> Task:
     target = splits["train"].target
     # Two classes at least.
     out_dim = int(target.max(initial=1)) + 1 if target.ndim == 1 else target.shape[1]
-    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=out_dim, **_read_about(folder))
+    return Task(f"arrays/{printable(folder.resolve().name)}", **splits, out_dim=out_dim, **_read_about(folder))
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
