@@ -82,7 +82,8 @@ class UnknownNameError(UsageError, KeyError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         fix = f"Did you mean {near[0]!r}?" if near else ""
-        super().__init__(kind, expected=f"one of {', '.join(known)}", got=repr(name), fix=fix)
+        expected = f"one of {', '.join(known)}" if known else "none"
+        super().__init__(kind, expected=expected, got=repr(name), fix=fix)
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return self.args[0]

@@ -56,7 +56,12 @@ def arrays(data: str | Path | None = None) -> Task:
     target = splits["train"].target
     # Two classes at least.
     out_dim = int(target.max(initial=1)) + 1 if target.ndim == 1 else target.shape[1]
-    return Task(f"arrays/{printable(folder.resolve().name)}", **splits, out_dim=out_dim, **_read_about(folder))
+    return Task(
+        f"arrays/{printable(folder.resolve().name)}",
+        **splits,
+        out_dim=out_dim,
+        **_read_about(folder),
+    )
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
