@@ -242,6 +242,8 @@ def report(
         out: HTML file; one that is there is replaced.
         paper: Write a LaTeX table and PDF figures too, to a folder of the same name.
     """
+    if not runs:
+        raise UsageError("runs", expected="a folder of `mmjax compare`, or several", got="none")
     from mmjax.report.latex import write_paper
     from mmjax.report.page import write_report
 
@@ -316,6 +318,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"mmjax {version('mmjax')}")
         return
     try:
+        _check_lists(sys.argv[1:] if args is None else args)
         tyro.extras.subcommand_cli_from_dict(
             _VERBS,
             prog="mmjax",
@@ -331,6 +334,20 @@ def main(args: Sequence[str] | None = None) -> None:
     except (MmjaxError, OSError) as error:
         _warn(error)
         sys.exit(getattr(error, "exit_code", 2))
+
+
+def _check_lists(args: Sequence[str]) -> None:
+    """Raises UsageError for a list that is given twice: the first would be lost without a word."""
+    for flag in (
+        "--options",
+        "--encoders",
+        "--encoder-choices",
+        "--missing",
+        "--request",
+        "--hide",
+    ):
+        if args.count(flag) > 1:
+            raise UsageError(flag, expected="all of its values behind one", got="it twice")
 
 
 def _keep_programs() -> None:
@@ -367,4 +384,8 @@ def _prepare_output() -> None:
 def _out(out: Path | None, settings: Settings, resume: bool) -> Path:
     if out is None and resume:
         raise UsageError("resume", expected="--out with the folder of a run", got="none")
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:  # checkpoints cannot be written there
+        raise UsageError("out", expected="a name in UTF-8", got=str(out)) from error
     return out or Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")

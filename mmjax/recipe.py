@@ -81,7 +81,7 @@ class Recipe:
             fix = "Take a smaller batch."
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
         look_up("dtype", self.dtype, DTYPES)
-        if self.mesh:
+        if self.mesh is not None:
             parse_mesh(self.mesh)
         numbers = (self.tx.learning_rate, self.tx.weight_decay, self.dropout)
         alike = not any(isinstance(number, tuple) for number in numbers)

@@ -80,7 +80,9 @@ def make_cases(
         UnknownNameError: a name is in none of the tables.
         UsageError: there are too few training rows or devices; or no combination is left.
     """
-    for mesh in filter(None, meshes or [settings.mesh]):
+    if not strategies:
+        raise UsageError("strategies", expected="one or more", got="none")
+    for mesh in meshes or filter(None, [settings.mesh]):
         make_mesh(mesh)  # so that too few devices are told before anything is measured
     task, cases = make_task(settings), []
     for batch_size, dtype, seeds, mesh in product(

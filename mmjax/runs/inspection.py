@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from mmjax.errors import UsageError
 from mmjax.runs.folder import check_new_file
 from mmjax.runs.parts import make_task
 from mmjax.settings import Settings
@@ -19,6 +20,8 @@ def inspect_task(settings: Settings, picture: Path | None, console: Console) -> 
     from mmjax.report.figures import save
 
     if picture:
+        if picture.suffix.lower() != ".png":
+            raise UsageError("out", expected="a name that ends with .png", got=str(picture))
         check_new_file(picture)
     task = make_task(settings)
     console.print(task_facts(task), *task_tables(task))

@@ -81,9 +81,9 @@ def tune_in(
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         _check_folder(out, resume)
-        url = storage or f"sqlite:///{out / 'study.db'}"
+        where = storage or out / "study.db"
         size = {"trials": trials, "rows": rows_seen(settings, task.train.size)}
-        study = Study(url, out.name, about, **size, resume=resume)
+        study = Study(where, out.name, about, **size, resume=resume)
     try:
         choose = lambda trial: suggest(trial, space, fusions)
         worker = f"{platform.node()}:{os.getpid()}"
