@@ -314,11 +314,12 @@ def main(args: Sequence[str] | None = None) -> None:
     work has failed; a signal that it has heeded, with 128 and the number of the signal.
     """
     _prepare_output()
-    if (sys.argv[1:] if args is None else [*args]) == ["--version"]:
+    args = sys.argv[1:] if args is None else args
+    if [*args] == ["--version"]:
         print(f"mmjax {version('mmjax')}")
         return
     try:
-        _check_lists(sys.argv[1:] if args is None else args)
+        _check_lists(args)
         tyro.extras.subcommand_cli_from_dict(
             _VERBS,
             prog="mmjax",

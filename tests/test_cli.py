@@ -343,14 +343,14 @@ def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
 @pytest.mark.filterwarnings("always:.* was cut short")
 def test_paths_and_warnings_are_shown_and_not_obeyed(capsys, tmp_path):
     folder = make_folder(tmp_path / "a[red]\x1b[31m", {"a_only": 1, "b_only": 2, "gmu": 3})
-    page = tmp_path / "b[/]\x1b[2J\udcff.html"
+    page = tmp_path / "b[red]\x1b[2J\udcff.html"
     with (folder / "history.jsonl").open("a") as file:
         file.write('{"cut')
     main(["report", str(folder), "--out", str(page)])
     assert "gmu" in page.read_text(encoding="utf-8")
     said = capsys.readouterr()
     assert r"Report: " in said.out
-    assert r"b[/]\x1b[2J\udcff.html" in said.out
+    assert r"b[red]\x1b[2J\udcff.html" in said.out
     assert r"a[red]\x1b[31m/history.jsonl: line" in said.err
     assert "\x1b" not in said.out + said.err
 
