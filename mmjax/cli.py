@@ -337,16 +337,12 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(getattr(error, "exit_code", 2))
 
 
+_LISTS = ("--options", "--encoders", "--encoder-choices", "--missing", "--request", "--hide")
+
+
 def _check_lists(args: Sequence[str]) -> None:
     """Raises UsageError for a list that is given twice: the first would be lost without a word."""
-    for flag in (
-        "--options",
-        "--encoders",
-        "--encoder-choices",
-        "--missing",
-        "--request",
-        "--hide",
-    ):
+    for flag in _LISTS:
         if args.count(flag) > 1:
             raise UsageError(flag, expected="all of its values behind one", got="it twice")
 

@@ -24,7 +24,7 @@ WEIGHTS = "model.safetensors"
 FACTS = "mmjax"
 """Key of the file's metadata: what the model is made from, as JSON."""
 
-# No export is larger, but a hostile file may claim that it is: numbers of its empty rows, numbers
+# Far beyond what is trained, but a hostile file may claim more: numbers of all empty rows, numbers
 # of one row, outputs, and arrays.
 _MAX_VALUES, _MAX_ROW, _MAX_OUT_DIM, _MAX_ARRAYS = 1 << 30, 1 << 26, 1 << 22, 1 << 14
 _MAX_UNHELD = 1000  # width, or number of modalities, that may have left nothing in the arrays
