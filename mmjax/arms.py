@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from mmjax.errors import UnknownNameError, look_up
+from mmjax.errors import UnknownNameError, UsageError, look_up
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.recipe import FusionLike, Recipe, make_model, name_fusion
@@ -91,12 +91,14 @@ def _find(task: Task, strategy: str) -> tuple[Task, str]:
     baselines = {f"{name}_only": name for name in task.modalities}
     if strategy in baselines:
         return task.only(baselines[strategy]), "concat"
-    fusion, _, chosen = strategy.partition("@")
+    fusion, at, chosen = strategy.partition("@")
     if fusion not in FUSIONS:
         raise UnknownNameError("strategy", strategy, [*baselines, *FUSIONS])
-    names = chosen.split("+") if chosen else task.modalities
+    names = chosen.split("+") if at else task.modalities
     for name in names:
         look_up("modality", name, task.shapes)
+    if len(set(names)) < len(names):
+        raise UsageError("strategy", expected="each modality once", got=repr(strategy))
     return task.only(*names), fusion
 
 

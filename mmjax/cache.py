@@ -1,10 +1,13 @@
 """Compiled programs that outlive the process: JAX's persistent cache, with a place and a limit."""
 
+import grp
 import hashlib
 import os
 import platform
+import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -44,17 +47,15 @@ def enable_compilation_cache() -> Path | None:
         the folder; None where JAX's own settings come first.
 
     Raises:
-        OSError: the folder cannot be made or written, or its disk has less than ``LIMIT`` free.
+        OSError: the folder cannot be made or written, others can write to it, or its disk has less
+            than ``LIMIT`` free.
         RuntimeError: the user has no home folder.
     """
     chosen = jax.config.jax_compilation_cache_dir
     if chosen is not None or not jax.config.jax_enable_compilation_cache:
         return None
-    programs = cache_home() / "mmjax" / "programs"
-    folder = programs / cpu_identity()
-    # JAX runs what it finds there, so nobody else may write to it.
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    trim(programs, LIMIT, DAYS)
+    folder = private_folder("programs", cpu_identity())
+    trim(folder.parent, LIMIT, DAYS)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write to {folder}")
     if shutil.disk_usage(folder).free < LIMIT:
@@ -65,6 +66,44 @@ def enable_compilation_cache() -> Path | None:
             jax.config.update(name, value)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+def private_folder(*names: str) -> Path:
+    """A folder below ``mmjax`` in ``cache_home``, made if need be, for what is run without asking.
+
+    Raises:
+        PermissionError: another user owns it or can write to it, or can put another in its place.
+        OSError: it cannot be made.
+        RuntimeError: the user has no home folder.
+    """
+    folder = cache_home()
+    for name in ("", "mmjax", *names):
+        folder /= name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = folder.resolve()
+    for depth, parent in enumerate((place, *place.parents)):
+        info = parent.stat()
+        foreign = depth < len(names) + 2 and info.st_uid not in (0, os.geteuid())
+        sticky = info.st_mode & stat.S_ISVTX  # only its owner may rename what is in it
+        shared = _others_write(info) and not sticky if depth else info.st_mode & 0o022
+        if foreign or shared:
+            raise PermissionError(
+                f"other users can write to {parent}, and programs in {folder} are run unasked; "
+                "take that right from them (chmod go-w), or name a folder of yours in "
+                "XDG_CACHE_HOME"
+            )
+    return folder
+
+
+def _others_write(info: os.stat_result) -> bool:
+    """Whether users other than the owner may write; a group named as the user has no others."""
+    if not info.st_mode & stat.S_IWGRP:
+        return bool(info.st_mode & stat.S_IWOTH)
+    try:
+        group, user = grp.getgrgid(info.st_gid).gr_name, pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return True
+    return bool(info.st_mode & stat.S_IWOTH) or group != user
 
 
 def trim(folder: Path, limit: int, days: float) -> None:

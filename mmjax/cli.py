@@ -3,8 +3,10 @@
 Imports stand inside the verbs, so that --help does not wait for JAX.
 """
 
+import io
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -13,7 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mmjax.errors import Interrupted, MmjaxError, UsageError
+from mmjax.errors import Interrupted, MmjaxError, UsageError, printable
 from mmjax.settings import Launch, Settings
 from mmjax.space import Space
 
@@ -163,7 +165,7 @@ def predict(
     from mmjax.trained import predict_run
 
     lines = predict_run(run, data, split, layout, out)
-    print(f"{lines} predictions: {out}")
+    _say(f"{lines} predictions: {out}")
 
 
 def embed(
@@ -183,7 +185,7 @@ def embed(
     from mmjax.trained import embed_run
 
     shapes = embed_run(run, data, split, out)
-    print(f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}: {out}")
+    _say(f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}: {out}")
 
 
 def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> None:
@@ -196,7 +198,7 @@ def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> Non
     from mmjax.export import export_run
 
     for path in export_run(run, out, data):
-        print(path)
+        _say(path)
 
 
 def zoo(
@@ -240,14 +242,16 @@ def report(
         out: HTML file; one that is there is replaced.
         paper: Write a LaTeX table and PDF figures too, to a folder of the same name.
     """
+    if not runs:
+        raise UsageError("runs", expected="a folder of `mmjax compare`, or several", got="none")
     from mmjax.report.latex import write_paper
     from mmjax.report.page import write_report
 
     write_report(runs, out)
-    print(f"Report: {out}")
+    _say(f"Report: {out}")
     if paper:
         write_paper(runs, out.with_suffix(""))
-        print(f"Table and figures for a paper: {out.with_suffix('')}")
+        _say(f"Table and figures for a paper: {out.with_suffix('')}")
 
 
 def verify(run: tyro.conf.Positional[Path]) -> None:
@@ -260,7 +264,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
 
     findings = verify_run(run)
     for finding in findings:
-        print(finding)
+        _say(finding)
     if any(finding.state == "damaged" for finding in findings):
         sys.exit(1)
 
@@ -309,10 +313,13 @@ def main(args: Sequence[str] | None = None) -> None:
     An error of mmjax, or of a file, ends it with one line and exit code 2, or 1 if a part of the
     work has failed; a signal that it has heeded, with 128 and the number of the signal.
     """
-    if (sys.argv[1:] if args is None else [*args]) == ["--version"]:
+    _prepare_output()
+    args = sys.argv[1:] if args is None else args
+    if [*args] == ["--version"]:
         print(f"mmjax {version('mmjax')}")
         return
     try:
+        _check_lists(args)
         tyro.extras.subcommand_cli_from_dict(
             _VERBS,
             prog="mmjax",
@@ -321,13 +328,23 @@ def main(args: Sequence[str] | None = None) -> None:
             args=args,
         )
     except Interrupted as stop:
-        print("mmjax: stopped; the same command with --resume and --out goes on", file=sys.stderr)
+        _warn("stopped; the same command with --resume and --out goes on")
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (MmjaxError, OSError) as error:
-        print(f"mmjax: {error}", file=sys.stderr)
+        _warn(error)
         sys.exit(getattr(error, "exit_code", 2))
+
+
+_LISTS = ("--options", "--encoders", "--encoder-choices", "--missing", "--request", "--hide")
+
+
+def _check_lists(args: Sequence[str]) -> None:
+    """Raises UsageError for a list that is given twice: the first would be lost without a word."""
+    for flag in _LISTS:
+        if args.count(flag) > 1:
+            raise UsageError(flag, expected="all of its values behind one", got="it twice")
 
 
 def _keep_programs() -> None:
@@ -337,16 +354,35 @@ def _keep_programs() -> None:
     try:
         enable_compilation_cache()
     except (OSError, RuntimeError) as error:
-        print(f"mmjax: compiled programs are not kept: {error}", file=sys.stderr)
+        _warn(f"compiled programs are not kept: {error}")
 
 
 def _console():
-    from rich.console import Console
+    from mmjax.terminal import PlainConsole
 
-    return Console()
+    return PlainConsole()
+
+
+def _say(line: object) -> None:
+    print(printable(str(line)))
+
+
+def _warn(message: object, *_: object) -> None:
+    print("mmjax:", printable(str(message), keep="\n"), file=sys.stderr)
+
+
+def _prepare_output() -> None:
+    """What is printed never fails for a character that the terminal's encoding lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # as Python has standard error do unasked
+    warnings.showwarning = _warn
 
 
 def _out(out: Path | None, settings: Settings, resume: bool) -> Path:
     if out is None and resume:
         raise UsageError("resume", expected="--out with the folder of a run", got="none")
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:  # checkpoints cannot be written there
+        raise UsageError("out", expected="a name in UTF-8", got=str(out)) from error
     return out or Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")

@@ -82,7 +82,8 @@ class UnknownNameError(UsageError, KeyError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         fix = f"Did you mean {near[0]!r}?" if near else ""
-        super().__init__(kind, expected=f"one of {', '.join(known)}", got=repr(name), fix=fix)
+        expected = f"one of {', '.join(known)}" if known else "none"
+        super().__init__(kind, expected=expected, got=repr(name), fix=fix)
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return self.args[0]
@@ -117,10 +118,15 @@ def import_extra(argument: str, package: str, extra: str) -> ModuleType:
         ) from error
 
 
-def printable(text: str) -> str:
-    """The text with escapes for what a terminal would obey: newlines, colour codes and the like."""
+def printable(text: str, keep: str = "") -> str:
+    """The text with escapes for what a terminal would obey: newlines, colour codes and the like.
+
+    Args:
+        text: any, bytes of file names that are not UTF-8 included.
+        keep: characters that stay as they are, such as newlines.
+    """
     escape = lambda character: character.encode("unicode_escape").decode()
-    return "".join(c if c.isprintable() else escape(c) for c in text)
+    return "".join(c if c.isprintable() or c in keep else escape(c) for c in text)
 
 
 def _message(where: object, expected: str, got: str, fix: str) -> str:

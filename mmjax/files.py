@@ -1,5 +1,6 @@
 """Files that a crash cannot tear, and a folder that one process has to itself."""
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -7,12 +8,13 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mmjax.errors import UsageError
+from mmjax.errors import UsageError, printable
 
 _LOCK, _PART = "lock", ".part"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -51,11 +53,35 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, all of it or nothing.
 
+    Bytes of file names that are not UTF-8 become escapes.
+
     Raises:
         OSError: as ``whole_file``.
     """
     with whole_file(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
+
+
+def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
+    """Writes a CSV file, all of it or nothing, in which no text is a formula or a control code.
+
+    Spreadsheets run what begins with "=", "+", "-" or "@"; an apostrophe before it makes it text
+    (OWASP, CSV Injection). Numbers stay as they are.
+
+    Raises:
+        OSError: as ``whole_file``.
+    """
+    text = StringIO()
+    csv.writer(text).writerows([_as_cell(cell) for cell in line] for line in lines)
+    write_text(path, text.getvalue())
+
+
+def _as_cell(cell: object) -> str:
+    text = printable(str(cell))
+    with suppress(ValueError):
+        float(text)
+        return text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def json_digest(content: Mapping[str, Any]) -> str:

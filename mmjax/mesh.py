@@ -5,6 +5,7 @@ The program stays the same: arrays are placed, and XLA inserts the communication
 """
 
 import math
+import re
 from typing import Any
 
 import chex
@@ -39,10 +40,11 @@ def join_processes(text: str) -> None:
     if text == "auto":
         jax.distributed.initialize()
         return
-    address, *numbers = text.split(",")
-    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-        raise UsageError("distributed", expected="auto or HOST:PORT,COUNT,INDEX", got=repr(text))
-    jax.distributed.initialize(address, *map(int, numbers))
+    found = re.fullmatch(r"(.+:\d{1,5}),(\d+),(\d+)", text)
+    if not found or not int(found[3]) < int(found[2]):
+        expected = "auto or HOST:PORT,COUNT,INDEX, with an index below the count"
+        raise UsageError("distributed", expected=expected, got=repr(text))
+    jax.distributed.initialize(found[1], int(found[2]), int(found[3]))
 
 
 def parse_mesh(text: str) -> dict[str, int]:
@@ -52,14 +54,16 @@ def parse_mesh(text: str) -> dict[str, int]:
         UsageError: it is not of this form.
         UnknownNameError: there is no such axis.
     """
-    sizes = dict.fromkeys(AXES, 1)
+    sizes = {}
     for part in text.split(","):
         name, _, size = part.partition("=")
         look_up("axis of a mesh", name, AXES)
         if not size.isdecimal() or int(size) < 1:
             raise UsageError("mesh", expected="AXIS=DEVICES,...", got=repr(text))
+        if name in sizes:
+            raise UsageError("mesh", expected="each axis once", got=repr(text))
         sizes[name] = int(size)
-    return sizes
+    return dict.fromkeys(AXES, 1) | sizes
 
 
 def num_devices(text: str) -> int:

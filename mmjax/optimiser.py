@@ -4,11 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import optax
 
 from mmjax.errors import UsageError
 
 T = TypeVar("T")
+
+_SMALLEST, _LARGEST = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class Adam:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        if not all(0 < rate < math.inf for rate in per_seed(self.learning_rate)):
-            got = str(self.learning_rate)
-            raise UsageError("learning_rate", expected="a positive number", got=got)
-        if not all(0 <= decay < math.inf for decay in per_seed(self.weight_decay)):
-            got = str(self.weight_decay)
-            raise UsageError("weight_decay", expected="no negative number", got=got)
+        if not all(_SMALLEST <= rate <= _LARGEST for rate in per_seed(self.learning_rate)):
+            expected, got = "a positive number that float32 holds", str(self.learning_rate)
+            raise UsageError("learning_rate", expected=expected, got=got)
+        if not all(0 <= decay <= _LARGEST for decay in per_seed(self.weight_decay)):
+            expected, got = "no negative number, but one that float32 holds", str(self.weight_decay)
+            raise UsageError("weight_decay", expected=expected, got=got)
 
     def build(self, steps: int, lane: int = 0) -> optax.GradientTransformation:
         """The optimiser for a run of so many steps; ``lane`` is the place among the seeds.

@@ -17,6 +17,8 @@ from mmjax.errors import DataError
 
 MAX_BYTES = 1 << 30
 """Of one file, and of what it holds once it is unpacked."""
+MAX_SMALL = 1 << 24
+"""Of a file that takes many times as much while it is parsed: settings, labels, a recording."""
 MAX_HEADER = 1 << 14
 """Bytes of a .npy file's header; NumPy itself reads ten thousand characters."""
 

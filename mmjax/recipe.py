@@ -81,7 +81,7 @@ class Recipe:
             fix = "Take a smaller batch."
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
         look_up("dtype", self.dtype, DTYPES)
-        if self.mesh:
+        if self.mesh is not None:
             parse_mesh(self.mesh)
         numbers = (self.tx.learning_rate, self.tx.weight_decay, self.dropout)
         alike = not any(isinstance(number, tuple) for number in numbers)
@@ -125,9 +125,11 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     make = look_up("fusion", fusion, FUSIONS) if isinstance(fusion, str) else fusion
     try:
         fuse = make if isinstance(make, nn.Module) else make(out_dim=task.out_dim)
-    except TypeError as error:
+    except Exception as error:  # whatever its constructor does
         expected = "a Flax module, or a class of one that needs only out_dim"
-        raise UsageError("fusion", expected=expected, got=f"{make!r:.80}: {error}") from error
+        raise UsageError(
+            "fusion", expected=expected, got=f"{make!r:.80}: {type(error).__name__}: {error}"
+        ) from error
     name = type(fuse).__name__
     if getattr(fuse, "out_dim", None) != task.out_dim:
         got = f"{name} with out_dim {getattr(fuse, 'out_dim', None)}"

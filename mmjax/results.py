@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from mmjax.arms import Arm, all_strategies
 from mmjax.comparison import compare_arms
@@ -22,6 +21,7 @@ from mmjax.runs import make_arms, parse_fusions
 from mmjax.scoring import Row, history_rows, labels
 from mmjax.settings import Settings
 from mmjax.task import Task
+from mmjax.terminal import PlainConsole
 from mmjax.trained import TrainedRun, best_seed
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ def compare(
         got = ", ".join(arm.strategy for arm in arms)
         raise UsageError("fusions", expected="each name once", got=got)
     trained, failed, history = {}, {}, []
-    console = Console(stderr=True, quiet=quiet)
-    console.print(_tell_encoders(arms), highlight=False, markup=False)
+    console = PlainConsole(stderr=True, quiet=quiet)
+    console.print(_tell_encoders(arms))
     with ComparisonProgress(arms, console) as progress:
 
         def on_arm(arm, fitted, scored):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mmjax.errors import DataError
 from mmjax.files import json_digest, write_text
 from mmjax.fusion.searched import NUM_LEVELS
-from mmjax.reading import reading
+from mmjax.reading import MAX_SMALL, reading
 from mmjax.search import Cells
 from mmjax.settings import Settings, parse_settings
 
@@ -43,7 +43,7 @@ def read_run_file(folder: Path) -> RunFile:
     Raises:
         DataError: there is no such file, it is no run.json, or it is not as it was written.
     """
-    with reading(folder / "run.json", "the settings of a run") as (path, _):
+    with reading(folder / "run.json", "the settings of a run", limit=MAX_SMALL) as (path, _):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256", None) not in (None, json_digest(content)):
             raise DataError(

@@ -69,17 +69,27 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
-        if self.seeds < 1:
-            raise UsageError("seeds", expected="at least 1", got=str(self.seeds))
-        if self.tune < 0:
-            raise UsageError("tune", expected="0 or more", got=str(self.tune))
-        for name in ("width", "num_layers"):
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(name, expected="at least 1", got=str(value))
+            if value is not None and not low <= value <= high:
+                least = f"at least {low}" if low else "0 or more"
+                expected = f"at most {high:,}" if value > high else least
+                raise UsageError(name, expected=expected, got=str(value))
         if self.width is not None and self.match_params is not None:
             got = f"--width {self.width} too"
             raise UsageError("match_params", expected="widths that it may change", got=got)
+
+
+_RANGES = {  # what is larger is a slip, and would take all memory before it is told
+    "seeds": (1, 10_000),
+    "steps": (1, 2**31 - 1),
+    "batch_size": (1, 2**31 - 1),
+    "accumulate": (1, 2**31 - 1),
+    "width": (1, 10**6),
+    "num_layers": (1, 1000),
+    "tune": (0, 10_000),
+    "match_params": (1, 10**9),
+}
 
 
 @dataclass(frozen=True)
@@ -148,13 +158,15 @@ def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
     """``["a=1", "b=2"]`` as ``{"a": "1", "b": "2"}``.
 
     Raises:
-        UsageError: an entry has no name or no equals sign.
+        UsageError: an entry has no name or no equals sign, or a name comes twice.
     """
     parsed = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
             raise UsageError(argument, expected="NAME=VALUE", got=repr(pair))
+        if name in parsed:
+            raise UsageError(argument, expected="each name once", got=" ".join(pairs))
         parsed[name] = value
     return parsed
 

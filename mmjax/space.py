@@ -1,5 +1,6 @@
 """What a search chooses among, as plain values; imports no JAX."""
 
+import math
 from dataclasses import dataclass
 
 from mmjax.errors import UsageError
@@ -39,8 +40,8 @@ class Space:
                 raise UsageError(name, expected="one or more, each once", got=got)
         for name in ("learning_rates", "weight_decays", "dropouts"):
             low, high = getattr(self, name)
-            logarithmic = name != "dropouts" and low < high
-            if low > high or (logarithmic and low <= 0):
+            logarithmic = name != "dropouts" and low != high
+            if not low <= high < math.inf or (logarithmic and low <= 0):
                 expected = "a lowest and a highest" + ", both above 0" * logarithmic
                 raise UsageError(name, expected=expected, got=f"{low} {high}")
 

@@ -41,7 +41,9 @@ class Table(Mapping[str, T]):
             return self._own[name]
         try:
             return self._others[name].load()
-        except Exception as error:  # whatever a package does when it is imported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a package does when it is imported
             entry = self._others[name]
             raise UsageError(
                 f"entry point {name!r} of {self._group}",

@@ -1,11 +1,9 @@
 """What can be done with a trained run: load it, score it, predict and embed with it."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from mmjax.arms import Arm, resize_arm
 from mmjax.checks import check_input
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
-from mmjax.files import whole_file, write_text
+from mmjax.files import whole_file, write_csv
 from mmjax.own_data import as_input, check_mapping
 from mmjax.report.rows import read_rows
 from mmjax.run_file import RunFile, read_run_file
@@ -209,7 +207,7 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     row_id, label, p0, p1, ...; ``competition`` has row_id and label; the first is the row's number
     in the split, or its name where the task has ``meta["id"]``. Of several labels, label has
     those that are likelier than not, with spaces between them. Numbers have columns of their own in
-    both layouts: row_id, y0, y1, ...
+    both layouts: row_id, y0, y1, ... Text is written as ``write_csv`` has it.
     """
     check_new_file(out)
     run = load_run(folder, data)
@@ -218,12 +216,12 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     kind, names = run.arm.task.kind, run.arm.task.names or range(mean.shape[1])
     numbers = [f"{'y' if kind == 'numbers' else 'p'}{index}" for index in range(mean.shape[1])]
     shown = numbers if kind == "numbers" or layout == "probabilities" else []
-    text = StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["row_id", *(["label"] if kind != "numbers" else []), *shown])
-    for row, p in zip(rows.meta.get("id", range(len(mean))), mean, strict=True):
-        writer.writerow([row, *_label(p, kind, names), *(f"{x:.6g}" for x in p[: len(shown)])])
-    write_text(out, text.getvalue())
+    head = ["row_id", *(["label"] if kind != "numbers" else []), *shown]
+    lines = (
+        [row, *_label(p, kind, names), *(f"{x:.6g}" for x in p[: len(shown)])]
+        for row, p in zip(rows.meta.get("id", range(len(mean))), mean, strict=True)
+    )
+    write_csv(out, [head, *lines])
     return len(mean)
 
 

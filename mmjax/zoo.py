@@ -39,10 +39,16 @@ def list_zoo() -> dict[str, list[Entry]]:
 
 
 def add_sizes(fusion: Entry, task: Task) -> None:
-    """Adds the sizes of a fusion's whole model for a task to its entry: ``params``, ``flops``."""
+    """Adds the sizes of a fusion's whole model for a task to its entry: ``params``, ``flops``.
+
+    One that cannot be built for the task says so in its summary.
+    """
     if "broken" in fusion:
         return
-    fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
+    try:
+        fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
+    except Exception as error:  # whatever a package's fusion does
+        fusion["summary"] += f" No sizes: {type(error).__name__}: {error}"
 
 
 def zoo_tables(zoo: Mapping[str, list[Entry]]) -> Iterator[Table]:

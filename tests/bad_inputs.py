@@ -173,6 +173,17 @@ def make_npy_header(text: str, values: bytes = b"", version: int = 1) -> bytes:
     return b"\x93NUMPY" + bytes([version, 0]) + size + text.encode() + values
 
 
+def make_sparse(size: int) -> bytes:
+    """The header of a .npy file of integers which takes so many bytes."""
+    header = SHAPE(descr="'<i8'", shape=(size // 8 - 16,))
+    return make_npy_header(header.ljust(117) + "\n")
+
+
+def make_facts(**changes: object) -> bytes:
+    """A task.json."""
+    return json.dumps({"standardise": False, "names": [], "scale": None, **changes}).encode()
+
+
 def make_zip(entries: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """An archive."""
     file = io.BytesIO()
@@ -255,10 +266,17 @@ def good_weights() -> bytes:
     return dump_weights(TrainedRun(arm, jax.tree.map(np.asarray, params), 0), run)
 
 
-def make_weights(content: bytes, *, sealed: bool = True, **changes: object) -> bytes:
-    """A model.safetensors with other facts, under a digest of their own if it is sealed."""
+def make_weights(
+    content: bytes, *, sealed: bool = True, empty_seeds: int = 0, **changes: object
+) -> bytes:
+    """A model.safetensors with other facts, under a digest of their own if it is sealed.
+
+    With ``empty_seeds`` its arrays are of so many seeds, and hold nothing.
+    """
     (size,) = struct.unpack("<Q", content[:8])
     header, arrays = json.loads(content[8 : 8 + size]), load_safetensors(content)
+    if empty_seeds:
+        arrays = {n: np.empty((empty_seeds, 0), np.float32) for n in arrays}
     facts = json.loads(header["__metadata__"][FACTS]) | changes
     if sealed:
         del facts["sha256"]
@@ -559,12 +577,24 @@ WEIGHT_FACTS: dict[str, dict[str, object]] = {
     "no strategy": {"run": {**RUN, "strategies": []}},
     "no run": {"run": None},
     "a trillion seeds": {"run": {**RUN, "seeds": 10**12}},
+    "a billion empty seeds": {"run": {**RUN, "seeds": 10**9}, "empty_seeds": 10**9},
     "a trillion layers": {"run": {**RUN, "num_layers": 10**12}},
     "a size to search for": {"run": {**RUN, "match_params": 10**300}},
+    "a width of billions": {"run": {**RUN, "width": 10**10}},
+    "a tuned width of billions": {"run": {**RUN, "tuned_width": 10**10}},
+    "thousands of strategies": {"run": {**RUN, "strategies": ["sum"] * 10**4}},
+    "thousands of cells": {"run": {**RUN, "strategies": ["searched"], "cells": [[0] * 3] * 10**4}},
     "a trillion classes": {"out_dim": 10**12},
+    "a billion classes": {"out_dim": 10**9, "inputs": {"vector": ["float32", 1]}},
+    "a million labels": {"out_dim": 10**6, "kind": "labels"},
     "classes of text": {"out_dim": "3"},
+    "classes of much text": {"out_dim": "3", "inputs": {"vector": ["float32", 10**9]}},
+    "thousands of modalities": {"inputs": {f"m{n}": ["float32", 1] for n in range(10**4)}},
     "inputs of terabytes": {"inputs": {"vector": ["float32", 10**12], "sequence": SEQUENCE}},
+    "inputs of gigabytes": {"inputs": {"vector": VECTOR, "sequence": ["float32", 10**8, 4]}},
+    "inputs of a negative size": {"inputs": {"vector": ["float32", -5], "sequence": SEQUENCE}},
     "inputs of objects": {"inputs": {"vector": ["O", 5], "sequence": SEQUENCE}},
+    "inputs of long text": {"inputs": {"vector": ["U500000000", 5], "sequence": SEQUENCE}},
     "a modality that climbs out": {"inputs": {"../vector": VECTOR, "sequence": SEQUENCE}},
     "no inputs": {"inputs": {}},
     "an unknown kind of targets": {"kind": "ranks"},
@@ -632,6 +662,16 @@ FOREIGN = "this.Feature"  # a module of the standard library, imported by nobody
 def _foreign_features() -> bytes:
     own = b"tensorflow_datasets.core.features.features_dict.FeaturesDict"
     return good_tfds()[f"{PLACE}/features.json"].replace(own, FOREIGN.encode())
+
+
+def _claim(name: str, said: str, claimed: str) -> bytes:
+    return good_tfds()[f"{PLACE}/{name}"].replace(said.encode(), claimed.encode())
+
+
+def _read_sparse(name: str, content: bytes, size: int, folder: Path) -> None:
+    KINDS["arrays"].write(folder, {name: content})
+    os.truncate(folder / name, max(size, len(content)))
+    KINDS["arrays"].read(folder)
 
 
 def _read_spoilt(kind: str, spoilt: Callable[[], Mapping[str, bytes | None]], folder: Path) -> None:
@@ -728,6 +768,8 @@ ARRAYS = {
     "no classes": ("train/target", None),
     "classes of floats": ("train/target", np.zeros(6)),
     "a class of 63 bits": ("train/target", np.array([0, 1, 2, 0, 1, 2**63 - 1])),
+    "a class of 31 bits": ("train/target", np.array([0, 1, 2, 0, 1, 2**31 - 2], np.int32)),
+    "a class of 64 bits": ("train/target", np.array([0, 1, 2, 0, 1, 2**64 - 1], np.uint64)),
     "one number as classes": ("train/target", np.int64(0)),
     "fewer classes than rows": ("train/target", np.arange(5) % 3),
     "groups of text": ("valid/group", np.array(["a"] * 6)),
@@ -739,6 +781,24 @@ ARRAYS = {
     "presence of floats": ("train/present/vector", np.ones(6)),
     "a modality that others lack": ("train/inputs/image", np.zeros((6, 5), np.float32)),
     "objects": ("train/meta/name", np.array([{}] * 6)),
+}
+GIGABYTES = 1 << 36
+SPARSE = {  # (file, its beginning, its size)
+    "targets of 64 GB": ("train/target.npy", make_sparse(GIGABYTES), GIGABYTES),
+    "groups of 64 GB": ("test/group.npy", make_sparse(GIGABYTES), GIGABYTES),
+    "facts of 64 GB": ("task.json", b'{"names": [', GIGABYTES),
+    "facts too deep": ("task.json", DEEP.encode(), len(DEEP)),
+    "names of thousands of classes": ("task.json", make_facts(names=["a"] * 10**4), 0),
+    "a scale of thousands of numbers": ("task.json", make_facts(scale=[[1.0] * 10**4] * 2), 0),
+}
+CLAIMS = {  # (file, what it says, what it is made to say)
+    "rows of terabytes": ("features.json", '"5"', '"1000000000000"'),
+    "rows of gigabytes": ("features.json", '"5"', '"1000000000"'),
+    "rows of a thousand dimensions": ("features.json", '"5"', ",".join(['"1"'] * 1000)),
+    "a billion rows": ("dataset_info.json", '"6"', '"1000000000"'),
+    "fewer rows than there are": ("dataset_info.json", '"6"', '"5"'),
+    "thousands of files": ("dataset_info.json", '"6"', ",".join(['"6"'] * 10**5)),
+    "a billion classes": ("metadata.json", '"out_dim": 3', '"out_dim": 1000000000'),
 }
 NAMES = {
     "a modality that climbs out": "../../vector",
@@ -799,6 +859,12 @@ BAD: list[BadInput] = [
     *(
         _spoilt("arrays", case, f"{name}.npy", lambda a=a: None if a is None else make_npy(a))
         for case, (name, a) in ARRAYS.items()
+    ),
+    *(BadInput("arrays", k, partial(_read_sparse, *file)) for k, file in SPARSE.items()),
+    *(
+        _spoilt(kind, case, f"{PLACE}/{name}", partial(_claim, name, said, claimed))
+        for kind in ("tfds", "tfds on disk")
+        for case, (name, said, claimed) in CLAIMS.items()
     ),
     *(_spoilt("folder", k, n, lambda c=c: c) for k, (n, c) in FILES.items()),
     *_tasks(),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,51 @@ def test_a_folder_that_cannot_be_used_costs_the_command_one_line(home, monkeypat
     assert first.startswith("mmjax: compiled programs are not kept: ")
     assert second.startswith("mmjax: task: expected one of")
     assert jax.config.jax_compilation_cache_dir is None
+
+
+def programs(home):
+    return home / "mmjax" / "programs" / cache.cpu_identity()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])
+def test_programs_that_others_could_have_written_are_not_run(home, mode):
+    programs(home).mkdir(parents=True)
+    programs(home).chmod(mode)
+    with pytest.raises(PermissionError, match=r"other users can write to .*; .*chmod go-w"):
+        cache.enable_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_nor_where_others_could_put_a_folder_in_its_place(home):
+    (home / "mmjax").mkdir(mode=0o700)
+    (home / "mmjax").chmod(0o777)
+    with pytest.raises(PermissionError, match=f"can write to {home / 'mmjax'}, and"):
+        cache.enable_compilation_cache()
+    (home / "mmjax").chmod(0o1777)  # as /tmp: what is there is its owner's
+    assert cache.enable_compilation_cache() == programs(home)
+
+
+def test_nor_where_the_folder_is_another_users(home, monkeypatch):
+    programs(home).mkdir(parents=True)
+    if os.getuid() == 0:  # who may do anything, and is trusted
+        os.chown(programs(home), 1234, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(PermissionError, match="other users can write to"):
+        cache.enable_compilation_cache()
+
+
+def test_a_group_of_the_user_alone_may_write(home, monkeypatch):
+    (home / "mmjax").mkdir()
+    (home / "mmjax").chmod(0o775)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    group = namedtuple("group", "gr_name")
+    monkeypatch.setattr(cache.grp, "getgrgid", lambda number: group(user))
+    assert cache.enable_compilation_cache()
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setattr(cache.grp, "getgrgid", lambda number: group("staff"))
+    with pytest.raises(PermissionError, match="other users"):
+        cache.enable_compilation_cache()
 
 
 @pytest.mark.parametrize("verb", [["compare"], ["train", "sum"], ["evaluate"], ["predict"]])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -254,6 +255,34 @@ BAD = {
     "a dropout of 1": (["--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
+    "a negative seed": (["--options", "seed=-1"], "seed: expected an integer from 0, got -1"),
+    "an option twice": (["--options", "size=40", "size=60"], "options: expected each name once"),
+    "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: expected all"),
+    "no modality of a fusion": (["--fusions", "sum@"], "modality"),
+    "a modality of a fusion twice": (["--fusions", "sum@a+a"], "strategy: expected each modality"),
+    "no fusion": (["--fusions", ""], "fusion"),
+    "a folder that is not UTF-8": (
+        ["--out", "a\udcff"],
+        r"out: expected a name in UTF-8, got a\udc",
+    ),
+    "an axis twice": (["--mesh", "data=2,data=2"], "mesh: expected each axis once"),
+    "no mesh": (["--mesh", ""], "axis of a mesh: expected one of data"),
+    "no parameters to match": (["--match-params", "0"], "match_params: expected at least 1, got 0"),
+    "fewer parameters": (["--match-params", "-5"], "match_params: expected at least 1, got -5"),
+    "too many parameters": (["--match-params", "9" * 20], "match_params: expected at most 1,000,"),
+    "too many seeds": (["--seeds", "9" * 9], "seeds: expected at most 10,000"),
+    "too many steps": (["--steps", "9" * 10], "steps: expected at most 2,147,483,647"),
+    "too large a batch": (["--batch-size", "9" * 10], "batch_size: expected at most"),
+    "no part of a batch": (["--accumulate", "0"], "accumulate: expected at least 1, got 0"),
+    "too wide": (["--width", "9" * 9], "width: expected at most 1,000,000"),
+    "too deep": (["--num-layers", "9" * 9], "num_layers: expected at most 1,000"),
+    "too many trials": (["--tune", "9" * 9], "tune: expected at most 10,000"),
+    "a learning rate of inf": (["--learning-rate", "inf"], "learning_rate: expected a positive"),
+    "a learning rate of 1e300": (["--learning-rate", "1e300"], "that float32 holds, got 1e+300"),
+    "a learning rate of 1e-300": (["--learning-rate", "1e-300"], "that float32 holds, got 1e-300"),
+    "a weight decay of nan": (["--weight-decay", "nan"], "weight_decay: expected no negative"),
+    "a dropout of nan": (["--dropout", "nan"], "dropout: expected at least 0 and below 1, got nan"),
+    "a share of nan": (["--missing", "a=nan"], "missing: expected shares from 0 to 1"),
     "a missing folder": (["--task", "mnist_fsdd", "--data", "/missing"], "/missing"),
 }
 
@@ -264,13 +293,66 @@ def test_a_bad_argument_is_one_line_and_nothing_is_written(case, tmp_path, capsy
     out = tmp_path / "out"
     base = [] if "--task" in args else ["--task", "synthetic"]
     with pytest.raises(SystemExit) as end:
-        main(["compare", *base, *args, "--out", str(out)])
+        main(["compare", *base, "--out", str(out), *args])
     error = capsys.readouterr().err
     assert end.value.code == 2
     assert error.startswith("mmjax: ")
     assert message in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+OTHERS = {
+    "report": "runs: expected a folder of `mmjax compare`",
+    "data --task synthetic --out x.txt": "out: expected a name that ends with .png, got x.txt",
+    "bench --task synthetic --strategies": "strategies: expected one or more, got none",
+    "tune --task synthetic --learning-rates nan 1 --out x": "learning_rates: expected a lowest",
+    "tune --task synthetic --dropouts nan nan --out x": "dropouts: expected a lowest",
+    "train sum --task synthetic --distributed a:1,2,2": "an index below the count, got 'a:1,2,2'",
+    "train sum --task synthetic --distributed a,2,0": "distributed: expected auto or HOST:PORT",
+    "train sum --task synthetic --data x\x1b[2J --options a[red]=1": "got 'a[red]'",
+}
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_so_is_one_of_another_command(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    assert OTHERS[line] in error
+    assert (error.count("\n"), "\x1b" in error) == (1, False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
+    run = lambda *words: subprocess.run(
+        [sys.executable, "-m", "mmjax", *words],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "60"},
+        check=True,
+    )
+    assert b"compare" in run("--help").stdout
+    assert (
+        b"rows of each class" in run("data", "--task", "synthetic", "--options", "size=200").stdout
+    )
+
+
+@pytest.mark.filterwarnings("always:.* was cut short")
+def test_paths_and_warnings_are_shown_and_not_obeyed(capsys, tmp_path):
+    folder = make_folder(tmp_path / "a[red]\x1b[31m", {"a_only": 1, "b_only": 2, "gmu": 3})
+    page = tmp_path / "b[red]\x1b[2J\udcff.html"
+    with (folder / "history.jsonl").open("a") as file:
+        file.write('{"cut')
+    main(["report", str(folder), "--out", str(page)])
+    assert "gmu" in page.read_text(encoding="utf-8")
+    said = capsys.readouterr()
+    assert r"Report: " in said.out
+    assert r"b[red]\x1b[2J\udcff.html" in said.out
+    assert r"a[red]\x1b[31m/history.jsonl: line" in said.err
+    assert "\x1b" not in said.out + said.err
 
 
 def test_a_folder_or_file_with_results_is_not_written_over(trained, tmp_path, capsys):

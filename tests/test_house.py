@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 # for methods, which need an objective's default.
 FLOORS = [
     {"errors"},
-    {"files", "reading", "trees"},
+    {"files", "reading", "terminal", "trees"},
     {"mesh"},
     {
         "cache",

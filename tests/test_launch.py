@@ -110,7 +110,7 @@ def here(monkeypatch):
     started = []
 
     def start(command, log):
-        _, _, _, *arguments = command
+        _, _, _, _, *arguments = command
         started.append(arguments[-1])
         return Ended(run(*arguments))
 
@@ -147,6 +147,22 @@ def test_a_failing_arm_is_recorded_and_resume_makes_up_for_it(here, whole, tmp_p
     assert here == ["b_only"]
     key = lambda row: (row["strategy"], row["split"], row["hidden"], row["seed"])
     assert sorted(scores(out), key=key) == sorted(scores(whole), key=key)
+
+
+def test_an_arm_whose_worker_ends_says_its_last_words(tmp_path, monkeypatch, capsys):
+    @contextmanager
+    def open_launcher(launch):
+        def start(command, log):
+            log.write_text('Traceback ...\n  File "x.py"\nImportError: no \x1b[31mluck\n\n')
+            return Ended(1)
+
+        yield start
+
+    monkeypatch.setattr("mmjax.runs.launching.open_launcher", open_launcher)
+    monkeypatch.setattr("mmjax.launchers.jobs.PAUSE", 0.0)
+    assert run("compare", *COMPARE, "--out", tmp_path / "run", *LAUNCH) == 1
+    why = r"its worker ended with exit code 1: ImportError: no \x1b[31mluck; see "
+    assert capsys.readouterr().out.count(f"failed: {why}") == len(STRATEGIES)
 
 
 def test_a_comparison_that_ends_while_it_merges_merges_once(here, whole, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from slurm_commands import write_commands
 
+import mmjax
 from mmjax.errors import UsageError
 from mmjax.launchers import open_launcher
 from mmjax.launchers.jobs import TRIES, is_lost, run_all
@@ -96,6 +97,19 @@ def test_a_command_runs_where_this_process_does_and_its_output_goes_to_the_log(s
 def test_a_command_that_is_killed_is_lost(start, tmp_path):
     job = start(python("import os; os.kill(os.getpid(), 9)"), tmp_path / "log.txt")
     assert is_lost(wait(job.poll))
+
+
+SHADOWING = ("random", "queue", "json", "logging", "mmjax", "submitit", "cloudpickle")
+
+
+def test_workers_import_nothing_from_the_current_folder(start, tmp_path, monkeypatch):
+    for name in SHADOWING:
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py of the user')")
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.txt"
+    command = [sys.executable, "-P", "-m", "mmjax", "--version"]
+    code = wait(start(command, log).poll)
+    assert (code, log.read_text()) == (0, f"mmjax {mmjax.__version__}\n")
 
 
 @pytest.mark.parametrize("start", ["submitit", "slurm", "ray"], indirect=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
+from small import make_task
 
 from mmjax import table, zoo
 from mmjax.errors import UsageError
@@ -96,8 +97,16 @@ def test_a_package_that_cannot_be_imported_is_named_when_it_is_looked_up(monkeyp
         fusions["theirs"]
 
 
-def test_a_broken_package_is_reported_and_the_zoo_is_listed(monkeypatch, tmp_path):
-    (tmp_path / "careless.py").write_text("1 / 0")
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("raise BaseException('oh')", "BaseException: oh"),
+    ],
+)
+def test_a_broken_package_is_reported_and_the_zoo_is_listed(code, error, monkeypatch, tmp_path):
+    (tmp_path / "careless.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     offer(monkeypatch, "theirs", "careless:Fusion")
     fusions = Table("mmjax.fusions", {"concat": FUSIONS["concat"]})
@@ -105,13 +114,28 @@ def test_a_broken_package_is_reported_and_the_zoo_is_listed(monkeypatch, tmp_pat
     concat, theirs = list_zoo()["fusions"]
     assert concat["name"] == "concat"
     assert theirs["broken"]
-    assert "got ZeroDivisionError: division by zero. Repair or remove" in theirs["summary"]
+    assert f"got {error}. Repair or remove" in theirs["summary"]
     add_sizes(theirs, None)  # has none to add
     assert list(zoo_tables({"fusions": [theirs]}))
 
 
-def test_what_cannot_be_imported_is_left_out_of_all_with_a_warning(monkeypatch):
-    offer(monkeypatch, "theirs", "no_such_module:Fusion")
+def test_a_fusion_that_cannot_be_built_is_reported_and_has_no_sizes(monkeypatch):
+    def explode(out_dim):
+        raise ZeroDivisionError("of no use")
+
+    monkeypatch.setitem(FUSIONS._own, "theirs", explode)
+    entry = {"name": "theirs", "summary": "What it is."}
+    add_sizes(entry, make_task())
+    assert entry["summary"].startswith("What it is. No sizes: ")
+    assert "ZeroDivisionError: of no use" in entry["summary"]
+    assert "params" not in entry
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit(3)", "import no_such_module"])
+def test_what_cannot_be_imported_is_left_out_of_all_with_a_warning(code, monkeypatch, tmp_path):
+    (tmp_path / "leaving.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(monkeypatch, "theirs", "leaving:Fusion")
     fusions = Table("mmjax.fusions", {"ours": 1})
     with pytest.warns(UserWarning, match="Left out: entry point 'theirs'"):
         assert fusions.usable() == ("ours",)

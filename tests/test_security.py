@@ -1,6 +1,7 @@
 """What comes from outside is data: nothing runs it, and no terminal or page obeys it."""
 
 import ast
+import csv
 import io
 import json
 import socket
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 from bad_inputs import BAD, FOREIGN, NPZS
 from folders import make_folder
-from rich.console import Console
+from rich.table import Table
 from small import make_task
 
 from mmjax.errors import DataError, UsageError
+from mmjax.files import write_csv
 from mmjax.reading import read_npz
 from mmjax.report.data import task_facts, task_tables
 from mmjax.report.latex import write_paper
@@ -25,6 +27,7 @@ from mmjax.report.rows import append_rows, read_rows
 from mmjax.report.summary import rich_table, summarise
 from mmjax.tasks import load_task
 from mmjax.tasks.tfds import prepare
+from mmjax.terminal import PlainConsole
 
 FILES = sorted((Path(__file__).parents[1] / "mmjax").rglob("*.py"))
 RUNS_DATA = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
@@ -140,7 +143,7 @@ def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path):
 
 def shown(*things):
     file = io.StringIO()
-    Console(file=file, width=200).print(*things)
+    PlainConsole(file=file, width=200).print(*things)
     return file.getvalue()
 
 
@@ -155,6 +158,38 @@ def test_names_are_no_markup_of_the_console():
     table = shown(rich_table(summarise(rows), f"title {name}"))
     assert f"title {name}" in table
     assert table.count(name) == 2
+
+
+def test_the_console_shows_what_a_terminal_would_obey():
+    text = f"{COLOURS}[bold]:smile: \udcff"
+    table = Table(text, title=text)
+    table.add_row(text)
+    plain = r"\x1b[31mred\x1b[2J", r"[bold]:smile: \udcff"
+    printed = shown(text, table)
+    assert "\x1b" not in printed
+    assert [printed.count(part) for part in plain] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("+1-555", "'+1-555"),
+        ("\t=1", r"\t=1"),
+        ("\r=1", r"\r=1"),
+        ("\x1b[2Jx", r"\x1b[2Jx"),
+        ("caf\u00e9 =1", "caf\u00e9 =1"),
+        ("-0.5", "-0.5"),
+        (-1e-30, "-1e-30"),
+        (-3, "-3"),
+    ],
+)
+def test_a_spreadsheet_runs_nothing_of_a_table(text, cell, tmp_path):
+    write_csv(tmp_path / "a.csv", [["name", "n"], [text, 1]])
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["name", "n"], [cell, "1"]]
 
 
 @pytest.mark.parametrize("make", [partial(UsageError, COLOURS), partial(DataError, Path(COLOURS))])

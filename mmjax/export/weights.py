@@ -24,7 +24,10 @@ WEIGHTS = "model.safetensors"
 FACTS = "mmjax"
 """Key of the file's metadata: what the model is made from, as JSON."""
 
-_MAX_VALUES = 1 << 30  # of so many rows, which a hostile file may claim to be enormous
+# Far beyond what is trained, but a hostile file may claim more: numbers of all empty rows, numbers
+# of one row, outputs, and arrays.
+_MAX_VALUES, _MAX_ROW, _MAX_OUT_DIM, _MAX_ARRAYS = 1 << 30, 1 << 26, 1 << 22, 1 << 14
+_MAX_UNHELD = 1000  # width, or number of modalities, that may have left nothing in the arrays
 
 
 def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
@@ -71,7 +74,7 @@ def load_export(folder: str | Path) -> TrainedRun:
         if facts.pop("sha256") != digest_weights(facts, arrays):
             refuse("facts or arrays other than those that were written")
         run = parse_run(facts["run"])
-        _check_sizes(run, arrays)
+        _check_sizes(run, facts, arrays)
         try:
             arm = make_found_arm(run, _shape_task(facts))
         except MmjaxError as error:  # which names no file
@@ -105,19 +108,34 @@ def _reduce(found: RunFile, run: TrainedRun) -> RunFile:
     return found._replace(settings=settings, tuned_width=width)
 
 
-def _check_sizes(run: RunFile, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError for settings that would take for ever, and are not those of the arrays."""
-    seeds, layers = run.settings.seeds, run.settings.num_layers or 0
+def _check_sizes(run: RunFile, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError for facts that would take for ever, and are not those of the arrays."""
+    settings, inputs, out_dim = run.settings, facts["inputs"], facts["out_dim"]
+    numbers = sum(x.size for x in arrays.values())
     lanes = {x.shape[:1] for name, x in arrays.items() if name.startswith("params.")}
-    if lanes != {(seeds,)} or layers > len(arrays) or run.settings.match_params is not None:
-        raise ValueError(f"arrays of {lanes} seeds for settings {run.settings}"[:300])
+    if lanes != {(settings.seeds,)} or not settings.seeds <= numbers or len(arrays) > _MAX_ARRAYS:
+        raise ValueError(f"{len(arrays)} arrays of {lanes} seeds, not {settings.seeds}"[:300])
+    if len(run.strategies) != 1 or settings.match_params is not None:
+        raise ValueError(f"strategies {run.strategies}, settings {settings}"[:300])
+    width = max(settings.width or 0, run.tuned_width or 0)
+    depth = max(settings.num_layers or 0, len(run.cells))
+    if width > max(numbers, _MAX_UNHELD) or depth > len(arrays):
+        raise ValueError(f"width {width} and {depth} layers in {numbers} numbers")
+    if type(out_dim) is not int or not 1 <= out_dim <= min(numbers, _MAX_OUT_DIM):
+        raise ValueError(f"{out_dim!r} outputs in {numbers} numbers"[:300])
+    if len(inputs) > max(len(arrays), _MAX_UNHELD):
+        raise ValueError(f"{len(inputs)} modalities in {len(arrays)} arrays")
+    for dtype, *shape in inputs.values():
+        if dtype not in ("float32", "uint8") or not all(type(n) is int and n > 0 for n in shape):
+            raise ValueError(f"inputs of {dtype!r} and shape {shape}"[:300])
+    row = sum(math.prod(shape) for _, *shape in inputs.values())
+    if row > _MAX_ROW or row * out_dim > _MAX_VALUES:
+        raise ValueError(f"rows of {row} numbers for {out_dim} outputs")
 
 
 def _shape_task(facts: Mapping[str, Any]) -> Task:
     """A task with the shapes of the real one and nothing in it: a model is made from those."""
     inputs, out_dim = facts["inputs"], facts["out_dim"]
-    if any(out_dim * math.prod(shape) > _MAX_VALUES for _, *shape in inputs.values()):
-        raise ValueError(f"inputs of {inputs} for {out_dim} targets"[:300])
     target = _TARGETS[facts["kind"]](out_dim)
     zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(target), *shape))
     split = Split({n: zeros(*kind) for n, kind in inputs.items()}, target, np.arange(len(target)))

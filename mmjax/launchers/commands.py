@@ -1,8 +1,10 @@
 """Commands: started, run by workers of a cluster, asked for their exit code."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,15 @@ def run_command(folder: Path, command: Sequence[str], log: Path) -> int:
         process.wait()
         raise
     return process.returncode
+
+
+def apart() -> chdir:
+    """Inside it, the current folder is the root, which has nothing to import.
+
+    Workers of clusters import from the folder in which they were asked for, before the standard
+    library: a ``random.py`` of the user's there would break them.
+    """
+    return chdir(os.sep)
 
 
 def exit_code(ask: Callable[[], int], log: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmjax.errors import import_extra
-from mmjax.launchers.commands import exit_code, refused, run_command
+from mmjax.launchers.commands import apart, exit_code, refused, run_command
 from mmjax.launchers.jobs import Start
 
 
@@ -33,7 +33,9 @@ def open_ray(request: Mapping[str, Any]) -> Iterator[Start]:
         run = ray.remote(run_command).options(max_retries=0, **request)
     except (TypeError, ValueError) as error:
         raise refused("Ray", error) from error
-    with ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning"):
+    with apart():
+        cluster = ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+    with cluster:
         yield lambda command, log: _Task(ray, run.remote(Path.cwd(), command, log), log)
 
 

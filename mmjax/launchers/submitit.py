@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmjax.errors import import_extra
-from mmjax.launchers.commands import exit_code, refused, run_command
+from mmjax.launchers.commands import apart, exit_code, refused, run_command
 from mmjax.launchers.jobs import LOST, Job, Start
 
 _DAY = 24 * 60  # minutes; submitit grants five unless told
@@ -35,9 +35,10 @@ def open_submitit(request: Mapping[str, Any]) -> Iterator[Start]:
         return executor
 
     def start(command: Sequence[str], log: Path) -> Job:
-        executor = make_executor(log.parent / "submitit")
+        executor, here = make_executor(log.parent / "submitit"), Path.cwd()
         try:
-            job = executor.submit(run_command, Path.cwd(), command, log)
+            with apart():
+                job = executor.submit(run_command, here, command, log)
         except RuntimeError as error:
             raise refused("SLURM", error) from error
         return _Submitted(job, log)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 from scipy.special import softmax
 
@@ -171,8 +170,8 @@ def _draw(axis: Axes, sample: np.ndarray) -> None:
 
 
 def task_facts(task: Task) -> str:
-    """Name, classes, size of the inputs and digest, on one line for rich's console."""
+    """Name, classes, size of the inputs and digest, on one line."""
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
     num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
     size = f"{task.out_dim} {task.kind}, {num_bytes / 1e6:.1f} MB"
-    return f"{escape(task.name)}: {size}, digest {task.digest()}"
+    return f"{task.name}: {size}, digest {task.digest()}"

@@ -24,7 +24,7 @@ class ComparisonProgress:
         self._in_arm = 0  # steps
         self._start = time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
@@ -53,7 +53,6 @@ class ComparisonProgress:
         self._bar.console.print(
             f"{arm.strategy:<20}{format_score(summary):>18}{summary.seconds:8.1f} s"
             f"   {self._arms - len(self._to_come)} of {self._arms}, {self._left()} left",
-            highlight=False,
             soft_wrap=True,
         )
         self._show()
@@ -61,9 +60,7 @@ class ComparisonProgress:
     def on_error(self, arm: Arm, error: str) -> None:
         """To be called when an arm has failed."""
         self._end(arm)
-        self._bar.console.print(
-            f"{arm.strategy:<20}failed: {error}", highlight=False, markup=False, soft_wrap=True
-        )
+        self._bar.console.print(f"{arm.strategy:<20}failed: {error}", soft_wrap=True)
         self._show()
 
     def _end(self, arm: Arm) -> None:

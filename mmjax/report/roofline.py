@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
@@ -39,7 +38,7 @@ def bench_table(rows: Sequence[Row]) -> Table:
     for name in shown:
         table.add_column(name, justify="right", no_wrap=name in ("strategy", "type"))
     for row in rows:
-        table.add_row(*(escape(_cell(row, name)) for name in shown))
+        table.add_row(*(_cell(row, name) for name in shown))
     return table
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
@@ -126,13 +125,13 @@ def _diverged(rows: Rows) -> str:
 
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
     """The table as the terminal shows it; unimodal baselines are dimmed."""
-    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     strategy, *numbers = table_heads(summaries)
     table.add_column(strategy, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
-        table.add_row(*map(escape, table_cells(summary)), style="dim" if summary.unimodal else None)
+        table.add_row(*table_cells(summary), style="dim" if summary.unimodal else None)
     return table
 
 

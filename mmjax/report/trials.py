@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -59,8 +58,6 @@ class TrialsProgress:
         self._bar.console.print(
             f"trial {row['trial']:<4} {row['fusion']:<20}{score:>9}  {state}"
             f"   {done} of {self._total}, {left} left",
-            highlight=False,
-            markup=False,
             soft_wrap=True,
         )
         self._bar.update(self._task, completed=done)
@@ -84,7 +81,7 @@ def _cell(name: str, value: Any) -> str:
 
 def trials_table(rows: Rows, title: str) -> Table:
     """The trials as the terminal shows them, in the order given."""
-    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     table.add_column("trial", justify="right")
     score = find_score(rows[0])
     table.add_column(f"{MAIN_SCORES[score]} %", justify="right", no_wrap=True)
@@ -95,7 +92,7 @@ def trials_table(rows: Rows, title: str) -> Table:
     for row in rows:
         cells = {name: _cell(name, row.get(name)) for name in (*named, *others)}
         told = ", ".join(f"{n.replace('_', ' ')} {cells[n]}" for n in others if cells[n])
-        table.add_row(*(escape(cells[name]) for name in named), escape(told))
+        table.add_row(*(cells[name] for name in named), told)
     return table
 
 

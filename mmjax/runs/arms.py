@@ -90,7 +90,7 @@ def run_arm(out: Path, strategy: str, console: Console) -> None:
     look_up("strategy", strategy, dict.fromkeys(run.strategies))
     with locked(own, wait=True):
         if strategy in finished_arms(own):
-            console.print(f"Done already: {own}", highlight=False, soft_wrap=True)
+            console.print(f"Done already: {own}", soft_wrap=True)
             return
         forget_unfinished(own)
         task = make_task(run.settings)

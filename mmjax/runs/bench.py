@@ -59,8 +59,8 @@ def _show(out: Path, rows: Sequence[Row], console: Console) -> None:
     write_text(out / "bench.md", bench_markdown(rows))
     console.print(bench_table(rows))
     for refusal in refusals(rows):
-        console.print(refusal, style="bold", markup=False)
-    console.print(f"Rows, table and roofline: {out}", highlight=False, soft_wrap=True)
+        console.print(refusal, style="bold")
+    console.print(f"Rows, table and roofline: {out}", soft_wrap=True)
 
 
 def make_cases(
@@ -80,7 +80,9 @@ def make_cases(
         UnknownNameError: a name is in none of the tables.
         UsageError: there are too few training rows or devices; or no combination is left.
     """
-    for mesh in filter(None, meshes or [settings.mesh]):
+    if not strategies:
+        raise UsageError("strategies", expected="one or more", got="none")
+    for mesh in meshes or filter(None, [settings.mesh]):
         make_mesh(mesh)  # so that too few devices are told before anything is measured
     task, cases = make_task(settings), []
     for batch_size, dtype, seeds, mesh in product(

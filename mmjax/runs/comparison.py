@@ -91,7 +91,7 @@ def _compare(
     write_labels(out, task)
     missing = _not_done(out, arms)
     if not missing and not (out / CHECKPOINTS).exists():
-        console.print(f"Compared already: {out}", highlight=False, soft_wrap=True)
+        console.print(f"Compared already: {out}", soft_wrap=True)
         return read_rows(out / "rows.jsonl")
     todo = [arm for arm in missing if _not_done(arm_folder(out, arm.strategy), [arm])]
     failed = run(out, task, todo, console) if todo else {}
@@ -128,9 +128,7 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     write_report([out], out / "report.html")
     console.print(rich_table(summarise(study.rows), _title(study.rows)))
     console.print(verdict.text)
-    console.print(
-        f"Report, rows and figures: {out / 'report.html'}", highlight=False, soft_wrap=True
-    )
+    console.print(f"Report, rows and figures: {out / 'report.html'}", soft_wrap=True)
     return study.rows
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from mmjax.errors import UsageError
 from mmjax.runs.folder import check_new_file
 from mmjax.runs.parts import make_task
 from mmjax.settings import Settings
+from mmjax.terminal import PlainConsole
 from mmjax.zoo import add_sizes, list_zoo, zoo_tables
 
 
@@ -18,18 +20,20 @@ def inspect_task(settings: Settings, picture: Path | None, console: Console) -> 
     from mmjax.report.figures import save
 
     if picture:
+        if picture.suffix.lower() != ".png":
+            raise UsageError("out", expected="a name that ends with .png", got=str(picture))
         check_new_file(picture)
     task = make_task(settings)
     console.print(task_facts(task), *task_tables(task))
     if picture:
         save(samples_figure(task), picture)
-        console.print(f"Picture: {picture}", highlight=False, soft_wrap=True)
+        console.print(f"Picture: {picture}", soft_wrap=True)
 
 
 def show_zoo(settings: Settings, console: Console, *, as_json: bool) -> None:
     """Prints what the tables hold, with the sizes of every fusion's model for a task."""
     task, zoo = make_task(settings), list_zoo()
-    progress = Console(stderr=True)
+    progress = PlainConsole(stderr=True)
     for entry in track(zoo["fusions"], "sizes", console=progress, transient=True):
         add_sizes(entry, task)
     if as_json:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmjax.arms import Arm
+from mmjax.errors import printable
 from mmjax.interrupt import held_signals
 from mmjax.launchers import open_launcher
 from mmjax.launchers.jobs import TRIES, Job, Start, is_lost, run_all
@@ -54,9 +55,10 @@ def launch_arms(
             own = arm_folder(out, strategy).absolute()
             own.mkdir(parents=True, exist_ok=True)
             if strategy in started:
-                console.print(f"{strategy:<20}begins again: its worker was lost", highlight=False)
+                console.print(f"{strategy:<20}begins again: its worker was lost")
             started.add(strategy)
-            command = [sys.executable, "-m", "mmjax", "arm", str(out.absolute()), strategy]
+            # Without -P, files of the current folder would stand in for modules.
+            command = [sys.executable, "-P", "-m", "mmjax", "arm", str(out.absolute()), strategy]
             return start(command, own / "log.txt")
 
         def on_end(strategy: str, code: int) -> None:
@@ -78,4 +80,11 @@ def _error(own: Path, code: int) -> str:
     if noted:
         return noted[-1]["error"]
     ended = f"{TRIES} workers were lost, the last" if is_lost(code) else "its worker ended"
-    return f"{ended} with exit code {code}; see {own / 'log.txt'}"
+    return f"{ended} with exit code {code}: {_last_line(own / 'log.txt')}; see {own / 'log.txt'}"
+
+
+def _last_line(log: Path) -> str:
+    """What a worker has said at last, of its traceback if it left one."""
+    said = log.read_bytes()[-4096:] if log.exists() else b""
+    lines = said.decode(errors="replace").splitlines()
+    return printable(next((line.strip() for line in reversed(lines) if line.strip()), "no word"))

@@ -32,7 +32,7 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
         UnknownNameError: a name is in none of the tables.
         UsageError: a number is out of range.
     """
-    if settings.mesh:
+    if settings.mesh is not None:
         check_mesh(settings.mesh, seed=settings.seeds, data=settings.batch_size)
     encoders = parse_pairs("encoders", settings.encoders)
     for name in encoders:

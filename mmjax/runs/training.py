@@ -55,7 +55,7 @@ def train_in(
         open_folder(out, settings, [strategy], resume)
         wait_for_all("the folder is open")
         if strategy in finished_arms(out):
-            console.print(f"Trained already: {out}", highlight=False, soft_wrap=True)
+            console.print(f"Trained already: {out}", soft_wrap=True)
             return read_rows(out / "rows.jsonl")
         return _train(out, settings, arm, console)
 
@@ -77,7 +77,7 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         end_arm(out, arm.strategy)
     wait_for_all("trained")
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    console.print(f"Checkpoint and rows: {out}", highlight=False, soft_wrap=True)
+    console.print(f"Checkpoint and rows: {out}", soft_wrap=True)
     return rows
 
 

@@ -70,4 +70,6 @@ def load_task(
             values[option] = kind(text) if kind in (int, float) else text
         except ValueError as error:
             raise UsageError(option, expected=f"{kind.__name__}", got=repr(text)) from error
+    if isinstance(seed := values.get("seed"), int) and seed < 0:
+        raise UsageError("seed", expected="an integer from 0", got=str(seed))
     return loader(data, **values)

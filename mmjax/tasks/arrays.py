@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError, UsageError
+from mmjax.errors import DataError, UsageError, printable
 from mmjax.files import write_text
-from mmjax.reading import parse_npy, reading
+from mmjax.reading import MAX_BYTES, MAX_SMALL, parse_npy, reading
 from mmjax.splits import ROLES
 from mmjax.task import Split, Task
 from mmjax.tasks.about import columns, describe, parse
@@ -56,18 +56,23 @@ def arrays(data: str | Path | None = None) -> Task:
     target = splits["train"].target
     # Two classes at least.
     out_dim = int(target.max(initial=1)) + 1 if target.ndim == 1 else target.shape[1]
-    return Task(f"arrays/{folder.resolve().name}", **splits, out_dim=out_dim, **_read_about(folder))
+    return Task(
+        f"arrays/{printable(folder.resolve().name)}",
+        **splits,
+        out_dim=out_dim,
+        **_read_about(folder),
+    )
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
     if not (folder / ABOUT).exists():
         return {}
-    with reading(folder / ABOUT, "what `save` has written", FIX) as (path, _):
+    with reading(folder / ABOUT, "what `save` has written", FIX, MAX_SMALL) as (path, _):
         return parse(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _read_split(folder: Path) -> Split:
-    read = lambda path: np.array(_map(path))
+    read = lambda path: np.array(_map(path, MAX_BYTES))
     part = lambda kind, read: {
         path.stem: read(path) for path in sorted((folder / kind).glob("*.npy"))
     }
@@ -86,6 +91,6 @@ def _read_split(folder: Path) -> Split:
     return Split(inputs, target, group, present, meta=part("meta", read))
 
 
-def _map(path: Path) -> np.ndarray:
-    with reading(path, "an array in a .npy file", FIX, limit=math.inf) as (path, _):
+def _map(path: Path, limit: float = math.inf) -> np.ndarray:
+    with reading(path, "an array in a .npy file", FIX, limit) as (path, _):
         return parse_npy(np.memmap(path, np.uint8, mode="r"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.errors import DataError
+from mmjax.errors import DataError, printable
 from mmjax.reading import reading
 from mmjax.splits import make_rng
 from mmjax.task import Task
@@ -58,7 +58,7 @@ def folder(data: str | Path | None = None, *, seed: int = 0) -> Task:
         task = Task.from_arrays(
             {name: stacked.values for name, stacked in read.items()},
             _parse_targets([columns[name] for name in names]),
-            name=f"folder/{place.resolve().name}",
+            name=f"folder/{printable(place.resolve().name)}",
             group=columns.get("group"),
             present={name: stacked.present for name, stacked in read.items()},
             split=columns.get("split"),

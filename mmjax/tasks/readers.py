@@ -17,12 +17,10 @@ import numpy as np
 from scipy.io import wavfile
 
 from mmjax.errors import DataError, UsageError
-from mmjax.reading import MAX_BYTES, parse_npy, reading
+from mmjax.reading import MAX_BYTES, MAX_SMALL, parse_npy, reading
 
 DATA_VARIABLE = "MMJAX_DATA"
-# Bytes of a file: a recording or labels, which take many times as much while they are parsed; and
-# an array, which is mapped and not read.
-MAX_SMALL, MAX_MAPPED = 1 << 24, 1 << 33
+MAX_MAPPED = 1 << 33  # bytes of an array that is mapped and not read
 ROWS = 1024  # of an array that are looked at together
 FIX = "Download or write it again."
 IDX_UINT8 = 8

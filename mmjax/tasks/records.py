@@ -75,6 +75,16 @@ class Column:
         return values.reshape(index.shape + self.shape[1:])
 
 
+def check_rows(builder: Any) -> None:
+    """Raises ValueError where a dataset claims more rows than its files hold."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for role, split in builder.info.splits.items():
+        found = sum(ArrayRecordReader(str(path)).num_records() for path in split.filepaths)
+        if split.num_examples != found:
+            raise ValueError(f"{split.num_examples} rows claimed in {role}, and {found} there")
+
+
 def open_columns(builder: Any, role: str) -> dict[str, Column]:
     """All columns of a split of a dataset; nothing of the others is decoded to read one."""
     import tensorflow_datasets
@@ -89,6 +99,9 @@ def open_columns(builder: Any, role: str) -> dict[str, Column]:
     columns = {}
     for key, feature in builder.info.features.items():
         alone = tensorflow_datasets.features.FeaturesDict({key: feature})
+        first = np.shape(read(key, alone, [0])[0]) if len(records) else feature.shape
+        if first != feature.shape:
+            raise ValueError(f"{key} of shape {first}, which claims {feature.shape}")
         shape = (len(records), *feature.shape)
         columns[key] = Column(partial(read, key, alone), shape, feature.np_dtype)
     return columns

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.reading import MAX_SMALL
 from mmjax.task import Split, Task
 from mmjax.tasks.about import columns, describe, parse
 from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
 from mmjax.tasks.readers import data_folder, find
-from mmjax.tasks.records import open_columns, opening
+from mmjax.tasks.records import check_rows, open_columns, opening
 
 PLACE = "mmjax_task/1.0.0"  # the builder's name and version, as tensorflow_datasets lays them out
 OWN_FEATURES = "tensorflow_datasets.core.features."
@@ -109,13 +110,18 @@ def _read_prepared(folder: Path, *, on_disk: bool) -> Task:
 
     with opening(folder):
         _check_features(folder / "features.json")
+        _check_shards(folder / "dataset_info.json")
         builder = tensorflow_datasets.builder_from_directory(folder)
+        check_rows(builder)
         read = partial(_map_split if on_disk else _read_split, builder)
         splits = {role: read(role) for role in ("train", "valid", "test")}
         facts = builder.info.metadata
         name, out_dim = facts["name"], facts["out_dim"]
         about = parse(facts["about"]) if "about" in facts else {}
-    return Task(name=name, out_dim=out_dim, **about, **splits)
+    try:
+        return Task(name=name, out_dim=out_dim, **about, **splits)
+    except DataError as error:  # which names no file
+        raise DataError(folder, expected="the files of a task", got=f"{error}"[:500]) from error
 
 
 def _read_split(builder: Any, role: str) -> Split:
@@ -141,9 +147,22 @@ def _check_features(path: Path) -> None:
                 raise ValueError(f"a feature of class {node[key]!r}")
         return node
 
-    content = json.loads(path.read_text(encoding="utf-8"), object_hook=check)
+    content = _read_json(path, check)
     if "type" in content:
         raise ValueError("the features of tensorflow_datasets before 4.4")  # classes by other keys
+
+
+def _check_shards(path: Path) -> None:
+    """Raises ValueError for more files than there are, over each of which the package would go."""
+    claimed = sum(len(split["shardLengths"]) for split in _read_json(path)["splits"])
+    if claimed > (found := sum(1 for _ in path.parent.iterdir())):
+        raise ValueError(f"{claimed} files of records claimed, and {found} there")
+
+
+def _read_json(path: Path, hook: Callable[[dict], dict] | None = None) -> dict:
+    if path.stat().st_size > MAX_SMALL:
+        raise ValueError(f"{path.name} of {path.stat().st_size} bytes")
+    return json.loads(path.read_text(encoding="utf-8"), object_hook=hook)
 
 
 def _read_public(folder: str | Path | None, seed: int) -> Task:

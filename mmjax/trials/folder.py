@@ -81,9 +81,9 @@ def tune_in(
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         _check_folder(out, resume)
-        url = storage or f"sqlite:///{out / 'study.db'}"
+        where = storage or out / "study.db"
         size = {"trials": trials, "rows": rows_seen(settings, task.train.size)}
-        study = Study(url, out.name, about, **size, resume=resume)
+        study = Study(where, out.name, about, **size, resume=resume)
     try:
         choose = lambda trial: suggest(trial, space, fusions)
         worker = f"{platform.node()}:{os.getpid()}"
@@ -168,7 +168,7 @@ def _conclude(
     completed = [row for row in rows if row["state"] == "complete"]
     title = f"{settings.task}, best trials on validation"
     console.print(trials_table(completed[:_SHOWN_ROWS], title))
-    console.print("Train the best, and score it on test, by", highlight=False)
-    console.print(command, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Report and trials: {out / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print("Train the best, and score it on test, by")
+    console.print(command, soft_wrap=True)
+    console.print(f"Report and trials: {out / 'report.html'}", soft_wrap=True)
     return rows

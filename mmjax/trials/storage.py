@@ -1,6 +1,9 @@
 """Where Optuna keeps a study: a database with the signs of life of those who work on it."""
 
+import sqlite3
 import warnings
+from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -24,14 +27,22 @@ def import_optuna() -> ModuleType:
     return import_extra("tune", "optuna", "tune")
 
 
-def open_storage(url: str) -> "RDBStorage":
-    """The database at a URL, as SQLAlchemy has it; what a silent worker leaves waits there again.
+def open_storage(where: str | Path) -> "RDBStorage":
+    """A database, in which what a silent worker leaves waits to be done again.
+
+    Args:
+        where: its URL, as SQLAlchemy has it; or a file of SQLite's, which may have any name.
 
     Raises:
         UsageError: it cannot be opened.
     """
     storages = import_optuna().storages
-    options = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else {}
+    url, options = where, {}
+    if isinstance(where, Path):
+        how = {"timeout": _LOCK_SECONDS, "check_same_thread": False}
+        url, options = "sqlite:///study.db", {"creator": partial(sqlite3.connect, where, **how)}
+    elif where.startswith("sqlite"):
+        options = {"connect_args": {"timeout": _LOCK_SECONDS}}
     try:
         with allow_experimental():
             return storages.RDBStorage(

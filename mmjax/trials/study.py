@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmjax.errors import UsageError
@@ -28,7 +29,7 @@ class Study:
     """Trials in a database, each trained by one of the workers that share it.
 
     Args:
-        url: of the database, as SQLAlchemy has it.
+        where: a database, as ``open_storage`` takes it.
         name: of the study in the database.
         about: what all workers must agree on, as JSON has it.
         trials: how many are to be trained.
@@ -47,7 +48,7 @@ class Study:
 
     def __init__(
         self,
-        url: str,
+        where: str | Path,
         name: str,
         about: Mapping[str, Any],
         *,
@@ -61,7 +62,7 @@ class Study:
         self._states = optuna.trial.TrialState
         self.broken = optuna.exceptions.StorageInternalError
         self._lost = optuna.exceptions.UpdateFinishedTrialError
-        self._storage = open_storage(url)
+        self._storage = open_storage(where)
         pruner = optuna.pruners.SuccessiveHalvingPruner(
             min_resource=max(1, rows // _REDUCTION**_RUNGS), reduction_factor=_REDUCTION
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import jaxlib
 
-from mmjax.cache import cache_home
+from mmjax.cache import private_folder
 from mmjax.errors import BuildError
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
@@ -44,11 +44,11 @@ def build() -> Path:
 
     Raises:
         BuildError: there is no compiler, or it fails.
+        OSError: the cache folder cannot be made, or others can write to it.
     """
-    library = cache_home() / "mmjax" / "kernels" / f"{_fingerprint()}.so"
+    library = private_folder("kernels") / f"{_fingerprint()}.so"
     if library.exists():
         return library
-    library.parent.mkdir(parents=True, exist_ok=True)
     # Other processes may be at the same: each compiles its own file, and the last one to finish
     # puts its file in place, whole.
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
