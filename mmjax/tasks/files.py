@@ -10,11 +10,11 @@ import numpy as np
 
 from mmjax.errors import import_extra
 from mmjax.reading import parse_npy, reading
-from mmjax.tasks.readers import FIX, MAX_SMALL, read_wav
-from mmjax.tasks.samples import Sound
+from mmjax.tasks.readers import FIX, MAX_SMALL, read_flac, read_wav
+from mmjax.tasks.sound import Sound
 
 MAX_PIXELS = 1 << 24
-"""Of a picture; and so many samples has a recording at most."""
+"""Of a picture."""
 
 _GREYS, _COLOURS = ("1", "L", "LA"), ("P", "RGB", "RGBA")  # Pillow's names
 
@@ -49,27 +49,6 @@ def pixels_of(picture: Any) -> np.ndarray:
         # By way of RGBA, because Pillow warns of palettes whose transparency would be lost.
         return np.array(picture.convert("RGBA").convert("RGB"))
     raise ValueError(f"colours of mode {picture.mode}")
-
-
-def read_sound(path: Path) -> Sound:
-    """Reads a WAV or FLAC file; channels are averaged.
-
-    Raises:
-        DataError: the file is missing, malformed, empty, or longer than ``MAX_PIXELS`` samples.
-        UsageError: soundfile, for FLAC, is not installed.
-    """
-    if path.suffix.lower() == ".wav":
-        return Sound(*read_wav(path))
-    soundfile = import_extra("data", "soundfile", "files")
-    with reading(path, "a FLAC file", FIX, MAX_SMALL) as (path, refuse):
-        file = soundfile.SoundFile(io.BytesIO(path.read_bytes()))
-        claims = f"{file.frames} samples, {file.channels} channels, {file.samplerate} a second"
-        if file.format != "FLAC" or not 0 < file.frames * file.channels <= MAX_PIXELS:
-            refuse(f"{file.format} with {claims}")
-        samples = file.read(dtype="float32", always_2d=True)
-        if len(samples) != file.frames:
-            refuse(f"a header that claims {claims}, and {len(samples)} of them")
-        return Sound(samples.mean(axis=1), file.samplerate)
 
 
 def read_table(path: Path) -> np.ndarray:
@@ -111,8 +90,8 @@ READERS: Mapping[str, Callable[[Path], np.ndarray | Sound]] = {
     ".png": read_picture,
     ".jpg": read_picture,
     ".jpeg": read_picture,
-    ".wav": read_sound,
-    ".flac": read_sound,
+    ".wav": read_wav,
+    ".flac": read_flac,
     ".csv": read_table,
     ".npy": read_array,
 }
