@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ MAX_PIXELS = 1 << 24
 """Of a picture."""
 
 _GREYS, _COLOURS = ("1", "L", "LA"), ("P", "RGB", "RGBA")  # Pillow's names
+_ORIENTATION, _TURNS = 0x0112, {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""Of EXIF: the tag, and the member of Pillow's Transpose that undoes each value."""
 
 
 def read_picture(path: Path) -> np.ndarray:
     """Reads a PNG or JPEG file: uint8 [height, width, channels], grey (1) or red, green, blue (3).
-
-    It stands as the camera was held; transparency is dropped.
 
     Raises:
         DataError: the file is missing, malformed, larger than ``MAX_PIXELS``, or has colours of
@@ -31,24 +32,45 @@ def read_picture(path: Path) -> np.ndarray:
     """
     pillow = import_extra("data", "PIL.Image", "files")
     with reading(path, "a picture in a PNG or JPEG file", FIX, MAX_SMALL) as (path, refuse):
+        _ignore_metadata()
         picture = pillow.open(io.BytesIO(path.read_bytes()), formats=("PNG", "JPEG"))
         if picture.width * picture.height > MAX_PIXELS:
             refuse(f"{picture.width} x {picture.height} pixels")
-        return pixels_of(import_extra("data", "PIL.ImageOps", "files").exif_transpose(picture))
+        return pixels_of(picture)
 
 
 def pixels_of(picture: Any) -> np.ndarray:
     """What a Pillow image shows: uint8 [height, width, channels], grey or red, green and blue.
 
+    It stands as the camera was held, or as it is stored where damaged EXIF does not say how that
+    was; transparency is dropped.
+
     Raises:
         ValueError: its colours are of another kind.
     """
+    picture.load()
+    with warnings.catch_warnings():
+        _ignore_metadata()
+        picture = _turn(picture)
     if picture.mode in _GREYS:
         return np.array(picture.convert("L"))[..., None]
     if picture.mode in _COLOURS:
         # By way of RGBA, because Pillow warns of palettes whose transparency would be lost.
         return np.array(picture.convert("RGBA").convert("RGB"))
     raise ValueError(f"colours of mode {picture.mode}")
+
+
+def _ignore_metadata() -> None:
+    """Ignores what Pillow warns of: damaged pixels are errors, so that leaves EXIF and the like."""
+    warnings.simplefilter("ignore", UserWarning)
+
+
+def _turn(picture: Any) -> Any:
+    try:
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+    except Exception:  # damaged EXIF fails in many ways, and only its orientation matters
+        return picture
+    return picture if turn is None else picture.transpose(turn)
 
 
 def read_table(path: Path) -> np.ndarray:
