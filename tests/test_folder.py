@@ -240,7 +240,7 @@ def test_damaged_exif_refuses_no_picture(tmp_path, case, density):
     assert got.shape in ((8, 16, 3), (16, 8, 3))  # turned where one orientation can be read
     np.testing.assert_allclose(got, 90, atol=3)
     (tmp_path / "cut.jpg").write_bytes((whole[:2] + block + whole[start:])[:-40])
-    with pytest.raises(DataError, match="(?i)truncated"):
+    with pytest.raises(DataError, match=r"(?i)truncated"):
         read_picture(tmp_path / "cut.jpg")
 
 
