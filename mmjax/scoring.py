@@ -13,6 +13,7 @@ from mmjax.arms import Arm
 from mmjax.evaluate import Predict
 from mmjax.fit import Fit
 from mmjax.layers import kernels
+from mmjax.targets import majority_scores
 from mmjax.task import Task
 
 Row = dict[str, Any]
@@ -75,9 +76,13 @@ def _split_rows(
     if not split.labelled:
         return []
     where = {"split": split_name, "hidden": "+".join(hidden)}
-    size = {"rows": split.size, "groups": len(np.unique(split.group))}
+    about = {
+        "rows": split.size,
+        "groups": len(np.unique(split.group)),
+        **majority_scores(arm.task.train.target, split.target),
+    }
     return [
-        {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **size}
+        {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **about}
         for seed, one in zip(arm.recipe.seeds, prediction, strict=True)
     ]
 

@@ -12,6 +12,7 @@ from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures import score_figure
 from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
+from mmjax.report.majority import majority_warnings
 from mmjax.report.study import Study
 from mmjax.report.summary import summarise
 from mmjax.report.summary import verdict as verdict_of_seeds
@@ -37,6 +38,7 @@ class Section(NamedTuple):
     metric: str
     kind: Kind
     verdict: Verdict
+    warnings: list[str]
     failed: Mapping[str, str]
     lines: list[Line]
     grids: list[Grid]
@@ -49,14 +51,15 @@ class Section(NamedTuple):
 def make_section(study: Study) -> Section:
     """Judges and draws all that a study's files allow."""
     answers = make_answers(study)
-    verdict = judge(answers)
+    verdict, summaries = judge(answers), summarise(study.rows)
     if answers is None:
-        verdict = verdict._replace(sentences=(verdict_of_seeds(summarise(study.rows)),))
+        verdict = verdict._replace(sentences=(verdict_of_seeds(summaries),))
     return Section(
         title=study.task,
         metric=MAIN_SCORES[study.metric],
         kind=study.kind,
         verdict=verdict,
+        warnings=majority_warnings(summaries),
         failed=study.failed,
         lines=make_lines(study, answers, verdict),
         grids=list(make_grids(study)),
