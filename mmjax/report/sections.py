@@ -17,6 +17,7 @@ from mmjax.report.study import Study
 from mmjax.report.summary import summarise
 from mmjax.report.summary import verdict as verdict_of_seeds
 from mmjax.report.verdict_figures import (
+    NUM_CLASSES,
     confusion_figure,
     curves_figure,
     exchange_figure,
@@ -150,7 +151,8 @@ def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
 def _confusion(study: Study, strategy: str) -> Drawing:
     return Drawing(
         f"Confusions of {strategy}",
-        "Percent of each true class, all seeds together. Look for dark cells off the diagonal that "
+        "Percent of each true class, all seeds together; at most the "
+        f"{NUM_CLASSES} classes with the most errors. Look for dark cells off the diagonal that "
         "one matrix has and the other lacks.",
         confusion_figure(_confusions(study, strategy)),
     )
