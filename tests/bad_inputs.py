@@ -522,6 +522,7 @@ ROW_CHANGES = {
     "a seed of text": {"seed": "0"},
     "an accuracy of text": {"accuracy": "high"},
     "no accuracy": {"accuracy": None},
+    "a majority of text": {"majority_accuracy": "high"},
     "modalities of null": {"modalities": None},
     "a name of half a surrogate pair": {"strategy": "\ud800"},
 }

@@ -101,7 +101,7 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
     folder = make_folder(tmp_path / "run", **facts)
     summaries = summarise(read_rows(folder / "rows.jsonl"))
     told = majority_warnings(summaries)
-    assert [sentence.split(" because")[0] for sentence in told] == ([who] if who else [])
+    assert [sentence.split(" without")[0] for sentence in told] == ([who] if who else [])
     write_summary(folder, Verdict("A headline."))
     write_report([folder], tmp_path / "report.html")
     for name in (folder / "summary.md", tmp_path / "report.html"):

@@ -18,7 +18,7 @@ from mmjax.report.verdict_figures import curves_figure
 from mmjax.report.verdicts import Verdict
 from mmjax.runs.comparison import write_summary
 from mmjax.scoring import standard_error
-from mmjax.task import Split, Task
+from mmjax.task import Task
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):
@@ -239,13 +239,3 @@ def test_large_inputs_are_thinned_before_they_are_drawn():
     figure = samples_figure(Task.from_arrays(inputs, np.arange(12) % 2))
     assert figure.axes[0].images[0].get_array().shape == (300, 5, 3)
     assert len(figure.axes[2].patches[0].get_data().values) == 400
-
-
-def test_a_class_without_a_training_row_has_no_picture():
-    split = lambda size, classes: Split(
-        inputs={"vector": np.arange(2 * size, dtype=np.float32).reshape(size, 2)},
-        target=np.arange(size) % classes,
-        group=np.arange(size),
-    )
-    figure = samples_figure(Task("some", split(8, 2), split(6, 3), split(6, 3), out_dim=3))
-    assert [axes.get_title() for axes in figure.axes] == ["0", "1"]

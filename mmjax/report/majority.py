@@ -19,6 +19,6 @@ def majority_warnings(summaries: Sequence[Summary]) -> list[str]:
     none = len(names) == len(summaries)
     who = "No strategy beats" if none else f"{', '.join(names)}: no better than"
     return [
-        f"{who} the majority class, which has {100 * found[0]:.2f} % accuracy because most rows "
-        "are of it. Macro F1, in which every class counts alike, shows what was learned."
+        f"{who} the majority class, which has {100 * found[0]:.2f} % accuracy without any input. "
+        "Macro F1, in which every class counts alike, shows whether more was learned."
     ]

@@ -70,8 +70,8 @@ def scored_split(rows: Rows) -> str:
 def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
     metric = find_score(rows[0])
-    scored = next(row for row in rows if row["split"] == split)
-    known = "majority_accuracy" in scored
+    scored = next((row for row in rows if row["split"] == split), {})
+    majority = scored.get("majority_accuracy"), scored.get("majority_macro_f1")
     return Summary(
         strategy=strategy,
         unimodal=strategy in baselines(rows),
@@ -81,7 +81,7 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
         valid_score=of(metric, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
-        majority=(scored["majority_accuracy"], scored["majority_macro_f1"]) if known else None,
+        majority=None if None in majority else majority,
     )
 
 
