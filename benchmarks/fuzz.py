@@ -21,7 +21,6 @@ from pathlib import Path
 
 import tyro
 from numpy.lib import _format_impl as npy
-from scipy.io import wavfile
 
 try:
     import atheris
@@ -37,7 +36,7 @@ with atheris.instrument_imports(include=OURS):
 
     from mmjax.errors import MmjaxError
 
-for parser in (csv, gzip, json.decoder, npy, wavfile, zipfile):
+for parser in (csv, gzip, json.decoder, npy, zipfile):
     for function in filter(inspect.isfunction, vars(parser).values()):
         atheris.instrument_func(function)
 

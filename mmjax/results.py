@@ -13,6 +13,7 @@ from mmjax.comparison import compare_arms
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.recipe import FusionLike
 from mmjax.report.answers import Answers, make_answers
+from mmjax.report.majority import majority_warnings
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.study import Study
 from mmjax.report.summary import Summary, plain_table, summarise
@@ -75,7 +76,8 @@ class Result:
 
     def __str__(self) -> str:
         failures = [f"{name} failed: {why}" for name, why in self.failed.items()]
-        return "\n".join([plain_table(self.summaries), "", str(self.verdict), *failures])
+        told = [*majority_warnings(self.summaries), str(self.verdict), *failures]
+        return "\n".join([plain_table(self.summaries), "", *told])
 
     __repr__ = __str__
 

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 
 from mmjax.arms import Arm
+from mmjax.errors import DivergenceError
 from mmjax.evaluate import Predict
 from mmjax.fit import Fit
 from mmjax.layers import kernels
+from mmjax.targets import majority_scores
 from mmjax.task import Task
 
 Row = dict[str, Any]
@@ -34,9 +36,21 @@ class Scored(NamedTuple):
 
 
 def score(arm: Arm, trained: Fit) -> Scored:
-    """Asks a trained arm for all rows of validation and test."""
+    """Asks a trained arm for all rows of validation and test.
+
+    Raises:
+        DivergenceError: an answer is not finite, and so has no score.
+    """
     say = lambda split: trained.predict(trained.params, arm.task.splits[split].batch())
     predictions = {split: say(split) for split in SPLITS}
+    for split, said in predictions.items():
+        if lost := np.count_nonzero(~np.isfinite(said).all(axis=(0, 2))):
+            raise DivergenceError(
+                f"{arm.strategy}, {split}",
+                expected="finite predictions",
+                got=f"NaN or infinity for {lost} of {said.shape[1]} rows",
+                fix="Look for extreme values in their inputs.",
+            )
     rows = [row for split, said in predictions.items() for row in _split_rows(arm, said, split)]
     seeds = np.array(arm.recipe.seeds)
     return Scored(add_facts(rows, arm, trained), {"seeds": seeds, **predictions})
@@ -75,9 +89,13 @@ def _split_rows(
     if not split.labelled:
         return []
     where = {"split": split_name, "hidden": "+".join(hidden)}
-    size = {"rows": split.size, "groups": len(np.unique(split.group))}
+    about = {
+        "rows": split.size,
+        "groups": len(np.unique(split.group)),
+        **majority_scores(arm.task.train.target, split.target),
+    }
     return [
-        {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **size}
+        {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **about}
         for seed, one in zip(arm.recipe.seeds, prediction, strict=True)
     ]
 

@@ -107,6 +107,30 @@ def scores(
     return {"r2": main, "rmse": float(errors.mean())} | nll
 
 
+def majority_scores(train: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    """The scores of the answer that is most frequent in training, given for every row.
+
+    Of labels, each has its own. Empty for numbers: the R2 of their mean is 0 by definition.
+
+    Args:
+        train: target of the training rows.
+        target: of the rows.
+
+    Returns:
+        {"majority_accuracy" and "majority_macro_f1": score}.
+    """
+    match kind_of(target):
+        case "numbers":
+            return {}
+        case "classes":
+            said = np.full_like(target, np.bincount(train).argmax())
+            score = macro_f1(said, target)
+        case "labels":
+            said = np.broadcast_to(train.mean(axis=0) > 0.5, target.shape)
+            score = _label_f1(said, target == 1)
+    return {"majority_accuracy": float((said == target).mean()), "majority_macro_f1": score}
+
+
 def macro_f1(predicted: np.ndarray, target: np.ndarray) -> float:
     """Mean over the classes that occur of the harmonic mean of precision and recall."""
     classes = np.union1d(predicted, target)[:, None]

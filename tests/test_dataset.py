@@ -1,6 +1,7 @@
 """Datasets of other libraries become tasks of the same rows."""
 
 import importlib
+import io
 
 import numpy as np
 import pytest
@@ -108,6 +109,17 @@ def test_channels_of_recordings_are_averaged(form):
     task = from_dataset(parts, modalities={"sound": "s"}, target="label")
     want = mfcc(waves[1].mean(axis=0), 4000, window=200, hop=105)
     np.testing.assert_allclose(task.train.inputs["sound"][1], want, atol=1e-4)
+
+
+def test_pictures_stand_as_the_camera_was_held():
+    """As in folders: a file is one array, whoever opens it."""
+    held, shown = Image.Exif(), np.arange(24, dtype=np.uint8).reshape(4, 6)
+    held[0x0112] = 8  # a quarter to the left
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "PNG", exif=held)
+    rows = [{"img": Image.open(file), "label": number % 2} for number in range(12)]
+    task = from_dataset(rows, modalities={"picture": "img"}, target="label")
+    np.testing.assert_array_equal(task.train.inputs["picture"][0, ..., 0], np.rot90(shown))
 
 
 def test_hidden_labels_of_a_test_split_are_none():

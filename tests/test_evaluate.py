@@ -1,16 +1,20 @@
-"""Embeddings, and hiding."""
+"""Embeddings, hiding, and what has no score."""
+
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from small import make_split, make_task
 
-from mmjax.errors import UnknownNameError
+from mmjax.arms import make_arm
+from mmjax.errors import DivergenceError, UnknownNameError
 from mmjax.evaluate import make_evaluate
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.model import MultimodalModel
 from mmjax.recipe import make_model
+from mmjax.scoring import score
 from mmjax.train import init_params
 
 
@@ -52,3 +56,14 @@ def test_the_fused_embedding_of_a_decision_fusion_is_its_prediction():
 
 def _with_axis(tree):
     return jax.tree.map(lambda x: x[None], tree)
+
+
+def test_predictions_that_are_not_finite_have_no_score():
+    """Their accuracy would be that of class 0."""
+    task = make_task()
+    arm = make_arm(task, "sum", seeds=(0, 1))
+    said = np.zeros((2, task.test.size, 3), np.float32)
+    said[1, 5], said[0, 7, 1] = np.nan, np.inf
+    give = lambda params, rows: said[:, : len(rows.target)]
+    with pytest.raises(DivergenceError, match=r"sum, valid: .* NaN or infinity for 2 of 30 rows"):
+        score(arm, SimpleNamespace(params=None, predict=give))

@@ -2,21 +2,22 @@
 
 import csv
 import io
+import struct
 
 import numpy as np
 import pytest
+import soundfile
 from commands import run
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.io import wavfile
 
 from mmjax import errors
 from mmjax.errors import DataError, UsageError
 from mmjax.tasks import load_task
-from mmjax.tasks.files import read_picture, read_table
+from mmjax.tasks.files import pixels_of, read_picture, read_table
 from mmjax.tasks.folder import folder
 from mmjax.tasks.mfcc import mfcc
 
-soundfile = pytest.importorskip("soundfile")
 NUM_ROWS = 30
 
 
@@ -189,12 +190,58 @@ def test_a_first_line_that_is_a_row_with_a_gap_is_no_heading(first, tmp_path):
         read_table(tmp_path / "a.csv")
 
 
-def test_a_picture_stands_as_the_camera_was_held(tmp_path):
-    turned = Image.Exif()
-    turned[0x0112] = 6  # orientation: a quarter to the right
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_stands_as_the_camera_was_held(tmp_path, orientation):
     shown = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
-    Image.fromarray(shown).save(tmp_path / "a.png", exif=turned)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png")[..., 0], np.rot90(shown, -1))
+    held = Image.Exif()
+    held[0x0112] = orientation
+    Image.fromarray(shown).save(tmp_path / "a.png", exif=held)
+    with Image.open(tmp_path / "a.png") as picture:
+        want = np.asarray(ImageOps.exif_transpose(picture))
+        np.testing.assert_array_equal(pixels_of(picture)[..., 0], want)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png")[..., 0], want)
+    if orientation == 6:  # a quarter to the right
+        np.testing.assert_array_equal(want, np.rot90(shown, -1))
+
+
+def tag(number, count, value):
+    """An entry of EXIF, of 16-bit numbers."""
+    return struct.pack("<HHII", number, 3, count, value)
+
+
+def exif(*entries, claimed=None, first=8):
+    """A block of EXIF, whose number of entries may be wrong, and where the first stands."""
+    count = struct.pack("<H", len(entries) if claimed is None else claimed)
+    return b"Exif\0\0II*\0" + struct.pack("<I", first) + count + b"".join(entries) + bytes(4)
+
+
+EXIFS = {
+    "a tag beyond the end": exif(tag(0x010F, 200, 5000), tag(0x0112, 1, 6)),
+    "fewer tags than claimed": exif(tag(0x0112, 1, 6), claimed=500),
+    "two orientations": exif(tag(0x0112, 2, 6)),
+    "an orientation there is not": exif(tag(0x0112, 1, 99)),
+    "an orientation of text": exif(struct.pack("<HHI4s", 0x0112, 2, 4, b"up!\0")),
+    "tags beyond the end": exif(first=9999),
+    "a resolution of nothing": exif(tag(0x011A, 1, 0), tag(0x0128, 1, 2), tag(0x0112, 1, 6)),
+    "no tags at all": b"Exif\0\0" + bytes(range(40)),
+    "empty": b"Exif\0\0",
+}
+
+
+@pytest.mark.parametrize("case", EXIFS)
+@pytest.mark.parametrize("density", [True, False])
+def test_damaged_exif_refuses_no_picture(tmp_path, case, density):
+    """Without a density of JFIF, Pillow looks for it in EXIF when it opens the file."""
+    whole = save(np.full((8, 16, 3), 90, np.uint8), "RGB", "JPEG", quality=95)
+    start = 2 if density else 20  # behind JFIF's block, which is left out
+    block = b"\xff\xe1" + struct.pack(">H", len(EXIFS[case]) + 2) + EXIFS[case]
+    (tmp_path / "a.jpg").write_bytes(whole[:2] + block + whole[start:])
+    got = read_picture(tmp_path / "a.jpg")
+    assert got.shape in ((8, 16, 3), (16, 8, 3))  # turned where one orientation can be read
+    np.testing.assert_allclose(got, 90, atol=3)
+    (tmp_path / "cut.jpg").write_bytes((whole[:2] + block + whole[start:])[:-40])
+    with pytest.raises(DataError, match=r"(?i)truncated"):
+        read_picture(tmp_path / "cut.jpg")
 
 
 def test_predictions_are_named_as_the_rows_are(place, tmp_path):

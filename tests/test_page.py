@@ -23,7 +23,7 @@ from mmjax.report.page import write_report
 from mmjax.report.study import read_studies
 from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET
 from mmjax.report.svg import inline_svg
-from mmjax.report.verdict_figures import exchange_figure
+from mmjax.report.verdict_figures import NUM_CLASSES, confusion_figure, exchange_figure
 from mmjax.report.verdicts import judge
 from mmjax.statistics import bootstrap_interval, compare_pair
 
@@ -330,6 +330,21 @@ def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverg
     assert diverged not in (verdict.fusion, verdict.baseline)
     assert f"<td>{diverged}</td>" in text or f">{diverged}<" in text
     assert "nan %" not in text
+
+
+def test_strategies_that_have_all_diverged_make_a_page(tmp_path):
+    skills = dict.fromkeys(SMALL, np.nan)
+    text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
+    assert "Can the probabilities be believed?" not in text
+
+
+def test_the_confusions_of_many_classes_are_those_with_the_most_errors():
+    counts = 10 * np.eye(100) + np.diag(np.arange(99) % 2, 1)
+    axes = confusion_figure(counts).axes[0]
+    names = [int(label.get_text()) for label in axes.get_yticklabels()]
+    assert len(axes.patches) == NUM_CLASSES**2
+    assert names == sorted(names)
+    assert all(name % 2 for name in names)  # the odd ones have errors
 
 
 def test_what_is_gained_and_lost_makes_the_difference():

@@ -1,11 +1,13 @@
 """File readers: known contents come back. tests/test_bad_inputs.py has what is refused."""
 
 import gzip
+import re
 import struct
 
 import numpy as np
 import pytest
-from bad_inputs import PIXELS, ROWS, TONE, WAV, make_idx, make_wav, patched
+import soundfile
+from bad_inputs import PIXELS, ROWS, TONE, WAV, limits, make_idx, make_wav, patched
 
 from mmjax.errors import DataError, UsageError
 from mmjax.splits import make_rng
@@ -13,10 +15,12 @@ from mmjax.tasks.readers import (
     data_folder,
     find,
     read_csv_column,
+    read_flac,
     read_idx,
     read_npy,
     read_wav,
 )
+from mmjax.tasks.sound import MAX_SAMPLES
 
 
 @pytest.mark.parametrize("array", [PIXELS, PIXELS[0], PIXELS[0, 0]])
@@ -49,6 +53,76 @@ def test_wav_with_a_chunk_of_the_recorder_is_read(tmp_path):
     content = patched(WAV[:36] + chunk + WAV[36:], 4, "<I", len(WAV) + len(chunk) - 8)
     (tmp_path / "a.wav").write_bytes(content)
     np.testing.assert_array_equal(read_wav(tmp_path / "a.wav")[0], TONE / np.float32(2**15))
+
+
+WAV_FORMS = [("WAV", "LITTLE"), ("WAV", "BIG"), ("WAVEX", "FILE"), ("RF64", "FILE")]
+SUBTYPES = {"PCM_U8": 1e-2, "PCM_24": 1e-6, "PCM_32": 1e-7, "FLOAT": 1e-7, "DOUBLE": 1e-7}
+SUBTYPES |= {"ULAW": 2e-2, "ALAW": 2e-2, "MS_ADPCM": 0.2}
+
+
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_a_wav_file_of_every_common_kind_is_read(tmp_path, subtype):
+    tone = TONE / 2**15
+    for form, endian in WAV_FORMS:
+        if soundfile.check_format(form, subtype, endian):
+            file = tmp_path / f"{form}-{endian}.wav"
+            soundfile.write(file, tone, 8000, format=form, subtype=subtype, endian=endian)
+            samples, rate = read_wav(file)
+            np.testing.assert_allclose(samples[:100], tone, atol=SUBTYPES[subtype])
+            assert rate == 8000
+
+
+LENGTHS = {
+    "ffmpeg into a pipe": [(4, 2**32 - 1), (40, 2**32 - 1)],
+    "sox into a pipe": [(4, 0x7FFFF024), (40, 0x7FFFF000)],
+    "arecord into a pipe": [(4, 0x80000024), (40, 0x80000000)],
+    "no length of the file": [(4, 0)],
+    "too long a file": [(4, len(WAV) + 1000)],
+}
+
+
+@pytest.mark.parametrize("case", LENGTHS)
+def test_a_wav_file_of_unknown_length_is_read_to_its_end(tmp_path, case):
+    content = WAV
+    for at, length in LENGTHS[case]:
+        content = patched(content, at, "<I", length)
+    (tmp_path / "a.wav").write_bytes(content)
+    np.testing.assert_array_equal(read_wav(tmp_path / "a.wav")[0], TONE / np.float32(2**15))
+
+
+def test_samples_a_little_above_full_scale_are_kept(tmp_path):
+    loud = np.array([0, 1.18, -1.000001], np.float32)
+    (tmp_path / "a.wav").write_bytes(make_wav(loud))
+    np.testing.assert_array_equal(read_wav(tmp_path / "a.wav").samples, loud)
+
+
+REFUSED = {
+    "cut short": (WAV[:-51], "a header that claims 200 bytes of samples, and 149 after it"),
+    "a recorder died": (patched(WAV, 40, "<I", 0), "claims 0 bytes of samples, and 200 after it"),
+    "integers as floats": (
+        make_wav(np.float32([0, 32767])), "samples as large as 32767, where full scale is 1"
+    ),
+    "not finite": (make_wav(np.float32([0, np.nan])), "NaN or infinity"),
+    "64 bits": (make_wav(TONE.astype(np.int64)), "damaged content, or samples of an unknown kind"),
+    "an MP3": (b"ID3" + bytes(60), "content that begins with b'ID3"),
+    "a damaged rate": (patched(WAV, 24, "<I", 8001), "8001 samples a second of 2 bytes, and 16000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wav_file_is_refused_for_the_true_reason(tmp_path, case):
+    content, reason = REFUSED[case]
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(reason)) as caught:
+        read_wav(tmp_path / "a.wav")
+    assert "soundfile.write(path, samples, rate, subtype='PCM_16')" in str(caught.value)
+    assert not re.search("Error|BytesIO|psf_", str(caught.value))
+
+
+def test_a_long_recording_in_a_small_file_takes_little_memory(tmp_path):
+    soundfile.write(tmp_path / "a.flac", np.zeros(MAX_SAMPLES + 1, np.int16), 8000)
+    with pytest.raises(DataError, match="claims 16777217 samples"), limits():
+        read_flac(tmp_path / "a.flac")
 
 
 def test_npy_is_opened_in_place(tmp_path):

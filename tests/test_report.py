@@ -10,7 +10,7 @@ from scipy import stats
 from small import make_task
 
 from mmjax.errors import DataError
-from mmjax.report.data import samples_figure, task_facts, task_tables
+from mmjax.report.data import misclassified_figure, samples_figure, task_facts, task_tables
 from mmjax.report.figures import save, score_figure
 from mmjax.report.rows import append_rows, read_rows, write_rows
 from mmjax.report.summary import summarise, summary_markdown
@@ -18,6 +18,7 @@ from mmjax.report.verdict_figures import curves_figure
 from mmjax.report.verdicts import Verdict
 from mmjax.runs.comparison import write_summary
 from mmjax.scoring import standard_error
+from mmjax.task import Task
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):
@@ -182,3 +183,37 @@ def test_inputs_that_promise_no_more_than_a_split_asks_for_are_described():
 def test_the_samples_figure_has_a_picture_per_modality_and_class():
     figure = samples_figure(make_task())
     assert len(figure.axes) == 3 * 3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 13])
+@pytest.mark.parametrize("kind", ["uint8", "negative", "constant"])
+def test_images_of_any_channels_are_drawn(channels, kind):
+    rng = np.random.default_rng(0)
+    image = {
+        "uint8": rng.integers(0, 256, (40, 6, 7, channels)).astype(np.uint8),
+        "negative": rng.normal(-5, 3, (40, 6, 7, channels)).astype(np.float32),
+        "constant": np.full((40, 6, 7, channels), -3, np.float32),
+    }[kind]
+    task = Task.from_arrays({"image": image, "vector": rng.normal(size=(40, 3))}, np.arange(40) % 2)
+    wrong = misclassified_figure(task.test, np.eye(2)[None, 1 - task.test.target])
+    for figure, split in ((samples_figure(task), task.train), (wrong, task.test)):
+        figure.canvas.draw()
+        shown = figure.axes[0].images[0].get_array()
+        index = int(np.argmax(task.train.target == 0)) if split is task.train else 0
+        sample = split.inputs["image"][index]
+        if channels < 3:
+            np.testing.assert_array_equal(shown, sample[..., 0])
+        elif kind == "uint8":
+            np.testing.assert_array_equal(shown, sample[..., :3])
+        else:
+            three = sample[..., :3].astype(np.float64)
+            want = (three - three.min()) / (np.ptp(three) or 1)
+            np.testing.assert_allclose(shown, want, atol=1e-12)
+
+
+def test_large_inputs_are_thinned_before_they_are_drawn():
+    rng = np.random.default_rng(0)
+    inputs = {"image": rng.normal(size=(12, 900, 5, 3)), "vector": rng.normal(size=(12, 50_000))}
+    figure = samples_figure(Task.from_arrays(inputs, np.arange(12) % 2))
+    assert figure.axes[0].images[0].get_array().shape == (300, 5, 3)
+    assert len(figure.axes[2].patches[0].get_data().values) == 400

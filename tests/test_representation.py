@@ -208,6 +208,13 @@ def test_embeddings_with_one_feature_and_few_rows_have_a_map(method):
     assert np.isfinite(project(np.arange(5.0)[:, None], method)).all()
 
 
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_embeddings_that_have_collapsed_are_one_point(method):
+    """t-SNE would end the process."""
+    got = project(np.full((30, 5), 0.1, np.float32), method)
+    np.testing.assert_array_equal(got, np.zeros((30, 2)))
+
+
 def test_a_method_whose_package_is_missing_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(UsageError, match="Install umap-learn"):

@@ -11,13 +11,13 @@ from rich.table import Table
 from scipy.special import softmax
 
 from mmjax.encoders import default_encoder
-from mmjax.layers import as_float
 from mmjax.on_disk import chunks_where
 from mmjax.report.style import Figure, plain_text
 from mmjax.targets import kind_of
 from mmjax.task import Split, Task
 
 _NUM_WRONG = 10
+_MAX_SIDE = 400  # values along an axis: more would not be seen in a picture so small
 
 
 def task_tables(task: Task) -> Iterator[Table]:
@@ -107,9 +107,9 @@ def samples_figure(task: Task) -> Figure:
 
     Where targets are no classes, the first ten samples.
     """
-    classes, target = range(min(task.out_dim, 10)), task.train.target
+    target = task.train.target
     if task.kind == "classes":
-        shown, what = [int(np.argmax(target == label)) for label in classes], "sample of each class"
+        shown, what = np.unique(target, return_index=True)[1][:10], "sample of each class"
     else:
         shown, what = list(range(min(task.train.size, 10))), "sample a column"
     figure = _rows_figure(task.train, shown, [_in_words(target[i]) for i in shown])
@@ -151,7 +151,7 @@ def _rows_figure(split: Split, shown: Sequence[int], words: Sequence[str]) -> Fi
     axes = figure.subplots(len(split.inputs), len(shown), squeeze=False)
     for row, name in zip(axes, sorted(split.inputs), strict=True):
         for axis, index in zip(row, shown, strict=True):
-            _draw(axis, np.asarray(as_float(split.inputs[name][index])))
+            _draw(axis, np.asarray(split.inputs[name][index]))
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name)
     for axis, text in zip(axes[0], words, strict=True):
@@ -160,13 +160,25 @@ def _rows_figure(split: Split, shown: Sequence[int], words: Sequence[str]) -> Fi
 
 
 def _draw(axis: Axes, sample: np.ndarray) -> None:
-    """An image as it is, a sequence with time to the right, a vector as bars."""
+    """An image as it is, a sequence with time to the right, a vector as steps."""
+    sample = sample[tuple(slice(None, None, math.ceil(n / _MAX_SIDE)) for n in sample.shape[:2])]
     if sample.ndim == 3:
-        axis.imshow(sample.squeeze(), cmap="gray")
+        axis.imshow(_as_colours(sample), cmap="gray")
     elif sample.ndim == 2:
         axis.imshow(sample.T, aspect="auto", origin="lower", cmap="magma")
     else:
-        axis.bar(np.arange(len(sample)), sample, width=1.0)
+        axis.stairs(sample, fill=True)
+
+
+def _as_colours(image: np.ndarray) -> np.ndarray:
+    """The first three channels as red, green and blue, or the first alone, which becomes grey."""
+    if image.shape[-1] < 3:
+        return image[..., 0]
+    shown = image[..., :3]
+    if shown.dtype == np.uint8:
+        return shown
+    above = shown.astype(np.float64) - shown.min()
+    return above / (above.max() or 1)
 
 
 def task_facts(task: Task) -> str:

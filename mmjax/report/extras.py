@@ -107,11 +107,14 @@ def _has_groups(study: Study) -> bool:
 
 
 def _usable(predictions: Mapping[str, np.ndarray] | None) -> bool:
-    """Whether there are any, no fewer than classes, and the first seed has not diverged."""
+    """Whether there are any, of few classes and more rows, and the first seed has not diverged."""
     if not predictions:
         return False
     logits = predictions["valid"][0]
-    return len(logits) >= logits.shape[1] and np.isfinite(logits).all()
+    return logits.shape[1] <= min(len(logits), _FEW) and np.isfinite(logits).all()
+
+
+_FEW = 20  # classes: the time of a decomposition grows with a high power of their number
 
 
 def _information(study: Study) -> Drawing:
@@ -140,6 +143,9 @@ _PARTS = ("redundant", "unique of the first", "unique of the second", "synergy")
 def _probabilities(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
     target = study.labels[f"{study.split}_target"]
     logits = {name: study.predictions[name][study.split] for name in best}
+    logits = {name: said for name, said in logits.items() if np.isfinite(said).all()}
+    if not logits:
+        return  # all have diverged
     yield Drawing(
         "Can the probabilities be believed?",
         "Accuracy of rows by how sure the model is of them. Bars under the diagonal: it is too "

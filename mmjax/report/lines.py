@@ -7,6 +7,7 @@ import numpy as np
 from mmjax.calibration import reliability
 from mmjax.report.answers import Answers
 from mmjax.report.study import Study
+from mmjax.report.summary import MAJORITY, find_majority, summarise
 from mmjax.report.verdicts import Verdict, light_pair
 from mmjax.scoring import standard_error
 from mmjax.statistics import Estimate, bootstrap_interval, estimate
@@ -16,7 +17,7 @@ class Line(NamedTuple):
     """A strategy on the scored split; what cannot be known is None.
 
     Attributes:
-        strategy: its name.
+        strategy: its name, or ``MAJORITY``.
         alone: whether it is a baseline with one modality.
         score: the main one, mean over seeds.
         interval: of the score, 95 %, for new seeds and new groups.
@@ -37,19 +38,19 @@ class Line(NamedTuple):
     strategy: str
     alone: bool
     score: float
-    interval: tuple[float, float] | None
-    seed_error: float | None
-    group_interval: tuple[float, float] | None
-    macro_f1: float | None
-    rmse: float | None
-    nll: float | None
-    ece: float | None
-    gain: Estimate | None
-    verdict: str
-    p: float | None
-    params: float | None
-    flops: float | None
-    seconds: float | None
+    interval: tuple[float, float] | None = None
+    seed_error: float | None = None
+    group_interval: tuple[float, float] | None = None
+    macro_f1: float | None = None
+    rmse: float | None = None
+    nll: float | None = None
+    ece: float | None = None
+    gain: Estimate | None = None
+    verdict: str = ""
+    p: float | None = None
+    params: float | None = None
+    flops: float | None = None
+    seconds: float | None = None
 
 
 def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[Line]:
@@ -89,7 +90,11 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
             seconds=mean("seconds"),
         )
 
-    return sorted(map(line, study.strategies), key=lambda one: -one.score)
+    lines = list(map(line, study.strategies))
+    if majority := find_majority(summarise(study.rows)):
+        score, macro_f1 = majority
+        lines.append(Line(MAJORITY, alone=False, score=score, macro_f1=macro_f1))
+    return sorted(lines, key=lambda one: -one.score)
 
 
 def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:

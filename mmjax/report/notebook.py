@@ -1,10 +1,11 @@
 """How a result looks in a notebook."""
 
 from mmjax.report.answers import Answers
+from mmjax.report.majority import majority_warnings
 from mmjax.report.page import make_environment
 from mmjax.report.sections import main_drawing
 from mmjax.report.study import Study
-from mmjax.report.summary import summarise, table_cells, table_heads
+from mmjax.report.summary import summarise, table_heads, table_lines
 from mmjax.report.verdicts import Verdict
 
 
@@ -16,9 +17,10 @@ def result_html(study: Study, answers: Answers | None, verdict: Verdict) -> str:
         .get_template("result.html")
         .render(
             verdict=verdict,
+            warnings=majority_warnings(summaries),
             failed=study.failed,
             heads=table_heads(summaries),
-            rows=[(summary.unimodal, table_cells(summary)) for summary in summaries],
+            rows=table_lines(summaries),
             drawing=main_drawing(study, answers, verdict),
         )
     )

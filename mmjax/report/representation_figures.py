@@ -20,7 +20,8 @@ def project(values: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
     """Maps embeddings to the plane: [rows, 2].
 
     ``pca``; ``tsne`` (van der Maaten and Hinton, JMLR 9, 2008), of which only neighbourhoods mean
-    something, not distances; or ``umap`` (McInnes et al., arXiv:1802.03426).
+    something, not distances; or ``umap`` (McInnes et al., arXiv:1802.03426). Embeddings that are
+    the same in every row are one point.
 
     Args:
         values: [rows, features], four rows or more.
@@ -32,6 +33,8 @@ def project(values: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
         UsageError: the package of the method is not installed.
     """
     make = look_up("method", method, _PROJECTIONS)
+    if (values == values[0]).all():  # they divide by the spread; that of t-SNE ends the process
+        return np.zeros((len(values), 2))
     if values.shape[1] == 1:
         values = np.pad(values, ((0, 0), (0, 1)))  # the methods want as many features as they give
     return make(len(values), seed).fit_transform(values)
@@ -64,6 +67,9 @@ def methods() -> list[str]:
     return [name for name in _PROJECTIONS if name != "umap" or find_spec("umap")]
 
 
+_FEW = 20  # strategies or classes that a figure has room to name
+
+
 def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray) -> Figure:
     """A row of panels per method, a column per embedding, a dot per sample, coloured by target.
 
@@ -91,8 +97,10 @@ def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.n
             axes.set_title(names[column], fontsize="medium", parse_math=False)
         if column == 0:
             axes.set_ylabel(_TITLES[method])
-    handles = panels[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right center", title=what, frameon=False, markerscale=2)
+    if len(classes) <= _FEW:
+        handles = panels[0, 0].get_legend_handles_labels()
+        place = {"loc": "outside right center", "frameon": False, "markerscale": 2}
+        figure.legend(*handles, title=what, **place)
     return figure
 
 
@@ -105,9 +113,6 @@ def _group(target: np.ndarray) -> tuple[np.ndarray, str]:
             return target.sum(axis=1), "labels"
     fifths = np.quantile(target[:, 0], [0.2, 0.4, 0.6, 0.8])
     return 1 + np.searchsorted(fifths, target[:, 0]), "fifth"
-
-
-_FEW = 20
 
 
 def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figure:

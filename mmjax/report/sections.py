@@ -12,9 +12,11 @@ from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures import score_figure
 from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
+from mmjax.report.majority import majority_warnings
 from mmjax.report.study import Study
 from mmjax.report.summary import summarise
 from mmjax.report.verdict_figures import (
+    NUM_CLASSES,
     confusion_figure,
     curves_figure,
     exchange_figure,
@@ -36,6 +38,7 @@ class Section(NamedTuple):
     metric: str
     kind: Kind
     verdict: Verdict
+    warnings: list[str]
     failed: Mapping[str, str]
     lines: list[Line]
     grids: list[Grid]
@@ -48,12 +51,13 @@ class Section(NamedTuple):
 def make_section(study: Study) -> Section:
     """Judges and draws all that a study's files allow."""
     answers = make_answers(study)
-    verdict = judge(answers)
+    verdict, summaries = judge(answers), summarise(study.rows)
     return Section(
         title=study.task,
         metric=MAIN_SCORES[study.metric],
         kind=study.kind,
         verdict=verdict,
+        warnings=majority_warnings(summaries),
         failed=study.failed,
         lines=make_lines(study, answers, verdict),
         grids=list(make_grids(study)),
@@ -142,7 +146,8 @@ def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
 def _confusion(study: Study, strategy: str) -> Drawing:
     return Drawing(
         f"Confusions of {strategy}",
-        "Percent of each true class, all seeds together. Look for dark cells off the diagonal that "
+        "Percent of each true class, all seeds together; at most the "
+        f"{NUM_CLASSES} classes with the most errors. Look for dark cells off the diagonal that "
         "one matrix has and the other lacks.",
         confusion_figure(_confusions(study, strategy)),
     )

@@ -23,6 +23,7 @@ _COLUMNS = {
     "seed": int,
     **dict.fromkeys(("params", "seconds"), _NUMBER),
     "nll": (*_NUMBER, type(None)),  # of a strategy that has diverged
+    **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),  # or absent
 }
 """What a row of scores has at least, beside its main and its second score."""
 

@@ -15,6 +15,11 @@ from mmjax.targets import find_score
 
 Rows = Sequence[Mapping[str, Any]]
 
+MAJORITY = "majority class"
+"""The name, in tables, of the answer that is most frequent in training, given for every row."""
+
+MAJORITY_NOTE = "Majority class: the answer that is most frequent in training, given for every row."
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -29,6 +34,7 @@ class Summary:
         valid_score: [seeds], what choices are made on.
         params: number of parameters.
         seconds: wall time of its training, all seeds together.
+        majority: accuracy and macro F1 of ``MAJORITY``, where the rows have them.
     """
 
     strategy: str
@@ -39,6 +45,7 @@ class Summary:
     valid_score: np.ndarray
     params: int
     seconds: float
+    majority: tuple[float, float] | None = None
 
 
 def summarise(rows: Rows) -> list[Summary]:
@@ -62,6 +69,8 @@ def scored_split(rows: Rows) -> str:
 def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
     metric = find_score(rows[0])
+    scored = next((row for row in rows if row["split"] == split), {})
+    majority = scored.get("majority_accuracy"), scored.get("majority_macro_f1")
     return Summary(
         strategy=strategy,
         unimodal=strategy in baselines(rows),
@@ -71,6 +80,7 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
         valid_score=of(metric, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
+        majority=None if None in majority else majority,
     )
 
 
@@ -93,6 +103,23 @@ def table_cells(summary: Summary) -> tuple[str, ...]:
         f"{summary.params:,}",
         f"{summary.seconds:.1f}",
     )
+
+
+def table_lines(summaries: Sequence[Summary]) -> list[tuple[bool, tuple[str, ...]]]:
+    """(whether it is a baseline, its cells) of all lines of a table, the best first.
+
+    ``MAJORITY`` is among them where its scores are known.
+    """
+    lines = [(s.score.mean(), s.unimodal, table_cells(s)) for s in summaries]
+    if majority := find_majority(summaries):
+        score, second = majority
+        lines.append((score, True, (MAJORITY, f"{100 * score:.2f}", f"{second:.4f}", "0", "-")))
+    return [line[1:] for line in sorted(lines, key=lambda line: -line[0])]
+
+
+def find_majority(summaries: Sequence[Summary]) -> tuple[float, float] | None:
+    """Accuracy and macro F1 of ``MAJORITY``; None of numbers, and of rows that lack them."""
+    return next((s.majority for s in summaries if s.majority), None)
 
 
 def _with_error(values: np.ndarray, digits: int) -> str:
@@ -124,30 +151,30 @@ def _diverged(rows: Rows) -> str:
 
 
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
-    """The table as the terminal shows it; unimodal baselines are dimmed."""
+    """The table as the terminal shows it; baselines are dimmed."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     strategy, *numbers = table_heads(summaries)
     table.add_column(strategy, overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
-    for summary in summaries:
-        table.add_row(*table_cells(summary), style="dim" if summary.unimodal else None)
+    for baseline, cells in table_lines(summaries):
+        table.add_row(*cells, style="dim" if baseline else None)
     return table
 
 
 def plain_table(summaries: Sequence[Summary]) -> str:
     """The same table as plain text."""
-    rows = [table_heads(summaries), *map(table_cells, summaries)]
+    rows = [table_heads(summaries), *(cells for _, cells in table_lines(summaries))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pad = lambda row: [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
     return "\n".join("  ".join(pad(row)).rstrip() for row in rows)
 
 
 def summary_markdown(summaries: Sequence[Summary]) -> str:
-    """The same table in Markdown; unimodal baselines are in italics."""
+    """The same table in Markdown; baselines are in italics."""
     lines = []
-    for summary in summaries:
-        name, *rest = table_cells(summary)
-        lines.append([f"*{name}*" if summary.unimodal else name, *rest])
+    for baseline, (name, *rest) in table_lines(summaries):
+        lines.append([f"*{name}*" if baseline else name, *rest])
     table = markdown_table(table_heads(summaries), lines)
-    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.\n"
+    told = f" {MAJORITY_NOTE}" if find_majority(summaries) else ""
+    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.{told}\n"

@@ -12,6 +12,7 @@ from mmjax.report.study import Row
 from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET, WIDTH, Figure, calm, legend_below
 from mmjax.report.verdicts import Judged
 
+NUM_CLASSES = 30  # that a matrix shows: each cell is a shape of the page
 _INK = 0.55  # of the strongest cell, so that text is legible on it
 
 
@@ -110,15 +111,19 @@ def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figu
 def confusion_figure(counts: np.ndarray) -> Figure:
     """Share in % of each true class's rows by the class predicted.
 
+    Of more than ``NUM_CLASSES`` classes, those with the most errors are shown.
+
     Args:
         counts: [classes, classes], true classes first.
     """
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    classes = list(map(str, range(len(counts))))
-    small = len(counts) > 12
+    errors = counts.sum(axis=1) - counts.diagonal()
+    shown = np.sort(np.argsort(-errors, kind="stable")[:NUM_CLASSES])
+    share, classes = share[np.ix_(shown, shown)], list(map(str, shown))
+    small = len(shown) > 12
     text = lambda i, j: "" if small or share[i, j] < 0.5 else f"{share[i, j]:.0f}"
     shade = lambda i, j: (FUSED if i == j else ALONE, share[i, j] / 100)
-    side = np.clip(3.4 / len(counts), 0.12, 0.7)
+    side = np.clip(3.4 / len(shown), 0.12, 0.7)
     figure = _heat_map(shade, text, classes, classes, cell=(side, side))
     figure.axes[0].set(xlabel="class predicted", ylabel="true class", aspect="equal")
     return figure

@@ -14,6 +14,7 @@ from mmjax.arms import Arm, all_strategies
 from mmjax.errors import FailedArmsError
 from mmjax.files import locked, write_text
 from mmjax.report.command import command
+from mmjax.report.majority import majority_warnings
 from mmjax.report.rows import read_rows
 from mmjax.report.study import read_studies
 from mmjax.report.summary import notes, rich_table, scored_split, summarise, summary_markdown
@@ -126,7 +127,10 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     verdict = judge(make_answers(study))
     write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")
-    console.print(rich_table(summarise(study.rows), _title(study.rows)))
+    summaries = summarise(study.rows)
+    console.print(rich_table(summaries, _title(study.rows)))
+    for warning in majority_warnings(summaries):
+        console.print(warning, markup=False)
     console.print(verdict.text)
     console.print(f"Report, rows and figures: {out / 'report.html'}", soft_wrap=True)
     return study.rows
@@ -156,12 +160,13 @@ def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) ->
     save(score_figure(summaries, title), out / "accuracy.png")
     best_first = sorted(summaries, key=lambda summary: -summary.valid_score.mean())
     save(curves_figure(history, [s.strategy for s in best_first]), out / "curves.png")
+    sentences = [*majority_warnings(summaries), *verdict.sentences]
     text = _SUMMARY.format(
         title=title,
         score=score,
         score_first=score.capitalize(),
         headline=verdict.headline,
-        sentences="\n".join(f"- {sentence}" for sentence in verdict.sentences),
+        sentences="\n".join(f"- {sentence}" for sentence in sentences),
         rule=verdict.rule,
         table=summary_markdown(summaries),
         command=command(read_run_file(out), baselines),

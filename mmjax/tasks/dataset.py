@@ -11,7 +11,8 @@ from mmjax.own_data import as_array, as_group, check_mapping, encode_target
 from mmjax.splits import ROLES, SYNONYMS, as_roles, deal
 from mmjax.task import Task
 from mmjax.tasks.files import pixels_of
-from mmjax.tasks.samples import Sound, Stacked, stack
+from mmjax.tasks.samples import Stacked, stack
+from mmjax.tasks.sound import Sound
 
 Rows = Sequence[Mapping[str, Any]]
 

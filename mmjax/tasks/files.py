@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,19 @@ import numpy as np
 
 from mmjax.errors import import_extra
 from mmjax.reading import parse_npy, reading
-from mmjax.tasks.readers import FIX, MAX_SMALL, read_wav
-from mmjax.tasks.samples import Sound
+from mmjax.tasks.readers import FIX, MAX_SMALL, read_flac, read_wav
+from mmjax.tasks.sound import Sound
 
 MAX_PIXELS = 1 << 24
-"""Of a picture; and so many samples has a recording at most."""
+"""Of a picture."""
 
 _GREYS, _COLOURS = ("1", "L", "LA"), ("P", "RGB", "RGBA")  # Pillow's names
+_ORIENTATION, _TURNS = 0x0112, {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""Of EXIF: the tag, and the member of Pillow's Transpose that undoes each value."""
 
 
 def read_picture(path: Path) -> np.ndarray:
     """Reads a PNG or JPEG file: uint8 [height, width, channels], grey (1) or red, green, blue (3).
-
-    It stands as the camera was held; transparency is dropped.
 
     Raises:
         DataError: the file is missing, malformed, larger than ``MAX_PIXELS``, or has colours of
@@ -31,18 +32,26 @@ def read_picture(path: Path) -> np.ndarray:
     """
     pillow = import_extra("data", "PIL.Image", "files")
     with reading(path, "a picture in a PNG or JPEG file", FIX, MAX_SMALL) as (path, refuse):
+        _ignore_metadata()
         picture = pillow.open(io.BytesIO(path.read_bytes()), formats=("PNG", "JPEG"))
         if picture.width * picture.height > MAX_PIXELS:
             refuse(f"{picture.width} x {picture.height} pixels")
-        return pixels_of(import_extra("data", "PIL.ImageOps", "files").exif_transpose(picture))
+        return pixels_of(picture)
 
 
 def pixels_of(picture: Any) -> np.ndarray:
     """What a Pillow image shows: uint8 [height, width, channels], grey or red, green and blue.
 
+    It stands as the camera was held, or as it is stored where damaged EXIF does not say how that
+    was; transparency is dropped.
+
     Raises:
         ValueError: its colours are of another kind.
     """
+    picture.load()
+    with warnings.catch_warnings():
+        _ignore_metadata()
+        picture = _turn(picture)
     if picture.mode in _GREYS:
         return np.array(picture.convert("L"))[..., None]
     if picture.mode in _COLOURS:
@@ -51,25 +60,17 @@ def pixels_of(picture: Any) -> np.ndarray:
     raise ValueError(f"colours of mode {picture.mode}")
 
 
-def read_sound(path: Path) -> Sound:
-    """Reads a WAV or FLAC file; channels are averaged.
+def _ignore_metadata() -> None:
+    """Ignores what Pillow warns of: damaged pixels are errors, so that leaves EXIF and the like."""
+    warnings.simplefilter("ignore", UserWarning)
 
-    Raises:
-        DataError: the file is missing, malformed, empty, or longer than ``MAX_PIXELS`` samples.
-        UsageError: soundfile, for FLAC, is not installed.
-    """
-    if path.suffix.lower() == ".wav":
-        return Sound(*read_wav(path))
-    soundfile = import_extra("data", "soundfile", "files")
-    with reading(path, "a FLAC file", FIX, MAX_SMALL) as (path, refuse):
-        file = soundfile.SoundFile(io.BytesIO(path.read_bytes()))
-        claims = f"{file.frames} samples, {file.channels} channels, {file.samplerate} a second"
-        if file.format != "FLAC" or not 0 < file.frames * file.channels <= MAX_PIXELS:
-            refuse(f"{file.format} with {claims}")
-        samples = file.read(dtype="float32", always_2d=True)
-        if len(samples) != file.frames:
-            refuse(f"a header that claims {claims}, and {len(samples)} of them")
-        return Sound(samples.mean(axis=1), file.samplerate)
+
+def _turn(picture: Any) -> Any:
+    try:
+        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
+    except Exception:  # damaged EXIF fails in many ways, and only its orientation matters
+        return picture
+    return picture if turn is None else picture.transpose(turn)
 
 
 def read_table(path: Path) -> np.ndarray:
@@ -111,8 +112,8 @@ READERS: Mapping[str, Callable[[Path], np.ndarray | Sound]] = {
     ".png": read_picture,
     ".jpg": read_picture,
     ".jpeg": read_picture,
-    ".wav": read_sound,
-    ".flac": read_sound,
+    ".wav": read_wav,
+    ".flac": read_flac,
     ".csv": read_table,
     ".npy": read_array,
 }

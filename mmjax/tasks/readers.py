@@ -5,26 +5,27 @@ No reader trusts a header: sizes are checked against the file before memory is a
 
 import csv
 import gzip
-import io
 import math
 import os
 import struct
-import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from scipy.io import wavfile
 
 from mmjax.errors import DataError, UsageError
 from mmjax.reading import MAX_BYTES, MAX_SMALL, parse_npy, reading
+from mmjax.tasks.sound import Sound, check_wav, decode
 
 DATA_VARIABLE = "MMJAX_DATA"
 MAX_MAPPED = 1 << 33  # bytes of an array that is mapped and not read
 ROWS = 1024  # of an array that are looked at together
 FIX = "Download or write it again."
+SOUND_FIX = (
+    "Download it again, or write it by soundfile.write(path, samples, rate, subtype='PCM_16'), "
+    "with samples in [-1, 1]; `sox --ignore-length` saves a recording that was cut short."
+)
 IDX_UINT8 = 8
-FULL_SCALE = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 
 
 def data_folder(data: str | Path | None) -> Path:
@@ -92,34 +93,27 @@ def read_idx(path: str | Path) -> np.ndarray:
         return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
-    """Reads a WAV file of 8-bit, 16-bit, 32-bit or float32 samples.
-
-    Returns:
-        Samples, float32 [samples] in [-1, 1], the mean over channels; and samples a second.
+def read_wav(path: str | Path) -> Sound:
+    """Reads a WAV file of any samples that libsndfile knows: PCM, floats, u-law, ADPCM and others.
 
     Raises:
-        DataError: the file is missing, malformed, truncated, empty or in another format.
+        DataError: the file is missing, malformed, cut short or empty, or has samples that are not
+            finite or exceed ``LOUDEST``.
     """
-    with reading(path, "a WAV file", FIX, MAX_SMALL) as (path, refuse):
-        # Recorders add chunks of their own, which say nothing about the sound.
-        warnings.filterwarnings("ignore", "Chunk .non-data. not understood")
-        rate, samples = wavfile.read(_Whole(path.read_bytes()))
-        if rate <= 0:
-            refuse(f"a rate of {rate} samples a second")
-        if samples.size == 0:
-            refuse("no samples")
-        samples = samples.astype(samples.dtype.newbyteorder("="))
-        if samples.dtype in FULL_SCALE:
-            samples = samples / FULL_SCALE[samples.dtype]
-        elif samples.dtype == np.uint8:
-            samples = (samples - 128.0) / 128
-        elif samples.dtype != np.float32:
-            refuse(f"samples of {samples.dtype}")
-        if not np.abs(samples).max() <= 1:  # written so that NaN is refused too
-            refuse("samples that are not in [-1, 1]")
-        samples = samples.reshape(len(samples), -1).mean(axis=1)
-        return samples.astype(np.float32), rate
+    with reading(path, "a WAV file", SOUND_FIX, MAX_SMALL) as (path, refuse):
+        content = path.read_bytes()
+        check_wav(content, refuse)
+        return decode(content, ("WAV", "WAVEX", "RF64"), refuse)
+
+
+def read_flac(path: str | Path) -> Sound:
+    """Reads a FLAC file.
+
+    Raises:
+        DataError: the file is missing, malformed, cut short or empty.
+    """
+    with reading(path, "a FLAC file", SOUND_FIX, MAX_SMALL) as (path, refuse):
+        return decode(path.read_bytes(), ("FLAC",), refuse)
 
 
 def read_npy(path: str | Path, shape: tuple[int | None, ...] = (None, 784)) -> np.ndarray:
@@ -158,16 +152,6 @@ def read_csv_column(path: str | Path, column: str) -> np.ndarray:
         if column not in (lines.fieldnames or ()):
             refuse(f"columns {lines.fieldnames}"[:300])
         return np.fromiter((int(line[column]) for line in lines), np.int64)
-
-
-class _Whole(io.BytesIO):
-    """A file in memory that will not end in the middle of a read, where scipy takes what comes."""
-
-    def read(self, size: int) -> bytes:
-        content = super().read(size)
-        if 0 < len(content) < size:
-            raise EOFError(f"the file ends {size - len(content)} bytes early")
-        return content
 
 
 def _read_at_most(file: BinaryIO, size: int) -> bytearray:

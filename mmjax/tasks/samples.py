@@ -7,18 +7,12 @@ import numpy as np
 
 from mmjax.errors import DataError
 from mmjax.tasks.mfcc import mfcc
+from mmjax.tasks.sound import Sound
 
 FRAME, HOP = 0.05, 0.02625
 """Seconds of a frame of sound, and from one to the next: 39 frames a second, as in the tasks."""
 
 _MAX_VALUES = 1 << 30  # of a modality: recordings are padded, and one may be very long
-
-
-class Sound(NamedTuple):
-    """A recording: ``samples`` float32 [samples] in [-1, 1], and ``rate``, samples a second."""
-
-    samples: np.ndarray
-    rate: int
 
 
 class Stacked(NamedTuple):

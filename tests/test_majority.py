@@ -1,0 +1,135 @@
+"""The majority class: its scores, its line in every table, and who does not beat it."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from commands import run
+from folders import make_folder
+from rich.console import Console
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import f1_score
+
+import mmjax
+from mmjax.report.latex import write_paper
+from mmjax.report.majority import majority_warnings
+from mmjax.report.page import write_report
+from mmjax.report.rows import read_rows
+from mmjax.report.study import read_studies
+from mmjax.report.summary import find_majority, plain_table, rich_table, summarise
+from mmjax.report.verdicts import Verdict
+from mmjax.runs.comparison import write_summary
+from mmjax.targets import majority_scores
+from mmjax.tasks.arrays import save
+
+FACTS = {"majority_accuracy": 0.955, "majority_macro_f1": 0.4885}
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_scores_of_classes_are_those_of_scikit_learns_dummy(classes):
+    rng = np.random.default_rng(classes)
+    train, target = rng.binomial(classes - 1, 0.3, (2, 80))
+    said = DummyClassifier(strategy="most_frequent").fit(train[:, None], train).predict(target)
+    got = majority_scores(train, target)
+    assert got["majority_accuracy"] == pytest.approx((said == target).mean())
+    want = f1_score(target, said, average="macro", zero_division=0)
+    assert got["majority_macro_f1"] == pytest.approx(want)
+
+
+def test_each_label_has_its_own_answer():
+    train, target = np.array([[1, 0], [1, 0], [0, 1]]), np.array([[1, 0], [0, 0], [1, 1], [1, 0]])
+    got = majority_scores(train, target)
+    assert got == {"majority_accuracy": 0.75, "majority_macro_f1": pytest.approx(6 / 7 / 2)}
+
+
+def test_numbers_have_none():
+    """The R2 of the mean is zero by definition."""
+    assert majority_scores(np.ones((3, 1), np.float32), np.ones((3, 1), np.float32)) == {}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("run") / "run", **FACTS)
+
+
+def test_every_table_has_its_line(folder, tmp_path):
+    summaries = summarise(read_rows(folder / "rows.jsonl"))
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(rich_table(summaries, "title"))
+    for text in (shown.getvalue(), plain_table(summaries)):
+        assert re.search(r"majority class +95\.50 +0\.4885 +0 +-", text)
+    write_summary(folder, Verdict("A headline."))
+    text = (folder / "summary.md").read_text()
+    assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
+    assert "the answer that is most frequent in training" in text
+    write_paper([folder], tmp_path)
+    table = (tmp_path / "table.tex").read_text()
+    assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
+    write_report([folder], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    (line,) = re.findall(r'<tr>\n<th scope="row" data-value="majority class">.*?</tr>', page, re.S)
+    assert re.findall(r">([\d.]+)</td>", line) == ["95.50", "48.85"]
+
+
+def test_its_line_stands_where_its_score_belongs(folder):
+    lines = plain_table(summarise(read_rows(folder / "rows.jsonl"))).splitlines()[1:]
+    scores = [float(re.search(r"  (\d+\.\d+)", line)[1]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == 95.5
+
+
+def test_rows_without_its_scores_have_no_line(tmp_path):
+    folder = make_folder(tmp_path / "run", {"a_only": 1.0, "gmu": 2.7})
+    summaries = summarise(read_rows(folder / "rows.jsonl"))
+    assert find_majority(summaries) is None
+    assert majority_warnings(summaries) == []
+    assert "majority" not in plain_table(summaries)
+    assert len(read_studies([folder])) == 1
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "who"),
+    [
+        (0.999, "No strategy beats the majority class, which has 99.90 % accuracy"),
+        (0.635, "late_mean, a_only: no better than the majority class, which has 63.50 % accuracy"),
+        (0.3, None),
+    ],
+)
+def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
+    facts = {"majority_accuracy": accuracy, "majority_macro_f1": 0.2}
+    folder = make_folder(tmp_path / "run", **facts)
+    summaries = summarise(read_rows(folder / "rows.jsonl"))
+    told = majority_warnings(summaries)
+    assert [sentence.split(" without")[0] for sentence in told] == ([who] if who else [])
+    write_summary(folder, Verdict("A headline."))
+    write_report([folder], tmp_path / "report.html")
+    for name in (folder / "summary.md", tmp_path / "report.html"):
+        assert (who or "majority class, which") in name.read_text() or who is None
+
+
+@pytest.fixture(scope="module")
+def rare():
+    """Noise, and one positive in twenty."""
+    rng = np.random.default_rng(0)
+    inputs = {"a": rng.normal(size=(400, 3)), "b": rng.normal(size=(400, 3))}
+    return mmjax.Task.from_arrays(inputs, np.where(np.arange(400) % 20, "no", "yes"), name="rare")
+
+
+def test_python_is_told_that_only_the_majority_was_learned(rare):
+    result = mmjax.compare(rare, "concat", seeds=1, steps=5, quiet=True)
+    share = (rare.test.target == rare.names.index("no")).mean()
+    assert re.search(rf"^majority class +{100 * share:.2f} ", str(result), re.M)
+    assert "No strategy beats the majority class" in str(result)
+    assert "No strategy beats the majority class" in result._repr_html_()
+    assert "<th>majority class</th>" in result._repr_html_()
+
+
+def test_the_command_tells_it(rare, tmp_path, capsys):
+    save(rare, tmp_path / "rare")
+    flags = ("--fusions", "concat", "--seeds", "1", "--steps", "5", "--out", tmp_path / "run")
+    assert run("compare", "--task", "arrays", "--data", tmp_path / "rare", *flags) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "majority class" in shown
+    assert "No strategy beats the majority class" in shown
+    assert "No strategy beats the majority class" in (tmp_path / "run" / "summary.md").read_text()
