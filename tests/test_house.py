@@ -33,7 +33,7 @@ FLOORS = [
         "threads",
     },
     {"checks", "own_data", "scale", "types"},
-    {"lanes", "launchers"},
+    {"lanes", "launchers", "own_inputs", "own_targets"},
     {"attribution", "calibration", "statistics"},
     {"correlation", "dataflow", "layers", "task"},
     {"testing"},
