@@ -15,7 +15,7 @@ MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Names of modalities: "+" stands between several of them, and files are named after them."""
 
 
-LARGEST = 1e18
+LARGEST = 1e19
 """Of inputs, whose squares float32 is to hold."""
 
 RESERVED = ("file", "fused", "target")

@@ -31,16 +31,16 @@ def as_plain(where: str, values: Any) -> np.ndarray:
     if "sparse" in str(getattr(values, "layout", "")) or hasattr(values, "todense"):
         got, fix = f"{type(values).__name__}, which is sparse", "Make it dense first."
         raise DataError(where, expected="a dense array", got=got, fix=fix)
-    values = _off_torch(values)
     try:
+        values = _off_torch(values)
         array = np.asarray(values)
-    except ValueError:
+    except Exception as error:  # whatever another library raises
+        if not isinstance(values, list | tuple):
+            got = f"{type(error).__name__}: {error}"[:300]
+            raise DataError(where, expected="an array", got=got) from error
         array = np.empty(len(values), object)
         for row, value in enumerate(values):
             array[row] = value
-    except Exception as error:  # whatever another library raises
-        got = f"{type(error).__name__}: {error}"[:300]
-        raise DataError(where, expected="an array", got=got) from error
     if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
         return array.astype(np.float32)
     return array.astype(object) if array.dtype.kind in "ST" else array

@@ -74,7 +74,9 @@ def encode_target(
     return _encode(values, kind)
 
 
-def _check_values(values: np.ndarray, missing: np.ndarray, ids: np.ndarray | Sequence[Any] | None) -> None:
+def _check_values(
+    values: np.ndarray, missing: np.ndarray, ids: np.ndarray | Sequence[Any] | None
+) -> None:
     """Raises DataError where a row has no value for a target, or one that is not finite."""
     if missing.any():
         fix = "Leave these rows out; test rows may all be without. "

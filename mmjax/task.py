@@ -302,7 +302,11 @@ class Task:
 
 
 def _read_input(
-    name: str, given: Any, kind: InputKind | None, present: np.ndarray, ids: np.ndarray | Sequence[Any] | None
+    name: str,
+    given: Any,
+    kind: InputKind | None,
+    present: np.ndarray,
+    ids: np.ndarray | Sequence[Any] | None,
 ) -> np.ndarray:
     """An input as a Task has it, checked while its rows are those that were given."""
     numbers = shape_input(name, as_numbers(name, given), kind)

@@ -67,7 +67,7 @@ def from_dataset(
     if not rows:
         raise DataError(name, expected="at least one row", got="none")
     ids = [f"{key} {number}".strip() for key, part in parts.items() for number in range(len(part))]
-    read = partial(_read_column, rows, name)
+    read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
     found = {
         modality: _samples([*map(read, _listed(columns))], f"{where} {columns!r}", ids)
@@ -114,8 +114,10 @@ def _split_of_rows(parts: Mapping[str, Sequence[Any]]) -> np.ndarray | None:
     return np.repeat([*parts], [*map(len, parts.values())])
 
 
-def _read_column(rows: Sequence[Mapping[str, Any]], name: str, column: str) -> list[Any]:
-    for number, row in enumerate(rows):
+def _read_column(
+    rows: Sequence[Mapping[str, Any]], ids: Sequence[str], name: str, column: str
+) -> list[Any]:
+    for row, number in zip(rows, ids, strict=True):
         if column not in row:
             raise UnknownNameError(f"column of row {number} of {name}", column, map(str, row))
     return [row[column] for row in rows]
