@@ -28,8 +28,8 @@ def deal(group: np.ndarray, strata: np.ndarray, seed: int) -> np.ndarray:
     Groups of one size are sorted by the stratum of their first row and at random within it; then
     every so manyth is taken, from a random start, which gives each stratum its share: systematic
     sampling (Madow and Madow, Annals of Mathematical Statistics 15, 1944). Groups of several sizes
-    are dealt out one by one, the largest first, so that each role has its share of rows. No role
-    lacks a group where there are three.
+    are dealt out one by one, large ones first and at random among those alike, each to the role
+    that lacks most of its share of rows. No role lacks a group where there are three.
 
     Args:
         group: [rows].
@@ -54,7 +54,8 @@ def _deal(group: np.ndarray, strata: np.ndarray, seed: int) -> np.ndarray:
     chance = rng.random(len(size))
     if size.min() == size.max():
         return _take_systematically(np.lexsort((chance, strata[first])), rng)[index]
-    return _fill_up(np.lexsort((chance, -size)), size, strata[first])[index]
+    doublings = np.frexp(size)[1]  # so that chance has a say among sizes that are alike
+    return _fill_up(np.lexsort((chance, -doublings)), size, strata[first])[index]
 
 
 def _take_systematically(left: np.ndarray, rng: np.random.Generator) -> np.ndarray:
