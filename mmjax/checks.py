@@ -131,14 +131,14 @@ def _check_variety(where: str, task: Any) -> None:
         there = set(np.unique(target).tolist())
         missing = (c for c in range(task.out_dim) if c not in there)
         if len(there) < task.out_dim:
-            names = [str(name) for name in task.names or range(task.out_dim)]
+            names = task.names or range(task.out_dim)
             fix = "Add rows of that class, or leave the class out."
-            if all(name.lstrip("-").replace(".", "", 1).isdecimal() for name in names):
+            if all(name.lstrip("-").replace(".", "", 1).isdecimal() for name in task.names):
                 fix += " If the target is a number, say kind='numbers'."
             raise DataError(
                 where,
                 expected="a row of every class",
-                got=f"none of {', '.join(names[c] for c in islice(missing, 8))}",
+                got=f"none of {', '.join(str(names[c]) for c in islice(missing, 8))}",
                 fix=fix,
             )
         return

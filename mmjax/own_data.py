@@ -82,17 +82,17 @@ def _is_cell(value: Any) -> bool:
 
 def _join_cells(where: str, column: np.ndarray) -> np.ndarray:
     """A column of arrays as one array [rows, ...]; NaN where a row has none."""
-    cells = [as_plain(where, cell) if _is_cell(cell) else None for cell in column]
-    row, first = next((row, cell) for row, cell in enumerate(cells) if cell is not None)
-    for other, (cell, given) in enumerate(zip(cells, column, strict=True)):
-        if (cell.shape if cell is not None else first.shape) != first.shape or (
-            cell is None and not find_missing(column[other : other + 1]).all()
-        ):
-            got = f"{first.shape} in row {row} and {np.shape(given)} in row {other}"
+    cells = [as_plain(where, cell) for cell in column]
+    known = [cell.ndim > 0 or not find_missing(cell).all() for cell in cells]
+    first = known.index(True)
+    shape = cells[first].shape
+    for row, cell in enumerate(cells):
+        if known[row] and cell.shape != shape:
+            got = f"{shape} in row {first} and {cell.shape} in row {row}"
             fix = "Cut or pad them first, in the way that fits the data."
             raise DataError(where, expected="rows of one shape", got=got, fix=fix)
-    nothing = np.full(first.shape, np.nan)
-    return np.stack([nothing if cell is None else cell for cell in cells])
+    nothing = np.full(shape, np.nan)
+    return np.stack([cell if known[row] else nothing for row, cell in enumerate(cells)])
 
 
 def _settle(array: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
     axes = "[rows, length, features]" if kind == "sequence" else "[rows, height, width, channels]"
     rank = axes.count(",") + 1
     if values.ndim not in (rank - 1, rank):
-        expected = f"a {kind} for each row, {axes}; the last may be left out"
+        expected = f"{kind}s {axes}, of which the last may be left out"
         raise DataError(where, expected=expected, got=f"shape {values.shape}")
     return values if values.ndim == rank else values[..., None]
 
@@ -152,11 +152,12 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
         low = seen.min(axis=(0, 1))
         rest = (seen.astype(np.int64) - low.astype(np.int64)).view(np.uint64).astype(np.float64)
     unit, high = (np.abs(x).max(axis=(0, 1)) for x in (rest, low + rest))
-    unit = np.where(unit > 0, unit, 1)  # squares might vanish, or be infinite, without it
+    unit = np.where(unit > 0, unit, 1)
+    rest /= unit  # squares might vanish, or be infinite, without it
     count = lambda axis: np.maximum(there.sum(axis=axis, keepdims=True), 1)
     for axis in ((0, 1), 1):
-        mean = (rest / unit).sum(axis=axis, keepdims=True, where=there) / count(axis)
-        squares = np.square(rest / unit - mean).sum(axis=(0, 1), where=there) / count((0, 1))
+        mean = rest.sum(axis=axis, keepdims=True, where=there) / count(axis)
+        squares = np.square(rest - mean).sum(axis=(0, 1), where=there) / count((0, 1))
         deviation = (unit * np.sqrt(squares)).ravel()
         small = deviation < 1e-30
         lost = (deviation > 1e-12 * unit) & (small | (deviation < 1e-5 * high))
@@ -165,6 +166,7 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
             raise DataError(
                 f"input {name!r}",
                 expected="values that float32 can tell apart",
-                got=f"{high[worst]:.6g} +- {deviation[worst]:.2g} in {_name_feature(worst, given)}",
+                got=f"some up to {high[worst]:.6g} that differ by {deviation[worst]:.2g}, in "
+                f"{_name_feature(worst, given)}",
                 fix="Rescale them." if small[worst] else "Subtract their mean first.",
             )

@@ -56,7 +56,7 @@ def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) 
     zero, one = (np.full(values.shape[-1], x, np.float32) for x in (0, unit))
     if all(rows.max(initial=0) <= 1 for rows in chunks_where(values, present)):
         return Scale(zero, one)
-    if values.ndim == 4:
+    if len(values.shape) == 4:
         return None
     mean, deviation = find_input_scale(values, present) if standardise else (zero, one / unit)
     return Scale(mean * unit, deviation * unit)

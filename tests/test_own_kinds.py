@@ -214,8 +214,8 @@ def test_an_input_is_what_is_said(kind, capsys):
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        ("sequence", np.zeros((ROWS, 4, 4, 1)), r"a sequence for each row, \[rows, length, feat"),
-        ("image", X, r"an? image for each row, \[rows, height, width, channels\]"),
+        ("sequence", np.zeros((ROWS, 4, 4, 1)), r"sequences \[rows, length, features\]"),
+        ("image", X, r"images \[rows, height, width, channels\]"),
         ("tokens", X, r"token ids \[rows, length\], got float64"),
         ("tokens", -IDS, "token ids from 0 to 1023, got -8 to 0"),
         ("tokens", IDS + MAX_VOCABULARY, "Give rare tokens one id"),

@@ -40,7 +40,7 @@ def folder(
     channels]; recordings (WAV, FLAC) become MFCCs [frames, 13], padded with silence to the longest;
     tables of numbers (CSV) are vectors [features] if they have one line, and sequences [lines,
     features] if they have more; arrays (.npy) are taken as they are. Of pictures, tables and arrays
-    all must have one shape. A sub-folder ``runs``, or one with a run.json, is none of a modality.
+    all must have one shape. A sub-folder of runs is no modality.
 
     The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; ``group``
     and ``split``, which may be left out, as ``Task.from_arrays`` has them; and targets. A column
@@ -138,9 +138,12 @@ def _find_files(place: Path, ids: set[str]) -> Mapping[str, Path]:
 
 
 def _is_modality(path: Path) -> bool:
-    """Whether it is a folder of samples: none of runs, which may have been started here."""
-    of_runs = path.name == "runs" or any(path.glob("run.json")) or any(path.glob("*/run.json"))
-    return path.is_dir() and _is_shown(path) and not of_runs
+    """Whether it is a folder of samples, and not of runs that were started here."""
+    if not path.is_dir() or not _is_shown(path):
+        return False
+    if path.name == "runs" and not any(inner.is_file() for inner in path.iterdir()):
+        return False
+    return not any(path.glob("run.json")) and not any(path.glob("*/run.json"))
 
 
 def _is_shown(path: Path) -> bool:
