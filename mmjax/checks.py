@@ -1,18 +1,22 @@
 """Whether the arrays of a task are what they should be; ``Task`` itself asks."""
 
 import re
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError
+from mmjax.errors import DataError, name_rows
 from mmjax.on_disk import chunks
 from mmjax.targets import kind_of
 
 MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Names of modalities: "+" stands between several of them, and files are named after them."""
 
+
+LARGEST = 1e19
+"""Of inputs, whose squares float32 is to hold."""
 
 RESERVED = ("file", "fused", "target")
 """Names that stand beside those of modalities: in files of arrays, and in embeddings."""
@@ -128,11 +132,14 @@ def _check_variety(where: str, task: Any) -> None:
         missing = (c for c in range(task.out_dim) if c not in there)
         if len(there) < task.out_dim:
             names = task.names or range(task.out_dim)
+            fix = "Add rows of that class, or leave the class out."
+            if all(name.lstrip("-").replace(".", "", 1).isdecimal() for name in task.names):
+                fix += " If the target is a number, say kind='numbers'."
             raise DataError(
                 where,
                 expected="a row of every class",
                 got=f"none of {', '.join(str(names[c]) for c in islice(missing, 8))}",
-                fix="Add rows of that class, or leave the class out.",
+                fix=fix,
             )
         return
     constant = np.flatnonzero(target.min(axis=0) == target.max(axis=0))
@@ -146,7 +153,11 @@ def _check_variety(where: str, task: Any) -> None:
 
 
 def check_input(
-    where: str, values: np.ndarray, present: np.ndarray, shape: tuple[int, ...]
+    where: str,
+    values: np.ndarray,
+    present: np.ndarray,
+    shape: tuple[int, ...],
+    ids: np.ndarray | Sequence[Any] | None = None,
 ) -> None:
     """Checks one modality of some rows.
 
@@ -155,6 +166,7 @@ def check_input(
         values: to be float32 or uint8 of the shape, finite where the modality is present.
         present: to be bool [rows].
         shape: rows, and the shape of a sample.
+        ids: what the user calls the rows, if that is not their number.
 
     Raises:
         DataError: it is otherwise.
@@ -183,12 +195,16 @@ def check_input(
         )
     if values.dtype == np.uint8:
         return  # all of them finite
-    finite = [np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in chunks(values)]
-    bad = ~np.concatenate(finite) & present
+    sound = [np.abs(x).reshape(len(x), -1).max(axis=1) <= LARGEST for x in chunks(values)]
+    bad = ~np.concatenate(sound) & present  # NaN is not sound
+    if bad.any() and np.isfinite(values[int(bad.argmax())]).all():
+        expected, got = f"values up to {LARGEST:g}", f"larger ones in {name_rows(bad, ids)}"
+        raise DataError(where, expected=expected, got=got, fix="Rescale them.")
     if bad.any():
         raise DataError(
             where,
             expected="finite values wherever the modality is present",
-            got=f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}",
-            fix="Fill them in, or say with present=... which rows lack the modality.",
+            got=f"NaN or infinity in {name_rows(bad, ids)}",
+            fix="Fill them in, or say which rows lack the modality: by present=..., or by None in "
+            "a dataset.",
         )

@@ -4,10 +4,11 @@ Every message says where the fault is, what was expected, what came, and what to
 """
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -116,6 +117,23 @@ def import_extra(argument: str, package: str, extra: str) -> ModuleType:
             got=str(error),
             fix=f'Install it by `pip install "mmjax[{extra}]"`.',
         ) from error
+
+
+def tell(assumed: str) -> None:
+    """Says on stderr, in one line, what was assumed of data and how to say otherwise."""
+    print(f"mmjax: {printable(assumed)}", file=sys.stderr)
+
+
+def name_rows(bad: Any, ids: Any = None) -> str:
+    """How many rows are bad, and the first of them, for an error.
+
+    Args:
+        bad: [rows] bool array.
+        ids: [rows] of what the user calls them, if that is not their number from 0.
+    """
+    first = int(bad.argmax())
+    name = "" if ids is None else f", id {ids[first]}"
+    return f"{int(bad.sum())} rows, first in row {first}{name}"
 
 
 def printable(text: str, keep: str = "") -> str:

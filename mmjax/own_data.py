@@ -1,59 +1,103 @@
-"""Arrays as people have them, made into what a Task holds."""
+"""Arrays as people have them, made into arrays of NumPy with a row for each sample."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError
-from mmjax.targets import UNLABELLED, Kind
+from mmjax.errors import DataError, name_rows
+
+MISSING = (
+    *("", "NA", "<NA>", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None", "NaT"),
+    *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+"""Text that stands for no value, as ``pandas.read_csv`` has it."""
+
+_GAPS = ("None", "nan", "NaN", "NaT", "<NA>")  # what objects that are no value call themselves
 
 
-class Encoded(NamedTuple):
-    """A target as a Task has it, but for numbers, which are yet to be standardised.
+def as_plain(where: str, values: Any) -> np.ndarray:
+    """Whatever holds numbers or text, as an array whose type is one of NumPy's own.
 
-    Attributes:
-        values: classes, labels or numbers.
-        kind: which of them.
-        names: of the classes, from 0; of labels and numbers none are known.
-    """
-
-    values: np.ndarray
-    kind: Kind
-    names: tuple[str, ...] = ()
-
-    @property
-    def strata(self) -> np.ndarray:
-        """What each split is to have its share of, [rows]: classes, or nothing in particular."""
-        return self.values if self.kind == "classes" else np.zeros(len(self.values), int)
-
-
-def as_array(name: str, values: Any) -> np.ndarray:
-    """Anything with a row for each sample as an array; objects become numbers or text.
+    Tensors of PyTorch and bfloat16 of JAX are read, too. What has rows of several shapes, or None
+    among them, is an array of objects.
 
     Raises:
-        DataError: rows differ in shape, there are none, or some are masked.
+        DataError: some values are masked, the array is sparse, or it cannot be read.
     """
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         fix = "Fill them in or leave them out; present=... says where a modality is missing."
-        raise DataError(name, expected="an array without a mask", got="masked values", fix=fix)
+        raise DataError(where, expected="an array without a mask", got="masked values", fix=fix)
+    if "sparse" in str(getattr(values, "layout", "")) or hasattr(values, "todense"):
+        got, fix = f"{type(values).__name__}, which is sparse", "Make it dense first."
+        raise DataError(where, expected="a dense array", got=got, fix=fix)
     try:
+        values = _off_torch(values)
         array = np.asarray(values)
-    except ValueError as error:
-        raise DataError(name, expected="rows of one shape", got=str(error)) from error
+    except Exception as error:  # whatever another library raises
+        if not isinstance(values, list | tuple):
+            got = f"{type(error).__name__}: {error}"[:300]
+            raise DataError(where, expected="an array", got=got) from error
+        array = np.empty(len(values), object)
+        for row, value in enumerate(values):
+            array[row] = value
+    if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
+        return array.astype(np.float32)
+    return array.astype(object) if array.dtype.kind in "ST" else array
+
+
+def _off_torch(values: Any) -> Any:
+    """Tensors of PyTorch, also in a list, as arrays; all else as it is."""
+    if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
+        return [_off_torch(value) for value in values]
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if "bfloat16" in str(values.dtype) else values).numpy()
+
+
+def as_array(where: str, values: Any) -> np.ndarray:
+    """Anything with a row for each sample as an array; objects become numbers or text.
+
+    Raises:
+        DataError: rows differ in shape, there are none, some are masked, or the array is sparse.
+    """
+    array = as_plain(where, values)
     if array.ndim == 0 or len(array) == 0:
         got = "no rows" if array.ndim else f"{type(values).__name__}"
-        raise DataError(name, expected="an array with a row for each sample", got=got)
+        raise DataError(where, expected="an array with a row for each sample", got=got)
     if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
         array = np.asarray(values, object)  # or NaN in a list would be text
-    if array.dtype.kind == "S":
-        array = array.astype(object)
-    return _settle(array) if array.dtype.kind == "O" else array
+    if array.dtype.kind != "O":
+        return array
+    if array.ndim == 1 and any(map(_is_cell, array)):
+        return _join_cells(where, array)
+    return _settle(array)
+
+
+def _is_cell(value: Any) -> bool:
+    """Whether what stands in a column is an array itself."""
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping)
+
+
+def _join_cells(where: str, column: np.ndarray) -> np.ndarray:
+    """A column of arrays as one array [rows, ...]; NaN where a row has none."""
+    cells = [as_plain(where, cell) for cell in column]
+    known = [cell.ndim > 0 or not find_missing(cell).all() for cell in cells]
+    first = known.index(True)
+    shape = cells[first].shape
+    for row, cell in enumerate(cells):
+        if known[row] and cell.shape != shape:
+            got = f"{shape} in row {first} and {cell.shape} in row {row}"
+            fix = "Cut or pad them first, in the way that fits the data."
+            raise DataError(where, expected="rows of one shape", got=got, fix=fix)
+    nothing = np.full(shape, np.nan)
+    return np.stack([cell if known[row] else nothing for row, cell in enumerate(cells)])
 
 
 def _settle(array: np.ndarray) -> np.ndarray:
     """Objects that are all text as text, or all numbers as numbers; others stay as they are."""
-    if _is_missing(array).any():
+    if find_gaps(array).any():
         return array
     if any(isinstance(value, str | bytes) for value in array.flat):
         text = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in array.flat]
@@ -65,170 +109,38 @@ def _settle(array: np.ndarray) -> np.ndarray:
         return array
 
 
-def _is_missing(array: np.ndarray) -> np.ndarray:
-    """Where there is no value: None, or whatever calls itself NaN."""
-    missing = lambda value: not isinstance(value, str) and str(value) in _MISSING
-    return np.array([missing(value) for value in array.flat], bool).reshape(array.shape)
+def find_gaps(array: np.ndarray) -> np.ndarray:
+    """Where objects are no value: None, or whatever calls itself NaN."""
+    gap = lambda value: not (isinstance(value, str) or _is_cell(value)) and str(value) in _GAPS
+    return np.array([gap(value) for value in array.flat], bool).reshape(array.shape)
 
 
-_MISSING = ("None", "nan", "NaN", "NaT", "<NA>")
-
-
-def encode_target(target: Any, hidden: np.ndarray | None = None) -> Encoded:
-    """What a target is, and its values.
-
-    Text and integers [rows] are classes, named as they are and counted from 0 in their order; bool
-    and integers [rows, labels] are labels; floats are numbers, [rows] or [rows, numbers].
-
-    Args:
-        target: array, [rows] or [rows, columns].
-        hidden: [rows] bool; if all of these rows, and no others, have -1, NaN or None for a target,
-            they are unlabelled.
-
-    Raises:
-        DataError: it is none of these, or has almost as many classes as rows.
-    """
-    values = as_array("target", target)
-    if hidden is not None and hidden.any() and not hidden.all():
-        known = _is_known(values)
-        if not known[hidden].any() and known[~hidden].all():
-            return _leave_open(encode_target(values[~hidden]), hidden)
-    if values.dtype.kind == "O":
-        _check_there(values)
-    if values.dtype.kind == "f" and values.ndim in (1, 2):
-        return Encoded(values.astype(np.float64).reshape(len(values), -1), "numbers")
-    if values.dtype.kind in "bui" and values.ndim == 2:
-        if not np.isin(values, (0, 1)).all():
-            got = f"integers from {values.min()} to {values.max()} of shape {values.shape}"
-            fix = "Classes are of shape [rows]; numbers are floats."
-            raise DataError("target", expected="labels 0 and 1 [rows, labels]", got=got, fix=fix)
-        return Encoded(values.astype(np.int32), "labels")
-    if values.dtype.kind not in "buiU" or values.ndim != 1:
-        raise DataError(
-            "target",
-            expected="a class for each row, labels 0 and 1 [rows, labels], or floats",
-            got=f"{values.dtype} of shape {values.shape}",
-        )
-    classes, index = np.unique(values, return_inverse=True)
-    if len(classes) > max(2, len(values) / 2):
-        raise DataError(
-            "target",
-            expected="classes, each of them in several rows",
-            got=f"{len(classes)} different values in {len(values)} rows",
-            fix="Are they numbers? Then give them as floats.",
-        )
-    return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
-
-
-def _is_known(target: np.ndarray) -> np.ndarray:
-    """Which rows have a target, [rows] bool."""
-    known: np.ndarray = np.ones(target.shape, bool)
-    match target.dtype.kind:
-        case "O":
-            known = ~_is_missing(target)
+def find_missing(array: np.ndarray) -> np.ndarray:
+    """Where there is no value: None, NaN, or text that stands for it."""
+    match array.dtype.kind:
         case "f":
-            known = ~np.isnan(target)
-        case "i":
-            known = np.asarray(target != UNLABELLED)
-    return known.reshape(len(target), -1).max(axis=1)
-
-
-def _leave_open(known: Encoded, hidden: np.ndarray) -> Encoded:
-    """The target of all rows, of which the hidden ones are not labelled."""
-    shape = (len(hidden), *known.values.shape[1:])
-    nothing = np.nan if known.kind == "numbers" else UNLABELLED
-    values = np.full(shape, nothing, known.values.dtype)
-    values[~hidden] = known.values
-    return known._replace(values=values)
-
-
-def _check_there(values: np.ndarray) -> None:
-    """Raises DataError where a row has None or NaN for a class: text of it would be one more."""
-    missing = _is_missing(values).reshape(len(values), -1).any(axis=1)
-    if missing.any():
-        got = f"none in {missing.sum()} rows, first in row {missing.argmax()}"
-        raise DataError("target", expected="a class for each row", got=got, fix="Leave them out.")
-
-
-def as_numbers(name: str, values: Any) -> np.ndarray:
-    """An input as an array of numbers, of any type; objects that are missing are NaN.
-
-    Raises:
-        DataError: they are no numbers.
-    """
-    values = as_array(f"input {name!r}", values)
-    if values.dtype.kind == "O":
-        values = _with_gaps(values)
-    if values.dtype.kind not in "fiub":
-        raise DataError(f"input {name!r}", expected="numbers", got=str(values.dtype))
-    return values
-
-
-def as_input(name: str, values: Any) -> np.ndarray:
-    """An input as a Task has it, float32; bytes stay what they are in images and sequences.
-
-    Raises:
-        DataError: they are no numbers, or too large for float32.
-    """
-    values = as_numbers(name, values)
-    if values.dtype == np.uint8 and values.ndim > 2:
-        return values
-    if values.ndim == 1:
-        values = values[:, None]
-    with np.errstate(over="ignore"):
-        narrow = values.astype(np.float32)
-    if (np.isinf(narrow) & np.isfinite(values)).any():
-        where = f"input {name!r}"
-        raise DataError(where, expected="values below 3.4e38", got="larger ones", fix="Rescale.")
-    return narrow
-
-
-def _with_gaps(values: np.ndarray) -> np.ndarray:
-    """Objects of which some are missing as floats, NaN for those, if that is what they are."""
-    try:
-        return np.where(_is_missing(values), np.nan, values).astype(np.float64)
-    except (TypeError, ValueError):
-        return values
-
-
-def check_precision(name: str, values: np.ndarray) -> None:
-    """Raises DataError where rows differ by less than float32 can tell, such as times since 1970.
-
-    What differs by rounding alone is constant, and no matter.
-
-    Args:
-        name: of the input.
-        values: [rows, ..., features] as they were given.
-    """
-    if np.can_cast(values.dtype, np.float32) or values.size == 0:
-        return
-    seen = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64)
-    there = np.isfinite(seen)
-    high = np.abs(seen).max(axis=0, initial=0, where=there)
-    count = np.maximum(there.sum(axis=0), 1)
-    mean = seen.sum(axis=0, where=there) / count
-    deviation = np.sqrt(np.square(seen - mean).sum(axis=0, where=there) / count)
-    lost = (deviation < 1e-5 * high) & (deviation > 1e-12 * high)
-    if lost.any():
-        feature = lost.argmax()
-        raise DataError(
-            f"input {name!r}",
-            expected="values that float32 can tell apart",
-            got=f"{mean[feature]:.6g} +- {deviation[feature]:.2g} in feature {feature}",
-            fix="Subtract their mean first.",
-        )
+            return np.isnan(array)
+        case "O" | "U":
+            text = [isinstance(value, str) and value.strip() in MISSING for value in array.flat]
+            return np.array(text, bool).reshape(array.shape) | find_gaps(array)
+    return np.zeros(array.shape, bool)
 
 
 def as_group(group: Any) -> np.ndarray:
     """Groups, of rows that belong together, as they were given.
 
     Raises:
-        DataError: they are not one integer or text a row.
+        DataError: they are not one integer or text a row, or a row has none.
     """
     group = as_array("group", group)
+    expected = "an integer or text for each row"
     if group.ndim != 1 or group.dtype.kind not in "buiU":
         got = f"{group.dtype} of shape {group.shape}"
-        raise DataError("group", expected="an integer or text for each row", got=got)
+        raise DataError("group", expected=expected, got=got)
+    missing = find_missing(group)
+    if missing.any():
+        fix = "Rows that belong to no other have a group of their own."
+        raise DataError("group", expected=expected, got=f"none in {name_rows(missing)}", fix=fix)
     return group
 
 
@@ -243,18 +155,3 @@ def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
     for name, array in arrays.items():
         if len(array) != size:
             raise DataError(name, expected=f"{size} rows, as the target has", got=str(len(array)))
-
-
-def check_numbers(values: np.ndarray, hidden: np.ndarray) -> None:
-    """Raises DataError for a number [rows, numbers] that is not finite.
-
-    Args:
-        values: the numbers.
-        hidden: [rows] bool of those that may be NaN together.
-    """
-    bad = ~np.isfinite(values).all(axis=1)
-    if np.isnan(values[hidden]).all():
-        bad &= ~hidden
-    if bad.any():
-        got = f"NaN or infinity in {bad.sum()} rows, first in row {bad.argmax()}"
-        raise DataError("target", expected="finite numbers", got=got, fix="Leave these rows out.")

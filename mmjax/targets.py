@@ -103,7 +103,7 @@ def scores(
             return {"accuracy": main, "macro_f1": macro_f1(prediction.argmax(-1), target)} | nll
         case "labels":
             return {"accuracy": main, "macro_f1": _label_f1(prediction > 0, target == 1)} | nll
-    errors = np.square((prediction.astype(np.float64) - target) * deviation).mean(axis=0) ** 0.5
+    errors = np.square(prediction.astype(np.float64) - target).mean(axis=0) ** 0.5 * deviation
     return {"r2": main, "rmse": float(errors.mean())} | nll
 
 

@@ -1,7 +1,7 @@
 """A task: the arrays of a problem, checked."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,21 +9,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax.checks import check_task
+from mmjax.checks import check_input, check_task
+from mmjax.errors import look_up
 from mmjax.on_disk import chunks, on_disk
-from mmjax.own_data import (
-    as_array,
-    as_group,
-    as_input,
-    as_numbers,
-    check_length,
-    check_mapping,
-    check_numbers,
-    check_precision,
-    encode_target,
-)
-from mmjax.scale import Scale, find_input_scale, find_scale
-from mmjax.splits import ROLES, as_roles, check_roles, deal
+from mmjax.own_data import as_array, as_group, check_length, check_mapping
+from mmjax.own_inputs import InputKind, as_input, as_numbers, check_precision, shape_input
+from mmjax.own_targets import encode_target
+from mmjax.scale import Scale, find_byte_scale, find_input_scale, find_scale
+from mmjax.splits import ROLES, as_roles, check_roles, complete_roles, deal
 from mmjax.targets import Kind, is_labelled, kind_of, scores
 from mmjax.types import Batch
 
@@ -114,8 +107,9 @@ class Task:
         valid: the split that everything is chosen on.
         test: the split that is only ever reported on.
         out_dim: number of classes, of labels or of numbers.
-        standardise: whether models scale float32 inputs, feature by feature, by what training rows
-            have; bytes are scaled to 0 to 1 in any case.
+        standardise: whether models scale inputs, feature by feature, by what training rows have.
+            Images of bytes are scaled to 0 to 1 in any case, and inputs whose bytes are all 0 and 1
+            never.
         names: of the classes, labels or numbers, where they have other names than 0, 1, ...
         scale: of numbers before they were standardised; predictions are brought back to it.
 
@@ -155,52 +149,71 @@ class Task:
         meta: Mapping[str, Any] | None = None,
         standardise: bool = True,
         seed: int = 0,
+        kind: Kind | None = None,
+        kinds: Mapping[str, InputKind] | None = None,
     ) -> "Task":
         """A task from arrays with a row for each sample.
 
+        What is assumed of a target or an input whose kind is not given is told on stderr, in one
+        line that says how to say otherwise.
+
         Args:
             inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
-                [rows, height, width, channels]}; a grey image has one channel. Images and sequences
-                of bytes are scaled to 0 to 1.
+                [rows, height, width, channels]}; a grey image has one channel. Images of bytes are
+                scaled to 0 to 1; bytes of 0 and 1 alone stay so.
             target: [rows] classes, as integers or text; [rows, labels] of 0 and 1, where a row can
                 have several labels; or floats, [rows] or [rows, numbers], which are standardised.
-                With ``split``, the test rows may all have -1, NaN or None: they are unlabelled.
+                With ``split``, the test rows may all have -1 or no value (NaN, None, or text such
+                as "NA"): they are unlabelled.
             name: of the task.
             group: [rows] integers or text: rows of one group, such as recordings of one person,
                 are in one split. By default each row is a group.
             present: {modality: [rows] bool} where rows lack a modality.
             split: [rows] of "train", "valid" and "test". By default a fifth of the groups is for
-                test, and a fifth of the others for validation, of every class as nearly as can be.
-            meta: {name: [rows]} of what is known of the rows and not for the model.
+                test, and a fifth of the others for validation, of every class as nearly as can be;
+                groups of several sizes are dealt so that rows are. Where the split has no rows for
+                validation, a part of those for training become it.
+            meta: {name: [rows]} of what is known of the rows and not for the model; errors name
+                rows by ``id``, too.
             standardise: whether models scale inputs by what training rows have.
             seed: of the split.
+            kind: what the target is: "classes", "labels" or "numbers".
+            kinds: {modality: what its samples are}: "vector", "sequence", "image" or "tokens".
+                Tokens are integers [rows, length], and become sequences of one-hot vectors.
 
         Raises:
             DataError: an array is not what a task needs.
-            UsageError: the seed is not an integer from 0.
+            UsageError: the seed is not an integer from 0, or there is no such kind.
         """
         check_mapping("inputs", inputs)
-        present, meta = present if present is not None else {}, meta or {}
+        present, meta, kinds = present if present is not None else {}, meta or {}, kinds or {}
         check_mapping("present", present)
+        check_mapping("kinds", kinds)
+        for n in kinds:
+            look_up("modality of kinds", n, inputs)
         target = as_array("target", target)
         size = len(target)
-        given = None if split is None else as_roles(as_array("split", split), size)
-        encoded = encode_target(target, None if given is None else given == "test")
-        values = encoded.values
-        numbers = {n: as_numbers(n, x) for n, x in inputs.items()}
-        arrays = {n: as_input(n, x) for n, x in numbers.items()}
-        for n, x in numbers.items():
-            check_precision(n, x)
-        here = {n: as_array(f"present {n!r}", x) for n, x in present.items()}
         known = {n: as_array(f"meta {n!r}", x) for n, x in meta.items()}
         groups = np.arange(size) if group is None else as_group(group)
-        check_length({**arrays, **here, **known, "group": groups}, size)
+        given = None if split is None else as_roles(as_array("split", split), size)
+        here = {n: as_array(f"present {n!r}", x) for n, x in present.items()}
+        both = {**{f"meta {n}": x for n, x in known.items()}, "group": groups}
+        check_length({**both, **{f"present {n}": x for n, x in here.items()}}, size)
+        encoded = encode_target(
+            target, None if given is None else given == "test", kind, known.get("id")
+        )
+        arrays = {
+            n: _read_input(n, x, kinds.get(n), here.get(n, np.ones(size, bool)), known.get("id"))
+            for n, x in inputs.items()
+        }
         index = np.unique(groups, return_inverse=True)[1]
-        role = deal(index, encoded.strata, seed) if given is None else given
+        if given is None:
+            role = deal(index, encoded.strata, seed)
+        else:
+            role = complete_roles(given, index, encoded.strata, seed)
         check_roles(role, groups)
-        scale = None
+        values, scale = encoded.values, None
         if encoded.kind == "numbers":
-            check_numbers(values, role == "test")
             scale = find_scale(values[role == "train"])
             values = scale.standardise(values)
         whole = Split(arrays, values, index, here, known)
@@ -235,10 +248,15 @@ class Task:
 
     @cached_property  # every training row is read
     def input_scales(self) -> dict[str, Scale]:
-        """{modality: its scale}, of the inputs that models standardise."""
-        inputs, present = self.train.inputs, self.train.present
-        floats = [n for n in self.modalities if inputs[n].dtype == np.float32 and self.standardise]
-        return {n: find_input_scale(inputs[n], present[n]) for n in floats}
+        """{modality: its scale}, of the inputs that models scale."""
+        found: dict[str, Scale | None] = {}
+        for name in self.modalities:
+            values, present = self.train.inputs[name], self.train.present[name]
+            if values.dtype == np.uint8:
+                found[name] = find_byte_scale(values, present, self.standardise)
+            elif self.standardise:
+                found[name] = find_input_scale(values, present)
+        return {name: scale for name, scale in found.items() if scale is not None}
 
     def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """The scores of some rows, as ``mmjax.targets.scores``; numbers in their own units.
@@ -281,3 +299,19 @@ class Task:
                 for rows in chunks(array):
                     sha.update(np.ascontiguousarray(rows).data)
         return sha.hexdigest()[:16]
+
+
+def _read_input(
+    name: str,
+    given: Any,
+    kind: InputKind | None,
+    present: np.ndarray,
+    ids: np.ndarray | Sequence[Any] | None,
+) -> np.ndarray:
+    """An input as a Task has it, checked while its rows are those that were given."""
+    numbers = shape_input(name, as_numbers(name, given), kind)
+    check_length({name: numbers}, len(present))
+    values = as_input(name, numbers)
+    check_input(f"input {name!r}", values, present, values.shape, ids)
+    check_precision(name, numbers[present], given)
+    return values

@@ -17,7 +17,8 @@ from mmjax.checks import check_input
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
 from mmjax.files import whole_file, write_csv
-from mmjax.own_data import as_input, check_mapping
+from mmjax.own_data import check_mapping
+from mmjax.own_inputs import as_input
 from mmjax.report.rows import read_rows
 from mmjax.run_file import RunFile, read_run_file
 from mmjax.runs import make_arms, make_task

@@ -121,7 +121,7 @@ def test_splits_are_those_of_the_table_or_by_group(place):
 
 
 TARGETS = {
-    "text": ({"target": ["b", "a", "nan"] * 10}, "classes", ("a", "b", "nan")),
+    "text": ({"target": ["b", "a", "none"] * 10}, "classes", ("a", "b", "none")),
     "integers": ({"kind": [10, 9, -2] * 10}, "classes", ("-2", "9", "10")),
     "codes": ({"code": ["007", "7", "1_0"] * 10}, "classes", ("007", "1_0", "7")),
     "long codes": ({"code": ["1" * 25, "2" * 25] * 15}, "classes", ("1" * 25, "2" * 25)),
@@ -288,7 +288,13 @@ DAMAGES = {
         lambda p: write_labels(p, {"id": ["r0", "r0"], "target": "ab"}), "an id that two rows have"
     ),
     "an empty cell": (
-        lambda p: write_labels(p, {"id": ["r0", "r1"], "target": ["a", ""]}), r"row 2 with cells"
+        lambda p: write_labels(
+            p, {"id": [f"r{row}" for row in range(30)], "target": ["a", "b", ""] * 10}
+        ),
+        "a target for each row, got none in 10 rows, first in row 2, id r2",
+    ),
+    "an empty id": (
+        lambda p: write_labels(p, {"id": ["r0", ""], "target": "ab"}), r"row 2 with cells"
     ),
     "a target of each row": (
         lambda p: write_labels(

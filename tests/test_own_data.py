@@ -53,7 +53,7 @@ def test_many_different_integers_are_refused_as_classes():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (np.array(["u", None] * 30, object), "a class for each row, got none in 30 rows"),
+        (np.array(["u", None] * 30, object), "a target for each row, got none in 30 rows"),
         (np.array([1, 2, np.nan] * 20, object), "got none in 20 rows, first in row 2"),
         (
             np.array([[0], [2]] * 30),
@@ -206,11 +206,12 @@ def test_groups_stay_together_and_a_given_split_is_taken():
         ({"split": np.array(["train", "tset"] * 30)}, "split: expected one of train, valid, test"),
         ({"split": np.array(["train"])}, r"split: expected.*got \(1,\)"),
         ({"present": {"image": np.ones(59, bool)}}, "image: expected 60 rows"),
-        ({"target": np.full(60, np.nan)}, "finite numbers"),
+        ({"target": np.full(60, np.nan)}, "a target for each row, got none in 60 rows"),
+        ({"target": np.full(60, np.inf)}, "finite numbers, up to 1e300, got others in 60 rows"),
         ({"target": np.ones(60)}, "numbers that differ between rows"),
         ({"target": np.full((60, 2), 2)}, "labels 0 and 1"),
         ({"target": []}, "target: expected an array with a row for each sample, got no rows"),
-        ({"target": ["x", np.nan, "y"] * 20}, "a class for each row, got none in 20 rows"),
+        ({"target": ["x", np.nan, "y"] * 20}, "a target for each row, got none in 20 rows"),
         (
             {"target": np.ma.masked_equal([0, 1] * 30, 1)},
             "target: expected an array without a mask",

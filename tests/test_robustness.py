@@ -327,3 +327,14 @@ def test_the_figure_has_a_panel_for_each_corruption_and_a_few_colours():
     assert "a_only" not in {line.get_label() for line in shown[1].get_lines()}
     grey = {name for name, line in lines.items() if line.get_color() == "0.8"}
     assert grey == set(lines) - set(named)
+
+
+def test_masks_of_bytes_are_spoilt_on_their_own_scale(task):
+    """Bytes of 0 and 1 become no grey of 0 to 255."""
+    task = task.only("image")
+    mask = lambda split: replace(split, inputs={"image": (split.inputs["image"] > 99).astype("u1")})
+    masks = replace(task, **{name: mask(split) for name, split in task.splits.items()})
+    found = make_sweep(masks, severities=(5,), max_rows=20)
+    assert found.conditions
+    for condition in found.conditions:
+        assert condition.values.max() <= 2  # noise on a one

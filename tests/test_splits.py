@@ -10,20 +10,71 @@ from mmjax.splits import ROLES, SHARES, deal
 from mmjax.task import Task
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=60),
-    st.integers(0, 5),
-)
-def test_deal_keeps_groups_whole_and_shares_near(rows, seed):
-    target, group = np.array(rows).T
-    role = deal(group, np.minimum(target, 1), seed)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(1, 3), st.integers(0, 5))
+def test_deal_keeps_groups_of_one_size_whole_and_shares_near(target, size, seed):
+    group, count = np.repeat(np.arange(len(target)), size), len(target)
+    role = deal(group, np.repeat(target, size), seed)
     assert set(role) <= set(ROLES)
-    for one in np.unique(group):
-        assert len(set(role[group == one])) == 1
-    count = len(np.unique(group))
-    roles = [role[group == one][0] for one in np.unique(group)]
+    roles = role[::size].tolist()
+    np.testing.assert_array_equal(role, np.repeat(roles, size))
     assert abs(roles.count("test") - 0.2 * count) <= 1
     assert abs(roles.count("valid") - 0.16 * count) <= 1.2
+
+
+WANTED = {"train": 0.64, "valid": 0.16, "test": 0.2}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 40)), min_size=3, max_size=40),
+    st.integers(0, 5),
+)
+def test_groups_of_several_sizes_are_dealt_so_that_rows_are(groups, seed):
+    """As near as the sizes allow, and the same each time."""
+    strata, sizes = np.array(groups).T
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    role = deal(group, np.repeat(strata, sizes), seed)
+    np.testing.assert_array_equal(role, deal(group, np.repeat(strata, sizes), seed))
+    assert set(role) == set(ROLES)
+    for one in np.unique(group):
+        assert len(set(role[group == one])) == 1
+    if sizes.min() < sizes.max():
+        for name, share in WANTED.items():
+            assert abs((role == name).sum() - share * len(role)) <= 1.5 * sizes.max()
+
+
+def test_one_large_group_does_not_upset_the_shares():
+    sizes = np.array([100, *[5] * 40])
+    for seed in range(20):
+        role = deal(np.repeat(np.arange(41), sizes), np.zeros(300, int), seed)
+        for name, share in WANTED.items():
+            assert abs((role == name).mean() - share) < 0.03
+
+
+def test_strata_have_their_shares_of_groups_of_several_sizes():
+    sizes, strata = 3 + np.arange(90) % 5, np.arange(90) // 30
+    group, stratum = np.repeat(np.arange(90), sizes), np.repeat(strata, sizes)
+    role = deal(group, stratum, 0)
+    for one in range(3):
+        assert abs((role[stratum == one] == "test").mean() - 0.2) < 0.06
+
+
+def test_seeds_differ_in_how_groups_of_several_sizes_are_dealt():
+    group = np.repeat(np.arange(30), 30 + np.arange(30))
+    dealt = {deal(group, np.zeros(len(group), int), seed).tobytes() for seed in range(9)}
+    assert len(dealt) == 9
+
+
+def test_shares_that_cannot_be_kept_are_told(capsys):
+    deal(np.repeat([0, 1, 2], [50, 30, 20]), np.zeros(100, int), 0)
+    assert "that rows are 50% train, " in capsys.readouterr().err
+    deal(np.arange(100), np.zeros(100, int), 0)
+    assert not capsys.readouterr().err
+
+
+def test_dealings_of_groups_of_one_size_stay_what_they_were():
+    """Published results rest on them."""
+    drawn = "".join(name[1] for name in deal(np.repeat(np.arange(15), 2), np.arange(30) // 10, 7))
+    assert drawn == "eerrrraarrrrrrrreeaaeerrrraarr"
 
 
 def test_every_group_has_the_same_chance():

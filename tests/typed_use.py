@@ -29,6 +29,7 @@ def use(image: np.ndarray, audio: np.ndarray, target: np.ndarray) -> None:
     """Every public name once."""
     task = mmjax.Task.from_arrays({"image": image, "audio": audio}, target, name="mine")
     assert_type(task, mmjax.Task)
+    mmjax.Task.from_arrays({"a": audio}, target, kind="numbers", kinds={"a": "sequence"})
     assert_type(task.train, mmjax.Split)
     assert_type(task.kind, Kind)
     assert_type(mmjax.load_task("digits", options={"seed": "1"}), mmjax.Task)

@@ -13,7 +13,7 @@ from mmjax.errors import UsageError
 from mmjax.lanes import compiler_options
 from mmjax.layers import as_float
 from mmjax.on_disk import chunks_where
-from mmjax.scale import find_input_scale
+from mmjax.scale import find_byte_scale, find_input_scale
 from mmjax.task import Split, Task
 from mmjax.types import Batch
 
@@ -162,6 +162,8 @@ def _range(train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarr
     for rows in filter(len, chunks_where(train, present)):
         seen = as_float(rows)
         low, high = min(low, float(seen.min())), max(high, float(seen.max()))
+    if train.dtype == np.uint8 and find_byte_scale(train, present, False):
+        high = 1 / 255  # they are 0 and 1
     return np.array(low, np.float32), np.array(high - low, np.float32)
 
 

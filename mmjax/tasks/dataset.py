@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError, UnknownNameError, look_up
-from mmjax.own_data import as_array, as_group, check_mapping, encode_target
-from mmjax.splits import ROLES, SYNONYMS, as_roles, deal
+from mmjax.errors import DataError, UnknownNameError, UsageError, look_up
+from mmjax.own_data import as_array, as_plain, check_mapping, find_missing
+from mmjax.own_inputs import InputKind
+from mmjax.splits import ROLES, SYNONYMS
+from mmjax.targets import Kind
 from mmjax.task import Task
 from mmjax.tasks.files import pixels_of
 from mmjax.tasks.samples import Stacked, stack
@@ -17,16 +19,19 @@ from mmjax.tasks.sound import Sound
 Rows = Sequence[Mapping[str, Any]]
 
 _SPLITS = (*ROLES, *SYNONYMS)
+_SAMPLES = "numbers, images, or recordings with array and sampling_rate"
 
 
 def from_dataset(
     dataset: Mapping[str, Rows] | Rows,
     *,
-    modalities: Mapping[str, str],
+    modalities: Mapping[str, str | Sequence[str]],
     target: str | Sequence[str],
     group: str | None = None,
     name: str = "dataset",
     seed: int = 0,
+    kind: Kind | None = None,
+    kinds: Mapping[str, InputKind] | None = None,
 ) -> Task:
     """Makes a task of a dataset that gives its rows as mappings.
 
@@ -34,45 +39,58 @@ def from_dataset(
     tensorflow_datasets or a mapping of several, or lists of dicts. All rows are read into memory.
 
     A value is numbers in the shape of a sample, a Pillow image, or a recording as a mapping with
-    ``array`` and ``sampling_rate``, which becomes MFCCs; None where a row lacks the modality. A
-    dataset without splits is split as ``Task.from_arrays`` does it; one without validation gives up
-    a part of its training rows.
+    ``array`` and ``sampling_rate``, which becomes MFCCs; None, or NaN, where a row lacks the
+    modality. All else is as ``Task.from_arrays`` has it: splits, and what is assumed.
 
     Args:
         dataset: {"train", "validation" (or "valid", "val", "dev"), "test": rows}, or rows.
-        modalities: {modality: column}.
+        modalities: {modality: column, or columns of numbers that are one vector}.
         target: column of classes, of vectors of labels 0 and 1, or of floats; or columns of labels
             or of floats.
         group: column of what must not be split apart, such as speakers.
         name: of the task.
         seed: of the split.
+        kind: what the target is, as for ``Task.from_arrays``.
+        kinds: what the modalities are, likewise.
 
     Raises:
         DataError: samples do not fit together, or to a task.
-        UnknownNameError: there is no such column or split.
+        UnknownNameError: there is no such column, split or kind.
+        UsageError: the target is no column.
     """
     check_mapping("modalities", modalities)
+    if not target or not isinstance(target, str | Sequence):
+        expected = "a column, or several"
+        raise UsageError("target", expected=expected, got=repr(target), fix="All tasks have one.")
     splits = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
-    rows = [row for key, part in splits.items() for row in _rows(part, f"{name} {key}".strip())]
+    parts = {key: _rows(part, f"{name} {key}".strip()) for key, part in splits.items()}
+    rows = [row for part in parts.values() for row in part]
     if not rows:
         raise DataError(name, expected="at least one row", got="none")
-    read = partial(_read_column, rows, name)
+    ids = [f"{key} {number}".strip() for key, part in parts.items() for number in range(len(part))]
+    read = partial(_read_column, rows, ids, name)
+    where = f"{name}, column"
     found = {
-        modality: _samples(read(column), name, column) for modality, column in modalities.items()
+        modality: _samples([*map(read, _listed(columns))], f"{where} {columns!r}", ids)
+        for modality, columns in modalities.items()
     }
-    columns = [target] if isinstance(target, str) else list(target)
-    values = [as_array(f"{name}, column {column!r}", read(column)) for column in columns]
-    values = values[0] if len(values) == 1 else np.stack(values, axis=1)
-    groups = as_group(read(group)) if group else np.arange(len(rows))
+    values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target)]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},
-        values,
+        values[0] if len(values) == 1 else np.stack(values, axis=1),
         name=name,
-        group=groups,
+        group=read(group) if group else None,
         present={modality: stacked.present for modality, stacked in found.items()},
-        split=_roles(splits, groups, values, seed),
+        split=_split_of_rows(parts),
+        meta={"id": ids},
         seed=seed,
+        kind=kind,
+        kinds=kinds,
     )
+
+
+def _listed(columns: str | Sequence[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
 
 
 def _rows(part: Rows, where: str) -> Sequence[Mapping[str, Any]]:
@@ -88,51 +106,61 @@ def _rows(part: Rows, where: str) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
-def _roles(
-    splits: Mapping[str, Rows], group: np.ndarray, target: np.ndarray, seed: int
-) -> np.ndarray | None:
-    """The role of each row; None where all are to be dealt out."""
-    if len(splits) == 1:
+def _split_of_rows(parts: Mapping[str, Sequence[Any]]) -> np.ndarray | None:
+    """The split of each row by its name; None where all are to be dealt out."""
+    if len(parts) == 1:
         return None
-    for split in splits:
+    for split in parts:
         look_up("split", split, dict.fromkeys(_SPLITS))
-    role = as_roles(np.repeat([*splits], [*map(len, splits.values())]), len(group))
-    if "valid" in role or "train" not in role:
-        return role
-    train = np.flatnonzero(role == "train")
-    dealt = deal(group[train], encode_target(target[train]).strata, seed)
-    role[train[dealt == "valid"]] = "valid"
-    return role
+    return np.repeat([*parts], [*map(len, parts.values())])
 
 
-def _read_column(rows: Sequence[Mapping[str, Any]], name: str, column: str) -> list[Any]:
-    for number, row in enumerate(rows):
+def _read_column(
+    rows: Sequence[Mapping[str, Any]], ids: Sequence[str], name: str, column: str
+) -> list[Any]:
+    for row, number in zip(rows, ids, strict=True):
         if column not in row:
             raise UnknownNameError(f"column of row {number} of {name}", column, map(str, row))
     return [row[column] for row in rows]
 
 
-def _samples(values: Sequence[Any], name: str, column: str) -> Stacked:
-    where = f"{name}, column {column!r}"
-    try:
-        return stack([_sample(value) for value in values], where)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        expected = "numbers, images, or recordings with array and sampling_rate"
-        got = f"{type(error).__name__}: {error}"[:300]
-        raise DataError(where, expected=expected, got=got) from error
+def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -> Stacked:
+    """The samples of a modality, from a column or from several."""
+    samples = []
+    for row, values in zip(ids, zip(*columns, strict=True), strict=True):
+        try:
+            parts = [_sample(where, row, value) for value in values]
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            got = f"{type(error).__name__}: {error}"[:300] + f", in row {row}"
+            raise DataError(where, expected=_SAMPLES, got=got) from error
+        samples.append(parts[0] if len(parts) == 1 else _join(parts))
+    return stack(samples, where)
 
 
-def _sample(value: Any) -> np.ndarray | Sound | None:
-    """A value as ``stack`` takes it."""
-    if value is None:
+def _join(parts: Sequence[Any]) -> np.ndarray | None:
+    """The numbers of several columns as one vector; None where all of them are missing."""
+    if all(part is None for part in parts):
         return None
+    return np.concatenate([[np.nan] if part is None else part for part in parts])
+
+
+def _sample(where: str, row: str, value: Any) -> np.ndarray | Sound | None:
+    """A value as ``stack`` takes it."""
     if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):  # that of torchcodec
-        samples = np.atleast_2d(np.asarray(value["array"], np.float32))
+        samples = np.atleast_2d(as_plain(where, value["array"])).astype(np.float32)
+        if samples.size == 0:
+            fix = "Leave the row out; or give None: it lacks the modality."
+            got = f"an empty one in row {row}"
+            raise DataError(where, expected="recordings with samples", got=got, fix=fix)
         channel = int(np.argmin(samples.shape))  # the first, or the last
         return Sound(samples.mean(axis=channel), int(value["sampling_rate"]))
     if hasattr(value, "getbands"):  # a Pillow image
         return pixels_of(value)
-    array = np.atleast_1d(value)
-    return array if array.dtype == np.uint8 else array.astype(np.float32)
+    array = as_plain(where, value)
+    if array.ndim == 0 and find_missing(array).all():
+        return None
+    if array.dtype.kind not in "fiub":
+        raise DataError(where, expected=_SAMPLES, got=f"{array.dtype} in row {row}")
+    return np.atleast_1d(array)

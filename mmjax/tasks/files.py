@@ -3,7 +3,7 @@
 import csv
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +74,49 @@ def _turn(picture: Any) -> Any:
 
 
 def read_table(path: Path) -> np.ndarray:
-    """Reads a CSV file of numbers: float32 [features] of one line, [lines, features] of several.
+    """Reads a CSV file of numbers: float64 [features] of one line, [lines, features] of several.
 
-    A first line without any number is a heading, and passed over.
+    A first line without any number is a heading, and passed over; so is one that counts columns of
+    other numbers, 0,1,2, as data frames have it. A column without a name that counts the lines is
+    passed over, too.
 
     Raises:
-        DataError: the file is missing, is not text, or has lines of unequal length or without
-            numbers.
+        DataError: the file is missing, is not text, has lines of unequal length or without
+            numbers, or begins with a line that may be a heading or not.
     """
     with (
         reading(path, "a CSV file of numbers", FIX, MAX_SMALL) as (path, refuse),
         path.open(encoding="utf-8-sig", newline="") as file,
     ):
         lines = [line for line in csv.reader(file, strict=True) if line]
-        if lines and not any(map(_is_number, lines[0])):
-            lines = lines[1:]
         if not lines:
             refuse("no numbers")
-        values = np.array(lines, np.float64).astype(np.float32)
+        first, rest = [cell.strip() for cell in lines[0]], lines[1:]
+        if is_unnamed(first[0]):
+            index = [line[0] for line in rest]
+            if not (_counts(index) or _counts(["0", *index])):
+                refuse("a column without a name, which does not count the lines")
+            rest = [line[1:] for line in rest]
+        elif any(map(_is_number, first)):
+            whole = all(cell.strip().lstrip("-").isdecimal() for line in rest for cell in line)
+            if not (rest and _counts(first)) or (whole and len(first) == 1):
+                rest = [first, *rest]
+            elif whole or len(first) == 1:
+                refuse(f"a first line {','.join(first)}, which may be a heading: name the columns")
+        if not rest:
+            refuse("no numbers")
+        values = np.array(rest, np.float64)
         return values[0] if len(values) == 1 else values
+
+
+def is_unnamed(heading: str) -> bool:
+    """Whether a column has no name, as that of the row numbers of a data frame."""
+    return not heading or heading.startswith("Unnamed: ")
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether they are 0, 1, 2, ..."""
+    return [*cells] == [str(number) for number in range(len(cells))]
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -103,9 +127,9 @@ def read_array(path: Path) -> np.ndarray:
     """
     with reading(path, "an array of numbers in a .npy file", FIX, MAX_SMALL) as (path, refuse):
         array = parse_npy(np.frombuffer(path.read_bytes(), np.uint8))
-        if array.dtype.kind not in "fiu" or array.size == 0 or not 1 <= array.ndim <= 3:
+        if array.dtype.kind not in "fiub" or array.size == 0 or not 1 <= array.ndim <= 3:
             refuse(f"{array.dtype} of shape {array.shape}")
-        return array if array.dtype == np.uint8 else array.astype(np.float32)
+        return array
 
 
 READERS: Mapping[str, Callable[[Path], np.ndarray | Sound]] = {

@@ -2,17 +2,22 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from mmjax.errors import DataError, printable
+from mmjax.errors import DataError, printable, tell
+from mmjax.own_data import MISSING
+from mmjax.own_inputs import InputKind
 from mmjax.reading import reading
+from mmjax.settings import parse_pairs
 from mmjax.splits import make_rng
+from mmjax.targets import Kind
 from mmjax.task import Task
-from mmjax.tasks.files import READERS
+from mmjax.tasks.files import READERS, is_unnamed
 from mmjax.tasks.readers import FIX, MAX_SMALL, data_folder, find
 from mmjax.tasks.samples import Stacked, stack
 
@@ -21,7 +26,13 @@ OTHERS = ("id", "group", "split")
 """Columns of the labels that are no targets."""
 
 
-def folder(data: str | Path | None = None, *, seed: int = 0) -> Task:
+def folder(
+    data: str | Path | None = None,
+    *,
+    seed: int = 0,
+    kind: Kind | None = None,
+    kinds: Mapping[str, InputKind] | str = "",
+) -> Task:
     """Reads a folder with a sub-folder for each modality, and ``labels.csv``.
 
     A sub-folder has a file for each row, named after the row: ``image/17.png``, ``audio/17.wav``. A
@@ -29,12 +40,13 @@ def folder(data: str | Path | None = None, *, seed: int = 0) -> Task:
     channels]; recordings (WAV, FLAC) become MFCCs [frames, 13], padded with silence to the longest;
     tables of numbers (CSV) are vectors [features] if they have one line, and sequences [lines,
     features] if they have more; arrays (.npy) are taken as they are. Of pictures, tables and arrays
-    all must have one shape.
+    all must have one shape. A sub-folder of runs is no modality.
 
     The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; ``group``
-    and ``split``, which may be left out, as ``Task.from_arrays`` has them; and targets. One column
-    of text or of integers is a class, of other numbers it is a number; several columns are labels
-    if they hold 0 and 1 alone, and else numbers.
+    and ``split``, which may be left out, as ``Task.from_arrays`` has them; and targets. A column
+    without a name, or "Unnamed: 0", has the row numbers of a data frame, and is passed over. One
+    target of text or of integers is a class, of other numbers it is a number; several are labels if
+    they hold 0 and 1 alone, and else numbers. Empty cells, and text such as NA, are missing.
 
     Reference: for one modality, ImageFolder of Hugging Face datasets, with its table of metadata
     (https://huggingface.co/docs/datasets/image_dataset, 2022).
@@ -42,6 +54,8 @@ def folder(data: str | Path | None = None, *, seed: int = 0) -> Task:
     Args:
         data: the folder.
         seed: of the split, where ``labels.csv`` has none.
+        kind: what the target is, as for ``Task.from_arrays``.
+        kinds: what the modalities are, likewise; or text, such as "notes=tokens,face=image".
 
     Raises:
         DataError: a file is missing, malformed, or named after no row; or samples do not fit
@@ -50,20 +64,24 @@ def folder(data: str | Path | None = None, *, seed: int = 0) -> Task:
     """
     make_rng(seed)  # refuses a bad seed before the reading
     place = data_folder(data)
+    if isinstance(kinds, str):
+        kinds = parse_pairs("kinds", kinds.split(",") if kinds else ())
     columns = _read_labels(find(place, LABELS))
-    modalities = sorted(path for path in place.iterdir() if path.is_dir() and _is_shown(path))
+    modalities = sorted(filter(_is_modality, place.iterdir()))
     read = {path.name: _read_modality(path, columns["id"]) for path in modalities}
     names = tuple(name for name in columns if name not in OTHERS)
     try:
         task = Task.from_arrays(
             {name: stacked.values for name, stacked in read.items()},
-            _parse_targets([columns[name] for name in names]),
+            _parse_targets({name: columns[name] for name in names}),
             name=f"folder/{printable(place.resolve().name)}",
             group=columns.get("group"),
             present={name: stacked.present for name, stacked in read.items()},
             split=columns.get("split"),
             meta={"id": columns["id"]},
             seed=seed,
+            kind=kind,
+            kinds=kinds,
         )
     except DataError as error:  # which is about arrays, and names no file
         raise DataError(place, expected="the files of a task", got=f"{error}"[:500]) from error
@@ -78,15 +96,23 @@ def _read_labels(path: Path) -> dict[str, Sequence[str]]:
     ):
         lines = csv.reader(file, strict=True, skipinitialspace=True)
         names, *rows = [[cell.strip() for cell in line] for line in lines if line] or [[]]
-        if "id" not in names or not set(names) - set(OTHERS) or len(set(names)) < len(names):
+        unnamed = [name for name in names if is_unnamed(name)]
+        targets = set(names) - {*OTHERS, *unnamed}
+        if "id" not in names or not targets or len(set(names)) < len(names):
             refuse(f"columns {names}"[:300])
         for number, row in enumerate(rows, start=1):
-            if len(row) != len(names) or not all(row):
+            needed = [cell for name, cell in zip(names, row, strict=False) if name in OTHERS]
+            if len(row) != len(names) or not all(needed):
                 refuse(f"row {number} with cells {row}"[:300])
         columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-        if len(set(columns.get("id", ()))) < max(1, len(rows)):
-            refuse("no rows" if not rows else "an id that two rows have")
-        return columns
+        if not rows:
+            refuse("no rows")
+        if len(set(columns["id"])) < len(rows):
+            twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
+            refuse(f"an id that two rows have, {twice}")
+        if unnamed:
+            tell(f"{path}: a column without a name is passed over; name it if it is a target")
+        return {name: cells for name, cells in columns.items() if name not in unnamed}
 
 
 def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:
@@ -111,22 +137,32 @@ def _find_files(place: Path, ids: set[str]) -> Mapping[str, Path]:
     return found
 
 
+def _is_modality(path: Path) -> bool:
+    """Whether it is a folder of samples, and not of runs that were started here."""
+    if not path.is_dir() or not _is_shown(path):
+        return False
+    if path.name == "runs" and not any(inner.is_file() for inner in path.iterdir()):
+        return False
+    return not any(path.glob("run.json")) and not any(path.glob("*/run.json"))
+
+
 def _is_shown(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _parse_targets(columns: Sequence[Sequence[str]]) -> np.ndarray:
-    """Text of targets as numbers, labels or classes, [rows] or [rows, columns]."""
-    if len(columns) == 1 and not _are_numbers(columns[0]):
-        return np.array(columns[0])
-    if not all(map(_are_numbers, columns)):
+def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Text of targets as text, integers or floats, [rows] or [rows, columns]."""
+    known = {n: [c for c in cells if c not in MISSING] for n, cells in columns.items()}
+    text = [name for name, cells in known.items() if not _are_numbers(cells)]
+    if len(columns) > 1 and text:
         expected = "numbers, or 0 and 1, in several columns of targets"
-        raise DataError(LABELS, expected=expected, got="text")
-    numbers = np.array(columns, np.float64).T
-    if len(columns) > 1:
-        return numbers.astype(int) if np.isin(numbers, (0, 1)).all() else numbers
-    whole = all(cell.lstrip("-").isdecimal() for cell in columns[0])
-    return numbers[:, 0].astype(int) if whole else numbers[:, 0]
+        raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}")
+    whole = all(cell.lstrip("-").isdecimal() for cells in known.values() for cell in cells)
+    read = str if text else int if whole and len(columns) == 1 else float
+    fill = np.nan if read is float else None
+    parsed = [[fill if c in MISSING else read(c) for c in cells] for cells in columns.values()]
+    table = np.array(parsed, float if read is float else object).T
+    return table[:, 0] if len(columns) == 1 else table
 
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14}|\d*\.\d+|\d+\.)(e[+-]?\d{1,3})?|[+-]?inf|nan", re.I)
