@@ -1,14 +1,11 @@
-"""Saves and restores trees of arrays; the only file that knows orbax.
+"""Saves and restores trees of arrays.
 
-A checkpoint is a folder with ``arrays``, which orbax writes, and ``manifest.json``: the sha256 of
-every file and of every array, and facts of whoever saved it. Orbax alone loads a flipped bit
-without a word. The folder gets its name when all of it is on the disk.
-
-Orbax takes a quarter of a second to import, so only those who save or restore wait for it.
+A checkpoint is a folder with a .npy file for each array, and ``manifest.json``: the sha256 of every
+file, the names of the arrays, and facts of whoever saved it. The folder gets its name when all of
+it is on the disk.
 """
 
-import hashlib
-import json
+import math
 import os
 import shutil
 import time
@@ -23,11 +20,13 @@ import jax
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.files import json_digest, write_text
+from mmjax.files import sync, sync_tree, write_npy
+from mmjax.manifest import MANIFEST, find_damage, read_manifest, write_manifest
 from mmjax.mesh import agreed
-from mmjax.trees import digest_array, flatten, unflatten
+from mmjax.reading import parse_npy, reading
+from mmjax.trees import flatten, unflatten
 
-MANIFEST, ARRAYS = "manifest.json", "arrays"
+ARRAYS = "arrays"
 
 
 class Checkpoint(NamedTuple):
@@ -44,21 +43,33 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
         folder: gets its name, in place of one that had it, when it is complete.
         tree: of arrays, or of JAX keys.
         facts: what JSON can hold.
+
+    Raises:
+        OSError: it cannot be written; one that had the name is intact.
     """
-    arrays = {name: np.asarray(x) for name, x in flatten(tree).items()}
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
-    unfinished.mkdir(parents=True)
-    with _open_orbax() as checkpointer:
-        checkpointer.save((unfinished / ARRAYS).absolute(), arrays)
-    content = {
-        "facts": dict(facts or {}),
-        "arrays": {name: digest_array(x) for name, x in arrays.items()},
-        "files": _digest_files(unfinished / ARRAYS),
-    }
-    write_text(unfinished / MANIFEST, json.dumps({**content, "sha256": json_digest(content)}))
+    try:
+        (unfinished / ARRAYS).mkdir(parents=True)
+        _write(unfinished, tree, facts or {})
+        sync_tree(unfinished)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the room
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(unfinished, folder)
+    sync(folder.parent)
+
+
+def _write(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None:
+    arrays = {}
+    for number, (name, x) in enumerate(flatten(tree).items()):
+        path, array = folder / ARRAYS / f"{number:04d}.npy", np.asarray(x)
+        with path.open("wb") as file:
+            write_npy(file, array)
+        # NumPy knows no bfloat16, and writes its bytes.
+        arrays[name] = [path.relative_to(folder).as_posix(), str(array.dtype)]
+    write_manifest(folder, (folder / ARRAYS).iterdir(), facts=dict(facts), arrays=arrays)
 
 
 def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
@@ -76,27 +87,12 @@ def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
 
 def _read(folder: Path, manifest: Mapping[str, Any], like: chex.ArrayTree) -> Checkpoint:
     """The arrays, and the facts of the manifest, once its files are verified."""
-    try:
-        with _open_orbax() as checkpointer:
-            # Given a target, orbax would cast to its dtypes without a word.
-            found = checkpointer.restore((folder / ARRAYS).absolute())
-    except Exception as error:  # orbax and what it is made of fail in many ways
-        raise DataError(folder, expected="a checkpoint", got=f"{error}"[:300]) from error
-    found = {name: np.asarray(x) for name, x in found.items()}
-    if {name: digest_array(x) for name, x in found.items()} != manifest["arrays"]:
-        raise DataError(folder, expected="the arrays that were saved", got="others")
+    found = {}
+    for name, (file, dtype) in manifest["arrays"].items():
+        with reading(folder / file, "an array of a checkpoint", limit=math.inf) as (path, _):
+            array = parse_npy(np.frombuffer(path.read_bytes(), np.uint8))
+            found[name] = array.view(np.dtype(dtype))
     return Checkpoint(unflatten(found, like, folder), manifest["facts"])
-
-
-def _open_orbax():
-    """Orbax for this process alone, which has all arrays."""
-    import orbax.checkpoint as ocp
-
-    index = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(
-        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
-    )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -105,23 +101,13 @@ def verify(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: a file is missing, new or changed; the message names it.
     """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        content = {name: manifest[name] for name in ("facts", "arrays", "files")}
-        intact = manifest["sha256"] == json_digest(content)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(path, expected="the manifest of a checkpoint", got=f"{error}") from error
-    if not intact:
-        raise DataError(path, expected="the bytes that were saved", got="others")
-    files = _digest_files(folder / ARRAYS)
-    for name in sorted(files.keys() | manifest["files"].keys()):
-        if files.get(name) != manifest["files"].get(name):
-            raise DataError(
-                folder / ARRAYS / name,
-                expected="the bytes that were saved",
-                got="others" if name in files else "no such file",
-            )
+    manifest = read_manifest(folder)
+    for error in find_damage(folder, manifest["files"]).values():
+        raise error
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if new := sorted(there - {*manifest["files"], MANIFEST}):
+        got = "a file that was not written with them"
+        raise DataError(folder / new[0], expected="the bytes that were written", got=got)
     return manifest
 
 
@@ -242,11 +228,3 @@ class Checkpoints:
                     fix="It is of another run; start in a new folder.",
                 )
         return None
-
-
-def _digest_files(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
+from mmjax.report.tables import SECOND_SCORES
 from mmjax.scoring import baselines, standard_error
 from mmjax.targets import MAIN_SCORES, find_score
 
@@ -75,8 +76,6 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     )
 
 
-SECOND_SCORES = {"accuracy": "macro_f1", "r2": "rmse"}
-"""{name of a main score: the one beside it in tables}."""
 _HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
 
 
