@@ -14,7 +14,7 @@ MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Names of modalities: "+" stands between several of them, and files are named after them."""
 
 
-RESERVED = ("file", "fused", "target")
+RESERVED = ("fused", "target")
 """Names that stand beside those of modalities: in files of arrays, and in embeddings."""
 
 

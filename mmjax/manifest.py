@@ -15,7 +15,7 @@ from mmjax.files import digest_file, json_digest, write_text
 from mmjax.reading import open_database
 
 MANIFEST = "manifest.json"
-_FIX = "`mmjax verify` names all that is damaged; if you have edited it yourself, remove {}."
+_EXPECTED = "the bytes that were written"
 
 
 def write_manifest(folder: Path, files: Iterable[Path], **facts: Any) -> None:
@@ -43,22 +43,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(path, expected=expected, got=f"{error}") from error
     if not (intact and named):
-        raise DataError(path, expected="the bytes that were written", got="others")
+        raise DataError(path, expected=_EXPECTED, got="others")
     return content
 
 
-def find_damage(folder: Path, files: Mapping[str, str]) -> dict[str, DataError]:
+def find_damage(folder: Path, files: Mapping[str, str], fix: str = "") -> dict[str, DataError]:
     """{name: what is wrong} of the files of a manifest that are not as they were written."""
     found = {}
     for name, digest in files.items():
-        path, got = folder / name, None
-        if not path.is_file():
-            got = "no such file"
-        elif _digest(path) != digest:
-            got = "others"
-        if got:
-            fix = _FIX.format(folder / MANIFEST)
-            found[name] = DataError(path, expected="the bytes that were written", got=got, fix=fix)
+        path = folder / name
+        if not path.is_file() or _digest(path) != digest:
+            got = "others" if path.is_file() else "no such file"
+            found[name] = DataError(path, expected=_EXPECTED, got=got, fix=fix)
     return found
 
 
@@ -75,7 +71,8 @@ def check_listed(folder: Path, *suffixes: str) -> None:
     if (folder / MANIFEST).exists():
         files = read_manifest(folder)["files"]
         listed = {n: digest for n, digest in files.items() if n.endswith(suffixes)}
-        for error in find_damage(folder, listed).values():
+        fix = f"--resume repairs it; if you have edited it yourself, remove {MANIFEST}."
+        for error in find_damage(folder, listed, fix).values():
             raise error
 
 

@@ -72,8 +72,8 @@ def read_table(folder: Path, name: str) -> list[Row]:
 def salvage_table(folder: Path, name: str) -> tuple[list[Row], list[DataError]]:
     """The rows of a table that can be read, and what is wrong with its other lines."""
     path, rows, faults = folder / f"{name}.jsonl", [], []
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines, start=1):
+    content = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             row = parse_row(path, number, line)
             _check(f"{path}, line {number}", name, row)
@@ -90,8 +90,11 @@ def put_rows(folder: Path, name: str, strategy: str, rows: Iterable[Row]) -> Non
         OSError: it cannot be written, and is what it was.
         DataError: as ``read_table``.
     """
-    others = [row for row in read_table(folder, name) if row["strategy"] != strategy]
-    write_rows(folder / f"{name}.jsonl", [*others, *rows])
+    there = read_table(folder, name)
+    old = [row["strategy"] == strategy for row in there]
+    place = old.index(True) if any(old) else len(there)
+    rest = [row for row, is_old in zip(there[place:], old[place:], strict=True) if not is_old]
+    write_rows(folder / f"{name}.jsonl", [*there[:place], *rows, *rest])
 
 
 def _check(where: str, name: str, row: Row) -> None:

@@ -104,7 +104,7 @@ def _compare(
     write_labels(out, task)
     missing = _not_done(out, arms)
     _tell_lost(out, missing, console)
-    todo = [arm for arm in missing if _not_done(arm_folder(out, arm.strategy), [arm])]
+    todo = [arm for arm in missing if not _is_done_apart(out, arm, console)]
     failed = run(out, task, todo, console) if todo else {}
     for arm in _not_done(out, missing):
         if arm.strategy not in failed:
@@ -127,7 +127,7 @@ def _remove_what_is_done_with(out: Path) -> None:
 
 def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
     """Says of which arms the folder has something, and yet not all."""
-    begun = {row["strategy"] for row in read_table(out, "rows")}
+    begun = {row["strategy"] for name in ("rows", "arms") for row in read_table(out, name)}
     if lost := [arm.strategy for arm in missing if arm.strategy in begun]:
         tell(console, f"Not all is there of {', '.join(lost)}: trained again")
 
@@ -135,6 +135,13 @@ def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
 def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
     done = finished_arms(folder)
     return [arm for arm in arms if arm.strategy not in done]
+
+
+def _is_done_apart(out: Path, arm: Arm, console: Console) -> bool:
+    """Whether an arm is done in the folder of a process of its own."""
+    own = arm_folder(out, arm.strategy)
+    begin_changes(own, {}, console)
+    return not _not_done(own, [arm])
 
 
 def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -> list[Row]:
@@ -162,7 +169,8 @@ def _read_embedded(out: Path, strategies: Iterable[str], console: Console) -> "d
     try:
         return {name: read_embedded(out / CHECKPOINTS / name) for name in strategies}
     except DataError as error:
-        tell(console, f"Embeddings are not drawn again: {error}")
+        if not (out / "embeddings.png").exists():
+            tell(console, f"Embeddings are not drawn: {error}")
         return {}
 
 

@@ -1,5 +1,8 @@
 """What a run folder has lost, and how the rest of it is gone on with."""
 
+import hashlib
+import re
+from base64 import b64decode
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -7,6 +10,7 @@ from rich.console import Console
 
 from mmjax import manifest
 from mmjax.errors import DataError
+from mmjax.files import whole_file
 from mmjax.manifest import MANIFEST, read_manifest, write_manifest
 from mmjax.report.rows import write_rows
 from mmjax.report.tables import COLUMNS, salvage_table
@@ -28,20 +32,31 @@ def find_damage(out: Path) -> dict[str, DataError]:
 def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) -> None:
     """Tells what is damaged, and takes away the manifest until ``end_changes``.
 
-    Of tables there is left what can be read. Pictures that are damaged go: they may be drawn again.
+    Of tables there is left what can be read. A damaged picture is taken from the page, or goes.
     """
-    for error in damage.values():
+    for name, error in damage.items():
         tell(console, f"damaged: {error}")
-    for name in damage:
         if name.endswith(".png"):
-            (out / name).unlink(missing_ok=True)
+            _restore_picture(out, name)
     for name in COLUMNS:
         rows, faults = salvage_table(out, name)
         for fault in faults:
             tell(console, f"damaged: {fault}")
-        if faults:
+        if faults or (rows and f"{name}.jsonl" in damage):
             write_rows(out / f"{name}.jsonl", rows)
     (out / MANIFEST).unlink(missing_ok=True)
+
+
+def _restore_picture(out: Path, name: str) -> None:
+    """What pictures of embeddings are drawn from is gone when a run is done; its page has them."""
+    listed, page = read_manifest(out)["files"][name], out / "report.html"
+    (out / name).unlink(missing_ok=True)
+    text = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
+    for encoded in re.findall(r"data:image/png;base64,([\w+/]+=*)", text):
+        picture = b64decode(encoded)
+        if hashlib.sha256(picture).hexdigest() == listed:
+            with whole_file(out / name) as file:
+                file.write(picture)
 
 
 def end_changes(out: Path, damage: Collection[str], console: Console) -> None:
