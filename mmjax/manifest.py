@@ -71,7 +71,7 @@ def check_listed(folder: Path, *suffixes: str) -> None:
     if (folder / MANIFEST).exists():
         files = read_manifest(folder)["files"]
         listed = {n: digest for n, digest in files.items() if n.endswith(suffixes)}
-        fix = f"--resume repairs it; if you have edited it yourself, remove {MANIFEST}."
+        fix = f"--resume repairs a run; if you have edited the file yourself, remove {MANIFEST}."
         for error in find_damage(folder, listed, fix).values():
             raise error
 

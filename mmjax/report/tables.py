@@ -73,7 +73,8 @@ def salvage_table(folder: Path, name: str) -> tuple[list[Row], list[DataError]]:
     """The rows of a table that can be read, and what is wrong with its other lines."""
     path, rows, faults = folder / f"{name}.jsonl", [], []
     content = path.read_bytes() if path.exists() else b""
-    for number, line in enumerate(content.splitlines(), start=1):
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
+    for number, line in enumerate(lines, start=1):
         try:
             row = parse_row(path, number, line)
             _check(f"{path}, line {number}", name, row)

@@ -12,6 +12,7 @@ from mmjax.arms import Arm
 from mmjax.bench import identify_case, measure
 from mmjax.errors import UsageError
 from mmjax.files import locked, write_text
+from mmjax.manifest import check_listed
 from mmjax.mesh import make_mesh, undivided
 from mmjax.report.rows import append_rows
 from mmjax.report.tables import read_table
@@ -37,9 +38,8 @@ def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
     """
     wanted = [identify_case(case) for case in cases]
     with locked(out):
+        check_listed(out, ".jsonl")
         damage = find_damage(out)
-        if f"{TABLE}.jsonl" in damage:
-            raise damage[f"{TABLE}.jsonl"]
         begin_changes(out, damage, console)
         found = _find(out, wanted)
         missing = [case for case, row in zip(cases, found, strict=True) if row is None]

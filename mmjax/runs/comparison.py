@@ -127,7 +127,8 @@ def _remove_what_is_done_with(out: Path) -> None:
 
 def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
     """Says of which arms the folder has something, and yet not all."""
-    begun = {row["strategy"] for name in ("rows", "arms") for row in read_table(out, name)}
+    rows = [*read_table(out, "rows"), *read_table(out, "arms")]
+    begun = {row["strategy"] for row in rows if row.get("error") is None}
     if lost := [arm.strategy for arm in missing if arm.strategy in begun]:
         tell(console, f"Not all is there of {', '.join(lost)}: trained again")
 
