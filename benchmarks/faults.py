@@ -254,7 +254,8 @@ def killed_saving(folder: Path, rng: np.random.Generator, times: int) -> Iterato
         done = _kill(rng, "save", out)
         steps = sorted(out.glob("[0-9]*"), key=lambda path: int(path.name))
         kernel = checkpoint.restore(steps[-1], like).tree["kernel"]
-        yield int(steps[-1].name) in (done - 1, done) and (kernel == int(steps[-1].name)).all()
+        step = int(steps[-1].name)
+        yield step in (done - 1, done) and bool((kernel == step).all())
 
 
 def names_of_one_file(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
