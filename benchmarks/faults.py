@@ -5,7 +5,7 @@ full, and the fault is mended or reported by one error that names the file; else
 
     python benchmarks/faults.py --out runs/faults.jsonl
 
-About five minutes on two CPU cores. The last column must be zero: else the exit code is 1.
+About ten minutes on two CPU cores. The last column must be zero: else the exit code is 1.
 """
 
 import json
@@ -24,15 +24,27 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tyro
 from faults_worker import rows_of, text_of
+from rich.console import Console
 
-from mmjax.files import locked, write_text
+from mmjax import checkpoint
+from mmjax.errors import DataError
+from mmjax.files import locked, write_npz, write_text
+from mmjax.manifest import write_manifest
 from mmjax.reading import read_npz
 from mmjax.report.rows import append_rows, read_rows, write_rows
+from mmjax.report.study import read_studies
+from mmjax.report.tables import COLUMNS, salvage_table
 from mmjax.run_file import RunFile, read_run_file, write_run_file
-from mmjax.runs.folder import write_predictions
+from mmjax.runs.damage import begin_changes
+from mmjax.runs.folder import end_arm, finished_arms, write_predictions
 from mmjax.settings import Settings
 from mmjax.verify import Finding, verify_run
 
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
+from folders import make_folder
+
+SKILLS = {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7}
 WORKER = Path(__file__).with_name("faults_worker.py")
 
 
@@ -163,6 +175,98 @@ def flipped_settings(folder: Path, rng: np.random.Generator, times: int) -> Iter
         yield _is_reported(path, verify_run(folder)) or read_run_file(folder) == before
 
 
+def flipped_key(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
+    """Flips a bit of a key of a row; whoever reads it names the file and the line."""
+    make_folder(folder, SKILLS)
+    for index in range(times):
+        name = ("rows", "history")[index % 2]
+        path = folder / f"{name}.jsonl"
+        before = path.read_bytes()
+        lines = before.splitlines(keepends=True)
+        number = int(rng.integers(len(lines)))
+        key = str(rng.choice(list(COLUMNS[name]))).encode()
+        spoilt = bytes([key[0] ^ 1]) + key[1:]
+        lines[number] = lines[number].replace(b'"' + key + b'"', b'"' + spoilt + b'"', 1)
+        path.write_bytes(b"".join(lines))
+        place = f"{path}, line {number + 1}: "
+        told = [str(fault) for fault in salvage_table(folder, name)[1]]
+        told += [found.about for found in verify_run(folder) if found.state == "damaged"]
+        try:
+            read_studies([folder])
+        except DataError as error:
+            told.append(str(error))
+        yield len(told) == 3 and all(text.startswith(place) for text in told)
+        path.write_bytes(before)
+
+
+def damaged_run(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
+    """Spoils a file of a run that is done, in one of five ways; verify names it, and it alone."""
+    make_folder(folder, SKILLS)
+    for name in ("summary.md", "report.html", "accuracy.png"):
+        (folder / name).write_bytes(rng.bytes(1000))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_manifest(folder, files)
+    for index in range(times):
+        path = files[int(rng.integers(len(files)))]
+        before = path.read_bytes()
+        _spoil(path, index % 5, rng)
+        yield [found.state == "damaged" for found in verify_run(folder)] == [
+            other == path for other in files
+        ] and _is_reported(path, verify_run(folder))
+        path.write_bytes(before)
+
+
+def _spoil(path: Path, how: int, rng: np.random.Generator) -> None:
+    """Removes, empties, zeroes or shortens a file, or flips a bit of it."""
+    content = bytearray(path.read_bytes())
+    place = int(rng.integers(len(content)))
+    if how == 4:
+        content[place] ^= 1 << int(rng.integers(8))
+    path.write_bytes([b"", b"", bytes(len(content)), content[:place], content][how])
+    if how == 0:
+        path.unlink()
+
+
+def lost_notes(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
+    """Loses arms.jsonl of a run that was stopped; its tables stay until they are replaced."""
+    make_folder(folder, SKILLS)
+    for strategy in SKILLS:
+        end_arm(folder, strategy)
+    notes, console = (folder / "arms.jsonl").read_bytes(), Console(quiet=True)
+    tables = {n: (folder / f"{n}.jsonl").read_bytes() for n in ("rows", "history")}
+    for index in range(times):
+        whole = finished_arms(folder) == list(SKILLS)
+        (folder / "arms.jsonl").write_bytes(notes[: int(rng.integers(len(notes)))])
+        if index % 2:
+            (folder / "arms.jsonl").unlink()
+        begin_changes(folder, {}, console)
+        known = finished_arms(folder)  # of the others, nothing is believed and nothing removed
+        same = all((folder / f"{n}.jsonl").read_bytes() == old for n, old in tables.items())
+        yield whole and known == list(SKILLS)[: len(known)] and len(known) < len(SKILLS) and same
+        (folder / "arms.jsonl").write_bytes(notes)
+
+
+def killed_saving(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
+    """Kills a process that saves checkpoints, in a folder named [1] *?; the last one is whole."""
+    like = {"kernel": np.zeros((100, 100), np.float32)}
+    for index in range(times):
+        out = folder / f"[{index}] *?"
+        done = _kill(rng, "save", out)
+        steps = sorted(out.glob("[0-9]*"), key=lambda path: int(path.name))
+        kernel = checkpoint.restore(steps[-1], like).tree["kernel"]
+        step = int(steps[-1].name)
+        yield step in (done - 1, done) and bool((kernel == step).all())
+
+
+def names_of_one_file(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
+    """Writes arrays under names that NumPy or a file system takes for others; all come back."""
+    for index in range(times):
+        names = ["file", "allow_pickle", "arr_0", "self", f"a{index}", f"A{index}"]
+        arrays = {name: rng.normal(size=3) for name in rng.permutation(names).tolist()}
+        write_npz(folder / "a.npz", arrays)
+        yield _same(arrays, read_npz(folder / "a.npz"))
+
+
 def no_permission(folder: Path, rng: np.random.Generator, times: int) -> Iterator[bool]:
     """Writes to a folder that may not be written to; an error names it, and all is as it was."""
     out = folder / "run"
@@ -196,6 +300,11 @@ FAULTS = {
     "disk full": full_disk,
     "bit flipped in arrays": flipped_arrays,
     "bit flipped in run.json": flipped_settings,
+    "bit flipped in a key of a row": flipped_key,
+    "file of a run that is done lost or spoilt": damaged_run,
+    "notes of the arms that are done lost": lost_notes,
+    "killed while saving a checkpoint": killed_saving,
+    "arrays named as keywords of NumPy": names_of_one_file,
     "folder without permission to write": no_permission,
 }
 
@@ -267,7 +376,7 @@ def main(benchmark: Benchmark) -> list[dict]:
         lost = survived.count(False)
         row = {"kind": kind, "injected": len(survived), "survived": sum(survived), "lost": lost}
         rows.append(row)
-        print(f"{kind:<36}{len(survived):>8} injected{lost:>8} lost", flush=True)
+        print(f"{kind:<44}{len(survived):>8} injected{lost:>8} lost", flush=True)
     if benchmark.out:
         append_rows(benchmark.out, rows)
     return rows

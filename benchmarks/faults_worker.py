@@ -2,11 +2,14 @@
 
     python benchmarks/faults_worker.py append FILE NAME CALLS
     python benchmarks/faults_worker.py replace FILE NAME CALLS
+    python benchmarks/faults_worker.py save FOLDER NAME CALLS
     python benchmarks/faults_worker.py hold FOLDER
 
-Prints a line after each thing that it has done. It imports no JAX, so that hundreds can be started.
+Prints a line after each thing that it has done. But for `save` it imports no JAX, so that
+hundreds can be started.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -40,6 +43,18 @@ def replace(path: str, name: str, calls: str) -> None:
         print(call, flush=True)
 
 
+def save(folder: str, name: str, calls: str) -> None:
+    """Saves one checkpoint after another, each in place of the one before the last."""
+    import numpy as np
+
+    from mmjax import checkpoint
+
+    for call in range(int(calls)):
+        checkpoint.save(Path(folder, str(call)), {"kernel": np.full((100, 100), call, np.float32)})
+        shutil.rmtree(Path(folder, str(call - 2)), ignore_errors=True)
+        print(call, flush=True)
+
+
 def hold(folder: str) -> None:
     """Locks a folder until the standard input ends, or prints why it cannot."""
     try:
@@ -51,4 +66,4 @@ def hold(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    {"append": append, "replace": replace, "hold": hold}[sys.argv[1]](*sys.argv[2:])
+    {"append": append, "replace": replace, "save": save, "hold": hold}[sys.argv[1]](*sys.argv[2:])

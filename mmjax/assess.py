@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.availability import availability_rows
 from mmjax.corruptions import make_sweep
 from mmjax.evaluate import View
-from mmjax.fit import Fit
+from mmjax.fit import Fit, Progress
 from mmjax.representation import Embedded, representation_rows, sample
 from mmjax.robustness import robustness_rows
 from mmjax.scoring import Row, add_facts, identify
 from mmjax.task import Task
+from mmjax.types import Batch
 
 MAX_ROWS = 500
 """Rows of training and of the scored split whose embeddings and weights are looked at."""
@@ -38,16 +40,27 @@ class Assessment(NamedTuple):
     embedded: Embedded
 
 
-def make_assess(task: Task) -> Callable[[Arm, Fit], Assessment]:
+def make_assess(
+    task: Task, progress: Progress = lambda steps: None
+) -> Callable[[Arm, Fit], Assessment]:
     """Makes ``(arm, its training) -> Assessment`` for the arms of one task.
 
     What does not depend on an arm, such as corrupted rows, is made once for all.
+
+    Args:
+        task: the data.
+        progress: called with 0 before each prediction; what it raises ends the assessment.
     """
     sweep = make_sweep(task)
     scored = sweep.split
 
     def assess(arm: Arm, trained: Fit) -> Assessment:
-        predict, params = trained.predict, trained.params
+        params = trained.params
+
+        def predict(params: chex.ArrayTree, rows: Batch) -> np.ndarray:
+            progress(0)
+            return trained.predict(params, rows)
+
         names, seeds = identify(arm), arm.recipe.seeds
         train, rows = (sample(arm.task.splits[split], MAX_ROWS) for split in ("train", scored))
         learnt, seen = (trained.view(params, split.batch()) for split in (train, rows))

@@ -7,15 +7,18 @@ without a word. The folder gets its name when all of it is on the disk.
 Orbax takes a quarter of a second to import, so only those who save or restore wait for it.
 """
 
-import hashlib
-import json
+import errno
+import logging
 import os
+import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import chex
@@ -23,11 +26,13 @@ import jax
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.files import json_digest, write_text
+from mmjax.files import sync, sync_tree
+from mmjax.manifest import MANIFEST, find_damage, read_manifest, write_manifest
 from mmjax.mesh import agreed
 from mmjax.trees import digest_array, flatten, unflatten
 
-MANIFEST, ARRAYS = "manifest.json", "arrays"
+ARRAYS = "arrays"
+_PLAIN = re.compile(r"[\w/ .,:+=@%~-]*", re.ASCII)
 
 
 class Checkpoint(NamedTuple):
@@ -44,21 +49,68 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
         folder: gets its name, in place of one that had it, when it is complete.
         tree: of arrays, or of JAX keys.
         facts: what JSON can hold.
+
+    Raises:
+        OSError: it cannot be written; one that had the name is intact.
     """
-    arrays = {name: np.asarray(x) for name, x in flatten(tree).items()}
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
-    unfinished.mkdir(parents=True)
-    with _open_orbax() as checkpointer:
-        checkpointer.save((unfinished / ARRAYS).absolute(), arrays)
-    content = {
-        "facts": dict(facts or {}),
-        "arrays": {name: digest_array(x) for name, x in arrays.items()},
-        "files": _digest_files(unfinished / ARRAYS),
-    }
-    write_text(unfinished / MANIFEST, json.dumps({**content, "sha256": json_digest(content)}))
+    try:
+        unfinished.mkdir(parents=True)
+        _write(unfinished, tree, facts or {})
+        sync_tree(unfinished)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the room
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(unfinished, folder)
+    sync(folder.parent)
+
+
+def _write(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None:
+    arrays = {name: np.asarray(x) for name, x in flatten(tree).items()}
+    try:
+        with _plain_path(folder) as path, _open_orbax() as checkpointer:
+            checkpointer.save(path / ARRAYS, arrays)
+    except Exception as error:  # what a full disk does to orbax and to what it is made of varies
+        code = re.search(r"os_error_code='(\d+)'", f"{error}")
+        number = int(code[1]) if code else getattr(error, "errno", None) or errno.EIO
+        raise OSError(number, os.strerror(number)) from error
+    files = [path for path in (folder / ARRAYS).rglob("*") if path.is_file()]
+    digests = {name: digest_array(x) for name, x in arrays.items()}
+    write_manifest(folder, files, facts=dict(facts), arrays=digests)
+
+
+@contextmanager
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """Another path to a folder whose own orbax would take for a pattern, or cannot spell."""
+    if _PLAIN.fullmatch(f"{folder.absolute()}"):
+        yield folder.absolute()
+        return
+    with TemporaryDirectory(prefix="mmjax-") as place:
+        if not _PLAIN.fullmatch(place):
+            raise OSError(errno.EINVAL, f"orbax cannot write below {place}; set TMPDIR to another")
+        link = Path(place, "folder")
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
+
+
+@contextmanager
+def _open_orbax():
+    """Orbax for this process alone, which has all arrays; its errors are raised, and not logged."""
+    import orbax.checkpoint as ocp
+
+    index = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
+    )
+    logger = logging.getLogger("absl")
+    logged, logger.disabled = logger.disabled, True
+    try:
+        with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
+            yield checkpointer
+    finally:
+        logger.disabled = logged
 
 
 def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
@@ -77,9 +129,9 @@ def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
 def _read(folder: Path, manifest: Mapping[str, Any], like: chex.ArrayTree) -> Checkpoint:
     """The arrays, and the facts of the manifest, once its files are verified."""
     try:
-        with _open_orbax() as checkpointer:
+        with _plain_path(folder) as path, _open_orbax() as checkpointer:
             # Given a target, orbax would cast to its dtypes without a word.
-            found = checkpointer.restore((folder / ARRAYS).absolute())
+            found = checkpointer.restore(path / ARRAYS)
     except Exception as error:  # orbax and what it is made of fail in many ways
         raise DataError(folder, expected="a checkpoint", got=f"{error}"[:300]) from error
     found = {name: np.asarray(x) for name, x in found.items()}
@@ -88,40 +140,19 @@ def _read(folder: Path, manifest: Mapping[str, Any], like: chex.ArrayTree) -> Ch
     return Checkpoint(unflatten(found, like, folder), manifest["facts"])
 
 
-def _open_orbax():
-    """Orbax for this process alone, which has all arrays."""
-    import orbax.checkpoint as ocp
-
-    index = jax.process_index()
-    options = ocp.options.MultiprocessingOptions(
-        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
-    )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
-
-
 def verify(folder: Path) -> dict[str, Any]:
     """Holds every file of a checkpoint to its sha256, and returns the manifest.
 
     Raises:
         DataError: a file is missing, new or changed; the message names it.
     """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        content = {name: manifest[name] for name in ("facts", "arrays", "files")}
-        intact = manifest["sha256"] == json_digest(content)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(path, expected="the manifest of a checkpoint", got=f"{error}") from error
-    if not intact:
-        raise DataError(path, expected="the bytes that were saved", got="others")
-    files = _digest_files(folder / ARRAYS)
-    for name in sorted(files.keys() | manifest["files"].keys()):
-        if files.get(name) != manifest["files"].get(name):
-            raise DataError(
-                folder / ARRAYS / name,
-                expected="the bytes that were saved",
-                got="others" if name in files else "no such file",
-            )
+    manifest = read_manifest(folder)
+    for error in find_damage(folder, manifest["files"]).values():
+        raise error
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if new := sorted(there - {*manifest["files"], MANIFEST}):
+        got = "a file that was not written with them"
+        raise DataError(folder / new[0], expected="the bytes that were written", got=got)
     return manifest
 
 
@@ -242,11 +273,3 @@ class Checkpoints:
                     fix="It is of another run; start in a new folder.",
                 )
         return None
-
-
-def _digest_files(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }

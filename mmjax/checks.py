@@ -18,7 +18,7 @@ MODALITY = re.compile(r"\w[\w .-]{0,99}")
 LARGEST = 1e19
 """Of inputs, whose squares float32 is to hold."""
 
-RESERVED = ("file", "fused", "target")
+RESERVED = ("fused", "target")
 """Names that stand beside those of modalities: in files of arrays, and in embeddings."""
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError, printable
+from mmjax.interrupt import raised_signals
 from mmjax.settings import Launch, Settings
 from mmjax.space import Space
 
@@ -258,7 +259,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
     """Checks every file of a run; prints a line for each, and exits with 1 if one is damaged.
 
     Args:
-        run: Folder of `mmjax train`, `mmjax compare` or `mmjax tune`.
+        run: Folder of `mmjax train`, `compare`, `tune`, `bench` or `export`.
     """
     from mmjax.verify import verify_run
 
@@ -320,13 +321,14 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         _check_lists(args)
-        tyro.extras.subcommand_cli_from_dict(
-            _VERBS,
-            prog="mmjax",
-            description="Multimodal fusion: compare strategies, train one, use it. --version says "
-            "which mmjax this is.",
-            args=args,
-        )
+        with raised_signals():
+            tyro.extras.subcommand_cli_from_dict(
+                _VERBS,
+                prog="mmjax",
+                description="Multimodal fusion: compare strategies, train one, use it. --version "
+                "says which mmjax this is.",
+                args=args,
+            )
     except Interrupted as stop:
         _warn("stopped; the same command with --resume and --out goes on")
         sys.exit(128 + stop.signal)

@@ -12,7 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+from numpy.lib import format as npy
 
 from mmjax.errors import UsageError, printable
 
@@ -42,7 +46,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)
-        _sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}, left as it was", str(path)) from error
     finally:
@@ -82,6 +86,46 @@ def _as_cell(cell: object) -> str:
         float(text)
         return text
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as ``numpy.savez_compressed`` does, all of them or nothing.
+
+    NumPy takes the arrays as keyword arguments, and so has none called ``file``.
+
+    Raises:
+        OSError: as ``whole_file``.
+    """
+    with whole_file(path) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                write_npy(entry, array)
+
+
+def write_npy(file: IO[bytes], array: np.ndarray) -> None:
+    """Writes an array as ``numpy.save`` does, which does not say why the disk has refused it."""
+    array = np.asarray(array, order="C")
+    npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+    file.write(array.tobytes())
+
+
+def sync_tree(folder: Path) -> None:
+    """Brings a folder and all that is in it to the disk.
+
+    Raises:
+        OSError: a file cannot be written out.
+    """
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            with open(os.path.join(place, name), "rb") as file:
+                os.fsync(file.fileno())
+        sync(Path(place))
+
+
+def digest_file(path: Path) -> str:
+    """A sha256, in hex, of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_digest(content: Mapping[str, Any]) -> str:
@@ -175,8 +219,8 @@ def _holder(path: Path) -> str:
     return "another process"
 
 
-def _sync_folder(folder: Path) -> None:
-    """Brings a new name to the disk, where the file system can."""
+def sync(folder: Path) -> None:
+    """Brings the names in a folder to the disk, where the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -10,6 +10,28 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
+def raised_signals() -> Iterator[None]:
+    """Inside it, the first SIGTERM raises Interrupted, as SIGINT raises KeyboardInterrupt.
+
+    Only the main thread can have it so; elsewhere nothing changes.
+    """
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Interrupted(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def held_signals(progress: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     """Inside it, the first SIGINT or SIGTERM waits for the next progress; a second acts at once.
 

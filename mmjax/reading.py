@@ -3,9 +3,10 @@
 import io
 import math
 import re
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -59,6 +60,16 @@ def reading(
     except Exception as error:  # parsers fail in many ways, and none of them is a bug of ours
         reason = f"{type(error).__name__}: {error}"[:300]
         raise DataError(path, expected=expected, got=reason, fix=fix) from error
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """A SQLite database to read, whose failures are one DataError."""
+    with (
+        reading(path, "a whole SQLite database", limit=math.inf) as (path, _),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database,
+    ):
+        yield database
 
 
 def read_npz(path: str | Path, expected: str = "arrays in an .npz file") -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """run.json: what a run was asked for."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,9 +10,12 @@ from typing import Any, NamedTuple
 from mmjax.errors import DataError
 from mmjax.files import json_digest, write_text
 from mmjax.fusion.searched import NUM_LEVELS
+from mmjax.manifest import read_manifest
 from mmjax.reading import MAX_SMALL, reading
 from mmjax.search import Cells
 from mmjax.settings import Settings, parse_settings
+
+RUN = "run.json"
 
 
 class RunFile(NamedTuple):
@@ -32,9 +36,25 @@ class RunFile(NamedTuple):
 
 def write_run_file(out: Path, run: RunFile) -> None:
     """Writes run.json, with a digest by which damage is found."""
+    write_text(out / RUN, _content(run))
+
+
+def restore_run_file(out: Path, run: RunFile) -> None:
+    """Writes the run.json of a run that was done again, if it is known to be what it was.
+
+    Raises:
+        DataError: the run was another, or more was found by a search than ``run`` says.
+    """
+    listed = read_manifest(out)["files"][RUN]
+    if hashlib.sha256(_content(run).encode()).hexdigest() != listed:
+        fix = "It is damaged, and cannot be made again: name another folder."
+        raise DataError(out / RUN, expected="the settings as given now", got="others", fix=fix)
+    write_text(out / RUN, _content(run))
+
+
+def _content(run: RunFile) -> str:
     content = dump_run(run)
-    content["sha256"] = json_digest(content)
-    write_text(out / "run.json", json.dumps(content, indent=1) + "\n")
+    return json.dumps({**content, "sha256": json_digest(content)}, indent=1) + "\n"
 
 
 def read_run_file(folder: Path) -> RunFile:
@@ -43,7 +63,7 @@ def read_run_file(folder: Path) -> RunFile:
     Raises:
         DataError: there is no such file, it is no run.json, or it is not as it was written.
     """
-    with reading(folder / "run.json", "the settings of a run", limit=MAX_SMALL) as (path, _):
+    with reading(folder / RUN, "the settings of a run", limit=MAX_SMALL) as (path, _):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256", None) not in (None, json_digest(content)):
             raise DataError(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 
 from mmjax.errors import import_extra, look_up
-from mmjax.report.rows import read_rows
+from mmjax.report.tables import read_table
 from mmjax.scoring import Row
 
 _COSTS = ("flops", "seconds")
@@ -68,10 +68,10 @@ def tracked(folder: Path, tracker: str | None) -> Iterator[None]:
 def read_curves(folder: Path) -> list[Curves]:
     """The curves of every strategy and seed of a run folder, in the order of its rows."""
     epochs = defaultdict(dict)
-    for row in read_rows(folder / "history.jsonl"):
+    for row in read_table(folder, "history"):
         epochs[row["strategy"], row["seed"]][row["step"]] = _numbers(row)
     scored = defaultdict(list)
-    for row in read_rows(folder / "rows.jsonl"):
+    for row in read_table(folder, "rows"):
         if not row["hidden"]:
             scored[row["strategy"], row["seed"]].append(row)
     return [

@@ -16,10 +16,11 @@ from mmjax.arms import Arm, resize_arm
 from mmjax.checks import check_input
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.evaluate import Evaluate, make_evaluate
-from mmjax.files import whole_file, write_csv
+from mmjax.files import write_csv, write_npz
+from mmjax.manifest import check_listed
 from mmjax.own_data import check_mapping
 from mmjax.own_inputs import as_input
-from mmjax.report.rows import read_rows
+from mmjax.report.tables import read_table
 from mmjax.run_file import RunFile, read_run_file
 from mmjax.runs import make_arms, make_task
 from mmjax.runs.folder import check_new_file
@@ -138,6 +139,7 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
     """
     folder = Path(folder)
     run = read_run_file(folder)
+    check_listed(folder, ".json", ".jsonl")
     if len(run.strategies) != 1:
         raise DataError(
             folder,
@@ -147,8 +149,7 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
     run = run._replace(settings=replace(run.settings, data=data)) if data else run
     arm = make_found_arm(run, make_task(run.settings))
     params = checkpoint.restore(folder / "checkpoint", shape_params(arm)).tree
-    path = folder / "rows.jsonl"
-    rows = read_rows(path)
+    path, rows = folder / "rows.jsonl", read_table(folder, "rows")
     best = _find_best_seed(path, rows, arm)
     _check_data(path, rows, arm.task)
     return TrainedRun(arm, params, best)
@@ -241,6 +242,5 @@ def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str
     run = load_run(folder, data)
     rows = run.arm.task.splits[split]
     embeddings = run.embed(rows.inputs, rows.present)
-    with whole_file(out) as file:
-        np.savez_compressed(file, **embeddings)
+    write_npz(out, embeddings)
     return {name: values.shape for name, values in embeddings.items()}

@@ -125,7 +125,7 @@ def test_the_page_has_the_table_and_the_figure(measured, tmp_path):
     assert page.with_suffix(".png").read_bytes() == (measured / "roofline.png").read_bytes()
 
 
-def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch):
+def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch, capsys):
     rows = read_rows(measured / "bench.jsonl")
     path = tmp_path / "bench.jsonl"
     append_rows(path, rows)
@@ -141,8 +141,16 @@ def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch):
     run(*both)
     assert (called, read_rows(path)) == ([], rows)
     path.write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(SystemExit, match="2"):
+        run(*both)
+    assert f"{path}: expected the bytes that were written, got others" in capsys.readouterr().err
+    assert called == []
+    (tmp_path / "manifest.json").unlink()  # as the error says
+    (tmp_path / "bench.md").unlink()
     run(*both)
     assert called == ["bfloat16"]
+    main(["verify", str(tmp_path)])
+    assert f"ok          {tmp_path / 'bench.md'}" in capsys.readouterr().out
     run(*both, "--learning-rate", "0.1")  # another recipe
     assert called == ["bfloat16", "float32", "bfloat16"]
 

@@ -1,13 +1,16 @@
 """Checkpoints come back bit for bit, or not at all."""
 
 import errno
+import os
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from faults import file_size_limit
 
 from mmjax import checkpoint
 from mmjax.errors import DataError
@@ -134,3 +137,41 @@ def test_a_save_that_fails_is_reported_and_leaves_the_earlier_one(tmp_path, stat
     with pytest.raises(OSError, match="No space left"):
         kept.close()
     assert checkpoint.Checkpoints(tmp_path, {}).latest(state).facts["identity"] == {}
+
+
+@pytest.mark.parametrize("name", ["run[1]", "a*b?", "\x1b=", os.fsdecode(b"\xff")])
+def test_the_name_of_a_folder_is_a_name(tmp_path, state, name):
+    checkpoint.save(tmp_path / name / name, state)
+    got = checkpoint.restore(tmp_path / name / name, state).tree
+    np.testing.assert_array_equal(got.params["c"], state.params["c"])
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeypatch):
+    synced, fsync, rename, named = set(), os.fsync, os.rename, []
+
+    def note(descriptor):
+        synced.add(os.stat(f"/proc/self/fd/{descriptor}").st_ino)
+        fsync(descriptor)
+
+    def check(old, new):
+        if Path(new) == tmp_path / "new":  # and not one of orbax's own
+            inside = [Path(old), *Path(old).rglob("*")]
+            named.append([path for path in inside if path.stat().st_ino not in synced])
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "rename", check)
+    checkpoint.save(tmp_path / "new", state)
+    assert named == [[]]
+    assert tmp_path.stat().st_ino in synced
+
+
+def test_a_full_disk_is_one_error_that_names_the_checkpoint(tmp_path, state, capfd):
+    checkpoint.save(tmp_path / "new", state)
+    large = {"kernel": np.random.default_rng(0).random(10_000)}
+    message = re.escape(f"too large: '{tmp_path / 'new'}'")
+    with file_size_limit(5000), pytest.raises(OSError, match=message):
+        checkpoint.save(tmp_path / "new", large)
+    assert not capfd.readouterr().err  # orbax would add forty lines of its own
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    checkpoint.restore(tmp_path / "new", state)

@@ -1,5 +1,6 @@
 """What is exported answers as the run does: from its weights, and as a program without mmjax."""
 
+import shutil
 import subprocess
 import sys
 
@@ -172,6 +173,18 @@ def test_the_card_says_what_the_rows_say(folders):
     assert f"{row['params']:,} parameters a seed" in card
     assert "| `a` | `float32` | `[12]` |" in card
     assert card.startswith("---\nlibrary_name: mmjax\n")
+
+
+def test_damage_of_an_export_is_found(folders, tmp_path, capsys):
+    assert run("verify", folders[1]) == 0
+    out = shutil.copytree(folders[1], tmp_path / "copy")
+    (out / "README.md").write_text("")
+    (out / "model.stablehlo").unlink()
+    assert run("verify", out) == 1
+    told = capsys.readouterr().out
+    assert f"damaged     {out / 'README.md'}: expected the bytes" in told
+    assert f"damaged     {out / 'model.stablehlo'}: expected the bytes" in told
+    assert f"ok          {out / WEIGHTS}" in told
 
 
 def test_a_folder_with_files_is_left_alone(folders, tmp_path, capsys):

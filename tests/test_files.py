@@ -6,10 +6,12 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmjax.errors import UsageError
-from mmjax.files import has_files, held, locked, whole_file, write_text
+from mmjax.files import has_files, held, locked, whole_file, write_npz, write_text
+from mmjax.reading import read_npz
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path):
@@ -44,6 +46,16 @@ def test_a_link_stays_a_link_and_a_device_a_device(tmp_path):
     assert (tmp_path / "file").read_text() == "x"
     write_text(Path(os.devnull), "x")
     assert not Path(os.devnull).is_file()
+
+
+def test_arrays_may_be_called_anything(tmp_path):
+    names = ("file", "allow_pickle", "args", "kwds", "arr_0")
+    arrays = {name: np.arange(6.0).reshape(2, 3).T + i for i, name in enumerate(names)}
+    write_npz(tmp_path / "a.npz", arrays)
+    for found in (read_npz(tmp_path / "a.npz"), dict(np.load(tmp_path / "a.npz"))):
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array, strict=True)
 
 
 def test_an_error_names_the_file(tmp_path):

@@ -17,6 +17,7 @@ FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"files", "reading", "terminal", "trees"},
+    {"manifest"},
     {"mesh"},
     {
         "cache",
@@ -52,8 +53,8 @@ FLOORS = [
     {"availability", "cost", "robustness"},
     {"assess", "peaks"},
     {"bench", "report"},
-    {"runs", "verify"},
-    {"track", "trained", "trials"},
+    {"runs"},
+    {"track", "trained", "trials", "verify"},
     {"export", "results"},
     {"cli"},
     {"__main__", "__init__"},

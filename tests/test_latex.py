@@ -79,3 +79,17 @@ def test_a_paper_has_a_table_and_vector_figures(tmp_path):
         content = path.read_bytes()
         assert content.startswith(b"%PDF")
         assert b"/Type3" not in content  # publishers refuse such fonts
+
+
+def test_no_two_tasks_share_a_folder_and_no_two_figures_a_file(tmp_path):
+    names = ["my task", "My-Task!", "Ω", "!"]
+    folders = [
+        make_folder(tmp_path / str(i), {"a_only": 1, "gmu": 3}, task=name, groups=20 + i)
+        for i, name in enumerate(names)
+    ]
+    write_paper(folders, tmp_path / "out")
+    tables = sorted((tmp_path / "out").glob("*/table.tex"))
+    labels = [path.parent.name for path in tables]
+    assert labels == ["my-task", "my-task-2", "unnamed", "unnamed-2"]
+    for path in tables:
+        assert rf"\label{{tab:{path.parent.name}}}" in path.read_text()

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,36 @@ def test_a_search_goes_on_to_more_trials_and_not_with_other_settings(tuned, caps
     assert "objective 'cross_entropy', not 'mse'" in capsys.readouterr().err
     main([*more, "--resume"])
     assert len(read_rows(tuned / "trials.jsonl")) == 6
+
+
+def test_a_study_rebuilds_what_follows_from_its_database(tuned, tmp_path, capsys):
+    out = shutil.copytree(tuned, tmp_path / "run")  # the study has the folder's name
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    more = [*TUNE[:-1], "6", "--out", str(out), "--resume"]
+    (out / "trials.jsonl").write_bytes(whole["trials.jsonl"].replace(b'"state"', b'"rtate"', 1))
+    (out / "report.html").unlink()
+    with pytest.raises(SystemExit, match="1"):
+        main(["verify", str(out)])
+    told = capsys.readouterr().out
+    assert f"{out / 'trials.jsonl'}, line 1: expected a row of trials, got no state" in told
+    assert f"damaged     {out / 'report.html'}" in told
+    main(more)
+    told = capsys.readouterr().out
+    assert f"rebuilt: {out / 'trials.jsonl'}" in told
+    assert f"rebuilt: {out / 'report.html'}" in told
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".db"} == {
+        name: content for name, content in whole.items() if not name.endswith(".db")
+    }
+    main(["verify", str(out)])
+    capsys.readouterr()
+    (out / "study.db").write_bytes(b"")
+    for command in (["verify", str(out)], more):
+        with pytest.raises(SystemExit):
+            main(command)
+    told = capsys.readouterr()
+    assert f"damaged     {out / 'study.db'}" in told.out
+    assert f"{out / 'study.db'}: expected" in told.err
+    assert (out / "trials.jsonl").read_bytes() == whole["trials.jsonl"]
 
 
 DIE = """

@@ -9,6 +9,7 @@ from folders import make_folder
 from mmjax import checkpoint
 from mmjax.cli import main
 from mmjax.errors import DataError
+from mmjax.manifest import MANIFEST, write_manifest
 from mmjax.reading import read_npz
 from mmjax.run_file import RunFile, write_run_file
 from mmjax.settings import Settings
@@ -35,7 +36,11 @@ def verify(folder, capsys):
 def test_every_file_of_a_whole_run_is_ok(run, capsys):
     files = ["run.json", "history.jsonl", "rows.jsonl", "labels.npz"]
     files += ["predictions/a_only.npz", "predictions/gmu.npz"]
-    assert verify(run, capsys) == (0, [f"ok          {run / name}" for name in files])
+    code, lines = verify(run, capsys)
+    assert (code, lines[:-1]) == (0, [f"ok          {run / name}" for name in files])
+    assert lines[-1].startswith(f"unfinished  {run / MANIFEST}: it is written last")
+    write_manifest(run, [run / name for name in files])
+    assert verify(run, capsys) == (0, [f"ok          {run / name}" for name in sorted(files)])
 
 
 DAMAGE = {
@@ -45,6 +50,73 @@ DAMAGE = {
     "labels.npz": lambda old: old[:-5],
     "predictions/gmu.npz": lambda old: old[:2000] + bytes([old[2000] ^ 1]) + old[2001:],
 }
+
+
+SPOILT = {
+    "missing": None,
+    "emptied": lambda old: b"",
+    "zeroed": lambda old: bytes(len(old)),
+    "shortened": lambda old: old[: len(old) // 2],
+    "altered": lambda old: old[:-20] + bytes([old[-20] ^ 1]) + old[-19:],
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("name", [*DAMAGE, "summary.md", "report.html", "accuracy.png", MANIFEST])
+def test_damage_of_a_run_that_is_done_is_named(run, capsys, name, how):
+    for drawn in ("summary.md", "report.html", "accuracy.png"):
+        (run / drawn).write_text("x" * 100)
+    write_manifest(run, [path for path in run.rglob("*") if path.is_file()])
+    path = run / name
+    if SPOILT[how]:
+        path.write_bytes(SPOILT[how](path.read_bytes()))
+    else:
+        path.unlink()
+    code, lines = verify(run, capsys)
+    if (name, how) == (MANIFEST, "missing"):  # as in a run that is not done
+        assert code == 0
+        assert lines[-1].startswith(f"unfinished  {path}")
+        return
+    assert code == 1
+    (damaged,) = [line for line in lines if not line.startswith("ok ")]
+    assert damaged.startswith(f"damaged     {path}")
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("table", ["rows", "history"])
+def test_a_flipped_key_is_one_error_with_its_line(run, capsys, table, done):
+    if done:
+        write_manifest(run, [path for path in run.rglob("*") if path.is_file()])
+    path = run / f"{table}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"seed"', b'"reed"', 2))
+    place = f"{path}, line 1: expected a row of {'scores' if table == 'rows' else table}, got no"
+    code, lines = verify(run, capsys)
+    assert code == 1
+    assert [line for line in lines if place in line] == [
+        line for line in lines if not line.startswith("ok ")
+    ]
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(run), "--out", str(run.parent / "page.html")])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert place in error
+
+
+def test_a_report_refuses_a_value_that_was_changed(run, capsys):
+    write_manifest(run, [path for path in run.rglob("*") if path.is_file()])
+    path = run / "rows.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"params": 1000', b'"params": 1001', 1))
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(run), "--out", str(run.parent / "page.html")])
+    assert f"{path}: expected the bytes that were written, got others" in capsys.readouterr().err
+
+
+def test_a_page_that_is_written_again_stays_true_to_the_manifest(run, capsys):
+    (run / "report.html").write_text("old")
+    write_manifest(run, [path for path in run.rglob("*") if path.is_file()])
+    main(["report", str(run), "--out", str(run / "report.html")])
+    assert "<html" in (run / "report.html").read_text()
+    assert verify(run, capsys)[0] == 0
 
 
 @pytest.mark.parametrize("name", DAMAGE)

@@ -7,13 +7,16 @@ from mmjax.export.card import make_card
 from mmjax.export.program import PROGRAM, export_program
 from mmjax.export.weights import WEIGHTS, dump_weights
 from mmjax.files import has_files, whole_file, write_text
-from mmjax.report.rows import read_rows
+from mmjax.manifest import write_manifest
+from mmjax.report.tables import read_table
 from mmjax.run_file import read_run_file
 from mmjax.trained import load_run
 
 
 def export_run(folder: Path, out: Path, data: str | None = None) -> list[Path]:
     """Writes ``model.safetensors``, ``model.stablehlo`` and ``README.md``, and returns their paths.
+
+    A manifest with their sums, for `mmjax verify`, comes last.
 
     Args:
         folder: of ``mmjax train``.
@@ -26,7 +29,7 @@ def export_run(folder: Path, out: Path, data: str | None = None) -> list[Path]:
     """
     if out.is_dir() and has_files(out):
         raise UsageError("out", expected="a new or empty folder", got=f"{out}, which has files")
-    run, rows = load_run(folder, data), read_rows(folder / "rows.jsonl")
+    run, rows = load_run(folder, data), read_table(folder, "rows")
     contents = {
         WEIGHTS: dump_weights(run, read_run_file(folder)),
         PROGRAM: export_program(run),
@@ -36,4 +39,6 @@ def export_run(folder: Path, out: Path, data: str | None = None) -> list[Path]:
         with whole_file(out / name) as file:
             file.write(content)
     write_text(out / "README.md", make_card(run, rows))
-    return [out / name for name in (*contents, "README.md")]
+    paths = [out / name for name in (*contents, "README.md")]
+    write_manifest(out, paths)
+    return paths

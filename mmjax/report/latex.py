@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -96,15 +97,15 @@ def write_paper(folders: Sequence[Path], out: Path) -> None:
         DataError: a file is torn or is not what its name promises; the message names it.
     """
     studies = read_studies(folders)
-    for study in studies:
+    names = _file_names([study.task for study in studies])
+    for study, name in zip(studies, names, strict=True):
         section = make_section(study)
-        place = out if len(studies) == 1 else out / _file_name(study.task)
+        place = out if len(studies) == 1 else out / name
         place.mkdir(parents=True, exist_ok=True)
         caption = (
             f"{study.task}. {section.metric.capitalize()} {_CAPTION} {section.verdict.headline}"
         )
-        label = f"tab:{_file_name(study.task)}"
-        table = latex_table(section.lines, caption, label, study.kind)
+        table = latex_table(section.lines, caption, f"tab:{name}", study.kind)
         write_text(place / "table.tex", table)
         _save(section.drawings, place)
     _save(over_tasks(studies), out)
@@ -117,11 +118,18 @@ _CAPTION = (
 
 
 def _save(drawings: Sequence[Drawing], folder: Path) -> None:
+    names = _file_names([drawing.title for drawing in drawings])
     with rc_context(_EMBEDDED):
-        for drawing in drawings:
-            with whole_file(folder / f"{_file_name(drawing.title)}.pdf") as file:
+        for drawing, name in zip(drawings, names, strict=True):
+            with whole_file(folder / f"{name}.pdf") as file:
                 drawing.figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
-def _file_name(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def _file_names(texts: Sequence[str]) -> list[str]:
+    """A name for each text, in letters that every file system takes; no two are the same."""
+    names: list[str] = []
+    for text in texts:
+        plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
+        numbered = (f"{plain}-{number}" for number in count(2))
+        names.append(next(name for name in chain([plain], numbered) if name not in names))
+    return names

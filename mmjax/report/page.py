@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmjax.files import write_text
+from mmjax.manifest import renew
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.sections import make_section
@@ -35,9 +36,10 @@ def write_report(folders: Sequence[Path], out: Path) -> None:
 
 
 def write_page(studies: Sequence[Study], out: Path) -> None:
-    """Writes the page of some studies."""
+    """Writes the page of some studies; the manifest of a run that it is part of stays true."""
     sections = [make_section(study) for study in studies]
     write_text(out, render("page.html", sections=sections, over_tasks=over_tasks(studies)))
+    renew(out)
 
 
 def render(template: str, **content: Any) -> str:

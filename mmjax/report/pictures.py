@@ -26,7 +26,8 @@ def save_pictures(
         out: a run folder.
         task: the data.
         compared: what came of all strategies on it.
-        embedded: {strategy: embeddings of the same rows}.
+        embedded: {strategy: embeddings of the same rows}; where there are none, pictures of them
+            that are there stay.
     """
     answers = make_answers(compared)
     if answers is None:
@@ -39,6 +40,8 @@ def save_pictures(
     if wrong:
         wrong.suptitle(f"{best}: class, what it said, how sure", fontsize="medium")
         save(wrong, out / "misclassified.png")
+    if not embedded:
+        return
     joint = {name: found.values["fused"] for name, found in embedded.items()}
     parts = {f"{best}, {n}": v for n, v in embedded[best].values.items() if n != "fused"}
     alone = answers.best(alone=True)

@@ -48,7 +48,24 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     with reading(path, "a file of rows") as (path, _):
         content = path.read_bytes()
     lines = _whole_lines(path, content)
-    return [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    return [parse_row(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """A row from a line of a file.
+
+    Raises:
+        DataError: it is not a JSON object.
+    """
+    try:
+        row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # refuses text with half a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}", expected="JSON", got=str(error)) from error
+    if not isinstance(row, dict):
+        got = line[:80].decode(errors="replace")
+        raise DataError(f"{path}, line {number}", expected="an object", got=got)
+    return row
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -67,18 +84,6 @@ def _whole_lines(path: Path, content: bytes) -> list[bytes]:
         warnings.warn(f"{path}: line {len(lines) + 1} was cut short and is left out", stacklevel=3)
         return lines
     return [*lines, last]
-
-
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        json.dumps(row, ensure_ascii=False).encode()  # refuses text with half a surrogate pair
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}, line {number}", expected="JSON", got=str(error)) from error
-    if not isinstance(row, dict):
-        got = line[:80].decode(errors="replace")
-        raise DataError(f"{path}, line {number}", expected="an object", got=got)
-    return row
 
 
 def _finite(value: Any) -> Any:

@@ -2,30 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mmjax.errors import DataError
+from mmjax.manifest import check_listed
 from mmjax.reading import read_npz
-from mmjax.report.rows import read_rows
-from mmjax.report.summary import SECOND_SCORES, scored_split
+from mmjax.report.summary import scored_split
+from mmjax.report.tables import Row, read_table
 from mmjax.run_file import RunFile, read_run_file
 from mmjax.scoring import baselines
 from mmjax.targets import Kind, find_score, kind_of
 
-Row = dict[str, Any]
-
 TABLES = ("robustness", "representation", "weights", "cost")
-_NUMBER = (int, float)
-_COLUMNS = {
-    **dict.fromkeys(("task", "strategy", "modalities", "split", "hidden", "data"), str),
-    "seed": int,
-    **dict.fromkeys(("params", "seconds"), _NUMBER),
-    "nll": (*_NUMBER, type(None)),  # of a strategy that has diverged
-    **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),  # or absent
-}
-"""What a row of scores has at least, beside its main and its second score."""
 
 
 class Study(NamedTuple):
@@ -119,22 +109,20 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
 
 
 def _read(folder: Path) -> list[Study]:
-    path = folder / "rows.jsonl"
-    rows = read_rows(path)
-    for number, row in enumerate(rows, start=1):
-        _check_row(f"{path}, line {number}", row)
+    rows = read_table(folder, "rows")
     if not rows:
-        raise DataError(path, expected="at least one row", got="an empty file")
-    optional = lambda name: read_rows(folder / name) if (folder / name).exists() else []
-    history = optional("history.jsonl")
-    tables = {name: optional(f"{name}.jsonl") for name in TABLES}
+        got = "an empty file" if (folder / "rows.jsonl").exists() else "nothing there"
+        raise DataError(folder / "rows.jsonl", expected="at least one row", got=got)
+    history = read_table(folder, "history")
+    tables = {name: read_table(folder, name) for name in TABLES}
     settings = {folder: read_run_file(folder)} if (folder / "run.json").exists() else {}
-    errors = {row.get("strategy"): row.get("error") for row in optional("arms.jsonl")}
-    failed = {str(name): str(error) for name, error in errors.items() if error is not None}
+    errors = {row["strategy"]: row["error"] for row in read_table(folder, "arms")}
+    failed = {name: error for name, error in errors.items() if error is not None}
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     labels = _read_labels(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
     files = sorted((folder / "predictions").glob("*.npz")) if labels and len(tasks) == 1 else []
     predictions = {path.stem: _read_predictions(path, labels) for path in files}
+    check_listed(folder, ".json", ".jsonl", ".npz")
 
     def part(task: str) -> Study:
         of = lambda some: [row for row in some if row.get("task", task) == task]
@@ -143,15 +131,6 @@ def _read(folder: Path) -> list[Study]:
         return Study(task, (folder,), scores, curves, found, predictions, labels, settings, failed)
 
     return [part(task) for task in tasks]
-
-
-def _check_row(where: str, row: Row) -> None:
-    metric = find_score(row)
-    numbers = (metric, SECOND_SCORES[metric])
-    for name, kind in (_COLUMNS | dict.fromkeys(numbers, _NUMBER)).items():
-        if not isinstance(row.get(name, ...), kind):
-            got = f"{name} {row[name]!r}"[:80] if name in row else f"no {name}"
-            raise DataError(where, expected="a row of scores", got=got)
 
 
 def _read_labels(path: Path) -> dict[str, np.ndarray]:

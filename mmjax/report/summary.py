@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmjax.report.markdown import markdown_table
+from mmjax.report.tables import SECOND_SCORES
 from mmjax.scoring import baselines, standard_error
 from mmjax.targets import find_score
 
@@ -84,8 +85,6 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     )
 
 
-SECOND_SCORES = {"accuracy": "macro_f1", "r2": "rmse"}
-"""{name of a main score: the one beside it in tables}."""
 _HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
 
 

@@ -13,17 +13,17 @@ from mmjax.files import locked
 from mmjax.fit import Fit
 from mmjax.interrupt import held_signals
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.rows import append_rows
+from mmjax.report.tables import put_rows
 from mmjax.run_file import read_run_file
+from mmjax.runs.damage import begin_changes
 from mmjax.runs.folder import (
     CHECKPOINTS,
-    append_assessment,
-    append_results,
     arm_folder,
     end_arm,
     finished_arms,
-    forget_unfinished,
     make_checkpoints,
+    put_assessment,
+    put_results,
     write_embedded,
     write_predictions,
 )
@@ -36,22 +36,23 @@ def run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> di
     """Runs arms one after another in this process, and returns the errors of those that fail."""
     from mmjax.assess import make_assess
 
-    assess, failed = make_assess(task), {}
+    failed: dict[str, str] = {}
     with (
         ComparisonProgress(arms, console) as progress,
         held_signals(progress.on_steps) as on_steps,
     ):
+        assess = make_assess(task, on_steps)
 
         def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
             found = assess(arm, trained)
-            append_results(out, arm, trained, [*scored.rows, *found.scores])
+            put_results(out, arm, trained, [*scored.rows, *found.scores])
             write_predictions(out, arm.strategy, scored.predictions)
-            append_assessment(out, found)
+            put_assessment(out, arm.strategy, found)
             write_embedded(out / CHECKPOINTS / arm.strategy, found.embedded)
             progress.on_arm(arm, scored.rows)
 
         def on_idle(arm: Arm, trained: Fit) -> None:
-            append_rows(out / "cost.jsonl", [cost_row(arm, trained)])
+            put_rows(out, "cost", arm.strategy, [cost_row(arm, trained)])
             end_arm(out, arm.strategy)
 
         def on_error(arm: Arm, error: Exception) -> None:
@@ -67,6 +68,7 @@ def run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> di
             progress=on_steps,
             checkpoints=lambda arm: make_checkpoints(out, arm),
         )
+        on_steps(0)  # a signal may have come after the last prediction
     return failed
 
 
@@ -89,10 +91,10 @@ def run_arm(out: Path, strategy: str, console: Console) -> None:
     run, own = read_run_file(out), arm_folder(out, strategy)
     look_up("strategy", strategy, dict.fromkeys(run.strategies))
     with locked(own, wait=True):
+        begin_changes(own, {}, console)
         if strategy in finished_arms(own):
             console.print(f"Done already: {own}", soft_wrap=True)
             return
-        forget_unfinished(own)
         task = make_task(run.settings)
         failed = run_arms(own, task, make_arms(run.settings, task, [strategy]), console)
     if failed:

@@ -12,13 +12,16 @@ from mmjax.arms import Arm
 from mmjax.bench import identify_case, measure
 from mmjax.errors import UsageError
 from mmjax.files import locked, write_text
+from mmjax.manifest import check_listed
 from mmjax.mesh import make_mesh, undivided
-from mmjax.report.rows import append_rows, read_rows
+from mmjax.report.rows import append_rows
+from mmjax.report.tables import read_table
+from mmjax.runs.damage import begin_changes, end_changes, find_damage
 from mmjax.runs.parts import make_arms, make_task
 from mmjax.scoring import Row
 from mmjax.settings import Settings
 
-ROWS = "bench.jsonl"
+TABLE = "bench"
 
 
 def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
@@ -31,22 +34,26 @@ def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
 
     Raises:
         UsageError: another process writes to the folder.
-        DataError: its rows cannot be read.
+        DataError: its rows cannot be read, or are not as they were written.
     """
     wanted = [identify_case(case) for case in cases]
     with locked(out):
+        check_listed(out, ".jsonl")
+        damage = find_damage(out)
+        begin_changes(out, damage, console)
         found = _find(out, wanted)
         missing = [case for case, row in zip(cases, found, strict=True) if row is None]
         for case in track(missing, "cases", console=console, disable=not missing):
-            append_rows(out / ROWS, [measure(case)])
+            append_rows(out / f"{TABLE}.jsonl", [measure(case)])
         rows = _find(out, wanted)
         _show(out, rows, console)
+        end_changes(out, damage, console)
     return rows
 
 
 def _find(out: Path, wanted: Sequence[Row]) -> list[Row | None]:
     """The last row in the folder of each case, or None."""
-    rows = read_rows(out / ROWS) if (out / ROWS).exists() else []
+    rows = read_table(out, TABLE)
     last = lambda facts: [row for row in rows if facts.items() <= row.items()][-1:]
     return [next(iter(last(facts)), None) for facts in wanted]
 

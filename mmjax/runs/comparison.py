@@ -4,21 +4,23 @@ What examines and draws is imported where it is used: Matplotlib and scikit-lear
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from mmjax.arms import Arm, all_strategies
-from mmjax.errors import FailedArmsError
+from mmjax.errors import DataError, FailedArmsError
 from mmjax.files import locked, write_text
+from mmjax.manifest import MANIFEST
 from mmjax.report.command import command
 from mmjax.report.majority import majority_warnings
-from mmjax.report.rows import read_rows
 from mmjax.report.study import read_studies
 from mmjax.report.summary import notes, rich_table, scored_split, summarise, summary_markdown
+from mmjax.report.tables import read_table
 from mmjax.run_file import read_run_file
+from mmjax.runs.damage import begin_changes, end_changes, tell
 from mmjax.runs.folder import (
     ARMS,
     CHECKPOINTS,
@@ -42,6 +44,7 @@ from mmjax.task import Task
 
 if TYPE_CHECKING:
     from mmjax.report.verdicts import Verdict
+    from mmjax.representation import Embedded
 
 
 def compare_in(
@@ -77,41 +80,70 @@ def compare_in(
         names = parse_fusions(fusions, task.kind)
         arms = make_arms(settings, task, all_strategies(task, names, subsets=subsets))
         with locked(out):
-            open_folder(out, settings, [arm.strategy for arm in arms], resume)
-            return _compare(out, settings, task, arms, console, run)
+            damage = open_folder(out, settings, [arm.strategy for arm in arms], resume)
+            return _compare(out, settings, task, arms, console, run, damage)
 
 
 def _compare(
-    out: Path, settings: Settings, task: Task, arms: Sequence[Arm], console: Console, run: RunArms
+    out: Path,
+    settings: Settings,
+    task: Task,
+    arms: Sequence[Arm],
+    console: Console,
+    run: RunArms,
+    damage: Mapping[str, DataError],
 ) -> list[Row]:
     remarks = _mismatches(settings, arms)
     for remark in remarks:
         console.print(remark)
-    forget_unfinished(out)
     check_same_data(out, arms)
+    if (out / MANIFEST).exists() and not damage and not _not_done(out, arms):
+        tell(console, f"Compared already: {out}")
+        _remove_what_is_done_with(out)
+        return read_table(out, "rows")
+    begin_changes(out, damage, console)
     write_labels(out, task)
     missing = _not_done(out, arms)
-    if not missing and not (out / CHECKPOINTS).exists():
-        console.print(f"Compared already: {out}", soft_wrap=True)
-        return read_rows(out / "rows.jsonl")
-    todo = [arm for arm in missing if _not_done(arm_folder(out, arm.strategy), [arm])]
+    _tell_lost(out, missing, console)
+    todo = [arm for arm in missing if not _is_done_apart(out, arm, console)]
     failed = run(out, task, todo, console) if todo else {}
     for arm in _not_done(out, missing):
         if arm.strategy not in failed:
             merge_arm(out, arm.strategy)
+    forget_unfinished(out)
     remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
     if len(failed) < len(arms):
         rows = _conclude(out, task, remarks, console)
+    end_changes(out, damage, console)
     if failed:
         raise FailedArmsError(f"{len(failed)} of {len(arms)} arms failed: {', '.join(failed)}")
+    _remove_what_is_done_with(out)
+    return rows
+
+
+def _remove_what_is_done_with(out: Path) -> None:
     for name in (CHECKPOINTS, ARMS):
         shutil.rmtree(out / name, ignore_errors=True)
-    return rows
+
+
+def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
+    """Says of which arms the folder has something, and yet not all."""
+    rows = [*read_table(out, "rows"), *read_table(out, "arms")]
+    begun = {row["strategy"] for row in rows if row.get("error") is None}
+    if lost := [arm.strategy for arm in missing if arm.strategy in begun]:
+        tell(console, f"Not all is there of {', '.join(lost)}: trained again")
 
 
 def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
     done = finished_arms(folder)
     return [arm for arm in arms if arm.strategy not in done]
+
+
+def _is_done_apart(out: Path, arm: Arm, console: Console) -> bool:
+    """Whether an arm is done in the folder of a process of its own."""
+    own = arm_folder(out, arm.strategy)
+    begin_changes(own, {}, console)
+    return not _not_done(own, [arm])
 
 
 def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -> list[Row]:
@@ -122,8 +154,7 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     from mmjax.report.verdicts import judge
 
     (study,) = read_studies([out])
-    embedded = {n: read_embedded(out / CHECKPOINTS / n) for n in study.strategies}
-    save_pictures(out, task, study, embedded)
+    save_pictures(out, task, study, _read_embedded(out, study.strategies, console))
     verdict = judge(make_answers(study))
     write_summary(out, verdict, remarks)
     write_report([out], out / "report.html")
@@ -134,6 +165,16 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     console.print(verdict.text)
     console.print(f"Report, rows and figures: {out / 'report.html'}", soft_wrap=True)
     return study.rows
+
+
+def _read_embedded(out: Path, strategies: Iterable[str], console: Console) -> "dict[str, Embedded]":
+    """The embeddings of all arms; none where a run that was done has let go of them."""
+    try:
+        return {name: read_embedded(out / CHECKPOINTS / name) for name in strategies}
+    except DataError as error:
+        if not (out / "embeddings.png").exists():
+            tell(console, f"Embeddings are not drawn: {error}")
+        return {}
 
 
 def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
@@ -153,7 +194,7 @@ def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) ->
     from mmjax.report.figures import save, score_figure
     from mmjax.report.verdict_figures import curves_figure
 
-    rows, history = read_rows(out / "rows.jsonl"), read_rows(out / "history.jsonl")
+    rows, history = read_table(out, "rows"), read_table(out, "history")
     summaries = summarise(rows)
     baselines = [summary.strategy for summary in summaries if summary.unimodal]
     title, score = _title(rows), MAIN_SCORES[summaries[0].metric]

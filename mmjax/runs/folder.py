@@ -1,6 +1,6 @@
 """What a run folder holds, and how it is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +9,15 @@ import numpy as np
 
 from mmjax.arms import Arm
 from mmjax.checkpoint import Checkpoints
-from mmjax.errors import UsageError
-from mmjax.files import has_files, whole_file
+from mmjax.errors import DataError, UsageError
+from mmjax.files import digest_file, has_files, json_digest, write_npz
 from mmjax.fit import Fit
 from mmjax.reading import read_npz
-from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.run_file import RunFile, read_run_file, write_run_file
+from mmjax.report.rows import write_rows
+from mmjax.report.study import TABLES
+from mmjax.report.tables import put_rows, read_table, salvage_table
+from mmjax.run_file import RunFile, read_run_file, restore_run_file, write_run_file
+from mmjax.runs.damage import find_damage
 from mmjax.scoring import Row, history_rows, labels, versions
 from mmjax.settings import Settings
 from mmjax.task import Task
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from mmjax.assess import Assessment
     from mmjax.representation import Embedded
 
+RESULTS = ("rows", "history", *TABLES)
+"""Tables with the rows of all arms."""
+
 CHECKPOINTS = "checkpoints"
 """Folder of a run folder for what is needed only until the run is done."""
 
@@ -31,23 +37,35 @@ ARMS = "arms"
 """Likewise, for the arms that have processes of their own."""
 
 
-def open_folder(out: Path, settings: Settings, strategies: Sequence[str], resume: bool) -> None:
+def open_folder(
+    out: Path, settings: Settings, strategies: Sequence[str], resume: bool
+) -> dict[str, DataError]:
     """Makes a run folder of a locked one, or finds the run that is to be gone on with.
+
+    Returns:
+        {name: what is wrong} of files of a run that was done; none of one that was not.
 
     Raises:
         UsageError: there are files in it; or its run has other settings.
+        DataError: its settings are lost.
     """
-    if resume and (out / "run.json").exists():
-        _check_same_run(out, settings, strategies)
-        return
-    if has_files(out):
+    if has_files(out) and not resume:
         raise UsageError(
             "out",
             expected="a new or empty folder",
             got=f"{out}, which has files",
             fix="Name another, or go on with a run that was stopped by --resume.",
         )
-    write_run_file(out, RunFile(settings, strategies))
+    if not has_files(out):
+        write_run_file(out, RunFile(settings, strategies))
+        return {}
+    damage = find_damage(out)
+    if "run.json" in damage:
+        restore_run_file(out, RunFile(settings, strategies))
+    _check_same_run(out, settings, strategies)
+    if "arms.jsonl" in damage:
+        _restore_notes(out, damage)
+    return damage
 
 
 def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
@@ -70,7 +88,7 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
     """Raises UsageError where the folder has results of other data than there are now."""
-    rows = read_rows(out / "rows.jsonl") if (out / "rows.jsonl").exists() else []
+    rows, _ = salvage_table(out, "rows")
     was = {row["modalities"]: row["data"] for row in rows}
     for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
         if modalities in was and was[modalities] != task.digest():
@@ -83,15 +101,43 @@ def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
 
 
 def finished_arms(out: Path) -> list[str]:
-    """The strategies of a comparison that are done, without those that failed."""
-    path = out / "arms.jsonl"
-    ended = read_rows(path) if path.exists() else []
-    return [row["strategy"] for row in ended if row["error"] is None]
+    """The strategies that are done, and of which the folder has all that was written of them."""
+    noted = [row for row in read_table(out, "arms") if row["error"] is None]
+    found = _digest_arms(out, [row["strategy"] for row in noted])
+    return [name for row in noted if found[name := row["strategy"]] == row["sha256"]]
 
 
 def end_arm(out: Path, strategy: str, error: str | None = None) -> None:
     """Notes that all of an arm is in the folder, or why it never will be."""
-    append_rows(out / "arms.jsonl", [{"strategy": strategy, "error": error}])
+    digest = None if error else _digest_arms(out, [strategy])[strategy]
+    put_rows(out, "arms", strategy, [_note(strategy, error, digest)])
+
+
+def _note(strategy: str, error: str | None, digest: str | None) -> Row:
+    return {"strategy": strategy, "error": error, "sha256": digest}
+
+
+def _restore_notes(out: Path, damage: Collection[str]) -> None:
+    """Writes the arms.jsonl of a run that was done, where all that it was about is as it was."""
+    if any(name.endswith((".jsonl", ".npy")) and name != "arms.jsonl" for name in damage):
+        return
+    strategies = dict.fromkeys(row["strategy"] for row in read_table(out, "rows"))
+    whole = [name for name in strategies if f"predictions/{name}.npz" not in damage]
+    found = _digest_arms(out, whole)
+    write_rows(out / "arms.jsonl", [_note(name, None, digest) for name, digest in found.items()])
+
+
+def _digest_arms(out: Path, strategies: Sequence[str]) -> dict[str, str]:
+    """{strategy: sha256 of its rows and files}."""
+    tables = {name: read_table(out, name) for name in RESULTS} if strategies else {}
+    checkpoint = sorted((out / "checkpoint").rglob("*"))
+    found = {}
+    for strategy in strategies:
+        own = lambda rows, strategy=strategy: [r for r in rows if r["strategy"] == strategy]
+        files = [out / "predictions" / f"{strategy}.npz", *checkpoint]
+        digests = {str(f.relative_to(out)): digest_file(f) for f in files if f.is_file()}
+        found[strategy] = json_digest({**digests, **{n: own(rows) for n, rows in tables.items()}})
+    return found
 
 
 def arm_folder(out: Path, strategy: str) -> Path:
@@ -100,51 +146,49 @@ def arm_folder(out: Path, strategy: str) -> Path:
 
 
 def merge_arm(out: Path, strategy: str) -> None:
-    """Adds what an arm has written to its own folder to that of its comparison."""
+    """Puts what an arm has written to its own folder into that of its comparison."""
     own = arm_folder(out, strategy)
-    for path in sorted(own.glob("*.jsonl")):
-        if path.name != "arms.jsonl":
-            append_rows(out / path.name, read_rows(path))
+    for name in RESULTS:
+        if rows := read_table(own, name):
+            put_rows(out, name, strategy, rows)
     write_predictions(out, strategy, read_npz(own / "predictions" / f"{strategy}.npz"))
     kept = Path(CHECKPOINTS, strategy)
     write_embedded(out / kept, read_embedded(own / kept))
-    end_arm(out, strategy)  # last: until then the next process would forget all of it
+    end_arm(out, strategy)  # last: until then the next process would do it again
 
 
 def forget_unfinished(out: Path) -> None:
-    """Removes the rows of arms that were not finished, which a process has left when it ended."""
+    """Removes the rows that arms which have failed now have left when they were stopped before."""
     done = set(finished_arms(out))
-    for path in out.glob("*.jsonl"):
-        rows = read_rows(path)
+    for name in RESULTS:
+        rows = read_table(out, name)
         kept = [row for row in rows if row["strategy"] in done]
         if len(kept) < len(rows):
-            write_rows(path, kept)
+            write_rows(out / f"{name}.jsonl", kept)
 
 
-def append_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
-    """Adds an arm's scores and learning curves."""
-    append_rows(out / "rows.jsonl", rows)
-    append_rows(out / "history.jsonl", history_rows(arm, trained))
+def put_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
+    """Writes an arm's scores and learning curves."""
+    put_rows(out, "rows", arm.strategy, rows)
+    put_rows(out, "history", arm.strategy, history_rows(arm, trained))
 
 
 def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.ndarray]) -> None:
     """Writes predictions/STRATEGY.npz."""
     folder = out / "predictions"
     folder.mkdir(exist_ok=True)
-    with whole_file(folder / f"{strategy}.npz") as file:
-        np.savez_compressed(file, **predictions)
+    write_npz(folder / f"{strategy}.npz", predictions)
 
 
 def write_labels(out: Path, task: Task) -> None:
     """Writes labels.npz: the classes and groups of the rows that predictions are of."""
-    with whole_file(out / "labels.npz") as file:
-        np.savez_compressed(file, **labels(task))
+    write_npz(out / "labels.npz", labels(task))
 
 
-def append_assessment(out: Path, found: "Assessment") -> None:
-    """Adds what has been measured of an arm."""
+def put_assessment(out: Path, strategy: str, found: "Assessment") -> None:
+    """Writes what has been measured of an arm."""
     for name in ("robustness", "representation", "weights"):
-        append_rows(out / f"{name}.jsonl", getattr(found, name))
+        put_rows(out, name, strategy, getattr(found, name))
 
 
 def check_new_file(path: Path) -> None:
@@ -163,8 +207,7 @@ def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
 def write_embedded(folder: Path, embedded: "Embedded") -> None:
     """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "embeddings.npz") as file:
-        np.savez(file, target=embedded.target, **embedded.values)
+    write_npz(folder / "embeddings.npz", {"target": embedded.target, **embedded.values})
 
 
 def read_embedded(folder: Path) -> "Embedded":

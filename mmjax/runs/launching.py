@@ -14,7 +14,7 @@ from mmjax.interrupt import held_signals
 from mmjax.launchers import open_launcher
 from mmjax.launchers.jobs import TRIES, Job, Start, is_lost, run_all
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.rows import read_rows
+from mmjax.report.tables import read_table
 from mmjax.runs.arms import run_arms
 from mmjax.runs.folder import arm_folder, end_arm, finished_arms
 from mmjax.settings import Launch
@@ -64,7 +64,7 @@ def launch_arms(
         def on_end(strategy: str, code: int) -> None:
             own = arm_folder(out, strategy)
             if strategy in finished_arms(own):
-                progress.on_arm(by_name[strategy], read_rows(own / "rows.jsonl"))
+                progress.on_arm(by_name[strategy], read_table(own, "rows"))
                 return
             failed[strategy] = _error(own, code)
             end_arm(out, strategy, failed[strategy])
@@ -76,8 +76,7 @@ def launch_arms(
 
 def _error(own: Path, code: int) -> str:
     """Why an arm is not done."""
-    noted = read_rows(own / "arms.jsonl") if (own / "arms.jsonl").exists() else []
-    if noted:
+    if noted := read_table(own, "arms"):
         return noted[-1]["error"]
     ended = f"{TRIES} workers were lost, the last" if is_lost(code) else "its worker ended"
     return f"{ended} with exit code {code}: {_last_line(own / 'log.txt')}; see {own / 'log.txt'}"

@@ -12,18 +12,19 @@ from mmjax.comparison import settle
 from mmjax.files import locked
 from mmjax.fit import fit
 from mmjax.interrupt import held_signals
+from mmjax.manifest import MANIFEST
 from mmjax.mesh import wait_for_all
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.rows import read_rows
+from mmjax.report.tables import read_table
 from mmjax.run_file import RunFile, write_run_file
+from mmjax.runs.damage import begin_changes, end_changes, tell
 from mmjax.runs.folder import (
     CHECKPOINTS,
-    append_results,
     end_arm,
     finished_arms,
-    forget_unfinished,
     make_checkpoints,
     open_folder,
+    put_results,
 )
 from mmjax.runs.parts import make_arms, make_task
 from mmjax.scoring import Row, score
@@ -52,16 +53,24 @@ def train_in(
     if jax.process_index():
         return _train_along(out, arm)
     with locked(out):
-        open_folder(out, settings, [strategy], resume)
+        damage = open_folder(out, settings, [strategy], resume)
+        if damage or not (out / MANIFEST).exists():
+            begin_changes(out, damage, console)
         wait_for_all("the folder is open")
         if strategy in finished_arms(out):
-            console.print(f"Trained already: {out}", soft_wrap=True)
-            return read_rows(out / "rows.jsonl")
-        return _train(out, settings, arm, console)
+            tell(console, f"Trained already: {out}")
+            rows = read_table(out, "rows")
+        else:
+            rows = _train(out, settings, arm, console)
+            tell(console, f"Checkpoint and rows: {out}")
+        end_changes(out, damage, console)
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        return rows
 
 
 def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
-    forget_unfinished(out)
+    if read_table(out, "rows"):
+        tell(console, f"Not all is there of {arm.strategy}: it is trained again")
     with (
         ComparisonProgress([arm], console) as progress,
         held_signals(progress.on_steps) as on_steps,
@@ -73,11 +82,9 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         rows = score(arm, trained).rows
         progress.on_arm(arm, rows)
         checkpoint.save(out / "checkpoint", trained.params)
-        append_results(out, arm, trained, rows)
+        put_results(out, arm, trained, rows)
         end_arm(out, arm.strategy)
     wait_for_all("trained")
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    console.print(f"Checkpoint and rows: {out}", soft_wrap=True)
     return rows
 
 
@@ -91,7 +98,7 @@ def _train_along(out: Path, arm: Arm) -> list[Row]:
     """Does what the first process does, but for the writing."""
     wait_for_all("the folder is open")
     if arm.strategy in finished_arms(out):
-        return read_rows(out / "rows.jsonl")
+        return read_table(out, "rows")
     arm = settle(arm)
     rows = score(arm, fit(arm.recipe, arm.task, checkpoints=make_checkpoints(out, arm))).rows
     wait_for_all("trained")

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from rich.console import Console
 
 from mmjax.arms import Arm
-from mmjax.errors import FailedTrialsError, UsageError
+from mmjax.errors import DataError, FailedTrialsError, UsageError
 from mmjax.files import has_files, held
 from mmjax.interrupt import held_signals
+from mmjax.reading import open_database
 from mmjax.report.rows import write_rows
+from mmjax.report.tables import salvage_table
 from mmjax.report.trials import TrialsProgress, trials_table, write_trials_report
 from mmjax.runs import make_arms, make_task
+from mmjax.runs.damage import begin_changes, end_changes, find_damage
 from mmjax.scoring import Row, versions
 from mmjax.settings import Settings
 from mmjax.space import Space
@@ -34,6 +37,7 @@ from mmjax.trials.study import Study
 if TYPE_CHECKING:
     from optuna import Trial
 
+STUDY = "study.db"
 _WAIT_SECONDS = 1.0
 _SHOWN_ROWS = 10
 
@@ -81,7 +85,11 @@ def tune_in(
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         _check_folder(out, resume)
-        where = storage or out / "study.db"
+        damage = find_damage(out)
+        if storage is None:
+            _check_study(out)
+        begin_changes(out, damage, console)
+        where = storage or out / STUDY
         size = {"trials": trials, "rows": rows_seen(settings, task.train.size)}
         study = Study(where, out.name, about, **size, resume=resume)
     try:
@@ -91,7 +99,9 @@ def tune_in(
         facts = {"worker": worker, "versions": versions(), "score": score}
         _work(study, lanes, choose, partial(_make_arm, settings, task), facts, out, console)
         with _alone(out):
-            return _conclude(study, out, settings, task.train.size, console)
+            rows = _conclude(study, out, settings, task.train.size, console)
+            end_changes(out, damage.keys() - {STUDY}, console)
+            return rows
     except study.broken as error:
         got = f"{error.__cause__ or error}".splitlines()[0]
         fix = "Go on by --resume once it does."
@@ -120,6 +130,18 @@ def _check_folder(out: Path, resume: bool) -> None:
             got=f"{out}, which has files",
             fix="Name another, or work on the study that it holds by --resume.",
         )
+
+
+def _check_study(out: Path) -> None:
+    """Raises DataError where a study that has ended is not in its file, which is all it has."""
+    ended = len(salvage_table(out, "trials")[0])
+    if not ended:
+        return
+    with open_database(out / STUDY) as database:
+        (found,) = database.execute("SELECT count(*) FROM trials").fetchone()
+    if found < ended:
+        fix = "Bring it back, or name another folder."
+        raise DataError(out / STUDY, expected=f"{ended} trials", got=f"{found}", fix=fix)
 
 
 def _work(

@@ -14,6 +14,7 @@ import jaxlib
 
 from mmjax.cache import private_folder
 from mmjax.errors import BuildError
+from mmjax.files import sync_tree
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
@@ -55,6 +56,7 @@ def build() -> Path:
         fresh = Path(folder) / "kernels.so"
         sources = map(str, SOURCES)
         _compile(*FLAGS, "-isystem", jax.ffi.include_dir(), *sources, "-o", str(fresh))
+        sync_tree(Path(folder))
         os.replace(fresh, library)
     return library
 

@@ -1,0 +1,74 @@
+"""What a run folder has lost, and how the rest of it is gone on with."""
+
+import hashlib
+import re
+from base64 import b64decode
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from mmjax import manifest
+from mmjax.errors import DataError
+from mmjax.files import whole_file
+from mmjax.manifest import MANIFEST, read_manifest, write_manifest
+from mmjax.report.rows import write_rows
+from mmjax.report.tables import COLUMNS, salvage_table
+
+_SUFFIXES = (".json", ".jsonl", ".npz", ".db", ".md", ".html", ".png")
+_FOLDERS = ("predictions", "checkpoint")
+
+
+def find_damage(out: Path) -> dict[str, DataError]:
+    """{name: what is wrong} of files of a run that was done; none of one that was not."""
+    if not (out / MANIFEST).exists():
+        return {}
+    try:
+        return manifest.find_damage(out, read_manifest(out)["files"])
+    except DataError as error:
+        return {MANIFEST: error}
+
+
+def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) -> None:
+    """Tells what is damaged, and takes away the manifest until ``end_changes``.
+
+    Of tables there is left what can be read. A damaged picture is taken from the page, or goes.
+    """
+    for name, error in damage.items():
+        tell(console, f"damaged: {error}")
+        if name.endswith(".png"):
+            _restore_picture(out, name)
+    for name in COLUMNS:
+        rows, faults = salvage_table(out, name)
+        for fault in faults:
+            tell(console, f"damaged: {fault}")
+        if faults or (rows and f"{name}.jsonl" in damage):
+            write_rows(out / f"{name}.jsonl", rows)
+    (out / MANIFEST).unlink(missing_ok=True)
+
+
+def _restore_picture(out: Path, name: str) -> None:
+    """What pictures of embeddings are drawn from is gone when a run is done; its page has them."""
+    listed, page = read_manifest(out)["files"][name], out / "report.html"
+    (out / name).unlink(missing_ok=True)
+    text = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
+    for encoded in re.findall(r"data:image/png;base64,([\w+/]+=*)", text):
+        picture = b64decode(encoded)
+        if hashlib.sha256(picture).hexdigest() == listed:
+            with whole_file(out / name) as file:
+                file.write(picture)
+
+
+def end_changes(out: Path, damage: Collection[str], console: Console) -> None:
+    """Lists all files of a run that is done, and tells which are there again."""
+    top = [path for path in out.iterdir() if path.suffix in _SUFFIXES and path.name != MANIFEST]
+    below = [path for name in _FOLDERS for path in (out / name).rglob("*")]
+    files = [path for path in (*top, *below) if path.is_file() and path.name[0] != "."]
+    write_manifest(out, files)
+    for name in damage:
+        tell(console, f"{'rebuilt' if (out / name).exists() else 'lost'}: {out / name}")
+
+
+def tell(console: Console, text: str) -> None:
+    """Prints a line as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

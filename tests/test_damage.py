@@ -1,0 +1,206 @@
+"""Run folders that have lost something, and what --resume makes of the rest."""
+
+import os
+import shutil
+import signal
+
+import pytest
+from commands import COMPARE, TINY, run, scores
+from faults import file_size_limit
+
+import mmjax.comparison
+import mmjax.runs.comparison
+from mmjax import assess
+from mmjax.report.rows import read_rows
+
+TRAIN = ("train", "concat", *TINY, "--seeds", "2")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert run("compare", *COMPARE, "--out", out) == 0
+    return out
+
+
+@pytest.fixture
+def out(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run")
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """Modalities of the arms that are trained from now on."""
+    fit, found = mmjax.comparison.fit, []
+    count = lambda recipe, task, **options: (
+        found.append("+".join(task.modalities)) or fit(recipe, task, **options)
+    )
+    monkeypatch.setattr(mmjax.comparison, "fit", count)
+    return found
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def resume(out):
+    return run("compare", *COMPARE, "--out", out, "--resume")
+
+
+def test_what_follows_from_other_files_is_made_again_without_training(whole, out, fitted, capsys):
+    spoilt = ["run.json", "labels.npz", "accuracy.png", "curves.png", "summary.md"]
+    spoilt += ["embeddings.png", "similarity.png"]  # of which the page has copies
+    for name in spoilt:
+        (out / name).write_bytes(bytes(10))
+    (out / "arms.jsonl").unlink()
+    assert run("verify", out) == 1
+    told = capsys.readouterr().out.splitlines()
+    damaged = [line.split()[1] for line in told if line.startswith("damaged")]
+    assert damaged == [f"{out / name}:" for name in sorted([*spoilt, "arms.jsonl"])]
+    assert resume(out) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert {line for line in told if line.startswith("rebuilt")} == {
+        f"rebuilt: {out / name}" for name in [*spoilt, "arms.jsonl"]
+    }
+    assert fitted == []
+    assert contents(out) == contents(whole)
+
+
+def test_an_arm_that_has_lost_its_predictions_is_trained_again(whole, out, fitted, capsys):
+    path = out / "predictions" / "b_only.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert resume(out) == 0
+    assert "Not all is there of b_only: trained again" in capsys.readouterr().out
+    assert fitted == ["b"]
+    assert scores(out) == scores(whole)
+    assert run("verify", out) == 0
+
+
+def test_a_flipped_key_is_named_and_only_its_arm_is_trained_again(whole, out, fitted, capsys):
+    (out / "manifest.json").unlink()  # as in a run that was stopped
+    lines = (out / "cost.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "cost.jsonl").write_bytes(lines[0].replace(b"params", b"qarams") + b"".join(lines[1:]))
+    assert run("verify", out) == 1
+    place = f"{out / 'cost.jsonl'}, line 1: expected a row of cost, got no params"
+    assert place in capsys.readouterr().out
+    assert resume(out) == 0
+    assert f"damaged: {place}" in capsys.readouterr().out
+    assert fitted == ["a"]
+    assert scores(out) == scores(whole)
+
+
+def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted, capsys):
+    (out / "manifest.json").unlink()
+    path = out / "rows.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"accuracy": 0.', b'"accuracy": 1.', 1))
+    assert run("verify", out) == 1
+    assert f"{path}: not all is there of a_only" in capsys.readouterr().out
+    assert resume(out) == 0
+    assert fitted == ["a"]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_nothing_is_erased_before_its_replacement_is_there(out, emptied, monkeypatch, capsys):
+    """Of a run that was stopped, and cannot say any more which arms are done."""
+    (out / "manifest.json").unlink()
+    (out / "arms.jsonl").write_bytes(b"") if emptied else (out / "arms.jsonl").unlink()
+    before = contents(out)
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mmjax.comparison, "fit", stop)
+    assert resume(out) == 130
+    assert "Not all is there of a_only, b_only, concat: trained again" in capsys.readouterr().out
+    assert contents(out) == before
+
+
+def test_a_comparison_that_is_killed_while_it_tidies_up_is_done(whole, out, monkeypatch, capsys):
+    for name in ("checkpoints", "arms"):
+        (out / name / "concat").mkdir(parents=True)  # embeddings are gone already
+    assert resume(out) == 0
+    assert "Compared already" in capsys.readouterr().out
+    assert contents(out) == contents(whole)
+    assert not (out / "checkpoints").exists()
+    assert not (out / "arms").exists()
+
+
+def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_path, monkeypatch):
+    out, rows = tmp_path / "run", assess.robustness_rows
+
+    def send(arm, *arguments):
+        if arm.strategy == "concat":
+            os.kill(os.getpid(), signal.SIGTERM)
+        found = rows(arm, *arguments)
+        assert arm.strategy != "concat", "the signal has not been heeded"
+        return found
+
+    monkeypatch.setattr(assess, "robustness_rows", send)
+    assert run("compare", *COMPARE, "--out", out) == 143
+    monkeypatch.undo()
+    assert resume(out) == 0
+    assert scores(out) == scores(whole)
+    assert run("verify", out) == 0
+
+
+def test_a_signal_while_figures_are_drawn_is_one_line(out, monkeypatch, capsys):
+    send = lambda *arguments: os.kill(os.getpid(), signal.SIGTERM)
+    monkeypatch.setattr(mmjax.runs.comparison, "write_summary", send)
+    (out / "summary.md").unlink()
+    assert resume(out) == 143
+    assert "--resume" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert resume(out) == 0
+    assert run("verify", out) == 0
+
+
+# Training
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs [1] *") / "what?"
+    assert run(*TRAIN, "--out", out) == 0
+    return out
+
+
+def test_parameters_come_back_from_a_folder_with_any_name(trained, capsys):
+    assert run("verify", trained) == 0
+    assert run("evaluate", trained) == 0
+    assert capsys.readouterr().out.count('"accuracy"') == 4
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "history.jsonl", "checkpoint/arrays/0000.npy"])
+def test_a_training_that_has_lost_something_is_done_again(trained, tmp_path, name, capsys):
+    out = shutil.copytree(trained, tmp_path / "run")
+    (out / name).write_bytes((out / name).read_bytes()[:-9])
+    assert run("verify", out) == 1
+    assert run(*TRAIN, "--out", out, "--resume") == 0
+    told = capsys.readouterr().out
+    assert f"damaged: {out / name}" in told
+    assert "Not all is there of concat: it is trained again" in told
+    assert f"rebuilt: {out / name}" in told
+    assert scores(out) == scores(trained)
+    assert run("verify", out) == 0
+
+
+def test_settings_that_cannot_be_made_again_are_an_error(trained, tmp_path, capsys):
+    out = shutil.copytree(trained, tmp_path / "run")
+    (out / "run.json").unlink()
+    other = [*TRAIN[:-1], "3"]
+    assert run(*other, "--out", out, "--resume") == 2
+    assert f"{out / 'run.json'}: expected the settings as given now" in capsys.readouterr().err
+    assert run(*TRAIN, "--out", out, "--resume") == 0
+    assert contents(out) == contents(trained)
+
+
+def test_a_disk_that_is_full_at_the_last_checkpoint_is_one_line(tmp_path, capsys):
+    out = tmp_path / "run"
+    with file_size_limit(2000):  # enough for run.json
+        assert run(*TRAIN, "--out", out) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"'{out / 'checkpoint'}'" in error
+    assert run(*TRAIN, "--out", out, "--resume") == 0
+    assert run("verify", out) == 0
+    assert len(read_rows(out / "rows.jsonl")) == 4
