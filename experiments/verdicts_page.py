@@ -197,8 +197,9 @@ A kind is out of bounds where p < 0.05 for more than 5.5 % of the pairs, p < 0.0
 more than two standard errors. Of the {cells} kinds, {broken} are out of bounds. Of the textbook's
 crossed analysis, which lets parts of the variance be zero, {broken_plain} would be.
 
-Intervals cover the difference, which is zero, in less than 94 % of the cases in {uncovered} of these
-kinds (textbook: {uncovered_plain}). The narrowest of all reaches {narrowest:.2f} points to either side.
+Intervals cover the difference, which is zero, in less than 94 % of the cases in {uncovered} of
+these kinds (textbook: {uncovered_plain}). The narrowest of all reaches {narrowest:.2f} points to
+either side.
 
 {alike}
 
@@ -209,12 +210,12 @@ The rows of all kinds are in [verdicts-lists.csv](verdicts-lists.csv).
 ## True differences
 
 The same kinds, with a strategy that is better by half of the discordance: three rows won for one
-lost. Intervals cover the true difference in less than 94 % of the cases in {missed} (textbook:
-{missed_plain}).
+lost. Intervals cover the true difference in less than 94 % of the cases in {missed}. Of the
+textbook's analysis, it would be {missed_plain} kinds.
 
 The table has means over the {fair} kinds in which the textbook's analysis is within bounds and its
-intervals cover; in the {unfair} others its power is that of luck. What is lost is lost where few rows
-differ: the textbook tells a difference by four rows of which all are won, for which the exact p is
+intervals cover; in the {unfair} others its power is that of luck. What is lost is lost where few
+rows differ: the textbook tells a difference by four rows of which all are won, for which the exact p is
 0.125, and a verdict needs {fewest}.
 
 {unlike}
