@@ -215,8 +215,8 @@ textbook's analysis, it would be {missed_plain} kinds.
 
 The table has means over the {fair} kinds in which the textbook's analysis is within bounds and its
 intervals cover; in the {unfair} others its power is that of luck. What is lost is lost where few
-rows differ: the textbook tells a difference by four rows of which all are won, for which the exact p is
-0.125, and a verdict needs {fewest}.
+rows differ: the textbook tells a difference by four rows of which all are won, for which the exact
+p is 0.125, and a verdict needs {fewest}.
 
 {unlike}
 
