@@ -20,7 +20,7 @@ from mmjax.report.study import read_studies
 from mmjax.report.summary import notes, rich_table, scored_split, summarise, summary_markdown
 from mmjax.report.tables import read_table
 from mmjax.run_file import read_run_file
-from mmjax.runs.damage import begin_changes, end_changes, tell
+from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
     ARMS,
     CHECKPOINTS,
@@ -98,7 +98,7 @@ def _compare(
         console.print(remark)
     check_same_data(out, arms)
     if (out / MANIFEST).exists() and not damage and not _not_done(out, arms):
-        tell(console, f"Compared already: {out}")
+        console.print(f"Compared already: {out}", soft_wrap=True)
         _remove_what_is_done_with(out)
         return read_table(out, "rows")
     begin_changes(out, damage, console)
@@ -131,7 +131,7 @@ def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
     rows = [*read_table(out, "rows"), *read_table(out, "arms")]
     begun = {row["strategy"] for row in rows if row.get("error") is None}
     if lost := [arm.strategy for arm in missing if arm.strategy in begun]:
-        tell(console, f"Not all is there of {', '.join(lost)}: trained again")
+        console.print(f"Not all is there of {', '.join(lost)}: trained again", soft_wrap=True)
 
 
 def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
@@ -173,7 +173,7 @@ def _read_embedded(out: Path, strategies: Iterable[str], console: Console) -> "d
         return {name: read_embedded(out / CHECKPOINTS / name) for name in strategies}
     except DataError as error:
         if not (out / "embeddings.png").exists():
-            tell(console, f"Embeddings are not drawn: {error}")
+            console.print(f"Embeddings are not drawn: {error}", soft_wrap=True)
         return {}
 
 

@@ -35,13 +35,13 @@ def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) 
     Of tables there is left what can be read. A damaged picture is taken from the page, or goes.
     """
     for name, error in damage.items():
-        tell(console, f"damaged: {error}")
+        console.print(f"damaged: {error}", soft_wrap=True)
         if name.endswith(".png"):
             _restore_picture(out, name)
     for name in COLUMNS:
         rows, faults = salvage_table(out, name)
         for fault in faults:
-            tell(console, f"damaged: {fault}")
+            console.print(f"damaged: {fault}", soft_wrap=True)
         if faults or (rows and f"{name}.jsonl" in damage):
             write_rows(out / f"{name}.jsonl", rows)
     (out / MANIFEST).unlink(missing_ok=True)
@@ -66,9 +66,6 @@ def end_changes(out: Path, damage: Collection[str], console: Console) -> None:
     files = [path for path in (*top, *below) if path.is_file() and path.name[0] != "."]
     write_manifest(out, files)
     for name in damage:
-        tell(console, f"{'rebuilt' if (out / name).exists() else 'lost'}: {out / name}")
-
-
-def tell(console: Console, text: str) -> None:
-    """Prints a line as it is."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"{'rebuilt' if (out / name).exists() else 'lost'}: {out / name}", soft_wrap=True
+        )

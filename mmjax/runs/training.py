@@ -17,7 +17,7 @@ from mmjax.mesh import wait_for_all
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.tables import read_table
 from mmjax.run_file import RunFile, write_run_file
-from mmjax.runs.damage import begin_changes, end_changes, tell
+from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
     CHECKPOINTS,
     end_arm,
@@ -58,11 +58,11 @@ def train_in(
             begin_changes(out, damage, console)
         wait_for_all("the folder is open")
         if strategy in finished_arms(out):
-            tell(console, f"Trained already: {out}")
+            console.print(f"Trained already: {out}", soft_wrap=True)
             rows = read_table(out, "rows")
         else:
             rows = _train(out, settings, arm, console)
-            tell(console, f"Checkpoint and rows: {out}")
+            console.print(f"Checkpoint and rows: {out}", soft_wrap=True)
         end_changes(out, damage, console)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         return rows
@@ -70,7 +70,7 @@ def train_in(
 
 def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
     if read_table(out, "rows"):
-        tell(console, f"Not all is there of {arm.strategy}: it is trained again")
+        console.print(f"Not all is there of {arm.strategy}: it is trained again", soft_wrap=True)
     with (
         ComparisonProgress([arm], console) as progress,
         held_signals(progress.on_steps) as on_steps,
