@@ -161,7 +161,7 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     summaries = summarise(study.rows)
     console.print(rich_table(summaries, _title(study.rows)))
     for warning in majority_warnings(summaries):
-        console.print(warning, markup=False)
+        console.print(warning)
     console.print(verdict.text)
     console.print(f"Report, rows and figures: {out / 'report.html'}", soft_wrap=True)
     return study.rows
