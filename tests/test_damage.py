@@ -170,7 +170,9 @@ def test_parameters_come_back_from_a_folder_with_any_name(trained, capsys):
     assert capsys.readouterr().out.count('"accuracy"') == 4
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "history.jsonl", "checkpoint/arrays/0000.npy"])
+@pytest.mark.parametrize(
+    "name", ["rows.jsonl", "history.jsonl", "checkpoint/arrays/manifest.ocdbt"]
+)
 def test_a_training_that_has_lost_something_is_done_again(trained, tmp_path, name, capsys):
     out = shutil.copytree(trained, tmp_path / "run")
     (out / name).write_bytes((out / name).read_bytes()[:-9])

@@ -15,6 +15,7 @@ from commands import COMPARE, run, scores
 
 import mmjax.comparison
 from mmjax.report.rows import read_rows
+from mmjax.report.tables import read_table
 from mmjax.runs import folder
 
 STRATEGIES = ["a_only", "b_only", "concat"]
@@ -32,7 +33,7 @@ def assert_same(out, whole):
     """All but times is the same, and what only the arms needed is gone."""
     assert scores(out) == scores(whole)
     for name in ("history", "robustness", "representation", "weights", "arms"):
-        assert read_rows(out / f"{name}.jsonl") == read_rows(whole / f"{name}.jsonl")
+        assert read_table(out, name) == read_table(whole, name)
     for name in ("labels", *(f"predictions/{strategy}" for strategy in STRATEGIES)):
         got, want = (np.load(place / f"{name}.npz") for place in (out, whole))
         assert got.files == want.files

@@ -110,8 +110,8 @@ any_settings = st.builds(
     data=st.none() | text,
     options=st.lists(text).map(tuple),
     seeds=st.integers(1, 9),
-    learning_rate=st.floats(allow_nan=False, allow_infinity=False),
-    match_params=st.none() | st.integers(),
+    learning_rate=st.floats(1e-9, 1e9),
+    match_params=st.none() | st.integers(1, 10**9),
 )
 
 

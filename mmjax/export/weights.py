@@ -80,6 +80,9 @@ def load_export(folder: str | Path) -> TrainedRun:
         except MmjaxError as error:  # which names no file
             refuse(f"{error}"[:300])
         like = {"params": shape_params(arm), **_constants(arm.recipe.model)}
+        for name, (dtype, *_) in facts["inputs"].items():
+            if dtype == "uint8" and f"scales.{name}.mean" not in arrays:
+                like["scales"].pop(name, None)  # pictures need none; zeros do not look like them
         tree = unflatten(arrays, like, path)
         if facts["best_seed"] not in arm.recipe.seeds:
             refuse(f"best seed {facts['best_seed']!r}"[:300])
