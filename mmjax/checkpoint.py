@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, NamedTuple
 
 import chex
@@ -32,6 +32,7 @@ from mmjax.mesh import agreed
 from mmjax.trees import digest_array, flatten, unflatten
 
 ARRAYS = "arrays"
+_FACTS = 1 << 16  # bytes of what orbax writes beside the arrays
 _PLAIN = re.compile(r"[\w/ .,:+=@%~-]*", re.ASCII)
 
 
@@ -69,6 +70,7 @@ def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = N
 
 def _write(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None:
     arrays = {name: np.asarray(x) for name, x in flatten(tree).items()}
+    _ask_for_room(folder, sum(x.nbytes for x in arrays.values()))
     try:
         with _plain_path(folder) as path, _open_orbax() as checkpointer:
             checkpointer.save(path / ARRAYS, arrays)
@@ -79,6 +81,12 @@ def _write(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None
     files = [path for path in (folder / ARRAYS).rglob("*") if path.is_file()]
     digests = {name: digest_array(x) for name, x in arrays.items()}
     write_manifest(folder, files, facts=dict(facts), arrays=digests)
+
+
+def _ask_for_room(folder: Path, size: int) -> None:
+    """Raises OSError where a disk is too full for so many bytes: orbax's threads fail noisily."""
+    with TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size + _FACTS)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def test_built_in_and_prepared_tasks_need_no_network(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("kind", ["tfds", "tfds on disk"])
 def test_a_prepared_task_does_not_choose_what_is_imported(kind, tmp_path):
-    (bad,) = (b for b in BAD if (b.kind, b.case) == (kind, "a class of another module"))
+    (bad,) = (b for b in BAD if (b.kind, b.name) == (kind, "a class of another module"))
     with pytest.raises(DataError, match=f"a feature of class '{FOREIGN}'"):
         bad.run(tmp_path)
     assert FOREIGN.split(".")[0] not in sys.modules
