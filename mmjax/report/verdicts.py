@@ -29,6 +29,7 @@ RULE = (
 
 _MANY = 12  # strategies that nothing can be said about are counted if they are more
 _MORE_SEEDS = (3, 5, 10, 20)
+_MOST = 100  # points: no difference is as large
 
 
 class Judged(NamedTuple):
@@ -207,11 +208,11 @@ def _resolution(spread: Spread, tests: int = 1) -> list[str]:
         return []
     points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
     list_of = f" in a list of {tests}" if tests > 1 else ""
-    would = " and ".join(f"{points(seeds):.1f} with {seeds}" for seeds in more)
-    return [
-        f"{_seeds(spread.num_seeds)} on these rows detect differences above "
-        f"{points(spread.num_seeds):.1f} points{list_of}; run more to detect those above {would}."
-    ]
+    own = points(spread.num_seeds)
+    now = f"differences above {own:.1f} points" if own < _MOST else "no difference"
+    would = [f"{found:.1f} with {seeds}" for seeds in more if (found := points(seeds)) < _MOST]
+    run = f"; run more to detect those above {' and '.join(would)}" if would else ""
+    return [f"{_seeds(spread.num_seeds)} on these rows detect {now}{list_of}{run}."]
 
 
 def _rough(number: int) -> str:

@@ -119,7 +119,8 @@ def _note(strategy: str, error: str | None, digest: str | None) -> Row:
 
 def _restore_notes(out: Path, damage: Collection[str]) -> None:
     """Writes the arms.jsonl of a run that was done, where all that it was about is as it was."""
-    if any(name.endswith((".jsonl", ".npy")) and name != "arms.jsonl" for name in damage):
+    lost = {name for name in damage if name.endswith(".jsonl") or name.startswith("checkpoint/")}
+    if lost - {"arms.jsonl"}:
         return
     strategies = dict.fromkeys(row["strategy"] for row in read_table(out, "rows"))
     whole = [name for name in strategies if f"predictions/{name}.npz" not in damage]

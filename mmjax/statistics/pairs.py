@@ -77,10 +77,13 @@ def compare_pair(
     reach = float(parts.reach(1 - ALPHA))
     if p >= ALPHA:  # and so an interval leaves out zero only where there is a verdict
         reach = max(reach, abs(mean))
+    low, high = mean - reach, mean + reach
+    if all(scores.min() >= 0 and scores.max() <= 1 for scores in map(np.asarray, (first, second))):
+        low, high = max(low, -1.0), min(high, 1.0)
     only_first, only_second = (difference > 0).sum(), (difference < 0).sum()
     discordant = only_first + only_second
     return Pair(
-        difference=Estimate(mean, float(parts.total**0.5), mean - reach, mean + reach),
+        difference=Estimate(mean, float(parts.total**0.5), low, high),
         spread=parts,
         p=p,
         p_bootstrap=bootstrap_p(difference, group, num_resamples),
