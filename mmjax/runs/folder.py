@@ -150,8 +150,8 @@ def merge_arm(out: Path, strategy: str) -> None:
     """Puts what an arm has written to its own folder into that of its comparison."""
     own = arm_folder(out, strategy)
     for name in RESULTS:
-        if rows := read_table(own, name):
-            put_rows(out, name, strategy, rows)
+        if (own / f"{name}.jsonl").exists():
+            put_rows(out, name, strategy, read_table(own, name))
     write_predictions(out, strategy, read_npz(own / "predictions" / f"{strategy}.npz"))
     kept = Path(CHECKPOINTS, strategy)
     write_embedded(out / kept, read_embedded(own / kept))
