@@ -7,6 +7,7 @@ on alone and, once the silence has lasted, trains again what the killed one had.
 to workers.jsonl in the folder counts trials; the table shows who has trained what.
 """
 
+import signal
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def main(benchmark: Benchmark) -> dict:
     """Starts two workers, kills one, waits for the other; appends a row, prints a table."""
     with _start(benchmark) as killed, _start(benchmark) as other:
         try:
-            _wait_for(benchmark, killed)
+            _stop_within_a_trial(benchmark, killed)
             killed.kill()
             start = time.monotonic()
             printed, _ = other.communicate()
@@ -88,19 +89,29 @@ def _start(benchmark: Benchmark) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", code], **shown)
 
 
-def _wait_for(benchmark: Benchmark, worker: subprocess.Popen) -> None:
-    """Until a worker has ended a trial, and has the next."""
+def _stop_within_a_trial(benchmark: Benchmark, worker: subprocess.Popen) -> None:
+    """Returns with the worker stopped, and one of its trials not ended."""
     optuna = import_optuna()  # which takes a while, in which much would be trained
     printed = worker.stdout.readline()
     url = benchmark.storage or f"sqlite:///{(benchmark.out / 'study.db').resolve()}"
     study = optuna.load_study(study_name=benchmark.out.name, storage=url)
     while worker.poll() is None:
-        trials = study.get_trials(deepcopy=False)
-        own = [trial for trial in trials if _is_of(trial.user_attrs, worker.pid)]
-        if "RUNNING" in {trial.state.name for trial in own}:
-            return
+        if _trains(study, worker):
+            worker.send_signal(signal.SIGSTOP)  # else it could end the trial before it is killed
+            try:
+                if _trains(study, worker):
+                    return
+            except optuna.exceptions.StorageInternalError:
+                pass  # stopped while it had the lock of the database
+            worker.send_signal(signal.SIGCONT)
         time.sleep(0.01)
     raise SystemExit(f"the worker has ended too early: {printed}{worker.stdout.read()}")
+
+
+def _trains(study, worker: subprocess.Popen) -> bool:
+    trials = study.get_trials(deepcopy=False)
+    own = [trial for trial in trials if _is_of(trial.user_attrs, worker.pid)]
+    return "RUNNING" in {trial.state.name for trial in own}
 
 
 def _is_of(facts: dict, pid: int) -> bool:
