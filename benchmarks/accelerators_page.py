@@ -13,7 +13,7 @@ import tyro
 from page import fill
 from speed import device_name
 
-from mmjax.scoring import versions
+from mmjax.comparison.scores import versions
 
 
 def main(run: tyro.conf.Positional[Path], page: Path = Path("docs/accelerators.md")) -> None:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from bad_inputs import BAD, FOLDERS, KINDS, check_good, outcome, try_mutations
 
-from mmjax.report.rows import append_rows
+from mmjax.storage.jsonl import append_rows
 
 
 @dataclass(frozen=True)

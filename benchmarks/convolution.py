@@ -24,8 +24,8 @@ import numpy as np
 import optax
 import tyro
 
+from mmjax.comparison.scores import versions
 from mmjax.layers.convolution import Conv, max_pool
-from mmjax.scoring import versions
 
 
 @dataclass(frozen=True)

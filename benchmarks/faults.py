@@ -26,19 +26,19 @@ import tyro
 from faults_worker import rows_of, text_of
 from rich.console import Console
 
-from mmjax import checkpoint
 from mmjax.errors import DataError
-from mmjax.files import locked, write_npz, write_text
-from mmjax.manifest import write_manifest
-from mmjax.reading import read_npz
-from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.report.study import read_studies
-from mmjax.report.tables import COLUMNS, salvage_table
-from mmjax.run_file import RunFile, read_run_file, write_run_file
+from mmjax.runs.columns import COLUMNS, salvage_table
 from mmjax.runs.damage import begin_changes
 from mmjax.runs.folder import end_arm, finished_arms, write_predictions
-from mmjax.settings import Settings
-from mmjax.verify import Finding, verify_run
+from mmjax.runs.run_file import RunFile, read_run_file, write_run_file
+from mmjax.runs.settings import Settings
+from mmjax.runs.studies import read_studies
+from mmjax.runs.verify import Finding, verify_run
+from mmjax.storage.files import locked, write_npz, write_text
+from mmjax.storage.jsonl import append_rows, read_rows, write_rows
+from mmjax.storage.manifest import write_manifest
+from mmjax.storage.reading import read_npz
+from mmjax.training import checkpoint
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 

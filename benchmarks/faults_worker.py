@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from mmjax.errors import UsageError
-from mmjax.files import locked, write_text
-from mmjax.report.rows import append_rows
+from mmjax.storage.files import locked, write_text
+from mmjax.storage.jsonl import append_rows
 
 
 def rows_of(name: str, call: int) -> list[dict]:
@@ -47,7 +47,7 @@ def save(folder: str, name: str, calls: str) -> None:
     """Saves one checkpoint after another, each in place of the one before the last."""
     import numpy as np
 
-    from mmjax import checkpoint
+    from mmjax.training import checkpoint
 
     for call in range(int(calls)):
         checkpoint.save(Path(folder, str(call)), {"kernel": np.full((100, 100), call, np.float32)})

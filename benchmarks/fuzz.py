@@ -29,7 +29,13 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-OURS = ["mmjax.reading", "mmjax.report", "mmjax.run_file", "mmjax.settings", "mmjax.tasks"]
+OURS = [
+    "mmjax.storage.reading",
+    "mmjax.report",
+    "mmjax.runs.run_file",
+    "mmjax.runs.settings",
+    "mmjax.tasks",
+]
 
 with atheris.instrument_imports(include=OURS):
     from bad_inputs import KINDS, check_good, is_clear

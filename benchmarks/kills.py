@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 from rich.progress import track
 
-from mmjax.report.rows import append_rows
+from mmjax.storage.jsonl import append_rows
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 

@@ -4,15 +4,15 @@ import jax
 import numpy as np
 from workloads import CLASSES, CLIP, LEARNING_RATE, WARMUP, Arrays, Case, Work, make_splits
 
+from mmjax.data.task import Split, Task
 from mmjax.encoders import CNN, CNN1D, Patches, Transformer
-from mmjax.evaluate import make_evaluate
-from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.model import MultimodalModel
-from mmjax.optimiser import Adam
-from mmjax.program import compile_recipe, init_lanes
-from mmjax.recipe import Recipe
-from mmjax.task import Split, Task
+from mmjax.training.fit import fit
+from mmjax.training.optimiser import Adam
+from mmjax.training.predict import make_evaluate
+from mmjax.training.program import compile_recipe, init_lanes
+from mmjax.training.recipe import Recipe
 
 
 def make_model(name: str) -> MultimodalModel:

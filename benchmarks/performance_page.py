@@ -17,9 +17,9 @@ from page import fill
 from workloads import FLOPS, Case
 
 from mmjax.errors import DataError
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import read_rows
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import read_rows
 
 OURS = ("mmjax", "mmjax+kernels")
 

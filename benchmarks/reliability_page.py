@@ -13,9 +13,9 @@ from pathlib import Path
 import tyro
 from page import fill
 
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import read_rows
-from mmjax.scoring import versions
+from mmjax.comparison.scores import versions
+from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import read_rows
 
 TABLES = {
     "faults": ("kind", "injected", "survived", "lost"),

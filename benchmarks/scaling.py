@@ -24,17 +24,17 @@ import tyro
 from page import fill
 from rich.progress import track
 
-from mmjax.cost import peak_bytes
-from mmjax.lanes import over_seeds
-from mmjax.mesh import deal_rows, lane_spec, make_mesh, num_devices, parse_mesh
+from mmjax.analysis.cost import peak_bytes
+from mmjax.comparison.scores import versions
+from mmjax.data.task import Split, Task
 from mmjax.objectives import cross_entropy
-from mmjax.optimiser import Adam
-from mmjax.recipe import make_model
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.scoring import versions
-from mmjax.task import Split, Task
-from mmjax.train import init_params, init_state, make_step
+from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.training.lanes import over_seeds
+from mmjax.training.mesh import deal_rows, lane_spec, make_mesh, num_devices, parse_mesh
+from mmjax.training.optimiser import Adam
+from mmjax.training.recipe import make_model
+from mmjax.training.step import init_params, init_state, make_step
 
 MESHES = ("data=1", "data=8", "data=64", "seed=8", "data=8,seed=8", "data=8,model=8", "model=8")
 TPU_V5E = {"flop_s": 197e12, "byte_s": 200e9}

@@ -33,9 +33,9 @@ import tyro
 from rich.progress import track
 from workloads import Case
 
+from mmjax.comparison.scores import versions
 from mmjax.layers.kernels.build import build
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.scoring import versions
+from mmjax.storage.jsonl import append_rows, read_rows
 
 HERE = Path(__file__).parent
 PEERS = ("eager", "tuned", "compile")

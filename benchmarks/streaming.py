@@ -33,8 +33,8 @@ from speed import device_name
 from streaming_worker import BATCH
 from workloads import Case
 
-from mmjax.report.rows import append_rows
-from mmjax.scoring import versions
+from mmjax.comparison.scores import versions
+from mmjax.storage.jsonl import append_rows
 from mmjax.tasks.arrays import save
 from mmjax.tasks.tfds import prepare
 

@@ -15,9 +15,9 @@ from page import fill
 from workloads import make_arrays
 
 from mmjax.errors import DataError
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import read_rows
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import read_rows
 
 BASE = "device"  # the side that the others are held against
 

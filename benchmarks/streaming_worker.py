@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from mmjax_side import make_model
 
-from mmjax.fit import fit
-from mmjax.program import compile_recipe
-from mmjax.recipe import Recipe
-from mmjax.task import Task
+from mmjax.data.task import Task
 from mmjax.tasks.arrays import arrays
 from mmjax.tasks.tfds import tfds
+from mmjax.training.fit import fit
+from mmjax.training.program import compile_recipe
+from mmjax.training.recipe import Recipe
 
 BATCH = 128
 

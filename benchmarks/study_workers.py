@@ -20,8 +20,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.trials.storage import import_optuna
+from mmjax.runs.search.database import import_optuna
+from mmjax.storage.jsonl import append_rows, read_rows
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _start(benchmark: Benchmark) -> subprocess.Popen:
     if benchmark.storage:
         args += ["--storage", benchmark.storage]
     code = (
-        "from mmjax.cli import main; from mmjax.trials import storage\n"
+        "from mmjax.cli import main; from mmjax.runs.search import storage\n"
         f"storage.BEAT_SECONDS, storage.GRACE_SECONDS = {benchmark.beat}, {benchmark.grace}\n"
         f"main({args})"
     )

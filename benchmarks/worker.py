@@ -21,7 +21,7 @@ def make_work(side: str, case: Case) -> Work:
     if side == "mmjax":
         import mmjax_side
 
-        from mmjax.cache import enable_compilation_cache
+        from mmjax.storage.compile_cache import enable_compilation_cache
 
         if case.work == "first":  # as the command does
             enable_compilation_cache()

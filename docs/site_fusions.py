@@ -9,8 +9,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from mmjax.fusion import FUSIONS
-from mmjax.report.diagram import module_figure
-from mmjax.report.svg import inline_svg
+from mmjax.report.diagram.drawing import module_figure
+from mmjax.report.figures.svg import inline_svg
 from mmjax.testing import make_tokens
 
 _TOKENS = make_tokens({"audio": (5, 13), "image": (4, 32)}, batch=2)

@@ -19,27 +19,27 @@ import numpy as np
 import tyro
 from rich.progress import track
 
-from mmjax.arms import Arm, make_arm
-from mmjax.attribution import (
+from mmjax.analysis.attribution import (
     Decomposition,
     discretise,
     discretise_predictions,
     estimate,
     shapley_rows,
 )
-from mmjax.availability import availability_rows
-from mmjax.coalitions import shapley
-from mmjax.comparison import fit_each
-from mmjax.fit import Fit
+from mmjax.analysis.availability import availability_rows
+from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.loop import fit_each
+from mmjax.comparison.scores import Row, score_rows
+from mmjax.data.coalitions import shapley
+from mmjax.data.task import Task
 from mmjax.methods import METHODS
-from mmjax.report.attribution_figures import information_figure
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import append_rows
-from mmjax.scoring import Row, score_rows
-from mmjax.task import Task
+from mmjax.report.figures.attribution_figures import information_figure
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import append_rows
 from mmjax.tasks import load_task
 from mmjax.tasks.synthetic import KINDS
+from mmjax.training.fit import Fit
 
 OF_AND = 2 - 0.75 * np.log2(3)  # bits that two fair bits say about whether both are 1
 PARTS = {

@@ -19,15 +19,15 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from mmjax.report.answers import make_answers
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.study import Study, read_studies
-from mmjax.report.style import ALONE, FUSED, calm
-from mmjax.report.summary import notes
-from mmjax.report.verdicts import judge
-from mmjax.scoring import standard_error
-from mmjax.targets import MAIN_SCORES
+from mmjax.analysis.answers import make_answers
+from mmjax.analysis.study import Study
+from mmjax.analysis.verdicts import judge
+from mmjax.comparison.scores import standard_error
+from mmjax.data.targets import MAIN_SCORES
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.figures.style import ALONE, FUSED, calm
+from mmjax.report.tables import markdown_table, notes
+from mmjax.runs.studies import read_studies
 
 
 def main(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:

@@ -23,11 +23,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from mmjax.reading import read_npz
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import read_rows
-from mmjax.scoring import versions
-from mmjax.settings import Settings, as_flags
+from mmjax.comparison.scores import versions
+from mmjax.report.tables import markdown_table
+from mmjax.runs.settings import Settings, as_flags
+from mmjax.storage.jsonl import read_rows
+from mmjax.storage.reading import read_npz
 
 TABLES = ("rows", "history", "robustness", "representation", "weights")
 

@@ -20,22 +20,22 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from mmjax.arms import make_arm
-from mmjax.comparison import Comparison
-from mmjax.fit import fit
+from mmjax.analysis.answers import make_answers
+from mmjax.analysis.representation import cluster_scores, sample
+from mmjax.analysis.summary import scored_split, summarise
+from mmjax.analysis.verdicts import judge
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.loop import Comparison
+from mmjax.comparison.scores import labels, score
+from mmjax.data.task import Task
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
-from mmjax.report.answers import make_answers
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.representation_figures import project, projection_figure
-from mmjax.report.rows import append_rows
-from mmjax.report.summary import notes, scored_split, summarise, summary_markdown
-from mmjax.report.verdicts import judge
-from mmjax.representation import cluster_scores, sample
-from mmjax.scoring import labels, score
-from mmjax.task import Task
+from mmjax.report.figures.representation_figures import project, projection_figure
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table, notes, summary_markdown
+from mmjax.storage.jsonl import append_rows
 from mmjax.tasks import load_task
+from mmjax.training.fit import fit
 
 REFERENCE = {"image_only": ("accuracy", 0.951), "audio_only": ("accuracy", 0.834)}
 REFERENCE |= {"concat": ("macro_f1", 0.978)}

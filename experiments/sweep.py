@@ -8,16 +8,17 @@ from typing import Any
 
 from rich.console import Console
 
-from mmjax.arms import Arm, make_arm
-from mmjax.comparison import compare_arms, fit_each, make_encoded_arms
-from mmjax.encodings import encode
-from mmjax.fit import Fit
-from mmjax.program import Program
+from mmjax.analysis.summary import summarise
+from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.encodings import encode
+from mmjax.comparison.loop import compare_arms, fit_each, make_encoded_arms
+from mmjax.comparison.scores import Row, Scored, score
+from mmjax.data.task import Task
 from mmjax.report.progress import ComparisonProgress, time_left
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.summary import format_score, summarise
-from mmjax.scoring import Row, Scored, score
-from mmjax.task import Task
+from mmjax.report.tables import format_score
+from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.training.fit import Fit
+from mmjax.training.program import Program
 
 
 class Sweep:

@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from sweep import Sweep
 
-from mmjax.arms import Arm, make_arm
+from mmjax.analysis.summary import Rows
+from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.scores import standard_error
+from mmjax.data.task import Task
 from mmjax.methods import METHODS
 from mmjax.objectives import OBJECTIVES
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.summary import Rows, notes
-from mmjax.scoring import standard_error
-from mmjax.task import Task
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table, notes
 from mmjax.tasks import load_task
 
 BASELINES = ("audio_only", "image_only")

@@ -11,7 +11,7 @@ copies, between which every difference is chance.
 About an hour on two CPU cores; the same command goes on where it was stopped. Expected, but for
 sampling error: p < 0.05 for at most 5.5 % of the pairs of copies, p < 0.001 for at most 0.15 %, a
 false difference in at most 5.5 % of the lists, intervals that cover in 94 % or more, and
-differences told as often as ``mmjax.statistics.power`` says. docs/results/verdicts.md is its
+differences told as often as ``mmjax.analysis.statistics.power`` says. docs/results/verdicts.md is its
 summary.md.
 """
 
@@ -28,12 +28,7 @@ from scipy.stats import norm
 from simulated import SCORES, simulate, simulate_lists, true_score
 from verdicts_page import write_summary
 
-from mmjax.arms import make_arm
-from mmjax.comparison import fit_each, make_encoded_arms
-from mmjax.encodings import encode
-from mmjax.fit import fit
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.statistics import (
+from mmjax.analysis.statistics import (
     ALPHA,
     Spread,
     compare_pair,
@@ -42,7 +37,12 @@ from mmjax.statistics import (
     spread_of_sums,
     sum_groups,
 )
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.encodings import encode
+from mmjax.comparison.loop import fit_each, make_encoded_arms
+from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.tasks import load_task
+from mmjax.training.fit import fit
 
 Row = dict[str, Any]
 

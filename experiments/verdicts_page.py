@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.rows import read_rows
-from mmjax.statistics import ALPHA, FEWEST
+from mmjax.analysis.statistics import ALPHA, FEWEST
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import read_rows
 
 Rows = Sequence[dict[str, Any]]
 
@@ -224,7 +224,7 @@ p is 0.125, and a verdict needs {fewest}.
 
 Share of {rounds} simulated comparisons, of 200 groups of two rows each, in which two strategies are
 told apart at 5 %, with its standard error. Where the true difference is 0 every verdict is false.
-Power: what `mmjax.statistics.power` gives for the variances, known from all comparisons together;
+Power: what `mmjax.analysis.statistics.power` gives for the variances, known from all comparisons together;
 stated: what it gives for those that one comparison finds, a median with quartiles. Luck: how much a
 seed shifts all answers, as a standard deviation in units of the noise's.
 

@@ -20,12 +20,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from sweep import Sweep
 
-from mmjax.arms import all_strategies, make_arm
+from mmjax.analysis.summary import Rows
+from mmjax.comparison.arm import all_strategies, make_arm
+from mmjax.comparison.scores import standard_error
 from mmjax.fusion import FUSIONS
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.summary import Rows, notes
-from mmjax.scoring import standard_error
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.tables import markdown_table, notes
 from mmjax.tasks import load_task
 
 DOZEN = (

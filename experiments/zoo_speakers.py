@@ -18,15 +18,15 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from mmjax.report.answers import Answers, make_answers
-from mmjax.report.figures import save
-from mmjax.report.markdown import markdown_table
-from mmjax.report.study import Study, read_studies
-from mmjax.report.style import ALONE, FUSED, calm
-from mmjax.report.summary import notes
-from mmjax.report.verdicts import format_p, judge
-from mmjax.scoring import standard_error
-from mmjax.statistics import rank
+from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.statistics import rank
+from mmjax.analysis.study import Study
+from mmjax.analysis.verdicts import format_p, judge
+from mmjax.comparison.scores import standard_error
+from mmjax.report.figures.scores_figure import save
+from mmjax.report.figures.style import ALONE, FUSED, calm
+from mmjax.report.tables import markdown_table, notes
+from mmjax.runs.studies import read_studies
 
 NAMED = 5  # strategies at either end of the figure
 

@@ -5,11 +5,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmjax.results import Result, compare
-    from mmjax.task import Split, Task
+    from mmjax.api import Result, compare
+    from mmjax.data.task import Split, Task
+    from mmjax.runs.trained import TrainedRun, load_run
     from mmjax.tasks import load_task
     from mmjax.testing import check_fusion
-    from mmjax.trained import TrainedRun, load_run
 
     __version__: str
 

@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError, printable
-from mmjax.interrupt import raised_signals
-from mmjax.settings import Launch, Settings
-from mmjax.space import Space
+from mmjax.runs.interrupt import raised_signals
+from mmjax.runs.search.space import Space
+from mmjax.runs.settings import Launch, Settings
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
@@ -50,7 +50,7 @@ def compare(
     """
     _keep_programs()
     from mmjax import runs
-    from mmjax.track import tracked
+    from mmjax.runs.track import tracked
 
     folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
     with tracked(folder, track):
@@ -91,7 +91,7 @@ def tune(
         resume: Go on with the study in the folder, if there is one, beside whoever works on it.
     """
     _keep_programs()
-    from mmjax.trials import tune_in
+    from mmjax.runs.search import tune_in
 
     size = {"trials": trials, "lanes": lanes}
     folder = _out(out, settings, resume)
@@ -117,8 +117,8 @@ def train(
     """
     _keep_programs()
     from mmjax import runs
-    from mmjax.mesh import join_processes
-    from mmjax.track import tracked
+    from mmjax.runs.track import tracked
+    from mmjax.training.mesh import join_processes
 
     if distributed:
         join_processes(distributed)
@@ -140,7 +140,7 @@ def evaluate(
     import json
 
     _keep_programs()
-    from mmjax.trained import evaluate_run
+    from mmjax.runs.trained import evaluate_run
 
     for row in evaluate_run(run, data, hide):
         print(json.dumps(row))
@@ -163,7 +163,7 @@ def predict(
             row_id and label.
     """
     _keep_programs()
-    from mmjax.trained import predict_run
+    from mmjax.runs.trained import predict_run
 
     lines = predict_run(run, data, split, layout, out)
     _say(f"{lines} predictions: {out}")
@@ -183,7 +183,7 @@ def embed(
         split: Rows to embed.
     """
     _keep_programs()
-    from mmjax.trained import embed_run
+    from mmjax.runs.trained import embed_run
 
     shapes = embed_run(run, data, split, out)
     _say(f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}: {out}")
@@ -196,7 +196,7 @@ def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> Non
         run: Folder of `mmjax train`.
         out: New folder for model.safetensors, model.stablehlo and README.md.
     """
-    from mmjax.export import export_run
+    from mmjax.runs.export import export_run
 
     for path in export_run(run, out, data):
         _say(path)
@@ -246,12 +246,14 @@ def report(
     if not runs:
         raise UsageError("runs", expected="a folder of `mmjax compare`, or several", got="none")
     from mmjax.report.latex import write_paper
-    from mmjax.report.page import write_report
+    from mmjax.report.page import write_page
+    from mmjax.runs.studies import read_studies
 
-    write_report(runs, out)
+    studies = read_studies(runs)
+    write_page(studies, out)
     _say(f"Report: {out}")
     if paper:
-        write_paper(runs, out.with_suffix(""))
+        write_paper(studies, out.with_suffix(""))
         _say(f"Table and figures for a paper: {out.with_suffix('')}")
 
 
@@ -261,7 +263,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
     Args:
         run: Folder of `mmjax train`, `compare`, `tune`, `bench` or `export`.
     """
-    from mmjax.verify import verify_run
+    from mmjax.runs.verify import verify_run
 
     findings = verify_run(run)
     for finding in findings:
@@ -351,7 +353,7 @@ def _check_lists(args: Sequence[str]) -> None:
 
 def _keep_programs() -> None:
     """For verbs that compile; without the cache they take longer and do the same."""
-    from mmjax.cache import enable_compilation_cache
+    from mmjax.storage.compile_cache import enable_compilation_cache
 
     try:
         enable_compilation_cache()
@@ -360,7 +362,7 @@ def _keep_programs() -> None:
 
 
 def _console():
-    from mmjax.terminal import PlainConsole
+    from mmjax.report.console import PlainConsole
 
     return PlainConsole()
 

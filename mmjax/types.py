@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     Attributes:
         inputs: {modality: [batch, ...]}.
         present: {modality: [batch] bool}, false where a sample lacks that modality.
-        target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.targets``.
+        target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.data.targets``.
     """
 
     inputs: Mapping[str, Array]
@@ -163,7 +163,7 @@ class Method(Protocol):
         return 0
 
     def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
-        """Makes the preliminary runs: ``fit(recipe, task)`` is one, as ``mmjax.fit.fit`` does it.
+        """Makes the preliminary runs: ``fit(recipe, task)`` is one, as ``mmjax.training.fit.fit`` does it.
 
         Args:
             fit: runs a variant of the recipe.

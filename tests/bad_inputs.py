@@ -34,22 +34,22 @@ from safetensors.numpy import save as save_safetensors
 from scipy.io import wavfile
 from small import make_split, make_task
 
-from mmjax import checkpoint
-from mmjax.arms import make_arm
+from mmjax.comparison.arm import make_arm
+from mmjax.data.targets import UNLABELLED
+from mmjax.data.task import Split, Task
 from mmjax.errors import MmjaxError
-from mmjax.export.weights import FACTS, WEIGHTS, digest_weights, dump_weights, load_export
-from mmjax.reading import read_npz
-from mmjax.report.study import read_studies
-from mmjax.run_file import RunFile, read_run_file, write_run_file
-from mmjax.settings import Settings
-from mmjax.targets import UNLABELLED
-from mmjax.task import Split, Task
+from mmjax.runs.export.weights import FACTS, WEIGHTS, digest_weights, dump_weights, load_export
+from mmjax.runs.run_file import RunFile, read_run_file, write_run_file
+from mmjax.runs.settings import Settings
+from mmjax.runs.studies import read_studies
+from mmjax.runs.trained import TrainedRun
+from mmjax.storage.reading import read_npz
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.folder import folder as read_folder
-from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
+from mmjax.tasks.readers.formats import read_csv_column, read_idx, read_npy, read_wav
 from mmjax.tasks.tfds import PLACE, prepare, tfds
-from mmjax.train import init_params
-from mmjax.trained import TrainedRun
+from mmjax.training import checkpoint
+from mmjax.training.step import init_params
 
 MEGABYTES, SECONDS = 8, 10  # that refusing a small file may take; bombs hold four times as much
 BOMB = bytes(MEGABYTES << 22)

@@ -1,7 +1,7 @@
 """Commands of seconds, in this process, and what they leave."""
 
 from mmjax.cli import main
-from mmjax.report.rows import read_rows
+from mmjax.storage.jsonl import read_rows
 
 TINY = ("--task", "synthetic", "--options", "size=200", "--batch-size", "20", "--steps", "20")
 COMPARE = (*TINY, "--fusions", "concat", "--seeds", "2")

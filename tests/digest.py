@@ -5,11 +5,11 @@ import hashlib
 import jax
 import numpy as np
 
-from mmjax.arms import make_arm
-from mmjax.cost import cost_row
-from mmjax.fit import fit
-from mmjax.scoring import score
+from mmjax.analysis.cost import cost_row
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.scores import score
 from mmjax.tasks import load_task
+from mmjax.training.fit import fit
 
 COST = ("params", "flops", "bytes", "step_flops", "peak_bytes")
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from mmjax.report.rows import append_rows
-from mmjax.targets import scores
+from mmjax.data.targets import scores
+from mmjax.storage.jsonl import append_rows
 
 SKILLS = {"a_only": 1.0, "b_only": 1.6, "concat": 2.6, "gmu": 2.7, "late_mean": 1.5}
 

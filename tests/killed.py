@@ -17,9 +17,9 @@ import jax
 import numpy as np
 from small import make_task
 
-from mmjax.checkpoint import Checkpoints
-from mmjax.fit import _Run, fit
-from mmjax.recipe import Recipe, make_model
+from mmjax.training.checkpoint import Checkpoints
+from mmjax.training.fit import _Run, fit
+from mmjax.training.recipe import Recipe, make_model
 
 STEPS, BATCH = 120, 16
 _PATIENCE = 120.0  # seconds for a process to begin

@@ -16,14 +16,14 @@ import numpy as np
 import tyro
 from small import make_task
 
-import mmjax.fit
-from mmjax.arms import Arm
-from mmjax.checkpoint import Checkpoints
+import mmjax.training.fit
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.scores import score
 from mmjax.errors import Interrupted
-from mmjax.fit import fit
-from mmjax.mesh import join_processes
-from mmjax.recipe import Recipe, make_model
-from mmjax.scoring import score
+from mmjax.training.checkpoint import Checkpoints
+from mmjax.training.fit import fit
+from mmjax.training.mesh import join_processes
+from mmjax.training.recipe import Recipe, make_model
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ def main(worker: Worker) -> None:
     """Trains on each mesh, and writes what came of it."""
     if worker.distributed:
         join_processes(worker.distributed)
-    mmjax.fit._FIRST_CALL, mmjax.fit._CALL_SECONDS = 4, 1e-9  # an epoch of six in two calls or more
+    mmjax.training.fit._FIRST_CALL, mmjax.training.fit._CALL_SECONDS = (
+        4,
+        1e-9,
+    )  # an epoch of six in two calls or more
     task = make_task().only("vector", "sequence")
     model = make_model(task, "gmu", {"sequence": "mlp"})
     for name in worker.meshes:

@@ -10,12 +10,12 @@ from scipy.special import log_softmax
 from small import NUM_CLASSES, make_task
 
 from mmjax.encoders import MLPEncoder
-from mmjax.epochs import take_rows
 from mmjax.fusion import FUSIONS
 from mmjax.model import MultimodalModel
 from mmjax.objectives import cross_entropy
 from mmjax.testing.common import compile_fast
-from mmjax.train import init_params, make_forward
+from mmjax.training.epochs import take_rows
+from mmjax.training.step import init_params, make_forward
 
 KEY = jax.random.key(5)
 NAMES = ("sequence", "vector")

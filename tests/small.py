@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmjax.task import Split, Task
+from mmjax.data.task import Split, Task
 
 NUM_CLASSES = 3
 

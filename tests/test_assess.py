@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmjax.arms import make_arm
-from mmjax.assess import make_assess
-from mmjax.fit import fit
-from mmjax.scoring import score
+from mmjax.analysis.examine import make_assess
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.scores import score
 from mmjax.tasks import load_task
+from mmjax.training.fit import fit
 
 
 @pytest.fixture(scope="module")

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from small import make_split, make_task
 
-import mmjax.on_disk
-from mmjax.arms import all_strategies, make_arm
-from mmjax.availability import availability_rows, lose
+import mmjax.data.chunks
+from mmjax.analysis.availability import availability_rows
+from mmjax.comparison.arm import all_strategies, make_arm
+from mmjax.comparison.scores import score_rows
+from mmjax.data.missing import lose
 from mmjax.errors import UnknownNameError, UsageError
-from mmjax.fit import fit
 from mmjax.layers import as_float
 from mmjax.model import ABSENCES
-from mmjax.recipe import make_model
-from mmjax.scoring import score_rows
 from mmjax.tasks import load_task
-from mmjax.train import init_params
+from mmjax.training.fit import fit
+from mmjax.training.recipe import make_model
+from mmjax.training.step import init_params
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_zero_is_the_mean_of_standardised_inputs(task):
 
 @pytest.mark.parametrize("chunk_bytes", [1, 1 << 23])
 def test_the_mean_is_that_of_the_rows_that_have_the_modality(task, chunk_bytes, monkeypatch):
-    monkeypatch.setattr(mmjax.on_disk, "_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(mmjax.data.chunks, "_CHUNK_BYTES", chunk_bytes)
     half = lose(task, {"image": 0.5})
     have = half.train.present["image"]
     assert 0.2 < have.mean() < 0.8

@@ -10,14 +10,14 @@ import pytest
 from bad_inputs import BAD, FOLDERS, KINDS, Exceeded, check_good, limits, outcome, try_mutations
 from small import make_split, make_task
 
-from mmjax.arms import make_arm
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.scores import score
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
-from mmjax.fit import fit
-from mmjax.reading import reading
-from mmjax.recipe import make_model
-from mmjax.report.rows import read_rows
-from mmjax.scoring import score
-from mmjax.task import Task
+from mmjax.storage.jsonl import read_rows
+from mmjax.storage.reading import reading
+from mmjax.training.fit import fit
+from mmjax.training.recipe import make_model
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "bad_inputs.py"
 CASES = [pytest.param(bad, id=f"{bad.kind}: {bad.name}") for bad in BAD]

@@ -13,15 +13,15 @@ import pytest
 from accelerators_page import main as write_page
 from page import BEGIN, END
 
-from mmjax import bench, cost, peaks
+from mmjax.analysis import bench, cost, peaks
 from mmjax.cli import main
-from mmjax.epochs import Lane, trace_step
 from mmjax.errors import UsageError
-from mmjax.report.roofline import bench_markdown, roofline_figure
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.runs import bench as bench_folder
+from mmjax.report.figures.roofline import bench_markdown, roofline_figure
 from mmjax.runs import make_cases
-from mmjax.settings import Settings
+from mmjax.runs import measure as bench_folder
+from mmjax.runs.settings import Settings
+from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.training.epochs import Lane, trace_step
 from mmjax.types import Batch
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--batch-size", "20"]
@@ -221,7 +221,7 @@ def test_a_benchmark_of_no_case_is_refused(monkeypatch):
 
 ON_TWO_DEVICES = """
 import sys
-from mmjax import peaks
+from mmjax.analysis import peaks
 from mmjax.cli import main
 
 peaks._SIZES, peaks._FLOATS = (64,), 2**16

@@ -19,11 +19,11 @@ from streaming_page import main as write_streaming_page
 from streaming_worker import load
 from workloads import Case, make_splits
 
+from mmjax.data.chunks import on_disk
 from mmjax.errors import DataError
-from mmjax.on_disk import on_disk
-from mmjax.optimiser import Adam
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.train import init_params
+from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.training.optimiser import Adam
+from mmjax.training.step import init_params
 
 TORCH = importlib.util.find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="needs the extra bench")

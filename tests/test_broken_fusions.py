@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.parts import project, promise_weights
+from mmjax.fusion.building_blocks import project, promise_weights
 from mmjax.layers import is_present, masked_mean
 from mmjax.layers.blocks import Attention
 from mmjax.testing import ContractError, check_fusion

@@ -12,8 +12,8 @@ import jax
 import pytest
 from digest import COST, fit_and_digest
 
-from mmjax import cache
 from mmjax.cli import main
+from mmjax.storage import compile_cache as cache
 
 TOUCHED = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", *cache._SETTINGS)
 
@@ -33,7 +33,7 @@ def run_cached(home):
     """What a new process finds with its cache there, and what it printed besides."""
     here = os.path.dirname(__file__)
     ours = {"XDG_CACHE_HOME": str(home), "JAX_ENABLE_COMPILATION_CACHE": "true", "PYTHONPATH": here}
-    code = "import digest, json, mmjax.cache; mmjax.cache.enable_compilation_cache()"
+    code = "import digest, json, mmjax.storage.compile_cache; mmjax.storage.compile_cache.enable_compilation_cache()"
     code += "; print(json.dumps(digest.fit_and_digest()))"
     env = os.environ | ours
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
-from mmjax.calibration import (
+from mmjax.analysis.calibration import (
     TEMPERATURES,
     brier_score,
     calibration_rows,
@@ -18,7 +18,7 @@ from mmjax.calibration import (
     risk_coverage,
 )
 from mmjax.errors import DataError
-from mmjax.report.calibration_figures import reliability_figure, selective_figure
+from mmjax.report.figures.calibration_figures import reliability_figure, selective_figure
 
 
 def simulate(rows, classes=4, scale=2.0, seed=0):

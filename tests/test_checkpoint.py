@@ -12,9 +12,9 @@ import optax
 import pytest
 from faults import file_size_limit
 
-from mmjax import checkpoint
 from mmjax.errors import DataError
-from mmjax.train import init_state
+from mmjax.training import checkpoint
+from mmjax.training.step import init_state
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from folders import make_folder
 from scipy.special import softmax
 
 import mmjax
-from mmjax.arms import CORE
 from mmjax.cli import main
+from mmjax.comparison.arm import CORE
 from mmjax.fusion import FUSIONS
-from mmjax.report.rows import read_rows
 from mmjax.runs import make_arms, make_task, parse_fusions
-from mmjax.settings import Settings
-from mmjax.sizes import sizes
-from mmjax.trained import load_run
+from mmjax.runs.settings import Settings
+from mmjax.runs.trained import load_run
+from mmjax.storage.jsonl import read_rows
+from mmjax.training.sizes import sizes
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "3", "--batch-size", "16"]
 COMPARE = [*TINY, "--seeds", "2", "--fusions", "concat,late_mean"]

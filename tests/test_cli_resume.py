@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from commands import COMPARE, TINY, run, scores
 
-import mmjax.comparison
-from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.task import Task
+import mmjax.comparison.loop
+from mmjax.data.task import Task
+from mmjax.storage.jsonl import append_rows, read_rows, write_rows
 from mmjax.tasks.arrays import save
 
 
@@ -26,14 +26,14 @@ def whole(tmp_path_factory):
 def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
     whole, tmp_path, monkeypatch, capsys
 ):
-    out, fit = tmp_path / "run", mmjax.comparison.fit
+    out, fit = tmp_path / "run", mmjax.comparison.loop.fit
 
     def fail(recipe, task, **options):
         if len(task.modalities) == 1 and task.modalities[0] == "b":
             raise RuntimeError("out of luck\nand more")
         return fit(recipe, task, **options)
 
-    monkeypatch.setattr(mmjax.comparison, "fit", fail)
+    monkeypatch.setattr(mmjax.comparison.loop, "fit", fail)
     assert run("compare", *COMPARE, "--out", out) == 1
     said = capsys.readouterr()
     assert "1 of 3 arms failed: b_only" in said.err
@@ -45,7 +45,7 @@ def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
 
     fitted = []
     count = lambda recipe, task, **options: fitted.append(task) or fit(recipe, task, **options)
-    monkeypatch.setattr(mmjax.comparison, "fit", count)
+    monkeypatch.setattr(mmjax.comparison.loop, "fit", count)
     assert run("compare", *COMPARE, "--out", out, "--resume") == 0
     assert [task.modalities for task in fitted] == [("b",)]
     by_strategy = lambda rows: sorted(

@@ -11,8 +11,8 @@ from scipy.linalg import fractional_matrix_power
 from scipy.special import log_softmax
 from sklearn.cross_decomposition import CCA
 
-from mmjax.correlation import total_correlation
 from mmjax.fusion.deep_cca import DeepCCAFusion
+from mmjax.layers.correlation import total_correlation
 from mmjax.objectives.deep_cca import deep_cca
 from mmjax.testing import make_tokens
 from mmjax.types import Batch, Outputs, Tokens

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, signal
 
-from mmjax.corruptions import CORRUPTIONS, NUM_SEVERITIES
-from mmjax.corruptions.parts import SNR_DB, row_keys, shifted, stretch
-from mmjax.corruptions.waveform import RT60
+from mmjax.analysis.corruptions import CORRUPTIONS, NUM_SEVERITIES
+from mmjax.analysis.corruptions.corruption import SNR_DB, row_keys, shifted, stretch
+from mmjax.analysis.corruptions.waveform import RT60
 
 SEVERITIES = range(1, NUM_SEVERITIES + 1)
 KEY = jax.random.key(3)

@@ -10,15 +10,15 @@ import pytest
 from matplotlib.text import Text
 from small import make_task
 
-from mmjax.arms import make_arm
-from mmjax.cost import cost_row, pareto_front, peak_bytes, time_call, time_step
-from mmjax.epochs import Lane
-from mmjax.fit import fit
-from mmjax.program import Program, compile_recipe
-from mmjax.report.cost_figures import cost_figure, spread_heights
-from mmjax.report.summary import Summary
-from mmjax.sizes import sizes
-from mmjax.train import make_step
+from mmjax.analysis.cost import cost_row, pareto_front, peak_bytes, time_call, time_step
+from mmjax.analysis.summary import Summary
+from mmjax.comparison.arm import make_arm
+from mmjax.report.figures.cost_figures import cost_figure, spread_heights
+from mmjax.training.epochs import Lane
+from mmjax.training.fit import fit
+from mmjax.training.program import Program, compile_recipe
+from mmjax.training.sizes import sizes
+from mmjax.training.step import make_step
 from mmjax.types import TrainState
 
 

@@ -8,10 +8,10 @@ import pytest
 from commands import COMPARE, TINY, run, scores
 from faults import file_size_limit
 
-import mmjax.comparison
-import mmjax.runs.comparison
-from mmjax import assess
-from mmjax.report.rows import read_rows
+import mmjax.comparison.loop
+import mmjax.runs.compare
+from mmjax.analysis import examine as assess
+from mmjax.storage.jsonl import read_rows
 
 TRAIN = ("train", "concat", *TINY, "--seeds", "2")
 
@@ -31,11 +31,11 @@ def out(whole, tmp_path):
 @pytest.fixture
 def fitted(monkeypatch):
     """Modalities of the arms that are trained from now on."""
-    fit, found = mmjax.comparison.fit, []
+    fit, found = mmjax.comparison.loop.fit, []
     count = lambda recipe, task, **options: (
         found.append("+".join(task.modalities)) or fit(recipe, task, **options)
     )
-    monkeypatch.setattr(mmjax.comparison, "fit", count)
+    monkeypatch.setattr(mmjax.comparison.loop, "fit", count)
     return found
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_erased_before_its_replacement_is_there(out, emptied, monkeyp
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mmjax.comparison, "fit", stop)
+    monkeypatch.setattr(mmjax.comparison.loop, "fit", stop)
     assert resume(out) == 130
     assert "Not all is there of a_only, b_only, concat: trained again" in capsys.readouterr().out
     assert contents(out) == before
@@ -145,7 +145,7 @@ def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_pa
 
 def test_a_signal_while_figures_are_drawn_is_one_line(out, monkeypatch, capsys):
     send = lambda *arguments: os.kill(os.getpid(), signal.SIGTERM)
-    monkeypatch.setattr(mmjax.runs.comparison, "write_summary", send)
+    monkeypatch.setattr(mmjax.runs.compare, "write_summary", send)
     (out / "summary.md").unlink()
     assert resume(out) == 143
     assert "--resume" in capsys.readouterr().err

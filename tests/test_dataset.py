@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from test_tfds import make_split
 
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError
-from mmjax.task import Task
 from mmjax.tasks import from_dataset
-from mmjax.tasks.mfcc import mfcc
+from mmjax.tasks.readers.mfcc import mfcc
 from mmjax.tasks.tfds import PLACE, prepare
 
 COLUMNS = {"picture": "img", "text": "tokens"}

@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
-from mmjax.dataflow import Node, trace_dataflow
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
-from mmjax.report.diagram import module_figure
-from mmjax.report.diagram_layout import lay_out
+from mmjax.report.diagram.dataflow import Node, trace_dataflow
+from mmjax.report.diagram.drawing import module_figure
+from mmjax.report.diagram.placement import lay_out
 from mmjax.testing import make_tokens
 from mmjax.types import Outputs
 

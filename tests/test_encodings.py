@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from small import make_task
 
-from mmjax.arms import make_arm
-from mmjax.comparison import fit_each, make_encoded_arms
-from mmjax.encodings import encode
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.encodings import encode
+from mmjax.comparison.loop import fit_each, make_encoded_arms
 from mmjax.errors import UsageError
-from mmjax.fit import fit
 from mmjax.methods import TwoStage
+from mmjax.training.fit import fit
 from mmjax.types import Tokens
 
 SEEDS = (0, 3)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from small import make_split, make_task
 
-from mmjax.arms import make_arm
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.scores import score
 from mmjax.errors import DivergenceError, UnknownNameError
-from mmjax.evaluate import make_evaluate
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.model import MultimodalModel
-from mmjax.recipe import make_model
-from mmjax.scoring import score
-from mmjax.train import init_params
+from mmjax.training.predict import make_evaluate
+from mmjax.training.recipe import make_model
+from mmjax.training.step import init_params
 
 
 def test_hide_makes_modalities_absent_and_leaves_the_rows_alone():

@@ -12,18 +12,18 @@ from jax import export
 from small import make_task
 
 from mmjax import errors
-from mmjax.arms import make_arm
+from mmjax.comparison.arm import make_arm
+from mmjax.data.task import Task
 from mmjax.errors import UsageError
-from mmjax.export import export_run, load_export
-from mmjax.export.program import export_program
-from mmjax.export.weights import WEIGHTS, dump_weights
-from mmjax.files import has_files
-from mmjax.report.rows import read_rows
-from mmjax.run_file import RunFile
-from mmjax.settings import Settings
-from mmjax.task import Task
-from mmjax.train import init_params
-from mmjax.trained import TrainedRun, load_run
+from mmjax.runs.export import export_run, load_export
+from mmjax.runs.export.program import export_program
+from mmjax.runs.export.weights import WEIGHTS, dump_weights
+from mmjax.runs.run_file import RunFile
+from mmjax.runs.settings import Settings
+from mmjax.runs.trained import TrainedRun, load_run
+from mmjax.storage.files import has_files
+from mmjax.storage.jsonl import read_rows
+from mmjax.training.step import init_params
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from faults import FAULTS, Benchmark, file_size_limit
 from faults import main as inject_all
 
 from mmjax.cli import main
-from mmjax.report.rows import append_rows, read_rows
+from mmjax.storage.jsonl import append_rows, read_rows
 
 
 @pytest.mark.parametrize("kind", FAULTS)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mmjax.errors import UsageError
-from mmjax.files import has_files, held, locked, whole_file, write_npz, write_text
-from mmjax.reading import read_npz
+from mmjax.storage.files import has_files, held, locked, whole_file, write_npz, write_text
+from mmjax.storage.reading import read_npz
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path):

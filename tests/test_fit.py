@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from small import make_task
 
+from mmjax.data.targets import scores
 from mmjax.errors import UsageError
-from mmjax.evaluate import make_evaluate
-from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
-from mmjax.program import compile_recipe
-from mmjax.recipe import Recipe, make_model
-from mmjax.targets import scores
-from mmjax.validation import Validation
+from mmjax.training.early_stopping import Validation
+from mmjax.training.fit import fit
+from mmjax.training.predict import make_evaluate
+from mmjax.training.program import compile_recipe
+from mmjax.training.recipe import Recipe, make_model
 
 
 @pytest.fixture(scope="module")

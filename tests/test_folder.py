@@ -14,9 +14,9 @@ from scipy.io import wavfile
 from mmjax import errors
 from mmjax.errors import DataError, UsageError
 from mmjax.tasks import load_task
-from mmjax.tasks.files import pixels_of, read_picture, read_table
 from mmjax.tasks.folder import folder
-from mmjax.tasks.mfcc import mfcc
+from mmjax.tasks.readers.files import pixels_of, read_picture, read_table
+from mmjax.tasks.readers.mfcc import mfcc
 
 NUM_ROWS = 30
 

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from mmjax.errors import DataError
 from mmjax.tasks import TASKS, load_task
 from mmjax.tasks.av_mnist import spectrogram
-from mmjax.tasks.parts import KEPT, principal_directions, read_parts
+from mmjax.tasks.real_digits import KEPT, principal_directions, read_parts
 from mmjax.tasks.strokes import thin, trace
 
 NAMES = ("av_mnist", "digit_sets", "digit_sum", "spoken_list", "strokes")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmjax.zoo import TABLES, list_zoo
+from mmjax.runs.zoo import TABLES, list_zoo
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "mmjax").rglob("*.py"))

@@ -7,11 +7,17 @@ import pytest
 from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import entropy
 
-from mmjax.attribution import Decomposition, decompose, discretise, discretise_predictions, estimate
-from mmjax.attribution import information as information_module
-from mmjax.attribution.information import TOLERANCE
+from mmjax.analysis.attribution import (
+    Decomposition,
+    decompose,
+    discretise,
+    discretise_predictions,
+    estimate,
+)
+from mmjax.analysis.attribution import information as information_module
+from mmjax.analysis.attribution.information import TOLERANCE
 from mmjax.errors import UsageError
-from mmjax.report.attribution_figures import information_figure
+from mmjax.report.figures.attribution_figures import information_figure
 from mmjax.tasks import load_task
 
 AND = 2 - 0.75 * np.log2(3)  # entropy of the class, H(1/4)

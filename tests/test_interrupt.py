@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from mmjax.errors import Interrupted
-from mmjax.interrupt import held_signals
+from mmjax.runs.interrupt import held_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

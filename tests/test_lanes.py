@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmjax.errors import UsageError
-from mmjax.lanes import how, over_seeds
+from mmjax.training.lanes import how, over_seeds
 
 
 def test_the_backend_chooses_how_unless_told_otherwise(monkeypatch):
@@ -45,8 +45,8 @@ def test_lanes_get_their_own_and_what_is_shared(monkeypatch, chosen):
 _ON_TWO_DEVICES = """
 import os, jax, numpy as np
 from small import make_task
-from mmjax.fit import fit
-from mmjax.recipe import Recipe, make_model
+from mmjax.training.fit import fit
+from mmjax.training.recipe import Recipe, make_model
 
 assert jax.local_device_count() == 2
 task = make_task()

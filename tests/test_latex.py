@@ -5,11 +5,11 @@ import re
 import pytest
 from folders import SKILLS, make_folder
 
-from mmjax.report.answers import make_answers
+from mmjax.analysis.answers import make_answers
+from mmjax.analysis.verdicts import judge
 from mmjax.report.latex import escape, latex_table, write_paper
 from mmjax.report.lines import make_lines
-from mmjax.report.study import read_studies
-from mmjax.report.verdicts import judge
+from mmjax.runs.studies import read_studies
 
 
 def read_lines(folder):

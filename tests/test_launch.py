@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from commands import COMPARE, run, scores
 
-import mmjax.comparison
-from mmjax.report.rows import read_rows
-from mmjax.report.tables import read_table
+import mmjax.comparison.loop
 from mmjax.runs import folder
+from mmjax.runs.columns import read_table
+from mmjax.storage.jsonl import read_rows
 
 STRATEGIES = ["a_only", "b_only", "concat"]
 PATIENCE = 300.0  # seconds
@@ -122,7 +122,7 @@ def here(monkeypatch):
         yield start
 
     monkeypatch.setattr("mmjax.runs.launching.open_launcher", open_launcher)
-    monkeypatch.setattr("mmjax.launchers.jobs.PAUSE", 0.0)
+    monkeypatch.setattr("mmjax.runs.launchers.jobs.PAUSE", 0.0)
     return started
 
 
@@ -130,21 +130,21 @@ LAUNCH = ("--launcher", "local", "--workers", "2")
 
 
 def test_a_failing_arm_is_recorded_and_resume_makes_up_for_it(here, whole, tmp_path, monkeypatch):
-    out, fit = tmp_path / "run", mmjax.comparison.fit
+    out, fit = tmp_path / "run", mmjax.comparison.loop.fit
 
     def fail(recipe, task, **options):
         if task.modalities == ("b",):
             raise RuntimeError("out of luck\nand more")
         return fit(recipe, task, **options)
 
-    monkeypatch.setattr(mmjax.comparison, "fit", fail)
+    monkeypatch.setattr(mmjax.comparison.loop, "fit", fail)
     assert run("compare", *COMPARE, "--out", out, *LAUNCH) == 1
     assert here == STRATEGIES
     ended = {row["strategy"]: row["error"] for row in read_rows(out / "arms.jsonl")}
     assert ended == {"a_only": None, "b_only": "RuntimeError: out of luck", "concat": None}
     assert "b_only failed: RuntimeError: out of luck" in (out / "summary.md").read_text()
 
-    monkeypatch.setattr(mmjax.comparison, "fit", fit)
+    monkeypatch.setattr(mmjax.comparison.loop, "fit", fit)
     here.clear()
     assert run("compare", *COMPARE, "--out", out, *LAUNCH, "--resume") == 0
     assert here == ["b_only"]
@@ -162,7 +162,7 @@ def test_an_arm_whose_worker_ends_says_its_last_words(tmp_path, monkeypatch, cap
         yield start
 
     monkeypatch.setattr("mmjax.runs.launching.open_launcher", open_launcher)
-    monkeypatch.setattr("mmjax.launchers.jobs.PAUSE", 0.0)
+    monkeypatch.setattr("mmjax.runs.launchers.jobs.PAUSE", 0.0)
     assert run("compare", *COMPARE, "--out", tmp_path / "run", *LAUNCH) == 1
     why = r"its worker ended with exit code 1: ImportError: no \x1b[31mluck; see "
     assert capsys.readouterr().out.count(f"failed: {why}") == len(STRATEGIES)

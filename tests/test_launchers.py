@@ -12,9 +12,9 @@ from slurm_commands import write_commands
 
 import mmjax
 from mmjax.errors import UsageError
-from mmjax.launchers import open_launcher
-from mmjax.launchers.jobs import TRIES, is_lost, run_all
-from mmjax.settings import Launch
+from mmjax.runs.launchers import open_launcher
+from mmjax.runs.launchers.jobs import TRIES, is_lost, run_all
+from mmjax.runs.settings import Launch
 
 PATIENCE = 60.0  # seconds
 
@@ -174,7 +174,7 @@ class FakeJob:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    monkeypatch.setattr("mmjax.launchers.jobs.PAUSE", 0.01)
+    monkeypatch.setattr("mmjax.runs.launchers.jobs.PAUSE", 0.01)
 
 
 def test_no_more_jobs_run_at_once_than_there_are_workers():

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from mmjax import layers
 from mmjax.errors import UsageError
-from mmjax.fusion.parts import JointDense
+from mmjax.fusion.building_blocks import JointDense
 from mmjax.layers.blocks import Attention, TransformerBlock
 from mmjax.types import Tokens
 

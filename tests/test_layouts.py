@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from small import make_task
 
-from mmjax.epochs import take_rows
 from mmjax.errors import UnknownNameError, UsageError
-from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.methods import TwoStage
 from mmjax.methods.greedy import Greedy
 from mmjax.methods.mla import MLA
 from mmjax.methods.pmr import PMR
 from mmjax.objectives import cross_entropy
-from mmjax.optimiser import Adam
-from mmjax.recipe import Recipe, make_model
-from mmjax.settings import Settings, as_flags
-from mmjax.train import init_params, init_state, make_forward, make_step
+from mmjax.runs.settings import Settings, as_flags
+from mmjax.training.epochs import take_rows
+from mmjax.training.fit import fit
+from mmjax.training.optimiser import Adam
+from mmjax.training.recipe import Recipe, make_model
+from mmjax.training.step import init_params, init_state, make_forward, make_step
 
 
 @pytest.fixture(scope="module")

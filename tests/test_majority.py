@@ -12,15 +12,15 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import f1_score
 
 import mmjax
+from mmjax.analysis.summary import find_majority, majority_warnings, summarise
+from mmjax.analysis.verdicts import Verdict
+from mmjax.data.targets import majority_scores
 from mmjax.report.latex import write_paper
-from mmjax.report.majority import majority_warnings
-from mmjax.report.page import write_report
-from mmjax.report.rows import read_rows
-from mmjax.report.study import read_studies
-from mmjax.report.summary import find_majority, plain_table, rich_table, summarise
-from mmjax.report.verdicts import Verdict
-from mmjax.runs.comparison import write_summary
-from mmjax.targets import majority_scores
+from mmjax.report.page import write_page
+from mmjax.report.tables import plain_table, rich_table
+from mmjax.runs.compare import write_summary
+from mmjax.runs.studies import read_studies
+from mmjax.storage.jsonl import read_rows
 from mmjax.tasks.arrays import save
 
 FACTS = {"majority_accuracy": 0.955, "majority_macro_f1": 0.4885}
@@ -66,7 +66,7 @@ def test_every_table_has_its_line(folder, tmp_path):
     write_paper([folder], tmp_path)
     table = (tmp_path / "table.tex").read_text()
     assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
-    write_report([folder], tmp_path / "report.html")
+    write_page(read_studies([folder]), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     (line,) = re.findall(r'<tr>\n<th scope="row" data-value="majority class">.*?</tr>', page, re.S)
     assert re.findall(r">([\d.]+)</td>", line) == ["95.50", "48.85"]
@@ -103,7 +103,7 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
     told = majority_warnings(summaries)
     assert [sentence.split(" without")[0] for sentence in told] == ([who] if who else [])
     write_summary(folder, Verdict("A headline."))
-    write_report([folder], tmp_path / "report.html")
+    write_page(read_studies([folder]), tmp_path / "report.html")
     for name in (folder / "summary.md", tmp_path / "report.html"):
         assert (who or "majority class, which") in name.read_text() or who is None
 

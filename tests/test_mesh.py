@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from mmjax.errors import UnknownNameError, UsageError
-from mmjax.mesh import agreed, check_mesh, join_processes, lane_spec, make_mesh, parse_mesh
+from mmjax.training.mesh import agreed, check_mesh, join_processes, lane_spec, make_mesh, parse_mesh
 
 WORKER = Path(__file__).with_name("mesh_worker.py")
 TOLERANCE = 1e-5  # of losses of about one, after nine steps

@@ -25,7 +25,7 @@ from mmjax.methods.mmpareto import MMPareto, join_gradients, min_norm_share
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.objectives import cross_entropy
 from mmjax.testing.common import compile_fast
-from mmjax.train import init_params, make_forward
+from mmjax.training.step import init_params, make_forward
 from mmjax.types import Batch
 
 

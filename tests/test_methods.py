@@ -22,21 +22,21 @@ from method_setup import (
 )
 from small import NUM_CLASSES, make_task
 
+from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
-from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS, Joint, TwoStage
 from mmjax.methods.gradient_blending import GradientBlending, blend
-from mmjax.methods.parts import modality_logits
+from mmjax.methods.mechanics import modality_logits
 from mmjax.methods.stacking import Stacking, deal_groups
 from mmjax.objectives import cross_entropy
-from mmjax.optimiser import Adam
-from mmjax.program import compile_recipe
-from mmjax.recipe import Recipe
-from mmjax.task import Split, Task
 from mmjax.testing import check_method
 from mmjax.testing.common import first_row
-from mmjax.train import init_params, init_state, make_forward, make_step
+from mmjax.training.fit import fit
+from mmjax.training.optimiser import Adam
+from mmjax.training.program import compile_recipe
+from mmjax.training.recipe import Recipe
+from mmjax.training.step import init_params, init_state, make_forward, make_step
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +51,7 @@ def compile_once():
         return programs[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmjax.fit.compile_recipe", compile_new)
+        patch.setattr("mmjax.training.fit.compile_recipe", compile_new)
         yield
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.tasks.mfcc import fit_length, mfcc, standardise
+from mmjax.tasks.readers.mfcc import fit_length, mfcc, standardise
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from real_data import FOLDER, needs_real_data
 from scipy.io import wavfile
 
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.tasks.mfcc import fit_length, mfcc
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
-from mmjax.tasks.readers import read_wav
+from mmjax.tasks.readers.formats import read_wav
+from mmjax.tasks.readers.mfcc import fit_length, mfcc
 
 
 @pytest.fixture(scope="module")

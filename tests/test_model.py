@@ -10,8 +10,8 @@ from small import make_split, make_task
 from mmjax.fusion import FUSIONS
 from mmjax.layers import as_float
 from mmjax.model import MultimodalModel
-from mmjax.recipe import make_model
-from mmjax.train import init_params
+from mmjax.training.recipe import make_model
+from mmjax.training.step import init_params
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from small import make_task
 
-import mmjax.on_disk
+import mmjax.data.chunks
 from mmjax.cli import main
+from mmjax.data.chunks import chunks
+from mmjax.data.targets import UNLABELLED
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.on_disk import chunks
-from mmjax.report.rows import read_rows
-from mmjax.targets import UNLABELLED
+from mmjax.storage.jsonl import read_rows
 from mmjax.tasks import load_task
 from mmjax.tasks.arrays import arrays, save
-from mmjax.tasks.records import Column
+from mmjax.tasks.readers.columns import Column
 from mmjax.tasks.tfds import prepare, tfds
 
 
@@ -139,7 +139,7 @@ def test_a_column_is_indexed_like_an_array():
 def test_arrays_are_checked_and_digested_in_chunks(monkeypatch):
     task = make_task(30)
     digest = task.digest()
-    monkeypatch.setattr(mmjax.on_disk, "_CHUNK_BYTES", 7 * 5 * 4)  # seven rows of five numbers
+    monkeypatch.setattr(mmjax.data.chunks, "_CHUNK_BYTES", 7 * 5 * 4)  # seven rows of five numbers
     assert [len(rows) for rows in chunks(task.train.inputs["vector"])] == [7, 7, 7, 7, 2]
     assert replace(task).digest() == digest
     task.train.inputs["vector"][23] = np.nan

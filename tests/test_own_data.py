@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-import mmjax.task
-from mmjax.arms import make_arm
+import mmjax.data.task
+from mmjax.comparison.arm import make_arm
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
-from mmjax.fit import fit
 from mmjax.fusion import FUSIONS
-from mmjax.recipe import make_model, suits
-from mmjax.task import Task
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.tfds import prepare, tfds
+from mmjax.training.fit import fit
+from mmjax.training.recipe import make_model, suits
 
 
 def make_inputs(rows=60, seed=0):
@@ -252,9 +252,9 @@ def test_inputs_are_standardised_by_the_model_alone():
 
 def test_arms_with_all_modalities_share_what_was_read(monkeypatch):
     read = []
-    find = mmjax.task.find_input_scale
+    find = mmjax.data.task.find_input_scale
     keep = lambda values, present: read.append(values.shape) or find(values, present)
-    monkeypatch.setattr(mmjax.task, "find_input_scale", keep)
+    monkeypatch.setattr(mmjax.data.task, "find_input_scale", keep)
     task = Task.from_arrays(make_inputs(), np.arange(60) % 2)
     arms = [make_arm(task, name) for name in ("concat", "gmu", "transformer", "sensor_only")]
     assert all(arm.task is task for arm in arms[:3])

@@ -6,17 +6,17 @@ import pytest
 from commands import run
 from test_folder import write_labels
 
-from mmjax.arms import make_arm
+from mmjax.comparison.arm import make_arm
+from mmjax.data.coerce_inputs import MAX_VOCABULARY
+from mmjax.data.scale import find_byte_scale
+from mmjax.data.task import Split, Task
 from mmjax.errors import DataError, UnknownNameError
-from mmjax.fit import fit
-from mmjax.own_inputs import MAX_VOCABULARY
-from mmjax.recipe import make_model
-from mmjax.scale import find_byte_scale
-from mmjax.task import Split, Task
 from mmjax.tasks import from_dataset, load_task
 from mmjax.tasks.arrays import arrays, save
-from mmjax.tasks.files import read_table
 from mmjax.tasks.folder import folder
+from mmjax.tasks.readers.files import read_table
+from mmjax.training.fit import fit
+from mmjax.training.recipe import make_model
 
 ROWS = 60
 SPLIT = np.array(["train", "val", "test", "train"] * 15)

@@ -15,17 +15,17 @@ from folders import SKILLS, make_folder
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
+from mmjax.analysis.statistics import bootstrap_interval, compare_pair
+from mmjax.analysis.verdicts import judge
 from mmjax.errors import DataError
 from mmjax.report import sections
 from mmjax.report.across import over_tasks
+from mmjax.report.figures.style import ALONE, FUSED, PALETTE, QUIET
+from mmjax.report.figures.svg import inline_svg
+from mmjax.report.figures.verdict_figures import NUM_CLASSES, confusion_figure, exchange_figure
 from mmjax.report.lines import make_lines
-from mmjax.report.page import write_report
-from mmjax.report.study import read_studies
-from mmjax.report.style import ALONE, FUSED, PALETTE, QUIET
-from mmjax.report.svg import inline_svg
-from mmjax.report.verdict_figures import NUM_CLASSES, confusion_figure, exchange_figure
-from mmjax.report.verdicts import judge
-from mmjax.statistics import bootstrap_interval, compare_pair
+from mmjax.report.page import write_page
+from mmjax.runs.studies import read_studies
 
 SMALL = {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7}
 NAUGHTY = "<script>alert(1)</script>"
@@ -47,7 +47,7 @@ class Tags(HTMLParser):
 
 
 def render(*folders, out):
-    write_report(folders, out)
+    write_page(read_studies(folders), out)
     return out.read_text(encoding="utf-8")
 
 
@@ -163,7 +163,7 @@ def test_a_torn_file_is_named(tmp_path, name, content):
     folder = make_folder(tmp_path / "run", SMALL)
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=re.escape(str(folder / name))):
-        write_report([folder], tmp_path / "report.html")
+        write_page(read_studies([folder]), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
@@ -177,7 +177,7 @@ def test_predictions_must_fit_the_labels(tmp_path):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere.rows.jsonl"):
-        write_report([tmp_path / "nowhere"], tmp_path / "report.html")
+        write_page(read_studies([tmp_path / "nowhere"]), tmp_path / "report.html")
 
 
 def test_folders_of_the_same_data_are_one_study(tmp_path):

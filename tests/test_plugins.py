@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import pytest
 from small import make_task
 
-from mmjax import table, zoo
+from mmjax import registry as table
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
-from mmjax.table import Table
+from mmjax.registry import Table
+from mmjax.runs import zoo
+from mmjax.runs.zoo import add_sizes, list_zoo, zoo_tables
 from mmjax.testing import check_encoder, check_fusion, check_objective
-from mmjax.zoo import add_sizes, list_zoo, zoo_tables
 
 PACKAGE = Path(__file__).parent / "example_package"
 OFFERED = {

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mmjax.errors import printable
-from mmjax.reading import read_npz
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.run_file import RunFile, read_run_file, write_run_file
-from mmjax.settings import Settings
-from mmjax.tasks.readers import read_csv_column, read_idx, read_npy, read_wav
+from mmjax.runs.run_file import RunFile, read_run_file, write_run_file
+from mmjax.runs.settings import Settings
+from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.storage.reading import read_npz
+from mmjax.tasks.readers.formats import read_csv_column, read_idx, read_npy, read_wav
 
 quick = settings(max_examples=40, deadline=None)
 sides = partial(arrays.array_shapes, min_dims=1, max_dims=3, max_side=6)

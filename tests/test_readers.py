@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from bad_inputs import PIXELS, ROWS, TONE, WAV, limits, make_idx, make_wav, patched
 
+from mmjax.data.splits import make_rng
 from mmjax.errors import DataError, UsageError
-from mmjax.splits import make_rng
-from mmjax.tasks.readers import (
+from mmjax.tasks.readers.formats import (
     data_folder,
     find,
     read_csv_column,
@@ -20,7 +20,7 @@ from mmjax.tasks.readers import (
     read_npy,
     read_wav,
 )
-from mmjax.tasks.sound import MAX_SAMPLES
+from mmjax.tasks.readers.sound import MAX_SAMPLES
 
 
 @pytest.mark.parametrize("array", [PIXELS, PIXELS[0], PIXELS[0, 0]])

@@ -9,16 +9,22 @@ from folders import make_folder
 from scipy import stats
 from small import make_task
 
+from mmjax.analysis.summary import summarise
+from mmjax.analysis.verdicts import Verdict
+from mmjax.comparison.scores import standard_error
+from mmjax.data.task import Task
 from mmjax.errors import DataError
-from mmjax.report.data import misclassified_figure, samples_figure, task_facts, task_tables
-from mmjax.report.figures import save, score_figure
-from mmjax.report.rows import append_rows, read_rows, write_rows
-from mmjax.report.summary import summarise, summary_markdown
-from mmjax.report.verdict_figures import curves_figure
-from mmjax.report.verdicts import Verdict
-from mmjax.runs.comparison import write_summary
-from mmjax.scoring import standard_error
-from mmjax.task import Task
+from mmjax.report.figures.samples import (
+    misclassified_figure,
+    samples_figure,
+    task_facts,
+    task_tables,
+)
+from mmjax.report.figures.scores_figure import save, score_figure
+from mmjax.report.figures.verdict_figures import curves_figure
+from mmjax.report.tables import summary_markdown
+from mmjax.runs.compare import write_summary
+from mmjax.storage.jsonl import append_rows, read_rows, write_rows
 
 
 def make_rows(scores, modalities="a+b", split="test", hidden=""):

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from small import make_split
 
-from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.report.representation_figures import (
-    project,
-    projection_figure,
-    similarity_figure,
-)
-from mmjax.representation import (
+from mmjax.analysis.representation import (
     Embedded,
     cka_matrix,
     cluster_scores,
     probe_accuracy,
     representation_rows,
     sample,
+)
+from mmjax.errors import DataError, UnknownNameError, UsageError
+from mmjax.report.figures.representation_figures import (
+    project,
+    projection_figure,
+    similarity_figure,
 )
 
 

@@ -12,12 +12,12 @@ import pytest
 from commands import run
 
 import mmjax
-from mmjax.arms import make_arm
+from mmjax.analysis.summary import scored_split
+from mmjax.comparison.arm import make_arm
 from mmjax.errors import FailedArmsError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.methods import METHODS
-from mmjax.report.summary import scored_split
 from mmjax.tasks.arrays import save
 
 

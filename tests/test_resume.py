@@ -11,16 +11,16 @@ import pytest
 from killed import contents, differing, kill_one, start
 from small import make_task
 
-import mmjax.fit
-from mmjax.checkpoint import Checkpoints
-from mmjax.epochs import batch_rows
+import mmjax.training.fit
 from mmjax.errors import DataError, DivergenceError, Interrupted
-from mmjax.fit import fit
 from mmjax.methods import METHODS
 from mmjax.methods.stacking import Stacking
-from mmjax.program import compile_recipe
-from mmjax.recipe import Recipe, make_model
-from mmjax.train import MAX_SKIPPED
+from mmjax.training.checkpoint import Checkpoints
+from mmjax.training.epochs import batch_rows
+from mmjax.training.fit import fit
+from mmjax.training.program import compile_recipe
+from mmjax.training.recipe import Recipe, make_model
+from mmjax.training.step import MAX_SKIPPED
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def task():
 @pytest.fixture
 def short_calls(monkeypatch):
     """Calls of four steps: an epoch of six is interrupted in its middle and at its end."""
-    monkeypatch.setattr(mmjax.fit, "_FIRST_CALL", 4)
-    monkeypatch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
+    monkeypatch.setattr(mmjax.training.fit, "_FIRST_CALL", 4)
+    monkeypatch.setattr(mmjax.training.fit, "_CALL_SECONDS", 1e-9)
 
 
 FEW_FOLDS = {"stacking": Stacking(folds=2)}
@@ -93,8 +93,8 @@ def test_in_how_many_calls_an_epoch_is_taken_makes_no_difference(task, monkeypat
     recipe = make_recipe(task)
     train = partial(fit, recipe, task, program=compile_recipe(recipe, task))
     whole = train()
-    monkeypatch.setattr(mmjax.fit, "_FIRST_CALL", 1)
-    monkeypatch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
+    monkeypatch.setattr(mmjax.training.fit, "_FIRST_CALL", 1)
+    monkeypatch.setattr(mmjax.training.fit, "_CALL_SECONDS", 1e-9)
     check_equal(train(), whole)
 
 

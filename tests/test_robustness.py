@@ -8,14 +8,14 @@ import pytest
 from layouts import write_images, write_recordings
 from small import make_split, make_task
 
-import mmjax.on_disk
-from mmjax.arms import make_arm
-from mmjax.corruptions import CORRUPTIONS, make_sweep, sample_rows
+import mmjax.data.chunks
+from mmjax.analysis.corruptions import CORRUPTIONS, make_sweep, sample_rows
+from mmjax.analysis.robustness import robustness_rows, robustness_summary, score_curves
+from mmjax.comparison.arm import make_arm
+from mmjax.data.targets import UNLABELLED
 from mmjax.errors import UsageError
 from mmjax.layers import as_float
-from mmjax.report.robustness_figures import NUM_HIGHLIGHTS, robustness_figure
-from mmjax.robustness import robustness_rows, robustness_summary, score_curves
-from mmjax.targets import UNLABELLED
+from mmjax.report.figures.robustness_figures import NUM_HIGHLIGHTS, robustness_figure
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 
 KINDS = {"vector": "vector", "sequence": "sequence", "image": "pixels"}
@@ -140,7 +140,7 @@ class OnDisk:
 
 
 def test_the_scale_of_corruptions_is_read_in_parts(task, sweep, monkeypatch):
-    monkeypatch.setattr(mmjax.on_disk, "_CHUNK_BYTES", 10 * 8 * 8)
+    monkeypatch.setattr(mmjax.data.chunks, "_CHUNK_BYTES", 10 * 8 * 8)
     inputs = {name: OnDisk(values) for name, values in task.train.inputs.items()}
     train = replace(task.train, inputs=inputs)
     found = make_sweep(replace(task, train=train), severities=(1, 5), max_rows=60)

@@ -16,7 +16,7 @@ from reference import (
 )
 
 from mmjax.fusion import FUSIONS
-from mmjax.fusion.parts import token_sources
+from mmjax.fusion.building_blocks import token_sources
 from mmjax.layers import MODALITY_WEIGHTS, learned_tokens
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.types import Tokens

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmjax.scale import find_input_scale, find_scale
+from mmjax.data.scale import find_input_scale, find_scale
 
 
 @pytest.mark.parametrize("unit", [1e-13, 1e-6, 1.0, 1e12])

@@ -14,14 +14,14 @@ from layouts import make_arrays, write_competition, write_images, write_publishe
 from reference import run
 from scipy import stats
 
+from mmjax.analysis.answers import make_answers
+from mmjax.analysis.statistics import compare_pair
 from mmjax.cli import main
 from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint
 from mmjax.objectives import cross_entropy
-from mmjax.report.answers import make_answers
-from mmjax.report.rows import read_rows, write_rows
-from mmjax.report.study import read_studies
-from mmjax.statistics import compare_pair
+from mmjax.runs.studies import read_studies
+from mmjax.storage.jsonl import read_rows, write_rows
 from mmjax.tasks import load_task
 from mmjax.testing import make_tokens
 

@@ -7,16 +7,16 @@ import pytest
 from reference import assert_close, dense, joint, pool, presence, ragged, run
 from scipy.special import expit
 
-from mmjax.arms import make_arm
 from mmjax.cli import main
-from mmjax.comparison import compare_arms, settle
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.cell_search import NUM_PROXIES, ROUNDS, chosen_cells, search
+from mmjax.comparison.loop import compare_arms, settle
+from mmjax.data.task import Task
 from mmjax.errors import DivergenceError, UsageError
-from mmjax.fit import fit
 from mmjax.fusion.searched import SearchedFusion
-from mmjax.report.rows import read_rows
-from mmjax.search import NUM_PROXIES, ROUNDS, chosen_cells, search
-from mmjax.task import Task
+from mmjax.storage.jsonl import read_rows
 from mmjax.tasks import load_task
+from mmjax.training.fit import fit
 
 TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "8", "--seeds", "1"]
 
@@ -95,14 +95,14 @@ def test_a_proxy_that_diverges_does_not_end_the_search(arm, monkeypatch):
             raise DivergenceError("step 0", expected="a finite loss", got="none")
         return fit(recipe, task, **options)
 
-    monkeypatch.setattr("mmjax.comparison.fit", fit_all_but_the_first)
+    monkeypatch.setattr("mmjax.comparison.loop.fit", fit_all_but_the_first)
     assert chosen_cells(settle(arm).recipe) in calls[1:]
 
 
 @pytest.fixture
 def small_budget(monkeypatch):
     """Two proxies a round, each of which is compiled."""
-    monkeypatch.setattr("mmjax.search.NUM_PROXIES", 2)
+    monkeypatch.setattr("mmjax.comparison.cell_search.NUM_PROXIES", 2)
 
 
 @pytest.mark.usefixtures("small_budget")

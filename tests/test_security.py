@@ -17,17 +17,19 @@ from folders import make_folder
 from rich.table import Table
 from small import make_task
 
+from mmjax.analysis.summary import summarise
 from mmjax.errors import DataError, UsageError
-from mmjax.files import write_csv
-from mmjax.reading import read_npz
-from mmjax.report.data import task_facts, task_tables
+from mmjax.report.console import PlainConsole
+from mmjax.report.figures.samples import task_facts, task_tables
 from mmjax.report.latex import write_paper
-from mmjax.report.page import write_report
-from mmjax.report.rows import append_rows, read_rows
-from mmjax.report.summary import rich_table, summarise
+from mmjax.report.page import write_page
+from mmjax.report.tables import rich_table
+from mmjax.runs.studies import read_studies
+from mmjax.storage.files import write_csv
+from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.storage.reading import read_npz
 from mmjax.tasks import load_task
 from mmjax.tasks.tfds import prepare
-from mmjax.terminal import PlainConsole
 
 FILES = sorted((Path(__file__).parents[1] / "mmjax").rglob("*.py"))
 RUNS_DATA = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
@@ -127,7 +129,7 @@ def naughty_folder(folder, name):
 @pytest.mark.parametrize("name", [NAUGHTY, '"><img src=x onerror=alert(1)>', COLOURS, r"$\x{_$ %"])
 def test_a_report_shows_any_text_as_text(name, tmp_path):
     folder = naughty_folder(tmp_path / "run", name)
-    write_report([folder], tmp_path / "report.html")
+    write_page(read_studies([folder]), tmp_path / "report.html")
     tags = Tags((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert tags.names.count("script") == 1  # its own
     assert "img" not in tags.names

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmjax.attribution import shapley_rows
-from mmjax.coalitions import shapley, subsets
+from mmjax.analysis.attribution import shapley_rows
+from mmjax.data.coalitions import shapley, subsets
 from mmjax.errors import UsageError
-from mmjax.report.attribution_figures import shapley_figure
+from mmjax.report.figures.attribution_figures import shapley_figure
 
 PLAYERS = "abc"
 

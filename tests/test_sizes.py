@@ -6,9 +6,9 @@ import pytest
 from small import make_task
 
 from mmjax.fusion import FUSIONS
-from mmjax.recipe import make_model
-from mmjax.sizes import TOLERANCE, explain_mismatch, match_params, num_params, sizes
-from mmjax.train import init_params
+from mmjax.training.recipe import make_model
+from mmjax.training.sizes import TOLERANCE, explain_mismatch, match_params, num_params, sizes
+from mmjax.training.step import init_params
 
 
 @pytest.fixture(scope="module")

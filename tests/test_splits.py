@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmjax.data.splits import ROLES, SHARES, deal
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
-from mmjax.splits import ROLES, SHARES, deal
-from mmjax.task import Task
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(1, 3), st.integers(0, 5))

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 from simulated import simulate
 
-from mmjax.errors import UsageError
-from mmjax.statistics import (
+from mmjax.analysis.statistics import (
     FEWEST,
     Spread,
     bootstrap,
@@ -27,6 +26,7 @@ from mmjax.statistics import (
     sign_flip_p,
     spread,
 )
+from mmjax.errors import UsageError
 
 ROUNDS = 600
 

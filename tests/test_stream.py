@@ -11,19 +11,19 @@ import pytest
 from killed import contents
 from small import make_task
 
-import mmjax.fit
-import mmjax.stream
-from mmjax.arms import make_arm
-from mmjax.checkpoint import Checkpoints
-from mmjax.cost import cost_row
-from mmjax.epochs import batch_rows
+import mmjax.training.feed
+import mmjax.training.fit
+from mmjax.analysis.cost import cost_row
+from mmjax.comparison.arm import make_arm
 from mmjax.errors import DataError, Interrupted, UsageError
-from mmjax.fit import fit
-from mmjax.program import compile_recipe
-from mmjax.recipe import Recipe, make_model
-from mmjax.stream import Stream, cut, make_feed, place, process_part
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.tfds import prepare, tfds
+from mmjax.training.checkpoint import Checkpoints
+from mmjax.training.epochs import batch_rows
+from mmjax.training.feed import Stream, cut, make_feed, place, process_part
+from mmjax.training.fit import fit
+from mmjax.training.program import compile_recipe
+from mmjax.training.recipe import Recipe, make_model
 
 pytest.importorskip("grain")
 
@@ -35,9 +35,9 @@ DISK = {"arrays": (save, arrays), "array_record": (prepare, partial(tfds, rows="
 def small_blocks():
     """Blocks of at most three steps, and calls of four."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmjax.stream, "_BLOCK_BYTES", 3 * len(SEEDS) * BATCH * 158)
-        patch.setattr(mmjax.fit, "_FIRST_CALL", 4)
-        patch.setattr(mmjax.fit, "_CALL_SECONDS", 1e-9)
+        patch.setattr(mmjax.training.feed, "_BLOCK_BYTES", 3 * len(SEEDS) * BATCH * 158)
+        patch.setattr(mmjax.training.fit, "_FIRST_CALL", 4)
+        patch.setattr(mmjax.training.fit, "_CALL_SECONDS", 1e-9)
         yield
 
 

@@ -13,10 +13,18 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from mmjax.data.targets import (
+    UNLABELLED,
+    is_labelled,
+    kind_of,
+    macro_f1,
+    row_nll,
+    row_scores,
+    scores,
+)
 from mmjax.errors import UsageError
 from mmjax.objectives import OBJECTIVES, cross_entropy, mse
-from mmjax.objectives.parts import row_losses
-from mmjax.targets import UNLABELLED, is_labelled, kind_of, macro_f1, row_nll, row_scores, scores
+from mmjax.objectives.row_losses import row_losses
 from mmjax.types import Batch, Outputs
 
 

@@ -6,9 +6,9 @@ import importlib.util
 import numpy as np
 import pytest
 
+from mmjax.data.targets import UNLABELLED
+from mmjax.data.task import Split, Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.targets import UNLABELLED
-from mmjax.task import Split, Task
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import prepare, tfds
 

@@ -12,8 +12,8 @@ from folders import make_folder
 
 from mmjax import errors
 from mmjax.errors import FailedArmsError, UsageError
-from mmjax.report.rows import read_rows
-from mmjax.track import tracked
+from mmjax.runs.track import tracked
+from mmjax.storage.jsonl import read_rows
 
 needs_wandb = pytest.mark.skipif(
     importlib.util.find_spec("wandb") is None, reason="needs the extra wandb"

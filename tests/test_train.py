@@ -9,14 +9,14 @@ import pytest
 from small import NUM_CLASSES, make_task
 
 from mmjax.encoders import MLPEncoder
-from mmjax.epochs import Lane, make_advance, take_rows
 from mmjax.fusion import FUSIONS
-from mmjax.lanes import over_seeds
 from mmjax.methods import Joint, TwoStage
 from mmjax.model import MultimodalModel
 from mmjax.objectives import cross_entropy
-from mmjax.optimiser import Adam
-from mmjax.train import init_params, init_state, make_step
+from mmjax.training.epochs import Lane, make_advance, take_rows
+from mmjax.training.lanes import over_seeds
+from mmjax.training.optimiser import Adam
+from mmjax.training.step import init_params, init_state, make_step
 
 BATCH, STEPS = 16, 12
 

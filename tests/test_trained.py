@@ -9,19 +9,19 @@ from commands import TINY, run
 from scipy.special import softmax
 from small import make_task
 
-from mmjax.arms import make_arm
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.scores import score_rows
+from mmjax.comparison.tuning import Trial
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.evaluate import make_evaluate
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
-from mmjax.reading import read_npz
-from mmjax.report.rows import read_rows, write_rows
-from mmjax.scoring import score_rows
-from mmjax.task import Task
+from mmjax.runs.trained import TrainedRun, load_run
+from mmjax.storage.jsonl import read_rows, write_rows
+from mmjax.storage.reading import read_npz
 from mmjax.tasks.arrays import save
-from mmjax.train import init_params
-from mmjax.trained import TrainedRun, load_run
-from mmjax.tune import Trial
+from mmjax.training.predict import make_evaluate
+from mmjax.training.step import init_params
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_rows_that_do_not_tell_the_best_seed_are_refused(folder, rows, message, 
 
 
 def test_a_run_whose_width_was_tuned_can_be_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmjax.comparison.tune", lambda *_: (Trial(1e-3, 0.0, 2.0), []))
+    monkeypatch.setattr("mmjax.comparison.loop.tune", lambda *_: (Trial(1e-3, 0.0, 2.0), []))
     assert run("train", "sum", *TINY, "--seeds", "1", "--tune", "2", "--out", tmp_path) == 0
     loaded = load_run(tmp_path)
     assert loaded.arm.recipe.model.fusion.width == 2 * FUSIONS["sum"](2).width

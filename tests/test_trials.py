@@ -9,13 +9,13 @@ import pytest
 from mmjax.cli import main
 from mmjax.errors import UsageError
 from mmjax.runs import make_arms, make_task
-from mmjax.settings import Settings
-from mmjax.space import Space
-from mmjax.trials import storage
-from mmjax.trials.batch import make_batches, train_batch
-from mmjax.trials.params import NUMBERS, apply_params, parse_space, suggest
-from mmjax.trials.plots import save_plots
-from mmjax.trials.study import Study
+from mmjax.runs.search import database as storage
+from mmjax.runs.search.batch import make_batches, train_batch
+from mmjax.runs.search.params import NUMBERS, apply_params, parse_space, suggest
+from mmjax.runs.search.plots import save_plots
+from mmjax.runs.search.shared_study import Study
+from mmjax.runs.search.space import Space
+from mmjax.runs.settings import Settings
 
 optuna = pytest.importorskip("optuna")
 

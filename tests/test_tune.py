@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmjax.arms import make_arm
-from mmjax.comparison import compare_arms
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.loop import compare_arms
+from mmjax.comparison.tuning import Trial, apply_trial, draw_trials, tune
 from mmjax.errors import DivergenceError, Interrupted, UsageError
-from mmjax.fit import fit
-from mmjax.optimiser import Adam
 from mmjax.tasks import load_task
-from mmjax.tune import Trial, apply_trial, draw_trials, tune
+from mmjax.training.fit import fit
+from mmjax.training.optimiser import Adam
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def diverge_at(monkeypatch, widths):
             raise DivergenceError("step 0", expected="a finite loss", got="none")
         return fit(recipe, task, **options)
 
-    monkeypatch.setattr("mmjax.tune.fit", fit_some)
+    monkeypatch.setattr("mmjax.comparison.tuning.fit", fit_some)
 
 
 def test_a_width_at_which_all_diverge_is_the_worst(task, monkeypatch):

@@ -12,9 +12,10 @@ import sys
 import pytest
 
 from mmjax.cli import main
-from mmjax.report.rows import read_rows
-from mmjax.trials import folder, storage
-from mmjax.trials.study import Study
+from mmjax.runs.search import database as storage
+from mmjax.runs.search import worker as folder
+from mmjax.runs.search.shared_study import Study
+from mmjax.storage.jsonl import read_rows
 
 pytest.importorskip("optuna")
 
@@ -118,7 +119,7 @@ def test_a_study_rebuilds_what_follows_from_its_database(tuned, tmp_path, capsys
 DIE = """
 import os, signal
 from mmjax.cli import main
-from mmjax.trials.study import Study
+from mmjax.runs.search.shared_study import Study
 Study.report = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
 main({args})
 """

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small import make_split, make_task
 
+from mmjax.data.targets import UNLABELLED
+from mmjax.data.task import Raw
 from mmjax.errors import UnknownNameError
-from mmjax.targets import UNLABELLED
-from mmjax.task import Raw
 
 
 def test_absent_modalities_may_hold_anything():

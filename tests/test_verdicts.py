@@ -7,11 +7,11 @@ import pytest
 from folders import SKILLS, make_folder
 from simulated import simulate
 
-from mmjax.report.answers import Answers, make_answers
+from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.statistics import compare_pair, holm, needed
+from mmjax.analysis.verdicts import UNTESTED, format_p, judge
 from mmjax.report.sections import forest
-from mmjax.report.study import read_studies
-from mmjax.report.verdicts import UNTESTED, format_p, judge
-from mmjax.statistics import compare_pair, holm, needed
+from mmjax.runs.studies import read_studies
 
 
 def make(gap=0.0, seed=0, split="test", **simulation):

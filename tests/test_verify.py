@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from folders import make_folder
 
-from mmjax import checkpoint
 from mmjax.cli import main
 from mmjax.errors import DataError
-from mmjax.manifest import MANIFEST, write_manifest
-from mmjax.reading import read_npz
-from mmjax.run_file import RunFile, write_run_file
-from mmjax.settings import Settings
+from mmjax.runs.run_file import RunFile, write_run_file
+from mmjax.runs.settings import Settings
+from mmjax.storage.manifest import MANIFEST, write_manifest
+from mmjax.storage.reading import read_npz
+from mmjax.training import checkpoint
 
 SKILLS = {"a_only": 1.0, "gmu": 2.0}
 

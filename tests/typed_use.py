@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import mmjax
+from mmjax.data.targets import Kind
 from mmjax.fusion import FUSIONS
-from mmjax.targets import Kind
 from mmjax.types import Tokens
 
 

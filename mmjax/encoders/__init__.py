@@ -9,7 +9,7 @@ from mmjax.encoders.gru import GRU
 from mmjax.encoders.mlp import MLPEncoder
 from mmjax.encoders.raw import Raw
 from mmjax.encoders.transformer import Patches, Transformer
-from mmjax.table import Table
+from mmjax.registry import Table
 
 ENCODERS: Table[type[nn.Module]] = Table(
     "mmjax.encoders",

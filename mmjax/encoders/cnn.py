@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from mmjax.encoders.parts import check_sides
+from mmjax.encoders.sides import check_sides
 from mmjax.layers import Dense, all_valid
 from mmjax.layers.convolution import Conv, along_last
 from mmjax.layers.initializers import zeros

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mmjax.encoders.parts import check_sides
+from mmjax.encoders.sides import check_sides
 from mmjax.layers import Dense, all_valid, as_sequence, sinusoidal_positions
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm

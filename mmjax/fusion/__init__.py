@@ -50,7 +50,7 @@ from mmjax.fusion.tucker import BlockFusion, MutanFusion, TuckerFusion
 from mmjax.fusion.vae import MMVAEFusion, MoPoEFusion, MVAEFusion
 from mmjax.fusion.weighted import AttentionPoolFusion, WeightedFusion
 from mmjax.fusion.zorro import ZorroFusion
-from mmjax.table import Table
+from mmjax.registry import Table
 
 FUSIONS: Table[type] = Table(
     "mmjax.fusions",

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.fusion.parts import linear_factors, multiply_present, project, read_out
+from mmjax.fusion.building_blocks import linear_factors, multiply_present, project, read_out
 from mmjax.layers import promise
 from mmjax.types import Outputs, Tokens
 

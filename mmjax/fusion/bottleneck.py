@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import embed
+from mmjax.fusion.building_blocks import embed
 from mmjax.layers import Dense, is_present, join, learned_tokens, masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import read_out
+from mmjax.fusion.building_blocks import read_out
 from mmjax.layers import Dense, masked_mean
 from mmjax.types import Outputs, Tokens
 

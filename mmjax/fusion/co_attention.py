@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import embed, multiply_present, read_out
+from mmjax.fusion.building_blocks import embed, multiply_present, read_out
 from mmjax.layers import join, masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.correlation import total_correlation
-from mmjax.fusion.parts import JointDense
+from mmjax.fusion.building_blocks import JointDense
 from mmjax.layers import MLP, is_present, masked_mean, mean_where
+from mmjax.layers.correlation import total_correlation
 from mmjax.types import Outputs, Tokens
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import read_out
+from mmjax.fusion.building_blocks import read_out
 from mmjax.layers import MLP, Dense, masked_mean
 from mmjax.types import Outputs, Tokens
 

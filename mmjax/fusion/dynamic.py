@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import JointDense, branch_logits, promise_weights, read_out
+from mmjax.fusion.building_blocks import JointDense, branch_logits, promise_weights, read_out
 from mmjax.layers import Dense, is_present, masked_mean, masked_softmax, show_weights
 from mmjax.types import Outputs, Tokens
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import JointDense, read_out
+from mmjax.fusion.building_blocks import JointDense, read_out
 from mmjax.layers import Dense, zero_masked
 from mmjax.types import Outputs, Tokens
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import multiply_present, project, read_out
+from mmjax.fusion.building_blocks import multiply_present, project, read_out
 from mmjax.layers import is_present
 from mmjax.types import Outputs, Tokens
 

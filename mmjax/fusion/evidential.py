@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import branch_logits
+from mmjax.fusion.building_blocks import branch_logits
 from mmjax.layers import promise
 from mmjax.types import Outputs, Tokens
 

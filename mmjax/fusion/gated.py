@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import JointDense, linear_factors, project, read_out
+from mmjax.fusion.building_blocks import JointDense, linear_factors, project, read_out
 from mmjax.layers import is_present, masked_mean
 from mmjax.types import Outputs, Tokens
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import JointDense, project, read_out
+from mmjax.fusion.building_blocks import JointDense, project, read_out
 from mmjax.layers import masked_mean, show_weights
 from mmjax.types import Outputs, Tokens
 

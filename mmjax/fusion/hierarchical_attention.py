@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import embed, read_out
+from mmjax.fusion.building_blocks import embed, read_out
 from mmjax.layers import join, masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import JointDense, branch_logits, read_out
+from mmjax.fusion.building_blocks import JointDense, branch_logits, read_out
 from mmjax.layers import masked_mean
 from mmjax.types import Outputs, Tokens
 

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import ModalityWeights, branch_logits
+from mmjax.fusion.building_blocks import ModalityWeights, branch_logits
 from mmjax.layers import is_present, promise
 from mmjax.layers.initializers import zeros
 from mmjax.types import Outputs, Tokens

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import read_out, token_sources
+from mmjax.fusion.building_blocks import read_out, token_sources
 from mmjax.layers import DenseGeneral, join, learned_tokens, masked_mean
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.initializers import normal

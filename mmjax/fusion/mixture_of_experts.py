@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
-from mmjax.fusion.parts import JointDense, promise_weights, read_out
+from mmjax.fusion.building_blocks import JointDense, promise_weights, read_out
 from mmjax.layers import is_present, masked_mean, masked_softmax
 from mmjax.types import Outputs, Tokens
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import JointDense
+from mmjax.fusion.building_blocks import JointDense
 from mmjax.layers import Dense, masked_mean, zero_masked
 from mmjax.types import Outputs, Tokens
 

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import fold_present, project, read_out
+from mmjax.fusion.building_blocks import fold_present, project, read_out
 from mmjax.layers import Dense, DenseGeneral
 from mmjax.layers.initializers import normal, variance_scaling
 from mmjax.types import Outputs, Tokens

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import JointDense, embed, read_out
+from mmjax.fusion.building_blocks import JointDense, embed, read_out
 from mmjax.layers import masked_mean
 from mmjax.layers.blocks import Attention
 from mmjax.types import Outputs, Tokens

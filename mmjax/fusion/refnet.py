@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mmjax.fusion.building_blocks import JointDense, read_out
 from mmjax.fusion.latent import decoders, targets
-from mmjax.fusion.parts import JointDense, read_out
 from mmjax.layers import Dense, is_present, masked_mean, mean_where
 from mmjax.types import Outputs, Tokens
 

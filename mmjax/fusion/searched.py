@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
-from mmjax.fusion.parts import JointDense, read_out
+from mmjax.fusion.building_blocks import JointDense, read_out
 from mmjax.layers import Dense, masked_mean
 from mmjax.types import Outputs, Tokens
 
@@ -28,7 +28,7 @@ class SearchedFusion(nn.Module):
     fusion's own. One modality: a chain on its features. Two or many: as above. An absent modality
     adds nothing to any layer; with none the biases remain.
 
-    ``mmjax.comparison`` searches the cells before it trains the strategy; see ``mmjax.search``.
+    ``mmjax.comparison.loop`` searches the cells before it trains the strategy; see ``mmjax.comparison.cell_search``.
 
     Reference: Perez-Rua et al., MFAS: Multimodal Fusion Architecture Search (arXiv:1903.06496).
 

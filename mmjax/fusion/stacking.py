@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import JointDense, branch_logits
+from mmjax.fusion.building_blocks import JointDense, branch_logits
 from mmjax.types import Outputs, Tokens
 
 

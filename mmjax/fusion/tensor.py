@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
-from mmjax.fusion.parts import project, read_out
+from mmjax.fusion.building_blocks import project, read_out
 from mmjax.layers import Dense, DenseGeneral
 from mmjax.layers.initializers import normal
 from mmjax.types import Outputs, Tokens

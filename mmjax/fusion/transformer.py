@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from mmjax.fusion.parts import embed, read_out, token_sources
+from mmjax.fusion.building_blocks import embed, read_out, token_sources
 from mmjax.layers import is_present, join, learned_tokens
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.normalisation import LayerNorm

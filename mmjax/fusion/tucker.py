@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import fold_present, linear_factors, multiply_present, read_out
+from mmjax.fusion.building_blocks import fold_present, linear_factors, multiply_present, read_out
 from mmjax.layers import is_present
 from mmjax.layers.initializers import lecun_normal
 from mmjax.types import Outputs, Tokens

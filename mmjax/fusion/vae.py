@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.fusion.building_blocks import read_out
 from mmjax.fusion.gaussian import Gaussian, divergence, multiply
 from mmjax.fusion.latent import decoders, squared_error, targets
-from mmjax.fusion.parts import read_out
 from mmjax.layers import MLP, is_present, masked_mean, mean_where, promise
 from mmjax.types import Outputs, Tokens
 

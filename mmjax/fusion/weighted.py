@@ -6,7 +6,13 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.parts import JointDense, ModalityWeights, project, promise_weights, read_out
+from mmjax.fusion.building_blocks import (
+    JointDense,
+    ModalityWeights,
+    project,
+    promise_weights,
+    read_out,
+)
 from mmjax.layers import is_present, masked_mean, masked_softmax, show_weights
 from mmjax.types import Outputs, Tokens
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.fusion.parts import embed, token_sources
+from mmjax.fusion.building_blocks import embed, token_sources
 from mmjax.layers import Dense, is_present, join, learned_tokens
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.normalisation import LayerNorm

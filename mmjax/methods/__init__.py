@@ -12,7 +12,7 @@ from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.pmr import PMR
 from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
-from mmjax.table import Table
+from mmjax.registry import Table
 
 METHODS: Table[type] = Table(
     "mmjax.methods",

@@ -6,8 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmjax.coalitions import shapley, subsets
-from mmjax.methods.parts import (
+from mmjax.data.coalitions import shapley, subsets
+from mmjax.methods.mechanics import (
     mean_of_others,
     modality_losses,
     objective_gradient,

@@ -8,7 +8,7 @@ import chex
 import jax.numpy as jnp
 
 from mmjax.layers import masked_mean, mean_where
-from mmjax.methods.parts import encoder_params, gradient_of, train_alone
+from mmjax.methods.mechanics import encoder_params, gradient_of, train_alone
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 
 

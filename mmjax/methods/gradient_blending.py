@@ -8,9 +8,15 @@ import chex
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.data.targets import row_nll
 from mmjax.methods.joint import Joint
-from mmjax.methods.parts import gradient_of, modality_logits, modality_losses, outline, train_alone
-from mmjax.targets import row_nll
+from mmjax.methods.mechanics import (
+    gradient_of,
+    modality_logits,
+    modality_losses,
+    outline,
+    train_alone,
+)
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 
 

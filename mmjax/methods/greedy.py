@@ -9,7 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmjax.methods.parts import loss_where, mean_of_others, outline, take_turns
+from mmjax.methods.mechanics import loss_where, mean_of_others, outline, take_turns
 from mmjax.types import Batch, Forward, Gradient, Method, Objective
 
 _LEAST = 1e-12

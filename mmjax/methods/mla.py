@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
-from mmjax.methods.parts import loss_where, outline, take_turns
+from mmjax.methods.mechanics import loss_where, outline, take_turns
 from mmjax.types import Batch, Forward, Gradient, Method, Objective
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmjax.methods.parts import map_encoders, modality_logits, modality_losses
+from mmjax.methods.mechanics import map_encoders, modality_logits, modality_losses
 from mmjax.types import Forward, Gradient, Method, Objective
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmjax.methods.parts import (
+from mmjax.methods.mechanics import (
     map_encoders,
     mean_of_others,
     modality_logits,

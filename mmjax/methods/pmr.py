@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.layers import masked_mean, mean_where
-from mmjax.methods.parts import (
+from mmjax.methods.mechanics import (
     gradient_of,
     loss_where,
     mean_of_others,

@@ -13,7 +13,7 @@ from jax import lax
 
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
-from mmjax.methods.parts import encoder_params, train_alone
+from mmjax.methods.mechanics import encoder_params, train_alone
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 
 

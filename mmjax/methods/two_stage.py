@@ -10,7 +10,7 @@ import optax
 
 from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
-from mmjax.methods.parts import encoder_params, train_alone
+from mmjax.methods.mechanics import encoder_params, train_alone
 from mmjax.objectives import mse
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 

@@ -6,7 +6,7 @@ from mmjax.objectives.confidence_ranking import confidence_ranking
 from mmjax.objectives.contrastive import info_nce, supervised_contrastive
 from mmjax.objectives.deep_cca import deep_cca
 from mmjax.objectives.evidential import evidential
-from mmjax.table import Table
+from mmjax.registry import Table
 from mmjax.types import Objective
 
 OBJECTIVES: Table[Objective] = Table(

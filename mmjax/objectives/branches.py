@@ -1,6 +1,6 @@
 """Every modality's readout is taught beside the fused prediction."""
 
-from mmjax.objectives.parts import Result, branch_losses, finish, row_losses
+from mmjax.objectives.row_losses import Result, branch_losses, finish, row_losses
 from mmjax.types import Batch, Outputs
 
 

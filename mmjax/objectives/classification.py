@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmjax.objectives.parts import Result, classes_of, finish, row_losses
-from mmjax.targets import kind_of
+from mmjax.data.targets import kind_of
+from mmjax.objectives.row_losses import Result, classes_of, finish, row_losses
 from mmjax.types import Batch, Outputs
 
 

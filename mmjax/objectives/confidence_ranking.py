@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.layers import mean_where
-from mmjax.objectives.parts import (
+from mmjax.objectives.row_losses import (
     Result,
     branch_losses,
     branch_rows,

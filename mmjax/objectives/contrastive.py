@@ -8,7 +8,7 @@ import optax
 
 from mmjax.errors import UsageError
 from mmjax.layers import is_present, masked_mean, mean_where
-from mmjax.objectives.parts import Result, classes_of, finish, row_losses
+from mmjax.objectives.row_losses import Result, classes_of, finish, row_losses
 from mmjax.types import Batch, Outputs, Tokens
 
 

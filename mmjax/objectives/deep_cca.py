@@ -2,9 +2,9 @@
 
 from itertools import combinations
 
-from mmjax.correlation import total_correlation
 from mmjax.layers import masked_mean
-from mmjax.objectives.parts import Result, finish, row_losses
+from mmjax.layers.correlation import total_correlation
+from mmjax.objectives.row_losses import Result, finish, row_losses
 from mmjax.types import Batch, Outputs
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 
 from mmjax.layers import mean_where
-from mmjax.objectives.parts import Result, branch_rows, classes_of, finish
+from mmjax.objectives.row_losses import Result, branch_rows, classes_of, finish
 from mmjax.types import Batch, Outputs
 
 

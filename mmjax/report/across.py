@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmjax.analysis.statistics import interquartile_mean, rank
+from mmjax.analysis.study import Study
+from mmjax.analysis.verdicts import format_p
 from mmjax.report.extras import Drawing
-from mmjax.report.rank_figures import (
+from mmjax.report.figures.rank_figures import (
     critical_difference_figure,
     interquartile_figure,
     profiles_figure,
 )
-from mmjax.report.study import Study
-from mmjax.report.verdicts import format_p
-from mmjax.statistics import interquartile_mean, rank
 
 _NUM_PROFILES = 10
 

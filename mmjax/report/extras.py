@@ -6,18 +6,18 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmjax.attribution import discretise_predictions, estimate, shapley_rows
-from mmjax.report.attribution_figures import (
+from mmjax.analysis.attribution import discretise_predictions, estimate, shapley_rows
+from mmjax.analysis.study import Study
+from mmjax.analysis.summary import summarise
+from mmjax.data.targets import MAIN_SCORES
+from mmjax.report.figures.attribution_figures import (
     information_figure,
     shapley_figure,
     weights_figure,
 )
-from mmjax.report.calibration_figures import reliability_figure, selective_figure
-from mmjax.report.cost_figures import cost_figure
-from mmjax.report.robustness_figures import robustness_figure
-from mmjax.report.study import Study
-from mmjax.report.summary import summarise
-from mmjax.targets import MAIN_SCORES
+from mmjax.report.figures.calibration_figures import reliability_figure, selective_figure
+from mmjax.report.figures.cost_figures import cost_figure
+from mmjax.report.figures.robustness_figures import robustness_figure
 
 PICTURES = {
     "misclassified.png": (

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.calibration import calibration_rows
-from mmjax.report.study import Study
-from mmjax.robustness import robustness_summary
-from mmjax.targets import MAIN_SCORES
+from mmjax.analysis.calibration import calibration_rows
+from mmjax.analysis.robustness import robustness_summary
+from mmjax.analysis.study import Study
+from mmjax.data.targets import MAIN_SCORES
 
 
 class Grid(NamedTuple):

@@ -1,4 +1,4 @@
-"""Run folders as a paper needs them: a LaTeX table and figures as PDF."""
+"""Studies as a paper needs them: a LaTeX table and figures as PDF."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from mmjax.files import whole_file, write_text
+from mmjax.analysis.statistics import VERDICTS
+from mmjax.analysis.study import Study
+from mmjax.data.targets import Kind
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.lines import Line
 from mmjax.report.sections import make_section
-from mmjax.report.study import read_studies
-from mmjax.statistics import VERDICTS
-from mmjax.targets import Kind
+from mmjax.storage.files import whole_file, write_text
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -86,17 +86,13 @@ def _cells(line: Line, kind: Kind) -> list[str]:
     ]
 
 
-def write_paper(folders: Sequence[Path], out: Path) -> None:
+def write_paper(studies: Sequence[Study], out: Path) -> None:
     """Writes table.tex and a PDF of each figure; of several tasks, each gets a folder.
 
     Args:
-        folders: what ``mmjax compare`` has filled.
+        studies: a table each.
         out: a folder, made if need be; files of the same names are replaced.
-
-    Raises:
-        DataError: a file is torn or is not what its name promises; the message names it.
     """
-    studies = read_studies(folders)
     names = _file_names([study.task for study in studies])
     for study, name in zip(studies, names, strict=True):
         section = make_section(study)

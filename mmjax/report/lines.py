@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.calibration import reliability
-from mmjax.report.answers import Answers
-from mmjax.report.study import Study
-from mmjax.report.summary import MAJORITY, find_majority, summarise
-from mmjax.report.verdicts import Verdict, light_pair
-from mmjax.scoring import standard_error
-from mmjax.statistics import Estimate, bootstrap_interval, estimate
+from mmjax.analysis.answers import Answers
+from mmjax.analysis.calibration import reliability
+from mmjax.analysis.statistics import Estimate, bootstrap_interval, estimate
+from mmjax.analysis.study import Study
+from mmjax.analysis.summary import MAJORITY, find_majority, summarise
+from mmjax.analysis.verdicts import Verdict, light_pair
+from mmjax.comparison.scores import standard_error
 
 
 class Line(NamedTuple):

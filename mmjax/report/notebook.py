@@ -1,12 +1,12 @@
 """How a result looks in a notebook."""
 
-from mmjax.report.answers import Answers
-from mmjax.report.majority import majority_warnings
+from mmjax.analysis.answers import Answers
+from mmjax.analysis.study import Study
+from mmjax.analysis.summary import majority_warnings, summarise
+from mmjax.analysis.verdicts import Verdict
 from mmjax.report.page import make_environment
 from mmjax.report.sections import main_drawing
-from mmjax.report.study import Study
-from mmjax.report.summary import summarise, table_heads, table_lines
-from mmjax.report.verdicts import Verdict
+from mmjax.report.tables import table_heads, table_lines
 
 
 def result_html(study: Study, answers: Answers | None, verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from run folders."""
+"""One self-contained HTML page."""
 
 import base64
 import hashlib
@@ -9,41 +9,33 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmjax.files import write_text
-from mmjax.manifest import renew
+from mmjax.analysis.study import Study
+from mmjax.analysis.verdicts import format_p
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
+from mmjax.report.figures.svg import inline_svg
 from mmjax.report.sections import make_section
-from mmjax.report.study import Study, read_studies
-from mmjax.report.svg import inline_svg
-from mmjax.report.verdicts import format_p
-
-
-def write_report(folders: Sequence[Path], out: Path) -> None:
-    """Writes a page that needs nothing but itself: no network, no other file.
-
-    A part whose file is not in the folders is left out. Folders of the same task and data share a
-    section; with several tasks there is one more, over all of them.
-
-    Args:
-        folders: what ``mmjax compare`` has filled.
-        out: an HTML file.
-
-    Raises:
-        DataError: a file is torn or is not what its name promises; the message names it.
-    """
-    write_page(read_studies(folders), out)
+from mmjax.storage.files import write_text
+from mmjax.storage.manifest import renew
 
 
 def write_page(studies: Sequence[Study], out: Path) -> None:
-    """Writes the page of some studies; the manifest of a run that it is part of stays true."""
+    """Writes a page that needs nothing but itself: no network, no other file.
+
+    What a study lacks is left out; over several, there is one more section. The manifest of a run
+    that the page is part of stays true.
+
+    Args:
+        studies: a section each.
+        out: an HTML file.
+    """
     sections = [make_section(study) for study in studies]
     write_text(out, render("page.html", sections=sections, over_tasks=over_tasks(studies)))
     renew(out)
 
 
 def render(template: str, **content: Any) -> str:
-    """A page from a template in report/page, with everything that it needs within it.
+    """A page from a template in report/html, with everything that it needs within it.
 
     Args:
         template: name of the file.
@@ -58,9 +50,9 @@ def render(template: str, **content: Any) -> str:
 
 
 def make_environment() -> Environment:
-    """The templates of report/page; what they show is escaped."""
+    """The templates of report/html; what they show is escaped."""
     environment = Environment(
-        loader=PackageLoader("mmjax.report", "page"),
+        loader=PackageLoader("mmjax.report", "html"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

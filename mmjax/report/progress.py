@@ -7,8 +7,9 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmjax.arms import Arm
-from mmjax.report.summary import Rows, format_score, summarise
+from mmjax.analysis.summary import Rows, summarise
+from mmjax.comparison.arm import Arm
+from mmjax.report.tables import format_score
 
 
 class ComparisonProgress:

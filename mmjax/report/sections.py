@@ -6,16 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.report.answers import Answers, make_answers
-from mmjax.report.command import command
+from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.study import Study
+from mmjax.analysis.summary import majority_warnings, summarise
+from mmjax.analysis.verdicts import Verdict, judge
+from mmjax.data.targets import MAIN_SCORES, Kind
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
-from mmjax.report.figures import score_figure
-from mmjax.report.grids import Grid, make_grids
-from mmjax.report.lines import Line, make_lines
-from mmjax.report.majority import majority_warnings
-from mmjax.report.study import Study
-from mmjax.report.summary import summarise
-from mmjax.report.verdict_figures import (
+from mmjax.report.figures.scores_figure import score_figure
+from mmjax.report.figures.verdict_figures import (
     NUM_CLASSES,
     confusion_figure,
     curves_figure,
@@ -24,8 +22,8 @@ from mmjax.report.verdict_figures import (
     matrix_figure,
     missing_figure,
 )
-from mmjax.report.verdicts import Verdict, judge
-from mmjax.targets import MAIN_SCORES, Kind
+from mmjax.report.grids import Grid, make_grids
+from mmjax.report.lines import Line, make_lines
 
 _NUM_CURVES = 8
 _NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
@@ -182,9 +180,10 @@ def _confusions(study: Study, strategy: str) -> np.ndarray:
 
 
 def _pictures(study: Study) -> list[tuple[str, str, str]]:
-    files = [(folder / name, words) for folder in study.folders for name, words in PICTURES.items()]
-    encode = lambda path: base64.b64encode(path.read_bytes()).decode()
-    return [(*words, encode(path)) for path, words in files if path.exists()]
+    shown = [
+        (words, study.pictures[name]) for name, words in PICTURES.items() if name in study.pictures
+    ]
+    return [(*words, base64.b64encode(picture).decode()) for words, picture in shown]
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
@@ -192,7 +191,6 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         dict.fromkeys(str(row[key]) for row in study.rows if key in row)
     )
     digests = ", ".join(f"{digest} ({name})" for name, digest in study.data.items())
-    settings = study.settings.values()
-    commands = [("command", command(run, study.baselines)) for run in settings]
+    commands = [("command", command) for command in study.commands]
     facts = [*commands, ("versions", distinct("versions")), ("device", distinct("device"))]
     return [(name, value) for name, value in (*facts, ("data digest", digests)) if value]

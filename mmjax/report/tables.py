@@ -1,113 +1,121 @@
-"""The tables of a run folder: what their rows have, which is checked whenever they are read."""
+"""The table of a comparison, for the terminal, as plain text and in Markdown."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from mmjax.errors import DataError
-from mmjax.report.rows import parse_row, read_rows, write_rows
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
-Row = dict[str, Any]
+from mmjax.analysis.summary import MAJORITY, Rows, Summary, find_majority, scored_split
+from mmjax.comparison.scores import standard_error
 
-SECOND_SCORES = {"accuracy": "macro_f1", "r2": "rmse"}
-"""{name of a main score: the one beside it in tables}."""
-_NUMBER = (int, float)
-_MAYBE = (*_NUMBER, type(None))  # JSON has no NaN
-_TEXT = (str, type(None))
-_OF_SEED = {"strategy": str, "seed": int}
-COLUMNS: dict[str, Mapping[str, Any]] = {
-    "rows": {
-        **_OF_SEED,
-        **dict.fromkeys(("task", "modalities", "split", "hidden", "data"), str),
-        **dict.fromkeys(("params", "seconds"), _NUMBER),
-        "nll": _MAYBE,  # of a strategy that has diverged
-        **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),
-    },
-    "history": {**_OF_SEED, "step": int},
-    "robustness": {**_OF_SEED, "modality": str, "corruption": str, "severity": _NUMBER},
-    "representation": {
-        **_OF_SEED,
-        "embedding": str,
-        **dict.fromkeys(("ari", "nmi", "silhouette", "probe_accuracy"), _MAYBE),
-    },
-    "weights": {**_OF_SEED, "modality": str, "weight": _MAYBE},
-    "cost": {
-        "strategy": str,
-        **dict.fromkeys(("params", "flops", "bytes", "peak_bytes", "compile_seconds"), _MAYBE),
-        **dict.fromkeys(("step_ms", "latency_1_us", "latency_256_us"), _MAYBE),
-    },
-    "arms": {"strategy": str, "error": _TEXT, "sha256": _TEXT},
-    "trials": {
-        "trial": int,
-        "state": str,
-        **dict.fromkeys(("nll", "rows", "best_step", "seconds", "retry_of"), _MAYBE),
-        **dict.fromkeys(("error", "worker", "versions"), _TEXT),
-    },
-    "bench": {
-        **dict.fromkeys(("strategy", "dtype", "how", "recipe", "data", "device", "refused"), str),
-        **dict.fromkeys(("batch_size", "lanes", "devices"), int),
-    },
-}
-"""{table: {column: its types}}: what each row has, beside its scores; ``...`` is what may lack."""
-_PREFIX = {"rows": "", "history": "valid_", "robustness": ""}
-"""What the name of the main score begins with, in tables that have one."""
+MAJORITY_NOTE = "Majority class: the answer that is most frequent in training, given for every row."
 
 
-def read_table(folder: Path, name: str) -> list[Row]:
-    """The rows of a table of a run folder, which are none where it has no such file.
+_HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
+
+
+def table_heads(summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """What the columns of a table are called."""
+    return ("strategy", *_HEADS[summaries[0].metric], "parameters", "seconds")
+
+
+def table_cells(summary: Summary) -> tuple[str, ...]:
+    """A line of a table."""
+    return (
+        summary.strategy,
+        _with_error(100 * summary.score, 2),
+        _with_error(summary.second, 4),
+        f"{summary.params:,}",
+        f"{summary.seconds:.1f}",
+    )
+
+
+def table_lines(summaries: Sequence[Summary]) -> list[tuple[bool, tuple[str, ...]]]:
+    """(whether it is a baseline, its cells) of all lines of a table, the best first.
+
+    ``MAJORITY`` is among them where its scores are known.
+    """
+    lines = [(s.score.mean(), s.unimodal, table_cells(s)) for s in summaries]
+    if majority := find_majority(summaries):
+        score, second = majority
+        lines.append((score, True, (MAJORITY, f"{100 * score:.2f}", f"{second:.4f}", "0", "-")))
+    return [line[1:] for line in sorted(lines, key=lambda line: -line[0])]
+
+
+def _with_error(values: np.ndarray, digits: int) -> str:
+    error = standard_error(values)
+    tail = "" if np.isnan(error) else f" +- {error:.{digits}f}"
+    return f"{values.mean():.{digits}f}{tail}"
+
+
+def format_score(summary: Summary) -> str:
+    """The score with its standard error, in %."""
+    return f"{_with_error(100 * summary.score, 2)} %"
+
+
+def notes(rows: Rows) -> str:
+    """What the table's numbers are, and what made them."""
+    row = next(row for row in rows if row["split"] == scored_split(rows))
+    return (
+        f"Mean +- standard error over seeds, on {row['rows']} {row['split']} rows "
+        f"({row['groups']} groups). Each seed is scored with its best parameters on validation.\n\n"
+        f"{_diverged(rows)}{row['versions']}; {row['device']}.\n"
+    )
+
+
+def _diverged(rows: Rows) -> str:
+    """Which seeds of which strategies were given up, as a paragraph; nothing if there are none."""
+    lost = dict.fromkeys((r["strategy"], r["seed"]) for r in rows if r.get("diverged"))
+    named = ", ".join(f"{strategy} (seed {seed})" for strategy, seed in lost)
+    return f"Diverged, and scored as they were before: {named}.\n\n" if lost else ""
+
+
+def rich_table(summaries: Sequence[Summary], title: str) -> Table:
+    """The table as the terminal shows it; baselines are dimmed."""
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    strategy, *numbers = table_heads(summaries)
+    table.add_column(strategy, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    for baseline, cells in table_lines(summaries):
+        table.add_row(*cells, style="dim" if baseline else None)
+    return table
+
+
+def plain_table(summaries: Sequence[Summary]) -> str:
+    """The same table as plain text."""
+    rows = [table_heads(summaries), *(cells for _, cells in table_lines(summaries))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pad = lambda row: [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+    return "\n".join("  ".join(pad(row)).rstrip() for row in rows)
+
+
+def summary_markdown(summaries: Sequence[Summary]) -> str:
+    """The same table in Markdown; baselines are in italics."""
+    lines = []
+    for baseline, (name, *rest) in table_lines(summaries):
+        lines.append([f"*{name}*" if baseline else name, *rest])
+    table = markdown_table(table_heads(summaries), lines)
+    told = f" {MAJORITY_NOTE}" if find_majority(summaries) else ""
+    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.{told}\n"
+
+
+def markdown_table(
+    heads: Sequence[str], lines: Iterable[Sequence[object]], *, text_columns: int = 1
+) -> str:
+    """A pipe table, without a newline at its end; nothing where there are no lines.
 
     Args:
-        folder: of the run.
-        name: a key of ``COLUMNS``.
-
-    Raises:
-        DataError: a line is no JSON object, or lacks a column; the message names file and line.
+        heads: of the columns.
+        lines: the cells of each, as many as there are heads.
+        text_columns: how many of the first columns are to the left; all others are to the right.
     """
-    path = folder / f"{name}.jsonl"
-    rows = read_rows(path) if path.exists() else []
-    for number, row in enumerate(rows, start=1):
-        _check(f"{path}, line {number}", name, row)
-    return rows
+    body = [_line(cells) for cells in lines]
+    ruler = ["---"] * text_columns + ["---:"] * (len(heads) - text_columns)
+    return "\n".join([_line(heads), f"|{'|'.join(ruler)}|", *body]) if body else ""
 
 
-def salvage_table(folder: Path, name: str) -> tuple[list[Row], list[DataError]]:
-    """The rows of a table that can be read, and what is wrong with its other lines."""
-    path, rows, faults = folder / f"{name}.jsonl", [], []
-    content = path.read_bytes() if path.exists() else b""
-    lines = content.removesuffix(b"\n").split(b"\n") if content else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = parse_row(path, number, line)
-            _check(f"{path}, line {number}", name, row)
-            rows.append(row)
-        except DataError as error:
-            faults.append(error)
-    return rows, faults
-
-
-def put_rows(folder: Path, name: str, strategy: str, rows: Iterable[Row]) -> None:
-    """Writes what a table is to have of a strategy, in place of what it has.
-
-    Raises:
-        OSError: it cannot be written, and is what it was.
-        DataError: as ``read_table``.
-    """
-    there = read_table(folder, name)
-    old = [row["strategy"] == strategy for row in there]
-    place = old.index(True) if any(old) else len(there)
-    rest = [row for row, is_old in zip(there[place:], old[place:], strict=True) if not is_old]
-    write_rows(folder / f"{name}.jsonl", [*there[:place], *rows, *rest])
-
-
-def _check(where: str, name: str, row: Row) -> None:
-    columns = dict(COLUMNS[name])
-    if name in _PREFIX:
-        metric = next((m for m in SECOND_SCORES if _PREFIX[name] + m in row), "accuracy")
-        columns[_PREFIX[name] + metric] = _NUMBER if name == "rows" else _MAYBE
-        if name == "rows":
-            columns[SECOND_SCORES[metric]] = _NUMBER
-    for column, kind in columns.items():
-        if not isinstance(row.get(column, ...), kind):
-            got = f"{column} {row[column]!r}"[:80] if column in row else f"no {column}"
-            expected = "a row of scores" if name == "rows" else f"a row of {name}"
-            raise DataError(where, expected=expected, got=got)
+def _line(cells: Iterable[object]) -> str:
+    escaped = (str(cell).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

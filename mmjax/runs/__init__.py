@@ -1,11 +1,11 @@
 """Run folders: what the commands write, and what they show."""
 
 from mmjax.runs.arms import run_arm
-from mmjax.runs.bench import bench_in, make_cases
-from mmjax.runs.comparison import compare_in
-from mmjax.runs.inspection import inspect_task, show_zoo
-from mmjax.runs.parts import make_arms, make_task, parse_fusions
-from mmjax.runs.training import train_in
+from mmjax.runs.compare import compare_in
+from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
+from mmjax.runs.inspect import inspect_task, show_zoo
+from mmjax.runs.measure import bench_in, make_cases
+from mmjax.runs.train import train_in
 
 __all__ = [
     "bench_in",

@@ -5,16 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmjax.arms import Arm
-from mmjax.comparison import compare_arms
-from mmjax.cost import cost_row
+from mmjax.analysis.cost import cost_row
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.loop import compare_arms
+from mmjax.comparison.scores import Scored
+from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, look_up
-from mmjax.files import locked
-from mmjax.fit import Fit
-from mmjax.interrupt import held_signals
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.tables import put_rows
-from mmjax.run_file import read_run_file
+from mmjax.runs.columns import put_rows
 from mmjax.runs.damage import begin_changes
 from mmjax.runs.folder import (
     CHECKPOINTS,
@@ -27,14 +25,16 @@ from mmjax.runs.folder import (
     write_embedded,
     write_predictions,
 )
-from mmjax.runs.parts import make_arms, make_task
-from mmjax.scoring import Scored
-from mmjax.task import Task
+from mmjax.runs.from_settings import make_arms, make_task
+from mmjax.runs.interrupt import held_signals
+from mmjax.runs.run_file import read_run_file
+from mmjax.storage.files import locked
+from mmjax.training.fit import Fit
 
 
 def run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> dict[str, str]:
     """Runs arms one after another in this process, and returns the errors of those that fail."""
-    from mmjax.assess import make_assess
+    from mmjax.analysis.examine import make_assess
 
     failed: dict[str, str] = {}
     with (

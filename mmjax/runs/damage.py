@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmjax import manifest
 from mmjax.errors import DataError
-from mmjax.files import whole_file
-from mmjax.manifest import MANIFEST, read_manifest, write_manifest
-from mmjax.report.rows import write_rows
-from mmjax.report.tables import COLUMNS, salvage_table
+from mmjax.runs.columns import COLUMNS, salvage_table
+from mmjax.storage import manifest
+from mmjax.storage.files import whole_file
+from mmjax.storage.jsonl import write_rows
+from mmjax.storage.manifest import MANIFEST, read_manifest, write_manifest
 
 _SUFFIXES = (".json", ".jsonl", ".npz", ".db", ".md", ".html", ".png")
 _FOLDERS = ("predictions", "checkpoint")

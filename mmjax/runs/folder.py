@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmjax.arms import Arm
-from mmjax.checkpoint import Checkpoints
+from mmjax.analysis.study import TABLES
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.scores import Row, history_rows, labels, versions
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
-from mmjax.files import digest_file, has_files, json_digest, write_npz
-from mmjax.fit import Fit
-from mmjax.reading import read_npz
-from mmjax.report.rows import write_rows
-from mmjax.report.study import TABLES
-from mmjax.report.tables import put_rows, read_table, salvage_table
-from mmjax.run_file import RunFile, read_run_file, restore_run_file, write_run_file
+from mmjax.runs.columns import put_rows, read_table, salvage_table
 from mmjax.runs.damage import find_damage
-from mmjax.scoring import Row, history_rows, labels, versions
-from mmjax.settings import Settings
-from mmjax.task import Task
+from mmjax.runs.run_file import RunFile, read_run_file, restore_run_file, write_run_file
+from mmjax.runs.settings import Settings
+from mmjax.storage.files import digest_file, has_files, json_digest, write_npz
+from mmjax.storage.jsonl import write_rows
+from mmjax.storage.reading import read_npz
+from mmjax.training.checkpoint import Checkpoints
+from mmjax.training.fit import Fit
 
 if TYPE_CHECKING:
     # Their scikit-learn is not for those who only train.
-    from mmjax.assess import Assessment
-    from mmjax.representation import Embedded
+    from mmjax.analysis.examine import Assessment
+    from mmjax.analysis.representation import Embedded
 
 RESULTS = ("rows", "history", *TABLES)
 """Tables with the rows of all arms."""
@@ -213,7 +213,7 @@ def write_embedded(folder: Path, embedded: "Embedded") -> None:
 
 def read_embedded(folder: Path) -> "Embedded":
     """What ``write_embedded`` wrote."""
-    from mmjax.representation import Embedded
+    from mmjax.analysis.representation import Embedded
 
     values = read_npz(folder / "embeddings.npz")
     target = values.pop("target")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmjax.arms import Arm
+from mmjax.comparison.arm import Arm
+from mmjax.data.task import Task
 from mmjax.errors import printable
-from mmjax.interrupt import held_signals
-from mmjax.launchers import open_launcher
-from mmjax.launchers.jobs import TRIES, Job, Start, is_lost, run_all
 from mmjax.report.progress import ComparisonProgress
-from mmjax.report.tables import read_table
 from mmjax.runs.arms import run_arms
+from mmjax.runs.columns import read_table
 from mmjax.runs.folder import arm_folder, end_arm, finished_arms
-from mmjax.settings import Launch
-from mmjax.task import Task
+from mmjax.runs.interrupt import held_signals
+from mmjax.runs.launchers import open_launcher
+from mmjax.runs.launchers.jobs import TRIES, Job, Start, is_lost, run_all
+from mmjax.runs.settings import Launch
 
 RunArms = Callable[[Path, Task, Sequence[Arm], Console], dict[str, str]]
 """``(out, task, arms, console) -> {strategy: error}`` of those that fail."""

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
-from mmjax.table import Table
-from mmjax.task import Task
+from mmjax.registry import Table
 from mmjax.tasks.arrays import arrays
 from mmjax.tasks.av_mnist import av_mnist
 from mmjax.tasks.dataset import from_dataset

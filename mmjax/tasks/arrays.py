@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.splits import ROLES
+from mmjax.data.task import Split, Task
 from mmjax.errors import DataError, UsageError, printable
-from mmjax.files import write_text
-from mmjax.reading import MAX_BYTES, MAX_SMALL, parse_npy, reading
-from mmjax.splits import ROLES
-from mmjax.task import Split, Task
-from mmjax.tasks.about import columns, describe, parse
-from mmjax.tasks.readers import FIX, data_folder, find
+from mmjax.storage.files import write_text
+from mmjax.storage.reading import MAX_BYTES, MAX_SMALL, parse_npy, reading
+from mmjax.tasks.description import columns, describe, parse
+from mmjax.tasks.readers.formats import FIX, data_folder, find
 
 ABOUT = "task.json"
 

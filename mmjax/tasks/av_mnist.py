@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from mmjax.splits import make_rng
-from mmjax.task import Split, Task
-from mmjax.tasks.mfcc import decibels, frames
+from mmjax.data.splits import make_rng
+from mmjax.data.task import Split, Task
 from mmjax.tasks.noise import make_noise
-from mmjax.tasks.parts import Part, read_parts, remove_energy
+from mmjax.tasks.readers.mfcc import decibels, frames
+from mmjax.tasks.real_digits import Part, read_parts, remove_energy
 
 SNR_DB = -10.0, 10.0
 """Least and most power of the word over power of the noise."""

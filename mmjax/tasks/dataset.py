@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing
+from mmjax.data.coerce_inputs import InputKind
+from mmjax.data.splits import ROLES, SYNONYMS
+from mmjax.data.targets import Kind
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError, look_up
-from mmjax.own_data import as_array, as_plain, check_mapping, find_missing
-from mmjax.own_inputs import InputKind
-from mmjax.splits import ROLES, SYNONYMS
-from mmjax.targets import Kind
-from mmjax.task import Task
-from mmjax.tasks.files import pixels_of
-from mmjax.tasks.samples import Stacked, stack
-from mmjax.tasks.sound import Sound
+from mmjax.tasks.readers.files import pixels_of
+from mmjax.tasks.readers.samples import Stacked, stack
+from mmjax.tasks.readers.sound import Sound
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.scale import find_scale
-from mmjax.splits import make_rng
-from mmjax.task import Split, Task
-from mmjax.tasks.parts import Part, read_parts
+from mmjax.data.scale import find_scale
+from mmjax.data.splits import make_rng
+from mmjax.data.task import Split, Task
+from mmjax.tasks.real_digits import Part, read_parts
 
 
 def digit_sum(data: str | Path | None = None, *, seed: int = 0) -> Task:

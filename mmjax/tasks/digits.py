@@ -11,10 +11,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
+from mmjax.data.task import Raw, Split, Task
 from mmjax.errors import UsageError
-from mmjax.task import Raw, Split, Task
-from mmjax.tasks.mfcc import mfcc, moments, standardise
 from mmjax.tasks.noise import make_noise
+from mmjax.tasks.readers.mfcc import mfcc, moments, standardise
 from mmjax.tasks.spoken_digits import Recordings, load_recordings
 
 # Validation and test have this many; the rest is for training.

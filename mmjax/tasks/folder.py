@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from mmjax.data.coerce import MISSING
+from mmjax.data.coerce_inputs import InputKind
+from mmjax.data.splits import make_rng
+from mmjax.data.targets import Kind
+from mmjax.data.task import Task
 from mmjax.errors import DataError, printable, tell
-from mmjax.own_data import MISSING
-from mmjax.own_inputs import InputKind
-from mmjax.reading import reading
-from mmjax.settings import parse_pairs
-from mmjax.splits import make_rng
-from mmjax.targets import Kind
-from mmjax.task import Task
-from mmjax.tasks.files import READERS, is_unnamed
-from mmjax.tasks.readers import FIX, MAX_SMALL, data_folder, find
-from mmjax.tasks.samples import Stacked, stack
+from mmjax.registry import parse_pairs
+from mmjax.storage.reading import reading
+from mmjax.tasks.readers.files import READERS, is_unnamed
+from mmjax.tasks.readers.formats import FIX, MAX_SMALL, data_folder, find
+from mmjax.tasks.readers.samples import Stacked, stack
 
 LABELS = "labels.csv"
 OTHERS = ("id", "group", "split")

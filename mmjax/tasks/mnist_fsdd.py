@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.data.splits import make_rng
+from mmjax.data.task import Raw, Split, Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.splits import make_rng
-from mmjax.task import Raw, Split, Task
-from mmjax.tasks.mfcc import fit_length, mfcc, moments, standardise
-from mmjax.tasks.readers import data_folder, find, read_idx, read_wav
+from mmjax.tasks.readers.formats import data_folder, find, read_idx, read_wav
+from mmjax.tasks.readers.mfcc import fit_length, mfcc, moments, standardise
 
 NUM_CLASSES, RATE = 10, 8000
 FILE_NAME = re.compile(r"(\d)_(.+)_(\d+)\.wav")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.splits import make_rng
-from mmjax.task import Split, Task
-from mmjax.tasks.parts import Part, read_parts, remove_energy
+from mmjax.data.splits import make_rng
+from mmjax.data.task import Split, Task
+from mmjax.tasks.real_digits import Part, read_parts, remove_energy
 
 LENGTH = 10
 """Recordings in a row, 39 frames each."""

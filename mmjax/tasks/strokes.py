@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.splits import make_rng
-from mmjax.task import Split, Task
-from mmjax.tasks.parts import Part, read_parts
+from mmjax.data.splits import make_rng
+from mmjax.data.task import Split, Task
+from mmjax.tasks.real_digits import Part, read_parts
 
 POINTS = 32
 """Of the pen's way."""

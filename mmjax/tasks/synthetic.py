@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mmjax.data.splits import make_rng
+from mmjax.data.task import Split, Task
 from mmjax.errors import UnknownNameError, UsageError
-from mmjax.splits import make_rng
-from mmjax.task import Split, Task
 
 NAMES = "abcd"
 NUM_FEATURES = 12

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.task import Split, Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
-from mmjax.reading import MAX_SMALL
-from mmjax.task import Split, Task
-from mmjax.tasks.about import columns, describe, parse
+from mmjax.storage.reading import MAX_SMALL
+from mmjax.tasks.description import columns, describe, parse
 from mmjax.tasks.mnist_fsdd import Images, Recordings, official_roles, pair, spoken_features
-from mmjax.tasks.readers import data_folder, find
-from mmjax.tasks.records import check_rows, open_columns, opening
+from mmjax.tasks.readers.columns import check_rows, open_columns, opening
+from mmjax.tasks.readers.formats import data_folder, find
 
 PLACE = "mmjax_task/1.0.0"  # the builder's name and version, as tensorflow_datasets lays them out
 OWN_FEATURES = "tensorflow_datasets.core.features."

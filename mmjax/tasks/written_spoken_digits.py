@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mmjax.data.splits import make_rng
+from mmjax.data.targets import UNLABELLED
+from mmjax.data.task import Split, Task
 from mmjax.errors import DataError
-from mmjax.splits import make_rng
-from mmjax.targets import UNLABELLED
-from mmjax.task import Split, Task
-from mmjax.tasks.mfcc import standardise
-from mmjax.tasks.readers import data_folder, find, read_csv_column, read_npy
+from mmjax.tasks.readers.formats import data_folder, find, read_csv_column, read_npy
+from mmjax.tasks.readers.mfcc import standardise
 
 NUM_CLASSES = 10
 PIXELS, FRAMES, COEFFICIENTS = 784, 39, 13

@@ -11,9 +11,9 @@ import numpy as np
 import optax
 from sklearn.datasets import make_moons
 
-from mmjax.fusion.parts import project, read_out
+from mmjax.data.task import Split, Task
+from mmjax.fusion.building_blocks import project, read_out
 from mmjax.layers import all_valid, as_sequence
-from mmjax.task import Split, Task
 from mmjax.types import Batch, Method, Outputs, Tokens
 
 

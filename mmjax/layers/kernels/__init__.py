@@ -2,7 +2,7 @@
 
 They take float32 arrays, convolutions with one or two dimensions of space, and work inside
 ``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives: those are for the caller to
-define. XLA does not see their operations, so that what it counts of a program (see ``mmjax.cost``)
+define. XLA does not see their operations, so that what it counts of a program (see ``mmjax.analysis.cost``)
 leaves them out.
 """
 

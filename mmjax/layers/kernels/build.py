@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 import jaxlib
 
-from mmjax.cache import private_folder
 from mmjax.errors import BuildError
-from mmjax.files import sync_tree
+from mmjax.storage.compile_cache import private_folder
+from mmjax.storage.files import sync_tree
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))

@@ -1,0 +1,94 @@
+"""How fast training is, case by case, and how much of the machine it uses."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmjax.analysis.cost import training_cost
+from mmjax.analysis.peaks import copy_gb_s, matmul_gflops
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.scores import Row, identify, versions
+from mmjax.training.lanes import how
+from mmjax.training.mesh import num_devices, place_lanes
+from mmjax.training.program import compile_recipe, feed_rows, init_lanes
+
+
+def identify_case(arm: Arm) -> Row:
+    """What decides the figures of a case: its choices, how they are run, and the machine.
+
+    ``how`` is the mesh, or what ``mmjax.training.lanes.how`` says without one.
+    """
+    recipe, device = arm.recipe, jax.local_devices()[0]
+    runs = recipe.mesh or how(len(recipe.seeds))
+    devices = jax.local_device_count() if runs == "shard" else 1
+    return {
+        **identify(arm),
+        "batch_size": recipe.batch_size,
+        "dtype": recipe.dtype,
+        "lanes": len(recipe.seeds),
+        "devices": num_devices(recipe.mesh) if recipe.mesh else devices,
+        "how": runs,
+        "recipe": repr(recipe),
+        "data": arm.task.digest(),
+        "device": device.device_kind,
+        "platform": device.platform,
+        "versions": versions(),
+    }
+
+
+def measure(arm: Arm) -> Row:
+    """Compiles and times the training of a case, and what its devices reach at their best.
+
+    As in ``mmjax.analysis.cost.cost_row``, ``step_ms`` (a median, with quartiles) is one lane's share of a
+    step, and ``step_flops`` and ``step_bytes`` are those of one lane and batch. Operations are
+    counted before XLA optimises and bytes after, from memory or from a cache. The operations are a
+    lower bound, as ``flops_are`` says: the body of a loop, as of a recurrent encoder, counts once,
+    and a call of another program, such as a kernel in C++, does not count.
+
+    ``gflops`` is the rate of those operations, of all lanes together, and ``share`` that rate in
+    units of ``matmul_gflops``, which is measured beside it with the same devices and type of
+    number. A share that is not above 0 and at most 1 cannot be: it is left out, and ``refused``
+    says why; so it does where the case cannot be run, as in too little memory.
+    """
+    facts = identify_case(arm)
+    try:
+        return {**facts, **_measure(arm, jax.local_devices()[: facts["devices"]])}
+    except jax.errors.JaxRuntimeError as error:
+        return {**facts, "refused": str(error).splitlines()[0]}
+
+
+def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
+    recipe, rows = arm.recipe, arm.task.train.batch()
+    jax.clear_caches()  # else the first case would compile for all
+    program = compile_recipe(recipe, arm.task)
+    train, *_ = next(iter(feed_rows(recipe, arm.task, program.mesh)(0, 1)))
+    lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
+    carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
+    lanes, *_ = program.advance(carried, train, 0, 0)
+    cost = training_cost(program, lanes, train)
+    step_bytes = program.step.lower().compile().cost_analysis()["bytes accessed"]
+    per_second = 1e3 / cost["step_ms"] if cost["step_ms"] > 0 else math.inf
+    rate, peak = 1e-9 * cost["step_flops"] * per_second, matmul_gflops(recipe.dtype, devices)
+    return {
+        **cost,
+        "step_bytes": step_bytes,
+        "intensity": cost["step_flops"] / step_bytes,
+        "flops_are": "a lower bound",
+        "samples_per_second": recipe.batch_size * per_second,
+        "gflops": rate,
+        "matmul_gflops": peak,
+        "copy_gb_s": copy_gb_s(devices),
+        **judge_share(rate, peak),
+    }
+
+
+def judge_share(rate: float, peak: float) -> dict[str, Any]:
+    """``share``, the rate in units of the peak, if it can be; and ``refused``, why not, or ""."""
+    share = rate / peak
+    if 0 < share <= 1:
+        return {"share": share, "refused": ""}
+    reason = f"{rate:.4g} GFLOP/s against a measured peak of {peak:.4g} cannot be"
+    return {"share": None, "refused": reason}

@@ -1,0 +1,62 @@
+"""Corruptions of feature sequences and vectors, whose features have mean 0 and deviation 1."""
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.analysis.corruptions.corruption import (
+    SHARES,
+    add_noise,
+    row_wise,
+    shifted,
+    strength,
+    stretch,
+)
+
+
+@row_wise
+def sequence_noise(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
+    """Adds white Gaussian noise at a signal-to-noise ratio of 20, 15, 10, 5 or 0 dB.
+
+    The ratio is that of the mean squares over all steps and features, and exact for each row.
+    """
+    return add_noise(key, steps, severity)
+
+
+@row_wise
+def sequence_shift(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
+    """Starts earlier or later by 0.05, 0.1, 0.15, 0.2 or 0.25 of the length; ends are repeated."""
+    return steps[jnp.clip(shifted(key, len(steps), severity), 0, len(steps) - 1)]
+
+
+@row_wise
+def time_masking(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
+    """Replaces a stretch of 0.1, 0.2, 0.3, 0.4 or 0.5 of all steps by the mean, 0.
+
+    Reference: Park et al., SpecAugment (arXiv:1904.08779), section 2.
+    """
+    masked = stretch(len(steps), strength(SHARES, severity), jax.random.uniform(key))
+    return jnp.where(masked[:, None], 0, steps)
+
+
+@row_wise
+def feature_masking(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
+    """Replaces a band of 0.1, 0.2, 0.3, 0.4 or 0.5 of all features by the mean, 0.
+
+    Reference: Park et al., SpecAugment (arXiv:1904.08779), section 2.
+    """
+    masked = stretch(steps.shape[1], strength(SHARES, severity), jax.random.uniform(key))
+    return jnp.where(masked[None], 0, steps)
+
+
+@row_wise
+def vector_noise(key: jax.Array, vector: jax.Array, severity: jax.Array) -> jax.Array:
+    """Adds Gaussian noise of 0.25, 0.5, 1, 1.5 or 2 standard deviations of each feature."""
+    deviation = strength((0.25, 0.5, 1, 1.5, 2), severity)
+    return vector + deviation * jax.random.normal(key, vector.shape)
+
+
+@row_wise
+def feature_dropout(key: jax.Array, vector: jax.Array, severity: jax.Array) -> jax.Array:
+    """Replaces each feature by its mean, 0, with probability 0.1, 0.2, 0.3, 0.4 or 0.5."""
+    keep = jax.random.uniform(key, vector.shape) >= strength(SHARES, severity)
+    return jnp.where(keep, vector, 0)

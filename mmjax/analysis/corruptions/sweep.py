@@ -1,0 +1,173 @@
+"""Rows of a task under every corruption that fits them."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mmjax.analysis.corruptions.corruption import NUM_SEVERITIES, Corruption
+from mmjax.analysis.corruptions.table import CORRUPTIONS
+from mmjax.data.chunks import chunks_where
+from mmjax.data.scale import find_byte_scale, find_input_scale
+from mmjax.data.task import Split, Task
+from mmjax.errors import UsageError
+from mmjax.layers import as_float
+from mmjax.training.lanes import compiler_options
+from mmjax.types import Batch
+
+_KINDS = {1: "vector", 2: "sequence", 3: "pixels"}  # by the number of axes of a sample
+
+
+class Condition(NamedTuple):
+    """One modality of the sampled rows, corrupted.
+
+    Attributes:
+        modality: its name.
+        corruption: key of ``CORRUPTIONS``.
+        severity: 1 to 5.
+        values: [rows, ...], of the shape and dtype of the task's own.
+    """
+
+    modality: str
+    corruption: str
+    severity: int
+    values: np.ndarray
+
+
+class Sweep(NamedTuple):
+    """Rows as they are and under every corruption: the same for all that is judged on them.
+
+    Attributes:
+        split: "test", or "valid" where test rows have no labels.
+        rows: the sampled rows.
+        conditions: the corruptions, one modality at a time.
+    """
+
+    split: str
+    rows: Batch
+    conditions: Sequence[Condition]
+
+
+def make_sweep(
+    task: Task, *, severities: Sequence[int] = (1, 3, 5), max_rows: int = 256, seed: int = 0
+) -> Sweep:
+    """Corrupts every modality in every way that fits it, but for those that no training row has.
+
+    Recordings are corrupted before their features are computed where the task has them. Features
+    of vectors and sequences are corrupted as standardised on the training rows, images as scaled
+    to 0 to 1, and all are brought back to the task's own scale.
+
+    Args:
+        task: with all of its modalities.
+        severities: of 1 to 5.
+        max_rows: that are sampled, no group twice before every group once.
+        seed: of the sample and the corruptions.
+
+    Raises:
+        UsageError: a severity is not one of 1 to 5, or there is none.
+    """
+    if not severities or not set(severities) <= set(range(1, NUM_SEVERITIES + 1)):
+        raise UsageError(
+            "severities", expected=f"some of 1 to {NUM_SEVERITIES}", got=repr(tuple(severities))
+        )
+    split_name = "test" if task.test.labelled else "valid"
+    split = task.splits[split_name]
+    split = split.take(sample_rows(split.group, max_rows, seed))
+    conditions = []
+    for modality in task.modalities:
+        if not task.train.present[modality].any():
+            continue  # it has no scale, and no model has learned from it
+        kinds = _fitting_kinds(task, split, modality)
+        for name, corruption in CORRUPTIONS.items():
+            if corruption.kind not in kinds:
+                continue
+            corrupt = _make_corrupt(corruption, task, split, modality)
+            # One key for all severities: what is drawn is the same, and only its strength differs.
+            key = jax.random.fold_in(
+                jax.random.key(seed), zlib.crc32(f"{modality}/{name}".encode())
+            )
+            conditions += [Condition(modality, name, s, corrupt(key, s)) for s in severities]
+    return Sweep(split_name, split.batch(), conditions)
+
+
+def sample_rows(group: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Positions of at most ``size`` rows, sorted; no group comes twice before every group once."""
+    order = np.random.default_rng(seed).permutation(len(group))
+    _, index, count = np.unique(group[order], return_inverse=True, return_counts=True)
+    turn = np.empty(len(group), int)
+    turn[np.argsort(index, kind="stable")] = np.concatenate([np.arange(n) for n in count])
+    return np.sort(order[np.argsort(turn, kind="stable")[:size]])
+
+
+def _fitting_kinds(task: Task, split: Split, modality: str) -> set[str]:
+    own = "waveform" if modality in split.raw else _KINDS[len(task.shapes[modality])]
+    return {own, "pairs"} if len(task.modalities) > 1 else {own}
+
+
+def _make_corrupt(
+    corruption: Corruption, task: Task, split: Split, modality: str
+) -> Callable[[jax.Array, int], np.ndarray]:
+    """Makes ``(key, severity) -> values``; rows that lack the modality stay as they are."""
+    apply = _compile(corruption.apply)  # one program for all severities
+    inputs, present = split.inputs[modality], split.present[modality]
+    if corruption.kind == "pairs":
+        return _make_exchange(apply, split, modality)
+    if corruption.kind == "waveform":
+        raw = split.raw[modality]
+        heard, to_input = raw.values[raw.index], _compile(raw.to_input)
+        spoil = lambda key, severity: to_input(apply(key, heard, severity))
+    else:
+        train = task.train
+        offset, unit = _scale(corruption.kind, train.inputs[modality], train.present[modality])
+        scaled = (as_float(inputs) - offset) / unit
+        spoil = lambda key, severity: apply(key, scaled, severity) * unit + offset
+
+    def corrupt(key: jax.Array, severity: int) -> np.ndarray:
+        values = _as_stored(np.asarray(spoil(key, severity)), inputs.dtype)
+        return np.where(present.reshape(-1, *[1] * (inputs.ndim - 1)), values, inputs)
+
+    return corrupt
+
+
+def _compile(f: Callable) -> Callable:
+    return jax.jit(f, compiler_options=compiler_options())
+
+
+def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[..., np.ndarray]:
+    inputs, present = split.inputs[modality], split.present[modality]
+    group = np.unique(split.group, return_inverse=True)[1]  # JAX would cut 64 bits to 32
+    target = np.unique(split.target, axis=0, return_inverse=True)[1].reshape(-1)  # labels, too
+
+    def corrupt(key: jax.Array, severity: int) -> np.ndarray:
+        source = np.asarray(apply(key, target, group, severity))
+        both = present & present[source]
+        return inputs[np.where(both, source, np.arange(split.size))]
+
+    return corrupt
+
+
+def _scale(kind: str, train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and unit of what a corruption is given, from the training rows that have it."""
+    if kind == "pixels":
+        return _range(train, present)
+    one = as_float(np.ones([1] * len(train.shape), train.dtype))  # of bytes, 1 / 255
+    mean, deviation = find_input_scale(train, present)
+    return mean * one, deviation * one
+
+
+def _range(train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = 0.0, 1.0
+    for rows in filter(len, chunks_where(train, present)):
+        seen = as_float(rows)
+        low, high = min(low, float(seen.min())), max(high, float(seen.max()))
+    if train.dtype == np.uint8 and find_byte_scale(train, present, False):
+        high = 1 / 255  # they are 0 and 1
+    return np.array(low, np.float32), np.array(high - low, np.float32)
+
+
+def _as_stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype == np.uint8:
+        return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+    return values.astype(dtype)

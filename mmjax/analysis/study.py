@@ -1,0 +1,141 @@
+"""All that is known about the strategies of one task."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.analysis.summary import scored_split
+from mmjax.comparison.scores import Row, baselines
+from mmjax.data.targets import Kind, find_score, kind_of
+
+TABLES = ("robustness", "representation", "weights", "cost")
+
+
+class Study(NamedTuple):
+    """All that is known about the strategies of one task.
+
+    Attributes:
+        task: its name.
+        folders: where it comes from.
+        rows: scores.
+        history: learning curves.
+        tables: {name in ``TABLES``: rows}, for those that are there.
+        predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
+        labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, or empty.
+        commands: command lines that made it.
+        pictures: {file name: PNG}, of data and embeddings.
+        failed: {strategy: why}, of those that could not be trained.
+    """
+
+    task: str
+    folders: tuple[Path, ...]
+    rows: list[Row]
+    history: list[Row]
+    tables: dict[str, list[Row]]
+    predictions: dict[str, dict[str, np.ndarray]]
+    labels: dict[str, np.ndarray]
+    commands: tuple[str, ...]
+    pictures: dict[str, bytes]
+    failed: Mapping[str, str]
+
+    @property
+    def split(self) -> str:
+        """``test``, or ``valid`` where the test rows have no labels."""
+        return scored_split(self.rows)
+
+    @property
+    def strategies(self) -> dict[str, str]:
+        """{strategy: its modalities with "+" between them}, in the order of the rows."""
+        return {row["strategy"]: row["modalities"] for row in self.rows}
+
+    @property
+    def baselines(self) -> list[str]:
+        """Strategies with one modality."""
+        return baselines(self.rows)
+
+    @property
+    def data(self) -> dict[str, str]:
+        """{modalities: digest of the arrays}."""
+        return {row["modalities"]: row["data"] for row in self.rows}
+
+    @property
+    def metric(self) -> str:
+        """Name of the main score."""
+        return find_score(self.rows[0])
+
+    @property
+    def kind(self) -> Kind:
+        """What the targets are; "classes" where only accuracies are known."""
+        if self.metric == "r2":
+            return "numbers"
+        return kind_of(self.labels["valid_target"]) if self.labels else "classes"
+
+    def scores(self, strategy: str, metric: str, split: str | None = None) -> np.ndarray:
+        """[seeds] of a metric with nothing hidden, seeds sorted; NaN where it is not finite."""
+        keys = ("strategy", "split", "hidden")
+        wanted = (strategy, split or self.split, "")
+        found = [row for row in self.rows if tuple(map(row.get, keys)) == wanted]
+        found.sort(key=lambda row: row["seed"])
+        return np.array([row.get(metric) for row in found], np.float64)
+
+    def on_validation(self, strategy: str) -> float:
+        """Mean score on validation, what choices are made on."""
+        return float(self.scores(strategy, self.metric, "valid").mean())
+
+
+def merge_studies(parts: Iterable[Study]) -> list[Study]:
+    """Makes one study of those that have the same task and data.
+
+    A strategy that two of them trained by the same recipe is taken from the first; by another
+    recipe, it gets the number of its study behind its name.
+    """
+    merged: list[Study] = []
+    for part in parts:
+        same = [index for index, other in enumerate(merged) if _same_data(other, part)]
+        if same:
+            merged[same[0]] = _merge(merged[same[0]], part)
+        else:
+            merged.append(part)
+    return merged
+
+
+def _same_data(one: Study, other: Study) -> bool:
+    common = one.data.keys() & other.data.keys()
+    return (
+        one.task == other.task and any(common) and all(one.data[k] == other.data[k] for k in common)
+    )
+
+
+def _merge(one: Study, other: Study) -> Study:
+    recipes = {row["strategy"]: row.get("recipe") for row in one.rows}
+    number = len(one.folders) + 1
+    names = {}
+    for row in other.rows:
+        name = row["strategy"]
+        known = name in recipes
+        if not known or recipes[name] != row.get("recipe"):
+            names[name] = f"{name} ({number})" if known else name
+
+    def renamed(rows: Iterable[Row]) -> list[Row]:
+        new = [row for row in rows if row["strategy"] in names]
+        return [{**row, "strategy": names[row["strategy"]]} for row in new]
+
+    tables = {
+        name: one.tables.get(name, []) + renamed(other.tables.get(name, []))
+        for name in one.tables.keys() | other.tables.keys()
+    }
+    kept = {names[k]: arrays for k, arrays in other.predictions.items() if k in names}
+    return Study(
+        task=one.task,
+        folders=(*one.folders, *other.folders),
+        rows=one.rows + renamed(other.rows),
+        history=one.history + renamed(other.history),
+        tables=tables,
+        predictions={**one.predictions, **kept},
+        labels=one.labels or other.labels,
+        commands=(*one.commands, *other.commands),
+        pictures={**other.pictures, **one.pictures},
+        failed={**other.failed, **one.failed},
+    )

@@ -1,0 +1,169 @@
+"""What an arm says of validation and test, and the flat rows that follow from it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import numpy as np
+
+from mmjax.comparison.arm import Arm
+from mmjax.data.targets import majority_scores
+from mmjax.data.task import Task
+from mmjax.errors import DivergenceError
+from mmjax.layers import kernels
+from mmjax.training.fit import Fit
+from mmjax.training.predict import Predict
+
+Row = dict[str, Any]
+
+SPLITS = ("valid", "test")
+_PACKAGES = ("mmjax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+class Scored(NamedTuple):
+    """An arm's answers.
+
+    Attributes:
+        rows: one flat row per seed and labelled split: the scores, and everything that made them.
+        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
+    """
+
+    rows: list[Row]
+    predictions: dict[str, np.ndarray]
+
+
+def score(arm: Arm, trained: Fit) -> Scored:
+    """Asks a trained arm for all rows of validation and test.
+
+    Raises:
+        DivergenceError: an answer is not finite, and so has no score.
+    """
+    say = lambda split: trained.predict(trained.params, arm.task.splits[split].batch())
+    predictions = {split: say(split) for split in SPLITS}
+    for split, said in predictions.items():
+        if lost := np.count_nonzero(~np.isfinite(said).all(axis=(0, 2))):
+            raise DivergenceError(
+                f"{arm.strategy}, {split}",
+                expected="finite predictions",
+                got=f"NaN or infinity for {lost} of {said.shape[1]} rows",
+                fix="Look for extreme values in their inputs.",
+            )
+    rows = [row for split, said in predictions.items() for row in _split_rows(arm, said, split)]
+    seeds = np.array(arm.recipe.seeds)
+    return Scored(add_facts(rows, arm, trained), {"seeds": seeds, **predictions})
+
+
+def score_rows(
+    arm: Arm,
+    predict: Predict,
+    params: chex.ArrayTree,
+    hidden: Sequence[str] = (),
+    splits: Sequence[str] = SPLITS,
+) -> list[Row]:
+    """The scores alone: one flat row per seed and labelled split.
+
+    Args:
+        arm: the strategy and its task.
+        predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
+        params: [seeds, ...].
+        hidden: modalities made absent before scoring.
+        splits: which to score.
+    """
+    rows = []
+    for split_name in splits:
+        split = arm.task.splits[split_name]
+        if not split.labelled:
+            continue
+        prediction = predict(params, split.batch().hide(hidden))
+        rows += _split_rows(arm, prediction, split_name, hidden)
+    return rows
+
+
+def _split_rows(
+    arm: Arm, prediction: np.ndarray, split_name: str, hidden: Sequence[str] = ()
+) -> list[Row]:
+    split = arm.task.splits[split_name]
+    if not split.labelled:
+        return []
+    where = {"split": split_name, "hidden": "+".join(hidden)}
+    about = {
+        "rows": split.size,
+        "groups": len(np.unique(split.group)),
+        **majority_scores(arm.task.train.target, split.target),
+    }
+    return [
+        {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **about}
+        for seed, one in zip(arm.recipe.seeds, prediction, strict=True)
+    ]
+
+
+def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
+    """Rows of an arm's scores with everything that made them."""
+    facts = {
+        **trained.program.sizes._asdict(),
+        "seconds": round(arm.search_seconds + trained.seconds, 3),
+        "steps": arm.recipe.steps,
+        "trials": arm.trials,
+        "recipe": repr(arm.recipe),
+        "data": arm.task.digest(),
+        "versions": versions(),
+        "device": jax.devices()[0].device_kind,
+    }
+    of_seed = {
+        seed: {"best_step": int(best), "skipped": int(skipped), "diverged": bool(diverged)}
+        for seed, best, skipped, diverged in zip(
+            arm.recipe.seeds,
+            trained.best_step,
+            np.asarray(trained.state.skipped.total),
+            trained.diverged,
+            strict=True,
+        )
+    }
+    return [{**row, **of_seed[row["seed"]], **facts} for row in rows]
+
+
+def identify(arm: Arm) -> Row:
+    """The keys by which a row says whose it is: task, strategy, modalities."""
+    modalities = "+".join(arm.task.modalities)
+    return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities}
+
+
+def baselines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The strategies with one modality, in the order of the rows."""
+    return list(dict.fromkeys(row["strategy"] for row in rows if "+" not in row["modalities"]))
+
+
+def standard_error(values: np.ndarray) -> np.ndarray | np.float64:
+    """Of the mean over seeds, [seeds, ...]: [...]; NaN for a single one."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)[()]
+    return np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
+
+
+def history_rows(arm: Arm, trained: Fit) -> list[Row]:
+    """One flat row per seed and epoch: the learning curves."""
+    rows = []
+    for epoch in trained.history:
+        for index, seed in enumerate(arm.recipe.seeds):
+            metrics = {k: float(v[index]) for k, v in epoch.items() if k != "step"}
+            rows.append({**identify(arm), "seed": seed, "step": epoch["step"], **metrics})
+    return rows
+
+
+def labels(task: Task) -> dict[str, np.ndarray]:
+    """Classes and groups of the rows that predictions are of: ``valid_target``, ..."""
+    return {
+        f"{split}_{name}": getattr(task.splits[split], name)
+        for name in ("target", "group")
+        for split in SPLITS
+    }
+
+
+@cache
+def versions() -> str:
+    """The versions of the packages that decide a result, and whether the kernels do."""
+    packages = [f"{name} {version(name)}" for name in _PACKAGES]
+    return ", ".join(packages + ["C++ kernels"] * kernels.enabled())

@@ -1,0 +1,172 @@
+"""Inputs as people have them, made into what a Task holds."""
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from mmjax.data.coerce import as_array, find_gaps
+from mmjax.errors import DataError, look_up, tell
+
+InputKind = Literal["vector", "sequence", "image", "tokens"]
+"""What an input can be said to be."""
+
+MAX_VOCABULARY = 1024
+"""Different tokens of an input: each becomes a vector of so many numbers."""
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """An input as an array of numbers, of any type; objects that are missing are NaN.
+
+    Raises:
+        DataError: they are no numbers.
+    """
+    array = as_array(f"input {name!r}", values)
+    if array.dtype.kind == "O":
+        array = _with_gaps(array)
+    if array.dtype.kind in "fiub":
+        return array
+    got, fix = str(array.dtype), ""
+    if array.dtype.kind in "OU" and array.ndim == 2:
+        got = f"text in {_name_text(array, values)}"
+        fix = "Leave it out, or make a feature of 0 and 1 of each of its values."
+    if array.dtype.kind == "c":
+        fix = "Give real and imaginary parts, or size and phase, as features of their own."
+    raise DataError(f"input {name!r}", expected="numbers", got=got, fix=fix)
+
+
+def _with_gaps(values: np.ndarray) -> np.ndarray:
+    """Objects of which some are missing as floats, NaN for those, if that is what they are."""
+    try:
+        return np.where(find_gaps(values), np.nan, values).astype(np.float64)
+    except (TypeError, ValueError):
+        return values
+
+
+def _name_text(table: np.ndarray, given: Any) -> str:
+    """The first column of a table [rows, columns] that is no numbers."""
+    columns = enumerate(np.asarray(table, object).T)
+    return next(_name_feature(i, given) for i, c in columns if _with_gaps(c).dtype.kind == "O")
+
+
+def _name_feature(index: int, given: Any) -> str:
+    """A feature by its number, or by its column where a table of pandas was given."""
+    columns = getattr(given, "columns", None)
+    return f"feature {index}" if columns is None else f"column {columns[index]!r}"
+
+
+def as_input(name: str, values: Any) -> np.ndarray:
+    """An input as a Task has it, float32; bytes stay what they are in images and sequences.
+
+    Raises:
+        DataError: they are no numbers, or too large for float32.
+    """
+    values = as_numbers(name, values)
+    if values.dtype == np.uint8 and values.ndim > 2:
+        return values
+    if values.ndim == 1:
+        values = values[:, None]
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    if (np.isinf(narrow) & np.isfinite(values)).any():
+        where = f"input {name!r}"
+        raise DataError(where, expected="values below 3.4e38", got="larger ones", fix="Rescale.")
+    return narrow
+
+
+def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.ndarray:
+    """An input in the shape that says what it is; what is assumed where no kind is given is told.
+
+    Args:
+        name: of the input.
+        values: numbers [rows, ...].
+        kind: what a sample is; by default what its shape says.
+
+    Raises:
+        DataError: it cannot be of that kind.
+        UnknownNameError: there is no such kind.
+    """
+    where = f"input {name!r}"
+    if kind is None:
+        return _assume_shape(where, name, values)
+    look_up(f"kind of {where}", kind, dict.fromkeys(get_args(InputKind)))
+    if kind == "tokens":
+        return _one_hot(where, values)
+    if kind == "vector":
+        return values.reshape(len(values), -1)
+    axes = "[rows, length, features]" if kind == "sequence" else "[rows, height, width, channels]"
+    rank = axes.count(",") + 1
+    if values.ndim not in (rank - 1, rank):
+        expected = f"{kind}s {axes}, of which the last may be left out"
+        raise DataError(where, expected=expected, got=f"shape {values.shape}")
+    return values if values.ndim == rank else values[..., None]
+
+
+def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
+    say = lambda kind: f"kinds={{{name!r}: {kind!r}}}"
+    if values.ndim == 4 and values.shape[1] in (1, 3) and min(values.shape[2:]) > 4:
+        moved = np.moveaxis(values, 1, -1)
+        took = f"samples {values.shape[1:]} taken for images with their channels first"
+        tell(f"{where}: {took}, and made {moved.shape[1:]}; {say('image')} leaves them as they are")
+        return moved
+    integers = values.dtype.kind in "iu" and values.ndim == 2 and values.shape[1] >= 4
+    if integers and values.min() >= 0 and values.max() > 1:
+        took = f"integers up to {values.max()} taken for numbers"
+        tell(f"{where}: {took}; {say('tokens')} takes them for token ids")
+    return values
+
+
+def _one_hot(where: str, values: np.ndarray) -> np.ndarray:
+    """Token ids [rows, length] as uint8 [rows, length, vocabulary], a one among zeros."""
+    if values.ndim != 2 or not np.isfinite(values).all() or (values != values.round()).any():
+        got = f"{values.dtype} of shape {values.shape}"
+        fix = "Give one integer a token, and pad short rows."
+        raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= MAX_VOCABULARY:
+        fix = "Give rare tokens one id; or vectors, as sequences [rows, length, features]."
+        expected = f"token ids from 0 to {MAX_VOCABULARY - 1}"
+        raise DataError(where, expected=expected, got=f"{low} to {high}", fix=fix)
+    tokens = np.zeros((*values.shape, high + 1), np.uint8)
+    np.put_along_axis(tokens, values.astype(np.int64)[..., None], 1, axis=-1)
+    return tokens
+
+
+def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
+    """Raises DataError where float32 cannot tell apart what differs, such as times since 1970.
+
+    Looked at are all values of a feature, and those of one sample. What differs by rounding alone
+    is constant, and no matter.
+
+    Args:
+        name: of the input.
+        values: [rows, ..., features] of the rows that have it, of the type they were given in.
+        given: what they came from; an error names its column if it is a table of pandas.
+    """
+    if np.can_cast(values.dtype, np.float32) or values.size == 0:
+        return
+    seen = values.reshape(len(values), -1, values.shape[-1] if values.ndim > 1 else 1)
+    there, low = np.isfinite(seen), np.zeros(seen.shape[-1])
+    if seen.dtype.kind == "f":
+        rest = np.where(there, seen, 0).astype(np.float64)
+    else:  # nanoseconds since 1970 are more than float64 can tell apart, too
+        low = seen.min(axis=(0, 1))
+        rest = (seen.astype(np.int64) - low.astype(np.int64)).view(np.uint64).astype(np.float64)
+    unit, high = (np.abs(x).max(axis=(0, 1)) for x in (rest, low + rest))
+    unit = np.where(unit > 0, unit, 1)
+    rest /= unit  # squares might vanish, or be infinite, without it
+    count = lambda axis: np.maximum(there.sum(axis=axis, keepdims=True), 1)
+    for axis in ((0, 1), 1):
+        mean = rest.sum(axis=axis, keepdims=True, where=there) / count(axis)
+        squares = np.square(rest - mean).sum(axis=(0, 1), where=there) / count((0, 1))
+        deviation = (unit * np.sqrt(squares)).ravel()
+        small = deviation < 1e-30
+        lost = (deviation > 1e-12 * unit) & (small | (deviation < 1e-5 * high))
+        if lost.any():
+            worst = int(lost.argmax())
+            raise DataError(
+                f"input {name!r}",
+                expected="values that float32 can tell apart",
+                got=f"some up to {high[worst]:.6g} that differ by {deviation[worst]:.2g}, in "
+                f"{_name_feature(worst, given)}",
+                fix="Rescale them." if small[worst] else "Subtract their mean first.",
+            )

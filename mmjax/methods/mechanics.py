@@ -1,0 +1,172 @@
+"""What two or more training methods share."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmjax.fusion import FUSIONS
+from mmjax.layers import mean_where
+from mmjax.methods.joint import Joint
+from mmjax.objectives.row_losses import classes_of, row_losses
+from mmjax.types import Batch, Forward, Fusion, Gradient, Objective, Outputs
+
+_ENCODER = "encoders_"  # how Flax names the parameters of MultimodalModel.encoders[name]
+
+
+def train_alone(
+    fit: Callable[..., Any],
+    recipe: Any,
+    task: Any,
+    objective: Objective,
+    head: Fusion | None = None,
+) -> dict[str, Any]:
+    """Trains each encoder in a unimodal model of its own, concat if no other: {modality: Fit}."""
+    fits = {}
+    head = head or FUSIONS["concat"](out_dim=task.out_dim)
+    for name, encoder in recipe.model.encoders.items():
+        model = recipe.model.clone(encoders={name: encoder}, fusion=head)
+        alone = replace(recipe, model=model, objective=objective, method=Joint())
+        fits[name] = fit(alone, task.only(name))
+    return fits
+
+
+def encoder_params(params: chex.ArrayTree) -> dict[str, chex.ArrayTree]:
+    """The part of a model's parameters that belongs to encoders; a raw encoder has none."""
+    return {part: tree for part, tree in params.items() if part.startswith(_ENCODER)}
+
+
+def map_encoders(
+    change: Callable[..., chex.ArrayTree], tree: chex.ArrayTree, *others: chex.ArrayTree
+) -> dict[str, chex.ArrayTree]:
+    """``change(modality, *parts)`` in place of what a tree like the parameters has per encoder."""
+    changed = {}
+    for part in encoder_params(tree):
+        name = part.removeprefix(_ENCODER)
+        changed[part] = change(name, tree[part], *(other[part] for other in others))
+    return {**tree, **changed}
+
+
+def scale_encoders(grads: chex.ArrayTree, factors: Mapping[str, jax.Array]) -> chex.ArrayTree:
+    """The gradient with that of each modality's encoder times the modality's factor, []."""
+    scale = lambda name, part: jax.tree.map(lambda g: g * factors[name], part)
+    return map_encoders(scale, grads)
+
+
+def objective_gradient(forward: Forward, objective: Objective) -> Callable[..., Any]:
+    """Makes ``(params, batch, key) -> (gradient, metrics with the loss first, outputs)``."""
+
+    def loss(params, batch, key):
+        outputs = forward(params, batch, key)
+        value, metrics = objective(outputs, batch)
+        return value, (metrics, outputs)
+
+    def gradient(params: chex.ArrayTree, batch: Batch, key: jax.Array):
+        follow = jax.value_and_grad(loss, has_aux=True)
+        (value, (metrics, outputs)), grads = follow(params, batch, key)
+        return grads, {"loss": value, **metrics}, outputs
+
+    return gradient
+
+
+def gradient_of(loss: Callable[..., Any]) -> Gradient:
+    """The gradient of ``(params, memory, batch, key) -> (total, (memory, loss, metrics))``."""
+
+    def gradient(params, memory, batch, key):
+        follow = jax.grad(loss, has_aux=True)
+        grads, (memory, value, metrics) = follow(params, memory, batch, key)
+        return grads, memory, {"loss": value, **metrics}
+
+    return gradient
+
+
+def outline(forward: Forward, params: chex.ArrayTree, rows: Batch) -> Outputs:
+    """The shapes of what the model returns for some rows; nothing is computed."""
+    return jax.eval_shape(forward, params, rows, jax.random.key(0))
+
+
+def take_turns(
+    batch: Batch, names: Sequence[str], turn: Callable[[int], jax.Array]
+) -> tuple[Batch, jax.Array]:
+    """The rows with only those modalities whose turn it is, and which of them, [batch], have one.
+
+    Args:
+        batch: the rows.
+        names: of the modalities.
+        turn: whether, [] bool, it is the turn of the modality with that index.
+    """
+    present = {name: batch.present[name] & turn(i) for i, name in enumerate(names)}
+    here = jnp.stack(list(present.values())).any(axis=0)
+    return batch._replace(present=present), here
+
+
+def predict_with(
+    forward: Forward,
+    params: chex.ArrayTree,
+    batch: Batch,
+    key: jax.Array,
+    coalitions: Sequence[Sequence[str]],
+) -> list[jax.Array]:
+    """The prediction, [batch, out_dim], from each of some sets of modalities alone.
+
+    All go through the model as one tall batch: rows are independent, and the model is traced once.
+    """
+    kept = [batch.hide(batch.present.keys() - coalition) for coalition in coalitions]
+    tall = jax.tree.map(lambda *rows: jnp.concatenate(rows), *kept)
+    return jnp.split(forward(params, tall, key).prediction, len(kept))
+
+
+def modality_logits(
+    forward: Forward, params: chex.ArrayTree, batch: Batch, key: jax.Array, outputs: Outputs
+) -> dict[str, jax.Array]:
+    """What each modality says by itself: {name: [batch, out_dim]}, names sorted.
+
+    A fusion's branches where it has them; else its prediction with the other modalities absent.
+    """
+    if outputs.branches:
+        return {name: outputs.branches[name] for name in sorted(outputs.branches)}
+    names = sorted(outputs.tokens)
+    predictions = predict_with(forward, params, batch, key, [[name] for name in names])
+    return dict(zip(names, predictions, strict=True))
+
+
+def modality_losses(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+    """Cross-entropy of each modality's logits over the rows that have it, in nats: {name: []}."""
+    return {name: loss_where(batch.present[name], x, batch) for name, x in logits.items()}
+
+
+def loss_where(counts: jax.Array, prediction: jax.Array, batch: Batch) -> jax.Array:
+    """Mean loss in nats over the rows, [batch] bool, that count; zero if none does: []."""
+    return mean_where(counts, row_losses(prediction, batch))
+
+
+def target_scores(logits: Mapping[str, jax.Array], batch: Batch) -> jax.Array:
+    """Mean probability of the target over the rows that have the modality: [modality]."""
+    scores, target = [], classes_of(batch)
+    for name, rows in logits.items():
+        chosen = jnp.take_along_axis(jax.nn.softmax(rows), target[:, None], axis=1)[:, 0]
+        scores.append(mean_where(batch.present[name], chosen))
+    return jnp.stack(scores)
+
+
+def occurs(names: Iterable[str], batch: Batch) -> jax.Array:
+    """Which modalities at least one row has: [modality] bool, in the order of the names."""
+    return jnp.stack([batch.present[name].any() for name in names])
+
+
+def mean_of_others(values: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For each modality the mean of the others that count, and whether it can be compared.
+
+    Args:
+        values: [modality].
+        counts: [modality] bool.
+
+    Returns:
+        [modality] means, and [modality] bool: it counts, and so does another.
+    """
+    values = jnp.where(counts, values, 0)
+    others = counts.sum() - counts
+    return (values.sum() - values) / jnp.maximum(others, 1), counts & (others > 0)

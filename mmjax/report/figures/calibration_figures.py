@@ -1,0 +1,78 @@
+"""Figures of calibration: reliability diagrams, and accuracy when the model may abstain."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.ticker import NullFormatter
+
+from mmjax.analysis.calibration import NUM_BINS, Reliability, reliability, risk_coverage
+from mmjax.comparison.scores import standard_error
+from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text
+
+
+def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
+    """A reliability diagram per strategy, the rows of all its seeds together, over their counts.
+
+    The gap between accuracy and confidence is shaded; "ECE" is the mean over seeds of the expected
+    calibration error.
+
+    Args:
+        logits: {strategy: [seeds, rows, classes]}, a few strategies.
+        target: [rows] classes.
+    """
+    figure = Figure(figsize=(2.4 * len(logits) + 0.6, 3.6), layout="constrained")
+    panels = figure.subplots(
+        2, len(logits), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1)
+    )
+    for (upper, lower), (name, values) in zip(panels.T, logits.items(), strict=True):
+        error = np.mean([reliability(one, target).error for one in values])
+        words = f"{name}\nECE {100 * error:.1f} %"
+        upper.set_title(words, fontsize="medium", parse_math=False)
+        pooled = reliability(np.concatenate(values), np.tile(target, len(values)))
+        _draw(upper, lower, pooled)
+    panels[0, 0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    panels[1, 0].set(ylabel="rows", yscale="log", ylim=(0.5, None))
+    panels[1, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])  # no wider, or neighbours collide
+    panels[1, 0].yaxis.set_minor_formatter(NullFormatter())
+    figure.supxlabel("confidence", fontsize="medium")
+    return figure
+
+
+def _draw(upper, lower, bins: Reliability) -> None:
+    filled, width = bins.count > 0, 1 / NUM_BINS
+    centre = width * (np.arange(NUM_BINS)[filled] + 0.5)
+    confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
+    upper.bar(centre, accuracy, width, color=FUSED, alpha=0.8, linewidth=0)
+    gap = confidence - accuracy
+    upper.bar(centre, gap, width, accuracy, color=ALONE, alpha=0.4, linewidth=0)
+    upper.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
+    lower.bar(centre, bins.count[filled], width, color="grey", linewidth=0)
+
+
+@plain_text
+def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
+    """Accuracy on the most confident rows over their share, mean over seeds +- standard error.
+
+    Args:
+        logits: {strategy: [seeds, rows, classes]}.
+        target: [rows] classes.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    colors = colormaps["tab20"].colors
+    for index, (name, values) in enumerate(logits.items()):
+        curves = [risk_coverage(one, target) for one in values]
+        coverage = 100 * curves[0].coverage
+        accuracy = 100 * np.stack([curve.accuracy for curve in curves])
+        color = colors[index % len(colors)]
+        axes.plot(coverage, accuracy.mean(axis=0), label=name, color=color)
+        if len(curves) > 1:
+            error = standard_error(accuracy)
+            band = accuracy.mean(axis=0) - error, accuracy.mean(axis=0) + error
+            axes.fill_between(coverage, *band, color=color, alpha=0.2, linewidth=0)
+    axes.set_xlabel("coverage: share of rows answered, most confident first, in %")
+    axes.set_ylabel("accuracy of the answers in %")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    return figure

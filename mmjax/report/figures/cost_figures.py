@@ -1,0 +1,82 @@
+"""The figure of what a score costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+from mmjax.analysis.cost import pareto_front
+from mmjax.analysis.summary import Rows, Summary
+from mmjax.comparison.scores import standard_error
+from mmjax.data.targets import MAIN_SCORES
+from mmjax.report.figures.style import ALONE, FUSED, QUIET, Figure, plain_text
+
+_GAP = 0.055  # between the names of points, as a share of the axes' height
+
+
+@plain_text
+def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
+    """The score against the operations of a forward pass, with one standard error either side.
+
+    Strategies that no other beats in both are joined by a line, and named beside the axes; so are
+    the others, in grey, where there is room for all.
+
+    Args:
+        summaries: one per strategy.
+        costs: one row per strategy, as ``mmjax.analysis.cost.cost_row`` makes it.
+    """
+    by_strategy = {row["strategy"]: row["flops"] for row in costs}
+    known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)
+    flops = np.array([by_strategy[s.strategy] for s in known], np.float64)
+    scores = np.array([_mean(s) for s in known])
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for summary, x in zip(known, flops, strict=True):
+        color = ALONE if summary.unimodal else FUSED
+        error = 100 * standard_error(summary.score)
+        axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color, capsize=2)
+    front = pareto_front(flops, scores)
+    axes.step(flops[front], scores[front], where="post", color="black", lw=0.8, zorder=0)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    named = front | (len(known) <= 1 + 1 / _GAP)
+    points = [(s.strategy, on) for s, on in zip(known, front, strict=True)]
+    points = [point for point, yes in zip(points, named, strict=True) if yes]
+    _name_points(axes, points, flops[named], scores[named])
+    axes.set_xlabel("operations of one row's forward pass (FLOP)")
+    axes.set_ylabel(f"{MAIN_SCORES[known[0].metric]} in %, +- standard error")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _mean(summary: Summary) -> float:
+    return 100 * summary.score.mean()
+
+
+def _name_points(axes, points: Sequence[tuple[str, bool]], x: np.ndarray, y: np.ndarray) -> None:
+    """Names points, sorted by y, in a column right of the axes, each joined to its point.
+
+    Points are (name, whether it is on the front); names of the others are grey.
+    """
+    low, high = axes.get_ylim()
+    heights = spread_heights((y - low) / (high - low), _GAP)
+    for (name, on), height, *point in zip(points, heights, x, y, strict=True):
+        axes.annotate(
+            name,
+            xy=point,
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize="small",
+            color="black" if on else QUIET,
+            arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.5, "shrinkB": 3},
+        )
+
+
+def spread_heights(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Sorted heights within 0 and 1, moved as far apart as ``gap``, or as there is room for."""
+    gap = min(gap, 1 / max(len(heights) - 1, 1))
+    below = gap * np.arange(len(heights))  # the room that the names below each one need
+    return np.minimum(np.maximum.accumulate(heights - below), 1 - below[-1:]) + below

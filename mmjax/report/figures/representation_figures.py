@@ -1,0 +1,139 @@
+"""Figures of embeddings: maps to the plane, and how alike strategies are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from mmjax.analysis.threads import one_thread
+from mmjax.data.targets import kind_of
+from mmjax.errors import UsageError, look_up
+from mmjax.report.figures.style import Figure
+
+
+@one_thread
+def project(values: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
+    """Maps embeddings to the plane: [rows, 2].
+
+    ``pca``; ``tsne`` (van der Maaten and Hinton, JMLR 9, 2008), of which only neighbourhoods mean
+    something, not distances; or ``umap`` (McInnes et al., arXiv:1802.03426). Embeddings that are
+    the same in every row are one point.
+
+    Args:
+        values: [rows, features], four rows or more.
+        method: the name.
+        seed: of the method.
+
+    Raises:
+        UnknownNameError: there is no such method.
+        UsageError: the package of the method is not installed.
+    """
+    make = look_up("method", method, _PROJECTIONS)
+    if (values == values[0]).all():  # they divide by the spread; that of t-SNE ends the process
+        return np.zeros((len(values), 2))
+    if values.shape[1] == 1:
+        values = np.pad(values, ((0, 0), (0, 1)))  # the methods want as many features as they give
+    return make(len(values), seed).fit_transform(values)
+
+
+def _tsne(num_rows: int, seed: int) -> TSNE:
+    perplexity = min(30.0, (num_rows - 1) / 3)  # no more neighbours than there are
+    return TSNE(init="pca", perplexity=perplexity, random_state=seed)
+
+
+def _umap(num_rows: int, seed: int) -> Any:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        expected, fix = "a method that is installed", "Install umap-learn, or use 'tsne'."
+        raise UsageError("method", expected=expected, got="'umap'", fix=fix) from error
+    return UMAP(n_neighbors=min(15, num_rows - 1), random_state=seed, n_jobs=1)
+
+
+_TITLES = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
+_PROJECTIONS: Mapping[str, Callable[[int, int], Any]] = {
+    "tsne": _tsne,
+    "pca": lambda num_rows, seed: PCA(2, random_state=seed),
+    "umap": _umap,
+}
+
+
+def methods() -> list[str]:
+    """The methods of ``project`` whose packages are installed."""
+    return [name for name in _PROJECTIONS if name != "umap" or find_spec("umap")]
+
+
+_FEW = 20  # strategies or classes that a figure has room to name
+
+
+def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray) -> Figure:
+    """A row of panels per method, a column per embedding, a dot per sample, coloured by target.
+
+    Colours are classes, the number of labels, or fifths of the first number.
+
+    Args:
+        maps: {method: {embedding: [rows, 2]}} that ``project`` made.
+        target: of the rows.
+    """
+    target, what = _group(target)
+    classes = np.unique(target)
+    few = len(classes) <= 10
+    colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
+    names = list(next(iter(maps.values())))
+    size = (2.6 * len(names) + 0.8, 2.6 * len(maps) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(maps), len(names), squeeze=False)
+    for (row, column), axes in np.ndenumerate(panels):
+        method, points = list(maps)[row], maps[list(maps)[row]][names[column]]
+        for index, label in enumerate(classes):
+            some = points[target == label]
+            axes.scatter(*some.T, s=6, color=colors(index), linewidths=0, label=str(label))
+        axes.set(xticks=[], yticks=[])
+        if row == 0:
+            axes.set_title(names[column], fontsize="medium", parse_math=False)
+        if column == 0:
+            axes.set_ylabel(_TITLES[method])
+    if len(classes) <= _FEW:
+        handles = panels[0, 0].get_legend_handles_labels()
+        place = {"loc": "outside right center", "frameon": False, "markerscale": 2}
+        figure.legend(*handles, title=what, **place)
+    return figure
+
+
+def _group(target: np.ndarray) -> tuple[np.ndarray, str]:
+    """Few values [rows] to be told apart by colour, and what they are."""
+    match kind_of(target):
+        case "classes":
+            return target, "class"
+        case "labels":
+            return target.sum(axis=1), "labels"
+    fifths = np.quantile(target[:, 0], [0.2, 0.4, 0.6, 0.8])
+    return 1 + np.searchsorted(fifths, target[:, 0]), "fifth"
+
+
+def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figure:
+    """How alike the strategies' representations are; few of them with the number in each cell.
+
+    Args:
+        similarity: [strategies, strategies] from ``mmjax.analysis.representation.cka_matrix``.
+        strategies: their names.
+    """
+    few = len(strategies) <= _FEW
+    size = 2.2 + (0.42 if few else 0.16) * len(strategies)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(similarity, vmin=0, vmax=1, cmap="viridis")
+    ticks = range(len(strategies))
+    axes.set_xticks(ticks, strategies, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, strategies)
+    axes.tick_params(labelsize="medium" if few else 8)
+    for (row, column), value in np.ndenumerate(similarity) if few else ():
+        color = "white" if value < 0.6 else "black"
+        cell = f"{value:.2f}".replace("0.", ".", 1)
+        axes.text(column, row, cell, ha="center", va="center", fontsize=7, color=color)
+    figure.colorbar(image, label="linear CKA (diagonal: two seeds of one strategy)", shrink=0.8)
+    return figure

@@ -1,0 +1,65 @@
+"""Figures of a comparison, drawn without a display."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmjax.analysis.summary import Rows, Summary
+from mmjax.comparison.scores import standard_error
+from mmjax.data.targets import MAIN_SCORES, find_score
+from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text
+from mmjax.storage.files import whole_file
+
+
+@plain_text
+def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
+    """The score of each strategy: a dot per seed, the mean, and one standard error either side."""
+    figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
+    axes = figure.subplots()
+    for y, summary in enumerate(reversed(summaries)):
+        values = 100 * summary.score
+        color = ALONE if summary.unimodal else FUSED
+        axes.scatter(values, np.full(len(values), y), s=14, color=color, alpha=0.35, linewidths=0)
+        axes.errorbar(
+            values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=3
+        )
+    axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
+    best = max((100 * s.score.mean() for s in summaries if s.unimodal), default=None)
+    if best is not None:
+        axes.axvline(best, color=ALONE, linestyle=":", linewidth=1)
+    score = MAIN_SCORES[summaries[0].metric]
+    axes.set_xlabel(f"{score} in %, +- standard error (dotted: best modality alone)")
+    axes.set_title(title)
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
+    """{strategy: {step: score on validation in %, mean over seeds}}, steps sorted.
+
+    Epochs without a finite score are left out.
+    """
+    found = defaultdict(lambda: defaultdict(list))
+    for row in history:
+        score = row.get(find_score(row, "valid_"))
+        if score is not None:
+            found[row["strategy"]][row["step"]].append(100 * score)
+    return {
+        strategy: {step: float(np.mean(points[step])) for step in sorted(points)}
+        for strategy, points in found.items()
+    }
+
+
+def validation_label(history: Rows) -> str:
+    """What an axis with the scores of learning curves is called."""
+    score = find_score(history[0], "valid_").removeprefix("valid_")
+    return f"validation {MAIN_SCORES[score]} in %"
+
+
+@plain_text
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the path's suffix."""
+    with whole_file(path) as file:
+        figure.savefig(file, dpi=150, format=path.suffix[1:] or None)

@@ -1,0 +1,167 @@
+"""Figures of a study: what differs, how it was learned, what is lost without a modality."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from mmjax.analysis.answers import Answers
+from mmjax.analysis.study import Row
+from mmjax.analysis.verdicts import Judged
+from mmjax.report.figures.scores_figure import mean_curves, validation_label
+from mmjax.report.figures.style import (
+    ALONE,
+    FUSED,
+    PALETTE,
+    QUIET,
+    WIDTH,
+    Figure,
+    calm,
+    legend_below,
+)
+
+NUM_CLASSES = 30  # that a matrix shows: each cell is a shape of the page
+_INK = 0.55  # of the strongest cell, so that text is legible on it
+
+
+def forest_figure(
+    judged: Sequence[Judged], baselines: Sequence[str], reference: str, score: str = "accuracy"
+) -> Figure:
+    """Difference of every strategy to one, in points of a score, with 95 % intervals.
+
+    Dots are full where the verdict is that there is a difference.
+    """
+    ordered = sorted(judged, key=lambda one: one.pair.difference.mean)
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
+    axes = figure.subplots()
+    for y, one in enumerate(ordered):
+        mean, _, low, high = (100 * value for value in one.pair.difference)
+        color = ALONE if one.strategy in baselines else FUSED
+        axes.plot([low, high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt")
+        face = color if one.told else "#ffffff"
+        axes.plot(mean, y, "o", color=color, markerfacecolor=face, markersize=6)
+    axes.axvline(0, color=QUIET, linewidth=1)
+    axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.set_xlabel(f"points of {score} above {reference}", parse_math=False)
+    calm(axes, grid="x")
+    return figure
+
+
+def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> Figure:
+    """How many rows each strategy gains and loses against one, in points; best first."""
+    trades = {name: answers.exchange(name, reference) for name in names}
+    ordered = sorted(names, key=lambda name: np.subtract(*trades[name]))
+    gained, lost = np.array([trades[name] for name in ordered]).T
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(ordered)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(ordered))
+    axes.barh(rows, gained, 0.6, color=FUSED, label="right only with fusion")
+    axes.barh(rows, -lost, 0.6, color=ALONE, label="wrong only with fusion")
+    axes.plot(gained - lost, rows, "|", color="#000000", markersize=9, label="difference")
+    axes.axvline(0, color=QUIET, linewidth=1)
+    axes.set_yticks(rows, ordered, parse_math=False)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    axes.set_xlabel(f"rows in %, against {reference}", parse_math=False)
+    calm(axes, grid="x")
+    legend_below(figure)
+    return figure
+
+
+def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
+    """Every strategy of a list minus every other, in points."""
+    means = np.array([100 * answers.scores[name].mean() for name in names])
+    gain = means[:, None] - means
+    largest = max(np.abs(gain).max(), 1e-9)
+    shade = lambda i, j: (FUSED if gain[i, j] > 0 else ALONE, abs(gain[i, j]) / largest)
+    text = lambda i, j: "" if i == j else f"{round(gain[i, j], 1) + 0.0:+.1f}"  # no -0.0
+    return _heat_map(shade, text, names, names, cell=(0.37, 0.34))
+
+
+def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
+    """The score on validation over steps, mean over seeds; strategies not highlighted are grey."""
+    curves = mean_curves(history)
+    figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
+    axes = figure.subplots()
+    colors = dict(zip(highlighted, PALETTE, strict=False))
+    for name in sorted(curves, key=lambda name: name in colors):  # the highlighted on top
+        steps, means = list(curves[name]), list(curves[name].values())
+        if name in colors:
+            axes.plot(steps, means, color=colors[name], label=name, linewidth=1.8)
+        else:
+            axes.plot(steps, means, color=QUIET, linewidth=0.8, alpha=0.5)
+    axes.set_xlabel("step")
+    axes.set_ylabel(validation_label(history))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    calm(axes, grid="both")
+    legend_below(figure)
+    return figure
+
+
+def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figure:
+    """The score in % of every strategy with each subset of the modalities present at test.
+
+    Args:
+        scores: {strategy: {modalities that are present: score}}; one is best.
+    """
+    subsets = {subset for values in scores.values() for subset in values}
+    columns = sorted(subsets, key=lambda subset: (-len(subset), sorted(subset)))
+    names = list(scores)
+    grid = np.array([[scores[n].get(subset, np.nan) for subset in columns] for n in names])
+    low, high = np.nanmin(grid), np.nanmax(grid)
+    strength = np.nan_to_num((grid - low) / max(high - low, 1e-9))
+    titles = ["\n+ ".join(sorted(subset)) or "nothing" for subset in columns]
+    text = lambda i, j: "" if np.isnan(grid[i, j]) else f"{100 * grid[i, j]:.1f}"
+    return _heat_map(lambda i, j: (FUSED, strength[i, j]), text, names, titles, cell=(0.8, 0.28))
+
+
+def confusion_figure(counts: np.ndarray) -> Figure:
+    """Share in % of each true class's rows by the class predicted.
+
+    Of more than ``NUM_CLASSES`` classes, those with the most errors are shown.
+
+    Args:
+        counts: [classes, classes], true classes first.
+    """
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    errors = counts.sum(axis=1) - counts.diagonal()
+    shown = np.sort(np.argsort(-errors, kind="stable")[:NUM_CLASSES])
+    share, classes = share[np.ix_(shown, shown)], list(map(str, shown))
+    small = len(shown) > 12
+    text = lambda i, j: "" if small or share[i, j] < 0.5 else f"{share[i, j]:.0f}"
+    shade = lambda i, j: (FUSED if i == j else ALONE, share[i, j] / 100)
+    side = np.clip(3.4 / len(shown), 0.12, 0.7)
+    figure = _heat_map(shade, text, classes, classes, cell=(side, side))
+    figure.axes[0].set(xlabel="class predicted", ylabel="true class", aspect="equal")
+    return figure
+
+
+def _heat_map(
+    shade: Callable[[int, int], tuple[str, float]],
+    text: Callable[[int, int], str],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    cell: tuple[float, float],
+) -> Figure:
+    """Cells in one colour of varying strength, so that they read on light and on dark."""
+    size = (max(WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            color, strength = shade(i, j)
+            look = {"facecolor": color, "alpha": _INK * float(strength), "linewidth": 0}
+            axes.add_patch(Rectangle((j - 0.48, i - 0.47), 0.96, 0.94, **look))
+            axes.text(j, i, text(i, j), ha="center", va="center", fontsize=8)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    widest = max(len(line) for name in columns for line in name.split("\n"))
+    fits = 0.09 * widest < cell[0]
+    turn = {} if fits else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(columns)), columns, parse_math=False, **turn)
+    axes.set_yticks(range(len(rows)), rows, parse_math=False)
+    calm(axes)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return figure

@@ -1,0 +1,111 @@
+"""The tables of a run folder: what their rows have, which is checked whenever they are read."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmjax.errors import DataError
+from mmjax.storage.jsonl import parse_row, read_rows, write_rows
+
+Row = dict[str, Any]
+
+_NUMBER = (int, float)
+_MAYBE = (*_NUMBER, type(None))  # JSON has no NaN
+_TEXT = (str, type(None))
+_OF_SEED = {"strategy": str, "seed": int}
+COLUMNS: dict[str, Mapping[str, Any]] = {
+    "rows": {
+        **_OF_SEED,
+        **dict.fromkeys(("task", "modalities", "split", "hidden", "data"), str),
+        **dict.fromkeys(("params", "seconds"), _NUMBER),
+        "nll": _MAYBE,  # of a strategy that has diverged
+        **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),
+    },
+    "history": {**_OF_SEED, "step": int},
+    "robustness": {**_OF_SEED, "modality": str, "corruption": str, "severity": _NUMBER},
+    "representation": {
+        **_OF_SEED,
+        "embedding": str,
+        **dict.fromkeys(("ari", "nmi", "silhouette", "probe_accuracy"), _MAYBE),
+    },
+    "weights": {**_OF_SEED, "modality": str, "weight": _MAYBE},
+    "cost": {
+        "strategy": str,
+        **dict.fromkeys(("params", "flops", "bytes", "peak_bytes", "compile_seconds"), _MAYBE),
+        **dict.fromkeys(("step_ms", "latency_1_us", "latency_256_us"), _MAYBE),
+    },
+    "arms": {"strategy": str, "error": _TEXT, "sha256": _TEXT},
+    "trials": {
+        "trial": int,
+        "state": str,
+        **dict.fromkeys(("nll", "rows", "best_step", "seconds", "retry_of"), _MAYBE),
+        **dict.fromkeys(("error", "worker", "versions"), _TEXT),
+    },
+    "bench": {
+        **dict.fromkeys(("strategy", "dtype", "how", "recipe", "data", "device", "refused"), str),
+        **dict.fromkeys(("batch_size", "lanes", "devices"), int),
+    },
+}
+"""{table: {column: its types}}: what each row has, beside its scores; ``...`` is what may lack."""
+_PREFIX = {"rows": "", "history": "valid_", "robustness": ""}
+"""What the name of the main score begins with, in tables that have one."""
+
+
+def read_table(folder: Path, name: str) -> list[Row]:
+    """The rows of a table of a run folder, which are none where it has no such file.
+
+    Args:
+        folder: of the run.
+        name: a key of ``COLUMNS``.
+
+    Raises:
+        DataError: a line is no JSON object, or lacks a column; the message names file and line.
+    """
+    path = folder / f"{name}.jsonl"
+    rows = read_rows(path) if path.exists() else []
+    for number, row in enumerate(rows, start=1):
+        _check(f"{path}, line {number}", name, row)
+    return rows
+
+
+def salvage_table(folder: Path, name: str) -> tuple[list[Row], list[DataError]]:
+    """The rows of a table that can be read, and what is wrong with its other lines."""
+    path, rows, faults = folder / f"{name}.jsonl", [], []
+    content = path.read_bytes() if path.exists() else b""
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = parse_row(path, number, line)
+            _check(f"{path}, line {number}", name, row)
+            rows.append(row)
+        except DataError as error:
+            faults.append(error)
+    return rows, faults
+
+
+def put_rows(folder: Path, name: str, strategy: str, rows: Iterable[Row]) -> None:
+    """Writes what a table is to have of a strategy, in place of what it has.
+
+    Raises:
+        OSError: it cannot be written, and is what it was.
+        DataError: as ``read_table``.
+    """
+    there = read_table(folder, name)
+    old = [row["strategy"] == strategy for row in there]
+    place = old.index(True) if any(old) else len(there)
+    rest = [row for row, is_old in zip(there[place:], old[place:], strict=True) if not is_old]
+    write_rows(folder / f"{name}.jsonl", [*there[:place], *rows, *rest])
+
+
+def _check(where: str, name: str, row: Row) -> None:
+    columns = dict(COLUMNS[name])
+    if name in _PREFIX:
+        metric = next((m for m in SECOND_SCORES if _PREFIX[name] + m in row), "accuracy")
+        columns[_PREFIX[name] + metric] = _NUMBER if name == "rows" else _MAYBE
+        if name == "rows":
+            columns[SECOND_SCORES[metric]] = _NUMBER
+    for column, kind in columns.items():
+        if not isinstance(row.get(column, ...), kind):
+            got = f"{column} {row[column]!r}"[:80] if column in row else f"no {column}"
+            expected = "a row of scores" if name == "rows" else f"a row of {name}"
+            raise DataError(where, expected=expected, got=got)

@@ -1,0 +1,45 @@
+"""The model as a program in StableHLO, which runs without the code that made it."""
+
+import jax
+import numpy as np
+from jax import export
+
+from mmjax.errors import UsageError, import_extra
+from mmjax.layers import kernels
+from mmjax.runs.trained import TrainedRun
+
+PROGRAM = "model.stablehlo"
+_ANSWERS = {"classes": jax.nn.softmax, "labels": jax.nn.sigmoid, "numbers": lambda x: x}
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def export_program(run: TrainedRun) -> bytes:
+    """What ``run.best.predict`` computes, for any number of rows, as ``jax.export`` serialises it.
+
+    ``jax.export.deserialize(content).call(inputs, present)`` maps {modality: [rows, ...]} and
+    {modality: [rows] bool} to probabilities or numbers, float32 [rows, out_dim]. The parameters are
+    constants of the program, which is lowered for CPU, NVIDIA and AMD GPUs, and TPU.
+
+    Raises:
+        UsageError: flatbuffers is not installed, or MMJAX_KERNELS is 1.
+    """
+    import_extra("export", "flatbuffers", "export")  # jax.export wants it, and does not install it
+    if kernels.enabled():
+        got, fix = "1", "Its C++ is on this machine alone: a program with it runs nowhere else."
+        raise UsageError(kernels.VARIABLE, expected="0 for an export", got=got, fix=fix)
+    task, model = run.arm.task, run.arm.recipe.model
+    params = jax.tree.map(lambda x: x[0], run.best.params)
+
+    def answer(*row):
+        # Of one row, and vmapped: a model may want to know how many rows it has.
+        inputs, present = jax.tree.map(lambda x: x[None], row)
+        outputs = model.apply({"params": params}, inputs, present, train=False)
+        said = _ANSWERS[task.kind](outputs.prediction[0])
+        return said * deviation + mean
+
+    mean, deviation = (np.float32(x) for x in task.scale or (0, 1))
+    batch = task.valid.batch()
+    (rows,) = export.symbolic_shape("rows")
+    like = lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
+    program = export.export(jax.jit(jax.vmap(answer)), platforms=PLATFORMS)
+    return bytes(program(*jax.tree.map(like, (batch.inputs, batch.present))).serialize())

@@ -1,0 +1,79 @@
+"""What the settings of a run stand for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from mmjax.comparison.arm import CORE, Arm, make_arm, match_arm, resize_arm
+from mmjax.data.missing import lose
+from mmjax.data.targets import Kind
+from mmjax.data.task import Task
+from mmjax.errors import UsageError, look_up
+from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
+from mmjax.registry import parse_pairs
+from mmjax.runs.settings import Settings, parse_shares
+from mmjax.tasks import load_task
+from mmjax.training.mesh import check_mesh
+from mmjax.training.optimiser import Adam
+from mmjax.training.recipe import FusionLike, suits
+
+
+def make_task(settings: Settings) -> Task:
+    """Loads the task that the settings name, without what they let training rows lose."""
+    task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+    return lose(task, parse_shares("missing", settings.missing))
+
+
+def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) -> list[Arm]:
+    """The arms of some strategies on the loaded task.
+
+    Raises:
+        UnknownNameError: a name is in none of the tables.
+        UsageError: a number is out of range.
+    """
+    if settings.mesh is not None:
+        check_mesh(settings.mesh, seed=settings.seeds, data=settings.batch_size)
+    encoders = parse_pairs("encoders", settings.encoders)
+    for name in encoders:
+        look_up("modality of an encoder", name, task.shapes)
+    recipe = {
+        "objective": look_up("objective", settings.objective, OBJECTIVES),
+        "method": look_up("method", settings.method, METHODS)(),
+        "tx": Adam(settings.learning_rate, settings.weight_decay),
+        "dropout": settings.dropout,
+        "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
+        "dtype": settings.dtype,
+        "remat": settings.remat,
+        "mesh": settings.mesh,
+        "steps": settings.steps,
+        "seeds": tuple(range(settings.seeds)),
+    }
+    make = partial(make_arm, task, encoders=encoders, absent=settings.absent, **recipe)
+    resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
+    arms = [replace(resize(make(strategy)), trials=settings.tune) for strategy in strategies]
+    if settings.match_params is None:
+        return arms
+    return [match_arm(arm, settings.match_params) for arm in arms]
+
+
+def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
+    """``core`` or ``all`` that suit a kind of target, or names with commas between them.
+
+    A name may be ``FUSION@A+B``, for modalities A and B alone.
+
+    Raises:
+        UnknownNameError: there is no such fusion.
+        UsageError: a name comes twice.
+    """
+    if text in ("core", "all"):
+        names = CORE if text == "core" else FUSIONS.usable()
+        return tuple(name for name in names if suits(FUSIONS[name], kind))
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        look_up("fusion", name.partition("@")[0], FUSIONS)
+    if len(set(names)) < len(names):
+        raise UsageError("fusions", expected="each name once", got=repr(text))
+    return names

@@ -1,0 +1,78 @@
+"""Trials that train as one program."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.tuning import best_scores
+from mmjax.data.targets import find_score
+from mmjax.runs.search.params import without_numbers
+from mmjax.runs.search.shared_study import Study
+from mmjax.training.fit import Progress, fit
+from mmjax.training.program import rows_per_step
+from mmjax.training.recipe import join_lanes
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+def make_batches(trials: "Sequence[Trial]") -> "list[list[Trial]]":
+    """The trials that differ in numbers alone, together."""
+    key = lambda trial: repr(sorted(without_numbers(trial.params).items()))
+    return [list(alike) for _, alike in groupby(sorted(trials, key=key), key)]
+
+
+def train_batch(
+    study: Study,
+    trials: "Sequence[Trial]",
+    make_arm: "Callable[[Trial], Arm]",
+    progress: Progress,
+    on_trial: "Callable[[Trial], None]",
+) -> None:
+    """Trains trials side by side, a lane for each, and tells the study what comes of them.
+
+    Training ends when all have fallen behind. An error ends all that still train.
+
+    Args:
+        study: to which they belong.
+        trials: of one batch.
+        make_arm: gives what a trial is, with one seed; its test split is not touched.
+        progress: called after each epoch with the number of steps that it took.
+        on_trial: called with each trial that has ended.
+    """
+    running = dict(enumerate(trials))
+    best = np.full(len(trials), -np.inf)
+
+    def on_epoch(epoch: dict[str, Any]) -> bool:
+        np.fmax(best, epoch[find_score(epoch, "valid_")], out=best)
+        last = epoch["step"] == recipe.steps
+        rows = epoch["step"] * rows_per_step(recipe, arms[0].task)
+        # The best first: each is held against those that have come before it.
+        for lane in sorted(running, key=lambda lane: -best[lane]):
+            if not study.report(running[lane], float(best[lane]), rows, last=last):
+                on_trial(running.pop(lane))
+        return not running
+
+    try:
+        arms = [make_arm(trial) for trial in trials]
+        recipe = join_lanes([arm.recipe for arm in arms])
+        trained = fit(recipe, arms[0].task, progress=progress, on_epoch=on_epoch)
+    except study.broken:  # which is not the trials' fault
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        for trial in running.values():
+            study.fail(trial, reason)
+            on_trial(trial)
+        return
+    scores = best_scores(trained)
+    for lane, trial in running.items():
+        if step := int(trained.best_step[lane]):
+            score, minus_nll = scores[lane]
+            study.complete(trial, score, nll=-minus_nll, best_step=step)
+        else:
+            study.fail(trial, "its scores on validation were never finite")
+        on_trial(trial)

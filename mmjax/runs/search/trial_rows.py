@@ -1,0 +1,54 @@
+"""Trials as flat rows, and as a command line."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmjax.comparison.scores import Row
+from mmjax.data.targets import find_score
+from mmjax.runs.search.params import Params, apply_params
+from mmjax.runs.settings import Settings, as_flags
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def make_row(trial: "FrozenTrial") -> Row:
+    """A trial as a flat row.
+
+    ``accuracy``, or ``r2`` of numbers, is the best on validation, in a trial that was pruned up to
+    then; ``rows`` are the training rows that it has seen; ``retry_of`` is the first trial with
+    these parameters, if a worker has left one.
+    """
+    known, seconds = trial.user_attrs, trial.duration
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        known.get("score", "accuracy"): trial.value,
+        "nll": known.get("nll"),
+        "rows": trial.last_step,
+        "best_step": known.get("best_step"),
+        **trial.params,
+        "seconds": None if seconds is None else round(seconds.total_seconds(), 3),
+        "retry_of": trial.system_attrs.get("failed_trial"),
+        "error": known.get("error"),
+        "worker": known.get("worker"),
+        "versions": known.get("versions"),
+    }
+
+
+def sort_rows(rows: Sequence[Row]) -> list[Row]:
+    """The best first: completed ones, by score and then by loss; those without scores last."""
+    low = lambda value: math.inf if value is None else value
+    score = lambda row: row[find_score(row)] or 0
+    key = lambda row: (row["state"] != "complete", -score(row), low(row["nll"]))
+    return sorted(rows, key=key)
+
+
+def train_command(settings: Settings, params: Params, size: int) -> str:
+    """The command that trains a trial with all seeds, and scores it on test.
+
+    The arguments are those of ``apply_params``.
+    """
+    strategy, chosen = apply_params(settings, params, size)
+    return f"mmjax train {strategy} {as_flags(chosen)}".strip()

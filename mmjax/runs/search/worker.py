@@ -1,0 +1,196 @@
+"""A worker of a study, and the folder that shows what has come of it."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from rich.console import Console
+
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.scores import Row, versions
+from mmjax.data.targets import MAIN_SCORES, find_score, main_score
+from mmjax.data.task import Task
+from mmjax.errors import DataError, FailedTrialsError, UsageError
+from mmjax.report.search_page import TrialsProgress, trials_table, write_trials_report
+from mmjax.runs import make_arms, make_task
+from mmjax.runs.columns import salvage_table
+from mmjax.runs.damage import begin_changes, end_changes, find_damage
+from mmjax.runs.interrupt import held_signals
+from mmjax.runs.search.batch import make_batches, train_batch
+from mmjax.runs.search.database import import_optuna
+from mmjax.runs.search.params import apply_params, parse_space, rows_seen, suggest
+from mmjax.runs.search.plots import save_plots
+from mmjax.runs.search.shared_study import Study
+from mmjax.runs.search.space import Space
+from mmjax.runs.search.trial_rows import make_row, sort_rows, train_command
+from mmjax.runs.settings import Settings
+from mmjax.storage.files import has_files, held
+from mmjax.storage.jsonl import write_rows
+from mmjax.storage.reading import open_database
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+STUDY = "study.db"
+_WAIT_SECONDS = 1.0
+_SHOWN_ROWS = 10
+
+
+def tune_in(
+    out: Path,
+    settings: Settings,
+    space: Space,
+    console: Console,
+    *,
+    trials: int,
+    lanes: int,
+    storage: str | None = None,
+    resume: bool = False,
+) -> list[Row]:
+    """Works on a study until all its trials are done, and shows them in a folder.
+
+    A trial is one training of seed 0, judged on validation; the test split is not touched.
+
+    Args:
+        out: gets trials.jsonl, figures and report.html; and the study, unless it is elsewhere.
+        settings: what no trial changes.
+        space: what trials choose.
+        console: where progress, the table and the command that trains the best trial go.
+        trials: how many there are to be, those of other workers included.
+        lanes: how many train as one program.
+        storage: URL of the database that workers share; None for study.db in the folder. The study
+            in it is named as the folder is.
+        resume: go on with the study, if there is one, beside whoever works on it.
+
+    Raises:
+        MmjaxError: a setting, the data, the folder or the database is not usable.
+        FailedTrialsError: not one trial could be trained to its end.
+        Interrupted: a signal has come; the trials that it has cut short wait to be trained again.
+    """
+    for name, number in (("trials", trials), ("lanes", lanes)):
+        if number < 1:
+            raise UsageError(name, expected="at least 1", got=str(number))
+    import_optuna()
+    task = make_task(settings)
+    fusions = parse_space(settings, space, task)
+    # Workers on other machines may have the data elsewhere, but must have the same.
+    about = {**asdict(settings), **asdict(space), "data": task.digest()}
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        _check_folder(out, resume)
+        damage = find_damage(out)
+        if storage is None:
+            _check_study(out)
+        begin_changes(out, damage, console)
+        where = storage or out / STUDY
+        size = {"trials": trials, "rows": rows_seen(settings, task.train.size)}
+        study = Study(where, out.name, about, **size, resume=resume)
+    try:
+        choose = lambda trial: suggest(trial, space, fusions)
+        worker = f"{platform.node()}:{os.getpid()}"
+        score = main_score(task.train.target)
+        facts = {"worker": worker, "versions": versions(), "score": score}
+        _work(study, lanes, choose, partial(_make_arm, settings, task), facts, out, console)
+        with _alone(out):
+            rows = _conclude(study, out, settings, task.train.size, console)
+            end_changes(out, damage.keys() - {STUDY}, console)
+            return rows
+    except study.broken as error:
+        got = f"{error.__cause__ or error}".splitlines()[0]
+        fix = "Go on by --resume once it does."
+        raise UsageError("storage", expected="a database that answers", got=got, fix=fix) from error
+    finally:
+        study.close()
+
+
+def _make_arm(settings: Settings, task: Task, trial: "Trial") -> Arm:
+    strategy, chosen = apply_params(replace(settings, seeds=1), trial.params, task.train.size)
+    (arm,) = make_arms(chosen, task, [strategy])
+    return arm
+
+
+def _alone(out: Path) -> AbstractContextManager[BinaryIO]:
+    """Inside it, no other worker opens the folder's study, claims trials or writes results."""
+    return held(out / "lock", wait=True)
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    goes_on = resume and not (out / "run.json").exists()
+    if has_files(out) and not goes_on:
+        raise UsageError(
+            "out",
+            expected="a new or empty folder",
+            got=f"{out}, which has files",
+            fix="Name another, or work on the study that it holds by --resume.",
+        )
+
+
+def _check_study(out: Path) -> None:
+    """Raises DataError where a study that has ended is not in its file, which is all it has."""
+    ended = len(salvage_table(out, "trials")[0])
+    if not ended:
+        return
+    with open_database(out / STUDY) as database:
+        (found,) = database.execute("SELECT count(*) FROM trials").fetchone()
+    if found < ended:
+        fix = "Bring it back, or name another folder."
+        raise DataError(out / STUDY, expected=f"{ended} trials", got=f"{found}", fix=fix)
+
+
+def _work(
+    study: Study,
+    lanes: int,
+    choose: "Callable[[Trial], None]",
+    make_arm: "Callable[[Trial], Arm]",
+    facts: Mapping[str, str],
+    out: Path,
+    console: Console,
+) -> None:
+    """Trains what there is to train until all trials are done, whoever has them."""
+    with (
+        TrialsProgress(len(study.done), study.trials, console) as progress,
+        held_signals(lambda steps: None) as heed,
+    ):
+        on_trial = lambda trial: progress.on_trial(make_row(study.read(trial)), len(study.done))
+        while len(study.done) < study.trials:
+            with _alone(out):
+                claimed = study.claim(lanes, choose)
+            if not claimed:  # others have the last ones, and may fall silent
+                time.sleep(_WAIT_SECONDS)
+                heed(0)
+                continue
+            with study.hold(claimed):
+                study.note(claimed, facts)
+                for batch in make_batches(claimed):
+                    train_batch(study, batch, make_arm, heed, on_trial)
+
+
+def _conclude(
+    study: Study, out: Path, settings: Settings, train_size: int, console: Console
+) -> list[Row]:
+    rows = sort_rows([make_row(trial) for trial in study.optuna.get_trials()])
+    write_rows(out / "trials.jsonl", rows)
+    if rows[0]["state"] != "complete":
+        errors = sorted({row["error"] for row in rows if row["error"]})
+        why = "; ".join(errors) or "all have fallen behind others"
+        raise FailedTrialsError(f"none of {len(rows)} trials was completed: {why}")
+    best = next(t for t in study.optuna.get_trials() if t.number == rows[0]["trial"])
+    command = train_command(settings, best.params, train_size)
+    abroad = replace(settings, data=settings.data and "DATA")
+    elsewhere = train_command(abroad, best.params, train_size)
+    plots = save_plots(study.optuna, out, MAIN_SCORES[find_score(rows[0])])
+    write_trials_report(out, settings.task, rows, elsewhere, plots)
+    completed = [row for row in rows if row["state"] == "complete"]
+    title = f"{settings.task}, best trials on validation"
+    console.print(trials_table(completed[:_SHOWN_ROWS], title))
+    console.print("Train the best, and score it on test, by")
+    console.print(command, soft_wrap=True)
+    console.print(f"Report and trials: {out / 'report.html'}", soft_wrap=True)
+    return rows

@@ -1,0 +1,103 @@
+"""Run folders read back: one study for each task, whatever the number of its folders."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmjax.analysis.study import TABLES, Study, merge_studies
+from mmjax.comparison.scores import baselines
+from mmjax.errors import DataError
+from mmjax.runs.columns import read_table
+from mmjax.runs.command import command
+from mmjax.runs.run_file import RUN, read_run_file
+from mmjax.storage.manifest import check_listed
+from mmjax.storage.reading import read_npz
+
+
+def read_studies(folders: Sequence[Path]) -> list[Study]:
+    """The studies of some run folders; folders with the same task and data are one study.
+
+    A strategy that two folders trained by the same recipe is taken from the first; by another
+    recipe, it gets the number of its folder behind its name.
+
+    Raises:
+        DataError: a file is torn or is not what its name promises; the message names it.
+    """
+    return merge_studies(study for folder in folders for study in _read(Path(folder)))
+
+
+def _read(folder: Path) -> list[Study]:
+    rows = read_table(folder, "rows")
+    if not rows:
+        got = "an empty file" if (folder / "rows.jsonl").exists() else "nothing there"
+        raise DataError(folder / "rows.jsonl", expected="at least one row", got=got)
+    history = read_table(folder, "history")
+    tables = {name: read_table(folder, name) for name in TABLES}
+    run = [read_run_file(folder)] if (folder / RUN).exists() else []
+    commands = tuple(command(settings, baselines(rows)) for settings in run)
+    pictures = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    errors = {row["strategy"]: row["error"] for row in read_table(folder, "arms")}
+    failed = {name: error for name, error in errors.items() if error is not None}
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    labels = _read_labels(folder / "labels.npz") if (folder / "labels.npz").exists() else {}
+    files = sorted((folder / "predictions").glob("*.npz")) if labels and len(tasks) == 1 else []
+    predictions = {path.stem: _read_predictions(path, labels) for path in files}
+    check_listed(folder, ".json", ".jsonl", ".npz")
+
+    def part(task: str) -> Study:
+        of = lambda some: [row for row in some if row.get("task", task) == task]
+        found = {name: of(table) for name, table in tables.items() if table}
+        return Study(
+            task=task,
+            folders=(folder,),
+            rows=of(rows),
+            history=of(history),
+            tables=found,
+            predictions=predictions,
+            labels=labels,
+            commands=commands,
+            pictures=pictures,
+            failed=failed,
+        )
+
+    return [part(task) for task in tasks]
+
+
+def _read_labels(path: Path) -> dict[str, np.ndarray]:
+    arrays = read_npz(path, "the labels of a run")
+    for split in ("valid", "test"):
+        target, group = (arrays.get(f"{split}_{n}", np.empty(0)) for n in ("target", "group"))
+        if not (target.dtype.kind in "iu" and target.ndim in (1, 2)) and not (
+            target.dtype.kind == "f" and target.ndim == 2
+        ):
+            expected = f"{split}_target, integers, or numbers [rows, numbers]"
+            raise DataError(path, expected=expected, got=_describe(target))
+        if group.dtype.kind not in "iu" or group.shape != target.shape[:1]:
+            expected = f"{split}_group, {len(target)} integers"
+            raise DataError(path, expected=expected, got=_describe(group))
+    return arrays
+
+
+def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    arrays = read_npz(path, "the predictions of a run")
+    seeds = arrays.get("seeds", np.empty(0))
+    if seeds.dtype.kind not in "iu" or seeds.ndim != 1:
+        raise DataError(path, expected="seeds, integers", got=_describe(seeds))
+    for name in ("valid", "test"):
+        target, got = labels[f"{name}_target"], arrays.get(name, np.empty(0))
+        if target.ndim == 2:
+            width = target.shape[1]
+        else:  # as many classes as it says, at least those that occur
+            width = max(int(target.max(initial=0)) + 1, *got.shape[2:3], 1)
+        if got.dtype.kind != "f" or got.shape != (len(seeds), len(target), width):
+            raise DataError(
+                path,
+                expected=f"{name} of shape ({len(seeds)}, {len(target)}, outputs)",
+                got=_describe(got),
+            )
+    return arrays
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"{array.dtype} {array.shape}"

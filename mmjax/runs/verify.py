@@ -1,0 +1,124 @@
+"""Whether the files of a run folder are what was written to it."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from mmjax.errors import DataError
+from mmjax.runs.columns import COLUMNS, read_table
+from mmjax.runs.folder import finished_arms
+from mmjax.runs.run_file import RUN, read_run_file
+from mmjax.storage.manifest import MANIFEST, find_damage, read_manifest
+from mmjax.storage.reading import open_database, read_npz
+from mmjax.training import checkpoint
+
+STUDY = "study.db"
+_NO_RUN = (STUDY, "trials.jsonl", "bench.jsonl", "model.safetensors")
+"""What folders have of ``mmjax tune``, ``bench`` and ``export``, which have no settings."""
+
+
+class Finding(NamedTuple):
+    """What has come of one check.
+
+    Attributes:
+        state: of what was checked; a run that is not done is unfinished, not damaged.
+        about: the file that is ok, or what is wrong and where.
+    """
+
+    state: Literal["ok", "damaged", "unfinished"]
+    about: str
+
+    def __str__(self) -> str:
+        return f"{self.state:<10}  {self.about}"
+
+
+def verify_run(folder: Path) -> list[Finding]:
+    """Reads every file of a folder of a run, a study, a benchmark or an export in full.
+
+    Where it is done, every file is held to the sha256 in its manifest. Where it is not, settings,
+    arrays, checkpoints and the results of arms that are done have checksums of their own; of other
+    rows it is seen that they can be read.
+    """
+    findings = list(_verify_listed(folder))
+    if not findings:
+        reads = _find_files(folder)
+        findings = [_check(read, path) for path, read in reads.items()]
+    if any(finding.state == "damaged" for finding in findings):
+        return findings
+    return [*findings, *_find_missing(folder)]
+
+
+def _verify_listed(folder: Path) -> Iterator[Finding]:
+    """A finding for each file of a manifest; none where there is no manifest."""
+    if not (folder / MANIFEST).exists():
+        return
+    try:
+        listed = read_manifest(folder)["files"]
+    except DataError as error:
+        yield Finding("damaged", str(error))
+        return
+    damage, reads = find_damage(folder, listed), _find_files(folder)
+    for name in listed:
+        path = folder / name
+        if name not in damage:
+            yield Finding("ok", str(path))
+            continue
+        found = _check(reads[path], path) if path in reads else None  # may know the line
+        yield found if found and found.state == "damaged" else Finding("damaged", f"{damage[name]}")
+
+
+def _find_files(folder: Path) -> dict[Path, Callable[[Path], Any]]:
+    """The files and checkpoints of a folder that can be read, each with what reads it."""
+    is_run = not any((folder / name).exists() for name in _NO_RUN)
+    tables = [path for path in sorted(folder.rglob("*.jsonl")) if path.stem in COLUMNS]
+    return {
+        **({folder / RUN: lambda path: read_run_file(path.parent)} if is_run else {}),
+        **dict.fromkeys(tables, _read_table),
+        **dict.fromkeys(sorted(folder.rglob("*.npz")), read_npz),
+        **dict.fromkeys(sorted(folder.glob(STUDY)), _read_database),
+        **dict.fromkeys(sorted(folder.glob("checkpoint")), checkpoint.verify),
+        **dict.fromkeys(sorted(folder.rglob("checkpoints/*/steps/[0-9]*")), checkpoint.verify),
+    }
+
+
+def _read_table(path: Path) -> None:
+    read_table(path.parent, path.stem)
+
+
+def _read_database(path: Path) -> None:
+    """Raises DataError for a database that is damaged."""
+    with open_database(path) as database:
+        (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+        database.execute("SELECT count(*) FROM trials")
+    if found != "ok":
+        raise DataError(path, expected="a whole SQLite database", got=found)
+
+
+def _check(read: Callable[[Path], Any], path: Path) -> Finding:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # a line that was cut short is lost
+            read(path)
+    except (DataError, UserWarning) as error:
+        return Finding("damaged", str(error))
+    return Finding("ok", str(path))
+
+
+def _find_missing(folder: Path) -> Iterator[Finding]:
+    """What a folder without damage lacks to be done."""
+    if (folder / RUN).exists():
+        strategies, rows = read_run_file(folder).strategies, folder / "rows.jsonl"
+        noted = [row["strategy"] for row in read_table(folder, "arms") if row["error"] is None]
+        if lost := sorted(set(noted) - set(finished_arms(folder))):
+            yield Finding("damaged", f"{rows}: not all is there of {', '.join(lost)}")
+        done = {row["strategy"] for row in read_table(folder, "rows")}
+        if missing := [name for name in strategies if name not in done]:
+            yield Finding("unfinished", f"{rows}: no rows of {', '.join(missing)}")
+            return
+        if len(strategies) == 1 and not (folder / "checkpoint").exists():
+            yield Finding("damaged", f"{folder / 'checkpoint'}: expected a checkpoint, got none.")
+            return
+    if not (folder / MANIFEST).exists():
+        about = "it is written last; the run goes on, or was stopped, and --resume goes on with it"
+        yield Finding("unfinished", f"{folder / MANIFEST}: {about}")

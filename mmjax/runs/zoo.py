@@ -1,0 +1,86 @@
+"""What the tables hold, with the reference that each entry's docstring gives."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from mmjax.data.task import Task
+from mmjax.encoders import ENCODERS
+from mmjax.errors import UsageError
+from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
+from mmjax.tasks import TASKS
+from mmjax.training.recipe import make_model
+from mmjax.training.sizes import sizes
+
+TABLES: dict[str, Mapping[str, Any]] = {
+    "fusions": FUSIONS,
+    "encoders": ENCODERS,
+    "objectives": OBJECTIVES,
+    "methods": METHODS,
+    "tasks": TASKS,
+}
+
+Entry = dict[str, Any]
+
+
+def list_zoo() -> dict[str, list[Entry]]:
+    """{table: entries}, each with name, summary and reference; a fusion also has its level.
+
+    An entry of another package that cannot be imported says so, in ``broken``.
+    """
+    return {table: [_entry(name, members) for name in members] for table, members in TABLES.items()}
+
+
+def add_sizes(fusion: Entry, task: Task) -> None:
+    """Adds the sizes of a fusion's whole model for a task to its entry: ``params``, ``flops``.
+
+    One that cannot be built for the task says so in its summary.
+    """
+    if "broken" in fusion:
+        return
+    try:
+        fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
+    except Exception as error:  # whatever a package's fusion does
+        fusion["summary"] += f" No sizes: {type(error).__name__}: {error}"
+
+
+def zoo_tables(zoo: Mapping[str, list[Entry]]) -> Iterator[Table]:
+    """The zoo as the terminal shows it."""
+    for title, entries in zoo.items():
+        table = Table(title=f"{len(entries)} {title}", title_justify="left", box=SIMPLE_HEAD)
+        table.add_column("name", no_wrap=True)
+        table.add_column("what it is")
+        for entry in entries:
+            table.add_row(entry["name"], _describe(entry), end_section=True)
+        yield table
+
+
+def _describe(entry: Entry) -> Text:
+    text = Text(entry["summary"] + "\n").append(entry["reference"], style="dim")
+    if "params" in entry:
+        cost = f"{entry['params']:,} parameters, {entry['flops'] / 1e6:.2f} MFLOP"
+        text.append(f"\n{entry['level']} level, {cost}")
+    return text
+
+
+def _entry(name: str, members: Mapping[str, Any]) -> Entry:
+    try:
+        member = members[name]
+    except UsageError as error:
+        return {"name": name, "summary": f"{error}", "reference": "", "broken": True}
+    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", inspect.getdoc(member) or "")]
+    label = "Reference: "
+    cited = [label + p.split(label)[1] for p in paragraphs if label in p]
+    return {
+        "name": name,
+        **({"level": member.level} if hasattr(member, "level") else {}),
+        "summary": paragraphs[0],
+        "reference": "".join(cited).removeprefix(label),
+    }

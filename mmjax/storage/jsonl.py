@@ -1,0 +1,90 @@
+"""rows.jsonl: one flat JSON object per line, appended as results come in."""
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmjax.errors import DataError
+from mmjax.storage.files import held, whole_file
+from mmjax.storage.reading import reading
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends rows to a file; floats that JSON lacks (NaN, infinity) become null.
+
+    A crash or a full disk leaves the file as it was or with all of the rows, for the file is
+    replaced as a whole. Processes that append at once take turns. A last line that was cut short
+    is cut away, with a warning.
+
+    Raises:
+        OSError: the rows cannot be written; those before them are intact.
+    """
+    added = _lines(rows)
+    with held(path, wait=True) as file:
+        file.seek(0)
+        kept = b"".join(line + b"\n" for line in _whole_lines(path, file.read()))
+        with whole_file(path) as fresh:
+            fresh.write(kept + added)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a file of rows, in place of one that is there.
+
+    Raises:
+        OSError: the rows cannot be written; those before are intact.
+    """
+    with whole_file(path) as file:
+        file.write(_lines(rows))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Reads the rows of a file; a last line that was cut short is passed over, with a warning.
+
+    Raises:
+        DataError: there is no such file, or a line is not a JSON object.
+    """
+    with reading(path, "a file of rows") as (path, _):
+        content = path.read_bytes()
+    lines = _whole_lines(path, content)
+    return [parse_row(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """A row from a line of a file.
+
+    Raises:
+        DataError: it is not a JSON object.
+    """
+    try:
+        row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # refuses text with half a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}", expected="JSON", got=str(error)) from error
+    if not isinstance(row, dict):
+        got = line[:80].decode(errors="replace")
+        raise DataError(f"{path}, line {number}", expected="an object", got=got)
+    return row
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    dump = lambda row: json.dumps({k: _finite(v) for k, v in row.items()}, allow_nan=False)
+    return "".join(dump(row) + "\n" for row in rows).encode()
+
+
+def _whole_lines(path: Path, content: bytes) -> list[bytes]:
+    """All lines but a last one without an end that is no JSON: no part of an object is."""
+    *lines, last = content.split(b"\n")
+    if not last:
+        return lines
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        warnings.warn(f"{path}: line {len(lines) + 1} was cut short and is left out", stacklevel=3)
+        return lines
+    return [*lines, last]
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and value - value != 0 else value

@@ -1,0 +1,38 @@
+"""What a task is written as: arrays under flat names, and what else is to be known, as JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmjax.data.scale import Scale
+from mmjax.data.task import Split, Task
+
+
+def columns(split: Split) -> dict[str, np.ndarray]:
+    """All arrays of a split under flat names, such as "inputs/image"."""
+    nested = {"inputs": split.inputs, "present": split.present, "meta": split.meta}
+    flat = {f"{kind}/{name}": a for kind, arrays in nested.items() for name, a in arrays.items()}
+    return {"target": split.target, "group": split.group, **flat}
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """The fields of a task that are no arrays of rows, but for its name and ``out_dim``."""
+    scale = task.scale and [part.tolist() for part in task.scale]
+    return {"standardise": task.standardise, "names": list(task.names), "scale": scale}
+
+
+def parse(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``Task`` that ``describe`` has written.
+
+    Raises:
+        TypeError, ValueError, KeyError: it is nothing that ``describe`` writes.
+    """
+    scale = about["scale"]
+    if scale is not None:
+        mean, deviation = (np.array(part, np.float64) for part in scale)
+        scale = Scale(mean, deviation)
+    names = tuple(about["names"])
+    if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"{about}"[:300])
+    return {"standardise": about["standardise"], "names": names, "scale": scale}

@@ -1,0 +1,225 @@
+"""How training rows come to the device: all at once, or a block of steps at a time.
+
+Which rows a step takes is a function of (seed, step) either way. So what is trained is the same,
+and a run goes on at any step without the state of an iterator.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from mmjax.data.chunks import on_disk
+from mmjax.data.task import Split
+from mmjax.errors import UsageError, import_extra
+from mmjax.training.epochs import epoch_order, make_advance, steps_per_epoch, take_rows, take_steps
+from mmjax.training.lanes import over_seeds
+from mmjax.training.mesh import block_sharding, deal_rows, replicate
+from mmjax.training.step import Step
+from mmjax.types import Batch
+
+VARIABLE = "MMJAX_FEED"
+_HOW = ("device", "stream")
+_SHARE = 0.5  # of the device's memory, which rows in memory may take
+_BLOCK_BYTES = 1 << 23  # large enough that a call costs little, small enough to hold several
+_THREADS, _AHEAD = 2, 2  # that read blocks, and blocks that wait to be asked for
+
+
+class Block(NamedTuple):
+    """The batches of some steps in a row, each seed's own.
+
+    Attributes:
+        rows: a Batch of arrays [seeds, steps, batch, ...].
+        first: [seeds] the first of the steps.
+    """
+
+    rows: Batch
+    first: np.ndarray
+
+
+Feed = Callable[[int, int], Iterable[tuple[Batch | Block, int, int]]]
+"""``(first, last)``, steps of one epoch, to ``(rows, first, last)`` of one call of the program
+after the other, which take these steps together; one call where there is no step."""
+
+
+def compile_advance(
+    step: Step, train: Split, batch_size: int, mesh: Mesh | None = None
+) -> Callable:
+    """Compiles ``(carried, rows, first, last) -> carried`` for all seeds, as ``make_advance`` does.
+
+    The rows are what ``make_feed`` gives of the same split.
+    """
+    if not _streamed(train):
+        return over_seeds(make_advance(step, batch_size, mesh), mesh, donate_argnums=0)
+    per_epoch = steps_per_epoch(train.size, batch_size)
+
+    def advance(carried, block, first, last):
+        batch_at = lambda i: deal_rows(take_rows(block.rows, i - block.first), mesh)
+        return take_steps(step, carried, batch_at, per_epoch, first, last)
+
+    return over_seeds(advance, mesh, lanes=2, donate_argnums=0)
+
+
+def make_feed(
+    train: Split, seeds: Sequence[int], batch_size: int, steps: int, mesh: Mesh | None = None
+) -> Feed:
+    """Makes what gives the rows of a run of so many steps to its program.
+
+    Several processes whose devices are along ``data`` read their own part of each batch.
+
+    Raises:
+        UsageError: rows are to be streamed, and grain is missing.
+    """
+    if _streamed(train):
+        part = slice(None)
+        if mesh is not None and mesh.shape["data"] % jax.process_count() == 0:
+            part = process_part(batch_size, jax.process_index(), jax.process_count())
+        return Stream(train.batch(), seeds, batch_size, steps, part, mesh)
+    rows = replicate(train.batch(), mesh)
+    return lambda first, last: [(rows, first, last)]
+
+
+def place(split: Split) -> Batch:
+    """All rows of a split that is predicted again and again: on the device, unless streamed."""
+    return split.batch() if _streamed(split) else jax.device_put(split.batch())
+
+
+def _streamed(split: Split) -> bool:
+    """Whether rows are streamed, as MMJAX_FEED in the environment says.
+
+    By default those are that are on disk, or would take more than half of the device's memory.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen is not None:
+        if chosen not in _HOW:
+            raise UsageError(VARIABLE, expected=f"one of {', '.join(_HOW)}", got=repr(chosen))
+        return chosen == "stream"
+    arrays = split.inputs.values()
+    # On CPU, which tells no limit, what is in memory is on the device.
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
+    return any(map(on_disk, arrays)) or size > _SHARE * limit
+
+
+class Stream:
+    """A Feed that reads ahead, in threads: a few blocks are in memory, however many rows there are.
+
+    Beside them it keeps the orders of two epochs, eight bytes for each row and seed.
+    """
+
+    def __init__(
+        self,
+        rows: Batch,
+        seeds: Sequence[int],
+        batch_size: int,
+        steps: int,
+        part: slice = slice(None),
+        mesh: Mesh | None = None,
+    ) -> None:
+        """For a run of so many steps.
+
+        Args:
+            rows: the training rows, in memory or on disk.
+            seeds: of the run.
+            batch_size: rows of a step.
+            steps: of the run.
+            part: which rows of each batch to read, where several processes share it.
+            mesh: where they go, if there is more than one device.
+
+        Raises:
+            UsageError: grain is missing.
+        """
+        self._grain = import_extra(VARIABLE, "grain", "grain")
+        size = len(rows.target)
+        self._rows, self._num_seeds, self._num_steps = rows, len(seeds), steps
+        self._part, self._share = part, len(range(batch_size)[part])
+        self._batch_size, self._mesh = batch_size, mesh
+        self._per_epoch = steps_per_epoch(size, batch_size)
+        row_bytes = sum(math.prod(x.shape[1:]) * x.dtype.itemsize for x in jax.tree.leaves(rows))
+        most = max(1, _BLOCK_BYTES // (row_bytes * batch_size * len(seeds)))
+        self._block_steps = math.ceil(self._per_epoch / math.ceil(self._per_epoch / most))
+        keys = [jax.random.key(seed) for seed in seeds]
+
+        @lru_cache(maxsize=2)  # blocks that are read ahead may be the next epoch's
+        def orders(epoch: int) -> np.ndarray:
+            order = np.stack([epoch_order(key, epoch, size) for key in keys])
+            whole = order[:, : self._per_epoch * batch_size]
+            return whole.reshape(len(keys), self._per_epoch, batch_size)
+
+        self._orders = orders
+        self._reader: Iterator[tuple[range, Block]] = iter(())
+        self._held, self._block = range(-1, -1), None
+
+    def __call__(self, first: int, last: int) -> Iterator[tuple[Block, int, int]]:
+        """Gives the blocks of some steps of one epoch, on the device."""
+        if first == last:
+            yield self._nothing(), first, last
+        while first < last:
+            block = self._find(first)
+            stop = min(self._held.stop, last)
+            yield block, first, stop
+            first = stop
+
+    def _find(self, step: int) -> Block:
+        if step not in self._held:
+            if step != self._held.stop:
+                self._reader = self._read_from(step)
+            self._held, block = next(self._reader)
+            self._block = self._place(block)
+        return self._block
+
+    def _read_from(self, step: int) -> Iterator[tuple[range, Block]]:
+        blocks = cut(step, self._num_steps, self._per_epoch, self._block_steps)
+        read = self._grain.MapDataset.source(blocks).map(lambda steps: (steps, self._read(steps)))
+        return iter(read.to_iter_dataset(self._grain.ReadOptions(_THREADS, _AHEAD)))
+
+    def _read(self, steps: range) -> Block:
+        epoch, place = divmod(steps.start, self._per_epoch)
+        places = place + np.arange(self._block_steps).clip(max=len(steps) - 1)  # filled up
+        index = self._orders(epoch)[:, places, self._part]
+        first = np.full(self._num_seeds, steps.start, np.int32)
+        return Block(jax.tree.map(lambda x: x[index], self._rows), first)
+
+    def _nothing(self) -> Block:
+        shape = (self._num_seeds, self._block_steps, self._share)
+        zeros = jax.tree.map(lambda x: np.zeros(shape + x.shape[1:], x.dtype), self._rows)
+        return self._place(Block(zeros, np.zeros(self._num_seeds, np.int32)))
+
+    def _place(self, block: Block) -> Block:
+        if self._mesh is None:
+            return jax.device_put(block)
+        return jax.tree.map(self._place_on_mesh, block)
+
+    def _place_on_mesh(self, x: np.ndarray) -> jax.Array:
+        whole = (*x.shape[:2], self._batch_size, *x.shape[3:]) if x.ndim > 1 else x.shape
+        sharding = block_sharding(whole, self._mesh)
+        return jax.make_array_from_process_local_data(sharding, x, whole)
+
+
+def cut(first: int, last: int, per_epoch: int, size: int) -> list[range]:
+    """The steps ``first`` to ``last - 1`` in blocks of at most ``size``, each of one epoch."""
+    blocks = []
+    while first < last:
+        stop = min(first + size, last, (first // per_epoch + 1) * per_epoch)
+        blocks.append(range(first, stop))
+        first = stop
+    return blocks
+
+
+def process_part(batch_size: int, index: int, count: int) -> slice:
+    """The rows of each batch that are for one of so many processes.
+
+    Raises:
+        UsageError: the processes do not divide the batch.
+    """
+    if batch_size % count:
+        raise UsageError(
+            "batch_size", expected=f"a multiple of {count} processes", got=str(batch_size)
+        )
+    share = batch_size // count
+    return slice(index * share, (index + 1) * share)

@@ -1,0 +1,97 @@
+"""One program for all seeds of a run: each is a lane of the arrays, [seeds, ...]."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+
+from mmjax.errors import UsageError
+from mmjax.training.mesh import keep_lanes, make_mesh
+
+VARIABLE = "MMJAX_LANES"
+_HOW = ("map", "shard", "vmap")
+
+
+def how(num_lanes: int) -> str:
+    """How lanes run: one after another, ``map``; dealt out to devices, ``shard``; or ``vmap``.
+
+    As MMJAX_LANES in the environment says. By default accelerators take all lanes at once; on CPU,
+    where batched convolutions and small products are slower, one follows the other, on as many
+    devices as divide them (see JAX_NUM_CPU_DEVICES).
+
+    Raises:
+        UsageError: the variable says something else, or there are too few devices or lanes.
+    """
+    chosen = os.environ.get(VARIABLE)
+    spreads = jax.local_device_count() > 1 and num_lanes % jax.local_device_count() == 0
+    if chosen is None:
+        if jax.default_backend() != "cpu":
+            return "vmap"
+        return "shard" if spreads else "map"
+    if chosen not in _HOW:
+        raise UsageError(VARIABLE, expected=f"one of {', '.join(_HOW)}", got=repr(chosen))
+    if chosen == "shard" and not spreads:
+        raise UsageError(
+            VARIABLE,
+            expected="two devices or more that divide the seeds",
+            got=f"shard with {jax.local_device_count()} devices and {num_lanes} seeds",
+        )
+    return chosen
+
+
+def over_seeds(
+    f: Callable, mesh: Mesh | None = None, lanes: int = 1, **jit_options: Any
+) -> Callable:
+    """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
+
+    On a mesh the devices along ``seed`` take their lanes one after another: taken at once,
+    convolutions could not be divided by rows.
+
+    Args:
+        f: the function of one lane.
+        mesh: the devices, if there is more than one.
+        lanes: number of its arguments, the first ones, of which each lane has its own.
+        jit_options: as ``jax.jit`` takes them.
+    """
+
+    def apply(*arguments):
+        own, shared = arguments[:lanes], arguments[lanes:]
+        one_by_one = lambda own, *shared: lax.map(lambda lane: f(*lane, *shared), own)
+        if mesh is not None:
+            divides = num_lanes(own) % mesh.shape["seed"] == 0
+            every = _deal(one_by_one, mesh) if divides else one_by_one
+            return keep_lanes(every(own, *shared), mesh)
+        chosen = how(num_lanes(own))
+        if chosen == "vmap":
+            return jax.vmap(lambda lane: f(*lane, *shared))(own)
+        if chosen == "shard":
+            one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
+        return one_by_one(own, *shared)
+
+    return jax.jit(apply, compiler_options=compiler_options(), **jit_options)
+
+
+def compiler_options() -> dict[str, Any] | None:
+    """Of ``jax.jit``: XLA's CPU code is as fast at this level, in two thirds of the time."""
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+
+
+def num_lanes(lanes: chex.ArrayTree) -> int:
+    """Number of seeds in arrays [seeds, ...]."""
+    return len(jax.tree.leaves(lanes)[0])
+
+
+def _deal(f: Callable, mesh: Mesh) -> Callable:
+    """The devices along an axis take a share of the lanes each."""
+
+    def dealt(lanes, *shared):
+        own, all_of_it = PartitionSpec("seed"), PartitionSpec()
+        specs = {"in_specs": (own, *[all_of_it] * len(shared)), "out_specs": own}
+        each = jax.shard_map(f, mesh=mesh, axis_names={"seed"}, check_vma=False, **specs)
+        return each(lanes, *shared)
+
+    return dealt

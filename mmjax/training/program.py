@@ -1,0 +1,122 @@
+"""A recipe as one compiled program for the shapes of a task."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from mmjax.data.task import Task
+from mmjax.errors import UsageError
+from mmjax.storage.trees import is_key
+from mmjax.training.epochs import Lane, trace_step, zero_metrics
+from mmjax.training.feed import Feed, compile_advance, make_feed
+from mmjax.training.mesh import make_mesh, place_lanes
+from mmjax.training.optimiser import per_seed
+from mmjax.training.predict import Evaluate, make_evaluate
+from mmjax.training.recipe import Recipe
+from mmjax.training.sizes import Sizes, sizes
+from mmjax.training.step import Metrics, init_params, init_state, make_forward, make_step
+from mmjax.types import Batch, Prepared
+
+
+class Program(NamedTuple):
+    """A recipe compiled for the shapes of a task.
+
+    Attributes:
+        advance: as ``stream.compile_advance`` makes it.
+        zeros: the sum of metrics over no steps, [seeds] of each.
+        evaluate: as ``evaluate.make_evaluate`` makes it.
+        sizes: what the model costs.
+        seconds: wall time of tracing, and of compilation or of loading from a cache.
+        step: of one seed and batch, traced, for whoever asks what it costs.
+        mesh: the devices that it runs on, if there is more than one.
+    """
+
+    advance: Callable
+    zeros: Metrics
+    evaluate: Evaluate
+    sizes: Sizes
+    seconds: float
+    step: jax.stages.Traced
+    mesh: Mesh | None = None
+
+
+def compile_recipe(recipe: Recipe, task: Task) -> Program:
+    """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
+    start = time.perf_counter()
+    step = make_step(
+        recipe.model,
+        recipe.objective,
+        _optimiser(recipe),
+        recipe.method,
+        accumulate=recipe.accumulate,
+        dtype=recipe.dtype,
+        remat=recipe.remat,
+    )
+    mesh = make_mesh(recipe.mesh) if recipe.mesh else None
+    advance = compile_advance(step, task.train, rows_per_step(recipe, task), mesh)
+    evaluate = make_evaluate(recipe.model, mesh=mesh)
+    train = task.train.batch()
+    lanes = init_lanes(recipe, train)
+    traced = trace_step(step, lanes, train, rows_per_step(recipe, task))
+    zeros = zero_metrics(traced, len(recipe.seeds))
+    # Calls that take no step and predict one row compile all that comes later.
+    lanes = place_lanes(lanes, mesh)
+    carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
+    for call in feed_rows(recipe, task, mesh)(0, 0):
+        lanes, *_ = advance(carried, *call)
+    evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
+    seconds = time.perf_counter() - start
+    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
+
+
+def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
+    """What gives the training rows to the recipe's program."""
+    return make_feed(task.train, recipe.seeds, rows_per_step(recipe, task), recipe.steps, mesh)
+
+
+def rows_per_step(recipe: Recipe, task: Task) -> int:
+    """The batch size: no more than there are rows, and parts of equal size.
+
+    Raises:
+        UsageError: there are more parts than rows.
+    """
+    rows = min(recipe.batch_size, task.train.size)
+    if rows < recipe.accumulate:
+        expected = f"at most {rows}, the training rows"
+        raise UsageError("accumulate", expected=expected, got=str(recipe.accumulate))
+    return rows - rows % recipe.accumulate
+
+
+def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:
+    """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts.
+
+    Of the rows only the shapes matter.
+    """
+    forward = make_forward(recipe.model)
+
+    def init_lane(index: int, seed: int) -> Lane:
+        given, memory = jax.tree.map(lambda x: x[index], prepared)
+        params = {**init_params(recipe.model, rows, seed), **given}
+        if memory is None:
+            memory = recipe.method.init(forward, params, rows)
+        tx, rates = _optimiser(recipe, index), per_seed(recipe.dropout)
+        return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
+
+    lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
+    return jax.tree.map(_stack, *lanes)
+
+
+def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
+    if is_key(leaves[0]):
+        return jnp.stack(leaves)
+    return np.stack(leaves)  # without a program to compile for every shape
+
+
+def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
+    return recipe.method.transform(recipe.tx.build(recipe.steps, lane))

@@ -1,0 +1,92 @@
+"""How large a model is, and how wide its fusion must be for a given number of parameters."""
+
+import math
+from typing import NamedTuple
+
+import chex
+import flax.linen as nn
+import jax
+
+from mmjax.data.task import Task
+from mmjax.model import MultimodalModel
+from mmjax.training.step import outline_params
+
+TOLERANCE = 0.1
+"""Models are of one size when their numbers of parameters differ by no more than this share."""
+
+
+class Sizes(NamedTuple):
+    """What one model costs.
+
+    Attributes:
+        params: number of parameters.
+        flops: floating-point operations of one sample's forward pass, as XLA counts them.
+    """
+
+    params: int
+    flops: float
+
+
+def sizes(model: nn.Module, task: Task) -> Sizes:
+    """The sizes of a model for a task; nothing is trained or compiled."""
+    row = _abstract_row(task)
+    params = outline_params(model, row)
+    forward = lambda p, row: model.apply({"params": p}, row.inputs, row.present, train=False)
+    cost = jax.jit(forward).lower(params, row).cost_analysis()
+    return Sizes(num_params(params), cost["flops"])
+
+
+def num_params(params: chex.ArrayTree) -> int:
+    """Number of scalars in a tree of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _abstract_row(task: Task):
+    shape = lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    return jax.tree.map(shape, task.valid.batch())
+
+
+def set_width(model: MultimodalModel, width: float) -> MultimodalModel:
+    """The same model with its fusion so wide, or the next wider that its heads divide."""
+    step = getattr(model.fusion, "num_heads", 1)
+    return model.clone(fusion=model.fusion.clone(width=step * math.ceil(width / step)))
+
+
+def set_num_layers(model: MultimodalModel, num_layers: int) -> MultimodalModel:
+    """The same model with so many layers in its fusion."""
+    return model.clone(fusion=model.fusion.clone(num_layers=num_layers))
+
+
+def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalModel:
+    """The same model with the width of its fusion that brings its parameters nearest to a budget.
+
+    Where no width comes within ``TOLERANCE``, ``explain_mismatch`` says why.
+    """
+    if not hasattr(model.fusion, "width"):
+        return model
+    row = _abstract_row(task)
+    step = getattr(model.fusion, "num_heads", 1)
+    widen = lambda k: set_width(model, k * step)
+    count = lambda k: num_params(outline_params(widen(k), row))
+    low, high = 1, 2
+    while count(high) < budget:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) < budget else (low, middle)
+    return widen(min(low, high, key=lambda k: abs(count(k) - budget)))
+
+
+def explain_mismatch(model: MultimodalModel, task: Task, budget: int) -> str:
+    """Why a matched model is not within ``TOLERANCE`` of its budget; "" if it is."""
+    row = _abstract_row(task)
+    params = outline_params(model, row)
+    total = num_params(params)
+    if abs(total - budget) <= TOLERANCE * budget:
+        return ""
+    encoders = total - num_params(params["fusion"])
+    if encoders > budget:
+        return f"its encoders alone have {encoders:,} parameters"
+    if not hasattr(model.fusion, "width"):
+        return f"it has {total:,} parameters, and no width to change"
+    return f"width {model.fusion.width} is the nearest, with {total:,} parameters"
