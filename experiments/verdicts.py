@@ -11,8 +11,7 @@ copies, between which every difference is chance.
 About an hour on two CPU cores; the same command goes on where it was stopped. Expected, but for
 sampling error: p < 0.05 for at most 5.5 % of the pairs of copies, p < 0.001 for at most 0.15 %, a
 false difference in at most 5.5 % of the lists, intervals that cover in 94 % or more, and
-differences told as often as ``mmjax.analysis.statistics.power`` says. docs/results/verdicts.md is its
-summary.md.
+differences told as often as ``statistics.power`` says. docs/results/verdicts.md is its summary.md.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Result": "results",
-    "Split": "task",
-    "Task": "task",
-    "TrainedRun": "trained",
+    "Result": "api",
+    "Split": "data.task",
+    "Task": "data.task",
+    "TrainedRun": "runs.trained",
     "check_fusion": "testing",
-    "compare": "results",
-    "load_run": "trained",
+    "compare": "api",
+    "load_run": "runs.trained",
     "load_task": "tasks",
 }
 

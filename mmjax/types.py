@@ -163,7 +163,7 @@ class Method(Protocol):
         return 0
 
     def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
-        """Makes the preliminary runs: ``fit(recipe, task)`` is one, as ``mmjax.training.fit.fit`` does it.
+        """Makes the preliminary runs: ``fit(recipe, task)`` is one.
 
         Args:
             fit: runs a variant of the recipe.

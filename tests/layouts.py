@@ -1,5 +1,6 @@
 """Small files in the layouts of the publishers."""
 
+import csv
 import gzip
 import struct
 
@@ -76,3 +77,10 @@ def write_competition(folder, arrays):
         np.save(folder / file, arrays[name])
     rows = [f"{row},{label}" for row, label in enumerate(arrays["labels_train"])]
     (folder / "y_train.csv").write_text("\n".join(["row_id,label", *rows, ""]))
+
+
+def write_labels(place, columns):
+    with (place / "labels.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))

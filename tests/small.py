@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mmjax.data.targets import UNLABELLED
 from mmjax.data.task import Split, Task
 
 NUM_CLASSES = 3
@@ -31,3 +32,22 @@ def make_task(train: int = 96) -> Task:
     split.present["vector"] = np.arange(train) % 4 > 0
     split.inputs["vector"][::4] = np.nan
     return Task("small", split, make_split(30, seed=1), make_split(300, seed=2), NUM_CLASSES)
+
+
+def make_rich_split(size, rng, labelled=True):
+    target = np.arange(size) % 3 if labelled else np.full(size, UNLABELLED)
+    return Split(
+        inputs={
+            "image": rng.integers(0, 256, (size, 5, 4, 1)).astype(np.uint8),
+            "audio": rng.normal(size=(size, 7, 2)).astype(np.float32),
+            "scalar": rng.normal(size=(size, 1)).astype(np.float32),
+        },
+        target=target.astype(np.int32),
+        group=rng.integers(0, 9, size).astype(np.uint16),
+        present={"audio": rng.random(size) < 0.5},
+        meta={
+            "speaker": np.array([f"Zoë {'x' * (row % size)}" for row in range(size)]),
+            "weight": rng.normal(size=size).astype(np.float32),
+            "place": rng.integers(-9, 9, (size, 2)),
+        },
+    )

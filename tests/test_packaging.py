@@ -82,7 +82,11 @@ def test_the_installed_wheel_passes_the_tests_of_the_sdist(built, scripts, tmp_p
         file.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
     shutil.rmtree(unpacked / "mmjax")
-    files = ("tests/test_layers.py", "tests/test_targets.py", "tests/test_evaluate.py")
+    files = (
+        "tests/layers/test_layers.py",
+        "tests/data/test_targets.py",
+        "tests/training/test_predict.py",
+    )
     assert "passed" in run(scripts / "python", "-m", "pytest", "-n", "0", *files, cwd=unpacked)
 
 

@@ -1,6 +1,5 @@
 """Every script of experiments/ runs on small data and writes what it promises."""
 
-import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from folders import SKILLS, make_folder
 from layouts import make_arrays, write_competition, write_images, write_published, write_recordings
+from load_script import load_script
 from reference import run
 from scipy import stats
 
@@ -25,14 +25,7 @@ from mmjax.storage.jsonl import read_rows, write_rows
 from mmjax.tasks import load_task
 from mmjax.testing import make_tokens
 
-ROOT = Path(__file__).parent.parent
-
-
-def load_script(name, folder="experiments"):
-    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+ROOT = Path(__file__).parents[1]
 
 
 def make_mnist_fsdd(folder):

@@ -137,7 +137,9 @@ def test_a_report_shows_any_text_as_text(name, tmp_path):
 
 
 def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path):
-    write_paper([naughty_folder(tmp_path / "run", r"\input{x}$%")], tmp_path / "paper")
+    write_paper(
+        read_studies([naughty_folder(tmp_path / "run", r"\input{x}$%")]), tmp_path / "paper"
+    )
     table = (tmp_path / "paper" / "table.tex").read_text(encoding="utf-8")
     assert r"\input{" not in table
     assert r"\textbackslash{}input\{x\}\$\%" in table

@@ -42,7 +42,7 @@ def identify_case(arm: Arm) -> Row:
 def measure(arm: Arm) -> Row:
     """Compiles and times the training of a case, and what its devices reach at their best.
 
-    As in ``mmjax.analysis.cost.cost_row``, ``step_ms`` (a median, with quartiles) is one lane's share of a
+    As in ``cost.cost_row``, ``step_ms`` (a median, with quartiles) is one lane's share of a
     step, and ``step_flops`` and ``step_bytes`` are those of one lane and batch. Operations are
     counted before XLA optimises and bytes after, from memory or from a cache. The operations are a
     lower bound, as ``flops_are`` says: the body of a loop, as of a recurrent encoder, counts once,

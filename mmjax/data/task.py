@@ -21,7 +21,7 @@ from mmjax.errors import look_up
 from mmjax.types import Batch
 
 
-class Raw(NamedTuple):
+class RawSignal(NamedTuple):
     """The recordings from which a modality's inputs were computed.
 
     Attributes:
@@ -42,12 +42,12 @@ class Split:
     Attributes:
         inputs: {modality: [size, ...]}; these alone may be on disk: memory-mapped, or anything that
             has ``shape`` and ``dtype`` and reads the rows that it is indexed by.
-        target: classes, labels or numbers, as ``mmjax.data.targets`` has them; or all ``UNLABELLED``, or
+        target: classes, labels or numbers, as ``data.targets`` has them; or all ``UNLABELLED``, or
             NaN where they would be numbers.
         group: [size] integers; rows of one group must not be split or resampled apart.
         present: {modality: [size] bool}; a modality left out is present everywhere.
         meta: {name: [size]} of what is known about the rows but not given to the model.
-        raw: {modality: Raw} where inputs can be computed afresh, from corrupted recordings.
+        raw: {modality: RawSignal} where inputs can be computed afresh, from corrupted recordings.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -55,7 +55,7 @@ class Split:
     group: np.ndarray
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
     meta: Mapping[str, np.ndarray] = field(default_factory=dict)
-    raw: Mapping[str, Raw] = field(default_factory=dict)
+    raw: Mapping[str, RawSignal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         everywhere = np.ones(len(self.target), bool)

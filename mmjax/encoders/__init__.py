@@ -11,6 +11,19 @@ from mmjax.encoders.raw import Raw
 from mmjax.encoders.transformer import Patches, Transformer
 from mmjax.registry import Table
 
+__all__ = [
+    "CNN",
+    "CNN1D",
+    "CNN2D",
+    "ENCODERS",
+    "GRU",
+    "MLPEncoder",
+    "Patches",
+    "Raw",
+    "Transformer",
+    "default_encoder",
+]
+
 ENCODERS: Table[type[nn.Module]] = Table(
     "mmjax.encoders",
     {

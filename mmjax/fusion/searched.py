@@ -28,7 +28,7 @@ class SearchedFusion(nn.Module):
     fusion's own. One modality: a chain on its features. Two or many: as above. An absent modality
     adds nothing to any layer; with none the biases remain.
 
-    ``mmjax.comparison.loop`` searches the cells before it trains the strategy; see ``mmjax.comparison.cell_search``.
+    A comparison searches the cells before it trains: ``mmjax.comparison.cell_search``.
 
     Reference: Perez-Rua et al., MFAS: Multimodal Fusion Architecture Search (arXiv:1903.06496).
 

@@ -14,6 +14,22 @@ from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
 from mmjax.registry import Table
 
+__all__ = [
+    "AGM",
+    "METHODS",
+    "MLA",
+    "OGMGE",
+    "PMR",
+    "Distillation",
+    "GradientBlending",
+    "Greedy",
+    "Joint",
+    "MMPareto",
+    "ModalityDropout",
+    "Stacking",
+    "TwoStage",
+]
+
 METHODS: Table[type] = Table(
     "mmjax.methods",
     {

@@ -9,6 +9,20 @@ from mmjax.objectives.evidential import evidential
 from mmjax.registry import Table
 from mmjax.types import Objective
 
+__all__ = [
+    "OBJECTIVES",
+    "branches",
+    "confidence_ranking",
+    "cross_entropy",
+    "deep_cca",
+    "evidential",
+    "focal",
+    "info_nce",
+    "label_smoothing",
+    "mse",
+    "supervised_contrastive",
+]
+
 OBJECTIVES: Table[Objective] = Table(
     "mmjax.objectives",
     {

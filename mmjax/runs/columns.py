@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmjax.data.targets import SECOND_SCORES
 from mmjax.errors import DataError
 from mmjax.storage.jsonl import parse_row, read_rows, write_rows
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-from mmjax.data.task import Raw, Split, Task
+from mmjax.data.task import RawSignal, Split, Task
 from mmjax.errors import UsageError
 from mmjax.tasks.noise import make_noise
 from mmjax.tasks.readers.mfcc import mfcc, moments, standardise
@@ -87,7 +87,7 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
     features = {name: part.features for name, part in speech.items()}
     audio = dict(zip(features, standardise(*features.values()), strict=True))
     mean, scale = (x.astype(np.float32) for x in moments(features["train"]))
-    heard = Raw(
+    heard = RawSignal(
         values=speech["test"].waveforms,
         index=np.arange(len(features["test"])),
         to_input=lambda waveform: (mfcc(waveform) - mean) / scale,

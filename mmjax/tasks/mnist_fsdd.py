@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.splits import make_rng
-from mmjax.data.task import Raw, Split, Task
+from mmjax.data.task import RawSignal, Split, Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.tasks.readers.formats import data_folder, find, read_idx, read_wav
 from mmjax.tasks.readers.mfcc import fit_length, mfcc, moments, standardise
@@ -163,10 +163,12 @@ def image_roles(written: Mapping[str, Images]) -> dict[str, tuple[str, np.ndarra
     }
 
 
-def _test_audio(spoken: Recordings, roles: np.ndarray, recordings: Mapping[str, np.ndarray]) -> Raw:
+def _test_audio(
+    spoken: Recordings, roles: np.ndarray, recordings: Mapping[str, np.ndarray]
+) -> RawSignal:
     used, index = np.unique(recordings["test"], return_inverse=True)
     mean, scale = (x.astype(np.float32) for x in moments(spoken.audio[roles == "train"]))
-    return Raw(
+    return RawSignal(
         values=spoken.waveform[used],
         index=index,
         to_input=lambda waveform: (mfcc(waveform, RATE) - mean) / scale,

@@ -47,7 +47,7 @@ class Recipe:
         dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
             evaluation are float32.
         remat: transformer blocks are computed again for their gradient, in place of kept.
-        mesh: devices by axis, such as ``data=4,seed=2``, or None; ``mmjax.training.mesh`` has the axes. It
+        mesh: devices by axis, such as ``data=4,seed=2``, or None; ``training.mesh`` has them. It
             makes no difference beyond rounding, and ``repr`` leaves it out.
         patience: a seed's best parameters are settled after this many epochs without a better
             validation score; training ends when all are.

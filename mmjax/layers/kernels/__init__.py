@@ -2,8 +2,8 @@
 
 They take float32 arrays, convolutions with one or two dimensions of space, and work inside
 ``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives: those are for the caller to
-define. XLA does not see their operations, so that what it counts of a program (see ``mmjax.analysis.cost``)
-leaves them out.
+define. XLA does not see their operations, and leaves them out of what it counts of a
+program (see ``mmjax.analysis.cost``).
 """
 
 import os
@@ -16,6 +16,20 @@ import numpy as np
 
 from mmjax.errors import UsageError
 from mmjax.layers.kernels.build import load
+
+__all__ = [
+    "VARIABLE",
+    "Unpooled",
+    "attend",
+    "attend_gradient",
+    "convolve",
+    "convolve_and_pool",
+    "enabled",
+    "kernel_gradient",
+    "layer_norm",
+    "layer_norm_gradient",
+    "usable",
+]
 
 VARIABLE = "MMJAX_KERNELS"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmjax.errors import UsageError
 from mmjax.runs.columns import read_table
 from mmjax.runs.export.card import make_card
-from mmjax.runs.export.program import PROGRAM, export_program
+from mmjax.runs.export.stablehlo import PROGRAM, export_program
 from mmjax.runs.export.weights import WEIGHTS, dump_weights
 from mmjax.runs.run_file import read_run_file
 from mmjax.runs.trained import load_run

@@ -15,6 +15,8 @@ from mmjax.runs.launchers.ray import open_ray
 from mmjax.runs.launchers.submitit import open_submitit
 from mmjax.runs.settings import Launch
 
+__all__ = ["LAUNCHERS", "open_launcher"]
+
 LAUNCHERS = {"local": open_local, "submitit": open_submitit, "ray": open_ray}
 
 

@@ -10,7 +10,7 @@ from mmjax.comparison.arm import Arm
 from mmjax.comparison.tuning import best_scores
 from mmjax.data.targets import find_score
 from mmjax.runs.search.params import without_numbers
-from mmjax.runs.search.shared_study import Study
+from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.training.fit import Progress, fit
 from mmjax.training.program import rows_per_step
 from mmjax.training.recipe import join_lanes
@@ -26,7 +26,7 @@ def make_batches(trials: "Sequence[Trial]") -> "list[list[Trial]]":
 
 
 def train_batch(
-    study: Study,
+    study: SharedStudy,
     trials: "Sequence[Trial]",
     make_arm: "Callable[[Trial], Arm]",
     progress: Progress,

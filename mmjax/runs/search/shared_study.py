@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _REDUCTION, _RUNGS = 2, 2  # successive halving: after a quarter and after half of the rows
 
 
-class Study:
+class SharedStudy:
     """Trials in a database, each trained by one of the workers that share it.
 
     Args:

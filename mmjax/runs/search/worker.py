@@ -26,7 +26,7 @@ from mmjax.runs.search.batch import make_batches, train_batch
 from mmjax.runs.search.database import import_optuna
 from mmjax.runs.search.params import apply_params, parse_space, rows_seen, suggest
 from mmjax.runs.search.plots import save_plots
-from mmjax.runs.search.shared_study import Study
+from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.runs.search.space import Space
 from mmjax.runs.search.trial_rows import make_row, sort_rows, train_command
 from mmjax.runs.settings import Settings
@@ -91,7 +91,7 @@ def tune_in(
         begin_changes(out, damage, console)
         where = storage or out / STUDY
         size = {"trials": trials, "rows": rows_seen(settings, task.train.size)}
-        study = Study(where, out.name, about, **size, resume=resume)
+        study = SharedStudy(where, out.name, about, **size, resume=resume)
     try:
         choose = lambda trial: suggest(trial, space, fusions)
         worker = f"{platform.node()}:{os.getpid()}"
@@ -145,7 +145,7 @@ def _check_study(out: Path) -> None:
 
 
 def _work(
-    study: Study,
+    study: SharedStudy,
     lanes: int,
     choose: "Callable[[Trial], None]",
     make_arm: "Callable[[Trial], Arm]",
@@ -173,7 +173,7 @@ def _work(
 
 
 def _conclude(
-    study: Study, out: Path, settings: Settings, train_size: int, console: Console
+    study: SharedStudy, out: Path, settings: Settings, train_size: int, console: Console
 ) -> list[Row]:
     rows = sort_rows([make_row(trial) for trial in study.optuna.get_trials()])
     write_rows(out / "trials.jsonl", rows)

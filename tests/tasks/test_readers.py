@@ -1,4 +1,4 @@
-"""File readers: known contents come back. tests/test_bad_inputs.py has what is refused."""
+"""File readers: known contents come back. tests/tasks/test_bad_inputs.py has what is refused."""
 
 import gzip
 import re

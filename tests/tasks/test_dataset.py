@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from test_tfds import make_split
+from small import make_rich_split
 
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_told(case):
 
 def test_a_data_source_of_tensorflow_datasets_gives_the_same_task(tmp_path):
     rng = np.random.default_rng(0)
-    task = Task("some", *(make_split(size, rng) for size in (30, 6, 9)), out_dim=3)
+    task = Task("some", *(make_rich_split(size, rng) for size in (30, 6, 9)), out_dim=3)
     prepare(task, tmp_path)
     tensorflow_datasets = importlib.import_module("tensorflow_datasets")
     source = tensorflow_datasets.builder_from_directory(tmp_path / PLACE).as_data_source()

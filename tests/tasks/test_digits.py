@@ -16,7 +16,7 @@ from mmjax.tasks.digits import digits
 from mmjax.tasks.spoken_digits import RECORDINGS, from_mu_law, load_recordings, to_mu_law
 
 SHA256 = "f6985c6ded7437dc458fa9298aa18401c76e686b908f17fad81a58af0fb4972e"
-SCRIPT = Path(__file__).parents[1] / "experiments" / "make_spoken_digits.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "make_spoken_digits.py"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from commands import run
-from test_folder import write_labels
+from layouts import write_labels
 
 from mmjax.comparison.arm import make_arm
 from mmjax.data.coerce_inputs import MAX_VOCABULARY

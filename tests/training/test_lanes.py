@@ -68,7 +68,7 @@ assert len(devices) == 2, devices
 
 
 def test_lanes_dealt_out_to_devices_train_as_one_after_another():
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     paths = os.pathsep.join([str(root), str(root.parent)])
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", _ON_TWO_DEVICES], env=environment, check=True)

@@ -5,9 +5,9 @@ import importlib.util
 
 import numpy as np
 import pytest
+from small import make_rich_split
 
-from mmjax.data.targets import UNLABELLED
-from mmjax.data.task import Split, Task
+from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.tasks.synthetic import synthetic
 from mmjax.tasks.tfds import prepare, tfds
@@ -15,29 +15,14 @@ from mmjax.tasks.tfds import prepare, tfds
 module = importlib.import_module("mmjax.tasks.tfds")  # the package's table hides it by the loader
 
 
-def make_split(size, rng, labelled=True):
-    target = np.arange(size) % 3 if labelled else np.full(size, UNLABELLED)
-    return Split(
-        inputs={
-            "image": rng.integers(0, 256, (size, 5, 4, 1)).astype(np.uint8),
-            "audio": rng.normal(size=(size, 7, 2)).astype(np.float32),
-            "scalar": rng.normal(size=(size, 1)).astype(np.float32),
-        },
-        target=target.astype(np.int32),
-        group=rng.integers(0, 9, size).astype(np.uint16),
-        present={"audio": rng.random(size) < 0.5},
-        meta={
-            "speaker": np.array([f"Zoë {'x' * (row % size)}" for row in range(size)]),
-            "weight": rng.normal(size=size).astype(np.float32),
-            "place": rng.integers(-9, 9, (size, 2)),
-        },
-    )
-
-
 @pytest.fixture
 def task():
     rng = np.random.default_rng(0)
-    splits = make_split(30, rng), make_split(5, rng), make_split(1, rng, labelled=False)
+    splits = (
+        make_rich_split(30, rng),
+        make_rich_split(5, rng),
+        make_rich_split(1, rng, labelled=False),
+    )
     return Task("some/name", *splits, out_dim=3)
 
 

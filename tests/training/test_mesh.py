@@ -15,7 +15,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.training.mesh import agreed, check_mesh, join_processes, lane_spec, make_mesh, parse_mesh
 
-WORKER = Path(__file__).with_name("mesh_worker.py")
+WORKER = Path(__file__).parents[1] / "mesh_worker.py"
 TOLERANCE = 1e-5  # of losses of about one, after nine steps
 
 

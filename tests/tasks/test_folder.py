@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from commands import run
+from layouts import write_labels
 from PIL import Image, ImageOps
 from scipy.io import wavfile
 
@@ -29,13 +30,6 @@ def pixels(row, channels=1):
 def wave(row):
     """Recordings from 0.2 to 0.49 s."""
     return (0.3 * np.sin(np.arange(1600 + 80 * row) * (row + 1) / 20)).astype(np.float32)
-
-
-def write_labels(place, columns):
-    with (place / "labels.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
 
 
 @pytest.fixture

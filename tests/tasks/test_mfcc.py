@@ -18,7 +18,7 @@ from mmjax.tasks.readers.mfcc import fit_length, mfcc, standardise
 
 @pytest.fixture(scope="module")
 def reference():
-    with np.load(Path(__file__).parent / "data" / "librosa_mfcc.npz") as file:
+    with np.load(Path(__file__).parents[1] / "data" / "librosa_mfcc.npz") as file:
         return (file["samples"] / 2**15).astype(np.float32), file["mfcc"]
 
 

@@ -16,7 +16,7 @@ from mmjax.comparison.arm import make_arm
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.runs.export import export_run, load_export
-from mmjax.runs.export.program import export_program
+from mmjax.runs.export.stablehlo import export_program
 from mmjax.runs.export.weights import WEIGHTS, dump_weights
 from mmjax.runs.run_file import RunFile
 from mmjax.runs.settings import Settings

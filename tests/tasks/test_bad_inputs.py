@@ -19,7 +19,7 @@ from mmjax.storage.reading import reading
 from mmjax.training.fit import fit
 from mmjax.training.recipe import make_model
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "bad_inputs.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "bad_inputs.py"
 CASES = [pytest.param(bad, id=f"{bad.kind}: {bad.name}") for bad in BAD]
 
 

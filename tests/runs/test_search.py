@@ -14,7 +14,7 @@ import pytest
 from mmjax.cli import main
 from mmjax.runs.search import database as storage
 from mmjax.runs.search import worker as folder
-from mmjax.runs.search.shared_study import Study
+from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.storage.jsonl import read_rows
 
 pytest.importorskip("optuna")
@@ -119,8 +119,8 @@ def test_a_study_rebuilds_what_follows_from_its_database(tuned, tmp_path, capsys
 DIE = """
 import os, signal
 from mmjax.cli import main
-from mmjax.runs.search.shared_study import Study
-Study.report = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
+from mmjax.runs.search.shared_study import SharedStudy
+SharedStudy.report = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
 main({args})
 """
 
@@ -146,8 +146,8 @@ def test_trials_of_a_killed_worker_are_trained_again(tmp_path, monkeypatch):
 def test_a_signal_ends_a_worker_and_its_trials_wait(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "report", lambda *args, **more: True)  # none falls behind
-        patch.setattr(Study, "note", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(SharedStudy, "report", lambda *args, **more: True)  # none falls behind
+        patch.setattr(SharedStudy, "note", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as end:
             main([*TUNE, "--out", str(out)])
     assert end.value.code == 128 + signal.SIGTERM
@@ -176,7 +176,7 @@ def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch, capsys):
 
 def test_two_workers_share_a_study_and_one_is_killed(tmp_path):
     """The benchmark, tiny."""
-    from test_scripts import load_script
+    from load_script import load_script
 
     script = load_script("study_workers", "benchmarks")
     task = {"task": "synthetic", "options": ("size=200",), "fusions": "early,sum", "steps": 5}

@@ -13,7 +13,7 @@ from mmjax.runs.search import database as storage
 from mmjax.runs.search.batch import make_batches, train_batch
 from mmjax.runs.search.params import NUMBERS, apply_params, parse_space, suggest
 from mmjax.runs.search.plots import save_plots
-from mmjax.runs.search.shared_study import Study
+from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.runs.search.space import Space
 from mmjax.runs.settings import Settings
 
@@ -29,7 +29,8 @@ def task():
 
 
 def make_study(path, resume=False, **about):
-    return Study(f"sqlite:///{path}/study.db", "test", about, trials=4, rows=120, resume=resume)
+    url = f"sqlite:///{path}/study.db"
+    return SharedStudy(url, "test", about, trials=4, rows=120, resume=resume)
 
 
 def choose(trial):

@@ -1,4 +1,4 @@
-"""Tasks and their splits. tests/test_bad_inputs.py has the faults that a task refuses."""
+"""Tasks and their splits. tests/tasks/test_bad_inputs.py has the faults that a task refuses."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from small import make_split, make_task
 
 from mmjax.data.targets import UNLABELLED
-from mmjax.data.task import Raw
+from mmjax.data.task import RawSignal
 from mmjax.errors import UnknownNameError
 
 
@@ -42,7 +42,7 @@ def test_take_selects_the_same_rows_everywhere():
 
 def test_raw_recordings_follow_the_rows_and_the_modalities():
     task = make_task()
-    raw = Raw(np.zeros((7, 50), np.float32), np.arange(task.test.size) % 7, np.abs)
+    raw = RawSignal(np.zeros((7, 50), np.float32), np.arange(task.test.size) % 7, np.abs)
     heard = replace(task, test=replace(task.test, raw={"sequence": raw}))
     assert heard.test.take(np.array([8, 2])).raw["sequence"].index.tolist() == [1, 2]
     assert heard.only("sequence", "vector").test.raw["sequence"] is raw

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
 needs_atheris = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="needs the extra fuzz"
 )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 
 import jax
 import pytest
@@ -31,9 +32,10 @@ def home(tmp_path, monkeypatch):
 
 def run_cached(home):
     """What a new process finds with its cache there, and what it printed besides."""
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parents[1])
     ours = {"XDG_CACHE_HOME": str(home), "JAX_ENABLE_COMPILATION_CACHE": "true", "PYTHONPATH": here}
-    code = "import digest, json, mmjax.storage.compile_cache; mmjax.storage.compile_cache.enable_compilation_cache()"
+    code = "import digest, json; from mmjax.storage import compile_cache"
+    code += "; compile_cache.enable_compilation_cache()"
     code += "; print(json.dumps(digest.fit_and_digest()))"
     env = os.environ | ours
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
