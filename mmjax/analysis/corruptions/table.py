@@ -1,11 +1,11 @@
 """The table of corruptions."""
 
-from mmjax.analysis.corruptions import image, pairs, sequence, waveform
+from mmjax.analysis.corruptions import image, mispairing, sequence, waveform
 from mmjax.analysis.corruptions.corruption import Corruption
 from mmjax.registry import Table
 
 CORRUPTIONS: Table[Corruption] = Table(
-    "mmjax.analysis.corruptions",
+    "mmjax.corruptions",
     {
         corrupt.__name__: Corruption(kind, corrupt)
         for kind, members in {
@@ -32,7 +32,7 @@ CORRUPTIONS: Table[Corruption] = Table(
                 sequence.feature_masking,
             ),
             "vector": (sequence.vector_noise, sequence.feature_dropout),
-            "pairs": (pairs.conflicting, pairs.desynchronised),
+            "pairs": (mispairing.conflicting, mispairing.desynchronised),
         }.items()
         for corrupt in members
     },
