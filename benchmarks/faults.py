@@ -184,7 +184,8 @@ def flipped_key(folder: Path, rng: np.random.Generator, times: int) -> Iterator[
         before = path.read_bytes()
         lines = before.splitlines(keepends=True)
         number = int(rng.integers(len(lines)))
-        key = str(rng.choice(list(COLUMNS[name]))).encode()
+        written = json.loads(lines[number]) if name == "rows" else COLUMNS[name]
+        key = str(rng.choice(list(written))).encode()
         spoilt = bytes([key[0] ^ 1]) + key[1:]
         lines[number] = lines[number].replace(b'"' + key + b'"', b'"' + spoilt + b'"', 1)
         path.write_bytes(b"".join(lines))

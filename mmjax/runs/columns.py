@@ -13,6 +13,7 @@ Row = dict[str, Any]
 _NUMBER = (int, float)
 _MAYBE = (*_NUMBER, type(None))  # JSON has no NaN
 _TEXT = (str, type(None))
+_ANY = object  # or nothing: Ellipsis, which stands for a column that is not there, is one, too
 _OF_SEED = {"strategy": str, "seed": int}
 COLUMNS: dict[str, Mapping[str, Any]] = {
     "rows": {
@@ -21,19 +22,34 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
         **dict.fromkeys(("params", "seconds"), _NUMBER),
         "nll": _MAYBE,  # of a strategy that has diverged
         **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),
+        **dict.fromkeys(("rows", "groups", "best_step", "skipped", "diverged", "flops"), _ANY),
+        **dict.fromkeys(("steps", "trials", "recipe", "versions", "device"), _ANY),
     },
     "history": {**_OF_SEED, "step": int},
-    "robustness": {**_OF_SEED, "modality": str, "corruption": str, "severity": _NUMBER},
+    "robustness": {
+        **_OF_SEED,
+        **dict.fromkeys(("modality", "corruption"), str),
+        "severity": _NUMBER,
+        **dict.fromkeys(("task", "modalities", "split", "macro_f1", "rmse", "nll"), _ANY),
+    },
     "representation": {
         **_OF_SEED,
         "embedding": str,
         **dict.fromkeys(("ari", "nmi", "silhouette", "probe_accuracy"), _MAYBE),
+        **dict.fromkeys(("task", "modalities"), _ANY),
     },
-    "weights": {**_OF_SEED, "modality": str, "weight": _MAYBE},
+    "weights": {
+        **_OF_SEED,
+        "modality": str,
+        "weight": _MAYBE,
+        **dict.fromkeys(("task", "modalities", "split", "alone"), _ANY),
+    },
     "cost": {
         "strategy": str,
         **dict.fromkeys(("params", "flops", "bytes", "peak_bytes", "compile_seconds"), _MAYBE),
         **dict.fromkeys(("step_ms", "latency_1_us", "latency_256_us"), _MAYBE),
+        **dict.fromkeys(("task", "batch_size", "step_flops", "device"), _ANY),
+        **dict.fromkeys(("step_ms_low", "step_ms_high"), _ANY),
     },
     "arms": {"strategy": str, "error": _TEXT, "sha256": _TEXT},
     "trials": {
@@ -48,6 +64,8 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
     },
 }
 """{table: {column: its types}}: what each row has, beside its scores; ``...`` is what may lack."""
+_OPEN = ("history", "trials", "bench")
+"""Tables that have other columns, too: objectives name their terms, and fusions their fields."""
 _PREFIX = {"rows": "", "history": "valid_", "robustness": ""}
 """What the name of the main score begins with, in tables that have one."""
 
@@ -110,3 +128,6 @@ def _check(where: str, name: str, row: Row) -> None:
             got = f"{column} {row[column]!r}"[:80] if column in row else f"no {column}"
             expected = "a row of scores" if name == "rows" else f"a row of {name}"
             raise DataError(where, expected=expected, got=got)
+    unknown = row.keys() - columns.keys()
+    if unknown and name not in _OPEN:
+        raise DataError(where, expected=f"columns of {name}", got=f"{min(unknown)!r:.80}")
