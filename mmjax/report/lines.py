@@ -9,7 +9,7 @@ from mmjax.analysis.calibration import reliability
 from mmjax.analysis.statistics import Estimate, bootstrap_interval, estimate
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import MAJORITY, find_majority, summarise
-from mmjax.analysis.verdicts import Verdict, light_pair
+from mmjax.analysis.verdicts import UNTESTED, Verdict, light_pair
 from mmjax.comparison.scores import standard_error
 
 
@@ -84,7 +84,7 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
             ece=_calibration_error(study, name),
             gain=gain,
             verdict=one.verdict if one else word,
-            p=one.p if one else None,
+            p=one.p if one and one.verdict != UNTESTED else None,
             params=mean("params"),
             flops=mean("flops"),
             seconds=mean("seconds"),

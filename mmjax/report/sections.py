@@ -133,10 +133,11 @@ def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
 
 
 def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
+    all_shown = len(names) == len(answers.scores)
     return Drawing(
-        "Every pair",
+        "Every pair" if all_shown else "Pairs of the best",
         f"Row minus column, in points of {answers.metric}; differences, not verdicts. Ordered by "
-        "validation, best first.",
+        f"validation, best first{'' if all_shown else f'; the {len(names)} best alone'}.",
         matrix_figure(answers, names),
     )
 

@@ -379,3 +379,16 @@ def test_interquartile_mean_drops_a_quarter_at_either_end():
 def test_performance_profile_falls_from_one_to_zero():
     profile = performance_profile(np.array([[0.2, 0.4], [0.6, 0.8]]), [0.0, 0.4, 0.7, 1.0])
     np.testing.assert_allclose(profile, [1, 0.5, 0.25, 0])
+
+
+def test_signs_of_any_scale_count_alike_and_what_is_no_number_is_refused():
+    assert sign_flip_p(np.full(8, 1e4 / 3)) == sign_flip_p(np.ones(8)) == 2 * 0.5**8 / 2
+    with pytest.raises(UsageError, match="finite"):
+        sign_flip_p(np.array([np.nan, 1, 1, 1, 1, 1, 1]))
+
+
+def test_what_cannot_vary_has_no_interval():
+    with pytest.raises(UsageError, match="two groups"):
+        bootstrap_interval(np.ones(3), np.zeros(3, int))
+    with pytest.raises(UsageError, match="two seeds"):
+        interquartile_interval(np.array([[0.5], [0.6]]))

@@ -165,8 +165,13 @@ def bootstrap(
 
     Returns:
         [resamples, ...].
+
+    Raises:
+        UsageError: there is one group, whose resamples are all alike.
     """
     index, size = _groups(group)
+    if len(size) < 2:
+        raise UsageError("group", expected="at least two groups", got="one")
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
     sums = np.stack([np.bincount(index, row, minlength=len(size)) for row in flat], axis=1)
     rng = np.random.default_rng(seed)

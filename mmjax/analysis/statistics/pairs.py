@@ -15,6 +15,7 @@ from mmjax.analysis.statistics.intervals import (
     spread_of_sums,
     sum_groups,
 )
+from mmjax.errors import UsageError
 
 ALPHA, POWER = 0.05, 0.8
 _MANY = 10**7
@@ -112,14 +113,16 @@ def sign_flip_p(sums: np.ndarray) -> float:
     needlessly silent and the mid-p version keeps its level (Fagerland et al., BMC Medical Research
     Methodology 13, 2013).
     """
+    if not np.isfinite(sums).all():
+        raise UsageError("sums", expected="finite numbers", got=str(sums[~np.isfinite(sums)][0]))
     sizes = np.abs(sums[_differ(sums)])
     if len(sizes) > _ENUMERATED:
         return 0.5 ** len(sizes)
     totals = np.zeros(1)
     for size in sizes:
         totals = np.concatenate([totals + size, totals - size])
-    beyond = np.abs(totals) - abs(sums.sum())
-    return float(np.mean(beyond > _ROUNDING) + np.mean(np.abs(beyond) <= _ROUNDING) / 2)
+    beyond, rounding = np.abs(totals) - abs(sums.sum()), _ROUNDING * sizes.sum()
+    return float(np.mean(beyond > rounding) + np.mean(np.abs(beyond) <= rounding) / 2)
 
 
 def _differ(sums: np.ndarray) -> np.ndarray:

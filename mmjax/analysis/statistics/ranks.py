@@ -84,8 +84,13 @@ def interquartile_interval(
         confidence: share of such intervals that cover the mean.
         num_resamples: how many.
         seed: of the resampling.
+
+    Raises:
+        UsageError: there is one seed, whose resamples are all alike.
     """
     num_tasks, num_seeds = scores.shape
+    if num_seeds < 2:
+        raise UsageError("scores", expected="at least two seeds of each task", got="one")
     rng = np.random.default_rng(seed)
     chosen = rng.integers(num_seeds, size=(num_resamples, num_tasks, num_seeds))
     drawn = np.take_along_axis(scores[None], chosen, axis=2).reshape(num_resamples, -1)

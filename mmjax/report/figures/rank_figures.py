@@ -68,8 +68,9 @@ def interquartile_figure(scores: Mapping[str, np.ndarray]) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(names)), layout="constrained")
     axes = figure.subplots()
     for y, name in enumerate(names):
-        low, high = interquartile_interval(scores[name])
-        axes.plot([100 * low, 100 * high], [y, y], color=FUSED, linewidth=1.8)
+        if scores[name].shape[1] > 1:  # of one seed there is no interval
+            low, high = interquartile_interval(scores[name])
+            axes.plot([100 * low, 100 * high], [y, y], color=FUSED, linewidth=1.8)
         axes.plot(100 * means[name], y, "o", color=FUSED, markersize=6)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("interquartile mean of the score in %")
