@@ -21,7 +21,7 @@ MAX_ROWS = 500
 """Rows of training and of the scored split whose embeddings and weights are looked at."""
 
 
-class Assessment(NamedTuple):
+class Examination(NamedTuple):
     """What is known of an arm beyond its scores; rows are flat.
 
     Attributes:
@@ -40,10 +40,10 @@ class Assessment(NamedTuple):
     embedded: Embedded
 
 
-def make_assess(
+def make_examine(
     task: Task, progress: Progress = lambda steps: None
-) -> Callable[[Arm, Fit], Assessment]:
-    """Makes ``(arm, its training) -> Assessment`` for the arms of one task.
+) -> Callable[[Arm, Fit], Examination]:
+    """Makes ``(arm, its training) -> Examination`` for the arms of one task.
 
     What does not depend on an arm, such as corrupted rows, is made once for all.
 
@@ -54,7 +54,7 @@ def make_assess(
     sweep = make_sweep(task)
     scored = sweep.split
 
-    def assess(arm: Arm, trained: Fit) -> Assessment:
+    def examine(arm: Arm, trained: Fit) -> Examination:
         params = trained.params
 
         def predict(params: chex.ArrayTree, rows: Batch) -> np.ndarray:
@@ -66,7 +66,7 @@ def make_assess(
         learnt, seen = (trained.view(params, split.batch()) for split in (train, rows))
         known = Embedded(learnt.embeddings, train.target)
         embedded = Embedded(seen.embeddings, rows.target)
-        return Assessment(
+        return Examination(
             scores=add_facts(availability_rows(arm, predict, params), arm, trained),
             robustness=robustness_rows(arm, predict, params, sweep),
             # Clustering is slow, and seeds differ little in it: the first stands for all.
@@ -79,7 +79,7 @@ def make_assess(
             embedded=embedded,
         )
 
-    return assess
+    return examine
 
 
 def _tell_classes(train: np.ndarray, scored: np.ndarray) -> bool:

@@ -20,7 +20,7 @@ from mmjax.runs.folder import (
     end_arm,
     finished_arms,
     make_checkpoints,
-    put_assessment,
+    put_examination,
     put_results,
     write_embedded,
     write_predictions,
@@ -34,20 +34,20 @@ from mmjax.training.fit import Fit
 
 def run_arms(out: Path, task: Task, arms: Sequence[Arm], console: Console) -> dict[str, str]:
     """Runs arms one after another in this process, and returns the errors of those that fail."""
-    from mmjax.analysis.examine import make_assess
+    from mmjax.analysis.examine import make_examine
 
     failed: dict[str, str] = {}
     with (
         ComparisonProgress(arms, console) as progress,
         held_signals(progress.on_steps) as on_steps,
     ):
-        assess = make_assess(task, on_steps)
+        examine = make_examine(task, on_steps)
 
         def on_arm(arm: Arm, trained: Fit, scored: Scored) -> None:
-            found = assess(arm, trained)
+            found = examine(arm, trained)
             put_results(out, arm, trained, [*scored.rows, *found.scores])
             write_predictions(out, arm.strategy, scored.predictions)
-            put_assessment(out, arm.strategy, found)
+            put_examination(out, arm.strategy, found)
             write_embedded(out / CHECKPOINTS / arm.strategy, found.embedded)
             progress.on_arm(arm, scored.rows)
 

@@ -24,7 +24,7 @@ from mmjax.training.fit import Fit
 
 if TYPE_CHECKING:
     # Their scikit-learn is not for those who only train.
-    from mmjax.analysis.examine import Assessment
+    from mmjax.analysis.examine import Examination
     from mmjax.analysis.representation import Embedded
 
 RESULTS = ("rows", "history", *TABLES)
@@ -186,7 +186,7 @@ def write_labels(out: Path, task: Task) -> None:
     write_npz(out / "labels.npz", labels(task))
 
 
-def put_assessment(out: Path, strategy: str, found: "Assessment") -> None:
+def put_examination(out: Path, strategy: str, found: "Examination") -> None:
     """Writes what has been measured of an arm."""
     for name in ("robustness", "representation", "weights"):
         put_rows(out, name, strategy, getattr(found, name))

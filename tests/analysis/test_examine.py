@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmjax.analysis.examine import make_assess
+from mmjax.analysis.examine import make_examine
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.scores import score
 from mmjax.tasks import load_task
@@ -19,12 +19,12 @@ def task():
 
 @pytest.fixture(scope="module")
 def assessed(task):
-    assess = make_assess(task)
+    examine = make_examine(task)
 
     def one(name):
         arm = make_arm(task, name, steps=40, seeds=(3, 5))
         trained = fit(arm.recipe, arm.task)
-        return arm, trained, assess(arm, trained)
+        return arm, trained, examine(arm, trained)
 
     return {name: one(name) for name in ("attention_pool", "a_only")}
 
@@ -64,7 +64,7 @@ def test_rows_too_few_to_cluster_are_scored_all_the_same(assessed, shown):
     else:  # of as many classes
         rows = np.unique(target, return_index=True)[1][shown]
     small = replace(arm.task, test=arm.task.test.take(rows))
-    found = make_assess(small)(replace(arm, task=small), trained)
+    found = make_examine(small)(replace(arm, task=small), trained)
     assert not found.representation
     assert found.scores
     assert found.robustness

@@ -10,7 +10,7 @@ from faults import file_size_limit
 
 import mmjax.comparison.loop
 import mmjax.runs.compare
-from mmjax.analysis import examine as assess
+from mmjax.analysis import examine
 from mmjax.storage.jsonl import read_rows
 
 TRAIN = ("train", "concat", *TINY, "--seeds", "2")
@@ -126,7 +126,7 @@ def test_a_comparison_that_is_killed_while_it_tidies_up_is_done(whole, out, monk
 
 
 def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_path, monkeypatch):
-    out, rows = tmp_path / "run", assess.robustness_rows
+    out, rows = tmp_path / "run", examine.robustness_rows
 
     def send(arm, *arguments):
         if arm.strategy == "concat":
@@ -135,7 +135,7 @@ def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_pa
         assert arm.strategy != "concat", "the signal has not been heeded"
         return found
 
-    monkeypatch.setattr(assess, "robustness_rows", send)
+    monkeypatch.setattr(examine, "robustness_rows", send)
     assert run("compare", *COMPARE, "--out", out) == 143
     monkeypatch.undo()
     assert resume(out) == 0
