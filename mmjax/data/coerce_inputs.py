@@ -13,6 +13,8 @@ InputKind = Literal["vector", "sequence", "image", "tokens"]
 MAX_VOCABULARY = 1024
 """Different tokens of an input: each becomes a vector of so many numbers."""
 
+_MAX_SEEN = 1 << 16  # values of a feature; of many more, float32 cannot have each its own
+
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """An input as an array of numbers, of any type; objects that are missing are NaN.
@@ -134,8 +136,8 @@ def _one_hot(where: str, values: np.ndarray) -> np.ndarray:
 def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
     """Raises DataError where float32 cannot tell apart what differs, such as times since 1970.
 
-    Looked at are all values of a feature, and those of one sample. What differs by rounding alone
-    is constant, and no matter.
+    Looked at are all values of a feature, and those of one sample; and how many different values
+    are left of a feature. What differs by rounding alone is constant, and no matter.
 
     Args:
         name: of the input.
@@ -170,3 +172,32 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
                 f"{_name_feature(worst, given)}",
                 fix="Rescale them." if small[worst] else "Subtract their mean first.",
             )
+    _check_distinct(name, seen.reshape(-1, seen.shape[-1]), 1e-12 * unit, given)
+
+
+def _check_distinct(name: str, seen: np.ndarray, rounding: np.ndarray, given: Any) -> None:
+    """Raises DataError for a feature of which float32 has less than half the different values.
+
+    Args:
+        name: of the input.
+        seen: [values, features]; of very many, some are looked at.
+        rounding: [features], by how much floats differ that are the same.
+        given: as for ``check_precision``.
+    """
+    if len(seen) > _MAX_SEEN:
+        seen = seen[np.random.default_rng(0).integers(0, len(seen), _MAX_SEEN)]
+    seen = np.sort(seen, axis=0)
+    gaps = np.diff(seen, axis=0)
+    differ = gaps > rounding if seen.dtype.kind == "f" else gaps != 0
+    kept = differ & (np.diff(seen.astype(np.float32), axis=0) != 0)
+    before, after = differ.sum(axis=0) + 1, kept.sum(axis=0) + 1
+    lost = after < before / 2
+    if lost.any():
+        worst = int(lost.argmax())
+        raise DataError(
+            f"input {name!r}",
+            expected="values that float32 can tell apart",
+            got=f"{before[worst]} different ones of which it has {after[worst]}, in "
+            f"{_name_feature(worst, given)}",
+            fix="Subtract what most have in common; say by present=... where values are missing.",
+        )

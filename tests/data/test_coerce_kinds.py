@@ -303,7 +303,19 @@ START = 1.7e9 + 86400 * np.arange(ROWS)[:, None, None] + np.arange(8.0)[None, :,
 NANOSECONDS = 1_700_000_000_000_000_000 + np.arange(2 * ROWS).reshape(ROWS, 2)
 
 
-@pytest.mark.parametrize("values", [CLOCK, START, NANOSECONDS, 1e-300 * X, (2**40 + IDS)])
+GAP = np.r_[0, 1.7e9 + np.arange(ROWS - 1)][:, None]
+LOST = [
+    CLOCK,
+    START,
+    NANOSECONDS,
+    1e-300 * X,
+    2**40 + IDS,
+    GAP,
+    np.r_[0, NANOSECONDS[1:, 0]][:, None],
+]
+
+
+@pytest.mark.parametrize("values", LOST)
 def test_what_float32_cannot_tell_apart_is_refused_by_every_path(tmp_path, values):
     (tmp_path / "x").mkdir()
     for row, sample in enumerate(values):
@@ -316,6 +328,13 @@ def test_what_float32_cannot_tell_apart_is_refused_by_every_path(tmp_path, value
     ):
         with pytest.raises(DataError, match=r"'x': expected values that float32 can tell apart"):
             make()
+
+
+def test_values_that_differ_by_rounding_alone_are_the_same():
+    values = np.where(np.arange(ROWS) % 2 == 0, 0.0, 0.1 + 1e-16 * np.arange(ROWS))
+    Task.from_arrays({"x": values}, INTEGERS)
+    many = np.linspace(0, 1, 90 * 2048).reshape(90, 2048, 1)
+    Task.from_arrays({"x": many}, np.arange(90) % 3)
 
 
 def test_columns_are_named_and_absent_rows_do_not_hide_a_lost_feature(tmp_path):
