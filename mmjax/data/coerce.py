@@ -25,7 +25,7 @@ def as_plain(where: str, values: Any) -> np.ndarray:
     Raises:
         DataError: some values are masked, the array is sparse, or it cannot be read.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+    if _is_masked(values):
         fix = "Fill them in or leave them out; present=... says where a modality is missing."
         raise DataError(where, expected="an array without a mask", got="masked values", fix=fix)
     if "sparse" in str(getattr(values, "layout", "")) or hasattr(values, "todense"):
@@ -33,7 +33,7 @@ def as_plain(where: str, values: Any) -> np.ndarray:
         raise DataError(where, expected="a dense array", got=got, fix=fix)
     try:
         values = _off_torch(values)
-        array = np.asarray(values)
+        array = _keep_integers(np.asarray(values), values)
     except Exception as error:  # whatever another library raises
         if not isinstance(values, list | tuple):
             got = f"{type(error).__name__}: {error}"[:300]
@@ -44,6 +44,24 @@ def as_plain(where: str, values: Any) -> np.ndarray:
     if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
         return array.astype(np.float32)
     return array.astype(object) if array.dtype.kind in "ST" else array
+
+
+def _is_masked(values: Any) -> bool:
+    """Whether some values are masked, also those of arrays in a list or in an array of objects."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        return True
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind == "O" and any(map(_is_masked, values.flat))
+    return isinstance(values, list | tuple) and any(map(_is_masked, values))
+
+
+def _keep_integers(array: np.ndarray, given: Any) -> np.ndarray:
+    """Integers from 2**63, which NumPy makes floats beside smaller ones, as they were given."""
+    if array.dtype.kind != "f" or not (array >= 2.0**63).any():
+        return array
+    objects = np.asarray(given, object)
+    whole = all(isinstance(value, int | np.integer) and value >= 0 for value in objects.flat)
+    return objects.astype(np.uint64) if whole else array
 
 
 def _off_torch(values: Any) -> Any:
@@ -100,10 +118,11 @@ def _settle(array: np.ndarray) -> np.ndarray:
     if find_gaps(array).any():
         return array
     if any(isinstance(value, str | bytes) for value in array.flat):
-        text = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in array.flat]
+        read = lambda v: v.decode(errors="backslashreplace") if isinstance(v, bytes) else str(v)
+        text = [read(value) for value in array.flat]
         return np.array(text).reshape(array.shape)
     try:
-        plain = np.array(array.tolist())
+        plain = _keep_integers(np.array(array.tolist()), array)
         return plain.astype(np.float64) if plain.dtype.kind == "O" else plain
     except (TypeError, ValueError):
         return array

@@ -146,7 +146,8 @@ def _encode_classes(values: np.ndarray, given: Kind | None) -> Encoded:
             got=f"{len(classes)} different values in {len(values)} rows",
             fix="Are they numbers? Then give them as floats, or say kind='numbers'.",
         )
-    if classes.dtype.kind == "f" and (classes == classes.round()).all():
+    small = classes.dtype.kind == "f" and np.abs(classes).max() < 2.0**63
+    if small and (classes == classes.round()).all():
         classes = classes.astype(np.int64)  # which have shorter names
     return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
 

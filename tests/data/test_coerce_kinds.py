@@ -527,6 +527,19 @@ def test_cells_that_do_not_fit_are_named(as_given):
     assert sum(split.present["x"].sum() for split in task.splits.values()) == ROWS - 1
 
 
+@pytest.mark.parametrize("as_given", [list, tuple, as_column])
+def test_masks_of_rows_are_those_of_the_array(as_given):
+    masked, bare = np.ma.masked_greater(X, 0), np.ma.masked_array(X)
+    want = Task.from_arrays({"x": X}, INTEGERS).digest()
+    assert Task.from_arrays({"x": as_given(bare)}, INTEGERS).digest() == want
+    for make in (Task.from_arrays, from_rows):
+        with pytest.raises(DataError, match="without a mask, got masked values"):
+            make({"x": as_given(masked)}, INTEGERS)
+    cells = [[row] for row in masked]
+    with pytest.raises(DataError, match="without a mask, got masked values"):
+        from_rows({"x": cells}, INTEGERS)
+
+
 def test_columns_of_a_dataset_join_and_may_be_missing():
     rows = [{"age": float(i), "size": 2.0 * i, "y": INTEGERS[i]} for i in range(ROWS)]
     rows[4] |= {"age": None, "size": np.nan}
