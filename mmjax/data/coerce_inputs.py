@@ -105,7 +105,7 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
 
 def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
     say = lambda kind: f"kinds={{{name!r}: {kind!r}}}"
-    if values.ndim == 4 and values.shape[1] in (1, 3) and min(values.shape[2:]) > 4:
+    if _is_channels_first(values):
         moved = np.moveaxis(values, 1, -1)
         took = f"samples {values.shape[1:]} taken for images with their channels first"
         tell(f"{where}: {took}, and made {moved.shape[1:]}; {say('image')} leaves them as they are")
@@ -115,6 +115,10 @@ def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
         took = f"integers up to {values.max()} taken for numbers"
         tell(f"{where}: {took}; {say('tokens')} takes them for token ids")
     return values
+
+
+def _is_channels_first(values: np.ndarray) -> bool:
+    return values.ndim == 4 and 1 <= values.shape[1] <= 4 and min(values.shape[2:]) > 4
 
 
 def _one_hot(where: str, values: np.ndarray) -> np.ndarray:

@@ -135,6 +135,46 @@ def test_unlabelled_test_rows_in_python(classes, nothing):
         assert (task.names, task.test.labelled) == (tuple(map(str, classes)), False)
 
 
+@pytest.mark.parametrize("kind", [None, "labels", "classes"])
+def test_floats_of_unlabelled_rows_are_what_the_others_are(tmp_path, kind):
+    labels = np.stack([np.arange(ROWS) // 4 % 2, np.arange(ROWS) // 8 % 2], axis=1)
+    target = {"labels": labels, "classes": INTEGERS}.get(kind, labels[:, 0]).astype(float)
+    target[SPLIT == "test"] = -1
+    task = Task.from_arrays({"x": X}, target, split=SPLIT, kind=kind)
+    assert (task.kind, task.test.labelled) == (kind or "classes", False)
+    if kind == "labels":
+        assert Task.from_arrays({"x": X}, target, split=SPLIT).digest() == task.digest()
+        from_folder(tmp_path, INTEGERS)
+        cells = dict(zip("ab", target.astype(int).T, strict=True))
+        write_labels(tmp_path, {"id": range(ROWS), "split": SPLIT, **cells})
+        for stated in (None, kind):
+            read = folder(tmp_path, kind=stated)
+            assert (read.kind, read.names, read.test.labelled) == (kind, ("a", "b"), False)
+
+
+def test_numbers_of_unlabelled_rows_are_told(capsys):
+    target = np.where(SPLIT == "test", -1, np.arange(ROWS) / 2)
+    task = Task.from_arrays({"x": X}, target, split=SPLIT)
+    assert (task.kind, task.test.labelled) == ("numbers", False)
+    assert "-1 in all test rows taken for rows without a target" in capsys.readouterr().err
+
+
+OTHERS = {
+    "text": (np.array(["u", "v"] * 30), ""),
+    "text of digits": (np.array(["3", "4"] * 30), "; kind='numbers' says otherwise"),
+    "0 and 1": (np.arange(ROWS) % 2, "; kind='labels' or kind='numbers' says otherwise"),
+    "labels": (np.ones((ROWS, 2), int) * np.c_[0:ROWS] % 2, "; kind='numbers' says otherwise"),
+    "fractions": (np.arange(ROWS) / 2, ""),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_only_kinds_that_a_target_can_have_are_told(case, capsys):
+    target, others = OTHERS[case]
+    Task.from_arrays({"x": X}, target)
+    assert "".join(capsys.readouterr().err.rstrip().partition(";")[1:]) == others
+
+
 @pytest.mark.parametrize("cell", ["NA", "#N/A", "n/a", "null", "NaN", ""])
 def test_what_is_missing_is_no_class(tmp_path, cell):
     target = np.where(np.arange(ROWS) % 10 == 9, cell, np.arange(ROWS) % 2)
@@ -241,13 +281,15 @@ def test_integers_that_may_be_tokens_are_told(capsys):
     assert "'text': integers up to 8 taken for numbers; kinds={'text': 'tokens'}" in told
 
 
-def test_channels_that_come_first_are_moved(capsys):
-    last = RNG.integers(0, 256, (ROWS, 8, 6, 3), np.uint8)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_that_come_first_are_moved(channels, capsys):
+    last = RNG.integers(0, 256, (ROWS, 8, 6, channels), np.uint8)
     moved = Task.from_arrays({"x": np.moveaxis(last, -1, 1)}, INTEGERS, kind="classes")
-    assert "channels first, and made (8, 6, 3); kinds={'x': 'image'}" in capsys.readouterr().err
+    made = f"channels first, and made (8, 6, {channels})"
+    assert f"{made}; kinds={{'x': 'image'}}" in capsys.readouterr().err
     assert moved.digest() == Task.from_arrays({"x": last}, INTEGERS).digest()
     stated = Task.from_arrays({"x": np.moveaxis(last, -1, 1)}, INTEGERS, kinds={"x": "image"})
-    assert stated.shapes == {"x": (3, 8, 6)}
+    assert stated.shapes == {"x": (channels, 8, 6)}
 
 
 def what_a_model_sees(task, name):
@@ -426,7 +468,7 @@ def test_a_folder_of_runs_is_no_modality(tmp_path):
 def test_the_command_line_states_kinds_too(tmp_path, capsys):
     from_folder(tmp_path, INTEGERS)
     told = capsys.readouterr().err
-    others = "kind='labels' or kind='numbers' says otherwise"
+    others = "kind='numbers' says otherwise"
     assert told == f"mmjax: target taken for 3 classes, 0, 1, 2; {others}\n"
     options = ("--options", "kind=numbers", "kinds=x=sequence")
     assert run("data", "--task", "folder", "--data", tmp_path, *options) == 0
