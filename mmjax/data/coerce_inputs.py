@@ -1,10 +1,11 @@
 """Inputs as people have them, made into what a Task holds."""
 
+import datetime
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from mmjax.data.coerce import as_array, find_gaps
+from mmjax.data.coerce import as_array, as_plain, find_gaps
 from mmjax.errors import DataError, look_up, tell
 
 InputKind = Literal["vector", "sequence", "image", "tokens"]
@@ -27,13 +28,42 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
         array = _with_gaps(array)
     if array.dtype.kind in "fiub":
         return array
-    got, fix = str(array.dtype), ""
-    if array.dtype.kind in "OU" and array.ndim == 2:
-        got = f"text in {_name_text(array, values)}"
-        fix = "Leave it out, or make a feature of 0 and 1 of each of its values."
-    if array.dtype.kind == "c":
-        fix = "Give real and imaginary parts, or size and phase, as features of their own."
+    as_given = name_others(values)  # where text has not made text of all else
+    got, fix = as_given if as_given[1] else name_others(array)
+    if "text" in got and array.ndim == 2:
+        got += _name_text(array, values)
     raise DataError(f"input {name!r}", expected="numbers", got=got, fix=fix)
+
+
+_OTHERS = (
+    (
+        "dates or durations",
+        (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64),
+        "Give them as numbers of seconds or days, from a day near to them all.",
+    ),
+    (
+        "complex numbers",
+        (complex, np.complexfloating),
+        "Give real and imaginary parts, or size and phase, as features of their own.",
+    ),
+    (
+        "text",
+        (str, bytes),
+        "Leave it out, or make a feature of 0 and 1 of each of its values; "
+        "text of digits becomes numbers by .astype(float).",
+    ),
+)
+
+
+def name_others(values: Any) -> tuple[str, str]:
+    """What values are that are no numbers, and what to do about it."""
+    array = as_plain("values", values)
+    for name, types, fix in _OTHERS:
+        if issubclass(array.dtype.type, types):
+            return f"{name}, {array.dtype}", fix
+        if array.dtype.kind == "O" and any(isinstance(value, types) for value in array.flat):
+            return name, fix
+    return str(array.dtype), ""
 
 
 def _with_gaps(values: np.ndarray) -> np.ndarray:
@@ -45,9 +75,10 @@ def _with_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _name_text(table: np.ndarray, given: Any) -> str:
-    """The first column of a table [rows, columns] that is no numbers."""
+    """The first column of a table [rows, columns] that is no numbers, if one alone is not."""
     columns = enumerate(np.asarray(table, object).T)
-    return next(_name_feature(i, given) for i, c in columns if _with_gaps(c).dtype.kind == "O")
+    bad = (i for i, column in columns if _with_gaps(column).dtype.kind == "O")
+    return next((f" in {_name_feature(i, given)}" for i in bad), " of digits")
 
 
 def _name_feature(index: int, given: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing
-from mmjax.data.coerce_inputs import InputKind
+from mmjax.data.coerce_inputs import InputKind, name_others
 from mmjax.data.splits import ROLES, SYNONYMS
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
@@ -149,7 +149,7 @@ def _join(parts: Sequence[Any]) -> np.ndarray | None:
 def _sample(where: str, row: str, value: Any) -> np.ndarray | Sound | None:
     """A value as ``stack`` takes it."""
     if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):  # that of torchcodec
-        samples = np.atleast_2d(as_plain(where, value["array"])).astype(np.float32)
+        samples = np.atleast_2d(_numbers(where, row, value["array"])).astype(np.float32)
         if samples.size == 0:
             fix = "Leave the row out; or give None: it lacks the modality."
             got = f"an empty one in row {row}"
@@ -161,6 +161,12 @@ def _sample(where: str, row: str, value: Any) -> np.ndarray | Sound | None:
     array = as_plain(where, value)
     if array.ndim == 0 and find_missing(array).all():
         return None
+    return np.atleast_1d(_numbers(where, row, array))
+
+
+def _numbers(where: str, row: str, value: Any) -> np.ndarray:
+    array = as_plain(where, value)
     if array.dtype.kind not in "fiub":
-        raise DataError(where, expected=_SAMPLES, got=f"{array.dtype} in row {row}")
-    return np.atleast_1d(array)
+        got, fix = name_others(array)
+        raise DataError(where, expected=_SAMPLES, got=f"{got} in row {row}", fix=fix)
+    return array

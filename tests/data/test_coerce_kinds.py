@@ -424,6 +424,34 @@ def test_imaginary_parts_are_refused_by_every_path(tmp_path):
             make()
 
 
+DAYS = np.datetime64("2020-01-01") + np.arange(ROWS)
+UNREAD = {
+    "dates": (DAYS, "dates or durations.*numbers of seconds or days"),
+    "durations": (DAYS - DAYS[0], "dates or durations.*numbers of seconds or days"),
+    "objects that are dates": (DAYS.astype(object), "dates or durations.*seconds or days"),
+    "complex numbers and None": (np.array([1j, None] * 30), "complex numbers.*Give real and im"),
+    "text of digits": (X.astype(str), r"text.*\.astype\(float\)"),
+    "text of NumPy": (np.array(["u", "v"] * 30), "text.*of 0 and 1"),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_what_is_no_number_is_named(case):
+    values, message = UNREAD[case]
+    for make in (Task.from_arrays, from_rows):
+        with pytest.raises(DataError, match=f"'x': expected numbers.*{message}"):
+            make({"x": values}, INTEGERS)
+
+
+def test_dates_beside_text_in_a_table_are_dates():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"day": DAYS, "size": X[:, 0], "sex": "f"})
+    with pytest.raises(DataError, match=r"got dates or durations.*seconds or days"):
+        Task.from_arrays({"x": table}, INTEGERS)
+    with pytest.raises(DataError, match="got dates or durations"):
+        Task.from_arrays({"x": table[["day"]]}, INTEGERS)
+
+
 @pytest.mark.parametrize("row", [57, 31, 5])
 def test_errors_name_the_rows_that_were_given(tmp_path, row):
     bad = X.copy()
@@ -602,6 +630,9 @@ def test_what_a_dataset_lacks_is_told():
     with pytest.raises(
         DataError, match=r"recordings with samples, got an empty one in row 3. Leave"
     ):
+        from_dataset(rows, modalities={"a": "a"}, target="y")
+    rows[3]["a"] = {"array": [1j] * 200, "sampling_rate": 200}
+    with pytest.raises(DataError, match=r"recordings .*got complex numbers, complex128 in row 3"):
         from_dataset(rows, modalities={"a": "a"}, target="y")
     with pytest.raises(ValueError, match="target: expected a column, or several, got None"):
         from_dataset(rows, modalities={"a": "a"}, target=None)
