@@ -1,11 +1,11 @@
 """Arrays as people have them, made into arrays of NumPy with a row for each sample."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError, name_rows
+from mmjax.errors import DataError, name_rows, tell
 
 MISSING = (
     *("", "NA", "<NA>", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None", "NaT"),
@@ -143,6 +143,48 @@ def find_missing(array: np.ndarray) -> np.ndarray:
             text = [isinstance(value, str) and value.strip() in MISSING for value in array.flat]
             return np.array(text, bool).reshape(array.shape) | find_gaps(array)
     return np.zeros(array.shape, bool)
+
+
+def is_unnamed(heading: Any) -> bool:
+    """Whether a column has no name, as that of the row numbers of a data frame."""
+    if heading is None or heading != heading:  # NaN
+        return True
+    return isinstance(heading, str) and (not heading or heading.startswith("Unnamed: "))
+
+
+def name_columns(where: object, columns: Iterable[Any]) -> list[Any]:
+    """The columns that have a name, which is told if others are passed over; or all, if none has.
+
+    Args:
+        where: the table, for what is told.
+        columns: its headings.
+    """
+    columns = [*columns]
+    named = [column for column in columns if not is_unnamed(column)]
+    if not named or len(named) == len(columns):
+        return columns
+    tell(f"{where}: a column without a name is passed over; name it if it is to be read")
+    return named
+
+
+def drop_unnamed(where: str, values: Any) -> Any:
+    """A table of pandas without columns that have no name; anything else as it is."""
+    if not hasattr(values, "iloc") or not hasattr(values, "columns"):
+        return values
+    named = name_columns(where, values.columns)
+    if len(named) == len(values.columns):
+        return values
+    return values.loc[:, [not is_unnamed(column) for column in values.columns]]
+
+
+def tell_order(target: Any, others: Mapping[str, Any]) -> None:
+    """Tells of tables of pandas that do not have their rows in the target's order."""
+    if not hasattr(target, "iloc"):
+        return
+    for name, values in others.items():
+        if hasattr(values, "iloc") and not values.index.equals(target.index):
+            took = "indexes differ, and rows are paired by position"
+            tell(f"{name} and target: {took}; pair them by .loc[target.index] if that is wrong")
 
 
 def as_group(group: Any) -> np.ndarray:

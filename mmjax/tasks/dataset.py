@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing
+from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing, name_columns
 from mmjax.data.coerce_inputs import InputKind, name_others
 from mmjax.data.splits import ROLES, SYNONYMS
 from mmjax.data.targets import Kind
@@ -71,10 +71,10 @@ def from_dataset(
     read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
     found = {
-        modality: _samples([*map(read, _listed(columns))], f"{where} {columns!r}", ids)
+        modality: _samples([*map(read, _listed(columns, modality))], f"{where} {columns!r}", ids)
         for modality, columns in modalities.items()
     }
-    values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target)]
+    values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target, "target")]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},
         values[0] if len(values) == 1 else np.stack(values, axis=1),
@@ -89,8 +89,8 @@ def from_dataset(
     )
 
 
-def _listed(columns: str | Sequence[str]) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)
+def _listed(columns: str | Sequence[str], of: str) -> list[str]:
+    return [columns] if isinstance(columns, str) else name_columns(of, columns)
 
 
 def _rows(part: Rows, where: str) -> Sequence[Mapping[str, Any]]:

@@ -201,6 +201,32 @@ def test_row_numbers_of_a_data_frame_are_no_target(tmp_path, heading, capsys):
     assert "a column without a name is passed over" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("heading", ["", "Unnamed: 0", None])
+def test_row_numbers_of_a_data_frame_are_no_feature(heading, capsys):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X)
+    table.insert(0, heading, np.arange(ROWS))
+    task = Task.from_arrays({"x": table}, INTEGERS)
+    assert task.digest() == Task.from_arrays({"x": X}, INTEGERS).digest()
+    assert "input 'x': a column without a name is passed over" in capsys.readouterr().err
+    target = pandas.DataFrame({heading: np.arange(ROWS), "a": INTEGERS % 2, "b": INTEGERS // 2})
+    assert Task.from_arrays({"x": X}, target).out_dim == 2
+    rows = [{"Unnamed: 0": i, "a": X[i, 0], "b": X[i, 1], "y": i % 3} for i in range(ROWS)]
+    both = from_dataset(rows, modalities={"x": ["Unnamed: 0", "a", "b"]}, target="y")
+    assert both.shapes == {"x": (2,)}
+    assert "x: a column without a name is passed over" in capsys.readouterr().err
+
+
+def test_indexes_that_differ_are_told(capsys):
+    pandas = pytest.importorskip("pandas")
+    table, target = pandas.DataFrame(X), pandas.Series(INTEGERS)
+    Task.from_arrays({"x": table}, target, kind="classes")
+    assert not capsys.readouterr().err
+    Task.from_arrays({"x": table}, target.sample(frac=1, random_state=0), kind="classes")
+    told = "mmjax: input 'x' and target: indexes differ, and rows are paired by position"
+    assert capsys.readouterr().err.startswith(told)
+
+
 TABLES = {
     "heading of numbers": ("0,1,2\n0.5,1,7\n", [0.5, 1, 7]),
     "heading of numbers, lines": ("0,1\n0.5,1\n2,3\n", [[0.5, 1], [2, 3]]),
