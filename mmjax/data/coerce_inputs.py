@@ -1,6 +1,7 @@
 """Inputs as people have them, made into what a Task holds."""
 
 import datetime
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -152,18 +153,59 @@ def _is_channels_first(values: np.ndarray) -> bool:
     return values.ndim == 4 and 1 <= values.shape[1] <= 4 and min(values.shape[2:]) > 4
 
 
-def _one_hot(where: str, values: np.ndarray) -> np.ndarray:
-    """Token ids [rows, length] as uint8 [rows, length, vocabulary], a one among zeros."""
+def shape_like(name: str, values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """New rows of an input as those that a Task has, in whatever shape it was made of them.
+
+    Args:
+        name: of the input.
+        values: numbers [rows, ...].
+        like: some rows of the Task that have the input.
+
+    Raises:
+        DataError: they are of no such shape, or have tokens that the task has not.
+    """
+    where, shape = f"input {name!r}", like.shape[1:]
+    if values.shape[1:] == shape or (values.ndim == 1 and shape == (1,)):
+        return values
+    if values.shape[1:] == shape[:-1] and _is_one_hot(like):
+        return _one_hot(where, values, shape[-1])
+    if _is_channels_first(values) and np.moveaxis(values, 1, -1).shape[1:] == shape:
+        return np.moveaxis(values, 1, -1)
+    flat = len(shape) == 1 and math.prod(values.shape[1:]) == shape[0]
+    if flat or (*values.shape[1:], 1) == shape:
+        return values.reshape(len(values), *shape)
+    fix = "Make samples of the shape that training rows have."
+    if _is_one_hot(like):
+        fix = f"Give token ids [rows, {shape[0]}]: cut longer rows, and pad shorter ones."
+    expected = f"shape {(len(values), *shape)}"
+    raise DataError(where, expected=expected, got=f"{values.shape}", fix=fix)
+
+
+def _is_one_hot(like: np.ndarray) -> bool:
+    tokens = like.ndim == 3 and like.dtype == np.uint8 and len(like) > 0
+    return tokens and bool((like.max(axis=-1) == 1).all() and (like.sum(axis=-1) == 1).all())
+
+
+def _one_hot(where: str, values: np.ndarray, size: int | None = None) -> np.ndarray:
+    """Token ids [rows, length] as uint8 [rows, length, vocabulary], a one among zeros.
+
+    Args:
+        where: what an error calls them.
+        values: the ids.
+        size: of a vocabulary that is known; by default it is that of the ids.
+    """
     if values.ndim != 2 or not np.isfinite(values).all() or (values != values.round()).any():
         got = f"{values.dtype} of shape {values.shape}"
         fix = "Give one integer a token, and pad short rows."
         raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= MAX_VOCABULARY:
+    if low < 0 or high >= (size or MAX_VOCABULARY):
         fix = "Give rare tokens one id; or vectors, as sequences [rows, length, features]."
-        expected = f"token ids from 0 to {MAX_VOCABULARY - 1}"
+        if size:
+            fix = "Give tokens that training has not an id that it has."
+        expected = f"token ids from 0 to {(size or MAX_VOCABULARY) - 1}"
         raise DataError(where, expected=expected, got=f"{low} to {high}", fix=fix)
-    tokens = np.zeros((*values.shape, high + 1), np.uint8)
+    tokens = np.zeros((*values.shape, size or high + 1), np.uint8)
     np.put_along_axis(tokens, values.astype(np.int64)[..., None], 1, axis=-1)
     return tokens
 
