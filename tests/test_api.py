@@ -14,7 +14,7 @@ from commands import run
 import mmjax
 from mmjax.analysis.summary import scored_split
 from mmjax.comparison.arm import make_arm
-from mmjax.errors import FailedArmsError, UnknownNameError, UsageError
+from mmjax.errors import DataError, FailedArmsError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.methods import METHODS
@@ -132,6 +132,32 @@ def test_trained_models_predict_new_rows(result):
             assert np.corrcoef(said[:, 0], want[:, 0])[0, 1] > 0.8
             assert abs(said.mean() - 100) < 20
     assert run.embed(rows.inputs)["fused"].shape[0] == rows.size
+
+
+def test_models_predict_from_what_their_task_was_made_of():
+    rng = np.random.default_rng(0)
+    given = {
+        "text": rng.integers(0, 7, (60, 10)),
+        "grey": rng.integers(0, 256, (60, 8, 8), np.uint8),
+        "moved": rng.integers(0, 256, (60, 3, 8, 6), np.uint8),
+        "flat": rng.normal(size=(60, 3, 2)),
+    }
+    kinds = {"text": "tokens", "grey": "image", "flat": "vector"}
+    task = mmjax.Task.from_arrays(
+        given, np.arange(60) % 2, kinds=kinds, meta={"row": np.arange(60)}
+    )
+    run = mmjax.compare(task, fusions="sum", steps=2, seeds=1, quiet=True).trained["sum"]
+    rows = task.test.meta["row"]
+    new = {name: values[rows] for name, values in given.items()}
+    np.testing.assert_array_equal(run.predict(new), run.predict(task.test.inputs))
+    few = {name: values[:1] for name, values in new.items()}
+    np.testing.assert_allclose(run.predict(few), run.predict(new)[:1], atol=1e-5)
+    for text, message in (
+        (new["text"] + 7, "'text': expected token ids from 0 to 6, got 7 to 13.*an id that it has"),
+        (new["text"][:, 1:], r"got \(12, 9\)\. Give token ids \[rows, 10\]"),
+    ):
+        with pytest.raises(DataError, match=message):
+            run.predict({**new, "text": text})
 
 
 @pytest.mark.parametrize(

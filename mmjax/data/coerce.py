@@ -1,11 +1,11 @@
 """Arrays as people have them, made into arrays of NumPy with a row for each sample."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from mmjax.errors import DataError, name_rows
+from mmjax.errors import DataError, name_rows, tell
 
 MISSING = (
     *("", "NA", "<NA>", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None", "NaT"),
@@ -25,7 +25,7 @@ def as_plain(where: str, values: Any) -> np.ndarray:
     Raises:
         DataError: some values are masked, the array is sparse, or it cannot be read.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+    if _is_masked(values):
         fix = "Fill them in or leave them out; present=... says where a modality is missing."
         raise DataError(where, expected="an array without a mask", got="masked values", fix=fix)
     if "sparse" in str(getattr(values, "layout", "")) or hasattr(values, "todense"):
@@ -33,7 +33,7 @@ def as_plain(where: str, values: Any) -> np.ndarray:
         raise DataError(where, expected="a dense array", got=got, fix=fix)
     try:
         values = _off_torch(values)
-        array = np.asarray(values)
+        array = _keep_integers(np.asarray(values), values)
     except Exception as error:  # whatever another library raises
         if not isinstance(values, list | tuple):
             got = f"{type(error).__name__}: {error}"[:300]
@@ -44,6 +44,24 @@ def as_plain(where: str, values: Any) -> np.ndarray:
     if array.dtype.kind == "V" and not issubclass(array.dtype.type, np.void):
         return array.astype(np.float32)
     return array.astype(object) if array.dtype.kind in "ST" else array
+
+
+def _is_masked(values: Any) -> bool:
+    """Whether some values are masked, also those of arrays in a list or in an array of objects."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        return True
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind == "O" and any(map(_is_masked, values.flat))
+    return isinstance(values, list | tuple) and any(map(_is_masked, values))
+
+
+def _keep_integers(array: np.ndarray, given: Any) -> np.ndarray:
+    """Integers from 2**63, which NumPy makes floats beside smaller ones, as they were given."""
+    if array.dtype.kind != "f" or not (array >= 2.0**63).any():
+        return array
+    objects = np.asarray(given, object)
+    whole = all(isinstance(value, int | np.integer) and value >= 0 for value in objects.flat)
+    return objects.astype(np.uint64) if whole else array
 
 
 def _off_torch(values: Any) -> Any:
@@ -100,10 +118,11 @@ def _settle(array: np.ndarray) -> np.ndarray:
     if find_gaps(array).any():
         return array
     if any(isinstance(value, str | bytes) for value in array.flat):
-        text = [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in array.flat]
+        read = lambda v: v.decode(errors="backslashreplace") if isinstance(v, bytes) else str(v)
+        text = [read(value) for value in array.flat]
         return np.array(text).reshape(array.shape)
     try:
-        plain = np.array(array.tolist())
+        plain = _keep_integers(np.array(array.tolist()), array)
         return plain.astype(np.float64) if plain.dtype.kind == "O" else plain
     except (TypeError, ValueError):
         return array
@@ -124,6 +143,48 @@ def find_missing(array: np.ndarray) -> np.ndarray:
             text = [isinstance(value, str) and value.strip() in MISSING for value in array.flat]
             return np.array(text, bool).reshape(array.shape) | find_gaps(array)
     return np.zeros(array.shape, bool)
+
+
+def is_unnamed(heading: Any) -> bool:
+    """Whether a column has no name, as that of the row numbers of a data frame."""
+    if heading is None or heading != heading:  # NaN
+        return True
+    return isinstance(heading, str) and (not heading or heading.startswith("Unnamed: "))
+
+
+def name_columns(where: object, columns: Iterable[Any]) -> list[Any]:
+    """The columns that have a name, which is told if others are passed over; or all, if none has.
+
+    Args:
+        where: the table, for what is told.
+        columns: its headings.
+    """
+    columns = [*columns]
+    named = [column for column in columns if not is_unnamed(column)]
+    if not named or len(named) == len(columns):
+        return columns
+    tell(f"{where}: a column without a name is passed over; name it if it is to be read")
+    return named
+
+
+def drop_unnamed(where: str, values: Any) -> Any:
+    """A table of pandas without columns that have no name; anything else as it is."""
+    if not hasattr(values, "iloc") or not hasattr(values, "columns"):
+        return values
+    named = name_columns(where, values.columns)
+    if len(named) == len(values.columns):
+        return values
+    return values.loc[:, [not is_unnamed(column) for column in values.columns]]
+
+
+def tell_order(target: Any, others: Mapping[str, Any]) -> None:
+    """Tells of tables of pandas that do not have their rows in the target's order."""
+    if not hasattr(target, "iloc"):
+        return
+    for name, values in others.items():
+        if hasattr(values, "iloc") and not values.index.equals(target.index):
+            took = "indexes differ, and rows are paired by position"
+            tell(f"{name} and target: {took}; pair them by .loc[target.index] if that is wrong")
 
 
 def as_group(group: Any) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Inputs as people have them, made into what a Task holds."""
 
+import datetime
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from mmjax.data.coerce import as_array, find_gaps
+from mmjax.data.coerce import as_array, as_plain, find_gaps
 from mmjax.errors import DataError, look_up, tell
 
 InputKind = Literal["vector", "sequence", "image", "tokens"]
@@ -12,6 +14,8 @@ InputKind = Literal["vector", "sequence", "image", "tokens"]
 
 MAX_VOCABULARY = 1024
 """Different tokens of an input: each becomes a vector of so many numbers."""
+
+_MAX_SEEN = 1 << 16  # values of a feature; of many more, float32 cannot have each its own
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -25,13 +29,42 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
         array = _with_gaps(array)
     if array.dtype.kind in "fiub":
         return array
-    got, fix = str(array.dtype), ""
-    if array.dtype.kind in "OU" and array.ndim == 2:
-        got = f"text in {_name_text(array, values)}"
-        fix = "Leave it out, or make a feature of 0 and 1 of each of its values."
-    if array.dtype.kind == "c":
-        fix = "Give real and imaginary parts, or size and phase, as features of their own."
+    as_given = name_others(values)  # where text has not made text of all else
+    got, fix = as_given if as_given[1] else name_others(array)
+    if "text" in got and array.ndim == 2:
+        got += _name_text(array, values)
     raise DataError(f"input {name!r}", expected="numbers", got=got, fix=fix)
+
+
+_OTHERS = (
+    (
+        "dates or durations",
+        (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64),
+        "Give them as numbers of seconds or days, from a day near to them all.",
+    ),
+    (
+        "complex numbers",
+        (complex, np.complexfloating),
+        "Give real and imaginary parts, or size and phase, as features of their own.",
+    ),
+    (
+        "text",
+        (str, bytes),
+        "Leave it out, or make a feature of 0 and 1 of each of its values; "
+        "text of digits becomes numbers by .astype(float).",
+    ),
+)
+
+
+def name_others(values: Any) -> tuple[str, str]:
+    """What values are that are no numbers, and what to do about it."""
+    array = as_plain("values", values)
+    for name, types, fix in _OTHERS:
+        if issubclass(array.dtype.type, types):
+            return f"{name}, {array.dtype}", fix
+        if array.dtype.kind == "O" and any(isinstance(value, types) for value in array.flat):
+            return name, fix
+    return str(array.dtype), ""
 
 
 def _with_gaps(values: np.ndarray) -> np.ndarray:
@@ -43,9 +76,10 @@ def _with_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _name_text(table: np.ndarray, given: Any) -> str:
-    """The first column of a table [rows, columns] that is no numbers."""
+    """The first column of a table [rows, columns] that is no numbers, if one alone is not."""
     columns = enumerate(np.asarray(table, object).T)
-    return next(_name_feature(i, given) for i, c in columns if _with_gaps(c).dtype.kind == "O")
+    bad = (i for i, column in columns if _with_gaps(column).dtype.kind == "O")
+    return next((f" in {_name_feature(i, given)}" for i in bad), " of digits")
 
 
 def _name_feature(index: int, given: Any) -> str:
@@ -103,7 +137,7 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
 
 def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
     say = lambda kind: f"kinds={{{name!r}: {kind!r}}}"
-    if values.ndim == 4 and values.shape[1] in (1, 3) and min(values.shape[2:]) > 4:
+    if _is_channels_first(values):
         moved = np.moveaxis(values, 1, -1)
         took = f"samples {values.shape[1:]} taken for images with their channels first"
         tell(f"{where}: {took}, and made {moved.shape[1:]}; {say('image')} leaves them as they are")
@@ -115,18 +149,63 @@ def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _one_hot(where: str, values: np.ndarray) -> np.ndarray:
-    """Token ids [rows, length] as uint8 [rows, length, vocabulary], a one among zeros."""
+def _is_channels_first(values: np.ndarray) -> bool:
+    return values.ndim == 4 and 1 <= values.shape[1] <= 4 and min(values.shape[2:]) > 4
+
+
+def shape_like(name: str, values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """New rows of an input as those that a Task has, in whatever shape it was made of them.
+
+    Args:
+        name: of the input.
+        values: numbers [rows, ...].
+        like: some rows of the Task that have the input.
+
+    Raises:
+        DataError: they are of no such shape, or have tokens that the task has not.
+    """
+    where, shape = f"input {name!r}", like.shape[1:]
+    if values.shape[1:] == shape or (values.ndim == 1 and shape == (1,)):
+        return values
+    if values.shape[1:] == shape[:-1] and _is_one_hot(like):
+        return _one_hot(where, values, shape[-1])
+    if _is_channels_first(values) and np.moveaxis(values, 1, -1).shape[1:] == shape:
+        return np.moveaxis(values, 1, -1)
+    flat = len(shape) == 1 and math.prod(values.shape[1:]) == shape[0]
+    if flat or (*values.shape[1:], 1) == shape:
+        return values.reshape(len(values), *shape)
+    fix = "Make samples of the shape that training rows have."
+    if _is_one_hot(like):
+        fix = f"Give token ids [rows, {shape[0]}]: cut longer rows, and pad shorter ones."
+    expected = f"shape {(len(values), *shape)}"
+    raise DataError(where, expected=expected, got=f"{values.shape}", fix=fix)
+
+
+def _is_one_hot(like: np.ndarray) -> bool:
+    tokens = like.ndim == 3 and like.dtype == np.uint8 and len(like) > 0
+    return tokens and bool((like.max(axis=-1) == 1).all() and (like.sum(axis=-1) == 1).all())
+
+
+def _one_hot(where: str, values: np.ndarray, size: int | None = None) -> np.ndarray:
+    """Token ids [rows, length] as uint8 [rows, length, vocabulary], a one among zeros.
+
+    Args:
+        where: what an error calls them.
+        values: the ids.
+        size: of a vocabulary that is known; by default it is that of the ids.
+    """
     if values.ndim != 2 or not np.isfinite(values).all() or (values != values.round()).any():
         got = f"{values.dtype} of shape {values.shape}"
         fix = "Give one integer a token, and pad short rows."
         raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= MAX_VOCABULARY:
+    if low < 0 or high >= (size or MAX_VOCABULARY):
         fix = "Give rare tokens one id; or vectors, as sequences [rows, length, features]."
-        expected = f"token ids from 0 to {MAX_VOCABULARY - 1}"
+        if size:
+            fix = "Give tokens that training has not an id that it has."
+        expected = f"token ids from 0 to {(size or MAX_VOCABULARY) - 1}"
         raise DataError(where, expected=expected, got=f"{low} to {high}", fix=fix)
-    tokens = np.zeros((*values.shape, high + 1), np.uint8)
+    tokens = np.zeros((*values.shape, size or high + 1), np.uint8)
     np.put_along_axis(tokens, values.astype(np.int64)[..., None], 1, axis=-1)
     return tokens
 
@@ -134,8 +213,8 @@ def _one_hot(where: str, values: np.ndarray) -> np.ndarray:
 def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
     """Raises DataError where float32 cannot tell apart what differs, such as times since 1970.
 
-    Looked at are all values of a feature, and those of one sample. What differs by rounding alone
-    is constant, and no matter.
+    Looked at are all values of a feature, and those of one sample; and how many different values
+    are left of a feature. What differs by rounding alone is constant, and no matter.
 
     Args:
         name: of the input.
@@ -170,3 +249,32 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
                 f"{_name_feature(worst, given)}",
                 fix="Rescale them." if small[worst] else "Subtract their mean first.",
             )
+    _check_distinct(name, seen.reshape(-1, seen.shape[-1]), 1e-12 * unit, given)
+
+
+def _check_distinct(name: str, seen: np.ndarray, rounding: np.ndarray, given: Any) -> None:
+    """Raises DataError for a feature of which float32 has less than half the different values.
+
+    Args:
+        name: of the input.
+        seen: [values, features]; of very many, some are looked at.
+        rounding: [features], by how much floats differ that are the same.
+        given: as for ``check_precision``.
+    """
+    if len(seen) > _MAX_SEEN:
+        seen = seen[np.random.default_rng(0).integers(0, len(seen), _MAX_SEEN)]
+    seen = np.sort(seen, axis=0)
+    gaps = np.diff(seen, axis=0)
+    differ = gaps > rounding if seen.dtype.kind == "f" else gaps != 0
+    kept = differ & (np.diff(seen.astype(np.float32), axis=0) != 0)
+    before, after = differ.sum(axis=0) + 1, kept.sum(axis=0) + 1
+    lost = after < before / 2
+    if lost.any():
+        worst = int(lost.argmax())
+        raise DataError(
+            f"input {name!r}",
+            expected="values that float32 can tell apart",
+            got=f"{before[worst]} different ones of which it has {after[worst]}, in "
+            f"{_name_feature(worst, given)}",
+            fix="Subtract what most have in common; say by present=... where values are missing.",
+        )

@@ -62,13 +62,17 @@ def encode_target(
     values = as_array("target", target)
     missing = find_missing(values).reshape(len(values), -1)
     if hidden is not None and hidden.any() and not hidden.all():
-        blank = values == UNLABELLED if values.dtype.kind == "i" else np.zeros(values.shape, bool)
+        marked = values.dtype.kind in "if"
+        blank = values == UNLABELLED if marked else np.zeros(values.shape, bool)
         none = missing | blank.reshape(missing.shape)
         if none[hidden].all():
             if not none[~hidden].all(axis=1).any() and not missing[~hidden].any():
                 known = values[~hidden]
                 few = known.dtype.kind == "f" and len(np.unique(known)) <= _FEW
-                return _leave_open(_encode(known, kind, whole=few), hidden)
+                encoded = _encode(known, kind, whole=few)
+                if encoded.kind == "numbers" and blank.any():
+                    tell(f"target: {UNLABELLED} in all test rows taken for rows without a target")
+                return _leave_open(encoded, hidden)
             missing[hidden] = False  # what is wrong is in the others
     _check_values(values, np.asarray(missing.any(axis=1)), ids)
     return _encode(values, kind)
@@ -101,17 +105,26 @@ def _encode(values: np.ndarray, given: Kind | None, *, whole: bool = False) -> E
             got=f"{values.dtype} of shape {values.shape}",
         )
     kind = given or _assume(values, whole)
-    match kind:
-        case "classes":
-            encoded = _encode_classes(values, given)
-        case "labels":
-            encoded = _encode_labels(values)
-        case "numbers":
-            encoded = _encode_numbers(values)
+    encoded = _encode_as(values, kind, sure=given is not None)
     if given is None:
-        others = " or ".join(f"kind={other!r}" for other in get_args(Kind) if other != kind)
-        tell(f"target taken for {_in_words(encoded)}; {others} says otherwise")
+        possible = (other for other in get_args(Kind) if other != kind and _can_be(values, other))
+        others = " or ".join(f"kind={other!r}" for other in possible)
+        tell(f"target taken for {_in_words(encoded)}" + f"; {others} says otherwise" * bool(others))
     return encoded
+
+
+def _encode_as(values: np.ndarray, kind: Kind, *, sure: bool) -> Encoded:
+    if kind == "classes":
+        return _encode_classes(values, sure)
+    return _encode_labels(values) if kind == "labels" else _encode_numbers(values)
+
+
+def _can_be(values: np.ndarray, kind: Kind) -> bool:
+    try:
+        _encode_as(values, kind, sure=False)
+    except DataError:
+        return False
+    return True
 
 
 def _assume(values: np.ndarray, whole: bool) -> Kind:
@@ -130,7 +143,7 @@ def _in_words(encoded: Encoded) -> str:
     return f"{len(encoded.names)} classes, {', '.join(encoded.names[:5])}{more}"
 
 
-def _encode_classes(values: np.ndarray, given: Kind | None) -> Encoded:
+def _encode_classes(values: np.ndarray, sure: bool) -> Encoded:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2 and np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all():
@@ -139,14 +152,15 @@ def _encode_classes(values: np.ndarray, given: Kind | None) -> Encoded:
         got = f"shape {values.shape}"
         raise DataError("target", expected="a class for each row, [rows]", got=got)
     classes, index = np.unique(values, return_inverse=True)
-    if given is None and len(classes) > max(2, len(values) / 2):
+    if not sure and len(classes) > max(2, len(values) / 2):
         raise DataError(
             "target",
             expected="classes, each of them in several rows",
             got=f"{len(classes)} different values in {len(values)} rows",
             fix="Are they numbers? Then give them as floats, or say kind='numbers'.",
         )
-    if classes.dtype.kind == "f" and (classes == classes.round()).all():
+    small = classes.dtype.kind == "f" and np.abs(classes).max() < 2.0**63
+    if small and (classes == classes.round()).all():
         classes = classes.astype(np.int64)  # which have shorter names
     return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
 

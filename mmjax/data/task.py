@@ -10,7 +10,14 @@ import jax
 import numpy as np
 
 from mmjax.data.chunks import chunks, on_disk
-from mmjax.data.coerce import as_array, as_group, check_length, check_mapping
+from mmjax.data.coerce import (
+    as_array,
+    as_group,
+    check_length,
+    check_mapping,
+    drop_unnamed,
+    tell_order,
+)
 from mmjax.data.coerce_inputs import InputKind, as_input, as_numbers, check_precision, shape_input
 from mmjax.data.coerce_targets import encode_target
 from mmjax.data.scale import Scale, find_byte_scale, find_input_scale, find_scale
@@ -191,7 +198,9 @@ class Task:
         check_mapping("kinds", kinds)
         for n in kinds:
             look_up("modality of kinds", n, inputs)
-        target = as_array("target", target)
+        aligned = {f"input {n!r}": x for n, x in inputs.items()} | {"group": group, "split": split}
+        tell_order(target, aligned)
+        target = as_array("target", drop_unnamed("target", target))
         size = len(target)
         known = {n: as_array(f"meta {n!r}", x) for n, x in meta.items()}
         groups = np.arange(size) if group is None else as_group(group)
@@ -309,6 +318,7 @@ def _read_input(
     ids: np.ndarray | Sequence[Any] | None,
 ) -> np.ndarray:
     """An input as a Task has it, checked while its rows are those that were given."""
+    given = drop_unnamed(f"input {name!r}", given)
     numbers = shape_input(name, as_numbers(name, given), kind)
     check_length({name: numbers}, len(present))
     values = as_input(name, numbers)

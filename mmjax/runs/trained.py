@@ -14,8 +14,8 @@ import numpy as np
 from mmjax.comparison.arm import Arm, resize_arm
 from mmjax.comparison.cell_search import choose_cells
 from mmjax.comparison.scores import Row, score_rows
-from mmjax.data.coerce import check_mapping
-from mmjax.data.coerce_inputs import as_input
+from mmjax.data.coerce import check_mapping, drop_unnamed
+from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
 from mmjax.data.targets import UNLABELLED, Kind, answers, find_score
 from mmjax.data.task import Task
 from mmjax.data.validate import check_input
@@ -32,6 +32,8 @@ from mmjax.training.step import outline_params
 from mmjax.types import Batch
 
 Arrays = Mapping[str, np.ndarray]
+
+_SOME = 64  # rows that show whether an input is tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,8 @@ class TrainedRun:
 
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes of its
-                rows, and bytes where those are; others, which it does not use, are passed over.
+                rows or those that ``Task.from_arrays`` made them of, such as token ids; and bytes
+                where those are. Others, which it does not use, are passed over.
             present: {modality: [rows] bool}; a modality left out is present everywhere.
 
         Raises:
@@ -113,7 +116,7 @@ class TrainedRun:
                 fix = "Where it is absent, give zeros, and present={...} that is false there."
                 got = f"only {', '.join(inputs) or 'none'}"
                 raise UsageError("inputs", expected=f"modality {name!r} too", got=got, fix=fix)
-        rows = {name: as_input(name, inputs[name]) for name in known}
+        rows = {name: self._read(name, inputs[name]) for name in known}
         size = max(map(len, rows.values()))
         everywhere = np.ones(size, bool)
         here = {name: np.asarray(present.get(name, everywhere)) for name in known}
@@ -124,6 +127,13 @@ class TrainedRun:
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
         return Batch(rows, here, np.full(size, UNLABELLED))
+
+    def _read(self, name: str, given: Any) -> np.ndarray:
+        """An input as the task has it, read as ``Task.from_arrays`` reads it."""
+        train = self.arm.task.train
+        some = np.flatnonzero(train.present[name])[:_SOME]
+        given = drop_unnamed(f"input {name!r}", given)
+        return as_input(name, shape_like(name, as_numbers(name, given), train.inputs[name][some]))
 
 
 def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing
-from mmjax.data.coerce_inputs import InputKind
+from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing, name_columns
+from mmjax.data.coerce_inputs import InputKind, name_others
 from mmjax.data.splits import ROLES, SYNONYMS
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
@@ -71,10 +71,10 @@ def from_dataset(
     read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
     found = {
-        modality: _samples([*map(read, _listed(columns))], f"{where} {columns!r}", ids)
+        modality: _samples([*map(read, _listed(columns, modality))], f"{where} {columns!r}", ids)
         for modality, columns in modalities.items()
     }
-    values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target)]
+    values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target, "target")]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},
         values[0] if len(values) == 1 else np.stack(values, axis=1),
@@ -89,8 +89,8 @@ def from_dataset(
     )
 
 
-def _listed(columns: str | Sequence[str]) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)
+def _listed(columns: str | Sequence[str], of: str) -> list[str]:
+    return [columns] if isinstance(columns, str) else name_columns(of, columns)
 
 
 def _rows(part: Rows, where: str) -> Sequence[Mapping[str, Any]]:
@@ -149,7 +149,7 @@ def _join(parts: Sequence[Any]) -> np.ndarray | None:
 def _sample(where: str, row: str, value: Any) -> np.ndarray | Sound | None:
     """A value as ``stack`` takes it."""
     if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):  # that of torchcodec
-        samples = np.atleast_2d(as_plain(where, value["array"])).astype(np.float32)
+        samples = np.atleast_2d(_numbers(where, row, value["array"])).astype(np.float32)
         if samples.size == 0:
             fix = "Leave the row out; or give None: it lacks the modality."
             got = f"an empty one in row {row}"
@@ -161,6 +161,12 @@ def _sample(where: str, row: str, value: Any) -> np.ndarray | Sound | None:
     array = as_plain(where, value)
     if array.ndim == 0 and find_missing(array).all():
         return None
+    return np.atleast_1d(_numbers(where, row, array))
+
+
+def _numbers(where: str, row: str, value: Any) -> np.ndarray:
+    array = as_plain(where, value)
     if array.dtype.kind not in "fiub":
-        raise DataError(where, expected=_SAMPLES, got=f"{array.dtype} in row {row}")
-    return np.atleast_1d(array)
+        got, fix = name_others(array)
+        raise DataError(where, expected=_SAMPLES, got=f"{got} in row {row}", fix=fix)
+    return array

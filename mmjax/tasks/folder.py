@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.data.coerce import MISSING
+from mmjax.data.coerce import MISSING, is_unnamed, name_columns
 from mmjax.data.coerce_inputs import InputKind
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
-from mmjax.errors import DataError, printable, tell
+from mmjax.errors import DataError, printable
 from mmjax.registry import parse_pairs
 from mmjax.storage.reading import reading
-from mmjax.tasks.readers.files import READERS, is_unnamed
+from mmjax.tasks.readers.files import READERS
 from mmjax.tasks.readers.formats import FIX, MAX_SMALL, data_folder, find
 from mmjax.tasks.readers.samples import Stacked, stack
 
@@ -96,8 +96,7 @@ def _read_labels(path: Path) -> dict[str, Sequence[str]]:
     ):
         lines = csv.reader(file, strict=True, skipinitialspace=True)
         names, *rows = [[cell.strip() for cell in line] for line in lines if line] or [[]]
-        unnamed = [name for name in names if is_unnamed(name)]
-        targets = set(names) - {*OTHERS, *unnamed}
+        targets = {name for name in names if not is_unnamed(name)} - {*OTHERS}
         if "id" not in names or not targets or len(set(names)) < len(names):
             refuse(f"columns {names}"[:300])
         for number, row in enumerate(rows, start=1):
@@ -110,9 +109,7 @@ def _read_labels(path: Path) -> dict[str, Sequence[str]]:
         if len(set(columns["id"])) < len(rows):
             twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
             refuse(f"an id that two rows have, {twice}")
-        if unnamed:
-            tell(f"{path}: a column without a name is passed over; name it if it is a target")
-        return {name: cells for name, cells in columns.items() if name not in unnamed}
+        return {name: columns[name] for name in name_columns(path, columns)}
 
 
 def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:

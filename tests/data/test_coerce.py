@@ -105,14 +105,19 @@ def test_present_names_modalities_that_are_there():
 OBJECTS = [
     (["x", "y", "z"] * 20, ("x", "y", "z")),
     ([b"x", b"y"] * 30, ("x", "y")),
+    ([b"\xff", b"\xfe", b"c"] * 20, ("\\xfe", "\\xff", "c")),
     (np.array([11, 2] * 30, object), ("2", "11")),
+    ([2**63 + 1, 2**63 + 2, 5] * 20, ("5", f"{2**63 + 1}", f"{2**63 + 2}")),
+    (np.array([2**63 + 1, 2**63 + 2, 5] * 20, object), ("5", f"{2**63 + 1}", f"{2**63 + 2}")),
+    ([1e19, 5.0] * 30, ("5.0", "1e+19")),
     (np.array([True, False] * 30, object), ("False", "True")),
 ]
 
 
 @pytest.mark.parametrize(("target", "names"), OBJECTS)
-def test_objects_are_read_as_what_they_hold(target, names):
+def test_objects_are_read_as_what_they_hold(target, names, recwarn):
     assert Task.from_arrays(make_inputs(), target).names == names
+    assert not recwarn.list
 
 
 def test_objects_that_are_floats_are_numbers():

@@ -135,6 +135,46 @@ def test_unlabelled_test_rows_in_python(classes, nothing):
         assert (task.names, task.test.labelled) == (tuple(map(str, classes)), False)
 
 
+@pytest.mark.parametrize("kind", [None, "labels", "classes"])
+def test_floats_of_unlabelled_rows_are_what_the_others_are(tmp_path, kind):
+    labels = np.stack([np.arange(ROWS) // 4 % 2, np.arange(ROWS) // 8 % 2], axis=1)
+    target = {"labels": labels, "classes": INTEGERS}.get(kind, labels[:, 0]).astype(float)
+    target[SPLIT == "test"] = -1
+    task = Task.from_arrays({"x": X}, target, split=SPLIT, kind=kind)
+    assert (task.kind, task.test.labelled) == (kind or "classes", False)
+    if kind == "labels":
+        assert Task.from_arrays({"x": X}, target, split=SPLIT).digest() == task.digest()
+        from_folder(tmp_path, INTEGERS)
+        cells = dict(zip("ab", target.astype(int).T, strict=True))
+        write_labels(tmp_path, {"id": range(ROWS), "split": SPLIT, **cells})
+        for stated in (None, kind):
+            read = folder(tmp_path, kind=stated)
+            assert (read.kind, read.names, read.test.labelled) == (kind, ("a", "b"), False)
+
+
+def test_numbers_of_unlabelled_rows_are_told(capsys):
+    target = np.where(SPLIT == "test", -1, np.arange(ROWS) / 2)
+    task = Task.from_arrays({"x": X}, target, split=SPLIT)
+    assert (task.kind, task.test.labelled) == ("numbers", False)
+    assert "-1 in all test rows taken for rows without a target" in capsys.readouterr().err
+
+
+OTHERS = {
+    "text": (np.array(["u", "v"] * 30), ""),
+    "text of digits": (np.array(["3", "4"] * 30), "; kind='numbers' says otherwise"),
+    "0 and 1": (np.arange(ROWS) % 2, "; kind='labels' or kind='numbers' says otherwise"),
+    "labels": (np.ones((ROWS, 2), int) * np.c_[0:ROWS] % 2, "; kind='numbers' says otherwise"),
+    "fractions": (np.arange(ROWS) / 2, ""),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_only_kinds_that_a_target_can_have_are_told(case, capsys):
+    target, others = OTHERS[case]
+    Task.from_arrays({"x": X}, target)
+    assert "".join(capsys.readouterr().err.rstrip().partition(";")[1:]) == others
+
+
 @pytest.mark.parametrize("cell", ["NA", "#N/A", "n/a", "null", "NaN", ""])
 def test_what_is_missing_is_no_class(tmp_path, cell):
     target = np.where(np.arange(ROWS) % 10 == 9, cell, np.arange(ROWS) % 2)
@@ -159,6 +199,32 @@ def test_row_numbers_of_a_data_frame_are_no_target(tmp_path, heading, capsys):
     write_labels(tmp_path, {heading: range(ROWS), "id": range(ROWS), "target": INTEGERS})
     assert folder(tmp_path).out_dim == 3
     assert "a column without a name is passed over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("heading", ["", "Unnamed: 0", None])
+def test_row_numbers_of_a_data_frame_are_no_feature(heading, capsys):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X)
+    table.insert(0, heading, np.arange(ROWS))
+    task = Task.from_arrays({"x": table}, INTEGERS)
+    assert task.digest() == Task.from_arrays({"x": X}, INTEGERS).digest()
+    assert "input 'x': a column without a name is passed over" in capsys.readouterr().err
+    target = pandas.DataFrame({heading: np.arange(ROWS), "a": INTEGERS % 2, "b": INTEGERS // 2})
+    assert Task.from_arrays({"x": X}, target).out_dim == 2
+    rows = [{"Unnamed: 0": i, "a": X[i, 0], "b": X[i, 1], "y": i % 3} for i in range(ROWS)]
+    both = from_dataset(rows, modalities={"x": ["Unnamed: 0", "a", "b"]}, target="y")
+    assert both.shapes == {"x": (2,)}
+    assert "x: a column without a name is passed over" in capsys.readouterr().err
+
+
+def test_indexes_that_differ_are_told(capsys):
+    pandas = pytest.importorskip("pandas")
+    table, target = pandas.DataFrame(X), pandas.Series(INTEGERS)
+    Task.from_arrays({"x": table}, target, kind="classes")
+    assert not capsys.readouterr().err
+    Task.from_arrays({"x": table}, target.sample(frac=1, random_state=0), kind="classes")
+    told = "mmjax: input 'x' and target: indexes differ, and rows are paired by position"
+    assert capsys.readouterr().err.startswith(told)
 
 
 TABLES = {
@@ -241,13 +307,15 @@ def test_integers_that_may_be_tokens_are_told(capsys):
     assert "'text': integers up to 8 taken for numbers; kinds={'text': 'tokens'}" in told
 
 
-def test_channels_that_come_first_are_moved(capsys):
-    last = RNG.integers(0, 256, (ROWS, 8, 6, 3), np.uint8)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_that_come_first_are_moved(channels, capsys):
+    last = RNG.integers(0, 256, (ROWS, 8, 6, channels), np.uint8)
     moved = Task.from_arrays({"x": np.moveaxis(last, -1, 1)}, INTEGERS, kind="classes")
-    assert "channels first, and made (8, 6, 3); kinds={'x': 'image'}" in capsys.readouterr().err
+    made = f"channels first, and made (8, 6, {channels})"
+    assert f"{made}; kinds={{'x': 'image'}}" in capsys.readouterr().err
     assert moved.digest() == Task.from_arrays({"x": last}, INTEGERS).digest()
     stated = Task.from_arrays({"x": np.moveaxis(last, -1, 1)}, INTEGERS, kinds={"x": "image"})
-    assert stated.shapes == {"x": (3, 8, 6)}
+    assert stated.shapes == {"x": (channels, 8, 6)}
 
 
 def what_a_model_sees(task, name):
@@ -303,7 +371,19 @@ START = 1.7e9 + 86400 * np.arange(ROWS)[:, None, None] + np.arange(8.0)[None, :,
 NANOSECONDS = 1_700_000_000_000_000_000 + np.arange(2 * ROWS).reshape(ROWS, 2)
 
 
-@pytest.mark.parametrize("values", [CLOCK, START, NANOSECONDS, 1e-300 * X, (2**40 + IDS)])
+GAP = np.r_[0, 1.7e9 + np.arange(ROWS - 1)][:, None]
+LOST = [
+    CLOCK,
+    START,
+    NANOSECONDS,
+    1e-300 * X,
+    2**40 + IDS,
+    GAP,
+    np.r_[0, NANOSECONDS[1:, 0]][:, None],
+]
+
+
+@pytest.mark.parametrize("values", LOST)
 def test_what_float32_cannot_tell_apart_is_refused_by_every_path(tmp_path, values):
     (tmp_path / "x").mkdir()
     for row, sample in enumerate(values):
@@ -316,6 +396,13 @@ def test_what_float32_cannot_tell_apart_is_refused_by_every_path(tmp_path, value
     ):
         with pytest.raises(DataError, match=r"'x': expected values that float32 can tell apart"):
             make()
+
+
+def test_values_that_differ_by_rounding_alone_are_the_same():
+    values = np.where(np.arange(ROWS) % 2 == 0, 0.0, 0.1 + 1e-16 * np.arange(ROWS))
+    Task.from_arrays({"x": values}, INTEGERS)
+    many = np.linspace(0, 1, 90 * 2048).reshape(90, 2048, 1)
+    Task.from_arrays({"x": many}, np.arange(90) % 3)
 
 
 def test_columns_are_named_and_absent_rows_do_not_hide_a_lost_feature(tmp_path):
@@ -363,6 +450,34 @@ def test_imaginary_parts_are_refused_by_every_path(tmp_path):
             make()
 
 
+DAYS = np.datetime64("2020-01-01") + np.arange(ROWS)
+UNREAD = {
+    "dates": (DAYS, "dates or durations.*numbers of seconds or days"),
+    "durations": (DAYS - DAYS[0], "dates or durations.*numbers of seconds or days"),
+    "objects that are dates": (DAYS.astype(object), "dates or durations.*seconds or days"),
+    "complex numbers and None": (np.array([1j, None] * 30), "complex numbers.*Give real and im"),
+    "text of digits": (X.astype(str), r"text.*\.astype\(float\)"),
+    "text of NumPy": (np.array(["u", "v"] * 30), "text.*of 0 and 1"),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_what_is_no_number_is_named(case):
+    values, message = UNREAD[case]
+    for make in (Task.from_arrays, from_rows):
+        with pytest.raises(DataError, match=f"'x': expected numbers.*{message}"):
+            make({"x": values}, INTEGERS)
+
+
+def test_dates_beside_text_in_a_table_are_dates():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"day": DAYS, "size": X[:, 0], "sex": "f"})
+    with pytest.raises(DataError, match=r"got dates or durations.*seconds or days"):
+        Task.from_arrays({"x": table}, INTEGERS)
+    with pytest.raises(DataError, match="got dates or durations"):
+        Task.from_arrays({"x": table[["day"]]}, INTEGERS)
+
+
 @pytest.mark.parametrize("row", [57, 31, 5])
 def test_errors_name_the_rows_that_were_given(tmp_path, row):
     bad = X.copy()
@@ -407,7 +522,7 @@ def test_a_folder_of_runs_is_no_modality(tmp_path):
 def test_the_command_line_states_kinds_too(tmp_path, capsys):
     from_folder(tmp_path, INTEGERS)
     told = capsys.readouterr().err
-    others = "kind='labels' or kind='numbers' says otherwise"
+    others = "kind='numbers' says otherwise"
     assert told == f"mmjax: target taken for 3 classes, 0, 1, 2; {others}\n"
     options = ("--options", "kind=numbers", "kinds=x=sequence")
     assert run("data", "--task", "folder", "--data", tmp_path, *options) == 0
@@ -508,6 +623,19 @@ def test_cells_that_do_not_fit_are_named(as_given):
     assert sum(split.present["x"].sum() for split in task.splits.values()) == ROWS - 1
 
 
+@pytest.mark.parametrize("as_given", [list, tuple, as_column])
+def test_masks_of_rows_are_those_of_the_array(as_given):
+    masked, bare = np.ma.masked_greater(X, 0), np.ma.masked_array(X)
+    want = Task.from_arrays({"x": X}, INTEGERS).digest()
+    assert Task.from_arrays({"x": as_given(bare)}, INTEGERS).digest() == want
+    for make in (Task.from_arrays, from_rows):
+        with pytest.raises(DataError, match="without a mask, got masked values"):
+            make({"x": as_given(masked)}, INTEGERS)
+    cells = [[row] for row in masked]
+    with pytest.raises(DataError, match="without a mask, got masked values"):
+        from_rows({"x": cells}, INTEGERS)
+
+
 def test_columns_of_a_dataset_join_and_may_be_missing():
     rows = [{"age": float(i), "size": 2.0 * i, "y": INTEGERS[i]} for i in range(ROWS)]
     rows[4] |= {"age": None, "size": np.nan}
@@ -528,6 +656,9 @@ def test_what_a_dataset_lacks_is_told():
     with pytest.raises(
         DataError, match=r"recordings with samples, got an empty one in row 3. Leave"
     ):
+        from_dataset(rows, modalities={"a": "a"}, target="y")
+    rows[3]["a"] = {"array": [1j] * 200, "sampling_rate": 200}
+    with pytest.raises(DataError, match=r"recordings .*got complex numbers, complex128 in row 3"):
         from_dataset(rows, modalities={"a": "a"}, target="y")
     with pytest.raises(ValueError, match="target: expected a column, or several, got None"):
         from_dataset(rows, modalities={"a": "a"}, target=None)

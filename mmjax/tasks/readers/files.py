@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.coerce import is_unnamed
 from mmjax.errors import import_extra
 from mmjax.storage.reading import parse_npy, reading
 from mmjax.tasks.readers.formats import FIX, MAX_SMALL, read_flac, read_wav
@@ -107,11 +108,6 @@ def read_table(path: Path) -> np.ndarray:
             refuse("no numbers")
         values = np.array(rest, np.float64)
         return values[0] if len(values) == 1 else values
-
-
-def is_unnamed(heading: str) -> bool:
-    """Whether a column has no name, as that of the row numbers of a data frame."""
-    return not heading or heading.startswith("Unnamed: ")
 
 
 def _counts(cells: Sequence[str]) -> bool:
