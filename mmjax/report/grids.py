@@ -89,8 +89,9 @@ def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
         "Robustness",
         f"Means over corruptions, in points of {score}, on a sample of the rows: the same for all "
         "strategies, which is why the clean score is not that of the main table. Area: what is "
-        "left on average over severities (Liang et al., 2021). Relative: that, above the mean of all strategies. "
-        "Effective: what is lost, less than by the mean strategy (Taori et al., 2020).",
+        "left on average over severities (Liang et al., 2021). Relative: that, above the mean of "
+        "all strategies. Effective: what is lost, less than by the mean strategy (Taori et al., "
+        "2020).",
         ("strategy", *keys),
         (1, 1, 1, 1),
         lines,
