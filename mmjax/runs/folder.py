@@ -87,11 +87,14 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
 
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
-    """Raises UsageError where the folder has results of other data than there are now."""
+    """Raises UsageError where the folder has results of other data than there are now.
+
+    One row of today's data is enough: another that differs is damaged, and its arm is not done.
+    """
     rows, _ = salvage_table(out, "rows")
-    was = {row["modalities"]: row["data"] for row in rows}
     for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
-        if modalities in was and was[modalities] != task.digest():
+        was = {row["data"] for row in rows if row["modalities"] == modalities}
+        if was and task.digest() not in was:
             raise UsageError(
                 "resume",
                 expected="the data that the run was started with",

@@ -99,6 +99,30 @@ def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted
     assert fitted == ["a"]
 
 
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"data": "', b'"data": "x'), (b'"modalities": "a+b"', b'"modalities": "a"')]
+)
+def test_one_damaged_row_is_not_other_data(whole, out, fitted, old, new, done):
+    if not done:
+        (out / "manifest.json").unlink()
+    path = out / "rows.jsonl"
+    path.write_bytes(new.join(path.read_bytes().rsplit(old, 1)))
+    assert resume(out) == 0
+    assert fitted == ["a+b"]
+    assert scores(out) == scores(whole)
+    assert run("verify", out) == 0
+
+
+def test_rows_of_other_data_are_refused(out, capsys):
+    path = out / "rows.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"data": "', b'"data": "x'))
+    before = contents(out)
+    assert resume(out) == 2
+    assert "the data that the run was started with" in capsys.readouterr().err
+    assert contents(out) == before
+
+
 @pytest.mark.parametrize("emptied", [False, True])
 def test_nothing_is_erased_before_its_replacement_is_there(out, emptied, monkeypatch, capsys):
     """Of a run that was stopped, and cannot say any more which arms are done."""
