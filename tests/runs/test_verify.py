@@ -57,6 +57,8 @@ SPOILT = {
     "emptied": lambda old: b"",
     "zeroed": lambda old: bytes(len(old)),
     "shortened": lambda old: old[: len(old) // 2],
+    "without its last byte": lambda old: old[:-1],
+    "with one more newline": lambda old: old + b"\n",
     "altered": lambda old: old[:-20] + bytes([old[-20] ^ 1]) + old[-19:],
 }
 
