@@ -171,6 +171,13 @@ def forget_unfinished(out: Path) -> None:
             write_rows(out / f"{name}.jsonl", kept)
 
 
+def write_empty_tables(out: Path) -> None:
+    """Writes the tables that are not there, when all arms are done: none has anything in them."""
+    for path in (out / f"{name}.jsonl" for name in RESULTS):
+        if not path.exists():
+            write_rows(path, [])
+
+
 def put_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
     """Writes an arm's scores and learning curves."""
     put_rows(out, "rows", arm.strategy, rows)

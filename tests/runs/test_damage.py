@@ -114,6 +114,17 @@ def test_one_damaged_row_is_not_other_data(whole, out, fitted, old, new, done):
     assert run("verify", out) == 0
 
 
+@pytest.mark.parametrize("lost", [["weights.jsonl"], ["weights.jsonl", "manifest.json"]])
+def test_an_empty_table_is_written_again(whole, out, fitted, lost, capsys):
+    assert (out / "weights.jsonl").read_bytes() == b""
+    for name in lost:
+        (out / name).unlink()
+    assert resume(out) == 0
+    assert "lost: " not in capsys.readouterr().out
+    assert fitted == []
+    assert contents(out) == contents(whole)
+
+
 def test_rows_of_other_data_are_refused(out, capsys):
     path = out / "rows.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"data": "', b'"data": "x'))
@@ -147,6 +158,16 @@ def test_a_comparison_that_is_killed_while_it_tidies_up_is_done(whole, out, monk
     assert contents(out) == contents(whole)
     assert not (out / "checkpoints").exists()
     assert not (out / "arms").exists()
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_what_a_killed_process_had_begun_to_write_goes(whole, out, done):
+    if not done:
+        (out / "manifest.json").unlink()
+    for place in (out, out / "predictions"):
+        (place / ".rows.jsonl.4321.part").write_bytes(b"{")
+    assert resume(out) == 0
+    assert contents(out) == contents(whole)
 
 
 def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_path, monkeypatch):
