@@ -43,7 +43,7 @@ def open_folder(
     """Makes a run folder of a locked one, or finds the run that is to be gone on with.
 
     Returns:
-        {name: what is wrong} of files of a run that was done; none of one that was not.
+        {name: what is wrong} of files of a run that was done, or of pictures of another.
 
     Raises:
         UsageError: there are files in it; or its run has other settings.

@@ -66,6 +66,30 @@ def test_what_follows_from_other_files_is_made_again_without_training(whole, out
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.parametrize("manifest", ["damaged", "missing"])
+def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, manifest, capsys):
+    spoilt = ["accuracy.png", "embeddings.png"]
+    if manifest == "missing":
+        (out / "manifest.json").unlink()
+    for name in spoilt if manifest == "missing" else ["manifest.json", *spoilt]:
+        (out / name).write_bytes(bytes(100))
+    assert resume(out) == 0
+    told = capsys.readouterr().out
+    for name in spoilt:
+        assert f"damaged: {out / name}: expected a whole PNG" in told
+        assert f"rebuilt: {out / name}" in told
+    assert fitted == []
+    assert contents(out) == contents(whole)
+
+
+def test_a_picture_that_nothing_has_a_copy_of_is_lost(out, capsys):
+    for name in ("manifest.json", "embeddings.png", "report.html"):
+        (out / name).write_bytes(bytes(100))
+    assert resume(out) == 0
+    assert f"lost: {out / 'embeddings.png'}" in capsys.readouterr().out
+    assert run("verify", out) == 0
+
+
 def test_an_arm_that_has_lost_its_predictions_is_trained_again(whole, out, fitted, capsys):
     path = out / "predictions" / "b_only.npz"
     path.write_bytes(path.read_bytes()[:-1])
