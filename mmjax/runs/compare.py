@@ -31,6 +31,7 @@ from mmjax.runs.folder import (
     merge_arm,
     open_folder,
     read_embedded,
+    write_empty_tables,
     write_labels,
 )
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
@@ -38,7 +39,7 @@ from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.run_file import read_run_file
 from mmjax.runs.settings import Launch, Settings
 from mmjax.runs.studies import read_studies
-from mmjax.storage.files import locked, write_text
+from mmjax.storage.files import locked, remove_parts, write_text
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training.sizes import TOLERANCE, explain_mismatch
 
@@ -113,6 +114,7 @@ def _compare(
     forget_unfinished(out)
     remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
     if len(failed) < len(arms):
+        write_empty_tables(out)
         rows = _conclude(out, task, remarks, console)
     end_changes(out, damage, console)
     if failed:
@@ -124,6 +126,7 @@ def _compare(
 def _remove_what_is_done_with(out: Path) -> None:
     for name in (CHECKPOINTS, ARMS):
         shutil.rmtree(out / name, ignore_errors=True)
+    remove_parts(out)
 
 
 def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:

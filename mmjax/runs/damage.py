@@ -14,19 +14,31 @@ from mmjax.storage import manifest
 from mmjax.storage.files import whole_file
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.manifest import MANIFEST, read_manifest, write_manifest
+from mmjax.storage.reading import check_picture
 
 _SUFFIXES = (".json", ".jsonl", ".npz", ".db", ".md", ".html", ".png")
 _FOLDERS = ("predictions", "checkpoint")
 
 
 def find_damage(out: Path) -> dict[str, DataError]:
-    """{name: what is wrong} of files of a run that was done; none of one that was not."""
+    """{name: what is wrong} of files of a run that was done, or of pictures of another."""
     if not (out / MANIFEST).exists():
-        return {}
+        return _find_damaged_pictures(out)
     try:
         return manifest.find_damage(out, read_manifest(out)["files"])
     except DataError as error:
-        return {MANIFEST: error}
+        return {MANIFEST: error, **_find_damaged_pictures(out)}
+
+
+def _find_damaged_pictures(out: Path) -> dict[str, DataError]:
+    """Likewise, of pictures that no manifest lists: they have checksums of their own."""
+    found = {}
+    for path in sorted(out.glob("*.png")):
+        try:
+            check_picture(path)
+        except DataError as error:
+            found[path.name] = error
+    return found
 
 
 def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) -> None:
@@ -49,14 +61,29 @@ def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) 
 
 def _restore_picture(out: Path, name: str) -> None:
     """What pictures of embeddings are drawn from is gone when a run is done; its page has them."""
-    listed, page = read_manifest(out)["files"][name], out / "report.html"
+    from mmjax.report.extras import PICTURES
+
+    listed, page = _find_digest(out, name), out / "report.html"
     (out / name).unlink(missing_ok=True)
     text = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
-    for encoded in re.findall(r"data:image/png;base64,([\w+/]+=*)", text):
+    title = PICTURES.get(name, [None])[0]
+    for encoded, shown in re.findall(
+        r'data:image/png;base64,([A-Za-z0-9+/]+=*)" alt="([^"]*)"', text
+    ):
         picture = b64decode(encoded)
-        if hashlib.sha256(picture).hexdigest() == listed:
+        if listed in (None, hashlib.sha256(picture).hexdigest()) and shown == title:
             with whole_file(out / name) as file:
                 file.write(picture)
+    if name in _find_damaged_pictures(out):
+        (out / name).unlink()
+
+
+def _find_digest(out: Path, name: str) -> str | None:
+    """What the manifest says of a file; None where that is lost."""
+    try:
+        return read_manifest(out)["files"][name]
+    except DataError:
+        return None
 
 
 def end_changes(out: Path, damage: Collection[str], console: Console) -> None:

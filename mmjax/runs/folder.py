@@ -43,7 +43,7 @@ def open_folder(
     """Makes a run folder of a locked one, or finds the run that is to be gone on with.
 
     Returns:
-        {name: what is wrong} of files of a run that was done; none of one that was not.
+        {name: what is wrong} of files of a run that was done, or of pictures of another.
 
     Raises:
         UsageError: there are files in it; or its run has other settings.
@@ -87,11 +87,14 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
 
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
-    """Raises UsageError where the folder has results of other data than there are now."""
+    """Raises UsageError where the folder has results of other data than there are now.
+
+    One row of today's data is enough: another that differs is damaged, and its arm is not done.
+    """
     rows, _ = salvage_table(out, "rows")
-    was = {row["modalities"]: row["data"] for row in rows}
     for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
-        if modalities in was and was[modalities] != task.digest():
+        was = {row["data"] for row in rows if row["modalities"] == modalities}
+        if was and task.digest() not in was:
             raise UsageError(
                 "resume",
                 expected="the data that the run was started with",
@@ -166,6 +169,13 @@ def forget_unfinished(out: Path) -> None:
         kept = [row for row in rows if row["strategy"] in done]
         if len(kept) < len(rows):
             write_rows(out / f"{name}.jsonl", kept)
+
+
+def write_empty_tables(out: Path) -> None:
+    """Writes the tables that are not there, when all arms are done: none has anything in them."""
+    for path in (out / f"{name}.jsonl" for name in RESULTS):
+        if not path.exists():
+            write_rows(path, [])
 
 
 def put_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:

@@ -25,7 +25,7 @@ from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.run_file import RunFile, write_run_file
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import locked
+from mmjax.storage.files import locked, remove_parts
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training import checkpoint
 from mmjax.training.fit import fit
@@ -65,6 +65,7 @@ def train_in(
             console.print(f"Checkpoint and rows: {out}", soft_wrap=True)
         end_changes(out, damage, console)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        remove_parts(out)
         return rows
 
 

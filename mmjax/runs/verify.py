@@ -10,7 +10,7 @@ from mmjax.runs.columns import COLUMNS, read_table
 from mmjax.runs.folder import finished_arms
 from mmjax.runs.run_file import RUN, read_run_file
 from mmjax.storage.manifest import MANIFEST, find_damage, read_manifest
-from mmjax.storage.reading import open_database, read_npz
+from mmjax.storage.reading import check_picture, open_database, read_npz
 from mmjax.training import checkpoint
 
 STUDY = "study.db"
@@ -38,12 +38,11 @@ def verify_run(folder: Path) -> list[Finding]:
 
     Where it is done, every file is held to the sha256 in its manifest. Where it is not, settings,
     arrays, checkpoints and the results of arms that are done have checksums of their own; of other
-    rows it is seen that they can be read.
+    rows it is seen that they can be read. So it is where the manifest is damaged.
     """
     findings = list(_verify_listed(folder))
     if not findings:
-        reads = _find_files(folder)
-        findings = [_check(read, path) for path, read in reads.items()]
+        findings = _check_all(folder)
     if any(finding.state == "damaged" for finding in findings):
         return findings
     return [*findings, *_find_missing(folder)]
@@ -57,6 +56,7 @@ def _verify_listed(folder: Path) -> Iterator[Finding]:
         listed = read_manifest(folder)["files"]
     except DataError as error:
         yield Finding("damaged", str(error))
+        yield from _check_all(folder)
         return
     damage, reads = find_damage(folder, listed), _find_files(folder)
     for name in listed:
@@ -68,6 +68,11 @@ def _verify_listed(folder: Path) -> Iterator[Finding]:
         yield found if found and found.state == "damaged" else Finding("damaged", f"{damage[name]}")
 
 
+def _check_all(folder: Path) -> list[Finding]:
+    """A finding for each file that can be read, none of which is listed."""
+    return [_check(read, path) for path, read in _find_files(folder).items()]
+
+
 def _find_files(folder: Path) -> dict[Path, Callable[[Path], Any]]:
     """The files and checkpoints of a folder that can be read, each with what reads it."""
     is_run = not any((folder / name).exists() for name in _NO_RUN)
@@ -76,6 +81,7 @@ def _find_files(folder: Path) -> dict[Path, Callable[[Path], Any]]:
         **({folder / RUN: lambda path: read_run_file(path.parent)} if is_run else {}),
         **dict.fromkeys(tables, _read_table),
         **dict.fromkeys(sorted(folder.rglob("*.npz")), read_npz),
+        **dict.fromkeys(sorted(folder.glob("*.png")), check_picture),
         **dict.fromkeys(sorted(folder.glob(STUDY)), _read_database),
         **dict.fromkeys(sorted(folder.glob("checkpoint")), checkpoint.verify),
         **dict.fromkeys(sorted(folder.rglob("checkpoints/*/steps/[0-9]*")), checkpoint.verify),

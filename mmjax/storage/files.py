@@ -195,6 +195,12 @@ def has_files(folder: Path) -> bool:
     return any(path.name != _LOCK and path.suffix != _PART for path in folder.iterdir())
 
 
+def remove_parts(folder: Path) -> None:
+    """Removes what killed processes had begun to write into a folder that is locked."""
+    for path in folder.rglob(f".*.[0-9]*{_PART}"):
+        path.unlink(missing_ok=True)
+
+
 def _lock(file: BinaryIO, wait: bool) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -37,8 +37,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     expected = "the manifest of a folder that is done"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        intact = content.pop("sha256") == json_digest(content)
+        text = path.read_bytes()
+        content = json.loads(text)
+        intact = content.pop("sha256") == json_digest(content) and text == _text(content).encode()
         named = all(isinstance(x, str) for x in content["files"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(path, expected=expected, got=f"{error}") from error
@@ -86,8 +87,11 @@ def renew(path: Path) -> None:
 
 
 def _write(folder: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps({**content, "sha256": json_digest(content)}, indent=1)
-    write_text(folder / MANIFEST, text + "\n")
+    write_text(folder / MANIFEST, _text(content))
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps({**content, "sha256": json_digest(content)}, indent=1) + "\n"
 
 
 def _digest(path: Path) -> str:

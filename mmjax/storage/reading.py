@@ -23,6 +23,8 @@ MAX_SMALL = 1 << 24
 MAX_HEADER = 1 << 14
 """Bytes of a .npy file's header; NumPy itself reads ten thousand characters."""
 
+_PNG_END = bytes(4) + b"IEND\xaeB`\x82"
+"""A chunk, with its checksum, that Pillow does not look at."""
 _ENTRY = re.compile(r"\w[\w .-]*\.npy")
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -70,6 +72,21 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database,
     ):
         yield database
+
+
+def check_picture(path: Path) -> None:
+    """Holds a PNG to the checksums in it; of its pixels nothing is unpacked.
+
+    Raises:
+        DataError: the file is missing, or is not as it was drawn.
+    """
+    from PIL import Image  # which comes with Matplotlib
+
+    with reading(path, "a whole PNG") as (path, refuse):
+        with Image.open(str(path), formats=("PNG",)) as picture:
+            picture.verify()
+        if not path.read_bytes().endswith(_PNG_END):
+            refuse("another end")
 
 
 def read_npz(path: str | Path, expected: str = "arrays in an .npz file") -> dict[str, np.ndarray]:

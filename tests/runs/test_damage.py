@@ -66,6 +66,30 @@ def test_what_follows_from_other_files_is_made_again_without_training(whole, out
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.parametrize("manifest", ["damaged", "missing"])
+def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, manifest, capsys):
+    spoilt = ["accuracy.png", "embeddings.png"]
+    if manifest == "missing":
+        (out / "manifest.json").unlink()
+    for name in spoilt if manifest == "missing" else ["manifest.json", *spoilt]:
+        (out / name).write_bytes(bytes(100))
+    assert resume(out) == 0
+    told = capsys.readouterr().out
+    for name in spoilt:
+        assert f"damaged: {out / name}: expected a whole PNG" in told
+        assert f"rebuilt: {out / name}" in told
+    assert fitted == []
+    assert contents(out) == contents(whole)
+
+
+def test_a_picture_that_nothing_has_a_copy_of_is_lost(out, capsys):
+    for name in ("manifest.json", "embeddings.png", "report.html"):
+        (out / name).write_bytes(bytes(100))
+    assert resume(out) == 0
+    assert f"lost: {out / 'embeddings.png'}" in capsys.readouterr().out
+    assert run("verify", out) == 0
+
+
 def test_an_arm_that_has_lost_its_predictions_is_trained_again(whole, out, fitted, capsys):
     path = out / "predictions" / "b_only.npz"
     path.write_bytes(path.read_bytes()[:-1])
@@ -99,6 +123,41 @@ def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted
     assert fitted == ["a"]
 
 
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'"data": "', b'"data": "x'), (b'"modalities": "a+b"', b'"modalities": "a"')]
+)
+def test_one_damaged_row_is_not_other_data(whole, out, fitted, old, new, done):
+    if not done:
+        (out / "manifest.json").unlink()
+    path = out / "rows.jsonl"
+    path.write_bytes(new.join(path.read_bytes().rsplit(old, 1)))
+    assert resume(out) == 0
+    assert fitted == ["a+b"]
+    assert scores(out) == scores(whole)
+    assert run("verify", out) == 0
+
+
+@pytest.mark.parametrize("lost", [["weights.jsonl"], ["weights.jsonl", "manifest.json"]])
+def test_an_empty_table_is_written_again(whole, out, fitted, lost, capsys):
+    assert (out / "weights.jsonl").read_bytes() == b""
+    for name in lost:
+        (out / name).unlink()
+    assert resume(out) == 0
+    assert "lost: " not in capsys.readouterr().out
+    assert fitted == []
+    assert contents(out) == contents(whole)
+
+
+def test_rows_of_other_data_are_refused(out, capsys):
+    path = out / "rows.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"data": "', b'"data": "x'))
+    before = contents(out)
+    assert resume(out) == 2
+    assert "the data that the run was started with" in capsys.readouterr().err
+    assert contents(out) == before
+
+
 @pytest.mark.parametrize("emptied", [False, True])
 def test_nothing_is_erased_before_its_replacement_is_there(out, emptied, monkeypatch, capsys):
     """Of a run that was stopped, and cannot say any more which arms are done."""
@@ -123,6 +182,16 @@ def test_a_comparison_that_is_killed_while_it_tidies_up_is_done(whole, out, monk
     assert contents(out) == contents(whole)
     assert not (out / "checkpoints").exists()
     assert not (out / "arms").exists()
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_what_a_killed_process_had_begun_to_write_goes(whole, out, done):
+    if not done:
+        (out / "manifest.json").unlink()
+    for place in (out, out / "predictions"):
+        (place / ".rows.jsonl.4321.part").write_bytes(b"{")
+    assert resume(out) == 0
+    assert contents(out) == contents(whole)
 
 
 def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_path, monkeypatch):

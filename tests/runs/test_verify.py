@@ -5,13 +5,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from folders import make_folder
+from PIL import Image
 
 from mmjax.cli import main
 from mmjax.errors import DataError
 from mmjax.runs.run_file import RunFile, write_run_file
 from mmjax.runs.settings import Settings
 from mmjax.storage.manifest import MANIFEST, write_manifest
-from mmjax.storage.reading import read_npz
+from mmjax.storage.reading import check_picture, read_npz
 from mmjax.training import checkpoint
 
 SKILLS = {"a_only": 1.0, "gmu": 2.0}
@@ -31,6 +32,10 @@ def verify(folder, capsys):
     except SystemExit as end:
         return end.code, capsys.readouterr().out.splitlines()
     return 0, capsys.readouterr().out.splitlines()
+
+
+def draw(path):
+    Image.fromarray(np.arange(48, dtype="u1").reshape(4, 4, 3)).save(path)
 
 
 def test_every_file_of_a_whole_run_is_ok(run, capsys):
@@ -57,6 +62,8 @@ SPOILT = {
     "emptied": lambda old: b"",
     "zeroed": lambda old: bytes(len(old)),
     "shortened": lambda old: old[: len(old) // 2],
+    "without its last byte": lambda old: old[:-1],
+    "with one more newline": lambda old: old + b"\n",
     "altered": lambda old: old[:-20] + bytes([old[-20] ^ 1]) + old[-19:],
 }
 
@@ -64,8 +71,9 @@ SPOILT = {
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("name", [*DAMAGE, "summary.md", "report.html", "accuracy.png", MANIFEST])
 def test_damage_of_a_run_that_is_done_is_named(run, capsys, name, how):
-    for drawn in ("summary.md", "report.html", "accuracy.png"):
+    for drawn in ("summary.md", "report.html"):
         (run / drawn).write_text("x" * 100)
+    draw(run / "accuracy.png")
     write_manifest(run, [path for path in run.rglob("*") if path.is_file()])
     path = run / name
     if SPOILT[how]:
@@ -155,6 +163,36 @@ def test_a_folder_that_is_no_run_is_damaged(tmp_path, capsys):
     code, lines = verify(tmp_path / "missing", capsys)
     assert code == 1
     assert "run.json: expected the settings of a run" in lines[0]
+
+
+@pytest.mark.parametrize("listed", ["nowhere", "in a manifest that is damaged"])
+def test_a_picture_that_is_not_listed_is_whole_or_named(run, capsys, listed):
+    draw(run / "accuracy.png")
+    draw(run / "curves.png")
+    if listed != "nowhere":
+        (run / MANIFEST).write_bytes(bytes(100))
+    assert f"ok          {run / 'curves.png'}" in verify(run, capsys)[1]
+    (run / "curves.png").write_bytes(bytes(100))
+    code, lines = verify(run, capsys)
+    assert code == 1
+    assert f"ok          {run / 'accuracy.png'}" in lines
+    assert any(line.startswith(f"damaged     {run / 'curves.png'}: ") for line in lines)
+
+
+def test_no_bit_of_a_picture_changes_unseen(tmp_path):
+    path = tmp_path / "a.png"
+    draw(path)
+    check_picture(path)
+    whole = path.read_bytes()
+    flipped = [
+        whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
+        for at in range(len(whole))
+        for bit in range(8)
+    ]
+    for content in (*flipped, whole + b"\n", whole[:-1], b""):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="a whole PNG"):
+            check_picture(path)
 
 
 def test_no_bit_of_an_array_file_changes_it_unseen(tmp_path):
