@@ -81,7 +81,7 @@ def _start(benchmark: Benchmark) -> subprocess.Popen:
     if benchmark.storage:
         args += ["--storage", benchmark.storage]
     code = (
-        "from mmjax.cli import main; from mmjax.runs.search import storage\n"
+        "from mmjax.cli import main; from mmjax.runs.search import database as storage\n"
         f"storage.BEAT_SECONDS, storage.GRACE_SECONDS = {benchmark.beat}, {benchmark.grace}\n"
         f"main({args})"
     )

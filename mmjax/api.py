@@ -20,7 +20,7 @@ from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.report.console import PlainConsole
 from mmjax.report.progress import ComparisonProgress
 from mmjax.report.tables import plain_table
-from mmjax.runs import make_arms, parse_fusions
+from mmjax.runs.from_settings import make_arms, parse_fusions
 from mmjax.runs.settings import Settings
 from mmjax.runs.trained import TrainedRun, best_seed
 from mmjax.training.recipe import FusionLike

@@ -91,7 +91,7 @@ def tune(
         resume: Go on with the study in the folder, if there is one, beside whoever works on it.
     """
     _keep_programs()
-    from mmjax.runs.search import tune_in
+    from mmjax.runs.search.worker import tune_in
 
     size = {"trials": trials, "lanes": lanes}
     folder = _out(out, settings, resume)

@@ -18,7 +18,7 @@ import mmjax
 from mmjax.cli import main
 from mmjax.comparison.arm import CORE
 from mmjax.fusion import FUSIONS
-from mmjax.runs import make_arms, make_task, parse_fusions
+from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.settings import Settings
 from mmjax.runs.trained import load_run
 from mmjax.storage.jsonl import read_rows
@@ -217,7 +217,7 @@ def test_python_m_mmjax_prints_help_without_importing_jax():
 HEAVY = {"orbax", "tensorflow_datasets", "tensorflow", "matplotlib", "sklearn", "jinja2"}
 
 
-@pytest.mark.parametrize(("module", "heavy"), [("cli", {"jax", *HEAVY}), ("trained", HEAVY)])
+@pytest.mark.parametrize(("module", "heavy"), [("cli", {"jax", *HEAVY}), ("runs.trained", HEAVY)])
 def test_importing_a_module_does_not_load_what_only_some_commands_need(module, heavy):
     code = f"import sys, mmjax.{module}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

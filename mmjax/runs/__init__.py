@@ -1,21 +1,30 @@
-"""Run folders: what the commands write, and what they show."""
+"""Folders of runs: what the commands write, and how it is read back, checked and used.
 
-from mmjax.runs.arms import run_arm
-from mmjax.runs.compare import compare_in
-from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
-from mmjax.runs.inspect import inspect_task, show_zoo
-from mmjax.runs.measure import bench_in, make_cases
-from mmjax.runs.train import train_in
+``settings`` and ``run_file`` say what was asked for; ``compare``, ``train``, ``measure`` and
+``search`` fill a folder; ``verify``, ``studies``, ``trained`` and ``export`` start from one.
+"""
 
 __all__ = [
-    "bench_in",
-    "compare_in",
-    "inspect_task",
-    "make_arms",
-    "make_cases",
-    "make_task",
-    "parse_fusions",
-    "run_arm",
-    "show_zoo",
-    "train_in",
+    "arms",
+    "columns",
+    "command",
+    "compare",
+    "damage",
+    "export",
+    "folder",
+    "from_settings",
+    "inspect",
+    "interrupt",
+    "launchers",
+    "launching",
+    "measure",
+    "run_file",
+    "search",
+    "settings",
+    "studies",
+    "track",
+    "train",
+    "trained",
+    "verify",
+    "zoo",
 ]

@@ -20,9 +20,9 @@ from mmjax.data.targets import UNLABELLED, Kind, answers, find_score
 from mmjax.data.task import Task
 from mmjax.data.validate import check_input
 from mmjax.errors import DataError, UsageError, look_up
-from mmjax.runs import make_arms, make_task
 from mmjax.runs.columns import read_table
 from mmjax.runs.folder import check_new_file
+from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.run_file import RunFile, read_run_file
 from mmjax.storage.files import write_csv, write_npz
 from mmjax.storage.manifest import check_listed

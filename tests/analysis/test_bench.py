@@ -17,8 +17,8 @@ from mmjax.analysis import bench, cost, peaks
 from mmjax.cli import main
 from mmjax.errors import UsageError
 from mmjax.report.figures.roofline import bench_markdown, roofline_figure
-from mmjax.runs import make_cases
 from mmjax.runs import measure as bench_folder
+from mmjax.runs.measure import make_cases
 from mmjax.runs.settings import Settings
 from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.training.epochs import Lane, trace_step

@@ -8,7 +8,7 @@ import pytest
 
 from mmjax.cli import main
 from mmjax.errors import UsageError
-from mmjax.runs import make_arms, make_task
+from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.search import database as storage
 from mmjax.runs.search.batch import make_batches, train_batch
 from mmjax.runs.search.params import NUMBERS, apply_params, parse_space, suggest

@@ -4,6 +4,13 @@ Unlike ``mmjax.comparison.tuning``, which gives every arm the same few random tr
 one trial what to try next, and drops those that fall behind. The only package that knows Optuna.
 """
 
-from mmjax.runs.search.worker import tune_in
-
-__all__ = ["tune_in"]
+__all__ = [
+    "batch",
+    "database",
+    "params",
+    "plots",
+    "shared_study",
+    "space",
+    "trial_rows",
+    "worker",
+]

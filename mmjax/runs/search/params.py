@@ -9,7 +9,7 @@ from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.registry import parse_pairs
-from mmjax.runs import make_arms, parse_fusions
+from mmjax.runs.from_settings import make_arms, parse_fusions
 from mmjax.runs.search.space import SEARCHED, Space
 from mmjax.runs.settings import Settings
 

@@ -18,9 +18,9 @@ from mmjax.data.targets import MAIN_SCORES, find_score, main_score
 from mmjax.data.task import Task
 from mmjax.errors import DataError, FailedTrialsError, UsageError
 from mmjax.report.search_page import TrialsProgress, trials_table, write_trials_report
-from mmjax.runs import make_arms, make_task
 from mmjax.runs.columns import salvage_table
 from mmjax.runs.damage import begin_changes, end_changes, find_damage
+from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.search.batch import make_batches, train_batch
 from mmjax.runs.search.database import import_optuna
