@@ -49,12 +49,12 @@ def compare(
         resume: Go on with the comparison that was stopped in the folder, if there is one.
     """
     _keep_programs()
-    from mmjax import runs
+    from mmjax.runs.compare import compare_in
     from mmjax.runs.track import tracked
 
     folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
     with tracked(folder, track):
-        runs.compare_in(folder, settings, fusions, _console(), launch=launch, **options)
+        compare_in(folder, settings, fusions, _console(), launch=launch, **options)
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
@@ -67,9 +67,9 @@ def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) ->
         strategy: Name of the arm.
     """
     _keep_programs()
-    from mmjax import runs
+    from mmjax.runs.arms import run_arm
 
-    runs.run_arm(out, strategy, _console())
+    run_arm(out, strategy, _console())
 
 
 def tune(
@@ -116,8 +116,8 @@ def train(
             pods, Kubernetes and Open MPI, else HOST:PORT,COUNT,INDEX of this one.
     """
     _keep_programs()
-    from mmjax import runs
     from mmjax.runs.track import tracked
+    from mmjax.runs.train import train_in
     from mmjax.training.mesh import join_processes
 
     if distributed:
@@ -125,7 +125,7 @@ def train(
 
     folder = _out(out, settings, resume)
     with tracked(folder, track):
-        runs.train_in(folder, settings, strategy, _console(), resume=resume)
+        train_in(folder, settings, strategy, _console(), resume=resume)
 
 
 def evaluate(
@@ -215,9 +215,9 @@ def zoo(
         options: Options of the task as NAME=VALUE.
         json: Print one JSON object in place of tables.
     """
-    from mmjax import runs
+    from mmjax.runs.inspect import show_zoo
 
-    runs.show_zoo(Settings(task=task, data=data, options=options), _console(), as_json=json)
+    show_zoo(Settings(task=task, data=data, options=options), _console(), as_json=json)
 
 
 def data(settings: Shared, out: Path | None = None) -> None:
@@ -226,9 +226,9 @@ def data(settings: Shared, out: Path | None = None) -> None:
     Args:
         out: PNG file for the picture; none is drawn by default.
     """
-    from mmjax import runs
+    from mmjax.runs.inspect import inspect_task
 
-    runs.inspect_task(settings, out, _console())
+    inspect_task(settings, out, _console())
 
 
 def report(
@@ -295,10 +295,10 @@ def bench(
             the seeds of a case are left out.
         out: Folder for rows, table and figure; cases that it has already are not run again.
     """
-    from mmjax import runs
+    from mmjax.runs.measure import bench_in, make_cases
 
     options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "meshes": meshes}
-    runs.bench_in(out, runs.make_cases(settings, strategies, **options), _console())
+    bench_in(out, make_cases(settings, strategies, **options), _console())
 
 
 _VERBS = {
