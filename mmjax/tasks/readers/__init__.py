@@ -4,11 +4,17 @@
 ``sound`` and ``mfcc`` recordings; ``samples`` and ``columns`` join samples into arrays.
 """
 
+from mmjax.tasks.readers.files import pixels_of, read_array, read_picture, read_table
+from mmjax.tasks.readers.formats import read_csv_column, read_flac, read_idx, read_npy, read_wav
+
 __all__ = [
-    "columns",
-    "files",
-    "formats",
-    "mfcc",
-    "samples",
-    "sound",
+    "pixels_of",
+    "read_array",
+    "read_csv_column",
+    "read_flac",
+    "read_idx",
+    "read_npy",
+    "read_picture",
+    "read_table",
+    "read_wav",
 ]
