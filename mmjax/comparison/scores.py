@@ -14,10 +14,9 @@ from mmjax.data.targets import majority_scores
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.layers import kernels
+from mmjax.storage.jsonl import Row
 from mmjax.training.fit import Fit
 from mmjax.training.predict import Predict
-
-Row = dict[str, Any]
 
 SPLITS = ("valid", "test")
 _PACKAGES = ("mmjax", "jax", "jaxlib", "flax", "optax", "numpy")

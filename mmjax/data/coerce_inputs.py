@@ -242,13 +242,9 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
         lost = (deviation > 1e-12 * unit) & (small | (deviation < 1e-5 * high))
         if lost.any():
             worst = int(lost.argmax())
-            raise DataError(
-                f"input {name!r}",
-                expected="values that float32 can tell apart",
-                got=f"some up to {high[worst]:.6g} that differ by {deviation[worst]:.2g}, in "
-                f"{_name_feature(worst, given)}",
-                fix="Rescale them." if small[worst] else "Subtract their mean first.",
-            )
+            got = f"some up to {high[worst]:.6g} that differ by {deviation[worst]:.2g}"
+            fix = "Rescale them." if small[worst] else "Subtract their mean first."
+            raise _lost(name, f"{got}, in {_name_feature(worst, given)}", fix)
     _check_distinct(name, seen.reshape(-1, seen.shape[-1]), 1e-12 * unit, given)
 
 
@@ -271,10 +267,11 @@ def _check_distinct(name: str, seen: np.ndarray, rounding: np.ndarray, given: An
     lost = after < before / 2
     if lost.any():
         worst = int(lost.argmax())
-        raise DataError(
-            f"input {name!r}",
-            expected="values that float32 can tell apart",
-            got=f"{before[worst]} different ones of which it has {after[worst]}, in "
-            f"{_name_feature(worst, given)}",
-            fix="Subtract what most have in common; say by present=... where values are missing.",
-        )
+        got = f"{before[worst]} different ones of which it has {after[worst]}"
+        fix = "Subtract what most have in common; say by present=... where values are missing."
+        raise _lost(name, f"{got}, in {_name_feature(worst, given)}", fix)
+
+
+def _lost(name: str, got: str, fix: str) -> DataError:
+    expected = "values that float32 can tell apart"
+    return DataError(f"input {name!r}", expected=expected, got=got, fix=fix)

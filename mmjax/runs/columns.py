@@ -6,9 +6,7 @@ from typing import Any
 
 from mmjax.data.targets import SECOND_SCORES
 from mmjax.errors import DataError
-from mmjax.storage.jsonl import parse_row, read_rows, write_rows
-
-Row = dict[str, Any]
+from mmjax.storage.jsonl import Row, parse_row, read_rows, write_rows
 
 _NUMBER = (int, float)
 _MAYBE = (*_NUMBER, type(None))  # JSON has no NaN

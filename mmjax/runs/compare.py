@@ -3,7 +3,6 @@
 What examines and draws is imported where it is used: Matplotlib and scikit-learn take a second.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ from mmjax.runs.columns import read_table
 from mmjax.runs.command import command
 from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
-    ARMS,
     CHECKPOINTS,
     arm_folder,
     check_same_data,
@@ -31,6 +29,7 @@ from mmjax.runs.folder import (
     merge_arm,
     open_folder,
     read_embedded,
+    remove_what_is_done_with,
     write_empty_tables,
     write_labels,
 )
@@ -38,8 +37,8 @@ from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.run_file import read_run_file
 from mmjax.runs.settings import Launch, Settings
-from mmjax.runs.studies import read_studies
-from mmjax.storage.files import locked, remove_parts, write_text
+from mmjax.runs.studies import read_pictures, read_studies
+from mmjax.storage.files import locked, write_text
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training.sizes import TOLERANCE, explain_mismatch
 
@@ -100,7 +99,7 @@ def _compare(
     check_same_data(out, arms)
     if (out / MANIFEST).exists() and not damage and not _not_done(out, arms):
         console.print(f"Compared already: {out}", soft_wrap=True)
-        _remove_what_is_done_with(out)
+        remove_what_is_done_with(out)
         return read_table(out, "rows")
     begin_changes(out, damage, console)
     write_labels(out, task)
@@ -119,14 +118,8 @@ def _compare(
     end_changes(out, damage, console)
     if failed:
         raise FailedArmsError(f"{len(failed)} of {len(arms)} arms failed: {', '.join(failed)}")
-    _remove_what_is_done_with(out)
+    remove_what_is_done_with(out)
     return rows
-
-
-def _remove_what_is_done_with(out: Path) -> None:
-    for name in (CHECKPOINTS, ARMS):
-        shutil.rmtree(out / name, ignore_errors=True)
-    remove_parts(out)
 
 
 def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
@@ -160,7 +153,7 @@ def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -
     save_pictures(out, task, study, _read_embedded(out, study.strategies, console))
     verdict = judge(make_answers(study))
     write_summary(out, verdict, remarks)
-    write_page(read_studies([out]), out / "report.html")
+    write_page([study._replace(pictures=read_pictures(out))], out / "report.html")
     summaries = summarise(study.rows)
     console.print(rich_table(summaries, _title(study.rows)))
     for warning in majority_warnings(summaries):

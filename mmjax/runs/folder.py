@@ -1,5 +1,6 @@
 """What a run folder holds, and how it is written."""
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from mmjax.runs.columns import put_rows, read_table, salvage_table
 from mmjax.runs.damage import find_damage
 from mmjax.runs.run_file import RunFile, read_run_file, restore_run_file, write_run_file
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import digest_file, has_files, json_digest, write_npz
+from mmjax.storage.files import digest_file, has_files, json_digest, remove_parts, write_npz
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.reading import read_npz
 from mmjax.training.checkpoint import Checkpoints
@@ -142,6 +143,13 @@ def _digest_arms(out: Path, strategies: Sequence[str]) -> dict[str, str]:
         digests = {str(f.relative_to(out)): digest_file(f) for f in files if f.is_file()}
         found[strategy] = json_digest({**digests, **{n: own(rows) for n, rows in tables.items()}})
     return found
+
+
+def remove_what_is_done_with(out: Path) -> None:
+    """Removes what is needed only until a run is done, and what killed processes have left."""
+    for name in (CHECKPOINTS, ARMS):
+        shutil.rmtree(out / name, ignore_errors=True)
+    remove_parts(out)
 
 
 def arm_folder(out: Path, strategy: str) -> Path:

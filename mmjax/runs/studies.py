@@ -27,6 +27,11 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
     return merge_studies(study for folder in folders for study in _read(Path(folder)))
 
 
+def read_pictures(folder: Path) -> dict[str, bytes]:
+    """{file name: PNG} of a run folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
 def _read(folder: Path) -> list[Study]:
     rows = read_table(folder, "rows")
     if not rows:
@@ -36,7 +41,7 @@ def _read(folder: Path) -> list[Study]:
     tables = {name: read_table(folder, name) for name in TABLES}
     run = [read_run_file(folder)] if (folder / RUN).exists() else []
     commands = tuple(command(settings, baselines(rows)) for settings in run)
-    pictures = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    pictures = read_pictures(folder)
     errors = {row["strategy"]: row["error"] for row in read_table(folder, "arms")}
     failed = {name: error for name, error in errors.items() if error is not None}
     tasks = list(dict.fromkeys(row["task"] for row in rows))

@@ -1,6 +1,5 @@
 """Training of one strategy in a folder."""
 
-import shutil
 from pathlib import Path
 
 import jax
@@ -14,18 +13,18 @@ from mmjax.report.progress import ComparisonProgress
 from mmjax.runs.columns import read_table
 from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
-    CHECKPOINTS,
     end_arm,
     finished_arms,
     make_checkpoints,
     open_folder,
     put_results,
+    remove_what_is_done_with,
 )
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.run_file import RunFile, write_run_file
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import locked, remove_parts
+from mmjax.storage.files import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training import checkpoint
 from mmjax.training.fit import fit
@@ -64,8 +63,7 @@ def train_in(
             rows = _train(out, settings, arm, console)
             console.print(f"Checkpoint and rows: {out}", soft_wrap=True)
         end_changes(out, damage, console)
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        remove_parts(out)
+        remove_what_is_done_with(out)
         return rows
 
 

@@ -10,6 +10,8 @@ from mmjax.errors import DataError
 from mmjax.storage.files import held, whole_file
 from mmjax.storage.reading import reading
 
+Row = dict[str, Any]
+
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends rows to a file; floats that JSON lacks (NaN, infinity) become null.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmjax.errors import UsageError
-from mmjax.runs.search import database as storage
+from mmjax.runs.search import database
 from mmjax.runs.search.database import allow_experimental, import_optuna, open_storage
 from mmjax.runs.search.params import without_numbers
 
@@ -145,7 +145,7 @@ class SharedStudy:
         ended = threading.Event()
 
         def beat() -> None:
-            while not ended.wait(storage.BEAT_SECONDS):
+            while not ended.wait(database.BEAT_SECONDS):
                 with suppress(self.broken):  # the next may work
                     self._beat(trials)
 
