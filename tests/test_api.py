@@ -45,7 +45,10 @@ def make_task(kind, rows=300, seed=0):
     return mmjax.Task.from_arrays({"a": a, "b": b}, target, name=kind)
 
 
-@pytest.fixture(scope="module", params=["classes", "labels", "numbers"])
+@pytest.fixture(
+    scope="module",
+    params=["classes", pytest.param("labels", marks=pytest.mark.slow), "numbers"],
+)
 def result(request):
     task = make_task(request.param)
     return mmjax.compare(task, ["concat", Halves], seeds=3, steps=60, quiet=True)
@@ -259,7 +262,7 @@ def test_public_names_are_there_and_listed():
         mmjax.cmopare  # noqa: B018
 
 
-@pytest.mark.parametrize("kind", ["labels", "numbers"])
+@pytest.mark.parametrize("kind", ["labels", pytest.param("numbers", marks=pytest.mark.slow)])
 def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     """With all that it examines beside: corruptions, missing modalities, embeddings, cost."""
     save(make_task(kind), tmp_path / "task")

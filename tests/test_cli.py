@@ -11,6 +11,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+from commands import TINY
 from folders import make_folder
 from scipy.special import softmax
 
@@ -21,10 +22,10 @@ from mmjax.fusion import FUSIONS
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.settings import Settings
 from mmjax.runs.trained import load_run
+from mmjax.runs.zoo import TABLES
 from mmjax.storage.jsonl import read_rows
 from mmjax.training.sizes import sizes
 
-TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "3", "--batch-size", "16"]
 COMPARE = [*TINY, "--seeds", "2", "--fusions", "concat,late_mean"]
 
 
@@ -63,7 +64,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
     wanted = {"task", "hidden", "accuracy", "macro_f1", "nll", "params", "flops", "seconds", "data"}
     for row in rows:
         assert wanted | {"recipe", "versions", "steps", "best_step"} <= set(row)
-        assert (row["task"], row["steps"], row["trials"]) == ("synthetic/xor", 3, 0)
+        assert (row["task"], row["steps"], row["trials"]) == ("synthetic/xor", 20, 0)
         assert not any(isinstance(value, list | dict) for value in row.values())
 
     summary = (out / "summary.md").read_text()
@@ -75,7 +76,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
     assert {"accuracy.png", "curves.png", "embeddings.png", "report.html", "run.json"} <= files
     assert {path.stem for path in (out / "predictions").iterdir()} == set(strategies)
     steps = {(r["strategy"], r["seed"], r["step"]) for r in read_rows(out / "history.jsonl")}
-    assert ("concat", 1, 3) in steps
+    assert ("concat", 1, 20) in steps
 
 
 def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys):
@@ -179,14 +180,31 @@ def test_compare_can_match_the_numbers_of_parameters(tmp_path, capsys):
 
 
 def test_zoo_lists_all_tables(capsys):
-    main(["zoo", "--task", "synthetic"])
+    main(["zoo"])
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
-    main(["zoo", "--task", "synthetic", "--json"])
+    main(["zoo", "--json"])
     zoo = json.loads(capsys.readouterr().out)
-    assert all(entry["flops"] > entry["params"] > 0 for entry in zoo["fusions"])
     assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "tasks"}
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
     assert all(entry["reference"] for entries in zoo.values() for entry in entries)
+
+
+@pytest.mark.slow
+def test_zoo_tells_what_every_fusion_costs_on_a_task(capsys):
+    main(["zoo", "--task", "synthetic", "--json"])
+    zoo = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
+    assert all(entry["flops"] > entry["params"] > 0 for entry in zoo["fusions"])
+
+
+def test_zoo_tells_what_a_fusion_costs_on_a_task(capsys, monkeypatch):
+    monkeypatch.setitem(TABLES, "fusions", {"gmu": FUSIONS["gmu"]})
+    main(["zoo", "--task", "synthetic"])
+    shown = capsys.readouterr().out
+    main(["zoo", "--task", "synthetic", "--json"])
+    (gmu,) = json.loads(capsys.readouterr().out)["fusions"]
+    assert gmu["flops"] > gmu["params"] > 0
+    assert f"{gmu['params']:,}" in shown
 
 
 def test_data_tells_what_a_task_holds(tmp_path, capsys):

@@ -16,13 +16,6 @@ from mmjax.storage.jsonl import read_rows
 TRAIN = ("train", "concat", *TINY, "--seeds", "2")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert run("compare", *COMPARE, "--out", out) == 0
-    return out
-
-
 @pytest.fixture
 def out(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "run")

@@ -96,7 +96,12 @@ MIXED = {"image": "patches", "sequence": "transformer"}
 
 @pytest.mark.parametrize(
     ("strategy", "encoders"),
-    [("late_mean", CNNS), ("zorro", MIXED), ("mvae", MIXED), ("mixture_of_experts", {})],
+    [
+        ("late_mean", CNNS),
+        pytest.param("zorro", MIXED, marks=pytest.mark.slow),
+        pytest.param("mvae", MIXED, marks=pytest.mark.slow),
+        ("mixture_of_experts", {}),
+    ],
 )
 def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
     model = untrained(strategy, encoders)

@@ -16,13 +16,6 @@ from mmjax.storage.jsonl import append_rows, read_rows, write_rows
 from mmjax.tasks.arrays import save
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert run("compare", *COMPARE, "--out", out) == 0
-    return out
-
-
 def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
     whole, tmp_path, monkeypatch, capsys
 ):
@@ -102,6 +95,7 @@ def test_resume_in_a_new_folder_begins(tmp_path):
     assert run("train", "concat", *TINY, "--seeds", "1", "--out", tmp_path / "new", "--resume") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_work_and_resume_goes_on_bit_by_bit(tmp_path, number):
     long = [*TINY[:-1], "3000", "--seeds", "2"]

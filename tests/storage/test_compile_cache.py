@@ -16,6 +16,8 @@ from digest import COST, fit_and_digest
 from mmjax.cli import main
 from mmjax.storage import compile_cache as cache
 
+# What the whole run sets.
+OURS = ("JAX_COMPILATION_CACHE_DIR", *(name.upper() for name in cache._SETTINGS))
 TOUCHED = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", *cache._SETTINGS)
 
 
@@ -24,7 +26,10 @@ def home(tmp_path, monkeypatch):
     """A cache folder of the test's own, and JAX's settings as a user has them."""
     before = {name: getattr(jax.config, name) for name in TOUCHED}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in OURS:
+        monkeypatch.delenv(name)
     jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path
     for name, value in before.items():
         jax.config.update(name, value)
@@ -37,7 +42,7 @@ def run_cached(home):
     code = "import digest, json; from mmjax.storage import compile_cache"
     code += "; compile_cache.enable_compilation_cache()"
     code += "; print(json.dumps(digest.fit_and_digest()))"
-    env = os.environ | ours
+    env = {name: value for name, value in os.environ.items() if name not in OURS} | ours
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert not done.returncode, done.stderr
     return json.loads(done.stdout), done.stderr
@@ -47,6 +52,7 @@ def entries(home):
     return {path: path.stat().st_mtime_ns for path in home.rglob("*-cache")}
 
 
+@pytest.mark.slow
 def test_results_are_the_same_without_with_an_empty_and_with_a_full_cache(tmp_path):
     plain = fit_and_digest()
     cold, said = run_cached(tmp_path)

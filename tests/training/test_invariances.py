@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from representatives import FUSIONS as CHOSEN
+from representatives import representatives
 from small import make_task
 
 from mmjax.errors import UnknownNameError, UsageError
@@ -101,7 +103,7 @@ def test_more_parts_than_rows_are_refused(task):
         fit(recipe, task)
 
 
-@pytest.mark.parametrize("fusion", sorted(FUSIONS))
+@pytest.mark.parametrize("fusion", representatives(FUSIONS, CHOSEN))
 def test_every_fusion_computes_in_bfloat16(task, rows, fusion):
     model = make_model(task, fusion, {"sequence": "mlp"})
     if hasattr(model.fusion, "cells"):
