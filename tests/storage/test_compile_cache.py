@@ -40,7 +40,8 @@ def home(tmp_path, monkeypatch):
 def run_cached(home, enabled="true"):
     """What a new process finds with its cache there, or with none, and what it printed besides."""
     here = str(Path(__file__).parents[1])
-    ours = {"XDG_CACHE_HOME": str(home), "JAX_ENABLE_COMPILATION_CACHE": enabled, "PYTHONPATH": here}
+    ours = {"XDG_CACHE_HOME": str(home), "PYTHONPATH": here}
+    ours["JAX_ENABLE_COMPILATION_CACHE"] = enabled
     code = "import digest, json; from mmjax.storage import compile_cache"
     code += "; compile_cache.enable_compilation_cache()"
     code += "; print(json.dumps(digest.fit_and_digest()))"
