@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
 
 import hypothesis
 import pytest
@@ -26,10 +28,6 @@ if _BEGUN_HERE:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
 
-import jax  # noqa: E402
-
-jax.config.update("jax_numpy_rank_promotion", "raise")
-
 # A command that a script runs in the background ignores SIGINT, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -37,6 +35,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("few", max_examples=10, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=200, deadline=None)
 hypothesis.settings.load_profile("few")
+
+
+def pytest_collection_modifyitems():
+    """In the processes that run tests, where JAX is imported by now, and not in that above them."""
+    import jax
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_unconfigure():
@@ -58,5 +63,24 @@ def short_measurements():
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """A worker would keep the programs of all its tests, gigabytes in the end."""
+    import jax
+
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory):
+    """The folder of a comparison that nothing disturbed, to be left as it is; what it printed."""
+    from commands import COMPARE, run
+
+    out = tmp_path_factory.mktemp("compared") / "new" / "run"
+    with redirect_stdout(StringIO()) as printed:
+        assert run("compare", *COMPARE, "--out", out) == 0
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def whole(compared):
+    """That folder."""
+    return compared[0]

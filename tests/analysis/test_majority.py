@@ -103,9 +103,17 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
     told = majority_warnings(summaries)
     assert [sentence.split(" without")[0] for sentence in told] == ([who] if who else [])
     write_summary(folder, Verdict("A headline."))
+    summary = (folder / "summary.md").read_text()
+    assert (who in summary) if who else ("majority class, which" not in summary)
+
+
+def test_the_page_names_them(tmp_path):
+    facts = {"majority_accuracy": 0.635, "majority_macro_f1": 0.2}
+    folder = make_folder(tmp_path / "run", **facts)
     write_page(read_studies([folder]), tmp_path / "report.html")
-    for name in (folder / "summary.md", tmp_path / "report.html"):
-        assert (who or "majority class, which") in name.read_text() or who is None
+    assert (
+        "late_mean, a_only: no better than the majority" in (tmp_path / "report.html").read_text()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +133,7 @@ def test_python_is_told_that_only_the_majority_was_learned(rare):
     assert "<th>majority class</th>" in result._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_command_tells_it(rare, tmp_path, capsys):
     save(rare, tmp_path / "rare")
     flags = ("--fusions", "concat", "--seeds", "1", "--steps", "5", "--out", tmp_path / "run")

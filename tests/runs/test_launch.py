@@ -125,6 +125,7 @@ def here(monkeypatch):
 LAUNCH = ("--launcher", "local", "--workers", "2")
 
 
+@pytest.mark.slow
 def test_a_failing_arm_is_recorded_and_resume_makes_up_for_it(here, whole, tmp_path, monkeypatch):
     out, fit = tmp_path / "run", mmjax.comparison.loop.fit
 
