@@ -1,14 +1,18 @@
-"""Which members of a table the fast tests take; the slow ones take all the others."""
+"""Which cases the fast tests take; the slow ones take all the others."""
 
 import pytest
 
-# One of each level, and one that has a method of its own.
+# Of fusions one of each level, but for the search.
 FUSIONS = ("early", "concat", "gmu", "mmtm", "late_mean", "mvae")
 METHODS = ("joint", "ogm_ge", "two_stage")
+
+
+def slow(*values):
+    """Parameters of a test, marked slow."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def representatives(table, chosen):
     """The names in a table as parameters of a test, those that are not chosen marked slow."""
     assert set(chosen) <= set(table)
-    slow = lambda name: pytest.param(name, marks=pytest.mark.slow)
     return [name if name in chosen else slow(name) for name in table]

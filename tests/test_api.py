@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import run
+from representatives import slow
 
 import mmjax
 from mmjax.analysis.summary import scored_split
@@ -47,7 +48,7 @@ def make_task(kind, rows=300, seed=0):
 
 @pytest.fixture(
     scope="module",
-    params=["classes", pytest.param("labels", marks=pytest.mark.slow), "numbers"],
+    params=["classes", slow("labels"), "numbers"],
 )
 def result(request):
     task = make_task(request.param)
@@ -262,7 +263,8 @@ def test_public_names_are_there_and_listed():
         mmjax.cmopare  # noqa: B018
 
 
-@pytest.mark.parametrize("kind", ["labels", pytest.param("numbers", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["labels", "numbers"])
 def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     """With all that it examines beside: corruptions, missing modalities, embeddings, cost."""
     save(make_task(kind), tmp_path / "task")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from representatives import slow
 
 from mmjax.analysis.examine import make_examine
 from mmjax.comparison.arm import make_arm
@@ -91,7 +92,10 @@ def view_untrained(task, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["gmu", "weighted", "late_weighted", "dynamic", "attention_pool", "transformer", "zorro"],
+    [
+        *("gmu", "weighted", "late_weighted", "dynamic", "attention_pool", "transformer"),
+        slow("zorro"),
+    ],
 )
 def test_fusions_with_weights_show_them(task, name):
     weights = view_untrained(task, name).weights

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import TINY, run
 from jax import export
+from representatives import slow
 from small import make_task
 
 from mmjax import errors
@@ -98,8 +99,8 @@ MIXED = {"image": "patches", "sequence": "transformer"}
     ("strategy", "encoders"),
     [
         ("late_mean", CNNS),
-        pytest.param("zorro", MIXED, marks=pytest.mark.slow),
-        pytest.param("mvae", MIXED, marks=pytest.mark.slow),
+        slow("zorro", MIXED),
+        slow("mvae", MIXED),
         ("mixture_of_experts", {}),
     ],
 )

@@ -67,6 +67,7 @@ def test_resume_refuses_the_folder_of_another_run_and_names_the_difference(whole
     assert "--out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_data(tmp_path, capsys):
     """Arms of one comparison that were trained on different data would be no comparison."""
     data, out = tmp_path / "data", tmp_path / "run"
@@ -92,7 +93,7 @@ def test_resume_of_a_finished_comparison_leaves_it_as_it_is(whole, capsys):
 
 
 def test_resume_in_a_new_folder_begins(tmp_path):
-    assert run("train", "concat", *TINY, "--seeds", "1", "--out", tmp_path / "new", "--resume") == 0
+    assert run("train", "concat", *TINY, "--seeds", "2", "--out", tmp_path / "new", "--resume") == 0
 
 
 @pytest.mark.slow
