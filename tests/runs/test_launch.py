@@ -165,6 +165,7 @@ def test_an_arm_whose_worker_ends_says_its_last_words(tmp_path, monkeypatch, cap
     assert capsys.readouterr().out.count(f"failed: {why}") == len(STRATEGIES)
 
 
+@pytest.mark.slow
 def test_a_comparison_that_ends_while_it_merges_merges_once(here, whole, tmp_path, monkeypatch):
     out, end_arm = tmp_path / "run", folder.end_arm
 
