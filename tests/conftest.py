@@ -1,6 +1,7 @@
 """Settings of the whole test run."""
 
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -36,6 +37,8 @@ hypothesis.settings.register_profile("few", max_examples=10, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=200, deadline=None)
 hypothesis.settings.load_profile("few")
 
+_ENOUGH = 2 << 20  # KiB
+
 
 def pytest_collection_modifyitems():
     """In the processes that run tests, where JAX is imported by now, and not in that above them."""
@@ -66,7 +69,8 @@ def forget_programs():
     import jax
 
     yield
-    jax.clear_caches()
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _ENOUGH:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 
 # Of fusions one of each level, but for the search.
 FUSIONS = ("early", "concat", "gmu", "mmtm", "late_mean", "mvae")
-METHODS = ("joint", "ogm_ge", "two_stage")
+METHODS = ("joint", "ogm_ge")
 
 
 def slow(*values):

@@ -48,7 +48,7 @@ def make_task(kind, rows=300, seed=0):
 
 @pytest.fixture(
     scope="module",
-    params=["classes", slow("labels"), "numbers"],
+    params=["classes", slow("labels"), slow("numbers")],
 )
 def result(request):
     task = make_task(request.param)
@@ -213,6 +213,7 @@ class Wide(Halves):
         return jnp.pad(super().__call__(tokens, train=train), ((0, 0), (0, 1)))
 
 
+@pytest.mark.slow
 def test_a_prediction_of_another_shape_does_not_train():
     result = mmjax.compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2, quiet=True)
     assert result.failed == {
@@ -221,6 +222,7 @@ def test_a_prediction_of_another_shape_does_not_train():
     assert "Halves" in result.trained
 
 
+@pytest.mark.slow
 def test_modules_are_strategies_named_after_what_is_not_default():
     gmu = FUSIONS["gmu"]
     ours = [gmu(out_dim=2, width=8), partial(gmu, width=16), "gmu", Halves(out_dim=2)]
@@ -239,6 +241,7 @@ def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
     assert make_arm(task, stacking).recipe == make_arm(task, "stacking").recipe
 
 
+@pytest.mark.slow
 def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
     result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2)
@@ -285,7 +288,10 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "head", "row"),
-    [("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"), ("numbers", "row_id,y0,y1", "0,")],
+    [
+        slow("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"),
+        ("numbers", "row_id,y0,y1", "0,"),
+    ],
 )
 def test_predictions_of_such_targets_have_columns_of_their_own(kind, head, row, tmp_path):
     task = make_task(kind)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from commands import COMPARE, TINY
 from folders import make_folder
+from representatives import slow
 from scipy.special import softmax
 
 import mmjax
@@ -76,10 +77,14 @@ def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys):
     assert "gmu" in (tmp_path / "both" / "table.tex").read_text()
 
 
-def test_arms_are_tuned_alike_and_say_so(tmp_path):
+def test_arms_are_tuned_alike():
     settings = Settings(task="synthetic", options=("size=200",), tune=2)
     arms = make_arms(settings, make_task(settings), ["a_only", "concat"])
     assert [arm.trials for arm in arms] == [2, 2]
+
+
+@pytest.mark.slow
+def test_a_tuned_run_says_so(tmp_path):
     out = tmp_path / "run"
     main(["train", "a_only", *TINY, "--seeds", "1", "--tune", "2", "--out", str(out)])
     assert {row["trials"] for row in read_rows(out / "rows.jsonl")} == {2}
@@ -105,6 +110,7 @@ def test_training_rows_lose_a_modality_and_a_learned_token_stands_in(tmp_path):
     assert "absent='learned'" in read_rows(out / "rows.jsonl")[0]["recipe"]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers(compared, tmp_path):
     first, second = compared[0], tmp_path / "run"
     main(["compare", *COMPARE, "--out", str(second)])
@@ -152,11 +158,15 @@ def test_a_unimodal_baseline_trains_and_predicts(tmp_path):
     assert load_run(out).arm.task.modalities == ("a",)
 
 
-def test_compare_can_match_the_numbers_of_parameters(tmp_path, capsys):
+def test_compare_can_match_the_numbers_of_parameters():
     settings = Settings(task="synthetic", options=("size=200",), match_params=20_000)
     task = make_task(settings)
     for arm in make_arms(settings, task, ["a_only", "concat", "early"]):
         assert 18_000 < sizes(arm.recipe.model, arm.task).params < 22_000
+
+
+@pytest.mark.slow
+def test_what_cannot_be_matched_is_a_strategy_that_failed(tmp_path, capsys):
     out = tmp_path / "too_small"
     flags = ["--seeds", "1", "--fusions", "concat", "--match-params", "3000"]
     main(["compare", *TINY, *flags, "--out", str(out)])
@@ -331,7 +341,7 @@ def test_so_is_one_of_another_command(line, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", slow("latin-1")])
 def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
     run = lambda *words: subprocess.run(
         [sys.executable, "-m", "mmjax", *words],

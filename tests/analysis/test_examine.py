@@ -93,7 +93,8 @@ def view_untrained(task, name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("gmu", "weighted", "late_weighted", "dynamic", "attention_pool", "transformer"),
+        *("gmu", "weighted", "attention_pool", "transformer"),
+        *map(slow, ("late_weighted", "dynamic")),
         slow("zorro"),
     ],
 )

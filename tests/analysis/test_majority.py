@@ -123,6 +123,7 @@ def rare():
     return mmjax.Task.from_arrays(inputs, np.where(np.arange(400) % 20, "no", "yes"), name="rare")
 
 
+@pytest.mark.slow
 def test_python_is_told_that_only_the_majority_was_learned(rare):
     result = mmjax.compare(rare, "concat", seeds=1, steps=5, quiet=True)
     share = (rare.test.target == rare.names.index("no")).mean()

@@ -118,6 +118,7 @@ def test_inputs_that_are_scaled_and_stood_in_for_are_searched_too():
     assert set(found.model.scales) == {"a", "b"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_budget")
 def test_a_comparison_searches_first_and_shows_what_it_found(arm):
     taken = []

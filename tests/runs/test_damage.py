@@ -120,6 +120,7 @@ def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted
     assert fitted == ["a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [True, slow(False)])
 @pytest.mark.parametrize(
     ("old", "new"),
@@ -192,6 +193,7 @@ def test_what_a_killed_process_had_begun_to_write_goes(whole, out, done):
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_path, monkeypatch):
     out, rows = tmp_path / "run", examine.robustness_rows
 

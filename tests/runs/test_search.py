@@ -144,6 +144,7 @@ def test_trials_of_a_killed_worker_are_trained_again(tmp_path, monkeypatch):
         assert again[number]["learning_rate"] == rows[number]["learning_rate"]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_worker_and_its_trials_wait(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
