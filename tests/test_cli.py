@@ -181,9 +181,9 @@ def test_what_cannot_be_matched_is_a_strategy_that_failed(tmp_path, capsys):
 
 def test_zoo_lists_all_tables(capsys, monkeypatch):
     monkeypatch.setattr("mmjax.runs.inspect.add_sizes", lambda fusion, task: None)
-    main(["zoo"])
+    main(["zoo", "--task", "synthetic"])
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
-    main(["zoo", "--json"])
+    main(["zoo", "--task", "synthetic", "--json"])
     zoo = json.loads(capsys.readouterr().out)
     assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "tasks"}
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)

@@ -34,6 +34,7 @@ def test_the_program_of_the_readme_runs(count, tmp_path, monkeypatch, capsys):
     assert "accuracy %" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_fusion_of_contributing_keeps_the_contract():
     program, lines = example("CONTRIBUTING.md")
     assert lines <= 20

@@ -161,6 +161,7 @@ def test_shares_that_are_none_are_refused(task):
         lose(task, {"vektor": 0.5})
 
 
+@pytest.mark.slow
 def test_a_model_is_scored_with_every_subset_hidden():
     task = load_task("synthetic", options={"kind": "redundant", "size": "200"})
     arm = make_arm(task, "concat", seeds=(0, 1), steps=60)

@@ -53,6 +53,7 @@ def folder(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("run") / "run", **FACTS)
 
 
+@pytest.mark.slow
 def test_every_table_has_its_line(folder, tmp_path, monkeypatch):
     summaries = summarise(read_rows(folder / "rows.jsonl"))
     shown = io.StringIO()

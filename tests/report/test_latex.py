@@ -69,6 +69,7 @@ def test_without_predictions_there_are_no_intervals(tmp_path):
     assert table_rows(latex_table(lines, "", "x"))["gmu"][2:4] == ["", "--"]
 
 
+@pytest.mark.slow
 def test_a_paper_has_a_table_and_vector_figures(tmp_path):
     folder = make_folder(tmp_path / "run", {"a_only": 1, "b_only": 2, "gmu": 3})
     write_paper(read_studies([folder]), tmp_path / "out")

@@ -208,13 +208,16 @@ def test_the_kind_of_cpu_is_its_model_and_instructions():
 
 @pytest.fixture
 def apart(tmp_path):
-    """A folder for what is compiled now, apart from that of the run."""
-    before = jax.config.jax_compilation_cache_dir
+    """A folder for what is compiled now, in however short a time, apart from that of the run."""
+    before, least = jax.config.jax_compilation_cache_dir, next(iter(cache._SETTINGS))
+    seconds = getattr(jax.config, least)
+    jax.config.update(least, 0.0)
     for folder in (str(tmp_path), before):
         compilation_cache.reset_cache()
         jax.config.update("jax_compilation_cache_dir", folder)
         if folder != before:
             yield tmp_path
+    jax.config.update(least, seconds)
 
 
 def test_a_program_of_which_another_process_has_written_half_is_compiled_again(apart):

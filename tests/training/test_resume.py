@@ -196,6 +196,7 @@ def test_training_without_a_finite_step_ends_with_the_rows(task, tmp_path):
         fit(recipe, everything)
 
 
+@pytest.mark.slow
 def test_a_seed_that_diverges_does_not_touch_the_others(task):
     steps = 8 * MAX_SKIPPED
     recipe = make_recipe(task, steps=steps, patience=steps, dropout=0.1)

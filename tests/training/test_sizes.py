@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from representatives import FUSIONS as CHOSEN
 from representatives import representatives
 from small import make_task
 
@@ -33,7 +32,7 @@ def test_operations_are_those_of_the_matrix_products_and_a_little_more(task):
     assert products < sizes(model, alone).flops < 1.2 * products
 
 
-@pytest.mark.parametrize("name", representatives(FUSIONS, CHOSEN[:-1]))
+@pytest.mark.parametrize("name", representatives(FUSIONS, ["concat"]))
 def test_a_matched_model_is_within_the_tolerance_or_says_why_not(task, name):
     budget = 60_000
     model = match_params(make_model(task, name), task, budget)
