@@ -19,9 +19,8 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from mmjax.analysis.answers import make_answers
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
-from mmjax.analysis.verdicts import judge
 from mmjax.comparison.scores import standard_error
 from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.scores_figure import save
@@ -55,7 +54,7 @@ def summary(studies: list[Study]) -> str:
         [f"*{name}*" if name in baselines else name, *(_cell(study, name) for study in studies)]
         for name in [*order, *baselines]
     ]
-    headlines = [f"- {s.task}: {judge(make_answers(s)).headline}" for s in studies]
+    headlines = [f"- {s.task}: {Assessment(s).verdict.headline}" for s in studies]
     return "\n".join(
         [
             "# Tasks harder than digits\n",

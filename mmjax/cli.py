@@ -36,6 +36,7 @@ def compare(
     launch: Workers,
     fusions: str = "core",
     subsets: bool = False,
+    examine: tuple[str, ...] = ("all",),
     out: Path | None = None,
     resume: bool = False,
     track: Tracker = None,
@@ -45,6 +46,8 @@ def compare(
     Args:
         fusions: Names with commas between them; `core`, ten of most kinds, or `all`.
         subsets: Train every fusion on every subset of two modalities or more, too.
+        examine: What to measure beyond scores: `all`, `scores` for nothing, or some of missing,
+            corruptions, embeddings, weights and cost.
         out: New folder for rows, summary and figures; by default runs/TASK-TIME.
         resume: Go on with the comparison that was stopped in the folder, if there is one.
     """
@@ -52,9 +55,18 @@ def compare(
     from mmjax.runs.compare import compare_in
     from mmjax.runs.track import tracked
 
-    folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
+    folder = _out(out, settings, resume)
     with tracked(folder, track):
-        compare_in(folder, settings, fusions, _console(), launch=launch, **options)
+        compare_in(
+            folder,
+            settings,
+            fusions,
+            _console(),
+            subsets=subsets,
+            examine=examine,
+            resume=resume,
+            launch=launch,
+        )
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
@@ -247,13 +259,13 @@ def report(
         raise UsageError("runs", expected="a folder of `mmjax compare`, or several", got="none")
     from mmjax.report.latex import write_paper
     from mmjax.report.page import write_page
-    from mmjax.runs.studies import read_studies
+    from mmjax.runs.studies import read_assessments
 
-    studies = read_studies(runs)
-    write_page(studies, out)
+    assessments = read_assessments(runs)
+    write_page(assessments, out)
     _say(f"Report: {out}")
     if paper:
-        write_paper(studies, out.with_suffix(""))
+        write_paper(assessments, out.with_suffix(""))
         _say(f"Table and figures for a paper: {out.with_suffix('')}")
 
 
@@ -297,8 +309,10 @@ def bench(
     """
     from mmjax.runs.measure import bench_in, make_cases
 
-    options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "meshes": meshes}
-    bench_in(out, make_cases(settings, strategies, **options), _console())
+    cases = make_cases(
+        settings, strategies, batch_sizes=batch_sizes, dtypes=dtypes, lanes=lanes, meshes=meshes
+    )
+    bench_in(out, cases, _console())
 
 
 _VERBS = {
@@ -371,7 +385,7 @@ def _say(line: object) -> None:
     print(printable(str(line)))
 
 
-def _warn(message: object, *_: object) -> None:
+def _warn(message: object) -> None:
     print("mmjax:", printable(str(message), keep="\n"), file=sys.stderr)
 
 
@@ -379,7 +393,7 @@ def _prepare_output() -> None:
     """What is printed never fails for a character that the terminal's encoding lacks."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # as Python has standard error do unasked
-    warnings.showwarning = _warn
+    warnings.showwarning = lambda message, *_: _warn(message)
 
 
 def _out(out: Path | None, settings: Settings, resume: bool) -> Path:

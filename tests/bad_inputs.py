@@ -250,7 +250,7 @@ def good_run() -> dict[str, bytes]:
 def good_settings() -> dict[str, bytes]:
     """A run.json."""
     with tempfile.TemporaryDirectory() as folder:
-        run = RunFile(Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)), tuned_width=32)
+        run = RunFile(Settings(seeds=2), ["searched"], cells=((0, 1, 2), (2, 0, 1)), tuned_width=32)
         write_run_file(Path(folder), run)
         return files_of(Path(folder))
 

@@ -14,11 +14,14 @@ from commands import run
 import mmjax
 from mmjax.analysis.summary import scored_split
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.outcomes import parse_examine
 from mmjax.errors import DataError, FailedArmsError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.methods import METHODS
 from mmjax.tasks.arrays import save
+
+compare = partial(mmjax.compare, examine="scores", quiet=True)
 
 
 class Halves(nn.Module):
@@ -48,7 +51,7 @@ def make_task(kind, rows=300, seed=0):
 @pytest.fixture(scope="module", params=["classes", "labels", "numbers"])
 def result(request):
     task = make_task(request.param)
-    return mmjax.compare(task, ["concat", Halves], seeds=3, steps=60, quiet=True)
+    return compare(task, ["concat", Halves], seeds=3, steps=60)
 
 
 def test_a_result_has_every_arm(result):
@@ -146,7 +149,7 @@ def test_models_predict_from_what_their_task_was_made_of():
     task = mmjax.Task.from_arrays(
         given, np.arange(60) % 2, kinds=kinds, meta={"row": np.arange(60)}
     )
-    run = mmjax.compare(task, fusions="sum", steps=2, seeds=1, quiet=True).trained["sum"]
+    run = compare(task, fusions="sum", steps=2, seeds=1).trained["sum"]
     rows = task.test.meta["row"]
     new = {name: values[rows] for name, values in given.items()}
     np.testing.assert_array_equal(run.predict(new), run.predict(task.test.inputs))
@@ -183,7 +186,19 @@ def test_models_predict_from_what_their_task_was_made_of():
 )
 def test_what_cannot_be_compared_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        mmjax.compare(make_task("numbers"), **arguments, quiet=True)
+        compare(make_task("numbers"), **arguments)
+
+
+class Slower(Halves):
+    """Another fusion of the same name."""
+
+    dropout: float = 0.5
+
+
+Slower.__name__ = "Halves"
+
+
+FUSED = ("attention_pool", "Halves")
 
 
 class Broken(Halves):
@@ -194,7 +209,7 @@ class Broken(Halves):
 
 
 def test_a_strategy_that_fails_does_not_end_the_others():
-    result = mmjax.compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2, quiet=True)
+    result = compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2)
     assert result.failed == {"Broken": "RuntimeError: no such luck"}
     assert set(result.trained) == {"a_only", "b_only", "sum"}
     assert str(result).endswith("Broken failed: RuntimeError: no such luck")
@@ -210,7 +225,7 @@ class Wide(Halves):
 
 
 def test_a_prediction_of_another_shape_does_not_train():
-    result = mmjax.compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2, quiet=True)
+    result = compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2)
     assert result.failed == {
         "Wide": "UsageError: Wide, prediction: expected shape [batch, 2], got (2, 3)."
     }
@@ -221,11 +236,11 @@ def test_modules_are_strategies_named_after_what_is_not_default():
     gmu = FUSIONS["gmu"]
     ours = [gmu(out_dim=2, width=8), partial(gmu, width=16), "gmu", Halves(out_dim=2)]
     task = make_task("classes")
-    result = mmjax.compare(task, ours, seeds=np.int64(1), steps=2, quiet=True)
+    result = compare(task, ours, seeds=np.int64(1), steps=2)
     assert list(result.trained)[2:] == ["gmu", "gmu(width=8)", "gmu(width=16)", "Halves"]
     assert result.trained["gmu(width=16)"].arm.recipe.model.fusion == gmu(out_dim=2, width=16)
     with pytest.raises(UsageError, match="fusions: expected each name once"):
-        mmjax.compare(task, ["gmu", gmu], quiet=True)
+        compare(task, ["gmu", gmu])
 
 
 def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
@@ -237,7 +252,7 @@ def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
 
 def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
-    result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2)
+    result = compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2, quiet=False)
     assert "encoders: a Raw (features 5), b MLPEncoder (features 5)" in capsys.readouterr().err
     (recipe,) = {row["recipe"] for row in result.rows if row["strategy"] == "a_only"}
     assert "encoders={'a': Raw()}" in recipe
@@ -246,9 +261,91 @@ def test_encoders_are_given_as_a_mapping(capsys):
 def test_rows_without_test_targets_are_judged_on_validation():
     task = make_task("numbers")
     blind = replace(task, test=replace(task.test, target=np.full_like(task.test.target, np.nan)))
-    result = mmjax.compare(blind, "sum", seeds=1, steps=2, quiet=True)
+    result = compare(blind, "sum", seeds=1, steps=2)
     assert {row["split"] for row in result.rows} == {"valid"}
     assert "validation R2" in result.verdict.headline
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A comparison with everything, kept in memory, and the same in a folder."""
+    task, out = make_task("classes"), tmp_path_factory.mktemp("kept") / "run"
+    whole = partial(compare, task, ["attention_pool", Halves], seeds=2, steps=20, examine="all")
+    return whole(), whole(out=out), out
+
+
+def untimed(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_memory_and_folder_hold_the_same(kept):
+    memory, folder, _ = kept
+    assert untimed(memory.rows) == untimed(folder.rows)
+    assert {row["hidden"] for row in memory.rows} == {"", "a", "b", "a+b"}
+    assert set(memory.study.tables) == {"robustness", "representation", "weights", "cost"}
+    for name in ("robustness", "representation", "weights"):
+        assert memory.study.tables[name] == folder.study.tables[name]
+    assert str(memory.verdict) == str(folder.verdict)
+    assert set(memory.trained) == set(folder.trained) == {"a_only", "b_only", *FUSED}
+
+
+def sections_of(page):
+    return re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page.read_text(encoding="utf-8"))
+
+
+def test_the_page_from_python_has_every_section_of_the_commands(kept, tmp_path):
+    memory, _, out = kept
+    memory.save_report(tmp_path / "report.html")
+    want = sections_of(out / "report.html")
+    assert sections_of(tmp_path / "report.html") == want
+    for title in ("When a modality is missing", "When a modality is corrupted", "Embeddings"):
+        assert title in want
+
+
+def test_what_is_saved_is_loaded_verified_and_reported_on(kept, tmp_path):
+    memory, _, _ = kept
+    memory.save(tmp_path / "saved")
+    loaded = mmjax.load_result(tmp_path / "saved")
+    assert loaded.rows == memory.rows
+    assert str(loaded) == str(memory)
+    assert loaded.to_latex() == memory.to_latex()
+    assert run("verify", tmp_path / "saved") == 0
+    assert "Made by `mmjax.compare`" in (tmp_path / "saved" / "summary.md").read_text()
+    with pytest.raises(UsageError, match="out: expected a new or empty folder"):
+        memory.save(tmp_path / "saved")
+    with pytest.raises(UsageError, match="best: expected a result whose"):
+        loaded.best  # noqa: B018
+
+
+def test_a_comparison_in_a_folder_goes_on(tmp_path):
+    task = make_task("classes", rows=60)
+    again = partial(compare, task, ["sum", Halves], seeds=1, steps=2, out=tmp_path / "run")
+    first = again()
+    second = again(resume=True)
+    assert second.rows == first.rows
+    assert not second.trained
+    with pytest.raises(UsageError, match="out: expected a new or empty folder"):
+        again()
+    with pytest.raises(UsageError, match=r"resume: expected Halves as it was"):
+        compare(task, ["sum", Slower], seeds=1, steps=2, out=tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match="resume: expected the data"):
+        compare(
+            make_task("classes", rows=60, seed=1),
+            ["sum", Halves],
+            **{"seeds": 1, "steps": 2, "out": tmp_path / "run", "resume": True},
+        )
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [("scroes", UnknownNameError), (["all", "cost"], UsageError), ([], None), ("cost", None)],
+)
+def test_what_can_be_examined(asked, error):
+    if error:
+        with pytest.raises(error, match="examine"):
+            parse_examine(asked)
+    else:
+        assert parse_examine(asked) == tuple([asked] * bool(asked))
 
 
 def test_public_names_are_there_and_listed():

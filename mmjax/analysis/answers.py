@@ -6,10 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.analysis.study import Study
-from mmjax.analysis.summary import Rows, scored_split
-from mmjax.comparison.loop import Comparison
-from mmjax.comparison.scores import baselines
-from mmjax.data.targets import MAIN_SCORES, main_score, row_scores
+from mmjax.data.targets import MAIN_SCORES, row_scores
 
 
 class Answers(NamedTuple):
@@ -43,18 +40,17 @@ class Answers(NamedTuple):
         return 100 * float(np.mean(own > other)), 100 * float(np.mean(own < other))
 
 
-def make_answers(found: Study | Comparison) -> Answers | None:
+def make_answers(study: Study) -> Answers | None:
     """The answers that predictions hold, of the seeds that all strategies share.
 
     None without predictions, without a shared seed, or with fewer than two groups: then no
     difference can be judged.
     """
-    names = dict.fromkeys(row["strategy"] for row in found.rows)
-    predictions = {n: found.predictions[n] for n in names if n in found.predictions}
+    predictions = {n: study.predictions[n] for n in study.strategies if n in study.predictions}
     if not predictions:
         return None
-    split = scored_split(found.rows)
-    target, group = (found.labels[f"{split}_{name}"] for name in ("target", "group"))
+    split = study.split
+    target, group = (study.labels[f"{split}_{name}"] for name in ("target", "group"))
     shared = set.intersection(*(set(p["seeds"].tolist()) for p in predictions.values()))
     if not shared or len(np.unique(group)) < 2:
         return None
@@ -62,12 +58,5 @@ def make_answers(found: Study | Comparison) -> Answers | None:
     for name, arrays in predictions.items():
         chosen = [arrays["seeds"].tolist().index(seed) for seed in sorted(shared)]
         scored[name] = row_scores(arrays[split][chosen], target)
-    metric = main_score(target)
-    valid = {name: _mean_score(found.rows, name, "valid", metric) for name in scored}
-    return Answers(scored, group, valid, baselines(found.rows), split, MAIN_SCORES[metric])
-
-
-def _mean_score(rows: Rows, strategy: str, split: str, metric: str) -> float:
-    wanted = (strategy, split, "")
-    keys = ("strategy", "split", "hidden")
-    return float(np.mean([r[metric] for r in rows if tuple(map(r.get, keys)) == wanted]))
+    valid = {name: study.on_validation(name) for name in scored}
+    return Answers(scored, group, valid, study.baselines, split, MAIN_SCORES[study.metric])

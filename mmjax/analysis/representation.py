@@ -1,7 +1,7 @@
 """Embeddings: how they cluster, what a linear model can read from them, and how alike two are."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -14,20 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmjax.analysis.threads import one_thread
+from mmjax.comparison.outcomes import Embedded
 from mmjax.data.task import Split
 from mmjax.errors import DataError
-
-
-class Embedded(NamedTuple):
-    """Embeddings of some rows of a split.
-
-    Attributes:
-        values: {modality or "fused": [seeds, rows, features]}.
-        target: of the rows.
-    """
-
-    values: Mapping[str, np.ndarray]
-    target: np.ndarray
 
 
 def sample(split: Split, num_rows: int, seed: int = 0) -> Split:

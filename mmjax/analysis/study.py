@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.analysis.summary import scored_split
-from mmjax.comparison.scores import Row, baselines
+from mmjax.comparison.outcomes import ArmResult
+from mmjax.comparison.scores import Row, baselines, history_rows, labels
 from mmjax.data.targets import Kind, find_score, kind_of
+from mmjax.data.task import Task
 
 TABLES = ("robustness", "representation", "weights", "cost")
 
@@ -83,6 +85,33 @@ class Study(NamedTuple):
     def on_validation(self, strategy: str) -> float:
         """Mean score on validation, what choices are made on."""
         return float(self.scores(strategy, self.metric, "valid").mean())
+
+
+def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, str]) -> Study:
+    """The study of arms that this process has trained.
+
+    Args:
+        task: the data, with all modalities.
+        results: what came of the arms.
+        failed: {strategy: why} of the others.
+    """
+    results = list(results)
+    tables: dict[str, list[Row]] = {}
+    for result in results:
+        for name, rows in result.tables.items():
+            tables.setdefault(name, []).extend(rows)
+    return Study(
+        task=task.name,
+        folders=(),
+        rows=[row for result in results for row in result.rows],
+        history=[row for result in results for row in history_rows(result.arm, result.trained)],
+        tables={name: rows for name, rows in tables.items() if rows},
+        predictions={result.arm.strategy: result.predictions for result in results},
+        labels=labels(task),
+        commands=(),
+        pictures={},
+        failed=failed,
+    )
 
 
 def merge_studies(parts: Iterable[Study]) -> list[Study]:

@@ -92,7 +92,7 @@ def judge(answers: Answers | None) -> Verdict:
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:
         return Verdict("Nothing to compare: a verdict needs a fusion and a unimodal baseline.")
-    pair = light_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
+    pair = compare_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
     others = [name for name in answers.scores if name not in (fusion, baseline)]
     fusions = [name for name in others if name not in answers.baselines]
     against_baseline = judge_all(answers, others, baseline, pair)
@@ -118,18 +118,13 @@ def judge(answers: Answers | None) -> Verdict:
 def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair) -> list[Judged]:
     """Strategies against one, Holm-corrected over all of them, if ``gate`` finds a difference."""
     against = answers.scores[reference]
-    pairs = [light_pair(answers.scores[name], against, answers.group) for name in names]
+    pairs = [compare_pair(answers.scores[name], against, answers.group) for name in names]
     corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
     word = lambda pair, p: pair.verdict(p) if gate.p < ALPHA else UNTESTED
     return [
         Judged(name, pair, p, word(pair, p))
         for name, pair, p in zip(names, pairs, corrected, strict=True)
     ]
-
-
-def light_pair(first: np.ndarray, second: np.ndarray, group: np.ndarray) -> Pair:
-    """``compare_pair`` where pairs are many and nobody reads the bootstrap's p."""
-    return compare_pair(first, second, group, num_resamples=1)
 
 
 def format_p(p: float) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import VERDICTS
-from mmjax.analysis.study import Study
-from mmjax.data.targets import Kind
+from mmjax.data.targets import MAIN_SCORES, Kind
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
-from mmjax.report.lines import Line
-from mmjax.report.sections import make_section
+from mmjax.report.lines import Line, make_lines
+from mmjax.report.sections import make_drawings
 from mmjax.storage.files import whole_file, write_text
 
 _SPECIAL = {
@@ -86,25 +86,30 @@ def _cells(line: Line, kind: Kind) -> list[str]:
     ]
 
 
-def write_paper(studies: Sequence[Study], out: Path) -> None:
+def write_paper(assessments: Sequence[Assessment], out: Path) -> None:
     """Writes table.tex and a PDF of each figure; of several tasks, each gets a folder.
 
     Args:
-        studies: a table each.
+        assessments: a table each.
         out: a folder, made if need be; files of the same names are replaced.
     """
+    studies = [assessment.study for assessment in assessments]
     names = _file_names([study.task for study in studies])
-    for study, name in zip(studies, names, strict=True):
-        section = make_section(study)
+    for assessment, name in zip(assessments, names, strict=True):
         place = out if len(studies) == 1 else out / name
         place.mkdir(parents=True, exist_ok=True)
-        caption = (
-            f"{study.task}. {section.metric.capitalize()} {_CAPTION} {section.verdict.headline}"
-        )
-        table = latex_table(section.lines, caption, f"tab:{name}", study.kind)
-        write_text(place / "table.tex", table)
-        _save(section.drawings, place)
+        write_text(place / "table.tex", table_of(assessment, name))
+        _save(list(make_drawings(assessment)), place)
     _save(over_tasks(studies), out)
+
+
+def table_of(assessment: Assessment, name: str) -> str:
+    """The table of a study, labelled ``tab:NAME``, with a caption that says what it rests on."""
+    study, verdict = assessment.study, assessment.verdict
+    lines = make_lines(study, assessment.answers, verdict)
+    metric = MAIN_SCORES[study.metric].capitalize()
+    caption = f"{study.task}. {metric} {_CAPTION} {verdict.headline}"
+    return latex_table(lines, caption, f"tab:{name}", study.kind)
 
 
 _CAPTION = (

@@ -6,10 +6,10 @@ import numpy as np
 
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.calibration import reliability
-from mmjax.analysis.statistics import Estimate, bootstrap_interval, estimate
+from mmjax.analysis.statistics import Estimate, bootstrap_interval, compare_pair, estimate
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import MAJORITY, find_majority, summarise
-from mmjax.analysis.verdicts import UNTESTED, Verdict, light_pair
+from mmjax.analysis.verdicts import UNTESTED, Verdict
 from mmjax.comparison.scores import standard_error
 
 
@@ -68,7 +68,7 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
         one, word, gain = judged.get(name), "", None
         if verdict.baseline is not None and each is not None:
             against = answers.scores[verdict.baseline]
-            gain = light_pair(each, against, answers.group).difference
+            gain = compare_pair(each, against, answers.group).difference
         if name == verdict.baseline:
             word, gain = "reference", None
         return Line(

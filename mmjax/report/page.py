@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmjax.analysis.study import Study
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.verdicts import format_p
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
@@ -19,18 +19,19 @@ from mmjax.storage.files import write_text
 from mmjax.storage.manifest import renew
 
 
-def write_page(studies: Sequence[Study], out: Path) -> None:
+def write_page(assessments: Sequence[Assessment], out: Path) -> None:
     """Writes a page that needs nothing but itself: no network, no other file.
 
     What a study lacks is left out; over several, there is one more section. The manifest of a run
     that the page is part of stays true.
 
     Args:
-        studies: a section each.
+        assessments: a section each.
         out: an HTML file.
     """
-    sections = [make_section(study) for study in studies]
-    write_text(out, render("page.html", sections=sections, over_tasks=over_tasks(studies)))
+    sections = [make_section(assessment) for assessment in assessments]
+    shared = over_tasks([assessment.study for assessment in assessments])
+    write_text(out, render("page.html", sections=sections, over_tasks=shared))
     renew(out)
 
 

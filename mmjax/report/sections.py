@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.answers import Answers
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
-from mmjax.analysis.summary import majority_warnings, summarise
-from mmjax.analysis.verdicts import Verdict, judge
+from mmjax.analysis.summary import majority_warnings
+from mmjax.analysis.verdicts import Verdict
+from mmjax.comparison.scores import present_in
 from mmjax.data.targets import MAIN_SCORES, Kind
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
@@ -46,31 +48,32 @@ class Section(NamedTuple):
     recipes: dict[str, str]
 
 
-def make_section(study: Study) -> Section:
-    """Judges and draws all that a study's files allow."""
-    answers = make_answers(study)
-    verdict, summaries = judge(answers), summarise(study.rows)
+def make_section(assessment: Assessment) -> Section:
+    """Draws all that is known of a study."""
+    study, verdict = assessment.study, assessment.verdict
     return Section(
         title=study.task,
         metric=MAIN_SCORES[study.metric],
         kind=study.kind,
         verdict=verdict,
-        warnings=majority_warnings(summaries),
+        warnings=majority_warnings(assessment.summaries),
         failed=study.failed,
-        lines=make_lines(study, answers, verdict),
+        lines=make_lines(study, assessment.answers, verdict),
         grids=list(make_grids(study)),
-        drawings=list(_drawings(study, answers, verdict)),
+        drawings=list(make_drawings(assessment)),
         pictures=_pictures(study),
         facts=_facts(study),
         recipes={row["strategy"]: row["recipe"] for row in study.rows if row.get("recipe")},
     )
 
 
-def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterator[Drawing]:
+def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
+    """The figures of a study, the most important first."""
+    study, answers, verdict = assessment.study, assessment.answers, assessment.verdict
     on_validation = lambda name: -study.on_validation(name)
     best_first = sorted(study.strategies, key=on_validation)
     alone = next((name for name in best_first if name in study.baselines), None)
-    yield main_drawing(study, answers, verdict)
+    yield main_drawing(assessment)
     if answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
     judged = [name for name in best_first if answers and name in answers.scores]
@@ -96,15 +99,15 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
     yield from extra_figures(study, best[::-1])
 
 
-def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Drawing:
+def main_drawing(assessment: Assessment) -> Drawing:
     """What each strategy adds to the best baseline; all scores where nothing can be judged."""
-    if answers and verdict.baseline:
-        return forest(answers, verdict)
+    if assessment.answers and assessment.verdict.baseline:
+        return forest(assessment.answers, assessment.verdict)
     return Drawing(
-        MAIN_SCORES[study.metric].capitalize(),
+        MAIN_SCORES[assessment.study.metric].capitalize(),
         "A dot per seed, the mean, and one standard error of the seeds either side, which says "
         "nothing about other test rows.",
-        score_figure(summarise(study.rows), ""),
+        score_figure(assessment.summaries, ""),
     )
 
 
@@ -163,9 +166,7 @@ def _by_subset(study: Study, strategies: Sequence[str]) -> dict[str, dict[frozen
     found: dict[str, dict[frozenset, list[float]]] = {name: {} for name in strategies}
     for row in study.rows:
         if row["split"] == study.split:
-            hidden = set(row["hidden"].split("+"))
-            present = frozenset(row["modalities"].split("+")) - hidden
-            found[row["strategy"]].setdefault(present, []).append(row[study.metric])
+            found[row["strategy"]].setdefault(present_in(row), []).append(row[study.metric])
     return {
         name: {subset: float(np.mean(values)) for subset, values in subsets.items()}
         for name, subsets in found.items()

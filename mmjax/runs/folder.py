@@ -1,32 +1,27 @@
 """What a run folder holds, and how it is written."""
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from mmjax.analysis.study import TABLES
+from mmjax.analysis.study import TABLES, Study
 from mmjax.comparison.arm import Arm
+from mmjax.comparison.cell_search import is_open
+from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row, history_rows, labels, versions
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
 from mmjax.runs.columns import put_rows, read_table, salvage_table
 from mmjax.runs.damage import find_damage
 from mmjax.runs.run_file import RunFile, read_run_file, restore_run_file, write_run_file
-from mmjax.runs.settings import Settings
 from mmjax.storage.files import digest_file, has_files, json_digest, remove_parts, write_npz
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.reading import read_npz
 from mmjax.training.checkpoint import Checkpoints
-from mmjax.training.fit import Fit
-
-if TYPE_CHECKING:
-    # Their scikit-learn is not for those who only train.
-    from mmjax.analysis.examine import Examination
-    from mmjax.analysis.representation import Embedded
 
 RESULTS = ("rows", "history", *TABLES)
 """Tables with the rows of all arms."""
@@ -38,9 +33,7 @@ ARMS = "arms"
 """Likewise, for the arms that have processes of their own."""
 
 
-def open_folder(
-    out: Path, settings: Settings, strategies: Sequence[str], resume: bool
-) -> dict[str, DataError]:
+def open_folder(out: Path, run: RunFile, resume: bool) -> dict[str, DataError]:
     """Makes a run folder of a locked one, or finds the run that is to be gone on with.
 
     Returns:
@@ -58,21 +51,19 @@ def open_folder(
             fix="Name another, or go on with a run that was stopped by --resume.",
         )
     if not has_files(out):
-        write_run_file(out, RunFile(settings, strategies))
+        write_run_file(out, run)
         return {}
     damage = find_damage(out)
     if "run.json" in damage:
-        restore_run_file(out, RunFile(settings, strategies))
-    _check_same_run(out, settings, strategies)
+        restore_run_file(out, run)
+    _check_same_run(out, run)
     if "arms.jsonl" in damage:
         _restore_notes(out, damage)
     return damage
 
 
-def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
-    found = read_run_file(out)
-    was = {"strategies": found.strategies, **asdict(found.settings)}
-    now = {"strategies": list(strategies), **asdict(settings)}
+def _check_same_run(out: Path, run: RunFile) -> None:
+    was, now = _asked_for(read_run_file(out)), _asked_for(run)
     differing = [
         f"{name} {was[name]!r}, not {now[name]!r}"
         for name in now
@@ -85,6 +76,11 @@ def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) ->
             got="; ".join(differing),
             fix=f"Leave out --resume and name another folder than {out}.",
         )
+
+
+def _asked_for(run: RunFile) -> dict[str, Any]:
+    asked = {"strategies": list(run.strategies), "examine": list(run.examine)}
+    return {**asked, **asdict(run.settings)}
 
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
@@ -101,6 +97,25 @@ def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
                 expected="the data that the run was started with",
                 got=f"another {task.name}",
                 fix=f"Bring it back, or leave out --resume and name another folder than {out}.",
+            )
+
+
+def check_same_recipes(out: Path, arms: Sequence[Arm]) -> None:
+    """Raises UsageError where an arm of the folder was trained by another recipe than there is now.
+
+    Of arms that search for a part of their recipe, nothing can be said.
+    """
+    rows, _ = salvage_table(out, "rows")
+    for arm in arms:
+        if arm.trials or is_open(arm.recipe):
+            continue
+        was = {row.get("recipe") for row in rows if row["strategy"] == arm.strategy}
+        if was and repr(arm.recipe) not in was:
+            raise UsageError(
+                "resume",
+                expected=f"{arm.strategy} as it was when the run was started, {was.pop()}",
+                got=repr(arm.recipe),
+                fix=f"Name another folder than {out}.",
             )
 
 
@@ -157,16 +172,64 @@ def arm_folder(out: Path, strategy: str) -> Path:
     return out / ARMS / strategy
 
 
+def put_arm(
+    out: Path,
+    strategy: str,
+    tables: Mapping[str, Iterable[Row]],
+    predictions: Mapping[str, np.ndarray] | None = None,
+    embedded: Embedded | None = None,
+) -> None:
+    """Writes all that is known of an arm that is done, in place of what the folder has of it.
+
+    Args:
+        out: the run folder.
+        strategy: name of the arm.
+        tables: {name in ``RESULTS``: its rows}.
+        predictions: as an ``ArmResult`` has them.
+        embedded: what pictures are drawn from when all arms are done.
+    """
+    for name, rows in tables.items():
+        put_rows(out, name, strategy, rows)
+    if predictions is not None:
+        write_predictions(out, strategy, predictions)
+    if embedded:
+        write_embedded(out / CHECKPOINTS / strategy, embedded)
+    end_arm(out, strategy)  # last: until then the next process would do it again
+
+
+def put_outcome(out: Path, outcome: ArmResult | ArmFailure) -> None:
+    """Writes what came of an arm as soon as it is known."""
+    strategy = outcome.arm.strategy
+    if isinstance(outcome, ArmFailure):
+        end_arm(out, strategy, outcome.reason)
+        return
+    history = history_rows(outcome.arm, outcome.trained)
+    tables = {"rows": outcome.rows, "history": history, **outcome.tables}
+    put_arm(out, strategy, tables, outcome.predictions, outcome.embedded)
+
+
+def put_study(out: Path, study: Study, embedded: Mapping[str, Embedded]) -> None:
+    """Writes all arms of a study, and why the others have failed."""
+    write_npz(out / "labels.npz", study.labels)
+    all_tables = {"rows": study.rows, "history": study.history, **study.tables}
+    for strategy, predictions in study.predictions.items():
+        own = {
+            name: [row for row in rows if row["strategy"] == strategy]
+            for name, rows in all_tables.items()
+        }
+        put_arm(out, strategy, own, predictions, embedded.get(strategy))
+    for strategy, reason in study.failed.items():
+        end_arm(out, strategy, reason)
+
+
 def merge_arm(out: Path, strategy: str) -> None:
     """Puts what an arm has written to its own folder into that of its comparison."""
     own = arm_folder(out, strategy)
-    for name in RESULTS:
-        if (own / f"{name}.jsonl").exists():
-            put_rows(out, name, strategy, read_table(own, name))
-    write_predictions(out, strategy, read_npz(own / "predictions" / f"{strategy}.npz"))
-    kept = Path(CHECKPOINTS, strategy)
-    write_embedded(out / kept, read_embedded(own / kept))
-    end_arm(out, strategy)  # last: until then the next process would do it again
+    tables = {name: read_table(own, name) for name in RESULTS if (own / f"{name}.jsonl").exists()}
+    predictions = read_npz(own / "predictions" / f"{strategy}.npz")
+    has_embedded = (own / CHECKPOINTS / strategy / "embeddings.npz").exists()
+    embedded = read_embedded(own, strategy) if has_embedded else None
+    put_arm(out, strategy, tables, predictions, embedded)
 
 
 def forget_unfinished(out: Path) -> None:
@@ -186,12 +249,6 @@ def write_empty_tables(out: Path) -> None:
             write_rows(path, [])
 
 
-def put_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
-    """Writes an arm's scores and learning curves."""
-    put_rows(out, "rows", arm.strategy, rows)
-    put_rows(out, "history", arm.strategy, history_rows(arm, trained))
-
-
 def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.ndarray]) -> None:
     """Writes predictions/STRATEGY.npz."""
     folder = out / "predictions"
@@ -202,12 +259,6 @@ def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.nda
 def write_labels(out: Path, task: Task) -> None:
     """Writes labels.npz: the classes and groups of the rows that predictions are of."""
     write_npz(out / "labels.npz", labels(task))
-
-
-def put_examination(out: Path, strategy: str, found: "Examination") -> None:
-    """Writes what has been measured of an arm."""
-    for name in ("robustness", "representation", "weights"):
-        put_rows(out, name, strategy, getattr(found, name))
 
 
 def check_new_file(path: Path) -> None:
@@ -223,16 +274,14 @@ def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
     return Checkpoints(folder, identity)
 
 
-def write_embedded(folder: Path, embedded: "Embedded") -> None:
+def write_embedded(folder: Path, embedded: Embedded) -> None:
     """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(folder / "embeddings.npz", {"target": embedded.target, **embedded.values})
 
 
-def read_embedded(folder: Path) -> "Embedded":
-    """What ``write_embedded`` wrote."""
-    from mmjax.analysis.representation import Embedded
-
-    values = read_npz(folder / "embeddings.npz")
+def read_embedded(out: Path, strategy: str) -> Embedded:
+    """What ``write_embedded`` wrote of an arm."""
+    values = read_npz(out / CHECKPOINTS / strategy / "embeddings.npz")
     target = values.pop("target")
     return Embedded(values, target)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from mmjax.comparison.arm import CORE, Arm, make_arm, match_arm, resize_arm
 from mmjax.data.missing import lose
@@ -38,7 +39,9 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
     encoders = parse_pairs("encoders", settings.encoders)
     for name in encoders:
         look_up("modality of an encoder", name, task.shapes)
-    recipe = {
+    recipe: dict[str, Any] = {
+        "encoders": encoders,
+        "absent": settings.absent,
         "objective": look_up("objective", settings.objective, OBJECTIVES),
         "method": look_up("method", settings.method, METHODS)(),
         "tx": Adam(settings.learning_rate, settings.weight_decay),
@@ -51,9 +54,9 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
         "steps": settings.steps,
         "seeds": tuple(range(settings.seeds)),
     }
-    make = partial(make_arm, task, encoders=encoders, absent=settings.absent, **recipe)
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
-    arms = [replace(resize(make(strategy)), trials=settings.tune) for strategy in strategies]
+    made = [resize(make_arm(task, strategy, **recipe)) for strategy in strategies]
+    arms = [replace(arm, trials=settings.tune) for arm in made]
     if settings.match_params is None:
         return arms
     return [match_arm(arm, settings.match_params) for arm in arms]

@@ -1,10 +1,11 @@
 """Comparisons whose arms are commands of their own, on this machine or on others."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from mmjax.comparison.arm import Arm
 from mmjax.data.task import Task
 from mmjax.errors import printable
 from mmjax.report.progress import ComparisonProgress
-from mmjax.runs.arms import run_arms
+from mmjax.runs.arms import run_arms_in
 from mmjax.runs.columns import read_table
 from mmjax.runs.folder import arm_folder, end_arm, finished_arms
 from mmjax.runs.interrupt import held_signals
@@ -20,30 +21,50 @@ from mmjax.runs.launchers import open_launcher
 from mmjax.runs.launchers.jobs import TRIES, Job, Start, is_lost, run_all
 from mmjax.runs.settings import Launch
 
-RunArms = Callable[[Path, Task, Sequence[Arm], Console], dict[str, str]]
-"""``(out, task, arms, console) -> {strategy: error}`` of those that fail."""
+
+class RunArms(Protocol):
+    """What runs arms; their results lie in the folder, or in ``arm_folder`` below it."""
+
+    def __call__(
+        self,
+        out: Path,
+        task: Task,
+        arms: Sequence[Arm],
+        console: Console,
+        *,
+        examine: Collection[str],
+    ) -> dict[str, str]:
+        """Returns {strategy: why} of the arms that fail."""
 
 
 @contextmanager
 def open_runner(launch: Launch) -> Iterator[RunArms]:
-    """Gives what runs arms, as long as the block lasts: ``run_arms``, or ``launch_arms``.
+    """Gives what runs arms, as long as the block lasts: ``run_arms_in``, or ``launch_arms``.
 
     Raises:
         UsageError: the launcher is not installed, or it refuses the request.
     """
     if launch.launcher is None:
-        yield run_arms
+        yield run_arms_in
         return
     with open_launcher(launch) as start:
         yield partial(launch_arms, start, launch.workers)
 
 
 def launch_arms(
-    start: Start, workers: int, out: Path, task: Task, arms: Sequence[Arm], console: Console
+    start: Start,
+    workers: int,
+    out: Path,
+    task: Task,
+    arms: Sequence[Arm],
+    console: Console,
+    *,
+    examine: Collection[str],
 ) -> dict[str, str]:
     """Runs each arm by ``mmjax arm``, and returns the errors of those that fail.
 
-    What an arm gives lies in ``arm_folder``, and what its processes print in log.txt there.
+    The commands read from run.json which task it is and what to examine. What an arm gives lies in
+    ``arm_folder``, and what its processes print in log.txt there.
     """
     by_name, started, failed = {arm.strategy: arm for arm in arms}, set(), {}
     with (

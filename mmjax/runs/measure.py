@@ -45,7 +45,7 @@ def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
         missing = [case for case, row in zip(cases, found, strict=True) if row is None]
         for case in track(missing, "cases", console=console, disable=not missing):
             append_rows(out / f"{TABLE}.jsonl", [measure(case)])
-        rows = _find(out, wanted)
+        rows = [row for row in _find(out, wanted) if row is not None]
         _show(out, rows, console)
         end_changes(out, damage, console)
     return rows
@@ -89,14 +89,15 @@ def make_cases(
     """
     if not strategies:
         raise UsageError("strategies", expected="one or more", got="none")
-    for mesh in meshes or filter(None, [settings.mesh]):
-        make_mesh(mesh)  # so that too few devices are told before anything is measured
+    for named in meshes or filter(None, [settings.mesh]):
+        make_mesh(named)  # so that too few devices are told before anything is measured
     task, cases = make_task(settings), []
+    placed: Sequence[str | None] = meshes or [settings.mesh]
     for batch_size, dtype, seeds, mesh in product(
         batch_sizes or [settings.batch_size],
         dtypes or [settings.dtype],
         lanes or [settings.seeds],
-        meshes or [settings.mesh],
+        placed,
     ):
         if batch_size > task.train.size:
             expected = f"at most {task.train.size}, the training rows"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmjax.comparison.cell_search import Cells
+from mmjax.comparison.outcomes import parse_examine
 from mmjax.errors import DataError
 from mmjax.fusion.searched import NUM_LEVELS
 from mmjax.runs.settings import Settings, parse_settings
@@ -24,12 +25,16 @@ class RunFile(NamedTuple):
     Attributes:
         settings: as given.
         strategies: names.
+        examine: what is measured of each arm, of ``EXAMINATIONS``.
+        command: the command line that makes the run; none of a comparison made in Python.
         cells: those that a search has found, if the strategy is searched.
         tuned_width: that of the fusion, if tuning has found one.
     """
 
     settings: Settings
     strategies: Sequence[str]
+    examine: Sequence[str] = ()
+    command: str | None = None
     cells: Cells = ()
     tuned_width: int | None = None
 
@@ -77,8 +82,8 @@ def read_run_file(folder: Path) -> RunFile:
 
 def dump_run(run: RunFile) -> dict[str, Any]:
     """The run as what JSON can hold."""
-    found = {"cells": run.cells, "tuned_width": run.tuned_width}
-    return {"strategies": list(run.strategies), **found, **asdict(run.settings)}
+    beside = {name: value for name, value in run._asdict().items() if name != "settings"}
+    return {**beside, **asdict(run.settings)}
 
 
 def parse_run(content: Mapping[str, Any]) -> RunFile:
@@ -90,11 +95,14 @@ def parse_run(content: Mapping[str, Any]) -> RunFile:
     """
     settings = dict(content)
     strategies, cells = settings.pop("strategies"), tuple(map(tuple, settings.pop("cells", ())))
-    width = settings.pop("tuned_width", None)
+    width, command = settings.pop("tuned_width", None), settings.pop("command", None)
+    examine = parse_examine(settings.pop("examine", ()))
     if not isinstance(strategies, list) or not all(isinstance(n, str) for n in strategies):
         raise ValueError(f"strategies {strategies!r}"[:300])
     if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
         raise ValueError(f"cells {cells}"[:300])
     if width is not None and (type(width) is not int or width < 1):
         raise ValueError(f"tuned_width {width!r}"[:300])
-    return RunFile(parse_settings(settings), strategies, cells, width)
+    if not isinstance(command, str | None):
+        raise ValueError(f"command {command!r}"[:300])
+    return RunFile(parse_settings(settings), strategies, examine, command, cells, width)

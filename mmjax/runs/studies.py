@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import TABLES, Study, merge_studies
-from mmjax.comparison.scores import baselines
 from mmjax.errors import DataError
 from mmjax.runs.columns import read_table
-from mmjax.runs.command import command
 from mmjax.runs.run_file import RUN, read_run_file
 from mmjax.storage.manifest import check_listed
 from mmjax.storage.reading import read_npz
@@ -27,6 +26,11 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
     return merge_studies(study for folder in folders for study in _read(Path(folder)))
 
 
+def read_assessments(folders: Sequence[Path]) -> list[Assessment]:
+    """The studies of some run folders, to be judged and shown."""
+    return [Assessment(study) for study in read_studies(folders)]
+
+
 def read_pictures(folder: Path) -> dict[str, bytes]:
     """{file name: PNG} of a run folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
@@ -39,8 +43,8 @@ def _read(folder: Path) -> list[Study]:
         raise DataError(folder / "rows.jsonl", expected="at least one row", got=got)
     history = read_table(folder, "history")
     tables = {name: read_table(folder, name) for name in TABLES}
-    run = [read_run_file(folder)] if (folder / RUN).exists() else []
-    commands = tuple(command(settings, baselines(rows)) for settings in run)
+    run = read_run_file(folder) if (folder / RUN).exists() else None
+    commands = (run.command,) if run and run.command else ()
     pictures = read_pictures(folder)
     errors = {row["strategy"]: row["error"] for row in read_table(folder, "arms")}
     failed = {name: error for name, error in errors.items() if error is not None}

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -67,7 +67,7 @@ def tracked(folder: Path, tracker: str | None) -> Iterator[None]:
 
 def read_curves(folder: Path) -> list[Curves]:
     """The curves of every strategy and seed of a run folder, in the order of its rows."""
-    epochs = defaultdict(dict)
+    epochs: dict[Any, dict[int, dict[str, float]]] = defaultdict(dict)
     for row in read_table(folder, "history"):
         epochs[row["strategy"], row["seed"]][row["step"]] = _numbers(row)
     scored = defaultdict(list)

@@ -13,13 +13,12 @@ from sklearn.metrics import f1_score
 
 import mmjax
 from mmjax.analysis.summary import find_majority, majority_warnings, summarise
-from mmjax.analysis.verdicts import Verdict
 from mmjax.data.targets import majority_scores
 from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
 from mmjax.report.tables import plain_table, rich_table
 from mmjax.runs.compare import write_summary
-from mmjax.runs.studies import read_studies
+from mmjax.runs.studies import read_assessments, read_studies
 from mmjax.storage.jsonl import read_rows
 from mmjax.tasks.arrays import save
 
@@ -59,14 +58,14 @@ def test_every_table_has_its_line(folder, tmp_path):
     Console(file=shown, width=120).print(rich_table(summaries, "title"))
     for text in (shown.getvalue(), plain_table(summaries)):
         assert re.search(r"majority class +95\.50 +0\.4885 +0 +-", text)
-    write_summary(folder, Verdict("A headline."))
+    write_summary(folder, *read_assessments([folder]))
     text = (folder / "summary.md").read_text()
     assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
     assert "the answer that is most frequent in training" in text
-    write_paper(read_studies([folder]), tmp_path)
+    write_paper(read_assessments([folder]), tmp_path)
     table = (tmp_path / "table.tex").read_text()
     assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
-    write_page(read_studies([folder]), tmp_path / "report.html")
+    write_page(read_assessments([folder]), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     (line,) = re.findall(r'<tr>\n<th scope="row" data-value="majority class">.*?</tr>', page, re.S)
     assert re.findall(r">([\d.]+)</td>", line) == ["95.50", "48.85"]
@@ -102,8 +101,8 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
     summaries = summarise(read_rows(folder / "rows.jsonl"))
     told = majority_warnings(summaries)
     assert [sentence.split(" without")[0] for sentence in told] == ([who] if who else [])
-    write_summary(folder, Verdict("A headline."))
-    write_page(read_studies([folder]), tmp_path / "report.html")
+    write_summary(folder, *read_assessments([folder]))
+    write_page(read_assessments([folder]), tmp_path / "report.html")
     for name in (folder / "summary.md", tmp_path / "report.html"):
         assert (who or "majority class, which") in name.read_text() or who is None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.comparison.scores import modalities_of, present_in
 from mmjax.data.coalitions import shapley
 
 Row = Mapping[str, Any]
@@ -33,8 +34,7 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """
     games = defaultdict(dict)
     for row in rows:
-        modalities = frozenset(row["modalities"].split("+"))
-        present = modalities - set(row["hidden"].split("+"))
+        modalities, present = frozenset(modalities_of(row)), present_in(row)
         for metric, (key, sign) in METRICS.items():
             if key not in row:
                 continue

@@ -8,10 +8,8 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from mmjax.analysis.statistics.intervals import (
-    NUM_RESAMPLES,
     Estimate,
     Spread,
-    bootstrap,
     spread_of_sums,
     sum_groups,
 )
@@ -33,10 +31,6 @@ class Pair(NamedTuple):
         difference: mean, standard error and 95 % interval, for new seeds and new groups.
         spread: where its variance comes from.
         p: two-sided, for no difference between the strategies: new seeds and new groups.
-        p_bootstrap: the same for the models at hand and new groups, by the paired bootstrap.
-        p_mcnemar: the same by McNemar's test with groups as clusters.
-        share: of the rows on which one does better, how many are the first's; 0.5 says that
-            neither is better (Cohen's g + 0.5), NaN where they agree everywhere.
         differing: number of groups on which the two differ.
         groups: number of groups.
     """
@@ -44,9 +38,6 @@ class Pair(NamedTuple):
     difference: Estimate
     spread: Spread
     p: float
-    p_bootstrap: float
-    p_mcnemar: float
-    share: float
     differing: int
     groups: int
 
@@ -57,9 +48,7 @@ class Pair(NamedTuple):
         return "better" if self.difference.mean > 0 else "worse"
 
 
-def compare_pair(
-    first: np.ndarray, second: np.ndarray, group: np.ndarray, num_resamples: int = NUM_RESAMPLES
-) -> Pair:
+def compare_pair(first: np.ndarray, second: np.ndarray, group: np.ndarray) -> Pair:
     """Judges a difference, paired by seed and by row.
 
     Its p is the larger of two: of the crossed analysis that ``Spread`` describes, and of the signs
@@ -69,7 +58,13 @@ def compare_pair(
         first: [seeds, rows] scores, such as 1 where right and 0 where wrong.
         second: the same of the other strategy.
         group: [rows] integers; rows of one group count as one draw.
-        num_resamples: of the paired bootstrap.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> right = rng.random((2, 3, 200)) < [[[0.9]], [[0.6]]]  # two strategies, three seeds
+        >>> pair = compare_pair(*right, group=np.arange(200))
+        >>> pair.verdict(), pair.groups
+        ('better', 200)
     """
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     sums, size = sum_groups(difference, group)
@@ -81,15 +76,10 @@ def compare_pair(
     low, high = mean - reach, mean + reach
     if all(scores.min() >= 0 and scores.max() <= 1 for scores in map(np.asarray, (first, second))):
         low, high = max(low, -1.0), min(high, 1.0)
-    only_first, only_second = (difference > 0).sum(), (difference < 0).sum()
-    discordant = only_first + only_second
     return Pair(
         difference=Estimate(mean, float(parts.total**0.5), low, high),
         spread=parts,
         p=p,
-        p_bootstrap=bootstrap_p(difference, group, num_resamples),
-        p_mcnemar=mcnemar_p(difference, group),
-        share=float(only_first / discordant) if discordant else float("nan"),
         differing=int(_differ(sums).sum()),
         groups=len(sums),
     )
@@ -128,36 +118,6 @@ def sign_flip_p(sums: np.ndarray) -> float:
 def _differ(sums: np.ndarray) -> np.ndarray:
     """Which sums of differences are not zero."""
     return np.abs(sums) > _ROUNDING
-
-
-def bootstrap_p(
-    difference: np.ndarray, group: np.ndarray, num_resamples: int = NUM_RESAMPLES
-) -> float:
-    """Two-sided p of a zero mean over [seeds, rows]: how often resampled groups change its sign.
-
-    One is added to both counts, so that it is never zero (Davison and Hinkley, Bootstrap Methods
-    and their Application, 1997, section 4.2).
-    """
-    means = bootstrap(difference.mean(axis=0), group, num_resamples)
-    below, above = ((means <= 0).sum(), (means >= 0).sum())
-    return float(min(1.0, 2 * (min(below, above) + 1) / (len(means) + 1)))
-
-
-def mcnemar_p(difference: np.ndarray, group: np.ndarray) -> float:
-    """McNemar's test for clustered pairs (Durkalski et al., Statistics in Medicine 22, 2003).
-
-    Groups are the clusters, and all seeds of a row belong to its group. With one seed and groups of
-    one row it is McNemar's own statistic (Psychometrika 12, 1947), (b - c)^2 / (b + c), which is
-    chi-squared with one degree of freedom.
-
-    Args:
-        difference: [seeds, rows], of -1, 0 and 1 where rows are right or wrong.
-        group: [rows].
-    """
-    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
-    excess = np.bincount(index, difference.mean(axis=0)) / size
-    variance = np.sum(excess**2)
-    return float(chi2.sf(excess.sum() ** 2 / variance, df=1)) if variance else 1.0
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The model as a program in StableHLO, which runs without the code that made it."""
 
+from typing import cast
+
 import jax
 import numpy as np
 from jax import export
@@ -7,6 +9,7 @@ from jax import export
 from mmjax.errors import UsageError, import_extra
 from mmjax.layers import kernels
 from mmjax.runs.trained import TrainedRun
+from mmjax.types import Outputs
 
 PROGRAM = "model.stablehlo"
 _ANSWERS = {"classes": jax.nn.softmax, "labels": jax.nn.sigmoid, "numbers": lambda x: x}
@@ -34,7 +37,7 @@ def export_program(run: TrainedRun) -> bytes:
         # Of one row, and vmapped: a model may want to know how many rows it has.
         inputs, present = jax.tree.map(lambda x: x[None], row)
         outputs = model.apply({"params": params}, inputs, present, train=False)
-        said = _ANSWERS[task.kind](outputs.prediction[0])
+        said = _ANSWERS[task.kind](cast(Outputs, outputs).prediction[0])
         return said * deviation + mean
 
     mean, deviation = (np.float32(x) for x in task.scale or (0, 1))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,9 @@ def _shape_task(facts: Mapping[str, Any]) -> Task:
     return Task(facts["task"], split, split, split, out_dim, **parse(facts))
 
 
-_TARGETS = {  # as short as a target can be in which everything occurs
+_TARGETS: dict[
+    str, Callable[[int], np.ndarray]
+] = {  # as short as a target can be in which everything occurs
     "classes": np.arange,
     "labels": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim]),
     "numbers": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim], np.float32),

@@ -28,7 +28,9 @@ def open_launcher(launch: Launch) -> Iterator[Start]:
         UsageError: the launcher's package is not installed, or it refuses the request.
     """
     pairs = parse_pairs("request", launch.request)
-    with LAUNCHERS[launch.launcher]({name: _parse(text) for name, text in pairs.items()}) as start:
+    with LAUNCHERS[str(launch.launcher)](
+        {name: _parse(text) for name, text in pairs.items()}
+    ) as start:
         yield start
 
 

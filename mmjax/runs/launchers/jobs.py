@@ -50,7 +50,8 @@ def run_all(
         on_end: called with a name and an exit code; that of a lost worker after ``TRIES`` of them.
         heed: called several times a second; what it raises ends all jobs.
     """
-    waiting, running, starts = deque(names), {}, Counter()
+    waiting, starts = deque(names), Counter[str]()
+    running: dict[str, Job] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:

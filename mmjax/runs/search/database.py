@@ -5,7 +5,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmjax.errors import UsageError, import_extra
 
@@ -37,10 +37,10 @@ def open_storage(where: str | Path) -> "RDBStorage":
         UsageError: it cannot be opened.
     """
     storages = import_optuna().storages
-    url, options = where, {}
+    url, options = str(where), dict[str, Any]()
     if isinstance(where, Path):
-        how = {"timeout": _LOCK_SECONDS, "check_same_thread": False}
-        url, options = "sqlite:///study.db", {"creator": partial(sqlite3.connect, where, **how)}
+        connect = partial(sqlite3.connect, where, timeout=_LOCK_SECONDS, check_same_thread=False)
+        url, options = "sqlite:///study.db", {"creator": connect}
     elif where.startswith("sqlite"):
         options = {"connect_args": {"timeout": _LOCK_SECONDS}}
     try:

@@ -56,7 +56,8 @@ class SharedStudy:
         rows: int,
         resume: bool,
     ) -> None:
-        self.trials, self._seen = trials, set()
+        self.trials = trials
+        self._seen: set[int] = set()
         self._module = optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._states = optuna.trial.TrialState
@@ -107,7 +108,7 @@ class SharedStudy:
         self._revive()
         known = self.optuna.get_trials(deepcopy=False)
         taken = [t for t in known if t.state == self._states.RUNNING or self._is_done(t)]
-        claimed = []
+        claimed: list[Trial] = []
         for _ in range(min(count, self.trials - len(taken))):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
@@ -157,7 +158,8 @@ class SharedStudy:
             for trial in trials:
                 with suppress(ValueError):  # it has ended
                     frozen = self.optuna.tell(trial, state=self._states.FAIL)
-                    self._storage.get_heartbeat_stale_trial_callback()(self.optuna, frozen)
+                    if on_lost := self._storage.get_heartbeat_stale_trial_callback():
+                        on_lost(self.optuna, frozen)
             raise
         finally:
             ended.set()
