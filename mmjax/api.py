@@ -1,4 +1,4 @@
-"""What `mmjax compare` does, for Python: one call, and a result that shows itself."""
+"""Comparisons from Python: ``compare`` and the ``Result`` that it returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a comparison: its rows, its verdict, its trained models.
+    """The result of a comparison: its rows, its verdict, its trained models.
 
-    It prints as a table and a verdict, and shows them as HTML in a notebook.
+    Prints as a table with a verdict, and displays as HTML in a notebook.
 
     Attributes:
-        run: what was asked for.
+        run: the settings of the comparison.
         study: all rows, predictions and learning curves.
-        trained: {strategy: TrainedRun} of those that this process has trained, each of which
+        trained: {strategy: TrainedRun} of the strategies trained by this process; a TrainedRun
             predicts and embeds new rows.
-        task: the data; None where the result was loaded.
-        embedded: {strategy: embeddings of some rows}, where they were asked for.
+        task: the data; None for a result that was loaded.
+        embedded: {strategy: embeddings of some rows}, if they were examined.
     """
 
     run: RunFile
@@ -60,22 +60,22 @@ class Result:
 
     @property
     def failed(self) -> Mapping[str, str]:
-        """{strategy: why}, of those that could not be trained; the others are not touched."""
+        """{strategy: error} of the strategies that could not be trained."""
         return self.study.failed
 
     @property
     def rows(self) -> list[Row]:
-        """Flat rows of scores: one for each strategy, seed, split and set of hidden modalities."""
+        """Flat rows of scores: one per strategy, seed, split and set of hidden modalities."""
         return self.study.rows
 
     @property
     def summaries(self) -> list[Summary]:
-        """A line of numbers for each strategy, the best on the scored split first."""
+        """One summary per strategy, best score on the reported split first."""
         return self._assessment.summaries
 
     @property
     def verdict(self) -> Verdict:
-        """Whether fusion pays; ``str(result.verdict)`` says it in words."""
+        """Whether fusion pays; ``str(result.verdict)`` puts it in words."""
         return self._assessment.verdict
 
     @cached_property
@@ -84,19 +84,17 @@ class Result:
 
     @property
     def best(self) -> TrainedRun:
-        """The strategy with the best score on validation, trained.
+        """The trained strategy with the best score on validation.
 
         Raises:
-            UsageError: it was trained by another process; folders of comparisons keep no
-                parameters.
+            UsageError: it was trained by another process, and its parameters were not kept.
         """
         name = max(self.study.strategies, key=self.study.on_validation)
         if name not in self.trained:
             raise UsageError(
                 "best",
-                expected=f"a result whose {name} was trained by this process",
-                got="one that was loaded",
-                fix="Compare again, or train it with `mmjax train` and load that with load_run.",
+                f"{name} was trained by another process; a comparison keeps no parameters",
+                fix="Train it with `mmjax train`, and load that folder with load_run.",
             )
         return self.trained[name]
 
@@ -113,7 +111,7 @@ class Result:
         return result_html(self._assessment)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """``rows`` as a DataFrame.
+        """``rows`` as a pandas DataFrame.
 
         Raises:
             UsageError: pandas is not installed.
@@ -121,7 +119,7 @@ class Result:
         return import_extra("to_pandas", "pandas", "frames").DataFrame(self.rows)
 
     def to_xarray(self) -> "xr.Dataset":
-        """Scores and costs over strategy, seed and split, of what is a number in ``rows``.
+        """The numeric columns of ``rows``, by strategy, seed and split, with no modality hidden.
 
         Raises:
             UsageError: xarray is not installed.
@@ -139,16 +137,16 @@ class Result:
         return table_of(self._assessment, "comparison")
 
     def plot(self) -> "Figure":
-        """What each strategy adds to the best modality alone, or the scores where none is judged.
+        """The gain of each strategy over the best unimodal baseline, as a Matplotlib figure.
 
-        A matplotlib Figure: ``result.plot().savefig("gains.png")``.
+        Without a verdict, the scores. ``result.plot().savefig("gains.png")`` saves it.
         """
         from mmjax.report.sections import main_drawing
 
         return main_drawing(self._assessment).figure
 
     def save_report(self, path: str | Path) -> None:
-        """Writes the report page, which needs nothing but itself."""
+        """Writes the report as one self-contained HTML file."""
         from mmjax.report.figures.pictures import draw_pictures
         from mmjax.report.page import write_page
 
@@ -158,17 +156,16 @@ class Result:
         write_page([self._assessment], Path(path))
 
     def save(self, folder: str | Path) -> None:
-        """Writes a folder as `mmjax compare` does: rows, predictions, figures and the report.
+        """Writes a folder like that of `mmjax compare`: rows, predictions, figures, report.
 
-        ``load_result`` reads it, and so do `mmjax report` and `mmjax verify`. Parameters are not in
-        it: `mmjax export` writes those of a trained run.
+        ``load_result``, `mmjax report` and `mmjax verify` read it. Parameters are not saved.
 
         Args:
-            folder: a new one, or an empty one.
+            folder: a new or empty folder.
 
         Raises:
-            UsageError: the folder has files.
-            OSError: it cannot be written.
+            UsageError: the folder contains files.
+            OSError: the folder cannot be written.
         """
         out = Path(folder)
         with locked(out):
@@ -190,30 +187,33 @@ def compare(
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
-    """Trains fusion strategies and every unimodal baseline on a task, and compares them.
+    """Trains fusion strategies and all unimodal baselines on a task, and compares them.
 
-    Parameters are chosen on validation, and the test split is only reported on.
+    Parameters are selected on validation; the test split is used for reporting only.
 
     Args:
         task: the data.
-        fusions: names of fusions, "core", ten of most kinds, or "all"; Flax modules, of
-            the zoo with other hyperparameters or your own; classes of them that need only
-            ``out_dim``.
-        subsets: each named fusion on every subset of two modalities or more, too.
-        examine: what to measure beyond scores: "all", "scores" for nothing, or some of "missing"
-            and "corruptions" (of modalities), "embeddings", "weights" (of modalities) and "cost".
-        out: a new folder that is filled while the comparison runs, as `mmjax compare` does; by
-            default everything stays in memory.
-        resume: go on with the comparison in the folder ``out``; arms that are done stay.
-        quiet: print nothing while it trains.
-        **settings: as for the command `mmjax compare`: seeds, steps, batch_size, learning_rate,
-            objective, method, encoders={"audio": "gru"} and the others of ``Settings``.
+        fusions: "core" (ten fusions that cover most kinds), "all", or a list of names of fusions,
+            Flax modules, and module classes that need only ``out_dim``.
+        subsets: also train each named fusion on every proper subset of at least two modalities.
+        examine: what to measure beyond scores: "all", "scores" for nothing, or a list of "missing"
+            (modalities hidden at test), "corruptions", "embeddings", "weights" (of modalities) and
+            "cost".
+        out: new folder to fill while the comparison runs, like that of `mmjax compare`; by default
+            everything stays in memory.
+        resume: continue the comparison in the folder ``out``; completed arms are not repeated.
+        quiet: print nothing during training.
+        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate, objective,
+            method, encoders={"audio": "gru"} and the other fields of ``Settings``.
+
+    Returns:
+        the result. Strategies that failed are listed in ``Result.failed``.
 
     Raises:
         UnknownNameError: there is no such fusion, objective, method, examination or setting.
-        UsageError: a setting has a value that cannot work, a fusion is not for such targets, gives
-            something else or is none, two have one name, or the folder is not usable.
-        FailedArmsError: not one strategy could be trained.
+        UsageError: a setting is invalid; a fusion does not support this kind of target, returns
+            the wrong shape, or shares its name with another; or the folder cannot be used.
+        FailedArmsError: all strategies failed.
 
     Example:
         >>> import mmjax
@@ -226,10 +226,10 @@ def compare(
         True
     """
     if not isinstance(task, Task):
-        fix = "Task.from_arrays makes one."
+        fix = "Task.from_arrays builds one from arrays."
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     if resume and out is None:
-        raise UsageError("resume", expected="out, the folder of a comparison", got="none")
+        raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
     arms = _make_arms(task, fusions, subsets, chosen := _make_settings(task, settings))
     run = RunFile(chosen, [arm.strategy for arm in arms], parse_examine(examine))
     console = PlainConsole(stderr=True, quiet=quiet)
@@ -254,13 +254,16 @@ def compare(
 
 
 def load_result(folder: str | Path) -> Result:
-    """Reads what ``Result.save``, ``compare(out=...)`` or `mmjax compare` wrote.
+    """Reads a comparison written by ``Result.save``, ``compare(out=...)`` or `mmjax compare`.
 
     Args:
-        folder: of one comparison.
+        folder: folder of the comparison.
+
+    Returns:
+        the result, without trained models, which a comparison does not keep.
 
     Raises:
-        DataError: a file is missing, damaged, or is not what its name promises.
+        DataError: a file is missing, corrupted or malformed.
 
     Example:
         >>> import mmjax
@@ -295,7 +298,7 @@ def _make_arms(
 
 
 def _tell_encoders(arms: Sequence[Arm]) -> str:
-    """By which encoder each modality is read, and as what: the baselines say."""
+    """A line that names the encoder of each modality, and the axes of its input."""
     told = []
     for arm in arms:
         if len(arm.task.modalities) == 1:
@@ -313,7 +316,7 @@ _OF_TASK = ("task", "data", "options", "missing")
 
 
 def _make_settings(task: Task, given: Mapping[str, Any]) -> Settings:
-    """Settings as Python has them: mappings where the command line has NAME=VALUE."""
+    """Settings from Python values: mappings take the place of NAME=VALUE."""
     known = [field.name for field in fields(Settings) if field.name not in _OF_TASK]
     for name in given:
         look_up("setting", name, dict.fromkeys(known))
