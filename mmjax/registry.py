@@ -49,7 +49,7 @@ class Table(Mapping[str, T]):
                 f"entry point {name!r} of {self._group}",
                 expected=f"an importable {entry.value}",
                 got=f"{type(error).__name__}: {error}",
-                fix=f"Repair or remove the package {entry.dist.name}.",
+                fix=f"Repair or remove the package {entry.dist.name if entry.dist else ''}.",
             ) from error
 
     def usable(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """A recurrent encoder."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 
@@ -23,4 +25,5 @@ class GRU(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, length, features] to tokens [batch, length, 2 * width]."""
         forward, backward = (nn.RNN(nn.GRUCell(self.width, name=n)) for n in ("ahead", "back"))
-        return all_valid(nn.Bidirectional(forward, backward)(as_sequence(x)))
+        states: Any = nn.Bidirectional(forward, backward)(as_sequence(x))
+        return all_valid(states)

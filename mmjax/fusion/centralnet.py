@@ -1,7 +1,7 @@
 """CentralNet: a central stream takes a trained share of every modality's stream, layer by layer."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -46,7 +46,7 @@ class CentralNetFusion(nn.Module):
         dense = lambda n, x, name, size: jnp.where(absent[n], 0, Dense(size, name=name)(x))
         drop = nn.Dropout(self.dropout, deterministic=not train)
         streams = {n: masked_mean(tokens[n]) for n in absent}
-        centre = None
+        centre: Any = None
         for i in range(self.num_layers):
             if centre is not None:
                 centre = nn.relu(Dense(self.width, name=f"centre_{i}")(centre))
@@ -63,5 +63,5 @@ class CentralNetFusion(nn.Module):
         """The streams, and the centre where there is one yet, each times a trained number."""
         share = nn.initializers.constant(1 / (len(streams) + 1))
         weight = lambda name: self.param(name, share, ())
-        mixed = sum(weight(f"weight_{i}_{n}") * x for n, x in streams.items())
+        mixed: Any = sum(weight(f"weight_{i}_{n}") * x for n, x in streams.items())
         return mixed if centre is None else weight(f"weight_{i}") * centre + mixed

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.building_blocks import read_out
@@ -35,7 +36,7 @@ class DeepSetsFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        pooled = 0
+        pooled: jax.Array | int = 0
         for n in sorted(tokens):
             phi = MLP((self.width, self.width), self.dropout, name=f"phi_{n}")
             element = nn.relu(phi(masked_mean(tokens[n]), train=train))

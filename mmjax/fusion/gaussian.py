@@ -28,8 +28,8 @@ def multiply(experts: Gaussian, members: jax.Array, *, prior: float) -> Gaussian
     """
     precision = 1 / experts.variance
     among = lambda x: jnp.where(members[..., None], x[:, None], 0).sum(axis=2)
-    prior = jnp.where(members.any(axis=2, keepdims=True), prior, 1)
-    total = among(precision) + prior
+    share = jnp.where(members.any(axis=2, keepdims=True), prior, 1)
+    total = among(precision) + share
     return Gaussian(among(precision * experts.mean) / total, 1 / total)
 
 

@@ -46,18 +46,18 @@ class MCTNFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         names, present = sorted(tokens), is_present(tokens)
         encode = lambda n: MLP((self.width, self.width), self.dropout, name=f"encode_{n}")
-        hidden = [jnp.tanh(encode(n)(masked_mean(tokens[n]), train=train)) for n in names]
-        hidden = jnp.where(present[..., None], jnp.stack(hidden, axis=1), 0)
+        encoded = [jnp.tanh(encode(n)(masked_mean(tokens[n]), train=train)) for n in names]
+        hidden = jnp.where(present[..., None], jnp.stack(encoded, axis=1), 0)
         count = jnp.maximum(present.sum(axis=1, keepdims=True), 1).astype(hidden.dtype)
         predict = Dense(self.width, name="predict")
         outputs = read_out(self, nn.relu(predict(hidden.sum(axis=1) / count)), train=train)
         decode, want = decoders(tokens, self.width), targets(tokens)
-        there, codes = [], []
+        there, each = [], []
         for n in names:  # from all, itself included, which counts for nothing
             translated = decode[n](hidden, train=False)
             there.append(squared_error(translated, want[n][:, None]))
-            codes.append(jnp.tanh(Dense(self.width, name=f"return_{n}")(translated)))
-        codes = jnp.stack(codes, axis=2)  # [batch, source, target, width]
+            each.append(jnp.tanh(Dense(self.width, name=f"return_{n}")(translated)))
+        codes = jnp.stack(each, axis=2)  # [batch, source, target, width]
         returned = lambda i, n: decode[n](codes[:, i], train=False)
         back = [squared_error(returned(i, n), want[n][:, None]) for i, n in enumerate(names)]
         pairs = present[:, :, None] & present[:, None] & ~jnp.eye(len(names), dtype=bool)[None]

@@ -1,9 +1,10 @@
 """Searched fusion: which features of which modality meet, in which layer, is itself chosen."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
@@ -55,7 +56,7 @@ class SearchedFusion(nn.Module):
             raise UsageError("cells", expected="a level per modality and an activation", got=got)
         deepest = {n: max(cell[i] for cell in cells) for i, n in enumerate(names)}
         features = {n: self._features(n, tokens[n], deepest[n]) for n in names}
-        hidden = 0
+        hidden: Any = None
         for i, (*levels, activation) in enumerate(cells):
             read = {n: features[n][k] for n, k in zip(names, levels, strict=True)}
             joint = JointDense(self.width, name=f"cell_{i}")(read)
@@ -64,7 +65,7 @@ class SearchedFusion(nn.Module):
             hidden = ACTIVATIONS[activation](joint)
         return read_out(self, hidden, train=train)
 
-    def _features(self, name: str, tokens: Tokens, deepest: int) -> list:
+    def _features(self, name: str, tokens: Tokens, deepest: int) -> list[jax.Array]:
         """What a cell may read of a modality: [batch, features], then [batch, width] each."""
         features = [masked_mean(tokens)]
         for k in range(deepest):

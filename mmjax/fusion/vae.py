@@ -183,7 +183,7 @@ def _mix(
     """Mixes the products over those ``sets``, [set, modality], that are present."""
     present = is_present(tokens)
     whole = (present[:, None] | ~sets[None]).all(axis=2)
-    members = sets[None] & whole[..., None]
+    members = whole[..., None] & sets[None]
     posteriors = multiply(_experts(fusion, tokens, train=train), members, prior=0)
     z = _sample(fusion, posteriors, train=train)
     decoded = jnp.broadcast_to(present[:, None], members.shape)

@@ -58,9 +58,9 @@ def _forward(queries, keys, values, mask):
 
 
 def _backward(saved, cotangent):
-    queries, keys, values, _, read, weights = saved
+    queries, keys, values, mask, read, weights = saved
     if kernels.usable(queries, keys, values):
-        return *kernels.attend_gradient(*saved, cotangent), None
+        return *kernels.attend_gradient(queries, keys, values, mask, read, weights, cotangent), None
     d_weights = jnp.einsum("bqhd,bkhd->bhqk", cotangent, values)
     # The mean of d_weights under the weights, from arrays that are much smaller.
     mean = (cotangent * read).sum(axis=-1).swapaxes(1, 2)[..., None]

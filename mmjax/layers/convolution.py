@@ -67,11 +67,11 @@ def conv(
     strides = (strides,) * len(space) if isinstance(strides, int) else tuple(strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(space, window, strides, padding)
-    padding = tuple(map(tuple, padding))
+    pads = tuple((low, high) for low, high in padding)
     if pool and kernels.usable(x, kernel):
-        return _conv_and_pool(x, kernel, strides, padding, tuple(pool))
+        return _conv_and_pool(x, kernel, strides, pads, tuple(pool))
     compute = _cpu_conv if jax.default_backend() == "cpu" else _native_conv
-    y = compute(x, kernel, strides, padding)
+    y = compute(x, kernel, strides, pads)
     return max_pool(y, pool) if pool else y
 
 

@@ -1,7 +1,8 @@
 """Dense layers whose formulation fits the backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,9 +31,13 @@ def _dot_general(x, kernel, dimension_numbers, precision=None):
     return y.reshape(*leading, *out)
 
 
-_AS_FLAX = {"kernel_init": lecun_normal, "bias_init": zeros, "dot_general": _dot_general}
-Dense = partial(nn.Dense, **_AS_FLAX)
-DenseGeneral = partial(nn.DenseGeneral, **_AS_FLAX)
+_AS_FLAX: dict[str, Any] = {
+    "kernel_init": lecun_normal,
+    "bias_init": zeros,
+    "dot_general": _dot_general,
+}
+Dense: Callable[..., nn.Dense] = partial(nn.Dense, **_AS_FLAX)
+DenseGeneral: Callable[..., nn.DenseGeneral] = partial(nn.DenseGeneral, **_AS_FLAX)
 
 
 class MLP(nn.Module):

@@ -19,7 +19,7 @@ class Dropout(nn.Dropout):
     """
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:  # type: ignore[override]  # fewer arguments
         """Zeroes entries of [..., features] in training."""
         return self.drop(x, self.rate) if self.rate and not self.deterministic else x
 
@@ -45,7 +45,7 @@ def dropout_at(rate: jax.Array) -> AbstractContextManager:
         if not drops or not module.rate or module.deterministic:
             return call(*args, **kwargs)
         if isinstance(module, Dropout):
-            return module.drop(*args, rate)
+            return module.drop(args[0], rate)
         keep = jax.random.bernoulli(module.make_rng(module.rng_collection), 1 - rate, args[0].shape)
         return jnp.where(keep, args[0] / (1 - rate).astype(args[0].dtype), 0)
 

@@ -45,12 +45,12 @@ def lecun_normal(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> An
     return _unit_variance(key, shape, dtype)
 
 
-def zeros(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> np.ndarray:
+def zeros(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
     """As ``flax.linen.initializers.zeros``."""
     return np.zeros(shape, dtype)
 
 
-def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> np.ndarray:
+def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
     """As ``flax.linen.initializers.ones``."""
     return np.ones(shape, dtype)
 

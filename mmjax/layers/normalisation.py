@@ -50,7 +50,7 @@ def _forward(x, scale, bias):
 def _backward(saved, cotangent):
     x, scale, mean, inverse = saved
     if kernels.usable(x):
-        return kernels.layer_norm_gradient(*saved, cotangent)
+        return kernels.layer_norm_gradient(x, scale, mean, inverse, cotangent)
     normed, scaled = (x - mean) * inverse, cotangent * along_last(scale, x)
     along = (scaled * normed).mean(axis=-1, keepdims=True)
     dx = inverse * (scaled - scaled.mean(axis=-1, keepdims=True) - normed * along)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.layers.initializers import normal
-from mmjax.types import Tokens
+from mmjax.types import Array, Tokens
 
 
 def as_float(x: jax.Array) -> jax.Array:
@@ -68,7 +68,7 @@ def masked_mean(tokens: Tokens) -> jax.Array:
     return total / jnp.maximum(count, 1).astype(total.dtype)
 
 
-def mean_where(counts: jax.Array, values: jax.Array, axis: int | None = None) -> jax.Array:
+def mean_where(counts: Array, values: jax.Array, axis: int | None = None) -> jax.Array:
     """Mean of the values where ``counts``, of the same shape, is true; zero where it never is."""
     total = jnp.where(counts, values, 0).sum(axis)
     return total / jnp.maximum(counts.sum(axis), 1).astype(total.dtype)

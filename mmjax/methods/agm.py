@@ -61,10 +61,10 @@ class AGM(Method):
             if parts:
                 predictions = predict_with(forward, params, batch, key, parts)
                 values |= dict(zip(map(frozenset, parts), predictions, strict=True))
-            losses = modality_losses(shapley(values), batch)
-            losses = jnp.stack([losses[name] for name in names])
-            factors, memory = self._modulate(losses, occurs(names, batch), memory)
-            factors = dict(zip(names, factors, strict=True))
+            by_name = modality_losses(shapley(values), batch)
+            losses = jnp.stack([by_name[name] for name in names])
+            each, memory = self._modulate(losses, occurs(names, batch), memory)
+            factors = dict(zip(names, each, strict=True))
             metrics |= {f"factor_{name}": factor for name, factor in factors.items()}
             return scale_encoders(grads, factors), memory, metrics
 

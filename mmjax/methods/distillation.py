@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from mmjax.layers import masked_mean, mean_where
@@ -52,11 +53,11 @@ class Distillation(Method):
             outputs = forward(params, batch, key)
             value, metrics = objective(outputs, batch)
             taught = forward({**params, **teachers}, batch, key).tokens
-            distance = 0.0
+            distance: jax.Array | float = 0.0
             for name in sorted(taught):
                 error = masked_mean(outputs.tokens[name]) - masked_mean(taught[name])
                 distance += mean_where(batch.present[name], jnp.square(error).mean(axis=1))
-            metrics = {**metrics, "distance": distance}
+            metrics = {**metrics, "distance": jnp.asarray(distance)}
             return value + self.weight * distance, (teachers, value, metrics)
 
         return gradient_of(loss)

@@ -95,13 +95,14 @@ def speeds(
 
 
 def _shares(name, names, grads, params):
-    around, own = [], []
+    around: list[tuple[jax.Array, jax.Array]] = []
+    own: list[tuple[jax.Array, jax.Array]] = []
     # The longest first: what carries one name may carry another, shorter one in it.
     any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     paths = jax.tree.leaves_with_path({"fusion": params["fusion"]})
     gradients = jax.tree.leaves(grads["fusion"])
-    for (path, leaf), grad in zip(paths, gradients, strict=True):
-        path = jax.tree_util.keystr(path, simple=True, separator="/")
+    for (keys, leaf), grad in zip(paths, gradients, strict=True):
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
         carries = name in re.findall(rf"(?<![^/_])(?:{any_name})(?![^/_])", path)
         (own if carries else around).append((grad, leaf))
     encoder = [jax.tree.leaves(tree.get(f"encoders_{name}", {})) for tree in (grads, params)]

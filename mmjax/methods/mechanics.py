@@ -12,7 +12,7 @@ from mmjax.fusion import FUSIONS
 from mmjax.layers import mean_where
 from mmjax.methods.joint import Joint
 from mmjax.objectives.row_losses import classes_of, row_losses
-from mmjax.types import Batch, Forward, Fusion, Gradient, Objective, Outputs
+from mmjax.types import Array, Batch, Forward, Fusion, Gradient, Objective, Outputs
 
 _ENCODER = "encoders_"  # how Flax names the parameters of MultimodalModel.encoders[name]
 
@@ -138,7 +138,7 @@ def modality_losses(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, 
     return {name: loss_where(batch.present[name], x, batch) for name, x in logits.items()}
 
 
-def loss_where(counts: jax.Array, prediction: jax.Array, batch: Batch) -> jax.Array:
+def loss_where(counts: Array, prediction: jax.Array, batch: Batch) -> jax.Array:
     """Mean loss in nats over the rows, [batch] bool, that count; zero if none does: []."""
     return mean_where(counts, row_losses(prediction, batch))
 

@@ -63,6 +63,7 @@ class MLA(Method):
             batch, here = take_turns(batch, names, lambda index: step % len(names) == index)
             outputs = forward(params, batch, key)
             value = loss_where(here, outputs.prediction, batch)
+            assert outputs.fused is not None, "init has seen to it"
             used = jnp.where(here[:, None], outputs.fused, 0).sum(axis=0)
             return value + sum(outputs.aux.values()), (value, used / jnp.maximum(here.sum(), 1))
 

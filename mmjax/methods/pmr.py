@@ -93,7 +93,7 @@ class PMR(Method):
             logits[name] = jnp.where(memory["seen"][name][None], scores, -1e9)
         slow, fast = imbalance(logits, batch)
         early = memory["step"] <= self.early
-        extra = 0.0
+        extra: jax.Array | float = 0.0
         for name, rows in logits.items():
             here = batch.present[name]
             entropy = -(jax.nn.softmax(rows) * jax.nn.log_softmax(rows)).sum(axis=1)

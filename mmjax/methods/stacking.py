@@ -60,7 +60,8 @@ class Stacking(Method):
         _check_folds(folds, task.train)
         logits = _out_of_fold(train, task, folds)
         meta = _fit_meta(logits, task.train.target, recipe.tx.build(recipe.steps), recipe.steps)
-        params, readouts = {}, {}
+        params: dict[str, Any] = {}
+        readouts: dict[str, Any] = {}
         for trained in train(task).values():
             params |= encoder_params(trained.params)
             readouts |= trained.params["fusion"]
@@ -140,7 +141,7 @@ def _fit_meta(
 ) -> dict[str, Any]:
     """The linear meta-classifier, [seeds, ...], from the mean of the logits on."""
     classes = next(iter(logits.values())).shape[-1]
-    start = {n: {"kernel": jnp.eye(classes) / len(logits)} for n in logits}
+    start: dict[str, Any] = {n: {"kernel": jnp.eye(classes) / len(logits)} for n in logits}
     start["bias"] = jnp.zeros(classes)
 
     def fit_one(logits):

@@ -36,7 +36,7 @@ class TwoStage(Method):
             raise UsageError("second", expected="a method without preliminary runs", got=got)
 
     @property
-    def counts_steps(self) -> bool:
+    def counts_steps(self) -> bool:  # type: ignore[override]  # other methods know it in advance
         """Whether the second stage does."""
         return self.second.counts_steps
 

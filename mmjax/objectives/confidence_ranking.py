@@ -11,7 +11,7 @@ from mmjax.objectives.row_losses import (
     finish,
     row_losses,
 )
-from mmjax.types import Batch, Outputs
+from mmjax.types import Array, Batch, Outputs
 
 
 def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -> Result:
@@ -34,7 +34,7 @@ def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -
     return finish(loss + weight * ranks, outputs, batch)
 
 
-def _misranking(branch: tuple[jax.Array, jax.Array], batch: Batch) -> jax.Array:
+def _misranking(branch: tuple[jax.Array, Array], batch: Batch) -> jax.Array:
     """Mean hinge over the pairs of rows that have the branch: []."""
     logits, here = branch
     difference = lambda x: x[:, None] - x[None]  # [row, other row]

@@ -9,7 +9,7 @@ import optax
 from mmjax.errors import UsageError
 from mmjax.layers import is_present, masked_mean, mean_where
 from mmjax.objectives.row_losses import Result, classes_of, finish, row_losses
-from mmjax.types import Batch, Outputs, Tokens
+from mmjax.types import Array, Batch, Outputs, Tokens
 
 
 def info_nce(
@@ -95,7 +95,7 @@ def _mismatch(views: jax.Array, present: jax.Array, temperature: float) -> jax.A
     return mean_where(~jnp.eye(len(rows), dtype=bool), rows)
 
 
-def _spread(z: jax.Array, here: jax.Array, classes: jax.Array, temperature: float) -> jax.Array:
+def _spread(z: jax.Array, here: jax.Array, classes: Array, temperature: float) -> jax.Array:
     """The supervised contrastive loss of [views, features], of which those ``here`` count: []."""
     others = here[None] & ~jnp.eye(len(here), dtype=bool)
     log_p = _log_softmax_where(others, z @ z.T / temperature)

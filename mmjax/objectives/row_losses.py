@@ -9,7 +9,7 @@ import optax
 from mmjax.data.targets import kind_of
 from mmjax.errors import UsageError
 from mmjax.layers import mean_where
-from mmjax.types import Batch, Outputs
+from mmjax.types import Array, Batch, Outputs
 
 Result = tuple[jax.Array, Mapping[str, jax.Array]]
 
@@ -19,7 +19,7 @@ def finish(loss: jax.Array, outputs: Outputs, batch: Batch) -> Result:
     return loss + sum(outputs.aux.values()), _quality(outputs.prediction, batch.target)
 
 
-def _quality(prediction: jax.Array, target: jax.Array) -> dict[str, jax.Array]:
+def _quality(prediction: jax.Array, target: Array) -> dict[str, jax.Array]:
     match kind_of(target):
         case "classes":
             return {"accuracy": (prediction.argmax(axis=-1) == target).mean()}
@@ -42,7 +42,7 @@ def row_losses(prediction: jax.Array, batch: Batch) -> jax.Array:
     return jnp.square(prediction - batch.target).sum(axis=-1) / 2
 
 
-def classes_of(batch: Batch) -> jax.Array:
+def classes_of(batch: Batch) -> Array:
     """The target, [batch], of what is about classes.
 
     Raises:
@@ -59,7 +59,7 @@ def classes_of(batch: Batch) -> jax.Array:
     return batch.target
 
 
-def branch_rows(outputs: Outputs, batch: Batch) -> list[tuple[jax.Array, jax.Array]]:
+def branch_rows(outputs: Outputs, batch: Batch) -> list[tuple[jax.Array, Array]]:
     """Each branch's logits [batch, out_dim], names sorted, and which rows [batch] have it.
 
     The other rows are zero, whatever stood there: a NaN would reach the gradient.

@@ -37,7 +37,7 @@ def check(subject: Any, rules: tuple[Rule, ...], probe: Any, *, traced: Rule) ->
             rule, complaint = traced, str(error).splitlines()[0].rstrip(".")
         if complaint:
             name = getattr(subject, "__name__", type(subject).__name__)
-            number, promise = rules.index(rule) + 1, rule.__doc__.rstrip(".")
+            number, promise = rules.index(rule) + 1, (rule.__doc__ or "").rstrip(".")
             raise ContractError(f"{name} breaks rule {number} ({promise}): {complaint}.")
 
 

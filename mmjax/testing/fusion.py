@@ -27,7 +27,7 @@ from mmjax.testing.common import (
     reverse_rows,
     without_gradient,
 )
-from mmjax.types import Fusion, Outputs, Tokens
+from mmjax.types import Outputs, Tokens
 
 # Unlike lengths and widths, two tokens at least, and names that occur in no name of a parameter.
 _SHAPES = {"amber": (2, 3), "blue": (3, 5), "coral": (4, 6)}
@@ -252,7 +252,7 @@ def _shapes(tokens: Mapping[str, Tokens]) -> Mapping[str, Tokens]:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tokens)
 
 
-def _as_outputs(result: jax.Array | Outputs) -> Outputs:
+def _as_outputs(result: Any) -> Outputs:
     result = result if isinstance(result, Outputs) else Outputs(result)
     return result._replace(tokens={})
 
@@ -274,7 +274,7 @@ def _without(tokens: Mapping[str, Tokens], absent: Iterable[str]) -> dict[str, T
     return {**tokens, **none}
 
 
-def check_fusion(fusion: Fusion) -> None:
+def check_fusion(fusion: nn.Module) -> None:
     """Holds a fusion, a Linen module, to the nine rules of ``FUSION_RULES``.
 
     A fusion says two things about itself that the rules take into account. The class attribute
