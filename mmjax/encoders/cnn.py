@@ -13,9 +13,9 @@ from mmjax.types import Tokens
 
 
 class _Stage(nn.Module):
-    """Convolves and halves each spatial dimension.
+    """Convolution, pooling that halves each spatial dimension, bias and ReLU.
 
-    Bias and ReLU commute with pooling, after which they cost a quarter.
+    Bias and ReLU commute with pooling; applied after it they cost a quarter.
     """
 
     features: int
@@ -30,10 +30,10 @@ class _Stage(nn.Module):
 
 
 class _Summary(nn.Module):
-    """A feature map as a few tokens, each a dense layer on all of it.
+    """Summarises a feature map in a few tokens, each a dense layer on all of it.
 
-    A mean over positions would forget where a feature was; one token would leave attention nothing
-    to choose from.
+    A mean over positions would lose where a feature was; with a single token attention would have
+    nothing to choose from.
     """
 
     num_tokens: int
@@ -48,13 +48,13 @@ class _Summary(nn.Module):
 class CNN(nn.Module):
     """Image encoder: two stages of 3 x 3 convolutions, summarised in a few tokens.
 
-    Reference: LeCun et al., Gradient-based learning applied to document recognition
-    (Proc. IEEE 1998).
+    Reference: LeCun et al., Gradient-based learning applied to document recognition (Proc. IEEE
+    1998).
 
     Attributes:
-        features: output features of each stage.
+        features: output features of each stage; their number is that of stages.
         num_tokens: number of tokens.
-        width: the tokens' width.
+        width: width of the tokens.
     """
 
     features: tuple[int, ...] = (16, 32)
@@ -71,14 +71,14 @@ class CNN(nn.Module):
 
 
 class CNN1D(nn.Module):
-    """Sequence encoder: convolves over five frames at a time, and summarises in a few tokens.
+    """Sequence encoder: convolutions over five frames at a time, summarised in a few tokens.
 
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks (IEEE 1989).
 
     Attributes:
-        features: output features of each stage.
+        features: output features of each stage; their number is that of stages.
         num_tokens: number of tokens.
-        width: the tokens' width.
+        width: width of the tokens.
     """
 
     features: tuple[int, ...] = (32, 64)
@@ -95,13 +95,13 @@ class CNN1D(nn.Module):
 
 
 class CNN2D(nn.Module):
-    """Spectrogram encoder: convolves over time and frequency; a token is a stretch of time.
+    """Spectrogram encoder: convolutions over time and frequency, one token per stretch of time.
 
-    Reference: Abdel-Hamid et al., Convolutional Neural Networks for Speech Recognition
-    (IEEE/ACM TASLP 2014).
+    Reference: Abdel-Hamid et al., Convolutional Neural Networks for Speech Recognition (IEEE/ACM
+    TASLP 2014).
 
     Attributes:
-        features: output features of each stage.
+        features: output features of each stage; their number is that of stages.
     """
 
     features: tuple[int, ...] = (16, 32)

@@ -10,7 +10,7 @@ from mmjax.types import Tokens
 
 
 class GRU(nn.Module):
-    """Reads a sequence in both directions; an image is read row by row.
+    """Bidirectional recurrent encoder for sequences; an image is read row by row.
 
     Reference: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder
     (arXiv:1406.1078).

@@ -8,12 +8,12 @@ from mmjax.types import Tokens
 
 
 class MLPEncoder(nn.Module):
-    """Flattens the input and maps it to one token.
+    """Flattens the input and maps it to a single token.
 
     Reference: Rumelhart et al., Learning representations by back-propagating errors (Nature 1986).
 
     Attributes:
-        widths: output size of each layer; the last is the token's.
+        widths: output size of each layer; the last is that of the token.
     """
 
     widths: tuple[int, ...] = (128, 64)

@@ -8,14 +8,15 @@ from mmjax.types import Tokens
 
 
 class Raw(nn.Module):
-    """Hands the input over unchanged; what early fusion and cached encodings start from.
+    """Returns the input unchanged, as used by early fusion and by cached encodings.
 
-    A vector is one token, a sequence stays, an image becomes its rows.
+    A vector becomes one token, a sequence stays as it is, an image becomes its rows.
+
     Reference: Baltrusaitis et al., Multimodal Machine Learning: A Survey and Taxonomy
     (arXiv:1705.09406), early fusion.
     """
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, ...] to tokens without parameters."""
+        """Maps [batch, ...] to tokens; there are no parameters."""
         return all_valid(as_sequence(x))

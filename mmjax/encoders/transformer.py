@@ -1,4 +1,4 @@
-"""Encoders that mix the tokens of one modality by self-attention."""
+"""Encoders that apply self-attention to the tokens of one modality."""
 
 import flax.linen as nn
 import jax
@@ -11,13 +11,13 @@ from mmjax.types import Tokens
 
 
 class Transformer(nn.Module):
-    """Projects each frame, adds its position, and lets the frames attend to each other.
+    """Projects each frame, adds its position, and applies self-attention over the frames.
 
     Reference: Vaswani et al., Attention Is All You Need (arXiv:1706.03762).
 
     Attributes:
-        width: the tokens' width.
-        num_layers: number of self-attention layers.
+        width: width of the tokens.
+        num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
     """
 
@@ -36,14 +36,14 @@ class Transformer(nn.Module):
 
 
 class Patches(nn.Module):
-    """Cuts an image into square patches and encodes them as a sequence.
+    """Splits an image into square patches and encodes them as a sequence.
 
     Reference: Dosovitskiy et al., An Image is Worth 16x16 Words (arXiv:2010.11929).
 
     Attributes:
-        patch: side of a patch in pixels; what is left over at the right and bottom is dropped.
-        width: the tokens' width.
-        num_layers: number of self-attention layers.
+        patch: side of a patch in pixels; incomplete patches at the right and bottom are dropped.
+        width: width of the tokens.
+        num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
     """
 

@@ -1,4 +1,4 @@
-"""CentralNet: a central stream takes a trained share of every modality's stream, layer by layer."""
+"""CentralNet: after every layer, a central stream adds a trained share of each modality."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,12 +16,12 @@ class CentralNetFusion(nn.Module):
     """Mixes the streams of all modalities into a central one after every layer.
 
     ``h_m <- relu(W_m h_m + b_m)`` from ``x_m``, the mean over valid tokens; ``h_c <- relu(C (a_c
-    h_c + sum_m a_m h_m) + c)`` with trained numbers ``a`` per layer, which start equal. Each stream
-    has a readout; the prediction mixes their logits by the same rule, so that early and late
-    fusion, and a single modality, are special cases. The logits of the modalities are branches, on
-    which the paper's loss has further terms. One modality: its stream and the central one. Two or
-    many: the sum is over all. An absent modality adds zeros to every mixture; with none the biases
-    of the central stream remain.
+    h_c + sum_m a_m h_m) + c)`` with trained scalars ``a`` per layer, initially equal. Each stream
+    has a readout, and the prediction mixes their logits by the same rule, so that early fusion,
+    late fusion and a single modality are special cases. The logits of the modalities are branches,
+    to which the paper applies further loss terms. One modality: its stream and the central one. Two
+    or many: the sum is over all. An absent modality adds zeros to every mixture; with none present
+    only the biases of the central stream remain.
 
     Reference: Vielzeuf et al., CentralNet: a Multilayer Approach for Multimodal Fusion
     (arXiv:1808.07275).
@@ -29,8 +29,8 @@ class CentralNetFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of every layer of every stream.
-        num_layers: number of layers of each modality's stream; the central one has one less.
-        dropout: probability of zeroing a unit of what is read in training.
+        num_layers: number of layers per modality; the central stream has one fewer.
+        dropout: probability of zeroing a unit of the readout input in training.
     """
 
     level: ClassVar[str] = "feature"
@@ -60,7 +60,7 @@ class CentralNetFusion(nn.Module):
         return central._replace(prediction=prediction, branches=branches)
 
     def _mix(self, i: int, streams: Mapping[str, jax.Array], centre: jax.Array | None) -> jax.Array:
-        """The streams, and the centre where there is one yet, each times a trained number."""
+        """The sum of the streams, and of the centre if given, each times a trained scalar."""
         share = nn.initializers.constant(1 / (len(streams) + 1))
         weight = lambda name: self.param(name, share, ())
         mixed: Any = sum(weight(f"weight_{i}_{n}") * x for n, x in streams.items())

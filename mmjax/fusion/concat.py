@@ -1,4 +1,4 @@
-"""Concatenation: one hidden layer sees a vector of every modality."""
+"""Concatenation: one hidden layer over a vector from each modality."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,8 +13,9 @@ from mmjax.types import Outputs, Tokens
 class ConcatFusion(nn.Module):
     """Averages each modality over its valid tokens, concatenates, and applies an MLP.
 
-    One modality: an MLP with one hidden layer. Two or many: the same on ``[x_1; ..; x_M]``, the
-    first layer written as one kernel per modality. An absent modality adds nothing to that layer.
+    One modality: an MLP with one hidden layer. Two or many: the same on ``[x_1; ..; x_M]``, with
+    the first layer written as one kernel per modality. An absent modality adds nothing to that
+    layer.
 
     Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011).
 

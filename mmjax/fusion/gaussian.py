@@ -1,4 +1,4 @@
-"""Independent normal distributions: their products, and how far they are from the standard one."""
+"""Diagonal Gaussians: their products, and their divergence from the standard normal."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Gaussian(NamedTuple):
-    """Independent normal distributions.
+    """Gaussians with diagonal covariance.
 
     Attributes:
         mean: [..., width].
@@ -19,7 +19,7 @@ class Gaussian(NamedTuple):
 
 
 def multiply(experts: Gaussian, members: jax.Array, *, prior: float) -> Gaussian:
-    """Products of some of the experts and of the prior: [batch, product, width].
+    """Products of subsets of the experts, optionally with the prior: [batch, product, width].
 
     Args:
         experts: [batch, modality, width].
@@ -34,6 +34,6 @@ def multiply(experts: Gaussian, members: jax.Array, *, prior: float) -> Gaussian
 
 
 def divergence(gaussian: Gaussian) -> jax.Array:
-    """Kullback-Leibler divergence from ``N(0, I)``, nats per dimension: [..., width] to [...]."""
+    """KL divergence from ``N(0, I)``, in nats per dimension: [..., width] to [...]."""
     mean, variance = gaussian
     return (variance + jnp.square(mean) - 1 - jnp.log(variance)).mean(axis=-1) / 2

@@ -21,8 +21,8 @@ from mmjax.types import Outputs, Tokens
 class LateMeanFusion(nn.Module):
     """Averages the logits of the modalities present: ``(1 / |present|) sum_m l_m``.
 
-    One modality: its own logits. Two or many: the mean of those present, up to a constant the log
-    of the geometric mean of their probabilities. With none the logits are zero.
+    One modality: its own logits. Two or many: the mean over those present, which up to a constant
+    is the log of the geometric mean of their probabilities. With none present the logits are zero.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -49,7 +49,7 @@ class LateProbMeanFusion(nn.Module):
     """Averages the probabilities of the modalities present: ``log (1 / |present|) sum_m p_m``.
 
     ``p_m = softmax(l_m)``; the sum rule. One modality: its own log-probabilities. Two or many: the
-    log of the mean of those present. With none the prediction is uniform.
+    log of the mean over those present. With none present the prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -76,11 +76,12 @@ class LateProbMeanFusion(nn.Module):
 
 
 class LateMaxFusion(nn.Module):
-    """Takes for each class the largest probability of the modalities present: ``max_m log p_m``.
+    """Takes for each class the largest probability among the modalities: ``max_m log p_m``.
 
-    ``p_m = softmax(l_m)``: the max rule, for equal priors, is about probabilities, since the scale
-    of logits is each readout's own. One modality: its own log-probabilities. Two or many: the
-    maximum over those present, which softmax normalises. With none the prediction is uniform.
+    ``p_m = softmax(l_m)``: the max rule, under equal priors, is defined on probabilities, since
+    logits have a scale of their own in each readout. One modality: its own log-probabilities. Two
+    or many: the maximum over those present, which softmax normalises. With none present the
+    prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -105,11 +106,11 @@ class LateMaxFusion(nn.Module):
 
 
 class LateWeightedFusion(nn.Module):
-    """Weighs the logits of each modality by one learned number: ``sum_m softmax(a)_m l_m``.
+    """Weights the logits of each modality by one learned scalar: ``sum_m softmax(a)_m l_m``.
 
     ``a`` starts at zero, so training starts from the mean. One modality: its own logits. Two or
-    many: the softmax is over those present, so the others share the weight of an absent one. With
-    none the logits are zero.
+    many: the softmax is over those present, which share the weight of an absent one. With none
+    present the logits are zero.
 
     Reference: Snoek et al., Early versus Late Fusion in Semantic Video Analysis (ACM Multimedia
     2005).
@@ -137,9 +138,10 @@ class LateWeightedFusion(nn.Module):
 class ProductOfExpertsFusion(nn.Module):
     """Multiplies the predicted probabilities, and divides out the prior that they share.
 
-    ``log p = sum_m log p_m - (|present| - 1) log p(y)``, normalised: Bayes' rule where modalities
-    are independent given the class. The prior is learned and starts uniform. One modality: its own
-    log-probabilities. Two or many: the product over those present. With none the prior itself.
+    ``log p = sum_m log p_m - (|present| - 1) log p(y)``, normalised: Bayes' rule for modalities
+    that are conditionally independent given the class. The prior is learned and starts uniform. One
+    modality: its own log-probabilities. Two or many: the product over those present. With none
+    present the prior itself.
 
     Reference: Hinton, Training Products of Experts by Minimizing Contrastive Divergence (Neural
     Computation 2002).
@@ -162,7 +164,7 @@ class ProductOfExpertsFusion(nn.Module):
         branches = branch_logits(self, tokens, train=train)
         prior = self.param("prior", zeros, (self.out_dim,))
         count = is_present(tokens).sum(axis=1, keepdims=True)
-        # Logits serve as log-probabilities: what they lack is constant over the classes.
+        # Logits serve as log-probabilities: they differ by a constant over the classes.
         prediction = nn.log_softmax(sum(branches.values()) - (count - 1) * prior[None])
         promise(self, "probabilities sum to one", jnp.exp(prediction).sum(axis=1) - 1)
         return Outputs(prediction, branches=branches)
@@ -171,9 +173,9 @@ class ProductOfExpertsFusion(nn.Module):
 def _log_probabilities(
     branches: Mapping[str, jax.Array], tokens: Mapping[str, Tokens]
 ) -> tuple[jax.Array, jax.Array]:
-    """What each modality says, [batch, modality, out_dim], and how many count, [batch, 1].
+    """Log-probabilities per modality, [batch, modality, out_dim], and how many count, [batch, 1].
 
-    Those that do not count have minus infinity. Where none is present all count, being uniform.
+    Those that do not count are minus infinity. Where none is present all count, being uniform.
     """
     present = is_present(tokens)
     counts = present | ~present.any(axis=1, keepdims=True)

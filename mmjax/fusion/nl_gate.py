@@ -1,4 +1,4 @@
-"""Non-local gate: tokens take in what they find in the tokens of the other modalities."""
+"""Non-local gate: tokens attend to the tokens of the other modalities."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,17 +12,18 @@ from mmjax.types import Outputs, Tokens
 
 
 class NLGateFusion(nn.Module):
-    """Adds to each token a mixture of the other modality's tokens, weighted by similarity.
+    """Adds to each token a similarity-weighted mixture of the tokens of the other modalities.
 
     ``z_i = t_i + sum_j O_ij softmax(Q_ij t_i (K_ij t_j)^T / sqrt h) V_ij t_j`` over ``j != i``: a
     non-local block between modalities. The means of ``z_i`` over valid tokens are concatenated and
-    pass an MLP (the paper keeps all positions, which padding would move, and neither scales the
-    softmax nor starts ``O`` off zero, where nothing before it learns). One modality: its own
-    tokens and the MLP. Two: both directions. Many: every ordered pair. Towards an absent modality
-    nothing is added; its own tokens do not reach the MLP. With none the MLP reads zeros.
+    passed through an MLP. (The paper keeps all positions, which padding would displace; it does not
+    scale the softmax, and initialises ``O`` at zero, where nothing before it learns.) One modality:
+    its own tokens and the MLP. Two: both directions. Many: every ordered pair. An absent modality
+    contributes nothing to the others, and its own tokens do not reach the MLP. With none present
+    the MLP is applied to zeros.
 
-    The gate needs tokens: towards a modality of a single token, softmax is constant, and queries
-    and keys do not learn.
+    The gate needs several tokens: over a single one the softmax is constant, so queries and keys do
+    not learn.
 
     Reference: Wang et al., Non-local Neural Networks (arXiv:1711.07971).
 

@@ -1,4 +1,4 @@
-"""Weighted sums of one vector per modality: the weights learned, or read off the sample."""
+"""Weighted sums of one vector per modality, with learned or sample-dependent weights."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -18,18 +18,18 @@ from mmjax.types import Outputs, Tokens
 
 
 class WeightedFusion(nn.Module):
-    """Weighs each modality by one learned number, the same for every sample.
+    """Weights each modality by one learned scalar, the same for every sample.
 
     ``V sum_m softmax(a)_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid
-    tokens; ``a`` starts at zero, so training starts from the mean. One modality: its weight is
-    one. Two or many: the softmax is over the modalities present, so the others share the weight of
-    an absent one; with none the bias of the readout remains.
+    tokens; ``a`` starts at zero, so training starts from the mean. One modality: its weight is one.
+    Two or many: the softmax is over the modalities present, which share the weight of an absent
+    one; with none present only the readout bias remains.
 
     Reference: Tan et al., EfficientDet: Scalable and Efficient Object Detection (arXiv:1911.09070).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are mixed.
+        width: size of the space in which the modalities are mixed.
         dropout: probability of zeroing a unit of the mixture in training.
     """
 
@@ -47,19 +47,19 @@ class WeightedFusion(nn.Module):
 
 
 class AttentionPoolFusion(nn.Module):
-    """Weighs each modality by a score that all modalities of the sample decide together.
+    """Weights each modality by attention, with scores computed from all modalities.
 
     ``V sum_m softmax(s)_m h_m`` with ``s_m = u_m [x_1; ..; x_M] + c_m``, ``h_m = tanh(W_m x_m +
-    b_m)`` and ``x_m`` the mean over valid tokens. One modality: its weight is one. Two or many:
-    the softmax is over the modalities present. An absent one has no weight and no say in the
-    scores; with none the bias of the readout remains.
+    b_m)`` and ``x_m`` the mean over valid tokens. One modality: its weight is one. Two or many: the
+    softmax is over the modalities present. An absent one has zero weight and does not affect the
+    scores; with none present only the readout bias remains.
 
     Reference: Hori et al., Attention-Based Multimodal Fusion for Video Description
     (arXiv:1701.03126).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are mixed.
+        width: size of the space in which the modalities are mixed.
         dropout: probability of zeroing a unit of the mixture in training.
     """
 

@@ -1,4 +1,7 @@
-"""Dense layers whose formulation fits the backend."""
+"""Dense layers, formulated to suit the backend.
+
+``Dense`` and ``DenseGeneral`` are those of Flax, with initialisers and products of their own.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,10 +17,10 @@ from mmjax.layers.initializers import lecun_normal, zeros
 
 
 def _dot_general(x, kernel, dimension_numbers, precision=None):
-    """Sums over the last dimensions of x, [batch, ..., features], and a kernel's first.
+    """Contracts the last dimensions of x, [batch, ..., features], with the first of a kernel.
 
-    As a product of matrices: on CPU the gradient of one with more dimensions copies both of its
-    operands. With kernels, tokens go through a convolution that sees one of them at a time.
+    Written as a matrix product: on CPU the gradient of a product with more dimensions copies both
+    operands. With kernels, tokens go through a convolution with a window of one.
     """
     summed = len(dimension_numbers[0][0])
     leading, out = x.shape[:-summed], kernel.shape[summed:]
@@ -41,7 +44,7 @@ DenseGeneral: Callable[..., nn.DenseGeneral] = partial(nn.DenseGeneral, **_AS_FL
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU, and dropout, after all but the last.
+    """Dense layers, with ReLU and dropout after all but the last.
 
     Attributes:
         widths: output size of each layer.

@@ -1,4 +1,4 @@
-"""Tokens and their masks: what encoders, fusions, objectives and methods share."""
+"""Tokens and their padding masks, as used by encoders, fusions, objectives and methods."""
 
 from collections.abc import Mapping
 
@@ -11,38 +11,38 @@ from mmjax.types import Array, Tokens
 
 
 def as_float(x: jax.Array) -> jax.Array:
-    """Floats as they are; unsigned integers scaled to [0, 1], so that data may stay uint8."""
+    """Floats unchanged; unsigned integers scaled to [0, 1], so that data may stay uint8."""
     if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
         return x.astype(jnp.float32) / jnp.iinfo(x.dtype).max
     return x
 
 
 def as_sequence(x: jax.Array) -> jax.Array:
-    """[batch, length, features]: a vector has length one, an image is its rows."""
+    """[batch, length, features]: a vector becomes one token, an image a sequence of its rows."""
     return x[:, None] if x.ndim == 2 else x.reshape(*x.shape[:2], -1)
 
 
 def all_valid(values: jax.Array) -> Tokens:
-    """Tokens of which none is masked."""
+    """Tokens without padding."""
     return Tokens(values, jnp.ones(values.shape[:2], bool))
 
 
 def join(*parts: Tokens) -> Tokens:
-    """The tokens of all parts, one part after the other: [batch, total length, features]."""
+    """Concatenates tokens along their length: [batch, total length, features]."""
     return Tokens(*(jnp.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True)))
 
 
 def learned_tokens(module: nn.Module, name: str, shape: tuple[int, int], batch: int) -> Tokens:
-    """Learned tokens (length, width), the same for each sample: [batch, length, width].
+    """Learned tokens of shape (length, width), shared by all samples: [batch, length, width].
 
-    Makes the parameter ``name`` in the module whose compact method calls it.
+    Creates the parameter ``name`` in the calling compact method.
     """
     values = module.param(name, normal(0.02), shape)
     return all_valid(jnp.broadcast_to(values[None], (batch, *shape)))
 
 
 def sinusoidal_positions(length: int, width: int) -> jax.Array:
-    """Sines and cosines of the position, at wavelengths from 2 pi to 20000 pi: [length, width].
+    """Sinusoidal position encodings with wavelengths from 2 pi to 20000 pi: [length, width].
 
     Reference: Vaswani et al., Attention Is All You Need (arXiv:1706.03762), section 3.5.
     """
@@ -52,17 +52,17 @@ def sinusoidal_positions(length: int, width: int) -> jax.Array:
 
 
 def zero_masked(tokens: Tokens) -> Tokens:
-    """The same tokens with exact zeros where the mask is false, whatever stood there."""
+    """The same tokens with exact zeros wherever the mask is false, even in place of NaN."""
     return tokens._replace(values=jnp.where(tokens.mask[..., None], tokens.values, 0))
 
 
 def is_present(tokens: Mapping[str, Tokens]) -> jax.Array:
-    """Which modalities each sample has: [batch, modality] bool, names sorted."""
+    """Which modalities each sample has: [batch, modality] bool, sorted by name."""
     return jnp.stack([tokens[n].mask.any(axis=1) for n in sorted(tokens)], axis=1)
 
 
 def masked_mean(tokens: Tokens) -> jax.Array:
-    """Mean over the valid tokens, zeros where there is none: [batch, features]."""
+    """Mean over the valid tokens, zeros where there are none: [batch, features]."""
     total = zero_masked(tokens).values.sum(axis=1)
     count = tokens.mask.sum(axis=1, keepdims=True)
     return total / jnp.maximum(count, 1).astype(total.dtype)
@@ -75,13 +75,13 @@ def mean_where(counts: Array, values: jax.Array, axis: int | None = None) -> jax
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array, axis: int) -> jax.Array:
-    """Softmax over the entries where ``mask`` is true; zeros elsewhere, and where none is true."""
+    """Softmax over the entries where ``mask`` is true; zeros elsewhere, even if all are masked."""
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     return jnp.where(mask, nn.softmax(scores, axis=axis), 0)
 
 
 def promise(module: nn.Module, what: str, residual: jax.Array) -> None:
-    """States that ``residual`` is zero up to rounding; ``mmjax.testing`` holds the module to it."""
+    """States that ``residual`` is zero up to rounding, which ``mmjax.testing`` then checks."""
     module.sow("intermediates", f"promise: {what}", residual)
 
 
@@ -89,5 +89,5 @@ MODALITY_WEIGHTS = "modality_weights"
 
 
 def show_weights(module: nn.Module, weights: jax.Array) -> None:
-    """Shows how much each modality counts, [batch, modality], names sorted, to whoever asks."""
+    """Sows the modality weights, [batch, modality] sorted by name, for reports to collect."""
     module.sow("intermediates", MODALITY_WEIGHTS, weights)

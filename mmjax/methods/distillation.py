@@ -1,4 +1,4 @@
-"""Distillation from unimodal teachers: encoders keep what they would have learned alone."""
+"""Distillation from unimodal teachers: encoders retain what they would have learned alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 
 @dataclass(frozen=True)
 class Distillation(Method):
-    """Pulls the features of each modality to those of an encoder trained on it alone.
+    """Regresses the features of each modality on those of an encoder trained on it alone.
 
-    ``loss + weight sum_m mean |z_m - teacher_m|^2``, ``z_m`` the mean token of modality ``m``, the
-    mean over its features and the rows that have it. Teachers are the encoders of unimodal models
-    from preliminary runs, and do not change; without those runs, the encoders that training starts
-    from. Any number of modalities and any fusion; an input that is not encoded has nothing to keep.
-    A teacher sees the dropout that the model sees.
+    ``loss + weight sum_m mean |z_m - teacher_m|^2`` with ``z_m`` the mean token of modality ``m``,
+    and the mean over its features and the rows that have it. Teachers are the encoders of unimodal
+    models from preliminary runs, and are frozen; without those runs, the initial encoders take
+    their place. Works for any number of modalities and any fusion; raw inputs have no encoder to
+    distil. Teachers see the same dropout as the model.
 
     Reference: Du et al., On Uni-Modal Feature Learning in Supervised Multi-Modal Learning
     (arXiv:2305.01233), which calls it Uni-Modal Teacher.
 
     Attributes:
-        weight: of the squared errors beside the objective.
+        weight: weight of the squared errors.
     """
 
     weight: float = 1.0
 
     def num_runs(self, num_modalities: int) -> int:
-        """One for each modality."""
+        """One per modality."""
         return num_modalities
 
     def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
@@ -43,11 +43,11 @@ class Distillation(Method):
         return Prepared(memory={part: tree for found in encoders for part, tree in found.items()})
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """The encoders themselves."""
+        """The initial encoders."""
         return encoder_params(params)
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the sum; "loss" is the objective's, "distance" the squared errors."""
+        """The gradient of the sum; "loss" is the objective alone, "distance" the squared errors."""
 
         def loss(params, teachers, batch, key):
             outputs = forward(params, batch, key)

@@ -1,4 +1,4 @@
-"""Joint training: every parameter follows the gradient of one loss."""
+"""Joint training: all parameters follow the gradient of one loss."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from mmjax.types import Forward, Gradient, Method, Objective
 
 @dataclass(frozen=True)
 class Joint(Method):
-    """Encoders and fusion learn together from the fused prediction.
+    """Trains encoders and fusion together on the fused prediction.
 
     Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011).
     """

@@ -1,4 +1,4 @@
-"""Two-stage training: encoders alone first, then the fusion on what they give."""
+"""Two-stage training: encoders alone first, then the fusion on frozen encoders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +17,13 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
 
 @dataclass(frozen=True)
 class TwoStage(Method):
-    """Trains each modality's encoder in a unimodal model, then the fusion over frozen encoders.
+    """Trains each modality's encoder in a unimodal model, then the fusion on frozen encoders.
 
     Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011), features learned per modality.
 
     Attributes:
         first: objective of the unimodal models.
-        second: method of the second stage, in which the encoders do not change; one without
-            preliminary runs.
+        second: method of the second stage, without preliminary runs; the encoders do not change.
     """
 
     first: Objective = mse
@@ -41,7 +40,7 @@ class TwoStage(Method):
         return self.second.counts_steps
 
     def num_runs(self, num_modalities: int) -> int:
-        """One for each modality."""
+        """One per modality."""
         return num_modalities
 
     def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
@@ -55,7 +54,7 @@ class TwoStage(Method):
         return self.second.init(forward, params, rows)
 
     def transform(self, tx: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The same optimiser for everything but the encoders, which it leaves exactly alone."""
+        """The same optimiser for everything except the encoders, which stay exactly as they are."""
         transforms = {"fusion": self.second.transform(tx), "encoders": optax.set_to_zero()}
         return optax.partition(transforms, _label)
 

@@ -1,4 +1,4 @@
-"""Losses on the prediction alone; each adds the extra terms of ``outputs.aux``."""
+"""Losses on the prediction alone, plus any terms in ``outputs.aux``."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from mmjax.types import Batch, Outputs
 def cross_entropy(outputs: Outputs, batch: Batch) -> Result:
     """Mean negative log-likelihood of the target, in nats.
 
-    Of labels it is the sum over labels. Of numbers it is half the squared error, summed over them:
-    that of a normal distribution of variance one, up to a constant.
+    For labels it is summed over the labels. For numbers it is half the squared error, summed over
+    them: the negative log-likelihood of a unit-variance Gaussian, up to a constant.
 
     Reference: Good, Rational Decisions (JRSS B 1952).
     """
@@ -21,7 +21,7 @@ def cross_entropy(outputs: Outputs, batch: Batch) -> Result:
 
 
 def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -> Result:
-    """Cross-entropy, in nats, with targets that are a little uncertain.
+    """Cross-entropy with smoothed targets, in nats.
 
     The target has probability ``1 - smoothing + smoothing / classes``, each of the other classes
     ``smoothing / classes``.
@@ -34,16 +34,16 @@ def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -
 
 
 def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
-    """Cross-entropy, in nats, that counts a row the less the surer the model is of its target.
+    """Cross-entropy, in nats, that down-weights rows whose target is already predicted confidently.
 
-    ``-(1 - p)^focus log p`` with ``p`` the probability of the target; with ``focus`` zero it is
-    the cross-entropy. The paper's class weights are left out: no task here gives any.
+    ``-(1 - p)^focus log p`` with ``p`` the probability of the target; with ``focus`` zero it is the
+    cross-entropy. The paper's class weights are left out, since no task here provides any.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002).
     """
     classes_of(batch)
     losses = row_losses(outputs.prediction, batch)
-    # A power below one has no finite gradient at zero, where a row is certain.
+    # For a power below one the gradient at zero, where a row is certain, is infinite.
     doubt = jnp.maximum(1 - jnp.exp(-losses), 1e-7)
     return finish((doubt**focus * losses).mean(), outputs, batch)
 
@@ -51,7 +51,7 @@ def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
 def mse(outputs: Outputs, batch: Batch) -> Result:
     """Mean over samples and classes of (probability - one-hot target) squared.
 
-    Of labels, the mean over labels of (probability - label) squared; of numbers, the mean squared
+    For labels, the mean over labels of (probability - label) squared; for numbers, the mean squared
     error.
 
     Reference: Brier, Verification of forecasts expressed in terms of probability (1950), whose

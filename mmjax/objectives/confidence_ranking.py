@@ -1,4 +1,4 @@
-"""A modality is to be as sure of a sample as it is right about it, compared with other samples."""
+"""Confidence ranking: a modality's confidence should rank samples as its losses do."""
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,16 @@ from mmjax.types import Array, Batch, Outputs
 
 
 def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -> Result:
-    """Cross-entropies of prediction and branches, and confidence in the order of the losses.
+    """Cross-entropies of prediction and branches, plus a ranking loss on the branches' confidence.
 
-    A branch's confidence in a row is ``k_i = logsumexp(l_i)``, its loss there ``c_i``, a constant.
-    Two rows add ``max(0, sign(c_i - c_j) (k_i - k_j) + |c_i - c_j|)``, in nats: the one with the
-    larger loss is to have the smaller confidence, by the difference of the losses at least. The
-    mean over all pairs of rows that have the modality, added up over branches, counts ``weight``
-    times. The papers rank by the loss averaged over training so far, and compare neighbours in the
-    batch; here it is the loss in this batch and all pairs, so that no row's place matters. A
-    fusion without branches is left with the cross-entropy of its prediction.
+    A branch's confidence in a row is ``k_i = logsumexp(l_i)``, and its loss there, treated as a
+    constant, is ``c_i``. Each pair of rows adds ``max(0, sign(c_i - c_j) (k_i - k_j) + |c_i -
+    c_j|)``, in nats: the row with the larger loss should have the smaller confidence, by at least
+    the difference of the losses. The mean over all pairs of rows that have the modality, summed
+    over branches, is weighted by ``weight``. The papers rank by the loss averaged over training so
+    far, and compare neighbours in the batch; here it is the loss in this batch and all pairs, so
+    that the order of the rows does not matter. For a fusion without branches, only the
+    cross-entropy of the prediction remains.
 
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050), after Moon et al., Confidence-Aware Learning for Deep Neural Networks
@@ -35,11 +36,11 @@ def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -
 
 
 def _misranking(branch: tuple[jax.Array, Array], batch: Batch) -> jax.Array:
-    """Mean hinge over the pairs of rows that have the branch: []."""
+    """Mean hinge loss over the pairs of rows that have the branch: []."""
     logits, here = branch
     difference = lambda x: x[:, None] - x[None]  # [row, other row]
     harder = difference(jax.lax.stop_gradient(row_losses(logits, batch)))
-    surer = difference(jax.nn.logsumexp(logits, axis=-1))
-    hinge = jax.nn.relu(jnp.sign(harder) * surer + jnp.abs(harder))
+    more_sure = difference(jax.nn.logsumexp(logits, axis=-1))
+    hinge = jax.nn.relu(jnp.sign(harder) * more_sure + jnp.abs(harder))
     pairs = here[:, None] & here[None] & ~jnp.eye(len(here), dtype=bool)
     return mean_where(pairs, hinge)
