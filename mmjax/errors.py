@@ -28,6 +28,17 @@ class MmjaxError(Exception):
 
     Attributes:
         exit_code: exit status of a command that ends with this error; 2, as is usual for misuse.
+
+    Example:
+        >>> from mmjax.errors import UsageError
+        >>> raise UsageError("folds", expected="at least 2", got="1")
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UsageError: folds: expected at least 2, got 1.
+        >>> raise UsageError("fusion", "the method stacking requires the fusion stacking")
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UsageError: fusion: the method stacking requires the fusion stacking.
     """
 
     exit_code = 2
@@ -88,7 +99,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 class UnknownNameError(UsageError, KeyError):
-    """A name is in none of the tables; the message suggests the closest match."""
+    """A name is in none of the tables; the message suggests the closest match.
+
+    Example:
+        >>> from mmjax.errors import look_up
+        >>> look_up("task", "digit", {"digits": 1, "mnist": 2})
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UnknownNameError: task: expected one of digits, mnist, got 'digit'. Did you
+            mean 'digits'?
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)

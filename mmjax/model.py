@@ -30,6 +30,19 @@ class MultimodalModel(nn.Module):
             influence. ``learned`` tokens are trained on rows that lack the modality.
         means: {modality: mean training input}, for ``absent="mean"``.
         scales: {modality: (mean, deviation) of its features}, for inputs to be standardised.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import MLPEncoder
+        >>> from mmjax.fusion import ConcatFusion
+        >>> from mmjax.model import MultimodalModel
+        >>> encoders = {"audio": MLPEncoder(), "image": MLPEncoder()}
+        >>> model = MultimodalModel(encoders, ConcatFusion(out_dim=3))
+        >>> key, x, here = jax.random.key(0), jax.numpy.ones((2, 5)), jax.numpy.array([True, False])
+        >>> rows = {"audio": x, "image": x}, {"audio": here, "image": ~here}
+        >>> outputs, _ = jax.eval_shape(lambda: model.init_with_output(key, *rows, train=False))
+        >>> outputs.prediction.shape, outputs.tokens["audio"].values.shape
+        ((2, 3), (2, 1, 64))
     """
 
     encoders: Mapping[str, nn.Module]

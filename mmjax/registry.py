@@ -21,6 +21,13 @@ class Table(Mapping[str, T]):
     Args:
         group: entry-point group, such as "mmjax.fusions".
         own: mmjax's own members.
+
+    Example:
+        >>> from mmjax.fusion import FUSIONS
+        >>> FUSIONS["gmu"].__name__, FUSIONS["gmu"].level
+        ('GMUFusion', 'feature')
+        >>> "gmu" in FUSIONS, list(FUSIONS)[:3]
+        (True, ['early', 'concat', 'sum'])
     """
 
     def __init__(self, group: str, own: Mapping[str, T]) -> None:
@@ -79,6 +86,11 @@ def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
 
     Raises:
         UsageError: an entry lacks a name or an equals sign, or a name is repeated.
+
+    Example:
+        >>> from mmjax.registry import parse_pairs
+        >>> parse_pairs("options", ["split=speaker", "size=40"])
+        {'split': 'speaker', 'size': '40'}
     """
     parsed = {}
     for pair in pairs:

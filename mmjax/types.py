@@ -19,6 +19,15 @@ class Tokens(NamedTuple):
     Attributes:
         values: [batch, length, features].
         mask: [batch, length] bool padding mask, true where a token is valid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.layers import masked_mean
+        >>> from mmjax.types import Tokens
+        >>> mask = jnp.array([[True, True, True], [True, False, False]])  # the second row is padded
+        >>> tokens = Tokens(jnp.ones((2, 3, 8)), mask)
+        >>> masked_mean(tokens).shape
+        (2, 8)
     """
 
     values: jax.Array
@@ -32,6 +41,14 @@ class Batch(NamedTuple):
         inputs: {modality: [batch, ...]}.
         present: {modality: [batch] bool}, false where a row lacks that modality.
         target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.data.targets``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.types import Batch
+        >>> present = {"audio": np.array([True, False])}
+        >>> batch = Batch({"audio": np.ones((2, 5))}, present, target=np.array([0, 1]))
+        >>> batch.hide(["audio"]).present["audio"].tolist()
+        [False, False]
     """
 
     inputs: Mapping[str, Array]
@@ -59,6 +76,14 @@ class Outputs(NamedTuple):
         branches: {modality: [batch, out_dim]}, for fusions with a readout per modality.
         aux: {term: []}, added to the loss by the objective.
         fused: [batch, features], the joint representation, for fusions that have one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.types import Outputs
+        >>> logits = {"audio": jnp.zeros((2, 3)), "image": jnp.ones((2, 3))}
+        >>> outputs = Outputs(sum(logits.values()), branches=logits)
+        >>> outputs.prediction.shape, outputs.fused
+        ((2, 3), None)
     """
 
     prediction: jax.Array

@@ -46,6 +46,11 @@ def default_encoder(shape: Sequence[int]) -> str:
 
     ``mlp`` for vectors, ``cnn1d`` for sequences and ``cnn`` for images, but ``mlp`` for what is too
     small to be halved twice, as the convolutional encoders do.
+
+    Example:
+        >>> from mmjax.encoders import default_encoder
+        >>> [default_encoder(shape) for shape in [(13,), (20, 13), (28, 28, 1), (2, 13)]]
+        ['mlp', 'cnn1d', 'cnn', 'mlp']
     """
     if any(side < 4 for side in shape[:-1]):
         return "mlp"

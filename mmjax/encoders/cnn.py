@@ -55,6 +55,15 @@ class CNN(nn.Module):
         features: output features of each stage; their number is that of stages.
         num_tokens: number of tokens.
         width: width of the tokens.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN
+        >>> key, images = jax.random.key(0), jax.numpy.ones((2, 8, 8, 1))
+        >>> encoder = CNN(num_tokens=3, width=16)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, images, train=False))
+        >>> tokens.values.shape
+        (2, 3, 16)
     """
 
     features: tuple[int, ...] = (16, 32)
@@ -79,6 +88,15 @@ class CNN1D(nn.Module):
         features: output features of each stage; their number is that of stages.
         num_tokens: number of tokens.
         width: width of the tokens.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN1D
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 13))
+        >>> encoder = CNN1D(features=(8, 8, 16))
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape
+        (2, 4, 32)
     """
 
     features: tuple[int, ...] = (32, 64)
@@ -102,6 +120,15 @@ class CNN2D(nn.Module):
 
     Attributes:
         features: output features of each stage; their number is that of stages.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN2D
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 12))
+        >>> encoder = CNN2D(features=(16, 32))
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape  # 20 / 4 stretches of time, 12 / 4 bands x 32 features
+        (2, 5, 96)
     """
 
     features: tuple[int, ...] = (16, 32)

@@ -17,6 +17,15 @@ class GRU(nn.Module):
 
     Attributes:
         width: size of the state in each direction.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import GRU
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 13))
+        >>> encoder = GRU(width=16)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape  # both directions
+        (2, 20, 32)
     """
 
     width: int = 32

@@ -14,6 +14,15 @@ class MLPEncoder(nn.Module):
 
     Attributes:
         widths: output size of each layer; the last is that of the token.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import MLPEncoder
+        >>> key, vectors = jax.random.key(0), jax.numpy.ones((2, 13))
+        >>> encoder = MLPEncoder(widths=(32, 16))
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, vectors, train=False))
+        >>> tokens.values.shape  # one token
+        (2, 1, 16)
     """
 
     widths: tuple[int, ...] = (128, 64)

@@ -14,6 +14,15 @@ class Raw(nn.Module):
 
     Reference: Baltrusaitis et al., Multimodal Machine Learning: A Survey and Taxonomy
     (arXiv:1705.09406), early fusion.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import Raw
+        >>> key, images = jax.random.key(0), jax.numpy.ones((2, 8, 6, 3))
+        >>> encoder = Raw()
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, images, train=False))
+        >>> tokens.values.shape  # a row of 6 pixels in 3 colours is a token
+        (2, 8, 18)
     """
 
     @nn.compact

@@ -19,6 +19,15 @@ class Transformer(nn.Module):
         width: width of the tokens.
         num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import Transformer
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 13))
+        >>> encoder = Transformer(width=16, num_layers=1)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape
+        (2, 20, 16)
     """
 
     width: int = 64
@@ -45,6 +54,15 @@ class Patches(nn.Module):
         width: width of the tokens.
         num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import Patches
+        >>> key, images = jax.random.key(0), jax.numpy.ones((2, 8, 10, 1))
+        >>> encoder = Patches(patch=4, width=16)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, images, train=False))
+        >>> tokens.values.shape  # 2 x 2 patches; 2 columns are left over
+        (2, 4, 16)
     """
 
     patch: int = 7

@@ -28,6 +28,16 @@ class ActivationFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are multiplied, and of the hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ActivationFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ActivationFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])
+        ['joint', 'product', 'project_audio', 'project_image', 'readout']
     """
 
     level: ClassVar[str] = "feature"

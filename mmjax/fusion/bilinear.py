@@ -34,6 +34,16 @@ class MLBFusion(nn.Module):
         out_dim: size of the output.
         width: rank of the form.
         dropout: probability of zeroing a unit of the product in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MLBFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MLBFusion(out_dim=3, width=16)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape  # the rank of the form
+        (4, 16)
     """
 
     level: ClassVar[str] = "feature"
@@ -66,6 +76,16 @@ class MFBFusion(nn.Module):
         width: number of sums.
         k: number of products in each sum.
         dropout: probability of zeroing a normalised sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MFBFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MFBFusion(out_dim=3, width=8, k=5)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["project_audio"]["kernel"].shape  # 8 sums of 5 products
+        (4, 40)
     """
 
     level: ClassVar[str] = "feature"
@@ -100,6 +120,16 @@ class MFHFusion(nn.Module):
         k: number of products in each sum.
         num_blocks: number of blocks ``p``.
         dropout: probability of zeroing a normalised sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MFHFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MFHFusion(out_dim=3, width=8, num_blocks=3)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape  # orders 1 to 3, side by side
+        (4, 24)
     """
 
     level: ClassVar[str] = "feature"
@@ -138,6 +168,16 @@ class MCBFusion(nn.Module):
         width: size of the vectors whose outer product is sketched.
         size: size of the sketch.
         dropout: probability of zeroing a unit of the sketch in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MCBFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MCBFusion(out_dim=3, size=128)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape
+        (4, 128)
     """
 
     level: ClassVar[str] = "feature"

@@ -35,6 +35,16 @@ class BottleneckFusion(nn.Module):
         num_bottlenecks: number of bottleneck tokens.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import BottleneckFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = BottleneckFusion(out_dim=3, num_bottlenecks=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["bottleneck"].shape  # all that crosses between modalities
+        (2, 64)
     """
 
     level: ClassVar[str] = "token"

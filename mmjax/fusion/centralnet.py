@@ -31,6 +31,16 @@ class CentralNetFusion(nn.Module):
         width: size of every layer of every stream.
         num_layers: number of layers per modality; the central stream has one fewer.
         dropout: probability of zeroing a unit of the readout input in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CentralNetFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CentralNetFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> {n: variables["params"][n].round(2).item() for n in ("weight_1", "weight_1_audio")}
+        {'weight_1': 0.32999998331069946, 'weight_1_audio': 0.32999998331069946}
     """
 
     level: ClassVar[str] = "feature"

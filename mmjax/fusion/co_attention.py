@@ -36,6 +36,16 @@ class CoAttentionFusion(nn.Module):
         num_layers: number of layers, each with two blocks per modality.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CoAttentionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CoAttentionFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if n.endswith("_0")]
+        ['co_audio_0', 'co_image_0', 'self_audio_0', 'self_image_0']
     """
 
     level: ClassVar[str] = "token"

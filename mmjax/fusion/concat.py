@@ -23,6 +23,16 @@ class ConcatFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ConcatFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ConcatFusion(out_dim=3, width=16)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.prediction.shape, outputs.fused.shape
+        ((4, 3), (4, 16))
     """
 
     level: ClassVar[str] = "feature"

@@ -37,6 +37,16 @@ class CrossAttentionFusion(nn.Module):
         num_layers: number of blocks in each stream, and again after concatenation.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CrossAttentionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CrossAttentionFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if "from" in n]
+        ['audio_from_image_0', 'image_from_audio_0']
     """
 
     level: ClassVar[str] = "token"

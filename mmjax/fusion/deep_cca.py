@@ -36,6 +36,16 @@ class DeepCCAFusion(nn.Module):
         ridge: regulariser of the covariances, in units of their mean variance.
         dropout: probability of zeroing a hidden unit, or of what is read, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import DeepCCAFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = DeepCCAFusion(out_dim=3, components=5)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape  # 2 modalities x 5 components
+        (4, 10)
     """
 
     level: ClassVar[str] = "latent"

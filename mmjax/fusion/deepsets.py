@@ -26,6 +26,16 @@ class DeepSetsFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are added, and of every hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import DeepSetsFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = DeepSetsFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])
+        ['phi_audio', 'phi_image', 'readout', 'rho']
     """
 
     level: ClassVar[str] = "feature"

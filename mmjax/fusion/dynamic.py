@@ -34,6 +34,16 @@ class DynamicFusion(nn.Module):
         width: size of the hidden layer of each expert, and of the gate.
         resource_weight: weight of the resource-aware loss.
         dropout: probability of zeroing a hidden unit of an expert in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import DynamicFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = DynamicFusion(out_dim=3, resource_weight=0.01)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> 0 < outputs.aux["resources"].item() <= 0.01
+        True
     """
 
     level: ClassVar[str] = "decision"

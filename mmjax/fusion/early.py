@@ -26,6 +26,16 @@ class EarlyFusion(nn.Module):
         width: size of the hidden layers.
         num_layers: number of hidden layers.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EarlyFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EarlyFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["joint"]["audio"]["kernel"].shape  # 3 tokens x 4 features
+        (12, 64)
     """
 
     level: ClassVar[str] = "input"

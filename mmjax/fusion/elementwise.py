@@ -27,6 +27,16 @@ class SumFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are added.
         dropout: probability of zeroing a unit of the sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import SumFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = SumFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> bool(abs(outputs.fused).max() <= 2)  # a sum of two tanh
+        True
     """
 
     level: ClassVar[str] = "feature"
@@ -54,6 +64,16 @@ class MeanFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are averaged.
         dropout: probability of zeroing a unit of the mean in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MeanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MeanFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> bool(abs(outputs.fused).max() <= 1)  # whatever the number of modalities
+        True
     """
 
     level: ClassVar[str] = "feature"
@@ -83,6 +103,16 @@ class MaxFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities compete.
         dropout: probability of zeroing a unit of the maximum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MaxFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MaxFusion(out_dim=3, width=8)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape
+        (4, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -112,6 +142,18 @@ class ProductFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are multiplied.
         dropout: probability of zeroing a unit of the product in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ProductFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ProductFusion(out_dim=3)
+        >>> tokens["image"] = tokens["image"]._replace(mask=tokens["image"].mask & False)  # absent
+        >>> outputs, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> alone = fusion.apply(variables, {"audio": tokens["audio"]}, train=False)
+        >>> bool((alone.prediction == outputs.prediction).all())  # a factor of one
+        True
     """
 
     level: ClassVar[str] = "feature"

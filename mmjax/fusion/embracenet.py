@@ -29,6 +29,17 @@ class EmbraceNetFusion(nn.Module):
         out_dim: size of the output.
         width: size of the docked vectors.
         dropout: probability of zeroing a unit of the joint vector in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EmbraceNetFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EmbraceNetFusion(out_dim=3)
+        >>> outputs, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> drawn = fusion.apply(variables, tokens, train=True, rngs={"dropout": key})
+        >>> bool((drawn.fused == outputs.fused).all())  # in evaluation, the expectation
+        False
     """
 
     level: ClassVar[str] = "feature"

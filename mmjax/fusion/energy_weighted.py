@@ -26,6 +26,18 @@ class EnergyWeightedFusion(nn.Module):
         width: size of the hidden layer of each readout.
         scale: weight per unit of negative energy.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EnergyWeightedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EnergyWeightedFusion(out_dim=3, scale=0.1)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> weights = {n: 0.1 * jax.nn.logsumexp(x, axis=1) for n, x in outputs.branches.items()}
+        >>> want = sum(weights[n][:, None] * x for n, x in outputs.branches.items())
+        >>> bool(abs(outputs.prediction - want).max() < 1e-6)
+        True
     """
 
     level: ClassVar[str] = "decision"

@@ -42,6 +42,17 @@ class EvidentialFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EvidentialFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EvidentialFusion(out_dim=3)
+        >>> tokens = {n: t._replace(mask=t.mask & False) for n, t in tokens.items()}  # none present
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> outputs.prediction[0].tolist()  # no evidence: a uniform prediction
+        [0.0, 0.0, 0.0]
     """
 
     level: ClassVar[str] = "decision"

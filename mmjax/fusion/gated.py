@@ -28,6 +28,16 @@ class GatedFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are gated.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import GatedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = GatedFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"]["gate_audio"])  # the gate of audio depends on the image
+        ['bias', 'image']
     """
 
     level: ClassVar[str] = "feature"
@@ -60,6 +70,16 @@ class FiLMFusion(nn.Module):
         out_dim: size of the output.
         width: number of features that are scaled and shifted.
         dropout: probability of zeroing a unit of the sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import FiLMFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = FiLMFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["film_audio"]["image"]["kernel"].shape  # 8 scales and 8 shifts
+        (5, 16)
     """
 
     level: ClassVar[str] = "feature"

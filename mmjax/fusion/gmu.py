@@ -26,6 +26,18 @@ class GMUFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are gated.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import GMUFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = GMUFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> _, state = fusion.apply(variables, tokens, train=False, mutable="intermediates")
+        >>> (weights,) = state["intermediates"]["modality_weights"]
+        >>> weights.sum(axis=1).round(3).tolist()  # two modalities share a gate: g and 1 - g
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     level: ClassVar[str] = "feature"

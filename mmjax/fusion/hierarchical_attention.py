@@ -31,6 +31,16 @@ class HierarchicalAttentionFusion(nn.Module):
         num_layers: number of blocks in each transformer.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import HierarchicalAttentionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = HierarchicalAttentionFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if n.endswith("_0")]
+        ['joint_0', 'own_audio_0', 'own_image_0']
     """
 
     level: ClassVar[str] = "token"

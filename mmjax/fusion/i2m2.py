@@ -26,6 +26,16 @@ class I2M2Fusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each MLP.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import I2M2Fusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = I2M2Fusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])
+        ['joint', 'readout', 'readout_audio', 'readout_image']
     """
 
     level: ClassVar[str] = "decision"

@@ -30,6 +30,16 @@ class LateMeanFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateMeanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateMeanFusion(out_dim=3)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.branches)
+        ['audio', 'image']
     """
 
     level: ClassVar[str] = "decision"
@@ -57,6 +67,16 @@ class LateProbMeanFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateProbMeanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateProbMeanFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> jax.numpy.exp(outputs.prediction).sum(axis=1).round(3).tolist()  # log-probabilities
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     level: ClassVar[str] = "decision"
@@ -89,6 +109,17 @@ class LateMaxFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateMaxFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateMaxFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> audio = jax.nn.log_softmax(outputs.branches["audio"])
+        >>> bool((outputs.prediction >= audio).all())
+        True
     """
 
     level: ClassVar[str] = "decision"
@@ -119,6 +150,16 @@ class LateWeightedFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateWeightedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateWeightedFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> jax.tree.map(float, variables["params"]["weights"])  # training starts from the mean
+        {'weight_audio': 0.0, 'weight_image': 0.0}
     """
 
     level: ClassVar[str] = "decision"
@@ -150,6 +191,16 @@ class ProductOfExpertsFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ProductOfExpertsFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ProductOfExpertsFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> variables["params"]["prior"].tolist()  # starts uniform
+        [0.0, 0.0, 0.0]
     """
 
     level: ClassVar[str] = "decision"

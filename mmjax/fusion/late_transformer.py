@@ -33,6 +33,16 @@ class LateTransformerFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateTransformerFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateTransformerFusion(out_dim=3, num_tokens=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["project_audio"]["kernel"].shape  # 2 tokens each
+        (4, 2, 64)
     """
 
     level: ClassVar[str] = "token"

@@ -33,6 +33,16 @@ class MCTNFusion(nn.Module):
         cycle_weight: weight of the squared error of back-translations, averaged over the pairs.
         dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MCTNFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MCTNFusion(out_dim=3, cycle_weight=0.5)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux)
+        ['cycle', 'translation']
     """
 
     level: ClassVar[str] = "latent"

@@ -34,6 +34,16 @@ class MFMFusion(nn.Module):
         prior_weight: weight of the discrepancy, averaged over the codes.
         dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MFMFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MFMFusion(out_dim=3, width=8)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux), outputs.fused.shape
+        (['prior', 'reconstruction'], (4, 8))
     """
 
     level: ClassVar[str] = "latent"

@@ -39,6 +39,16 @@ class MixtureOfExpertsFusion(nn.Module):
         top_k: number of experts per sample, fewer than ``num_experts``.
         balance: weight of each of the two balancing terms.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MixtureOfExpertsFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MixtureOfExpertsFusion(out_dim=3, num_experts=8, top_k=2)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux)  # keep all experts in use
+        ['importance', 'load']
     """
 
     level: ClassVar[str] = "feature"

@@ -28,6 +28,16 @@ class MMTMFusion(nn.Module):
         width: number of channels of each stream.
         num_layers: number of layers per stream, each followed by a transfer.
         dropout: probability of zeroing a unit of the readout input in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MMTMFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MMTMFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["squeeze_0"]["audio"]["kernel"].shape  # half the width
+        (8, 4)
     """
 
     level: ClassVar[str] = "token"

@@ -32,6 +32,16 @@ class MatrixInteractionFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which modalities interact.
         dropout: probability of zeroing a unit of the interaction in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MatrixInteractionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MatrixInteractionFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["gain_image"]["kernel"].shape
+        (8, 8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -70,6 +80,16 @@ class VectorInteractionFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which modalities interact.
         dropout: probability of zeroing a unit of the interaction in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import VectorInteractionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = VectorInteractionFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["gain_image"]["kernel"].shape
+        (8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -100,6 +120,16 @@ class ScalarInteractionFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which modalities interact.
         dropout: probability of zeroing a unit of the interaction in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ScalarInteractionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ScalarInteractionFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["gain_image"]["kernel"].shape
+        (8, 1)
     """
 
     level: ClassVar[str] = "feature"

@@ -31,6 +31,16 @@ class NLGateFusion(nn.Module):
         out_dim: size of the output.
         width: size of a token, and of the hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import NLGateFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = NLGateFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if "from" in n]  # every ordered pair
+        ['audio_from_image', 'image_from_audio']
     """
 
     level: ClassVar[str] = "token"

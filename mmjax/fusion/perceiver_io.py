@@ -33,6 +33,16 @@ class PerceiverIOFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import PerceiverIOFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = PerceiverIOFusion(out_dim=3, num_latents=16)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["latents"].shape  # however many tokens there are
+        (16, 64)
     """
 
     level: ClassVar[str] = "token"

@@ -29,6 +29,16 @@ class ReFNetFusion(nn.Module):
         width: size of the fused vector and of the hidden layers.
         refiner_weight: weight of the refiner loss.
         dropout: probability of zeroing a hidden unit, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ReFNetFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ReFNetFusion(out_dim=3, refiner_weight=0.1)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> 0 < outputs.aux["refiner"].item() <= 0.1 * 2  # 1 - cos is at most 2
+        True
     """
 
     level: ClassVar[str] = "latent"

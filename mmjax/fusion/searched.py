@@ -38,6 +38,16 @@ class SearchedFusion(nn.Module):
         width: size of every hidden layer.
         dropout: probability of zeroing a unit of the last layer in training.
         cells: the architecture; if empty, one ReLU layer on the encoders' features.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import SearchedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = SearchedFusion(out_dim=3, cells=((0, 1, 0), (2, 0, 1)))
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if n.startswith("level")]
+        ['level_1_audio', 'level_1_image', 'level_2_audio']
     """
 
     level: ClassVar[str] = "search"

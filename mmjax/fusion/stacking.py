@@ -25,6 +25,16 @@ class StackingFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import StackingFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = StackingFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> abs(outputs.branches["audio"].sum(axis=1)).max().round(3).item()  # centred
+        0.0
     """
 
     level: ClassVar[str] = "decision"

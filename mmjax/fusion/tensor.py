@@ -38,6 +38,16 @@ class TensorFusion(nn.Module):
         width: size of the hidden layer on the outer product.
         size: size of each modality's vector; None means 16, or less if the limit requires it.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import TensorFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = TensorFusion(out_dim=3, size=4)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["tensor"]["kernel"].shape  # (4 + 1) ** 2 products
+        (25, 64)
     """
 
     level: ClassVar[str] = "feature"
@@ -92,6 +102,16 @@ class LowRankFusion(nn.Module):
         width: size of each modality's vector and of the hidden layer.
         rank: number of products that are summed.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LowRankFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LowRankFusion(out_dim=3, width=8, rank=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["factor_audio"]["kernel"].shape  # grows with the rank only
+        (8, 2, 8)
     """
 
     level: ClassVar[str] = "feature"

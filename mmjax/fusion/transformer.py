@@ -30,6 +30,16 @@ class TransformerFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import TransformerFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = TransformerFusion(out_dim=3, num_layers=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])[:3]
+        ['block_0', 'block_1', 'cls']
     """
 
     level: ClassVar[str] = "token"

@@ -35,6 +35,16 @@ class TuckerFusion(nn.Module):
         out_dim: size of the output.
         width: size of each side of the core.
         dropout: probability of zeroing a unit of ``z`` in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import TuckerFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = TuckerFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["core_image"].shape
+        (8, 8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -71,6 +81,16 @@ class MutanFusion(nn.Module):
         width: size of each side of the core.
         rank: number of products that the core is a sum of.
         dropout: probability of zeroing a sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MutanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MutanFusion(out_dim=3, width=8, rank=5)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["core_image"].shape  # chunks, input, rank, output
+        (1, 8, 5, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -102,6 +122,16 @@ class BlockFusion(nn.Module):
         rank: number of products that each core is a sum of.
         num_chunks: number of chunks.
         dropout: probability of zeroing a sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import BlockFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = BlockFusion(out_dim=3, width=8, num_chunks=4)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["core_image"].shape  # chunks, input, rank, output
+        (4, 2, 5, 2)
     """
 
     level: ClassVar[str] = "feature"

@@ -44,6 +44,16 @@ class MVAEFusion(nn.Module):
         beta: weight of the KL divergence from the prior.
         dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MVAEFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MVAEFusion(out_dim=3, width=8)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux), outputs.fused.shape
+        (['kl', 'reconstruction'], (4, 8))
     """
 
     level: ClassVar[str] = "latent"
@@ -89,6 +99,16 @@ class MMVAEFusion(nn.Module):
         beta: weight of the KL divergence from the prior.
         dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MMVAEFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MMVAEFusion(out_dim=3, width=8, beta=0.5)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux), outputs.fused.shape
+        (['kl', 'reconstruction'], (4, 8))
     """
 
     level: ClassVar[str] = "latent"
@@ -122,6 +142,16 @@ class MoPoEFusion(nn.Module):
         beta: weight of the KL divergence from the prior.
         dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MoPoEFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MoPoEFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["encode_audio"]["Dense_1"]["kernel"].shape  # mean and variance
+        (8, 16)
     """
 
     level: ClassVar[str] = "latent"

@@ -31,6 +31,16 @@ class WeightedFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are mixed.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import WeightedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = WeightedFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> jax.tree.map(float, variables["params"]["weights"])  # training starts from the mean
+        {'weight_audio': 0.0, 'weight_image': 0.0}
     """
 
     level: ClassVar[str] = "feature"
@@ -61,6 +71,18 @@ class AttentionPoolFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are mixed.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import AttentionPoolFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = AttentionPoolFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> _, state = fusion.apply(variables, tokens, train=False, mutable="intermediates")
+        >>> (weights,) = state["intermediates"]["modality_weights"]
+        >>> weights.sum(axis=1).round(3).tolist()  # of audio and image, per sample
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     level: ClassVar[str] = "feature"

@@ -37,6 +37,16 @@ class ZorroFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ZorroFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ZorroFusion(out_dim=3)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> {n: logits.shape for n, logits in outputs.branches.items()}
+        {'audio': (4, 3), 'image': (4, 3)}
     """
 
     level: ClassVar[str] = "token"

@@ -49,6 +49,15 @@ class MLP(nn.Module):
     Attributes:
         widths: output size of each layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.layers import MLP
+        >>> key, x = jax.random.key(0), jax.numpy.ones((2, 5))
+        >>> mlp = MLP((16, 3), dropout=0.1)
+        >>> y, variables = jax.eval_shape(lambda: mlp.init_with_output(key, x, train=False))
+        >>> y.shape, sorted(variables["params"])
+        ((2, 3), ['Dense_0', 'Dense_1'])
     """
 
     widths: Sequence[int]

@@ -40,6 +40,13 @@ class AGM(Method):
 
     Attributes:
         alpha: how strongly a lead slows down an encoder.
+
+    Example:
+        >>> from mmjax.data.coalitions import shapley
+        >>> joint = frozenset({"audio", "image"})
+        >>> v = {frozenset(): 0.0, frozenset({"audio"}): 1.0, frozenset({"image"}): 2.0, joint: 4.0}
+        >>> shapley(v)  # the responses sum to the joint prediction
+        {'audio': 1.5, 'image': 2.5}
     """
 
     alpha: float = 1.0

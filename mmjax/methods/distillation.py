@@ -28,6 +28,12 @@ class Distillation(Method):
 
     Attributes:
         weight: weight of the squared errors.
+
+    Example:
+        >>> from mmjax.methods import Distillation
+        >>> method = Distillation(weight=0.5)
+        >>> method.num_runs(num_modalities=3)  # one teacher per modality
+        3
     """
 
     weight: float = 1.0

@@ -42,6 +42,16 @@ class GradientBlending(Method):
     Attributes:
         least_gap: lower bound on ``O``, in nats; smaller gaps are noise, and zero would divide by
             zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.methods import GradientBlending
+        >>> from mmjax.methods.gradient_blending import blend
+        >>> GradientBlending().num_runs(num_modalities=2)
+        3
+        >>> train, valid = np.array([[0.2], [0.5]]), np.array([[0.8], [0.6]])  # the first overfits
+        >>> blend(1.1, train, valid, least_gap=0.05).round(2).tolist()
+        [[0.02], [0.98]]
     """
 
     least_gap: float = 0.05

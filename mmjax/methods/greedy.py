@@ -38,6 +38,16 @@ class Greedy(Method):
         threshold: excess of ``s`` above which steps are rebalanced.
         window: number of rebalancing steps in a row.
         warmup: number of steps before the first rebalancing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods.greedy import speeds
+        >>> params = {"fusion": {"readout": jnp.ones(2)}}
+        >>> params |= {"encoders_audio": jnp.ones(2), "encoders_image": jnp.ones(2)}
+        >>> grads = {**params, "encoders_audio": jnp.full(2, 3.0)}
+        >>> around, own = speeds(grads, params, ["audio", "image"])
+        >>> own.tolist()  # audio learns faster, so image is underused
+        [9.0, 1.0]
     """
 
     counts_steps: ClassVar[bool] = True

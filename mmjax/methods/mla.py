@@ -34,6 +34,15 @@ class MLA(Method):
 
     Attributes:
         alpha: how much of previously used directions remains; must be positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods import MLA
+        >>> from mmjax.methods.mla import project
+        >>> used = jnp.array([1.0, 0.0])  # the mean input of the first step
+        >>> projection = project(jnp.eye(2), used, MLA(alpha=0.1).alpha)
+        >>> round((projection @ used)[0].item(), 3)  # alpha / (alpha + 1)
+        0.091
     """
 
     counts_steps: ClassVar[bool] = True

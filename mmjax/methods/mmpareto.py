@@ -30,6 +30,15 @@ class MMPareto(Method):
 
     Attributes:
         gamma: factor on the norm of an encoder's gradient.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods import MMPareto
+        >>> from mmjax.methods.mmpareto import join_gradients
+        >>> g, u = jnp.array([1.0, 0.0]), jnp.array([-1.0, 1.0])  # they conflict
+        >>> h = join_gradients(g, u, MMPareto().gamma)
+        >>> bool(h @ g > 0), bool(h @ u > 0)
+        (True, True)
     """
 
     gamma: float = 1.5

@@ -24,6 +24,15 @@ class ModalityDropout(Method):
 
     Attributes:
         rate: probability of dropping a modality, in [0, 1], from a row that has others.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.methods import ModalityDropout
+        >>> from mmjax.methods.modality_dropout import drop_modalities
+        >>> here = jax.numpy.ones(5, bool)
+        >>> left = drop_modalities(jax.random.key(0), {"audio": here, "image": here}, rate=1.0)
+        >>> sum(left.values()).tolist()  # every row keeps one
+        [1, 1, 1, 1, 1]
     """
 
     rate: float = 0.2

@@ -40,6 +40,16 @@ class OGMGE(Method):
         alpha: how strongly the ratio slows down an encoder.
         noise: standard deviation of the noise relative to that of the gradient; 0 is OGM without
             GE.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods.ogm_ge import discrepancy_ratios
+        >>> from mmjax.types import Batch
+        >>> logits = {"audio": jnp.array([[2.0, 0.0]]), "image": jnp.array([[0.0, 0.0]])}
+        >>> batch = Batch({}, dict.fromkeys(logits, jnp.array([True])), target=jnp.array([0]))
+        >>> ratios = discrepancy_ratios(logits, batch)
+        >>> {name: round(ratio.item(), 2) for name, ratio in ratios.items()}  # audio slows down
+        {'audio': 1.76, 'image': 0.57}
     """
 
     alpha: float = 0.3

@@ -43,6 +43,16 @@ class PMR(Method):
         mu: weight of the entropies.
         early: number of initial steps with entropies.
         decay: share of a prototype that is kept when a batch has rows of its class.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods.pmr import imbalance
+        >>> from mmjax.types import Batch
+        >>> logits = {"audio": jnp.array([[2.0, 0.0]]), "image": jnp.array([[0.0, 0.0]])}
+        >>> batch = Batch({}, dict.fromkeys(logits, jnp.array([True])), target=jnp.array([0]))
+        >>> slow, fast = imbalance(logits, batch)
+        >>> {name: round(weight.item(), 2) for name, weight in slow.items()}  # image is behind
+        {'audio': 0.0, 'image': 0.76}
     """
 
     counts_steps: ClassVar[bool] = True

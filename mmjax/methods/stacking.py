@@ -35,6 +35,11 @@ class Stacking(Method):
 
     Attributes:
         folds: number of folds, at most the number of groups.
+
+    Example:
+        >>> from mmjax.methods import Stacking
+        >>> Stacking(folds=3).num_runs(num_modalities=2)  # per modality: 3 folds, and all rows
+        8
     """
 
     folds: int = 3

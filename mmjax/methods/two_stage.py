@@ -24,6 +24,15 @@ class TwoStage(Method):
     Attributes:
         first: objective of the unimodal models.
         second: method of the second stage, without preliminary runs; the encoders do not change.
+
+    Example:
+        >>> from mmjax.methods import ModalityDropout, Stacking, TwoStage
+        >>> TwoStage(second=ModalityDropout(rate=0.5)).num_runs(num_modalities=2)
+        2
+        >>> TwoStage(second=Stacking())
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UsageError: second: expected a method without preliminary runs, got Stacking.
     """
 
     first: Objective = mse

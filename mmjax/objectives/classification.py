@@ -16,6 +16,16 @@ def cross_entropy(outputs: Outputs, batch: Batch) -> Result:
     them: the negative log-likelihood of a unit-variance Gaussian, up to a constant.
 
     Reference: Good, Rational Decisions (JRSS B 1952).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import cross_entropy
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = cross_entropy(outputs, batch)
+        >>> round(loss.item(), 3)  # log 3
+        1.099
     """
     return finish(row_losses(outputs.prediction, batch).mean(), outputs, batch)
 
@@ -28,6 +38,16 @@ def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -
 
     Reference: Szegedy et al., Rethinking the Inception Architecture for Computer Vision
     (arXiv:1512.00567), section 7.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import label_smoothing
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(20 * jnp.eye(3))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.arange(3))
+        >>> loss, metrics = label_smoothing(outputs, batch, smoothing=0.1)
+        >>> round(loss.item(), 3)  # confidence is penalised even where it is right
+        1.333
     """
     targets = optax.smooth_labels(_one_hot(outputs, batch), smoothing)
     return finish(optax.softmax_cross_entropy(outputs.prediction, targets).mean(), outputs, batch)
@@ -40,6 +60,16 @@ def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
     cross-entropy. The paper's class weights are left out, since no task here provides any.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import focal
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = focal(outputs, batch, focus=2.0)
+        >>> round(loss.item(), 3)  # (1 - 1/3) ** 2 * log 3
+        0.488
     """
     classes_of(batch)
     losses = row_losses(outputs.prediction, batch)
@@ -56,6 +86,16 @@ def mse(outputs: Outputs, batch: Batch) -> Result:
 
     Reference: Brier, Verification of forecasts expressed in terms of probability (1950), whose
     score is this times the number of classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import mse
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = mse(outputs, batch)
+        >>> round(loss.item(), 3)  # of probabilities 1/3
+        0.222
     """
     match kind_of(batch.target):
         case "classes":

@@ -29,6 +29,17 @@ def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050), after Moon et al., Confidence-Aware Learning for Deep Neural Networks
     (arXiv:2007.01458).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import confidence_ranking
+        >>> from mmjax.types import Batch, Outputs
+        >>> logits = jnp.array([[1.0, 0.0], [1.0, 0.0]])  # as confident in the row that is wrong
+        >>> outputs = Outputs(logits, branches={"audio": logits})
+        >>> batch = Batch(inputs={}, present={"audio": jnp.ones(2, bool)}, target=jnp.array([0, 1]))
+        >>> loss, metrics = confidence_ranking(outputs, batch, weight=1.0)
+        >>> round(loss.item(), 3)  # 2 * 0.813 + 1: the losses of the rows differ by 1
+        2.627
     """
     loss = row_losses(outputs.prediction, batch).mean() + branch_losses(outputs, batch)
     ranks = sum(_misranking(row, batch) for row in branch_rows(outputs, batch))

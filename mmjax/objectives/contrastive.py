@@ -28,6 +28,17 @@ def info_nce(
 
     Raises:
         UsageError: the tokens of the modalities differ in width.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import info_nce
+        >>> from mmjax.testing import make_tokens
+        >>> from mmjax.types import Batch, Outputs
+        >>> audio = make_tokens({"audio": (2, 16)}, batch=4)["audio"]
+        >>> outputs = Outputs(jnp.zeros((4, 3)), {"audio": audio, "image": audio})
+        >>> loss, metrics = info_nce(outputs, Batch({}, {}, jnp.arange(4) % 3), weight=1.0)
+        >>> round(loss.item(), 3)  # log 3, as each row is nearest to itself
+        1.099
     """
     loss = row_losses(outputs.prediction, batch).mean()
     if len(outputs.tokens) > 1:
@@ -53,6 +64,17 @@ def supervised_contrastive(
     Raises:
         UsageError: the tokens of the modalities differ in width, and nothing is fused; or the
             targets are not classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import supervised_contrastive
+        >>> from mmjax.testing import make_tokens
+        >>> from mmjax.types import Batch, Outputs
+        >>> audio = make_tokens({"audio": (2, 16)}, batch=4)["audio"]
+        >>> outputs = Outputs(jnp.zeros((4, 3)), {"audio": audio, "image": audio})
+        >>> loss, metrics = supervised_contrastive(outputs, Batch({}, {}, jnp.arange(4) % 3))
+        >>> bool(loss > jnp.log(3))  # the embeddings add to it
+        True
     """
     loss, target = row_losses(outputs.prediction, batch).mean(), classes_of(batch)
     if outputs.fused is not None:

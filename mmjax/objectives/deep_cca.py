@@ -25,6 +25,17 @@ def deep_cca(
         batch: the rows.
         weight: weight of the correlation, in nats per unit.
         ridge: regulariser of the covariances, in units of their mean variance.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import deep_cca
+        >>> from mmjax.testing import make_tokens
+        >>> from mmjax.types import Batch, Outputs
+        >>> audio = make_tokens({"audio": (1, 2)}, batch=64)["audio"]
+        >>> outputs = Outputs(jnp.zeros((64, 3)), {"audio": audio, "image": audio})
+        >>> loss, metrics = deep_cca(outputs, Batch({}, {}, jnp.arange(64) % 3), weight=0.1)
+        >>> round(loss.item(), 2)  # log 3 - 0.1 * 2, for 2 perfectly correlated features
+        0.9
     """
     pooled = {n: masked_mean(outputs.tokens[n]) for n in sorted(outputs.tokens)}
     present = {n: outputs.tokens[n].mask.any(axis=1) for n in pooled}

@@ -20,6 +20,16 @@ def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Res
     that have its modality. For a fusion without branches, only the fused opinion counts.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import evidential
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))  # no evidence
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = evidential(outputs, batch)
+        >>> round(loss.item(), 3)  # 1 + 1/2, for three classes
+        1.5
     """
     target = classes_of(batch)
     everywhere = jnp.ones(target.shape, bool)

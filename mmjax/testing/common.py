@@ -16,13 +16,29 @@ Rule = Callable[[Any], Iterator[str]]
 
 
 class ContractError(MmjaxError, AssertionError):
-    """An encoder, fusion, objective or method breaks a rule; the message names both."""
+    """An encoder, fusion, objective or method breaks a rule; the message names both.
+
+    Example:
+        >>> from mmjax.testing import check_objective
+        >>> check_objective(lambda outputs, batch: (float("nan"), {}))
+        Traceback (most recent call last):
+            ...
+        mmjax.testing.common.ContractError: <lambda> breaks rule 1 (The loss and every metric are
+            finite scalars): loss is nan.
+    """
 
 
 def make_tokens(
     shapes: Mapping[str, tuple[int, int]], *, batch: int = 4, seed: int = 0
 ) -> dict[str, Tokens]:
-    """Standard normal tokens without padding, from {name: (length, features)}."""
+    """Standard normal tokens without padding, from {name: (length, features)}.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> tokens = make_tokens({"audio": (5, 13), "image": (4, 32)}, batch=2)
+        >>> {name: t.values.shape for name, t in tokens.items()}
+        {'audio': (2, 5, 13), 'image': (2, 4, 32)}
+    """
     rng = np.random.default_rng(seed)
     draw = lambda shape: jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32)
     return {n: Tokens(draw(s), jnp.ones((batch, s[0]), bool)) for n, s in shapes.items()}

@@ -101,5 +101,11 @@ def check_encoder(encoder: nn.Module, x: jax.Array) -> None:
 
     Raises:
         ContractError: the encoder breaks a rule.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.encoders import Raw
+        >>> from mmjax.testing import check_encoder
+        >>> check_encoder(Raw(), jnp.eye(4))  # keeps all rules
     """
     check(encoder, ENCODER_RULES, _EncoderProbe(encoder, x), traced=encoder_compiles_once)

@@ -284,6 +284,20 @@ def check_fusion(fusion: nn.Module) -> None:
 
     Raises:
         ContractError: the fusion breaks a rule.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> from mmjax.testing import check_fusion
+        >>> class Constant(nn.Module):
+        ...     out_dim: int
+        ...     def __call__(self, tokens, *, train):
+        ...         return nn.initializers.ones(None, (1, self.out_dim))
+        >>> check_fusion(Constant(out_dim=3))
+        Traceback (most recent call last):
+            ...
+        mmjax.testing.common.ContractError: Constant breaks rule 1 (One, two or three modalities
+            give a finite [batch, out_dim], in training too): prediction has shape (1, 3), expected
+            (4, 3), for amber.
     """
     sizes = range(1, len(_SHAPES) + 1)
     probes = [_FusionProbe(fusion, dict(list(_SHAPES.items())[:size])) for size in sizes]

@@ -203,6 +203,19 @@ def check_method(method: Method, model: nn.Module | None = None) -> None:
 
     Raises:
         ContractError: the method breaks a rule.
+
+    Example:
+        >>> from mmjax.methods import Joint
+        >>> from mmjax.testing import check_method
+        >>> class Nothing(Joint):
+        ...     def gradient(self, forward, objective):
+        ...         return lambda params, memory, batch, key: ({}, memory, {"loss": 0.0})
+        >>> check_method(Nothing())
+        Traceback (most recent call last):
+            ...
+        mmjax.testing.common.ContractError: Nothing breaks rule 1 (The gradient is finite and has
+            the structure of the parameters): names, shapes or dtypes of the gradient differ from
+            those of the parameters.
     """
     probe = _MethodProbe(method, _TinyModel() if model is None else model)
     check(method, METHOD_RULES, probe, traced=method_compiles_once)

@@ -108,5 +108,10 @@ def check_objective(objective: Objective) -> None:
 
     Raises:
         ContractError: the objective breaks a rule.
+
+    Example:
+        >>> from mmjax.objectives import cross_entropy
+        >>> from mmjax.testing import check_objective
+        >>> check_objective(cross_entropy)  # keeps all rules
     """
     check(objective, OBJECTIVE_RULES, _ObjectiveProbe(objective), traced=objective_compiles_once)
