@@ -52,7 +52,7 @@ class CNN(nn.Module):
     1998).
 
     Attributes:
-        features: output features of each stage; their number is that of stages.
+        features: output features of each stage, one entry per stage.
         num_tokens: number of tokens.
         width: width of the tokens.
 
@@ -85,7 +85,7 @@ class CNN1D(nn.Module):
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks (IEEE 1989).
 
     Attributes:
-        features: output features of each stage; their number is that of stages.
+        features: output features of each stage, one entry per stage.
         num_tokens: number of tokens.
         width: width of the tokens.
 
@@ -119,7 +119,7 @@ class CNN2D(nn.Module):
     TASLP 2014).
 
     Attributes:
-        features: output features of each stage; their number is that of stages.
+        features: output features of each stage, one entry per stage.
 
     Example:
         >>> import jax

@@ -23,7 +23,7 @@ _LIMIT = 10.0  # the authors' bound on tau - r, since exponentials of losses gro
 
 @dataclass(frozen=True)
 class AGM(Method):
-    """Scales the gradient of each encoder by how its modality's lead compares with its usual lead.
+    """Modulates each encoder's gradient by its modality's lead, relative to its usual lead.
 
     ``phi_m = sum_{S not with m} |S|! (M - 1 - |S|)! / M! (v(S and m) - v(S))`` is the response to
     modality ``m`` alone, with ``v(S)`` the prediction from the modalities in ``S`` and ``v({}) =

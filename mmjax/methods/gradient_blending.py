@@ -40,8 +40,7 @@ class GradientBlending(Method):
     (arXiv:1905.12681).
 
     Attributes:
-        least_gap: lower bound on ``O``, in nats; smaller gaps are noise, and zero would divide by
-            zero.
+        least_gap: lower bound on ``O``, in nats; smaller gaps are noise, or a division by zero.
 
     Example:
         >>> import numpy as np

@@ -120,7 +120,7 @@ def _check_folds(folds: np.ndarray, train: Any) -> None:
             raise UsageError(
                 "folds",
                 expected="every class in at least two folds",
-                got=f"class {label} only in group {', '.join(map(str, groups))}"
+                got=f"class {label} only in group{'s' * many} {', '.join(map(str, groups))}"
                 + (", all in one fold" if many else ""),
                 fix="Try more folds." if many else "Split that group, or use another method.",
             )

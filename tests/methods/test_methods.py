@@ -205,7 +205,7 @@ def test_stacking_names_the_groups_of_a_class_that_one_fold_has_alone(task, grou
     )
     recipe = Recipe(make_model("stacking"), method=Stacking(), seeds=(0,))
     named = ", ".join(map(str, groups))
-    with pytest.raises(UsageError, match=f"folds: .* class 2 only in group {named}"):
+    with pytest.raises(UsageError, match=f"folds: .* class 2 only in groups? {named}"):
         Stacking().prepare(fit, recipe, grouped)
 
 
