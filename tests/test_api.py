@@ -313,7 +313,7 @@ def test_what_is_saved_is_loaded_verified_and_reported_on(kept, tmp_path):
     assert "Made by `mmjax.compare`" in (tmp_path / "saved" / "summary.md").read_text()
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
         memory.save(tmp_path / "saved")
-    with pytest.raises(UsageError, match="best: expected a result whose"):
+    with pytest.raises(UsageError, match="trained by another process"):
         loaded.best  # noqa: B018
 
 

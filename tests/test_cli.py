@@ -251,7 +251,7 @@ BAD = {
     "a negative number of trials": (["--tune", "-1"], "tune: expected 0 or more, got -1"),
     "no width": (["--width", "0"], "width: expected at least 1, got 0"),
     "no layers": (["--num-layers", "0"], "num_layers: expected at least 1, got 0"),
-    "a width to match": (["--width", "8", "--match-params", "9"], "match_params: expected widths"),
+    "a width to match": (["--width", "8", "--match-params", "9"], "are mutually exclusive"),
     "a dropout of 1": (["--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
@@ -260,13 +260,13 @@ BAD = {
         ["--options", "size=40", "size=60"],
         "options: the name 'size' is given more than once",
     ),
-    "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: expected all"),
+    "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: given twice"),
     "no modality of a fusion": (["--fusions", "sum@"], "modality"),
     "a modality of a fusion twice": (["--fusions", "sum@a+a"], "strategy: expected each modality"),
     "no fusion": (["--fusions", ""], "fusion"),
     "a folder that is not UTF-8": (
         ["--out", "a\udcff"],
-        r"out: expected a name in UTF-8, got a\udc",
+        r"out: a\udcff is not valid UTF-8.",
     ),
     "an axis twice": (["--mesh", "data=2,data=2"], "mesh: expected each axis once"),
     "no mesh": (["--mesh", ""], "axis of a mesh: expected one of data"),
@@ -306,7 +306,7 @@ def test_a_bad_argument_is_one_line_and_nothing_is_written(case, tmp_path, capsy
 
 
 OTHERS = {
-    "report": "runs: expected a folder of `mmjax compare`",
+    "report": "runs: no folder given. Name folders of `mmjax compare`.",
     "data --task synthetic --out x.txt": "out: expected a name that ends with .png, got x.txt",
     "bench --task synthetic --strategies": "strategies: expected one or more, got none",
     "tune --task synthetic --learning-rates nan 1 --out x": "learning_rates: expected a lowest",
