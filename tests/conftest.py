@@ -1,21 +1,90 @@
 """Settings of the whole test run."""
 
 import os
+import resource
+import shutil
 import signal
+import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
+
+import hypothesis
+import pytest
 
 # Programs run a few times on tiny arrays: compiling them fast matters more than running them fast.
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    + os.environ.get("XLA_FLAGS", "")
+    "--xla_cpu_parallel_codegen_split_count=1 " + os.environ.get("XLA_FLAGS", "")
 )
 
-# Tests leave nothing in the user's cache and take nothing from it; subprocesses inherit this.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
-
-import jax
-
-jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests leave nothing in the user's cache and take nothing from it. What one of them compiles, the
+# others load: those of another worker and of subprocesses, too, which inherit the environment.
+_BEGUN_HERE = "PYTEST_XDIST_WORKER" not in os.environ
+if _BEGUN_HERE:
+    _PROGRAMS = tempfile.mkdtemp(prefix="mmjax-programs-")
+    os.environ |= {
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": _PROGRAMS,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 # A command that a script runs in the background ignores SIGINT, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Few examples each time; many with --hypothesis-profile=thorough.
+hypothesis.settings.register_profile("few", max_examples=10, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=200, deadline=None)
+hypothesis.settings.load_profile("few")
+
+_ENOUGH = 2 << 20  # KiB
+
+
+def pytest_collection_modifyitems():
+    """In the processes that run tests, where JAX is imported by now, and not in that above them."""
+    import jax
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_unconfigure():
+    if _BEGUN_HERE:
+        shutil.rmtree(_PROGRAMS, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_measurements():
+    """What a comparison times it times briefly: no test looks at how long anything took."""
+    from mmjax.analysis import cost
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "_SECONDS", 0.0)
+        patch.setattr(cost, "_CALLS", 2)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """A worker would keep the programs of all its tests, gigabytes in the end."""
+    import jax
+
+    yield
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _ENOUGH:
+        jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory):
+    """The folder of a comparison that nothing disturbed, to be left as it is; what it printed."""
+    from commands import COMPARE, run
+
+    out = tmp_path_factory.mktemp("compared") / "new" / "run"
+    with redirect_stdout(StringIO()) as printed:
+        assert run("compare", *COMPARE, "--out", out) == 0
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def whole(compared):
+    """That folder."""
+    return compared[0]

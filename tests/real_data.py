@@ -9,7 +9,10 @@ FOLDER = Path(
     os.environ.get("MMJAX_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data"
 ).resolve()
 
-needs_real_data = pytest.mark.skipif(
-    not (FOLDER / "mnist").is_dir() or not (FOLDER / "fsdd").is_dir(),
-    reason=f"no mnist/ and fsdd/ in {FOLDER}; name their folder in MMJAX_DATA",
-)
+_there = (FOLDER / "mnist").is_dir() and (FOLDER / "fsdd").is_dir()
+_lacking = f"no mnist/ and fsdd/ in {FOLDER}; name their folder in MMJAX_DATA"
+
+
+def needs_real_data(test):
+    """Marks a slow test of the real files, which is skipped where there are none."""
+    return pytest.mark.slow(pytest.mark.skipif(not _there, reason=_lacking)(test))

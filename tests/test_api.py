@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import run
+from representatives import slow
 
 import mmjax
 from mmjax.analysis.summary import scored_split
@@ -48,7 +49,10 @@ def make_task(kind, rows=300, seed=0):
     return mmjax.Task.from_arrays({"a": a, "b": b}, target, name=kind)
 
 
-@pytest.fixture(scope="module", params=["classes", "labels", "numbers"])
+@pytest.fixture(
+    scope="module",
+    params=["classes", slow("labels"), slow("numbers")],
+)
 def result(request):
     task = make_task(request.param)
     return compare(task, ["concat", Halves], seeds=3, steps=60)
@@ -224,6 +228,7 @@ class Wide(Halves):
         return jnp.pad(super().__call__(tokens, train=train), ((0, 0), (0, 1)))
 
 
+@pytest.mark.slow
 def test_a_prediction_of_another_shape_does_not_train():
     result = compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2)
     assert result.failed == {
@@ -232,6 +237,7 @@ def test_a_prediction_of_another_shape_does_not_train():
     assert "Halves" in result.trained
 
 
+@pytest.mark.slow
 def test_modules_are_strategies_named_after_what_is_not_default():
     gmu = FUSIONS["gmu"]
     ours = [gmu(out_dim=2, width=8), partial(gmu, width=16), "gmu", Halves(out_dim=2)]
@@ -250,6 +256,7 @@ def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
     assert make_arm(task, stacking).recipe == make_arm(task, "stacking").recipe
 
 
+@pytest.mark.slow
 def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
     result = compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2, quiet=False)
@@ -356,6 +363,7 @@ def test_public_names_are_there_and_listed():
         mmjax.cmopare  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["labels", "numbers"])
 def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     """With all that it examines beside: corruptions, missing modalities, embeddings, cost."""
@@ -377,7 +385,10 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "head", "row"),
-    [("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"), ("numbers", "row_id,y0,y1", "0,")],
+    [
+        slow("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"),
+        ("numbers", "row_id,y0,y1", "0,"),
+    ],
 )
 def test_predictions_of_such_targets_have_columns_of_their_own(kind, head, row, tmp_path):
     task = make_task(kind)

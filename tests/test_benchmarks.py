@@ -65,6 +65,7 @@ def test_both_sides_have_the_same_learning_rate(steps):
         np.testing.assert_allclose(learning_rate_share(step, steps), -update, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_tiny_benchmark_runs_and_goes_on_where_it_was(tmp_path):
     sides = ("mmjax", "eager", "tuned") if TORCH else ("mmjax",)
     benchmark = Benchmark(tmp_path, sides, rounds=1, seconds=0.01, tiny=True)

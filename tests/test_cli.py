@@ -6,12 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import redirect_stdout
-from io import StringIO
 
 import numpy as np
 import pytest
+from commands import COMPARE, TINY
 from folders import make_folder
+from representatives import slow
 from scipy.special import softmax
 
 import mmjax
@@ -21,11 +21,9 @@ from mmjax.fusion import FUSIONS
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.settings import Settings
 from mmjax.runs.trained import load_run
+from mmjax.runs.zoo import TABLES
 from mmjax.storage.jsonl import read_rows
 from mmjax.training.sizes import sizes
-
-TINY = ["--task", "synthetic", "--options", "size=200", "--steps", "3", "--batch-size", "16"]
-COMPARE = [*TINY, "--seeds", "2", "--fusions", "concat,late_mean"]
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +31,6 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
     main(["train", "concat", *TINY, "--seeds", "2", "--out", str(out)])
     return out
-
-
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    """A comparison, and what it printed."""
-    out = tmp_path_factory.mktemp("compared") / "new" / "run"
-    with redirect_stdout(StringIO()) as printed:
-        main(["compare", *COMPARE, "--out", str(out)])
-    return out, printed.getvalue()
 
 
 def test_the_version_is_told(capsys):
@@ -53,7 +42,7 @@ def test_the_version_is_told(capsys):
 def test_compare_writes_rows_history_summary_and_figures(compared):
     out, printed = compared
     rows = read_rows(out / "rows.jsonl")
-    strategies = ["a_only", "b_only", "concat", "late_mean"]
+    strategies = ["a_only", "b_only", "concat"]
     plain = [row for row in rows if not row["hidden"]]
     assert sorted((r["strategy"], r["seed"], r["split"]) for r in plain) == [
         (s, seed, split) for s in strategies for seed in (0, 1) for split in ("test", "valid")
@@ -63,19 +52,19 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
     wanted = {"task", "hidden", "accuracy", "macro_f1", "nll", "params", "flops", "seconds", "data"}
     for row in rows:
         assert wanted | {"recipe", "versions", "steps", "best_step"} <= set(row)
-        assert (row["task"], row["steps"], row["trials"]) == ("synthetic/xor", 3, 0)
+        assert (row["task"], row["steps"], row["trials"]) == ("synthetic/xor", 20, 0)
         assert not any(isinstance(value, list | dict) for value in row.values())
 
     summary = (out / "summary.md").read_text()
     for text in (summary, printed):
         assert "both strategies were chosen on validation" in " ".join(text.split())
         assert all(strategy in text for strategy in strategies)
-    assert "4 of 4, 0:00:00 left" in printed
+    assert "3 of 3, 0:00:00 left" in printed
     files = {path.name for path in out.iterdir()}
     assert {"accuracy.png", "curves.png", "embeddings.png", "report.html", "run.json"} <= files
     assert {path.stem for path in (out / "predictions").iterdir()} == set(strategies)
     steps = {(r["strategy"], r["seed"], r["step"]) for r in read_rows(out / "history.jsonl")}
-    assert ("concat", 1, 3) in steps
+    assert ("concat", 1, 20) in steps
 
 
 def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys):
@@ -88,10 +77,14 @@ def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys):
     assert "gmu" in (tmp_path / "both" / "table.tex").read_text()
 
 
-def test_arms_are_tuned_alike_and_say_so(tmp_path):
+def test_arms_are_tuned_alike():
     settings = Settings(task="synthetic", options=("size=200",), tune=2)
     arms = make_arms(settings, make_task(settings), ["a_only", "concat"])
     assert [arm.trials for arm in arms] == [2, 2]
+
+
+@pytest.mark.slow
+def test_a_tuned_run_says_so(tmp_path):
     out = tmp_path / "run"
     main(["train", "a_only", *TINY, "--seeds", "1", "--tune", "2", "--out", str(out)])
     assert {row["trials"] for row in read_rows(out / "rows.jsonl")} == {2}
@@ -117,6 +110,7 @@ def test_training_rows_lose_a_modality_and_a_learned_token_stands_in(tmp_path):
     assert "absent='learned'" in read_rows(out / "rows.jsonl")[0]["recipe"]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers(compared, tmp_path):
     first, second = compared[0], tmp_path / "run"
     main(["compare", *COMPARE, "--out", str(second)])
@@ -164,11 +158,15 @@ def test_a_unimodal_baseline_trains_and_predicts(tmp_path):
     assert load_run(out).arm.task.modalities == ("a",)
 
 
-def test_compare_can_match_the_numbers_of_parameters(tmp_path, capsys):
+def test_compare_can_match_the_numbers_of_parameters():
     settings = Settings(task="synthetic", options=("size=200",), match_params=20_000)
     task = make_task(settings)
     for arm in make_arms(settings, task, ["a_only", "concat", "early"]):
         assert 18_000 < sizes(arm.recipe.model, arm.task).params < 22_000
+
+
+@pytest.mark.slow
+def test_what_cannot_be_matched_is_a_strategy_that_failed(tmp_path, capsys):
     out = tmp_path / "too_small"
     flags = ["--seeds", "1", "--fusions", "concat", "--match-params", "3000"]
     main(["compare", *TINY, *flags, "--out", str(out)])
@@ -179,14 +177,31 @@ def test_compare_can_match_the_numbers_of_parameters(tmp_path, capsys):
 
 
 def test_zoo_lists_all_tables(capsys):
-    main(["zoo", "--task", "synthetic"])
+    main(["zoo"])
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
-    main(["zoo", "--task", "synthetic", "--json"])
+    main(["zoo", "--json"])
     zoo = json.loads(capsys.readouterr().out)
-    assert all(entry["flops"] > entry["params"] > 0 for entry in zoo["fusions"])
     assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "tasks"}
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
     assert all(entry["reference"] for entries in zoo.values() for entry in entries)
+
+
+@pytest.mark.slow
+def test_zoo_tells_what_every_fusion_costs_on_a_task(capsys):
+    main(["zoo", "--task", "synthetic", "--json"])
+    zoo = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
+    assert all(entry["flops"] > entry["params"] > 0 for entry in zoo["fusions"])
+
+
+def test_zoo_tells_what_a_fusion_costs_on_a_task(capsys, monkeypatch):
+    monkeypatch.setitem(TABLES, "fusions", {"gmu": FUSIONS["gmu"]})
+    main(["zoo", "--task", "synthetic"])
+    shown = capsys.readouterr().out
+    main(["zoo", "--task", "synthetic", "--json"])
+    (gmu,) = json.loads(capsys.readouterr().out)["fusions"]
+    assert gmu["flops"] > gmu["params"] > 0
+    assert f"{gmu['params']:,}" in shown
 
 
 def test_data_tells_what_a_task_holds(tmp_path, capsys):
@@ -329,7 +344,7 @@ def test_so_is_one_of_another_command(line, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", slow("latin-1")])
 def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
     run = lambda *words: subprocess.run(
         [sys.executable, "-m", "mmjax", *words],

@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
 FILES = LISTED.stdout.split()
-pytestmark = pytest.mark.skipif(not FILES, reason="tells files of the project by git")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FILES, reason="tells files of the project by git"),
+]
 
 
 def run(*command, cwd):

@@ -53,6 +53,7 @@ def run_mmjax(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_an_installed_package_appears_in_the_zoo(run_mmjax):
     zoo = json.loads(run_mmjax("zoo", "--json"))
     for kind, name in OFFERED.items():
@@ -60,6 +61,7 @@ def test_an_installed_package_appears_in_the_zoo(run_mmjax):
         assert entry["reference"], entry
 
 
+@pytest.mark.slow
 def test_an_installed_package_takes_part_in_a_comparison(run_mmjax):
     flags = (
         "--task moons --fusions squared_sum,concat --encoders vertical=moments --objective hinge "

@@ -1,8 +1,10 @@
 """The examples of README and CONTRIBUTING are short, and run."""
 
 import re
-from functools import partial
 from pathlib import Path
+
+import pytest
+from representatives import slow
 
 import mmjax
 
@@ -14,11 +16,18 @@ def example(page):
     return program, len([line for line in program.splitlines() if line.strip()])
 
 
-def test_the_program_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("count", [1, slow(None)])
+def test_the_program_of_the_readme_runs(count, tmp_path, monkeypatch, capsys):
+    """With the first of its strategies and one seed, or with all of them."""
+    compare = mmjax.compare
+
+    def shortened(task, fusions, seeds):
+        return compare(task, fusions[:count], seeds=count or seeds, steps=3, quiet=True)
+
     program, lines = example("README.md")
     assert lines <= 15
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mmjax, "compare", partial(mmjax.compare, steps=3, quiet=True))
+    monkeypatch.setattr(mmjax, "compare", shortened)
     exec(compile(program, "README.md", "exec"), {})
     assert {path.name for path in tmp_path.iterdir()} == {"gains.png", "report.html"}
     assert "accuracy %" in capsys.readouterr().out

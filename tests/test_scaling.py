@@ -24,6 +24,7 @@ def rows():
     return [in_new_process(tiny, mesh) for mesh in ("data=1", "data=2")]
 
 
+@pytest.mark.slow
 def test_data_is_dealt_out_and_gradients_are_summed(rows):
     one, two = rows
     assert one["reduce_bytes"] == 0
@@ -33,6 +34,7 @@ def test_data_is_dealt_out_and_gradients_are_summed(rows):
     assert json.loads(json.dumps(two)) == two
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_mesh(rows):
     text = make_table(rows)
     assert "| data=2 | 2 |" in text

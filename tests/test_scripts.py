@@ -46,6 +46,7 @@ def load_small_task(*args):
     return replace(task, train=train, valid=valid, test=test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["mnist_fsdd", "written_spoken_digits"])
 def test_original_digits(task, tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
@@ -66,6 +67,7 @@ def test_original_digits(task, tmp_path):
     assert (out / "embeddings.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_unseen_speaker_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "out"
     make_mnist_fsdd(data)
@@ -104,6 +106,7 @@ def test_the_arms_of_the_unseen_speaker_exist():
         assert not remedy or (arm.recipe.method, arm.recipe.objective) != (Joint(), cross_entropy)
 
 
+@pytest.mark.slow
 def test_zoo_digits_goes_on_where_it_stopped(tmp_path, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "out"
     make_mnist_fsdd(data)
@@ -132,6 +135,7 @@ def test_zoo_digits_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert f"| strategy | {columns} | parameters of the fusion | seconds" in summary
 
 
+@pytest.mark.slow
 def test_zoo_synthetic_holds_results_against_the_theory(tmp_path):
     out = tmp_path / "out"
     script = load_script("zoo_synthetic")
@@ -148,6 +152,7 @@ def test_zoo_synthetic_holds_results_against_the_theory(tmp_path):
     assert "Contradicted by: late_mean." in " ".join(script.verdicts(cheat))
 
 
+@pytest.mark.slow
 def test_theory_names_only_fusions_whose_scores_do_not_interact():
     """The scores of a class, but for what all classes share, are sums over modalities."""
     script = load_script("zoo_synthetic")
@@ -180,6 +185,7 @@ def _plausibility(prediction):
     return np.log(belief + uncertainty)
 
 
+@pytest.mark.slow
 def test_publish_copies_the_summary_and_fills_the_readme(tmp_path):
     run, root = tmp_path / "run", tmp_path / "root"
     args = ["--task", "synthetic", "--options", "size=200", "--steps", "2", "--seeds", "1"]
@@ -199,6 +205,7 @@ def test_publish_copies_the_summary_and_fills_the_readme(tmp_path):
     assert readme.endswith("after\n")
 
 
+@pytest.mark.slow
 def test_the_competitions_files_can_be_predicted(tmp_path):
     write_competition(tmp_path, make_arrays())
     out, csv = tmp_path / "run", tmp_path / "submission.csv"
@@ -211,6 +218,7 @@ def test_the_competitions_files_can_be_predicted(tmp_path):
     assert len(lines) == 1 + len(make_arrays()["wr_test"])
 
 
+@pytest.mark.slow
 def test_the_convolution_benchmark_compares_equal_networks(tmp_path):
     script = load_script("convolution", "benchmarks")
     out = tmp_path / "rows.jsonl"
@@ -220,6 +228,7 @@ def test_the_convolution_benchmark_compares_equal_networks(tmp_path):
     assert {"mmjax_samples_per_s", "flax_samples_per_s", "versions", "device"} <= set(row)
 
 
+@pytest.mark.slow
 def test_attributions_are_held_against_what_is_known(tmp_path, capsys):
     out = tmp_path / "out"
     script = load_script("attribution")
@@ -306,6 +315,7 @@ def test_launchers_are_held_against_one_process(tmp_path, monkeypatch):
     assert "`mmjax compare --fusions concat,gmu`, 3 workers" in summary
 
 
+@pytest.mark.slow
 def test_verdicts_are_counted_and_gone_on_with(tmp_path, capsys):
     script = load_script("verdicts")
     study = script.Study(

@@ -231,6 +231,7 @@ main(flags)
 """
 
 
+@pytest.mark.slow
 def test_two_devices_are_measured_beside_one(tmp_path):
     command = [sys.executable, "-c", ON_TWO_DEVICES, *TINY, "--out", str(tmp_path)]
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2"}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from representatives import slow
 from scipy import stats
 from simulated import simulate
 
@@ -140,7 +141,7 @@ def test_the_bootstrap_interval_covers_for_the_models_at_hand():
     assert hits / ROUNDS == pytest.approx(0.945, abs=tolerance(0.95))
 
 
-@pytest.mark.parametrize(("seeds", "of_seed"), [(1, 0.0), (3, 0.0), (3, 0.3), (8, 0.3)])
+@pytest.mark.parametrize(("seeds", "of_seed"), [(1, 0.0), slow(3, 0.0), (3, 0.3), slow(8, 0.3)])
 def test_copies_of_a_strategy_are_seldom_told_apart(seeds, of_seed):
     false = 0
     for round_ in range(ROUNDS):
@@ -150,7 +151,9 @@ def test_copies_of_a_strategy_are_seldom_told_apart(seeds, of_seed):
     assert false / ROUNDS <= 0.05 + tolerance(0.05)
 
 
-@pytest.mark.parametrize(("seeds", "of_seed", "gap"), [(1, 0.0, 0.4), (3, 0.1, 0.6), (8, 0.1, 0.2)])
+@pytest.mark.parametrize(
+    ("seeds", "of_seed", "gap"), [slow(1, 0.0, 0.4), (3, 0.1, 0.6), slow(8, 0.1, 0.2)]
+)
 def test_planted_differences_are_seen_as_often_as_the_power_says(seeds, of_seed, gap):
     seen, parts = 0, []
     for round_ in range(ROUNDS):
@@ -251,7 +254,7 @@ def test_a_verdict_needs_five_rows_that_differ():
         assert (pair.difference.low > 0) == (wins >= FEWEST)
 
 
-@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("seeds", [2, slow(3)])
 def test_luck_is_never_certain(seeds):
     """Fair coins on few rows: with parts of the variance at zero, p was 1e-12 in one of ten."""
     rng, sure = np.random.default_rng(0), 0

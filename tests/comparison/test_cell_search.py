@@ -86,6 +86,7 @@ def test_choices_that_diverge_are_the_worst(arm):
         search(arm.recipe, arm.task, lambda r, task: [-np.inf] * len(r), lambda steps: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_budget")
 def test_a_proxy_that_diverges_does_not_end_the_search(arm, monkeypatch):
     calls = []
@@ -106,6 +107,7 @@ def small_budget(monkeypatch):
     monkeypatch.setattr("mmjax.comparison.cell_search.NUM_PROXIES", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_budget")
 def test_inputs_that_are_scaled_and_stood_in_for_are_searched_too():
     rng = np.random.default_rng(0)
@@ -117,6 +119,7 @@ def test_inputs_that_are_scaled_and_stood_in_for_are_searched_too():
     assert set(found.model.scales) == {"a", "b"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_budget")
 def test_a_comparison_searches_first_and_shows_what_it_found(arm):
     taken = []
@@ -127,6 +130,7 @@ def test_a_comparison_searches_first_and_shows_what_it_found(arm):
     assert all(f"cells={cells}" in row["recipe"] for row in result.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_budget")
 def test_a_trained_search_can_be_read_back(tmp_path):
     out = tmp_path / "run"

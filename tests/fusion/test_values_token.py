@@ -20,6 +20,7 @@ from reference import (
     ragged,
     run,
 )
+from representatives import slow
 
 from mmjax.fusion.bottleneck import BottleneckFusion
 from mmjax.fusion.co_attention import CoAttentionFusion
@@ -103,7 +104,7 @@ def test_late_transformer(num_tokens):
     assert_close(got.prediction, dense(p["readout"], norm(p["norm"], x[0][:, 0])))
 
 
-@pytest.mark.parametrize(("num_modalities", "num_layers"), [(1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize(("num_modalities", "num_layers"), [(1, 1), (2, 2), slow(3, 1)])
 def test_co_attention(num_modalities, num_layers):
     tokens = ragged(num_modalities)
     got, p = fuse(CoAttentionFusion, tokens, num_layers=num_layers)
@@ -122,7 +123,7 @@ def test_co_attention(num_modalities, num_layers):
     assert_close(got.prediction, dense(p["readout"], product))
 
 
-@pytest.mark.parametrize(("num_layers", "fusion_layer"), [(2, 0), (3, 1), (1, 1)])
+@pytest.mark.parametrize(("num_layers", "fusion_layer"), [slow(2, 0), (3, 1), slow(1, 1)])
 def test_bottleneck(num_layers, fusion_layer):
     tokens, k = ragged(), 3
     fields = {"num_layers": num_layers, "fusion_layer": fusion_layer, "num_bottlenecks": k}
@@ -213,7 +214,7 @@ def differs(a, b):
     return np.abs(a - b).max() > 1e-4
 
 
-@pytest.mark.parametrize("num_fusion_layers", [0, 1, 2])
+@pytest.mark.parametrize("num_fusion_layers", [slow(0), 1, 2])
 def test_bottleneck_carries_from_its_second_layer_on(num_fusion_layers):
     """In its first, what is read is as it was learned; what is written is read in the next."""
     tokens = make_tokens(TWO)
@@ -255,7 +256,7 @@ def test_zorro_keeps_the_streams_of_modalities_pure(train):
 
 
 @pytest.mark.parametrize(
-    "fusion", [LateTransformerFusion, PerceiverIOFusion, HierarchicalAttentionFusion]
+    "fusion", [LateTransformerFusion, slow(PerceiverIOFusion), slow(HierarchicalAttentionFusion)]
 )
 def test_an_absent_modality_is_as_if_it_were_not_given(fusion):
     tokens = make_tokens(TWO)
@@ -271,11 +272,9 @@ def test_an_absent_modality_is_as_if_it_were_not_given(fusion):
     "fusion",
     [
         LateTransformerFusion,
-        CoAttentionFusion,
         BottleneckFusion,
-        PerceiverIOFusion,
-        ZorroFusion,
-        HierarchicalAttentionFusion,
+        *map(slow, (CoAttentionFusion, PerceiverIOFusion, ZorroFusion)),
+        slow(HierarchicalAttentionFusion),
     ],
 )
 def test_dropout_is_the_only_difference_of_training(fusion):

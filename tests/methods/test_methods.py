@@ -20,6 +20,8 @@ from method_setup import (
     nll,
     scaled,
 )
+from representatives import METHODS as CHOSEN
+from representatives import representatives
 from small import NUM_CLASSES, make_task
 
 from mmjax.data.task import Split, Task
@@ -99,14 +101,14 @@ def train(name, seeds):
     return fit(recipe, task, progress=taken.append), sum(taken)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", representatives(METHODS, CHOSEN))
 def test_method_learns_in_the_steps_that_it_plans(name):
     trained, taken = train(name, (0, 1))
     assert taken == trained.recipe.planned_steps
     assert (np.max([epoch["valid_accuracy"] for epoch in trained.history], axis=0) > 0.7).all()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", representatives(METHODS, CHOSEN))
 def test_a_seed_does_not_depend_on_the_seeds_beside_it(name):
     (left, _), (right, _) = train(name, (0, 1)), train(name, (1, 2))
     second, first = jax.tree.map(lambda x: x[1], left.params), first_row(right.params)
@@ -173,6 +175,7 @@ def test_gradient_blending_follows_the_weighted_sum_of_losses(batch):
     np.testing.assert_allclose(metrics["loss"], cross_entropy(setup.outputs, batch)[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_distillation_has_unimodal_models_as_teachers(task):
     trained, _ = train("distillation", (0, 1))
     recipe = replace(trained.recipe, method=Joint())
@@ -244,6 +247,7 @@ def test_stacking_needs_its_fusion(batch):
         Setup(Stacking(), batch, "late_mean")
 
 
+@pytest.mark.slow
 def test_stacking_takes_readouts_trained_on_all_rows_and_the_run_leaves_them(task):
     trained, _ = train("stacking", (0, 1))
     recipe = replace(trained.recipe, method=Joint())

@@ -64,9 +64,12 @@ def test_weights_without_input_are_a_place():
     assert ("weights", "1") in edges(flow)
 
 
-@pytest.mark.parametrize("name", FUSIONS)
-def test_every_modality_reaches_the_prediction(name):
-    flow = trace_dataflow(FUSIONS[name](out_dim=3), TOKENS)
+@pytest.fixture(params=FUSIONS, scope="module")
+def flow(request):
+    return trace_dataflow(FUSIONS[request.param](out_dim=3), TOKENS)
+
+
+def test_every_modality_reaches_the_prediction(flow):
     assert flow.nodes["output", "prediction"].shape == (4, 3)
     reached = {("modality", "amber")}, {("modality", "blue")}
     for places in reached:
@@ -75,9 +78,7 @@ def test_every_modality_reaches_the_prediction(name):
         assert ("output", "prediction") in places
 
 
-@pytest.mark.parametrize("name", FUSIONS)
-def test_no_two_places_share_a_spot_and_arrows_go_down(name):
-    flow = trace_dataflow(FUSIONS[name](out_dim=3), TOKENS)
+def test_no_two_places_share_a_spot_and_arrows_go_down(flow):
     spots, ways, (width, height) = lay_out(flow, 1.0, dict.fromkeys(flow.nodes, 0.5))
     assert {(stops[0], stops[-1]) for stops in ways} == set(flow.edges)
     here = [(spots[place].x, spots[place].top) for place in flow.nodes]

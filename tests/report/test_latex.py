@@ -81,7 +81,9 @@ def test_a_paper_has_a_table_and_vector_figures(tmp_path):
         assert b"/Type3" not in content  # publishers refuse such fonts
 
 
-def test_no_two_tasks_share_a_folder_and_no_two_figures_a_file(tmp_path):
+def test_no_two_tasks_share_a_folder_and_no_two_figures_a_file(tmp_path, monkeypatch):
+    """With figures that are saved, but not drawn."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
     names = ["my task", "My-Task!", "Ω", "!"]
     folders = [
         make_folder(tmp_path / str(i), {"a_only": 1, "gmu": 3}, task=name, groups=20 + i)

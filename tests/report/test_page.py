@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from folders import SKILLS, make_folder
 from matplotlib.figure import Figure
+from representatives import slow
 from sklearn.metrics import confusion_matrix
 
 from mmjax.analysis.answers import Answers, make_answers
@@ -322,7 +323,7 @@ def test_a_browser_has_nothing_to_complain_about_and_sorts(page, tmp_path):
     assert int(re.search(r"<title>(\d+)</title>", narrow)[1]) <= 360
 
 
-@pytest.mark.parametrize("diverged", ["b_only", "gmu", "concat"])
+@pytest.mark.parametrize("diverged", [slow("b_only"), slow("gmu"), "concat"])
 def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverged):
     skills = {**SMALL, "concat": 2.6, diverged: np.nan}
     text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")

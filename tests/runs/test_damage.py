@@ -7,6 +7,7 @@ import signal
 import pytest
 from commands import COMPARE, TINY, run, scores
 from faults import file_size_limit
+from representatives import slow
 
 import mmjax.comparison.loop
 import mmjax.runs.compare
@@ -14,13 +15,6 @@ from mmjax.analysis import examine
 from mmjax.storage.jsonl import read_rows
 
 TRAIN = ("train", "concat", *TINY, "--seeds", "2")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert run("compare", *COMPARE, "--out", out) == 0
-    return out
 
 
 @pytest.fixture
@@ -66,7 +60,7 @@ def test_what_follows_from_other_files_is_made_again_without_training(whole, out
     assert contents(out) == contents(whole)
 
 
-@pytest.mark.parametrize("manifest", ["damaged", "missing"])
+@pytest.mark.parametrize("manifest", ["damaged", slow("missing")])
 def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, manifest, capsys):
     spoilt = ["accuracy.png", "embeddings.png"]
     if manifest == "missing":
@@ -82,6 +76,7 @@ def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, mani
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_picture_that_nothing_has_a_copy_of_is_lost(out, capsys):
     for name in ("manifest.json", "embeddings.png", "report.html"):
         (out / name).write_bytes(bytes(100))
@@ -90,6 +85,7 @@ def test_a_picture_that_nothing_has_a_copy_of_is_lost(out, capsys):
     assert run("verify", out) == 0
 
 
+@pytest.mark.slow
 def test_an_arm_that_has_lost_its_predictions_is_trained_again(whole, out, fitted, capsys):
     path = out / "predictions" / "b_only.npz"
     path.write_bytes(path.read_bytes()[:-1])
@@ -113,6 +109,7 @@ def test_a_flipped_key_is_named_and_only_its_arm_is_trained_again(whole, out, fi
     assert scores(out) == scores(whole)
 
 
+@pytest.mark.slow
 def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted, capsys):
     (out / "manifest.json").unlink()
     path = out / "rows.jsonl"
@@ -123,9 +120,11 @@ def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted
     assert fitted == ["a"]
 
 
-@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.slow
+@pytest.mark.parametrize("done", [True, slow(False)])
 @pytest.mark.parametrize(
-    ("old", "new"), [(b'"data": "', b'"data": "x'), (b'"modalities": "a+b"', b'"modalities": "a"')]
+    ("old", "new"),
+    [(b'"data": "', b'"data": "x'), slow(b'"modalities": "a+b"', b'"modalities": "a"')],
 )
 def test_one_damaged_row_is_not_other_data(whole, out, fitted, old, new, done):
     if not done:
@@ -138,7 +137,7 @@ def test_one_damaged_row_is_not_other_data(whole, out, fitted, old, new, done):
     assert run("verify", out) == 0
 
 
-@pytest.mark.parametrize("lost", [["weights.jsonl"], ["weights.jsonl", "manifest.json"]])
+@pytest.mark.parametrize("lost", [["weights.jsonl"], slow(["weights.jsonl", "manifest.json"])])
 def test_an_empty_table_is_written_again(whole, out, fitted, lost, capsys):
     assert (out / "weights.jsonl").read_bytes() == b""
     for name in lost:
@@ -184,7 +183,7 @@ def test_a_comparison_that_is_killed_while_it_tidies_up_is_done(whole, out, monk
     assert not (out / "arms").exists()
 
 
-@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("done", [True, slow(False)])
 def test_what_a_killed_process_had_begun_to_write_goes(whole, out, done):
     if not done:
         (out / "manifest.json").unlink()
@@ -194,6 +193,7 @@ def test_what_a_killed_process_had_begun_to_write_goes(whole, out, done):
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_path, monkeypatch):
     out, rows = tmp_path / "run", examine.robustness_rows
 
@@ -212,6 +212,7 @@ def test_a_signal_while_the_last_arm_is_examined_is_heeded_at_once(whole, tmp_pa
     assert run("verify", out) == 0
 
 
+@pytest.mark.slow
 def test_a_signal_while_figures_are_drawn_is_one_line(out, monkeypatch, capsys):
     send = lambda *arguments: os.kill(os.getpid(), signal.SIGTERM)
     monkeypatch.setattr(mmjax.runs.compare, "write_summary", send)
@@ -240,7 +241,7 @@ def test_parameters_come_back_from_a_folder_with_any_name(trained, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["rows.jsonl", "history.jsonl", "checkpoint/arrays/manifest.ocdbt"]
+    "name", [slow("rows.jsonl"), slow("history.jsonl"), "checkpoint/arrays/manifest.ocdbt"]
 )
 def test_a_training_that_has_lost_something_is_done_again(trained, tmp_path, name, capsys):
     out = shutil.copytree(trained, tmp_path / "run")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import TINY, run
 from jax import export
+from representatives import slow
 from small import make_task
 
 from mmjax import errors
@@ -96,7 +97,12 @@ MIXED = {"image": "patches", "sequence": "transformer"}
 
 @pytest.mark.parametrize(
     ("strategy", "encoders"),
-    [("late_mean", CNNS), ("zorro", MIXED), ("mvae", MIXED), ("mixture_of_experts", {})],
+    [
+        ("late_mean", CNNS),
+        slow("zorro", MIXED),
+        slow("mvae", MIXED),
+        ("mixture_of_experts", {}),
+    ],
 )
 def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
     model = untrained(strategy, encoders)

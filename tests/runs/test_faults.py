@@ -20,6 +20,7 @@ def test_nothing_is_lost(kind, tmp_path):
     assert all(survived)
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_a_row_for_each_kind(tmp_path):
     out = tmp_path / "faults.jsonl"
     rows = inject_all(Benchmark(out, times=1))
@@ -40,6 +41,7 @@ def test_a_full_disk_ends_the_command_with_one_line(tmp_path, capsys):
     assert [path.name for path in out.iterdir()] == ["run.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs a small disk")
 def test_rows_on_a_disk_that_is_really_full(tmp_path):
     options = ["-t", "tmpfs", "-o", "size=64k", "mmjax"]

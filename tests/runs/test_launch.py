@@ -22,13 +22,6 @@ STRATEGIES = ["a_only", "b_only", "concat"]
 PATIENCE = 300.0  # seconds
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert run("compare", *COMPARE, "--out", out) == 0
-    return out
-
-
 def assert_same(out, whole):
     """All but times is the same, and what only the arms needed is gone."""
     assert scores(out) == scores(whole)
@@ -52,6 +45,7 @@ def start_comparison(out, launcher):
     return subprocess.Popen([*command, *options], **pipes, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit", "ray"])
 def test_a_cluster_gives_the_rows_of_one_process(launcher, whole, tmp_path):
     pytest.importorskip(launcher)
@@ -70,6 +64,7 @@ def process_of(out, strategy):
     return int(lock.read_text().split()[1])
 
 
+@pytest.mark.slow
 def test_the_arm_of_a_killed_worker_runs_again(whole, tmp_path):
     process = start_comparison(tmp_path / "run", "local")
     os.kill(process_of(tmp_path / "run", "a_only"), signal.SIGKILL)
@@ -79,6 +74,7 @@ def test_the_arm_of_a_killed_worker_runs_again(whole, tmp_path):
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_workers_and_resume_goes_on(whole, tmp_path):
     out = tmp_path / "run"
     process = start_comparison(out, "local")
@@ -129,6 +125,7 @@ def here(monkeypatch):
 LAUNCH = ("--launcher", "local", "--workers", "2")
 
 
+@pytest.mark.slow
 def test_a_failing_arm_is_recorded_and_resume_makes_up_for_it(here, whole, tmp_path, monkeypatch):
     out, fit = tmp_path / "run", mmjax.comparison.loop.fit
 
@@ -168,6 +165,7 @@ def test_an_arm_whose_worker_ends_says_its_last_words(tmp_path, monkeypatch, cap
     assert capsys.readouterr().out.count(f"failed: {why}") == len(STRATEGIES)
 
 
+@pytest.mark.slow
 def test_a_comparison_that_ends_while_it_merges_merges_once(here, whole, tmp_path, monkeypatch):
     out, end_arm = tmp_path / "run", folder.end_arm
 

@@ -112,6 +112,7 @@ def test_workers_import_nothing_from_the_current_folder(start, tmp_path, monkeyp
     assert (code, log.read_text()) == (0, f"mmjax {mmjax.__version__}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["submitit", "slurm", "ray"], indirect=True)
 def test_a_command_whose_worker_is_killed_is_lost(start, tmp_path):
     log = tmp_path / "log.txt"

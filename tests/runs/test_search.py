@@ -125,6 +125,7 @@ main({args})
 """
 
 
+@pytest.mark.slow
 def test_trials_of_a_killed_worker_are_trained_again(tmp_path, monkeypatch):
     out = tmp_path / "run"
     args = [*TUNE, "--out", str(out), "--resume"]
@@ -143,6 +144,7 @@ def test_trials_of_a_killed_worker_are_trained_again(tmp_path, monkeypatch):
         assert again[number]["learning_rate"] == rows[number]["learning_rate"]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_worker_and_its_trials_wait(tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -174,6 +176,7 @@ def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch, capsys):
     assert 'pip install "mmjax[tune]"' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study_and_one_is_killed(tmp_path):
     """The benchmark, tiny."""
     from load_script import load_script

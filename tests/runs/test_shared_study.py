@@ -246,6 +246,7 @@ def arm_of(task, number, batch_size=20):
     return arm
 
 
+@pytest.mark.slow
 def test_a_trial_in_a_batch_is_what_it_is_alone(task):
     together, ended = Log(), []
     train_batch(together, [0, 1], lambda i: arm_of(task, i), lambda steps: None, ended.append)

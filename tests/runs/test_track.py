@@ -38,9 +38,10 @@ def read_events(folder):
 
 def test_tensorboard_gets_curves_and_scores(tmp_path):
     out = tmp_path / "run"
-    assert run("train", "sum", *TINY, "--seeds", "2", "--out", out, "--track", "tensorboard") == 0
+    flags = (*TINY, "--seeds", "2", "--out", out, "--track", "tensorboard")
+    assert run("train", "concat", *flags) == 0
     for seed in (0, 1):
-        found = read_events(out / "tensorboard" / "sum" / f"seed{seed}")
+        found = read_events(out / "tensorboard" / "concat" / f"seed{seed}")
         epochs = [row for row in read_rows(out / "history.jsonl") if row["seed"] == seed]
         assert len(epochs) > 1
         for row in epochs:

@@ -161,6 +161,7 @@ def test_rows_that_do_not_tell_the_best_seed_are_refused(folder, rows, message, 
         load_run(run)
 
 
+@pytest.mark.slow
 def test_a_run_whose_width_was_tuned_can_be_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr("mmjax.comparison.loop.tune", lambda *_: (Trial(1e-3, 0.0, 2.0), []))
     assert run("train", "sum", *TINY, "--seeds", "1", "--tune", "2", "--out", tmp_path) == 0

@@ -10,12 +10,16 @@ from collections import namedtuple
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
-from digest import COST, fit_and_digest
+from digest import COST
+from jax.experimental.compilation_cache import compilation_cache
 
 from mmjax.cli import main
 from mmjax.storage import compile_cache as cache
 
+# What the whole run sets.
+OURS = ("JAX_COMPILATION_CACHE_DIR", *(name.upper() for name in cache._SETTINGS))
 TOUCHED = ("jax_compilation_cache_dir", "jax_enable_compilation_cache", *cache._SETTINGS)
 
 
@@ -24,20 +28,24 @@ def home(tmp_path, monkeypatch):
     """A cache folder of the test's own, and JAX's settings as a user has them."""
     before = {name: getattr(jax.config, name) for name in TOUCHED}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in OURS:
+        monkeypatch.delenv(name)
     jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path
     for name, value in before.items():
         jax.config.update(name, value)
 
 
-def run_cached(home):
-    """What a new process finds with its cache there, and what it printed besides."""
+def run_cached(home, enabled="true"):
+    """What a new process finds with its cache there, or with none, and what it printed besides."""
     here = str(Path(__file__).parents[1])
-    ours = {"XDG_CACHE_HOME": str(home), "JAX_ENABLE_COMPILATION_CACHE": "true", "PYTHONPATH": here}
+    ours = {"XDG_CACHE_HOME": str(home), "PYTHONPATH": here}
+    ours["JAX_ENABLE_COMPILATION_CACHE"] = enabled
     code = "import digest, json; from mmjax.storage import compile_cache"
     code += "; compile_cache.enable_compilation_cache()"
     code += "; print(json.dumps(digest.fit_and_digest()))"
-    env = os.environ | ours
+    env = {name: value for name, value in os.environ.items() if name not in OURS} | ours
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert not done.returncode, done.stderr
     return json.loads(done.stdout), done.stderr
@@ -47,8 +55,11 @@ def entries(home):
     return {path: path.stat().st_mtime_ns for path in home.rglob("*-cache")}
 
 
+@pytest.mark.slow
 def test_results_are_the_same_without_with_an_empty_and_with_a_full_cache(tmp_path):
-    plain = fit_and_digest()
+    plain, said = run_cached(tmp_path, enabled="false")
+    assert not said
+    assert not entries(tmp_path)
     cold, said = run_cached(tmp_path)
     assert (cold, said) == (plain, "")
     made = entries(tmp_path)
@@ -193,3 +204,35 @@ def test_the_kind_of_cpu_is_its_model_and_instructions():
     )
     assert one == two == "flags\t\t: fpu sse avx2\nmodel name\t: Xeon"
     assert cache.describe_cpuinfo(CPUINFO.format(core=0, speed=1.0, more="")) != one
+
+
+@pytest.fixture
+def apart(tmp_path):
+    """A folder for what is compiled now, apart from that of the run."""
+    before = jax.config.jax_compilation_cache_dir
+    for folder in (str(tmp_path), before):
+        compilation_cache.reset_cache()
+        jax.config.update("jax_compilation_cache_dir", folder)
+        if folder != before:
+            yield tmp_path
+
+
+def test_a_program_of_which_another_process_has_written_half_is_compiled_again(apart):
+    """As all tests have it, where a warning is an error."""
+    x = np.arange(5, dtype=np.float32)
+    triple = lambda x: 3 * x
+    np.testing.assert_array_equal(jax.jit(triple)(x), 3 * x)
+    written = list(apart.glob("*-cache"))
+    assert written
+    for path in written:
+        os.truncate(path, path.stat().st_size // 2)
+    jax.clear_caches()
+    np.testing.assert_array_equal(jax.jit(triple)(x), 3 * x)
+
+
+def test_the_programs_of_a_test_run_lie_apart_from_the_users():
+    folder = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    assert folder.is_dir()
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert cache.cache_home() not in folder.parents
+    assert cache.enable_compilation_cache() is None  # so that commands write nothing elsewhere

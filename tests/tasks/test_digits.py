@@ -125,6 +125,7 @@ def test_rows_of_a_pair_are_degraded_differently(task):
         assert not same.reshape(other.sum(), -1).all(axis=1).any()
 
 
+@pytest.mark.slow
 def test_bytes_follow_the_seed(task):
     assert digits(seed=0).digest() == task.digest()
     assert digits(seed=1).digest() != task.digest()

@@ -14,6 +14,7 @@ needs_atheris = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_atheris
 def test_fuzzing_finds_nothing(tmp_path):
     command = [sys.executable, str(SCRIPT), "wav", "--seconds", "2"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_inputs import KINDS, NPY, RF64, WAV, check_good, make_idx, make_npy, make_wav, outcome
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -20,7 +20,6 @@ from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.storage.reading import read_npz
 from mmjax.tasks.readers.formats import read_csv_column, read_idx, read_npy, read_wav
 
-quick = settings(max_examples=40, deadline=None)
 sides = partial(arrays.array_shapes, min_dims=1, max_dims=3, max_side=6)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 numbers = arrays.scalar_dtypes().filter(lambda dtype: dtype.kind in "iuf" and dtype.itemsize <= 8)
@@ -39,7 +38,6 @@ def written(name, content):
     return read
 
 
-@quick
 @given(arrays.arrays(np.uint8, sides()))
 def test_idx(array):
     content = make_idx(array)
@@ -48,7 +46,6 @@ def test_idx(array):
     np.testing.assert_array_equal(written("a.gz", packed)(read_idx), array, strict=True)
 
 
-@quick
 @given(
     arrays.arrays(np.int16, arrays.array_shapes(max_dims=2, max_side=8)), st.integers(1, 192_000)
 )
@@ -59,7 +56,6 @@ def test_wav(samples, rate):
     assert got_rate == rate
 
 
-@quick
 @given(st.data())
 def test_npy(data):
     dtype = data.draw(numbers)
@@ -72,7 +68,6 @@ def test_npy(data):
     assert got.dtype == array.dtype
 
 
-@quick
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), arrays.arrays("f4", sides())))
 def test_npz(want):
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +79,6 @@ def test_npz(want):
                 np.testing.assert_array_equal(got[name], want[name], strict=True)
 
 
-@quick
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)), text)
 def test_csv(column, title):
     lines = "".join(f'"{title.replace(chr(34), "")}",{number}\r\n' for number in column)
@@ -93,7 +87,6 @@ def test_csv(column, title):
     np.testing.assert_array_equal(got, np.array(column, np.int64), strict=True)
 
 
-@quick
 @given(st.lists(st.dictionaries(text, values)))
 def test_rows(rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +108,6 @@ any_settings = st.builds(
 )
 
 
-@quick
 @given(any_settings, st.lists(text))
 def test_settings_of_a_run(given_settings, strategies):
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +116,6 @@ def test_settings_of_a_run(given_settings, strategies):
         assert (read.settings, read.strategies) == (given_settings, strategies)
 
 
-@quick
 @given(
     st.dictionaries(
         st.sampled_from([*vars(Settings()), "strategies", "cells", "tuned_width"]), values
@@ -155,7 +146,6 @@ def test_any_bytes_are_read_or_refused(kind, tmp_path):
     name = next(iter(KINDS[kind].good()))
     KINDS[kind].write(tmp_path, {})
 
-    @quick
     @given(st.sampled_from([b"", *BEGINNINGS[kind]]), st.binary(max_size=300))
     def check(beginning, rest):
         (tmp_path / name).write_bytes(beginning + rest)

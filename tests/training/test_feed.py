@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from killed import contents
+from representatives import slow
 from small import make_task
 
 import mmjax.training.feed
@@ -84,6 +85,7 @@ def test_a_streamed_run_is_that_on_the_device_bit_by_bit(
     check_equal(fit(recipe, task, program=program), on_device)
 
 
+@pytest.mark.slow
 def test_so_it_is_where_all_seeds_run_at_once(task, recipe, monkeypatch):
     monkeypatch.setenv("MMJAX_LANES", "vmap")
     want = fit(recipe, task)
@@ -91,7 +93,7 @@ def test_so_it_is_where_all_seeds_run_at_once(task, recipe, monkeypatch):
     check_equal(fit(recipe, task), want)
 
 
-@pytest.mark.parametrize("kind", DISK)
+@pytest.mark.parametrize("kind", ["arrays", slow("array_record")])
 def test_rows_on_disk_train_as_those_in_memory(task, recipe, program, on_device, tmp_path, kind):
     write, read = DISK[kind]
     write(task, tmp_path)

@@ -6,6 +6,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from representatives import slow
 from small import make_task
 
 from mmjax.data.targets import scores
@@ -152,7 +153,9 @@ def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
     chex.assert_trees_all_equal(got.params, want.params)
 
 
-@pytest.mark.parametrize(("fusion", "sizes"), [("concat", {}), ("transformer", {"num_layers": 1})])
+@pytest.mark.parametrize(
+    ("fusion", "sizes"), [("concat", {}), slow("transformer", {"num_layers": 1})]
+)
 def test_dropout_can_differ_between_lanes(task, fusion, sizes):
     model = make_model(task, FUSIONS[fusion](out_dim=task.out_dim, **sizes))
     rates = (0.1, 0.6)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from representatives import FUSIONS as CHOSEN
+from representatives import representatives, slow
 from small import make_task
 
 from mmjax.errors import UnknownNameError, UsageError
@@ -45,7 +47,7 @@ def step_once(task, rows, fusion="concat", **how):
     return jax.jit(make_step(model, cross_entropy, tx, **how))(state, rows)
 
 
-@pytest.mark.parametrize("count", [2, 8, 32])
+@pytest.mark.parametrize("count", [2, slow(8), slow(32)])
 def test_the_mean_gradient_of_parts_is_that_of_the_batch(task, rows, count):
     whole, in_parts = step_once(task, rows), step_once(task, rows, accumulate=count)
     np.testing.assert_allclose(in_parts[1]["loss"], whole[1]["loss"], rtol=1e-5)
@@ -101,7 +103,7 @@ def test_more_parts_than_rows_are_refused(task):
         fit(recipe, task)
 
 
-@pytest.mark.parametrize("fusion", sorted(FUSIONS))
+@pytest.mark.parametrize("fusion", representatives(FUSIONS, CHOSEN))
 def test_every_fusion_computes_in_bfloat16(task, rows, fusion):
     model = make_model(task, fusion, {"sequence": "mlp"})
     if hasattr(model.fusion, "cells"):
@@ -122,7 +124,7 @@ def test_every_fusion_computes_in_bfloat16(task, rows, fusion):
     np.testing.assert_allclose(narrow.astype(float), wide, atol=0.05 * (1 + np.abs(wide).max()))
 
 
-@pytest.mark.parametrize("fusion", ["transformer", "bottleneck"])
+@pytest.mark.parametrize("fusion", ["transformer", slow("bottleneck")])
 def test_blocks_that_are_computed_again_give_the_same_gradient(task, rows, fusion):
     kept, again = step_once(task, rows, fusion), step_once(task, rows, fusion, remat=True)
     for got, want in zip(
@@ -145,6 +147,7 @@ def test_of_blocks_that_are_computed_again_little_is_kept(task, rows):
     assert kept(remat=True) < 0.3 * kept(remat=False)
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16_learns_and_keeps_float32(task):
     recipe = Recipe(
         make_model(task, "gmu", {"sequence": "mlp"}), batch_size=16, steps=60, seeds=(0, 1)

@@ -67,6 +67,7 @@ assert len(devices) == 2, devices
 """
 
 
+@pytest.mark.slow
 def test_lanes_dealt_out_to_devices_train_as_one_after_another():
     root = Path(__file__).parents[1]
     paths = os.pathsep.join([str(root), str(root.parent)])

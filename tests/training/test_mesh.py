@@ -67,6 +67,14 @@ def one(tmp_path_factory):
     return read(folder, "one")
 
 
+def test_four_devices_compute_what_one_does(tmp_path):
+    train(tmp_path, "one", "data=2,seed=2", devices=4)
+    got = read(tmp_path, "data=2,seed=2")
+    assert got["devices"] == 4
+    check_close(got, read(tmp_path, "one"))
+
+
+@pytest.mark.slow
 def test_eight_devices_compute_what_one_does(tmp_path, one):
     meshes = ("data=4,seed=2", "data=2,seed=2,model=2", "data=8")
     train(tmp_path, *meshes, devices=8)
@@ -76,6 +84,7 @@ def test_eight_devices_compute_what_one_does(tmp_path, one):
         check_close(got, one)
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does_and_one_goes_on_with_their_checkpoints(tmp_path, one):
     train_in_two(tmp_path, "data=2")
     check_close(read(tmp_path, "data=2"), one)
@@ -87,6 +96,7 @@ def test_two_processes_compute_what_one_does_and_one_goes_on_with_their_checkpoi
     check_close(got, one)
 
 
+@pytest.mark.slow
 def test_another_mesh_goes_on_with_the_checkpoints_of_the_first(tmp_path, one):
     train(tmp_path, "data=2,seed=2", "--keep", "--stop", devices=4)
     train(tmp_path, "data=2", "--keep", devices=2)
@@ -95,6 +105,7 @@ def test_another_mesh_goes_on_with_the_checkpoints_of_the_first(tmp_path, one):
     check_close(got, one)
 
 
+@pytest.mark.slow
 def test_streamed_rows_reach_the_devices_that_take_them(tmp_path, one):
     pytest.importorskip("grain")
     train(tmp_path, "data=2,seed=2", devices=4, MMJAX_FEED="stream")

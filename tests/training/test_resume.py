@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from killed import contents, differing, kill_one, start
+from representatives import representatives
 from small import make_task
 
 import mmjax.training.fit
@@ -66,7 +67,7 @@ def check_equal(got, want):
         np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", representatives(METHODS, ["joint"]))
 def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, method, short_calls):
     recipe = make_recipe(
         task, NEEDED.get(method, "concat"), method=FEW_FOLDS.get(method, METHODS[method]())
@@ -145,6 +146,7 @@ def flip_a_bit(path):
 # Killed
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
     rng = np.random.default_rng(0)
     assert start(tmp_path / "whole").wait() == 0
