@@ -340,7 +340,7 @@ def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
     )
 
 
-@pytest.mark.filterwarnings("always:.* was cut short")
+@pytest.mark.filterwarnings("always:.* is truncated")
 def test_paths_and_warnings_are_shown_and_not_obeyed(capsys, tmp_path):
     folder = make_folder(tmp_path / "a[red]\x1b[31m", {"a_only": 1, "b_only": 2, "gmu": 3})
     page = tmp_path / "b[red]\x1b[2J\udcff.html"

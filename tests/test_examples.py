@@ -15,7 +15,7 @@ def _module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("name", map(_module_name, WITH_EXAMPLES))
+@pytest.mark.parametrize("name", [_module_name(path) for path in WITH_EXAMPLES])
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # an example may write
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

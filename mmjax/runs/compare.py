@@ -38,7 +38,8 @@ from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.run_file import read_run_file
 from mmjax.runs.settings import Launch, Settings
 from mmjax.runs.studies import read_pictures, read_studies
-from mmjax.storage.files import locked, write_text
+from mmjax.storage.files import write_text
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training.sizes import TOLERANCE, explain_mismatch
 

@@ -8,6 +8,7 @@ __all__ = [
     "compile_cache",
     "files",
     "jsonl",
+    "locks",
     "manifest",
     "reading",
     "trees",

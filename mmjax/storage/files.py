@@ -1,15 +1,11 @@
-"""Files that a crash cannot tear, and a folder that one process has to itself."""
+"""Files that a crash cannot tear."""
 
 import csv
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import platform
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -18,10 +14,10 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
-from mmjax.errors import UsageError, printable
+from mmjax.errors import printable
+from mmjax.storage.locks import LOCK
 
-_LOCK, _PART = "lock", ".part"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+_PART = ".part"
 
 
 @contextmanager
@@ -133,96 +129,15 @@ def json_digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[BinaryIO]:
-    """A file, made if need be, that no other process can hold meanwhile.
-
-    The kernel frees it when the process ends, however it ends. On a file system without locks
-    (some network drives) there is a warning in place of protection.
-
-    Args:
-        path: the holder may replace or remove the file; the next one holds what has its name then.
-        wait: until it is free.
-
-    Raises:
-        BlockingIOError: another process holds it, and ``wait`` is false.
-        OSError: it cannot be opened or made.
-    """
-    while True:
-        with path.open("a+b") as file:
-            _lock(file, wait)
-            if _is_named(file, path):
-                yield file
-                return
-
-
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keeps other processes out of a folder, which is made if need be.
-
-    Its file ``lock`` says which process holds it. That of a process that was killed stays behind,
-    but holds nobody up.
-
-    Args:
-        folder: what this process is to have to itself.
-        wait: until another process that has locked it is done.
-
-    Raises:
-        UsageError: another process has locked the folder, and ``wait`` is false.
-        OSError: the folder cannot be made or written to.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(held(path, wait=wait))
-        except BlockingIOError as error:
-            raise UsageError(
-                "out",
-                expected="a folder that no other process is writing to",
-                got=f"{folder}, which {_holder(path)} has locked",
-                fix="Wait until it is done, or name another.",
-            ) from error
-        stack.callback(path.unlink, missing_ok=True)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-        file.flush()
-        yield
-
-
 def has_files(folder: Path) -> bool:
     """Whether a folder holds more than a lock, or what a killed process had begun to write."""
-    return any(path.name != _LOCK and path.suffix != _PART for path in folder.iterdir())
+    return any(path.name != LOCK and path.suffix != _PART for path in folder.iterdir())
 
 
 def remove_parts(folder: Path) -> None:
     """Removes what killed processes had begun to write into a folder that is locked."""
     for path in folder.rglob(f".*.[0-9]*{_PART}"):
         path.unlink(missing_ok=True)
-
-
-def _lock(file: BinaryIO, wait: bool) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        warnings.warn(
-            f"{file.name}: this file system has no locks; let one process at a time write here",
-            stacklevel=4,
-        )
-
-
-def _is_named(file: BinaryIO, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
-
-
-def _holder(path: Path) -> str:
-    with suppress(OSError):  # it may be gone by now
-        return path.read_text(encoding="utf-8").strip() or "another process"
-    return "another process"
 
 
 def sync(folder: Path) -> None:
