@@ -1,15 +1,15 @@
 """Distillation from unimodal teachers: encoders keep what they would have learned alone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import chex
 import jax.numpy as jnp
 
+from mmjax.data.task import Task
 from mmjax.layers import masked_mean, mean_where
 from mmjax.methods.mechanics import encoder_params, gradient_of, train_alone
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Distillation(Method):
         """One for each modality."""
         return num_modalities
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
         """Trains the teachers."""
         alone = train_alone(fit, recipe, task, recipe.objective).values()
         encoders = [encoder_params(trained.params) for trained in alone]
