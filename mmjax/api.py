@@ -28,7 +28,7 @@ from mmjax.runs.run_file import RunFile, read_run_file
 from mmjax.runs.settings import Settings
 from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
-from mmjax.storage.files import locked
+from mmjax.storage.locks import locked
 from mmjax.training.recipe import FusionLike
 
 if TYPE_CHECKING:

@@ -171,6 +171,31 @@ class Prepared(NamedTuple):
     memory: chex.ArrayTree | None = None
 
 
+class Trained(Protocol):
+    """What a preliminary run returns; ``mmjax.training.fit.Fit`` is one."""
+
+    @property
+    def recipe(self) -> Any:
+        """The recipe that was trained."""
+        ...
+
+    @property
+    def params(self) -> Any:
+        """The best parameters on validation, [seeds, ...]."""
+        ...
+
+    @property
+    def predict(self) -> Callable[[chex.ArrayTree, Batch], np.ndarray]:
+        """``(params, rows) -> predictions [seeds, rows, out_dim]``."""
+        ...
+
+
+class FitLoop(Protocol):
+    """Trains a ``Recipe`` on a ``Task``; both are types of packages that build on this one."""
+
+    def __call__(self, recipe: Any, task: Any) -> Trained: ...
+
+
 class Method(Protocol):
     """A training method: how it differs from joint training.
 
@@ -187,7 +212,7 @@ class Method(Protocol):
         """Number of preliminary runs, each as long as the actual run."""
         return 0
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Any) -> Prepared:
         """Makes the preliminary runs; ``fit(recipe, task)`` is one.
 
         Args:

@@ -128,7 +128,7 @@ def outcome(kind: str, read: Callable[[Path], object], folder: Path) -> str:
     named = {"task": "task", "arrays": folder.name}.get(kind, str(folder))
     try:
         with warnings.catch_warnings(), limits(memory=kind not in FOLDERS):
-            warnings.simplefilter("ignore")  # a last line that was cut short is left out with one
+            warnings.simplefilter("ignore")  # a truncated last line is skipped with one
             read(folder)
     except MmjaxError as error:
         return "clear_error" if is_clear(error) and named in str(error) else f"unclear: {error}"

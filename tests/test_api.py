@@ -160,7 +160,10 @@ def test_models_predict_from_what_their_task_was_made_of():
     few = {name: values[:1] for name, values in new.items()}
     np.testing.assert_allclose(run.predict(few), run.predict(new)[:1], atol=1e-5)
     for text, message in (
-        (new["text"] + 7, "'text': expected token ids from 0 to 6, got 7 to 13.*an id that it has"),
+        (
+            new["text"] + 7,
+            "'text': expected token ids from 0 to 6, got 7 to 13.*an id that they have",
+        ),
         (new["text"][:, 1:], r"got \(12, 9\)\. Give token ids \[rows, 10\]"),
     ):
         with pytest.raises(DataError, match=message):

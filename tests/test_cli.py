@@ -270,7 +270,7 @@ BAD = {
     "a dropout of 1": (["--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
-    "a negative seed": (["--options", "seed=-1"], "seed: expected an integer from 0, got -1"),
+    "a negative seed": (["--options", "seed=-1"], "seed: expected a non-negative integer, got -1"),
     "an option twice": (
         ["--options", "size=40", "size=60"],
         "options: the name 'size' is given more than once",
@@ -296,11 +296,17 @@ BAD = {
     "too deep": (["--num-layers", "9" * 9], "num_layers: expected at most 1,000"),
     "too many trials": (["--tune", "9" * 9], "tune: expected at most 10,000"),
     "a learning rate of inf": (["--learning-rate", "inf"], "learning_rate: expected a positive"),
-    "a learning rate of 1e300": (["--learning-rate", "1e300"], "that float32 holds, got 1e+300"),
-    "a learning rate of 1e-300": (["--learning-rate", "1e-300"], "that float32 holds, got 1e-300"),
-    "a weight decay of nan": (["--weight-decay", "nan"], "weight_decay: expected no negative"),
+    "a learning rate of 1e300": (
+        ["--learning-rate", "1e300"],
+        "positive float32 number, got 1e+300",
+    ),
+    "a learning rate of 1e-300": (
+        ["--learning-rate", "1e-300"],
+        "positive float32 number, got 1e-300",
+    ),
+    "a weight decay of nan": (["--weight-decay", "nan"], "weight_decay: expected a non-neg"),
     "a dropout of nan": (["--dropout", "nan"], "dropout: expected at least 0 and below 1, got nan"),
-    "a share of nan": (["--missing", "a=nan"], "missing: expected shares from 0 to 1"),
+    "a share of nan": (["--missing", "a=nan"], "missing: expected probabilities from 0 to 1"),
     "a missing folder": (["--task", "mnist_fsdd", "--data", "/missing"], "/missing"),
 }
 
@@ -358,7 +364,7 @@ def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
     )
 
 
-@pytest.mark.filterwarnings("always:.* was cut short")
+@pytest.mark.filterwarnings("always:.* is truncated")
 def test_paths_and_warnings_are_shown_and_not_obeyed(capsys, tmp_path):
     folder = make_folder(tmp_path / "a[red]\x1b[31m", {"a_only": 1, "b_only": 2, "gmu": 3})
     page = tmp_path / "b[red]\x1b[2J\udcff.html"

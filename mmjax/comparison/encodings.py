@@ -11,11 +11,11 @@ import numpy as np
 
 from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
-from mmjax.training.fit import Fit
 from mmjax.training.predict import make_encode
+from mmjax.types import Trained
 
 
-def encode(task: Task, trained: Mapping[str, Fit]) -> list[Task]:
+def encode(task: Task, trained: Mapping[str, Trained]) -> list[Task]:
     """The task as a fusion sees it behind trained encoders: one task of sequences per seed.
 
     A modality counts as present where the fusion sees tokens of it, stand-ins included.
@@ -35,7 +35,7 @@ def encode(task: Task, trained: Mapping[str, Fit]) -> list[Task]:
     ]
 
 
-def _encode_split(split: Split, trained: Mapping[str, Fit]) -> list[Split]:
+def _encode_split(split: Split, trained: Mapping[str, Trained]) -> list[Split]:
     values, present = {}, {}
     for name, alone in trained.items():
         tokens = make_encode(alone.recipe.model)(alone.params, split.batch())[name]

@@ -1,6 +1,5 @@
 """Distillation from unimodal teachers: encoders retain what they would have learned alone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +7,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.data.task import Task
 from mmjax.layers import masked_mean, mean_where
 from mmjax.methods.mechanics import encoder_params, gradient_of, train_alone
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Distillation(Method):
         """One per modality."""
         return num_modalities
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
         """Trains the teachers."""
         alone = train_alone(fit, recipe, task, recipe.objective).values()
         encoders = [encoder_params(trained.params) for trained in alone]

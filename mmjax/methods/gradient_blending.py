@@ -1,6 +1,5 @@
 """Gradient Blending: losses weighted by how each model generalises and overfits."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.targets import row_nll
+from mmjax.data.task import Task
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import (
     gradient_of,
@@ -17,7 +17,7 @@ from mmjax.methods.mechanics import (
     outline,
     train_alone,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class GradientBlending(Method):
         """One for the whole model and one per modality."""
         return 1 + num_modalities
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
         """Trains the whole model and each modality alone, and weights their losses."""
         alone = train_alone(fit, recipe, task, recipe.objective)
         runs = [(task.only(name), trained) for name, trained in alone.items()]

@@ -8,22 +8,33 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.data.task import Task
 from mmjax.fusion import FUSIONS
 from mmjax.layers import mean_where
 from mmjax.methods.joint import Joint
 from mmjax.objectives.row_losses import classes_of, row_losses
-from mmjax.types import Array, Batch, Forward, Fusion, Gradient, Objective, Outputs
+from mmjax.types import (
+    Array,
+    Batch,
+    FitLoop,
+    Forward,
+    Fusion,
+    Gradient,
+    Objective,
+    Outputs,
+    Trained,
+)
 
 _ENCODER = "encoders_"  # Flax's prefix for the parameters of MultimodalModel.encoders[name]
 
 
 def train_alone(
-    fit: Callable[..., Any],
+    fit: FitLoop,
     recipe: Any,
-    task: Any,
+    task: Task,
     objective: Objective,
     head: Fusion | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Trained]:
     """Trains each encoder in a unimodal model, by default with concat as head: {modality: Fit}."""
     fits = {}
     head = head or FUSIONS["concat"](out_dim=task.out_dim)

@@ -11,10 +11,11 @@ import numpy as np
 import optax
 from jax import lax
 
+from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.methods.mechanics import encoder_params, train_alone
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Stacking(Method):
         """One per modality and fold, and one per modality on all rows."""
         return num_modalities * (self.folds + 1)
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
         """Trains the classifiers and the meta-classifier.
 
         Raises:

@@ -1,6 +1,5 @@
 """Two-stage training: encoders alone first, then the fusion on frozen encoders."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +7,12 @@ import chex
 import jax
 import optax
 
+from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import encoder_params, train_alone
 from mmjax.objectives import mse
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TwoStage(Method):
         """One per modality."""
         return num_modalities
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
         """Trains the encoders."""
         alone = train_alone(fit, recipe, task, self.first)
         encoders = [encoder_params(trained.params) for trained in alone.values()]

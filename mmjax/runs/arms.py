@@ -17,7 +17,7 @@ from mmjax.runs.folder import arm_folder, finished_arms, make_checkpoints, put_o
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.run_file import read_run_file
-from mmjax.storage.files import locked
+from mmjax.storage.locks import locked
 from mmjax.training.checkpoint import Checkpoints
 
 Sink = Callable[[ArmResult | ArmFailure], None]

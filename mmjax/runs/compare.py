@@ -40,7 +40,8 @@ from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.run_file import RunFile
 from mmjax.runs.settings import Launch, Settings
 from mmjax.runs.studies import read_studies
-from mmjax.storage.files import locked, whole_file, write_text
+from mmjax.storage.files import whole_file, write_text
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training.sizes import TOLERANCE, explain_mismatch
 

@@ -16,8 +16,9 @@ from mmjax.runs.columns import read_table
 from mmjax.runs.damage import begin_changes, end_changes, find_damage
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import locked, write_text
+from mmjax.storage.files import write_text
 from mmjax.storage.jsonl import append_rows
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import check_listed
 from mmjax.training.mesh import make_mesh, undivided
 

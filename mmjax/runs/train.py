@@ -26,7 +26,7 @@ from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.run_file import RunFile, write_run_file
 from mmjax.runs.settings import Settings, as_flags
-from mmjax.storage.files import locked
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training import checkpoint
 from mmjax.training.fit import Progress

@@ -20,7 +20,7 @@ from mmjax.training.optimiser import per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
 from mmjax.training.sizes import Sizes, sizes
-from mmjax.training.step import Metrics, init_params, init_state, make_forward, make_step
+from mmjax.training.step import init_params, init_state, make_forward, make_step
 from mmjax.types import Batch, Prepared
 
 
@@ -28,17 +28,17 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        advance: as ``stream.compile_advance`` makes it.
-        zeros: the sum of metrics over no steps, [seeds] of each.
-        evaluate: as ``evaluate.make_evaluate`` makes it.
-        sizes: what the model costs.
-        seconds: wall time of tracing, and of compilation or of loading from a cache.
-        step: of one seed and batch, traced, for whoever asks what it costs.
-        mesh: the devices that it runs on, if there is more than one.
+        advance: from ``feed.compile_advance``.
+        zeros: the sum of metrics over zero steps, [seeds] of each.
+        evaluate: from ``predict.make_evaluate``.
+        sizes: parameters and FLOPs of the model.
+        seconds: wall time of tracing, and of compiling or loading from a cache.
+        step: the step of one seed and batch, traced, for cost analysis.
+        mesh: the devices it runs on, if there is more than one.
     """
 
     advance: Callable
-    zeros: Metrics
+    zeros: dict[str, np.ndarray]
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
@@ -47,7 +47,10 @@ class Program(NamedTuple):
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
-    """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
+    """Compiles what ``fit`` runs; may be called in a thread while another recipe trains.
+
+    See ``fit`` for an example.
+    """
     start = time.perf_counter()
     step = make_step(
         recipe.model,
@@ -65,7 +68,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     lanes = init_lanes(recipe, train)
     traced = trace_step(step, lanes, train, rows_per_step(recipe, task))
     zeros = zero_metrics(traced, len(recipe.seeds))
-    # Calls that take no step and predict one row compile all that comes later.
+    # Calls with no steps and a single row compile everything that is needed later.
     lanes = place_lanes(lanes, mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
     for call in feed_rows(recipe, task, mesh)(0, 0):
@@ -76,27 +79,27 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
 
 
 def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
-    """What gives the training rows to the recipe's program."""
+    """The feed that supplies training rows to the recipe's program."""
     return make_feed(task.train, recipe.seeds, rows_per_step(recipe, task), recipe.steps, mesh)
 
 
 def rows_per_step(recipe: Recipe, task: Task) -> int:
-    """The batch size: no more than there are rows, and parts of equal size.
+    """The batch size, capped at the number of rows and rounded down to a multiple of the parts.
 
     Raises:
         UsageError: there are more parts than rows.
     """
     rows = min(recipe.batch_size, task.train.size)
     if rows < recipe.accumulate:
-        expected = f"at most {rows}, the training rows"
+        expected = f"at most {rows}, the rows per step"
         raise UsageError("accumulate", expected=expected, got=str(recipe.accumulate))
     return rows - rows % recipe.accumulate
 
 
 def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:
-    """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts.
+    """The initial lanes of all seeds, [seeds, ...], with prepared parts instead of fresh ones.
 
-    Of the rows only the shapes matter.
+    Only the shapes of the rows matter.
     """
     forward = make_forward(recipe.model)
 
@@ -115,7 +118,7 @@ def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
     if is_key(leaves[0]):
         return jnp.stack(leaves)
-    return np.stack(leaves)  # without a program to compile for every shape
+    return np.stack(leaves)  # in NumPy, to avoid compiling a program for every shape
 
 
 def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:

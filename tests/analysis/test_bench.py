@@ -143,7 +143,7 @@ def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch, caps
     path.write_text(json.dumps(rows[0]) + "\n")
     with pytest.raises(SystemExit, match="2"):
         run(*both)
-    assert f"{path}: expected the bytes that were written, got others" in capsys.readouterr().err
+    assert f"{path}: expected the file as it was written" in capsys.readouterr().err
     assert called == []
     (tmp_path / "manifest.json").unlink()  # as the error says
     (tmp_path / "bench.md").unlink()
@@ -202,7 +202,7 @@ def test_cases_are_combined_with_meshes_that_divide_them(monkeypatch):
     ("options", "what"),
     [
         ({"batch_sizes": (20, 121)}, "batch_size: expected at most 120, the training rows"),
-        ({"meshes": ("seed=99",)}, "mesh: expected as many devices as there are"),
+        ({"meshes": ("seed=99",)}, "mesh: expected a mesh of the available devices"),
         ({"meshes": ("place=1",)}, "axis of a mesh: expected one of data, model, seed"),
         ({"dtypes": ("float16",)}, "dtype: expected one of bfloat16, float32"),
         ({"lanes": (0,)}, "seeds: expected at least 1"),

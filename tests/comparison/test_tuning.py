@@ -94,7 +94,7 @@ def test_a_comparison_tunes_its_arms(task):
 
 @pytest.mark.parametrize("decay", [-1.0, float("nan"), (0.1, -0.1)])
 def test_a_weight_decay_that_cannot_work_is_refused(decay):
-    with pytest.raises(UsageError, match="weight_decay: expected no negative number"):
+    with pytest.raises(UsageError, match="weight_decay: expected a non-negative float32 number"):
         Adam(weight_decay=decay)
 
 

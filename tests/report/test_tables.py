@@ -70,9 +70,9 @@ def test_a_malformed_line_is_named(tmp_path, content):
 def test_a_last_line_that_was_cut_short_is_left_out_and_cut_away(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": 2')
-    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 was cut short"):
+    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 is truncated"):
         assert read_rows(path) == [{"a": 1}]
-    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 was cut short"):
+    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 is truncated"):
         append_rows(path, [{"a": 3}])
     assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
 

@@ -70,7 +70,7 @@ def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, mani
     assert resume(out) == 0
     told = capsys.readouterr().out
     for name in spoilt:
-        assert f"damaged: {out / name}: expected a whole PNG" in told
+        assert f"damaged: {out / name}: expected an intact PNG" in told
         assert f"rebuilt: {out / name}" in told
     assert fitted == []
     assert contents(out) == contents(whole)

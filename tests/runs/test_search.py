@@ -46,7 +46,7 @@ def test_verify_reads_a_study_and_finds_its_damage(tuned, tmp_path, capsys):
     (copy / "study.db").write_bytes(content)
     with pytest.raises(SystemExit, match="1"):
         main(["verify", str(copy)])
-    assert "expected a whole SQLite database" in capsys.readouterr().out
+    assert "expected an intact SQLite database" in capsys.readouterr().out
 
 
 def test_tune_leaves_trials_figures_and_a_page(tuned, capsys):

@@ -116,7 +116,7 @@ def test_a_report_refuses_a_value_that_was_changed(run, capsys):
     path.write_bytes(path.read_bytes().replace(b'"params": 1000', b'"params": 1001', 1))
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(run), "--out", str(run.parent / "page.html")])
-    assert f"{path}: expected the bytes that were written, got others" in capsys.readouterr().err
+    assert f"{path}: expected the file as it was written" in capsys.readouterr().err
 
 
 def test_a_page_that_is_written_again_stays_true_to_the_manifest(run, capsys):
@@ -191,7 +191,7 @@ def test_no_bit_of_a_picture_changes_unseen(tmp_path):
     ]
     for content in (*flipped, whole + b"\n", whole[:-1], b""):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="a whole PNG"):
+        with pytest.raises(DataError, match="an intact PNG"):
             check_picture(path)
 
 

@@ -30,8 +30,9 @@ from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.runs.search.space import Space
 from mmjax.runs.search.trial_rows import make_row, sort_rows, train_command
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import has_files, held
+from mmjax.storage.files import has_files
 from mmjax.storage.jsonl import write_rows
+from mmjax.storage.locks import held
 from mmjax.storage.reading import open_database
 
 if TYPE_CHECKING:
