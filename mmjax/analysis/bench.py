@@ -13,7 +13,7 @@ from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, identify, versions
 from mmjax.training.lanes import how
 from mmjax.training.mesh import num_devices, place_lanes
-from mmjax.training.program import compile_recipe, feed_rows, init_lanes
+from mmjax.training.program import compile_recipe, init_lanes
 
 
 def identify_case(arm: Arm) -> Row:
@@ -64,7 +64,7 @@ def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
     recipe, rows = arm.recipe, arm.task.train.batch()
     jax.clear_caches()  # else the first case would compile for all
     program = compile_recipe(recipe, arm.task)
-    train, *_ = next(iter(feed_rows(recipe, arm.task, program.mesh)(0, 1)))
+    train, *_ = next(iter(program.feed(recipe, arm.task)(0, 1)))
     lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
     lanes, *_ = program.advance(carried, train, 0, 0)

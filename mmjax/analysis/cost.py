@@ -15,7 +15,7 @@ from mmjax.training.epochs import Lane
 from mmjax.training.feed import Block
 from mmjax.training.fit import Fit
 from mmjax.training.lanes import num_lanes, over_seeds
-from mmjax.training.program import Program, feed_rows
+from mmjax.training.program import Program
 from mmjax.types import Batch
 
 _SECONDS, _CALLS = 0.1, 5  # a call is repeated for so long, and so often, at least
@@ -42,7 +42,7 @@ def cost_row(arm: Arm, trained: Fit) -> dict[str, Any]:
     """
     task, num_seeds, program = arm.task, len(arm.recipe.seeds), trained.program
     lanes = jax.tree.map(jnp.copy, Lane(trained.state, trained.params))
-    train, *_ = next(iter(feed_rows(arm.recipe, task, program.mesh)(0, _STEPS)))
+    train, *_ = next(iter(program.feed(arm.recipe, task)(0, _STEPS)))
     training = training_cost(program, lanes, train)
     one, many = (_first_rows(task, size) for size in (1, 256))
     first = jax.tree.map(lambda x: x[:1], trained.params)

@@ -18,7 +18,7 @@ from mmjax.training.epochs import Lane, batch_rows, steps_per_epoch
 from mmjax.training.feed import place
 from mmjax.training.mesh import agreed, place_lanes, to_host
 from mmjax.training.predict import Predict, View
-from mmjax.training.program import Program, compile_recipe, feed_rows, init_lanes, rows_per_step
+from mmjax.training.program import Program, compile_recipe, init_lanes
 from mmjax.training.recipe import Recipe
 from mmjax.training.step import MAX_SKIPPED
 from mmjax.types import Array, Batch, FitLoop, Prepared, TrainState
@@ -148,14 +148,14 @@ class _Run:
 
     def __init__(self, recipe: Recipe, task: Task, program: Program) -> None:
         self.recipe, self.task, self.program = recipe, task, program
-        self.feed = feed_rows(recipe, task, program.mesh)
+        self.feed = program.feed(recipe, task)
         self.watch = Validation(len(recipe.seeds), recipe.patience)
         self.history: list[dict[str, Any]] = []
         self.first = 0  # the next step
         self.total: Mapping[str, Array] = program.zeros
         self.seconds = 0.0  # taken by earlier processes
         self._started = time.perf_counter()
-        self._per_epoch = steps_per_epoch(task.train.size, rows_per_step(recipe, task))
+        self._per_epoch = steps_per_epoch(task.train.size, program.batch_size)
         self._per_call = _FIRST_CALL
 
     def begin(self, params: chex.ArrayTree | None, fit: FitLoop) -> None:
@@ -244,7 +244,7 @@ class _Run:
         recipe, size = self.recipe, self.task.train.size
         step = self.first - int(in_row[0])
         key = self.lanes.state.key[0]
-        rows = batch_rows(key, step, size, rows_per_step(recipe, self.task))
+        rows = batch_rows(key, step, size, self.program.batch_size)
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
         more = ", ..." if len(rows) > _SHOWN_ROWS else ""
         return DivergenceError(

@@ -34,6 +34,7 @@ class Program(NamedTuple):
         sizes: parameters and FLOPs of the model.
         seconds: wall time of tracing, and of compiling or loading from a cache.
         step: the step of one seed and batch, traced, for cost analysis.
+        batch_size: rows of a step.
         mesh: the devices it runs on, if there is more than one.
     """
 
@@ -43,7 +44,12 @@ class Program(NamedTuple):
     sizes: Sizes
     seconds: float
     step: jax.stages.Traced
+    batch_size: int
     mesh: Mesh | None = None
+
+    def feed(self, recipe: Recipe, task: Task) -> Feed:
+        """The feed that supplies the training rows of a task of the same shapes."""
+        return make_feed(task.train, recipe.seeds, self.batch_size, recipe.steps, self.mesh)
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
@@ -61,26 +67,23 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
         dtype=recipe.dtype,
         remat=recipe.remat,
     )
+    batch_size = rows_per_step(recipe, task)
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = compile_advance(step, task.train, rows_per_step(recipe, task), mesh)
+    advance = compile_advance(step, task.train, batch_size, mesh)
     evaluate = make_evaluate(recipe.model, mesh=mesh)
     train = task.train.batch()
-    lanes = init_lanes(recipe, train)
-    traced = trace_step(step, lanes, train, rows_per_step(recipe, task))
+    lanes = _blank_lanes(recipe, train)
+    traced = trace_step(step, lanes, train, batch_size)
     zeros = zero_metrics(traced, len(recipe.seeds))
+    model = sizes(recipe.model, task)
+    program = Program(advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
     # Calls with no steps and a single row compile everything that is needed later.
     lanes = place_lanes(lanes, mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
-    for call in feed_rows(recipe, task, mesh)(0, 0):
+    for call in program.feed(recipe, task)(0, 0):
         lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
-    seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
-
-
-def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
-    """The feed that supplies training rows to the recipe's program."""
-    return make_feed(task.train, recipe.seeds, rows_per_step(recipe, task), recipe.steps, mesh)
+    return program._replace(seconds=time.perf_counter() - start)
 
 
 def rows_per_step(recipe: Recipe, task: Task) -> int:
@@ -101,18 +104,31 @@ def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> 
 
     Only the shapes of the rows matter.
     """
-    forward = make_forward(recipe.model)
-
-    def init_lane(index: int, seed: int) -> Lane:
-        given, memory = jax.tree.map(lambda x: x[index], prepared)
-        params = {**init_params(recipe.model, rows, seed), **given}
-        if memory is None:
-            memory = recipe.method.init(forward, params, rows)
-        tx, rates = _optimiser(recipe, index), per_seed(recipe.dropout)
-        return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
-
-    lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
+    lanes = [_init_lane(recipe, rows, prepared, index) for index in range(len(recipe.seeds))]
     return jax.tree.map(_stack, *lanes)
+
+
+def _init_lane(recipe: Recipe, rows: Batch, prepared: Prepared, index: int) -> Lane:
+    given, memory = jax.tree.map(lambda x: x[index], prepared)
+    seed, rates = recipe.seeds[index], per_seed(recipe.dropout)
+    params = {**init_params(recipe.model, rows, seed), **given}
+    if memory is None:
+        memory = recipe.method.init(make_forward(recipe.model), params, rows)
+    tx = _optimiser(recipe, index)
+    return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
+
+
+def _blank_lanes(recipe: Recipe, rows: Batch) -> Lane:
+    """Lanes in the shapes of ``init_lanes``, of zeros: enough to compile for, and sooner made."""
+    lane = jax.eval_shape(lambda: _init_lane(recipe, rows, Prepared(), 0))
+    size = len(recipe.seeds)
+
+    def blank(x: jax.ShapeDtypeStruct) -> jax.Array | np.ndarray:
+        if is_key(x):
+            return jax.random.split(jax.random.key(0), size)
+        return np.zeros((size, *x.shape), x.dtype)
+
+    return jax.tree.map(blank, lane)
 
 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
