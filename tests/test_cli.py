@@ -256,7 +256,10 @@ BAD = {
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
     "a negative seed": (["--options", "seed=-1"], "seed: expected an integer from 0, got -1"),
-    "an option twice": (["--options", "size=40", "size=60"], "options: expected each name once"),
+    "an option twice": (
+        ["--options", "size=40", "size=60"],
+        "options: the name 'size' is given more than once",
+    ),
     "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: expected all"),
     "no modality of a fusion": (["--fusions", "sum@"], "modality"),
     "a modality of a fusion twice": (["--fusions", "sum@a+a"], "strategy: expected each modality"),
