@@ -336,9 +336,9 @@ def test_a_comparison_in_a_folder_goes_on(tmp_path):
     assert not second.trained
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
         again()
-    with pytest.raises(UsageError, match=r"resume: expected Halves as it was"):
+    with pytest.raises(UsageError, match="resume: the recipe of Halves has changed"):
         compare(task, ["sum", Slower], seeds=1, steps=2, out=tmp_path / "run", resume=True)
-    with pytest.raises(UsageError, match="resume: expected the data"):
+    with pytest.raises(UsageError, match="resume: the data of"):
         compare(
             make_task("classes", rows=60, seed=1),
             ["sum", Halves],

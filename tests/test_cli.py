@@ -328,7 +328,7 @@ def test_a_bad_argument_is_one_line_and_nothing_is_written(case, tmp_path, capsy
 
 OTHERS = {
     "report": "runs: no folder given. Name folders of `mmjax compare`.",
-    "data --task synthetic --out x.txt": "out: expected a name that ends with .png, got x.txt",
+    "data --task synthetic --out x.txt": "out: expected a file name that ends in .png, got x.txt",
     "bench --task synthetic --strategies": "strategies: expected one or more, got none",
     "tune --task synthetic --learning-rates nan 1 --out x": "learning_rates: expected a lowest",
     "tune --task synthetic --dropouts nan nan --out x": "dropouts: expected a lowest",

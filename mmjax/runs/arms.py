@@ -1,4 +1,4 @@
-"""The arms of a comparison, run in this process; what comes of each goes to a sink."""
+"""Runs the arms of a comparison in this process; a sink receives their outcomes."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -21,7 +21,7 @@ from mmjax.storage.locks import locked
 from mmjax.training.checkpoint import Checkpoints
 
 Sink = Callable[[ArmResult | ArmFailure], None]
-"""Keeps what came of an arm: in memory (``list.append``), or in a folder (``put_outcome``)."""
+"""Stores the outcome of an arm: in memory (``list.append``) or in a folder (``put_outcome``)."""
 
 
 def run_arms(
@@ -33,17 +33,17 @@ def run_arms(
     examine: Collection[str],
     checkpoints: Callable[[Arm], Checkpoints | None] = lambda arm: None,
 ) -> dict[str, str]:
-    """Runs arms one after another, and returns {strategy: why} of those that fail.
+    """Runs arms one after another, and returns {strategy: reason} of those that failed.
 
     Args:
         task: the data, with all modalities.
-        arms: what to run.
-        console: where progress goes.
-        sink: gets what came of each arm as soon as it is known.
-        examine: what is measured of each arm, of ``EXAMINATIONS``.
-        checkpoints: where the training of an arm is kept, and goes on from.
+        arms: the arms to run.
+        console: for progress.
+        sink: called with the outcome of each arm as soon as it is known.
+        examine: measurements of each arm, from ``EXAMINATIONS``.
+        checkpoints: gives the checkpoints that an arm's training saves, and resumes from.
     """
-    from mmjax.analysis.examine import make_examine  # its scikit-learn takes a second
+    from mmjax.analysis.examine import make_examine  # scikit-learn takes a second to import
 
     failed: dict[str, str] = {}
     with (
@@ -60,7 +60,7 @@ def run_arms(
                 progress.on_error(outcome.arm, outcome.reason)
             else:
                 progress.on_arm(outcome.arm, outcome.rows)
-        on_steps(0)  # a signal may have come after the last prediction
+        on_steps(0)  # a signal may have arrived after the last prediction
     return failed
 
 
@@ -73,7 +73,7 @@ def run_arms_in(
     examine: Collection[str],
     also: Sink = lambda outcome: None,
 ) -> dict[str, str]:
-    """``run_arms`` with a folder as its sink, and one more."""
+    """``run_arms`` into a folder, which also keeps the checkpoints; ``also`` is a second sink."""
 
     def sink(outcome: ArmResult | ArmFailure) -> None:
         put_outcome(out, outcome)
@@ -84,27 +84,27 @@ def run_arms_in(
 
 
 def run_arm(out: Path, strategy: str, console: Console) -> None:
-    """Runs one arm of the comparison in a folder, in a folder of its own below.
+    """Runs one arm of a comparison in a folder of its own, ``arm_folder``.
 
-    It goes on where a process before it was stopped, and does nothing if the arm is done. Two
-    processes with the same arm take turns.
+    It resumes from the arm's checkpoint, and does nothing if the arm is complete. A second process
+    with the same arm waits for the first.
 
     Args:
-        out: folder of the comparison, which holds its settings.
-        strategy: one of the comparison's.
-        console: where progress goes.
+        out: folder of the comparison, with its run.json.
+        strategy: one of the comparison's strategies.
+        console: for progress.
 
     Raises:
-        MmjaxError: there is no such comparison or strategy, or its data are not usable.
-        FailedArmsError: the arm has failed, which its arms.jsonl says.
-        Interrupted: a signal has come; what has been done is there to be gone on with.
+        MmjaxError: there is no such comparison or strategy, or its data are invalid.
+        FailedArmsError: the arm failed, as arms.jsonl in its folder says.
+        Interrupted: a signal arrived; the arm can be resumed.
     """
     run, own = read_run_file(out), arm_folder(out, strategy)
     look_up("strategy", strategy, dict.fromkeys(run.strategies))
     with locked(own, wait=True):
         begin_changes(own, {}, console)
         if strategy in finished_arms(own):
-            console.print(f"Done already: {own}", soft_wrap=True)
+            console.print(f"Already complete: {own}", soft_wrap=True)
             return
         task = make_task(run.settings)
         arms = make_arms(run.settings, task, [strategy])

@@ -1,4 +1,4 @@
-"""The command line that makes a comparison."""
+"""The command line of a comparison."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -15,13 +15,13 @@ def compare_command(
     baselines: Collection[str],
     examine: Sequence[str] = EXAMINATIONS,
 ) -> str:
-    """The command line of a comparison; folders are those of whoever runs it.
+    """The command line of a comparison, with DATA in place of the data folder.
 
     Args:
         settings: of the run.
         strategies: all of its arms.
-        baselines: strategies that every comparison has unasked.
-        examine: what is measured of each arm.
+        baselines: strategies that every comparison includes.
+        examine: measurements of each arm, from ``EXAMINATIONS``.
 
     Example:
         >>> alone = ["image_only", "audio_only"]

@@ -1,6 +1,6 @@
-"""Comparisons in a folder.
+"""Comparisons that write a run folder.
 
-What examines and draws is imported where it is used: Matplotlib and scikit-learn take a second.
+Figures are imported where they are drawn: Matplotlib takes a second to import.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,27 +57,27 @@ def compare_in(
     resume: bool = False,
     launch: Launch = Launch(),
 ) -> list[Row]:
-    """Compares fusions with every unimodal baseline, by name; fills a folder while it goes.
+    """Compares fusions, by name, with every unimodal baseline, and writes a run folder.
 
     Args:
-        out: gets run.json, rows and predictions of each arm as soon as it is done (with a launcher,
-            when all are), then summary.md, figures and report.html; while it runs, checkpoints.
+        out: receives run.json; rows and predictions of each arm as soon as it completes (with a
+            launcher, when all have); then summary.md, figures and report.html. It holds
+            checkpoints while the comparison runs.
         settings: the task, and the training that all arms share.
-        fusions: as ``parse_fusions`` takes them.
-        console: where progress and the table go.
-        subsets: each fusion on every subset of two modalities or more, too.
-        examine: as ``parse_examine`` takes it.
-        resume: go on with the comparison that the folder holds; arms that are done stay.
+        fusions: as in ``parse_fusions``.
+        console: for progress and the table.
+        subsets: also train each fusion on every subset of two or more modalities.
+        examine: as in ``parse_examine``.
+        resume: resume the comparison in the folder; completed arms are kept.
         launch: where the arms run.
 
     Raises:
-        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
-        FailedArmsError: some arms have failed, which arms.jsonl and the summary say; the others
-            are done.
-        Interrupted: a signal has come; what has been done is there to be gone on with.
+        MmjaxError: a setting, the data or the folder is invalid; nothing has been written.
+        FailedArmsError: some arms failed, as arms.jsonl and the summary say; the others completed.
+        Interrupted: a signal arrived; the comparison can be resumed.
     """
     parts = parse_examine(examine)
-    with open_runner(launch) as run_arms:  # first, for Ray forks, which JAX's threads do not bear
+    with open_runner(launch) as run_arms:  # first: Ray forks, which is unsafe with JAX's threads
         task = make_task(settings)
         names = all_strategies(task, parse_fusions(fusions, task.kind), subsets=subsets)
         command = compare_command(settings, names, all_strategies(task, ()), parts)
@@ -100,24 +100,24 @@ def compare_arms_in(
     *,
     resume: bool = False,
 ) -> Study:
-    """Compares arms; fills a folder while it goes, and shows the table and the verdict.
+    """Compares arms, writes a run folder, and prints the table and the verdict.
 
     Args:
-        out: as for ``compare_in``.
-        run: what run.json is to hold.
+        out: as in ``compare_in``.
+        run: content of run.json.
         task: the data, with all modalities.
-        arms: those that ``run`` names.
-        console: where progress and the table go.
-        run_arms: runs those that are not done.
-        resume: as for ``compare_in``.
+        arms: the arms that ``run`` names.
+        console: for progress and the table.
+        run_arms: runs the arms that have not completed.
+        resume: as in ``compare_in``.
 
     Returns:
-        all that the folder holds, with the arms that have failed.
+        the study of the folder, including the arms that failed.
 
     Raises:
-        UsageError: the folder has files and is not to be gone on with, or has another comparison.
-        DataError: as ``read_studies``.
-        FailedArmsError: all arms have failed.
+        UsageError: the folder has files and ``resume`` is false, or it holds another comparison.
+        DataError: as in ``read_studies``.
+        FailedArmsError: all arms failed.
     """
     remarks = _mismatches(run.settings, arms)
     with locked(out):
@@ -127,7 +127,7 @@ def compare_arms_in(
         check_same_data(out, arms)
         check_same_recipes(out, arms)
         if (out / MANIFEST).exists() and not damage and not _not_done(out, arms):
-            console.print(f"Compared already: {out}", soft_wrap=True)
+            console.print(f"Already complete: {out}", soft_wrap=True)
             remove_what_is_done_with(out)
             return read_studies([out])[0]
         begin_changes(out, damage, console)
@@ -156,13 +156,13 @@ def compare_arms_in(
 def conclude(
     out: Path, task: Task | None, embedded: Mapping[str, Embedded], remarks: Sequence[str] = ()
 ) -> Assessment:
-    """Judges what a folder holds, and writes pictures, summary.md and report.html.
+    """Judges the results in a folder, and writes pictures, summary.md and report.html.
 
     Args:
         out: the folder of a comparison.
-        task: the data; without them, pictures that are there stay.
-        embedded: as for ``draw_pictures``.
-        remarks: sentences for the end of the summary.
+        task: the data; without it, existing pictures are kept.
+        embedded: as in ``draw_pictures``.
+        remarks: sentences that end the summary.
     """
     from mmjax.report.figures.pictures import draw_pictures
     from mmjax.report.page import write_page
@@ -187,11 +187,11 @@ def _show(assessment: Assessment, console: Console) -> None:
 
 
 def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
-    """Says of which arms the folder has something, and yet not all."""
+    """Names the arms whose results in the folder are incomplete."""
     rows = [*read_table(out, "rows"), *read_table(out, "arms")]
     begun = {row["strategy"] for row in rows if row.get("error") is None}
     if lost := [arm.strategy for arm in missing if arm.strategy in begun]:
-        console.print(f"Not all is there of {', '.join(lost)}: trained again", soft_wrap=True)
+        console.print(f"Incomplete, will be rerun: {', '.join(lost)}", soft_wrap=True)
 
 
 def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
@@ -200,14 +200,14 @@ def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _is_done_apart(out: Path, arm: Arm, console: Console) -> bool:
-    """Whether an arm is done in the folder of a process of its own."""
+    """Whether an arm has completed in the folder of its own process."""
     own = arm_folder(out, arm.strategy)
     begin_changes(own, {}, console)
     return not _not_done(own, [arm])
 
 
 def _read_embedded(out: Path, run: RunFile, console: Console) -> dict[str, Embedded]:
-    """The embeddings of all arms; none where a run that was done has let go of them."""
+    """The embeddings of all arms; empty once a completed run has removed them."""
     if "embeddings" not in run.examine:
         return {}
     found = {}
@@ -216,13 +216,13 @@ def _read_embedded(out: Path, run: RunFile, console: Console) -> dict[str, Embed
             found[name] = read_embedded(out, name)
     except DataError as error:
         if not (out / "embeddings.png").exists():
-            console.print(f"Embeddings are not drawn: {error}", soft_wrap=True)
+            console.print(f"Cannot draw embeddings: {error}", soft_wrap=True)
         return {}
     return found
 
 
 def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
-    """A sentence for each arm whose number of parameters cannot be what the settings ask for."""
+    """A sentence for each arm that cannot have the requested number of parameters."""
     if settings.match_params is None:
         return []
     asked = settings.match_params
@@ -230,11 +230,11 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
     off = f"is not within {TOLERANCE:.0%} of {asked:,} parameters"
     remarks = [f"{arm.strategy} {off}: {why}." for arm, why in explained if why]
     late = [arm.strategy for arm in arms if is_open(arm.recipe)]
-    return remarks + [f"The size of {name} is known only after its search." for name in late]
+    return remarks + [f"The size of {name} is unknown until its search ends." for name in late]
 
 
 def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()) -> None:
-    """Writes summary.md of a comparison, with its figures and some remarks."""
+    """Writes summary.md and the figures that it shows."""
     from mmjax.report.figures.scores_figure import save, score_figure
     from mmjax.report.figures.verdict_figures import curves_figure
 

@@ -1,4 +1,4 @@
-"""What a run folder holds, and how it is written."""
+"""The content of a run folder, and how it is written."""
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,29 +27,24 @@ RESULTS = ("rows", "history", *TABLES)
 """Tables with the rows of all arms."""
 
 CHECKPOINTS = "checkpoints"
-"""Folder of a run folder for what is needed only until the run is done."""
+"""Subfolder for checkpoints and embeddings, removed when the run completes."""
 
 ARMS = "arms"
-"""Likewise, for the arms that have processes of their own."""
+"""Subfolder for arms that run in their own processes, removed when the run completes."""
 
 
 def open_folder(out: Path, run: RunFile, resume: bool) -> dict[str, DataError]:
-    """Makes a run folder of a locked one, or finds the run that is to be gone on with.
+    """Starts a run in a locked folder, or resumes the run that it holds.
 
     Returns:
-        {name: what is wrong} of files of a run that was done, or of pictures of another.
+        {name: error} of damaged files of a completed run, or of damaged pictures of another.
 
     Raises:
-        UsageError: there are files in it; or its run has other settings.
-        DataError: its settings are lost.
+        UsageError: the folder has files and ``resume`` is false; or its run has other settings.
+        DataError: its settings are damaged.
     """
-    if has_files(out) and not resume:
-        raise UsageError(
-            "out",
-            expected="a new or empty folder",
-            got=f"{out}, which has files",
-            fix="Name another, or go on with a run that was stopped by --resume.",
-        )
+    if not resume:
+        check_new_folder(out, ", or resume its run: --resume, or resume=True in Python")
     if not has_files(out):
         write_run_file(out, run)
         return {}
@@ -67,15 +62,11 @@ def _check_same_run(out: Path, run: RunFile) -> None:
     differing = [
         f"{name} {was[name]!r}, not {now[name]!r}"
         for name in now
-        if was[name] != now[name] and name != "mesh"  # which decides where, not what
+        if was[name] != now[name] and name != "mesh"  # which does not change results
     ]
     if differing:
-        raise UsageError(
-            "resume",
-            expected="the settings that the run was started with",
-            got="; ".join(differing),
-            fix=f"Leave out --resume and name another folder than {out}.",
-        )
+        problem = f"the run in {out} was started with other settings: {'; '.join(differing)}"
+        raise UsageError("resume", problem, fix="Use the same settings, or choose another folder.")
 
 
 def _asked_for(run: RunFile) -> dict[str, Any]:
@@ -84,26 +75,22 @@ def _asked_for(run: RunFile) -> dict[str, Any]:
 
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
-    """Raises UsageError where the folder has results of other data than there are now.
+    """Raises UsageError if the results in the folder are from other data.
 
-    One row of today's data is enough: another that differs is damaged, and its arm is not done.
+    One row of the current data is enough: a row that differs from it is damaged.
     """
     rows, _ = salvage_table(out, "rows")
     for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
         was = {row["data"] for row in rows if row["modalities"] == modalities}
         if was and task.digest() not in was:
-            raise UsageError(
-                "resume",
-                expected="the data that the run was started with",
-                got=f"another {task.name}",
-                fix=f"Bring it back, or leave out --resume and name another folder than {out}.",
-            )
+            problem = f"the data of {task.name} have changed since the run in {out} was started"
+            raise UsageError("resume", problem, fix="Restore them, or choose another folder.")
 
 
 def check_same_recipes(out: Path, arms: Sequence[Arm]) -> None:
-    """Raises UsageError where an arm of the folder was trained by another recipe than there is now.
+    """Raises UsageError if an arm in the folder was trained with another recipe.
 
-    Of arms that search for a part of their recipe, nothing can be said.
+    Arms that search for a part of their recipe are not checked.
     """
     rows, _ = salvage_table(out, "rows")
     for arm in arms:
@@ -111,23 +98,19 @@ def check_same_recipes(out: Path, arms: Sequence[Arm]) -> None:
             continue
         was = {row.get("recipe") for row in rows if row["strategy"] == arm.strategy}
         if was and repr(arm.recipe) not in was:
-            raise UsageError(
-                "resume",
-                expected=f"{arm.strategy} as it was when the run was started, {was.pop()}",
-                got=repr(arm.recipe),
-                fix=f"Name another folder than {out}.",
-            )
+            problem = f"the recipe of {arm.strategy} has changed from {was.pop()} to {arm.recipe!r}"
+            raise UsageError("resume", problem, fix=f"Choose another folder than {out}.")
 
 
 def finished_arms(out: Path) -> list[str]:
-    """The strategies that are done, and of which the folder has all that was written of them."""
+    """The completed strategies whose results in the folder are intact."""
     noted = [row for row in read_table(out, "arms") if row["error"] is None]
     found = _digest_arms(out, [row["strategy"] for row in noted])
     return [name for row in noted if found[name := row["strategy"]] == row["sha256"]]
 
 
 def end_arm(out: Path, strategy: str, error: str | None = None) -> None:
-    """Notes that all of an arm is in the folder, or why it never will be."""
+    """Records in arms.jsonl that an arm has completed, or why it failed."""
     digest = None if error else _digest_arms(out, [strategy])[strategy]
     put_rows(out, "arms", strategy, [_note(strategy, error, digest)])
 
@@ -137,7 +120,7 @@ def _note(strategy: str, error: str | None, digest: str | None) -> Row:
 
 
 def _restore_notes(out: Path, damage: Collection[str]) -> None:
-    """Writes the arms.jsonl of a run that was done, where all that it was about is as it was."""
+    """Rebuilds arms.jsonl of a completed run, if the manifest confirms all that it describes."""
     lost = {name for name in damage if name.endswith(".jsonl") or name.startswith("checkpoint/")}
     if lost - {"arms.jsonl"}:
         return
@@ -161,14 +144,14 @@ def _digest_arms(out: Path, strategies: Sequence[str]) -> dict[str, str]:
 
 
 def remove_what_is_done_with(out: Path) -> None:
-    """Removes what is needed only until a run is done, and what killed processes have left."""
+    """Removes the subfolders of an unfinished run, and partial files of killed processes."""
     for name in (CHECKPOINTS, ARMS):
         shutil.rmtree(out / name, ignore_errors=True)
     remove_parts(out)
 
 
 def arm_folder(out: Path, strategy: str) -> Path:
-    """Where an arm that has a process of its own works; laid out as the comparison's folder."""
+    """The folder of an arm that runs in its own process, laid out as that of a comparison."""
     return out / ARMS / strategy
 
 
@@ -179,14 +162,14 @@ def put_arm(
     predictions: Mapping[str, np.ndarray] | None = None,
     embedded: Embedded | None = None,
 ) -> None:
-    """Writes all that is known of an arm that is done, in place of what the folder has of it.
+    """Writes the results of a completed arm, replacing those in the folder.
 
     Args:
         out: the run folder.
         strategy: name of the arm.
         tables: {name in ``RESULTS``: its rows}.
-        predictions: as an ``ArmResult`` has them.
-        embedded: what pictures are drawn from when all arms are done.
+        predictions: as in ``ArmResult``.
+        embedded: for the pictures that are drawn when all arms have completed.
     """
     for name, rows in tables.items():
         put_rows(out, name, strategy, rows)
@@ -194,11 +177,11 @@ def put_arm(
         write_predictions(out, strategy, predictions)
     if embedded:
         write_embedded(out / CHECKPOINTS / strategy, embedded)
-    end_arm(out, strategy)  # last: until then the next process would do it again
+    end_arm(out, strategy)  # last: until then, resuming reruns the arm
 
 
 def put_outcome(out: Path, outcome: ArmResult | ArmFailure) -> None:
-    """Writes what came of an arm as soon as it is known."""
+    """Writes the outcome of an arm."""
     strategy = outcome.arm.strategy
     if isinstance(outcome, ArmFailure):
         end_arm(out, strategy, outcome.reason)
@@ -209,7 +192,7 @@ def put_outcome(out: Path, outcome: ArmResult | ArmFailure) -> None:
 
 
 def put_study(out: Path, study: Study, embedded: Mapping[str, Embedded]) -> None:
-    """Writes all arms of a study, and why the others have failed."""
+    """Writes all arms of a study, and the errors of those that failed."""
     write_npz(out / "labels.npz", study.labels)
     all_tables = {"rows": study.rows, "history": study.history, **study.tables}
     for strategy, predictions in study.predictions.items():
@@ -223,7 +206,7 @@ def put_study(out: Path, study: Study, embedded: Mapping[str, Embedded]) -> None
 
 
 def merge_arm(out: Path, strategy: str) -> None:
-    """Puts what an arm has written to its own folder into that of its comparison."""
+    """Copies the results in an arm's own folder to the folder of its comparison."""
     own = arm_folder(out, strategy)
     tables = {name: read_table(own, name) for name in RESULTS if (own / f"{name}.jsonl").exists()}
     predictions = read_npz(own / "predictions" / f"{strategy}.npz")
@@ -233,7 +216,7 @@ def merge_arm(out: Path, strategy: str) -> None:
 
 
 def forget_unfinished(out: Path) -> None:
-    """Removes the rows that arms which have failed now have left when they were stopped before."""
+    """Removes the rows of arms that have not completed."""
     done = set(finished_arms(out))
     for name in RESULTS:
         rows = read_table(out, name)
@@ -243,7 +226,7 @@ def forget_unfinished(out: Path) -> None:
 
 
 def write_empty_tables(out: Path) -> None:
-    """Writes the tables that are not there, when all arms are done: none has anything in them."""
+    """Writes the tables that no arm has rows for, when all arms have completed."""
     for path in (out / f"{name}.jsonl" for name in RESULTS):
         if not path.exists():
             write_rows(path, [])
@@ -257,31 +240,43 @@ def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.nda
 
 
 def write_labels(out: Path, task: Task) -> None:
-    """Writes labels.npz: the classes and groups of the rows that predictions are of."""
+    """Writes labels.npz: targets and groups of the predicted rows."""
     write_npz(out / "labels.npz", labels(task))
 
 
 def check_new_file(path: Path) -> None:
-    """Raises UsageError where there is something already."""
+    """Raises UsageError if the file exists."""
     if path.exists():
         raise UsageError("out", expected="a new file", got=f"{path}, which exists")
 
 
+def check_new_folder(path: Path, or_else: str = "") -> None:
+    """Raises UsageError if the folder has files.
+
+    Args:
+        path: a folder that may exist.
+        or_else: end of the advice to choose another folder.
+    """
+    if path.is_dir() and has_files(path):
+        got, fix = f"{path}, which has files", f"Choose another folder{or_else}."
+        raise UsageError("out", expected="a new or empty folder", got=got, fix=fix)
+
+
 def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
-    """Where an arm's training is kept in a run folder."""
+    """The checkpoints of an arm in a run folder."""
     identity = {"recipe": repr(arm.recipe), "data": arm.task.digest(), "versions": versions()}
     folder = out / CHECKPOINTS / arm.strategy / "steps"
     return Checkpoints(folder, identity)
 
 
 def write_embedded(folder: Path, embedded: Embedded) -> None:
-    """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
+    """Writes embeddings.npz, for the pictures that are drawn when all arms have completed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(folder / "embeddings.npz", {"target": embedded.target, **embedded.values})
 
 
 def read_embedded(out: Path, strategy: str) -> Embedded:
-    """What ``write_embedded`` wrote of an arm."""
+    """Reads the embeddings.npz of an arm."""
     values = read_npz(out / CHECKPOINTS / strategy / "embeddings.npz")
     target = values.pop("target")
     return Embedded(values, target)

@@ -1,4 +1,4 @@
-"""What the settings of a run stand for."""
+"""Builds tasks and arms from settings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,16 +22,16 @@ from mmjax.training.recipe import FusionLike, suits
 
 
 def make_task(settings: Settings) -> Task:
-    """Loads the task that the settings name, without what they let training rows lose."""
+    """Loads the task, and removes modalities from training rows as ``settings.missing`` says."""
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
     return lose(task, parse_shares("missing", settings.missing))
 
 
 def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) -> list[Arm]:
-    """The arms of some strategies on the loaded task.
+    """Builds an arm for each strategy on the loaded task.
 
     Raises:
-        UnknownNameError: a name is in none of the tables.
+        UnknownNameError: a name is not registered.
         UsageError: a number is out of range.
     """
     if settings.mesh is not None:
@@ -63,13 +63,20 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
 
 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
-    """``core`` or ``all`` that suit a kind of target, or names with commas between them.
+    """Parses comma-separated names, or ``core`` or ``all``: those that suit a kind of target.
 
-    A name may be ``FUSION@A+B``, for modalities A and B alone.
+    A name may be ``FUSION@A+B``, which uses modalities A and B only.
 
     Raises:
         UnknownNameError: there is no such fusion.
-        UsageError: a name comes twice.
+        UsageError: a name is repeated.
+
+    Example:
+        >>> from mmjax.runs.from_settings import parse_fusions
+        >>> parse_fusions("gmu, sum@audio+image", "classes")
+        ('gmu', 'sum@audio+image')
+        >>> "concat" in parse_fusions("core", "numbers")
+        True
     """
     if text in ("core", "all"):
         names = CORE if text == "core" else FUSIONS.usable()

@@ -1,4 +1,4 @@
-"""Comparisons whose arms are commands of their own, on this machine or on others."""
+"""Comparisons whose arms run as separate commands, on this machine or on a cluster."""
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -23,7 +23,7 @@ from mmjax.runs.settings import Launch
 
 
 class RunArms(Protocol):
-    """What runs arms; their results lie in the folder, or in ``arm_folder`` below it."""
+    """Runs arms, and writes their results to the folder or to ``arm_folder`` below it."""
 
     def __call__(
         self,
@@ -34,15 +34,15 @@ class RunArms(Protocol):
         *,
         examine: Collection[str],
     ) -> dict[str, str]:
-        """Returns {strategy: why} of the arms that fail."""
+        """Returns {strategy: reason} of the arms that failed."""
 
 
 @contextmanager
 def open_runner(launch: Launch) -> Iterator[RunArms]:
-    """Gives what runs arms, as long as the block lasts: ``run_arms_in``, or ``launch_arms``.
+    """Context manager that yields ``run_arms_in``, or ``launch_arms`` if there is a launcher.
 
     Raises:
-        UsageError: the launcher is not installed, or it refuses the request.
+        UsageError: the launcher is not installed, or rejects the request.
     """
     if launch.launcher is None:
         yield run_arms_in
@@ -61,10 +61,10 @@ def launch_arms(
     *,
     examine: Collection[str],
 ) -> dict[str, str]:
-    """Runs each arm by ``mmjax arm``, and returns the errors of those that fail.
+    """Runs each arm as ``mmjax arm``, and returns {strategy: reason} of those that failed.
 
-    The commands read from run.json which task it is and what to examine. What an arm gives lies in
-    ``arm_folder``, and what its processes print in log.txt there.
+    The commands read the task and the examinations from run.json. An arm writes its results to
+    ``arm_folder``, and its output to log.txt there.
     """
     by_name, started, failed = {arm.strategy: arm for arm in arms}, set(), {}
     with (
@@ -76,9 +76,9 @@ def launch_arms(
             own = arm_folder(out, strategy).absolute()
             own.mkdir(parents=True, exist_ok=True)
             if strategy in started:
-                console.print(f"{strategy:<20}begins again: its worker was lost")
+                console.print(f"{strategy:<20}restarted: its worker was lost")
             started.add(strategy)
-            # Without -P, files of the current folder would stand in for modules.
+            # Without -P, files in the current folder would shadow modules.
             command = [sys.executable, "-P", "-m", "mmjax", "arm", str(out.absolute()), strategy]
             return start(command, own / "log.txt")
 
@@ -96,7 +96,7 @@ def launch_arms(
 
 
 def _error(own: Path, code: int) -> str:
-    """Why an arm is not done."""
+    """Why an arm did not complete."""
     if noted := read_table(own, "arms"):
         return noted[-1]["error"]
     ended = f"{TRIES} workers were lost, the last" if is_lost(code) else "its worker ended"
@@ -104,7 +104,7 @@ def _error(own: Path, code: int) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """What a worker has said at last, of its traceback if it left one."""
+    """The last line of output, usually the error of a traceback."""
     said = log.read_bytes()[-4096:] if log.exists() else b""
     lines = said.decode(errors="replace").splitlines()
-    return printable(next((line.strip() for line in reversed(lines) if line.strip()), "no word"))
+    return printable(next((line.strip() for line in reversed(lines) if line.strip()), "no output"))

@@ -1,4 +1,4 @@
-"""run.json: what a run was asked for."""
+"""run.json: the configuration of a run."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ RUN = "run.json"
 
 
 class RunFile(NamedTuple):
-    """What a run folder's run.json keeps.
+    """The content of run.json.
 
     Attributes:
         settings: as given.
-        strategies: names.
-        examine: what is measured of each arm, of ``EXAMINATIONS``.
-        command: the command line that makes the run; none of a comparison made in Python.
-        cells: those that a search has found, if the strategy is searched.
-        tuned_width: that of the fusion, if tuning has found one.
+        strategies: their names.
+        examine: measurements of each arm, from ``EXAMINATIONS``.
+        command: command line that reproduces the run; None for a comparison made in Python.
+        cells: cells found by an architecture search, if the strategy has one.
+        tuned_width: fusion width found by tuning, if any.
     """
 
     settings: Settings
@@ -40,20 +40,20 @@ class RunFile(NamedTuple):
 
 
 def write_run_file(out: Path, run: RunFile) -> None:
-    """Writes run.json, with a digest by which damage is found."""
+    """Writes run.json, with a checksum."""
     write_text(out / RUN, _content(run))
 
 
 def restore_run_file(out: Path, run: RunFile) -> None:
-    """Writes the run.json of a run that was done again, if it is known to be what it was.
+    """Rewrites the damaged run.json of a completed run, if the manifest confirms its content.
 
     Raises:
-        DataError: the run was another, or more was found by a search than ``run`` says.
+        DataError: it held another configuration, or results of a search that ``run`` lacks.
     """
     listed = read_manifest(out)["files"][RUN]
     if hashlib.sha256(_content(run).encode()).hexdigest() != listed:
-        fix = "It is damaged, and cannot be made again: name another folder."
-        raise DataError(out / RUN, expected="the settings as given now", got="others", fix=fix)
+        problem = "the file is damaged and cannot be rebuilt from the current settings"
+        raise DataError(out / RUN, problem, fix="Choose another folder.")
     write_text(out / RUN, _content(run))
 
 
@@ -63,25 +63,25 @@ def _content(run: RunFile) -> str:
 
 
 def read_run_file(folder: Path) -> RunFile:
-    """What the run.json of a run folder says.
+    """Reads run.json from a run folder.
 
     Raises:
-        DataError: there is no such file, it is no run.json, or it is not as it was written.
+        DataError: the file is missing, malformed or fails its checksum.
     """
     with reading(folder / RUN, "the settings of a run", limit=MAX_SMALL) as (path, _):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256", None) not in (None, json_digest(content)):
             raise DataError(
                 path,
-                expected="the settings as they were written",
-                got="others",
-                fix="It is damaged; if you have edited it yourself, remove its sha256.",
+                expected="the settings of a run",
+                got="a checksum mismatch",
+                fix="The file is damaged, or was edited: if you edited it, remove its sha256.",
             )
         return parse_run(content)
 
 
 def dump_run(run: RunFile) -> dict[str, Any]:
-    """The run as what JSON can hold."""
+    """The run as a JSON object."""
     beside = {name: value for name, value in run._asdict().items() if name != "settings"}
     return {**beside, **asdict(run.settings)}
 
@@ -90,8 +90,8 @@ def parse_run(content: Mapping[str, Any]) -> RunFile:
     """The inverse of ``dump_run``.
 
     Raises:
-        ValueError: a value cannot be one of a run.
-        TypeError: likewise, or a name is none of a run's.
+        ValueError: a value is invalid.
+        TypeError: a value has the wrong type, or a name is unknown.
     """
     settings = dict(content)
     strategies, cells = settings.pop("strategies"), tuple(map(tuple, settings.pop("cells", ())))

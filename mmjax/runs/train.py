@@ -1,4 +1,4 @@
-"""Training of one strategy in a folder."""
+"""Trains one strategy and writes a run folder."""
 
 from dataclasses import replace
 from functools import partial
@@ -36,19 +36,22 @@ from mmjax.training.mesh import wait_for_all
 def train_in(
     out: Path, settings: Settings, strategy: str, console: Console, *, resume: bool = False
 ) -> list[Row]:
-    """Trains one strategy and keeps its best parameters in a folder.
+    """Trains one strategy and saves its best parameters in a run folder, for ``load_run``.
 
     Args:
-        out: gets run.json, rows.jsonl, history.jsonl and a checkpoint.
+        out: receives run.json, rows.jsonl, history.jsonl and a checkpoint.
         settings: the task and the training.
         strategy: a key of ``FUSIONS`` or ``MODALITY_only``.
-        console: where progress goes.
-        resume: go on with the run that the folder holds.
+        console: for progress.
+        resume: resume the run in the folder.
+
+    Returns:
+        flat rows of scores, one per seed and split.
 
     Raises:
-        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
-        DivergenceError: nothing is finite any more; the last checkpoint is intact.
-        Interrupted: a signal has come; what has been done is there to be gone on with.
+        MmjaxError: a setting, the data or the folder is invalid; nothing has been written.
+        DivergenceError: losses or gradients stayed non-finite; the last checkpoint is intact.
+        Interrupted: a signal arrived; the run can be resumed.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
     if jax.process_index():
@@ -59,7 +62,7 @@ def train_in(
             begin_changes(out, damage, console)
         wait_for_all("the folder is open")
         if strategy in finished_arms(out):
-            console.print(f"Trained already: {out}", soft_wrap=True)
+            console.print(f"Already complete: {out}", soft_wrap=True)
             rows = read_table(out, "rows")
         else:
             rows = _train(out, settings, arm, console)
@@ -71,7 +74,7 @@ def train_in(
 
 def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
     if read_table(out, "rows"):
-        console.print(f"Not all is there of {arm.strategy}: it is trained again", soft_wrap=True)
+        console.print(f"Incomplete, will be rerun: {arm.strategy}", soft_wrap=True)
     with (
         ComparisonProgress([arm], console) as progress,
         held_signals(progress.on_steps) as on_steps,
@@ -93,7 +96,7 @@ def _run(out: Path, arm: Arm, progress: Progress = lambda steps: None) -> ArmRes
 
 
 def _found(settings: Settings, arm: Arm) -> RunFile:
-    """The run, with what searches have found: without it nothing can be made of its parameters."""
+    """The run with the results of searches, which determine the shapes of its parameters."""
     width = getattr(arm.recipe.model.fusion, "width", None) if arm.trials else None
     cells = chosen_cells(arm.recipe)
     return _asked(settings, arm.strategy)._replace(cells=cells, tuned_width=width)
@@ -105,7 +108,7 @@ def _asked(settings: Settings, strategy: str) -> RunFile:
 
 
 def _train_along(out: Path, arm: Arm) -> list[Row]:
-    """Does what the first process does, but for the writing."""
+    """Trains along with the first process, which alone writes."""
     wait_for_all("the folder is open")
     if arm.strategy in finished_arms(out):
         return read_table(out, "rows")

@@ -114,7 +114,7 @@ def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
 
 def test_a_program_of_kernels_of_this_machine_is_refused(monkeypatch):
     monkeypatch.setenv("MMJAX_KERNELS", "1")
-    with pytest.raises(UsageError, match="MMJAX_KERNELS: expected 0 for an export, got 1"):
+    with pytest.raises(UsageError, match=r"MMJAX_KERNELS: .* Set it to 0 for an export"):
         export_program(untrained("sum"))
 
 

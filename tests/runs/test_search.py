@@ -166,7 +166,7 @@ def test_without_a_completed_trial_there_is_no_best(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as end:
         main([*TUNE, "--out", str(tmp_path / "run")])
     assert end.value.code == 1
-    assert "none of 4 trials was completed: RuntimeError: no memory" in capsys.readouterr().err
+    assert "none of 4 trials completed: RuntimeError: no memory" in capsys.readouterr().err
 
 
 def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch, capsys):

@@ -43,7 +43,7 @@ def test_every_file_of_a_whole_run_is_ok(run, capsys):
     files += ["predictions/a_only.npz", "predictions/gmu.npz"]
     code, lines = verify(run, capsys)
     assert (code, lines[:-1]) == (0, [f"ok          {run / name}" for name in files])
-    assert lines[-1].startswith(f"unfinished  {run / MANIFEST}: it is written last")
+    assert lines[-1].startswith(f"unfinished  {run / MANIFEST}: not written yet")
     write_manifest(run, [run / name for name in files])
     assert verify(run, capsys) == (0, [f"ok          {run / name}" for name in sorted(files)])
 
@@ -142,7 +142,7 @@ def test_a_run_that_is_not_done_is_not_damaged(run, capsys):
     write_run_file(run, RunFile(Settings(), [*SKILLS, "sum", "mean"]))
     code, lines = verify(run, capsys)
     assert code == 0
-    assert lines[-1] == f"unfinished  {run / 'rows.jsonl'}: no rows of sum, mean"
+    assert lines[-1] == f"unfinished  {run / 'rows.jsonl'}: no rows for sum, mean"
 
 
 def test_a_trained_run_has_a_checkpoint(tmp_path, capsys):

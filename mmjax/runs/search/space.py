@@ -1,4 +1,4 @@
-"""What a search chooses among, as plain values; imports no JAX."""
+"""The search space as plain values; imports no JAX."""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Space:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 got = " ".join(map(str, values)) or "none"
-                raise UsageError(name, expected="one or more, each once", got=got)
+                raise UsageError(name, expected="one or more distinct values", got=got)
         for name in ("learning_rates", "weight_decays", "dropouts"):
             low, high = getattr(self, name)
             logarithmic = name != "dropouts" and low != high
@@ -55,4 +55,4 @@ SEARCHED = {
     "weight_decay": "weight_decays",
     "dropout": "dropouts",
 }
-"""Settings that a search chooses, and from which part of its space."""
+"""{setting that a search chooses: the attribute of ``Space`` with its values}."""
