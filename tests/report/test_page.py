@@ -118,7 +118,7 @@ def test_a_table_alone_makes_a_page(tmp_path):
     without = ("predictions", "labels", "history", "run")
     folder = make_folder(tmp_path / "run", SMALL, without=without)
     text = render(folder, out=tmp_path / "report.html")
-    assert "No verdict: it needs the predictions" in text
+    assert "No verdict: it requires the predictions" in text
     titles = re.findall(r"<h3>(.*?)</h3>", text)
     assert titles == ["Accuracy", "When a modality is missing", "What each modality adds"]
     assert "<dt>command</dt>" not in text
