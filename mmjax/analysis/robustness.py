@@ -1,7 +1,6 @@
 """Robustness of the score to the corruption of one modality."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -9,6 +8,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from mmjax.analysis.corruptions import Sweep
+from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, identify, standard_error
 from mmjax.data.targets import find_score
@@ -72,7 +72,7 @@ class Curve(NamedTuple):
         return trapezoid(self.score, self.severity, axis=1) / self.severity[-1]
 
 
-def score_curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Curve]]:
+def score_curves(rows: Rows) -> dict[tuple[str, str], dict[str, Curve]]:
     """{(modality, corruption): {strategy: Curve}} from the rows of several arms.
 
     Example:
@@ -96,7 +96,7 @@ def score_curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Curve]]
     return dict(curves)
 
 
-def robustness_summary(rows: Sequence[Row]) -> list[Row]:
+def robustness_summary(rows: Rows) -> list[Row]:
     """One flat row per modality, corruption and strategy.
 
     - ``clean``: the score, such as accuracy, on the clean rows.

@@ -61,7 +61,7 @@ def test_every_table_has_its_line(folder, tmp_path):
     write_summary(folder, *read_assessments([folder]))
     text = (folder / "summary.md").read_text()
     assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
-    assert "the answer that is most frequent in training" in text
+    assert "the most frequent class of the training split" in text
     write_paper(read_assessments([folder]), tmp_path)
     table = (tmp_path / "table.tex").read_text()
     assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
