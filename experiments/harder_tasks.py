@@ -59,14 +59,14 @@ def summary(studies: list[Study]) -> str:
         [
             "# Tasks harder than digits\n",
             "Score of the test rows in %, mean +- standard error over seeds; sorted by the gain "
-            "over the best modality alone, in the mean over tasks. Accuracy of several labels is "
-            "the share of labels that are right.\n",
+            "over the best unimodal baseline, in the mean over tasks. Accuracy of several labels "
+            "is the share of labels that are right.\n",
             markdown_table(["strategy", *heads], lines),
             "",
             *headlines,
             "",
             *(f"`{study.task}`: {notes(study.rows)}" for study in studies),
-            "![Gain over the best modality alone](gains.png)\n",
+            "![Gain over the best unimodal baseline](gains.png)\n",
         ]
     )
 
@@ -105,7 +105,7 @@ def gain_figure(studies: list[Study]) -> Figure:
             axes.annotate(name, (found[name], place), fontsize=7, **where)
     axes.set_yticks(range(len(studies)), [study.task for study in reversed(studies)])
     axes.margins(x=0.2, y=0.1)
-    axes.set_xlabel("gain over the best modality alone, points of the main score")
+    axes.set_xlabel("gain over the best unimodal baseline, points of the main score")
     calm(axes, grid="x")
     return figure
 

@@ -95,7 +95,7 @@ def test_a_report_is_written(result, tmp_path):
     result.save_report(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert escape(result.verdict.headline) in text
-    assert ("Confusions of" in text) == (result.study.task == "classes")
+    assert ("Confusion matrix of" in text) == (result.study.task == "classes")
     assert ("RMSE" in text) == (result.study.task == "numbers")
 
 
@@ -308,7 +308,7 @@ def test_the_page_from_python_has_every_section_of_the_commands(kept, tmp_path):
     memory.save_report(tmp_path / "report.html")
     want = sections_of(out / "report.html")
     assert sections_of(tmp_path / "report.html") == want
-    for title in ("When a modality is missing", "When a modality is corrupted", "Embeddings"):
+    for title in ("Robustness to missing modalities", "Robustness to corruption", "Embeddings"):
         assert title in want
 
 
@@ -376,9 +376,13 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     assert run("compare", *flags, *small) == 0
     page = (tmp_path / "run" / "report.html").read_text()
     score = "R2" if kind == "numbers" else "accuracy"
-    for words in (f"points of test {score}", "When a modality is corrupted", f"What {score} costs"):
+    for words in (
+        f"points of test {score}",
+        "Robustness to corruption",
+        f"{score.capitalize()} against cost",
+    ):
         assert words in page
-    assert "Confusions of" not in page
+    assert "Confusion matrix of" not in page
     assert (tmp_path / "run" / "embeddings.png").exists()
     assert not (tmp_path / "run" / "misclassified.png").exists()
     assert run("report", tmp_path / "run", "--out", tmp_path / "r.html", "--paper") == 0

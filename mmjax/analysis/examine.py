@@ -1,4 +1,4 @@
-"""Everything that is measured of a trained arm while its parameters are at hand."""
+"""All measurements of a trained arm that need its parameters."""
 
 from collections.abc import Callable, Collection
 
@@ -20,7 +20,7 @@ from mmjax.training.predict import View
 from mmjax.types import Batch
 
 MAX_ROWS = 500
-"""Rows of training and of the scored split whose embeddings and weights are looked at."""
+"""Rows of the training and of the scored split whose embeddings and weights are examined."""
 
 
 def make_examine(
@@ -28,18 +28,19 @@ def make_examine(
 ) -> Examine:
     """Makes ``(arm, its training, idle) -> Examination`` for the arms of one task.
 
-    What does not depend on an arm, such as corrupted rows, is made once for all.
+    Whatever does not depend on an arm, such as corrupted rows, is computed once.
 
     Args:
         task: the data, with all modalities.
-        parts: what to measure, of ``EXAMINATIONS``.
-        progress: called with 0 before each prediction; what it raises ends the examination.
+        parts: the measurements to take, from ``EXAMINATIONS``.
+        progress: called with 0 before each prediction; an exception in it ends the examination.
     """
     sweep = make_sweep(task) if "corruptions" in parts else None
     scored = "test" if task.test.labelled else "valid"
 
     def examine(arm: Arm, trained: Fit, idle: Callable[[], object]) -> Examination:
-        params, tables = trained.params, {}
+        params = trained.params
+        tables: dict[str, list[Row]] = {}
 
         def predict(params: chex.ArrayTree, rows: Batch) -> np.ndarray:
             progress(0)
@@ -58,7 +59,7 @@ def make_examine(
                 embedded = Embedded(seen.embeddings, rows.target)
                 tables["representation"] = _representation(arm, trained, embedded)
         if "cost" in parts:
-            idle()  # what is timed has the machine to itself
+            idle()  # wait until the machine is free
             tables["cost"] = [cost_row(arm, trained)]
         return Examination(add_facts(scores, arm, trained), tables, embedded)
 
@@ -66,23 +67,23 @@ def make_examine(
 
 
 def _representation(arm: Arm, trained: Fit, embedded: Embedded) -> list[Row]:
-    """How embeddings cluster by class; none where targets are no classes or the rows too few."""
+    """Rows on how embeddings cluster by class; none without classes or with too few rows."""
     train = sample(arm.task.splits["train"], MAX_ROWS)
     if arm.task.kind != "classes" or not _tell_classes(train.target, embedded.target):
         return []
     known = Embedded(trained.view(trained.params, train.batch()).embeddings, train.target)
-    # Clustering is slow, and seeds differ little in it: the first stands for all.
+    # Clustering is slow and differs little between seeds, so only the first is used.
     rows = representation_rows(known, embedded, arm.recipe.seeds[:1])
     return [{**identify(arm), **row} for row in rows]
 
 
 def _tell_classes(train: np.ndarray, scored: np.ndarray) -> bool:
-    """Whether a probe can learn, and clusters can match: a split of one's own may be tiny."""
+    """Whether a probe and clusters are defined: a user's split may be tiny."""
     return len(np.unique(train)) > 1 and 1 < len(np.unique(scored)) < len(scored)
 
 
 def _weight_rows(arm: Arm, seen: View, split: str) -> list[Row]:
-    """Mean weight of each modality, and the share of rows that all but ignore the others."""
+    """Mean weight of each modality, and the share of rows on which it exceeds 0.95."""
     if seen.weights is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""How a result looks in a notebook."""
+"""The HTML of a result in a notebook."""
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.summary import majority_warnings
@@ -8,7 +8,16 @@ from mmjax.report.tables import table_heads, table_lines
 
 
 def result_html(assessment: Assessment) -> str:
-    """The verdict, the table and the main figure, as a piece of HTML with a style of its own."""
+    """The verdict, the table and the main figure, as an HTML fragment with its own style.
+
+    Example:
+        >>> from mmjax.analysis.study import Study
+        >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": "", "seed": 0,
+        ...        "accuracy": 0.9, "macro_f1": 0.9, "params": 10, "seconds": 1.0}
+        >>> html = result_html(Assessment(Study("toy", (), [row], [], {}, {}, {}, (), {}, {})))
+        >>> "<th>sum</th><td>90.00</td>" in html
+        True
+    """
     summaries = assessment.summaries
     return (
         make_environment()

@@ -61,7 +61,7 @@ def test_every_table_has_its_line(folder, tmp_path, monkeypatch):
     write_summary(folder, *read_assessments([folder]))
     text = (folder / "summary.md").read_text()
     assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
-    assert "the answer that is most frequent in training" in text
+    assert "the most frequent class of the training split" in text
     monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
     write_paper(read_assessments([folder]), tmp_path)
     table = (tmp_path / "table.tex").read_text()
@@ -91,8 +91,11 @@ def test_rows_without_its_scores_have_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("accuracy", "who"),
     [
-        (0.999, "No strategy beats the majority class, which has 99.90 % accuracy"),
-        (0.635, "late_mean, a_only: no better than the majority class, which has 63.50 % accuracy"),
+        (0.999, "No strategy beats the majority class, which reaches 99.90 % accuracy"),
+        (
+            0.635,
+            "late_mean, a_only: no better than the majority class, which reaches 63.50 % accuracy",
+        ),
         (0.3, None),
     ],
 )

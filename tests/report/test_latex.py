@@ -73,7 +73,7 @@ def test_a_paper_has_a_table_and_vector_figures(tmp_path):
     folder = make_folder(tmp_path / "run", {"a_only": 1, "b_only": 2, "gmu": 3})
     write_paper(read_assessments([folder]), tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"table.tex", "every-pair.pdf", "learning-curves.pdf"} <= files
+    assert {"table.tex", "all-pairs.pdf", "learning-curves.pdf"} <= files
     assert "gmu" in (tmp_path / "out" / "table.tex").read_text()
     for path in (tmp_path / "out").glob("*.pdf"):
         content = path.read_bytes()

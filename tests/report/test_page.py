@@ -68,7 +68,12 @@ def test_the_verdict_comes_first(page):
     body = text[text.index("<main>") :]
     first = re.search(r"<h1>(.*?)</h1>", body)
     assert html.unescape(first[1]) == verdict.headline
-    assert first.start() < body.index("<table>") < body.index("<svg") < body.index("How to read it")
+    assert (
+        first.start()
+        < body.index("<table>")
+        < body.index("<svg")
+        < body.index("How to read this page")
+    )
     assert "mmjax compare --task toy --data DATA --fusions concat,<wbr>gmu,<wbr>late_mean" in body
     assert "secret" not in body
 
@@ -119,9 +124,13 @@ def test_a_table_alone_makes_a_page(tmp_path):
     without = ("predictions", "labels", "history", "run")
     folder = make_folder(tmp_path / "run", SMALL, without=without)
     text = render(folder, out=tmp_path / "report.html")
-    assert "No verdict: it needs the predictions" in text
+    assert "No verdict: it requires the predictions" in text
     titles = re.findall(r"<h3>(.*?)</h3>", text)
-    assert titles == ["Accuracy", "When a modality is missing", "What each modality adds"]
+    assert titles == [
+        "Accuracy",
+        "Robustness to missing modalities",
+        "Contribution of each modality",
+    ]
     assert "<dt>command</dt>" not in text
 
 
@@ -129,7 +138,7 @@ def test_rows_of_one_group_make_a_page(tmp_path):
     folder = make_folder(tmp_path / "run", SMALL, groups=1)
     text = render(folder, out=tmp_path / "report.html")
     assert "No verdict" in text
-    assert "What the modalities know" not in text
+    assert "Information in the modalities" not in text
 
 
 def test_what_comes_from_files_is_escaped(tmp_path):
@@ -216,7 +225,7 @@ def test_tasks_share_a_section_of_ranks(tmp_path):
     ]
     words = [text.get_text() for text in drawings[0].figure.axes[0].texts]
     assert "gmu  1.00" in words  # first on every task
-    assert any("best modality alone" in word for word in words)
+    assert any("best unimodal baseline" in word for word in words)
     assert not any("_only" in word for word in words)
     text = render(*folders, out=tmp_path / "report.html")
     assert text.count("<table>") == 3
@@ -337,7 +346,7 @@ def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverg
 def test_strategies_that_have_all_diverged_make_a_page(tmp_path):
     skills = dict.fromkeys(SMALL, np.nan)
     text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
-    assert "Can the probabilities be believed?" not in text
+    assert "Are the probabilities calibrated?" not in text
 
 
 def test_the_confusions_of_many_classes_are_those_with_the_most_errors():

@@ -1,4 +1,4 @@
-"""Which differences between strategies are real: intervals, tests, ranks."""
+"""Which differences between strategies are significant: intervals, tests, ranks."""
 
 from mmjax.analysis.statistics.intervals import (
     Estimate,

@@ -1,4 +1,4 @@
-"""Pictures that need the data or the embeddings, drawn while both are at hand."""
+"""Pictures that need the data or the embeddings, drawn while both are in memory."""
 
 import io
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ from mmjax.report.figures.style import plain_text
 def draw_pictures(
     task: Task, assessment: Assessment, embedded: Mapping[str, Embedded]
 ) -> dict[str, bytes]:
-    """Draws the worst mistakes of the best fusion, embeddings, and how alike those are.
+    """Draws the most confident errors of the best fusion, embeddings, and their similarity.
 
     Args:
         task: the data.
-        assessment: what came of all strategies on it.
-        embedded: {strategy: embeddings of the same rows}; without any, none are drawn.
+        assessment: the results of all strategies on it.
+        embedded: {strategy: embeddings of the same rows}; may be empty.
 
     Returns:
         {file name: PNG}.
@@ -36,12 +36,14 @@ def draw_pictures(
     if answers is None:
         return {}
     best = answers.best(alone=False) or answers.best(alone=True)
-    figures = {}
+    if best is None:
+        return {}
+    figures: dict[str, Figure] = {}
     if task.kind == "classes":
         predictions = assessment.study.predictions[best][answers.split]
         wrong = misclassified_figure(task.splits[answers.split], predictions)
         if wrong:
-            wrong.suptitle(f"{best}: class, prediction, confidence", fontsize="medium")
+            wrong.suptitle(f"{best}: class → prediction, confidence", fontsize="medium")
             figures["misclassified.png"] = wrong
     if embedded:
         figures |= _draw_embeddings(best, answers.best(alone=True), embedded)
@@ -55,6 +57,7 @@ def _draw_embeddings(
     parts = {f"{best}, {n}": v for n, v in embedded[best].values.items() if n != "fused"}
     shown = {**({alone: joint[alone]} if alone else {}), **parts, best: joint[best]}
     maps = {m: {name: project(v[0], m) for name, v in shown.items()} for m in methods()}
+    figures: dict[str, Figure]
     figures = {"embeddings.png": projection_figure(maps, embedded[best].target)}
     if len(joint) > 1:
         matrix = cka_matrix(list((joint | parts).values()))
