@@ -6,6 +6,7 @@ import chex
 import flax.linen as nn
 import numpy as np
 import pytest
+from representatives import slow
 from small import make_task
 
 from mmjax.comparison.arm import make_arm
@@ -75,6 +76,7 @@ class Masking(nn.Module):
         return Tokens(nn.Dense(4)(x), (x > 0).any(axis=-1))
 
 
+@pytest.mark.slow
 def test_an_encoder_that_masks_tokens_is_refused(task, alone):
     arm = make_arm(task, "sequence_only", seeds=SEEDS, **RECIPE)
     model = arm.recipe.model.clone(encoders={"sequence": Masking()})
@@ -83,7 +85,7 @@ def test_an_encoder_that_masks_tokens_is_refused(task, alone):
         encode(task, {**alone, "sequence": trained})
 
 
-@pytest.mark.parametrize("absent", ["mask", "zero"])
+@pytest.mark.parametrize("absent", ["mask", slow("zero")])
 def test_a_modality_is_present_where_the_fusion_sees_tokens_of_it(task, absent):
     arm = make_arm(task, "vector_only", absent=absent, seeds=SEEDS, **RECIPE)
     (encoded, _) = encode(task.only("vector"), {"vector": fit(arm.recipe, arm.task)})
