@@ -348,7 +348,7 @@ def test_a_comparison_in_a_folder_goes_on(tmp_path):
 
 @pytest.mark.parametrize(
     ("asked", "error"),
-    [("scroes", UnknownNameError), (["all", "cost"], UsageError), ([], None), ("cost", None)],
+    [("everything", UnknownNameError), (["all", "cost"], UsageError), ([], None), ("cost", None)],
 )
 def test_what_can_be_examined(asked, error):
     if error:

@@ -40,6 +40,18 @@ def test_public_classes_and_functions_have_an_example(name):
     assert not [x.__name__ for x in documented if ">>>" not in x.__doc__]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["api", "tasks", "analysis.statistics", "analysis.attribution", "analysis.corruptions"],
+)
+def test_public_functions_have_an_example(name):
+    module = importlib.import_module(f"mmjax.{name}")
+    names = getattr(module, "__all__", ["compare", "load_result"])
+    functions = [x for x in (getattr(module, key) for key in names) if inspect.isfunction(x)]
+    assert functions
+    assert not [x.__name__ for x in functions if ">>>" not in x.__doc__]
+
+
 @pytest.mark.parametrize("table", [FUSIONS, ENCODERS, OBJECTIVES, METHODS])
 def test_members_of_the_zoo_have_an_example(table):
     own = {key: x for key, x in table.items() if x.__module__.startswith("mmjax.")}
