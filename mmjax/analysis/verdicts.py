@@ -184,7 +184,8 @@ def _count(groups: int, answers: Answers) -> str:
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
     num_seeds, rows = pair.spread.num_seeds, len(answers.group)
     where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
-    lines = [f"Based on {_seeds(num_seeds)} and {where}; both strategies selected on validation."]
+    evidence = f"Based on {_seeds(num_seeds)} and {where}"
+    lines = [f"{evidence}; both strategies were selected on validation."]
     if num_seeds == 1:
         lines.append("With one seed, this holds for these trained models only.")
     if answers.split == "valid":
