@@ -131,7 +131,15 @@ def judge(answers: Answers | None) -> Verdict:
 
 
 def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair) -> list[Judged]:
-    """Strategies against one, Holm-corrected over all of them, if ``gate`` is significant."""
+    """Strategies against one, Holm-corrected over all of them, if ``gate`` is significant.
+
+    Example:
+        >>> scores = {"a": np.zeros((1, 50)), "b": np.ones((1, 50)), "c": np.ones((1, 50))}
+        >>> answers = Answers(scores, np.arange(50), {}, ["a"], "test")
+        >>> gate = compare_pair(scores["b"], scores["a"], answers.group)
+        >>> [one.verdict for one in judge_all(answers, ["c"], "a", gate)]
+        ['better']
+    """
     against = answers.scores[reference]
     pairs = [compare_pair(answers.scores[name], against, answers.group) for name in names]
     corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
