@@ -17,7 +17,7 @@ from mmjax.layers import tokens
 from mmjax.training.lanes import compiler_options
 from mmjax.types import Batch
 
-as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # it takes both libraries'
+as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # accepts NumPy arrays, too
 _KINDS = {1: "vector", 2: "sequence", 3: "pixels"}  # by the number of axes of a sample
 
 
