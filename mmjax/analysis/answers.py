@@ -53,7 +53,17 @@ def make_answers(study: Study) -> Answers | None:
     """Scores the stored predictions of the seeds that all strategies share.
 
     Returns None without predictions, without a shared seed, or with fewer than two groups, since no
-    difference can then be judged. ``Assessment`` has an example.
+    difference can then be judged.
+
+    Example:
+        >>> splits, seeds = ("valid", "test"), np.arange(1)
+        >>> rows = [{"strategy": "sum", "modalities": "a+b", "seed": 0, "split": split,
+        ...          "hidden": "", "accuracy": 0.75} for split in splits]
+        >>> labels = {f"{s}_{n}": np.arange(4) for s in splits for n in ("target", "group")}
+        >>> logits = {"seeds": seeds, **dict.fromkeys(splits, np.eye(4)[None, [0, 1, 2, 0]])}
+        >>> study = Study("toy", (), rows, [], {}, {"sum": logits}, labels, (), {}, {})
+        >>> make_answers(study).scores["sum"]
+        array([[1., 1., 1., 0.]])
     """
     predictions = {n: study.predictions[n] for n in study.strategies if n in study.predictions}
     if not predictions:

@@ -92,10 +92,10 @@ def judge_share(rate: float, peak: float) -> dict[str, Any]:
         >>> judge_share(25.0, peak=100.0)
         {'share': 0.25, 'refused': ''}
         >>> judge_share(125.0, peak=100.0)["refused"]
-        '125 GFLOP/s against a measured peak of 100 cannot be'
+        '125 GFLOP/s against a measured peak of 100 is impossible'
     """
     share = rate / peak
     if 0 < share <= 1:
         return {"share": share, "refused": ""}
-    reason = f"{rate:.4g} GFLOP/s against a measured peak of {peak:.4g} cannot be"
+    reason = f"{rate:.4g} GFLOP/s against a measured peak of {peak:.4g} is impossible"
     return {"share": None, "refused": reason}

@@ -72,8 +72,8 @@ def training_cost(program: Program, lanes: Lane, train: Batch | Block) -> dict[s
     """
     num_seeds = num_lanes(lanes)
     carried = (lanes, np.zeros(num_seeds, bool), program.zeros)
-    advance: Any = program.advance  # compiled by JAX, which a Callable does not tell
-    training = advance.lower(carried, train, 0, 0).compile()  # from the cache
+    advance: Any = program.advance  # a compiled function, which has ``lower``
+    training = advance.lower(carried, train, 0, 0).compile()  # compiled before: cached
     low, median, high = (1e3 * time_step(program, lanes, train) / num_seeds).tolist()
     return {
         "step_flops": count(program.step.lower(), "flops"),

@@ -32,7 +32,7 @@ def sample(split: Split, num_rows: int, seed: int = 0) -> Split:
 
 
 class Clusters(NamedTuple):
-    """Agreement of clusters with classes; 1 is perfect. ``cluster_scores`` has an example.
+    """Agreement of clusters with classes; 1 is perfect.
 
     Attributes:
         ari: adjusted Rand index of k-means; 0 is chance (Hubert and Arabie, J. Classif. 2, 1985).

@@ -146,11 +146,11 @@ def merge_studies(parts: Iterable[Study]) -> list[Study]:
 
     Example:
         >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "data": "digest"}
-        >>> parts = [Study("toy", (), [{**row, "recipe": recipe}], [], {}, {}, {}, (), {}, {})
-        ...          for recipe in ("short", "long")]
+        >>> parts = [Study("toy", (Path("run"),), [{**row, "recipe": recipe}],
+        ...                [], {}, {}, {}, (), {}, {}) for recipe in ("short", "long")]
         >>> (study,) = merge_studies(parts)
         >>> list(study.strategies)
-        ['sum', 'sum (1)']
+        ['sum', 'sum (2)']
     """
     merged: list[Study] = []
     for part in parts:

@@ -131,7 +131,15 @@ def judge(answers: Answers | None) -> Verdict:
 
 
 def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair) -> list[Judged]:
-    """Strategies against one, Holm-corrected over all of them, if ``gate`` is significant."""
+    """Strategies against one, Holm-corrected over all of them, if ``gate`` is significant.
+
+    Example:
+        >>> scores = {"a": np.zeros((1, 50)), "b": np.ones((1, 50)), "c": np.ones((1, 50))}
+        >>> answers = Answers(scores, np.arange(50), {}, ["a"], "test")
+        >>> gate = compare_pair(scores["b"], scores["a"], answers.group)
+        >>> [one.verdict for one in judge_all(answers, ["c"], "a", gate)]
+        ['better']
+    """
     against = answers.scores[reference]
     pairs = [compare_pair(answers.scores[name], against, answers.group) for name in names]
     corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
@@ -184,7 +192,8 @@ def _count(groups: int, answers: Answers) -> str:
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
     num_seeds, rows = pair.spread.num_seeds, len(answers.group)
     where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
-    lines = [f"Based on {_seeds(num_seeds)} and {where}; both strategies selected on validation."]
+    evidence = f"Based on {_seeds(num_seeds)} and {where}"
+    lines = [f"{evidence}; both strategies were selected on validation."]
     if num_seeds == 1:
         lines.append("With one seed, this holds for these trained models only.")
     if answers.split == "valid":

@@ -106,6 +106,7 @@ def write_paper(assessments: Sequence[Assessment], out: Path) -> None:
         out: a folder, created if necessary; files of the same names are replaced.
 
     Example:
+        >>> from mmjax.analysis.study import Study
         >>> rows = [{"strategy": name, "modalities": used, "split": split, "hidden": "", "seed": 0,
         ...          "accuracy": score, "macro_f1": score, "params": 10, "seconds": 1.0}
         ...         for name, used, score in (("a_only", "a", 0.6), ("sum", "a+b", 0.9))

@@ -86,13 +86,13 @@ def trials_table(rows: Rows, title: str) -> Table:
     score = find_score(rows[0])
     table.add_column(f"{MAIN_SCORES[score]} %", justify="right", no_wrap=True)
     table.add_column("fusion", overflow="fold")
-    table.add_column("its parameters")
+    table.add_column("parameters")
     named = ("trial", score, "fusion")
     others = [name for name in _columns(rows) if name not in (*named, "state", "seconds")]
     for row in rows:
         cells = {name: _cell(name, row.get(name)) for name in (*named, *others)}
-        told = ", ".join(f"{n.replace('_', ' ')} {cells[n]}" for n in others if cells[n])
-        table.add_row(*(cells[name] for name in named), told)
+        shown = ", ".join(f"{n.replace('_', ' ')} {cells[n]}" for n in others if cells[n])
+        table.add_row(*(cells[name] for name in named), shown)
     return table
 
 

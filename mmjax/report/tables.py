@@ -99,7 +99,13 @@ def plain_table(summaries: Sequence[Summary]) -> str:
 
 
 def summary_markdown(summaries: Sequence[Summary]) -> str:
-    """The same table in Markdown; baselines in italics."""
+    """The same table in Markdown; baselines in italics.
+
+    Example:
+        >>> alone = Summary("image_only", True, "accuracy", *[np.array([0.8])] * 3, 1234, 5.0)
+        >>> print(summary_markdown([alone]).splitlines()[2])
+        | *image_only* | 80.00 | 0.8000 | 1,234 | 5.0 |
+    """
     lines = []
     for baseline, (name, *rest) in table_lines(summaries):
         lines.append([f"*{name}*" if baseline else name, *rest])

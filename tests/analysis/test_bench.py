@@ -48,7 +48,7 @@ def test_a_share_of_the_peak_is_reported(rate):
 def test_a_share_that_cannot_be_is_refused(rate):
     judged = bench.judge_share(rate, 100.0)
     assert judged["share"] is None
-    assert "peak of 100 cannot be" in judged["refused"]
+    assert "peak of 100 is impossible" in judged["refused"]
 
 
 def test_peaks_are_operations_and_bytes_per_second(monkeypatch):

@@ -19,13 +19,18 @@ _CENTRED = 0.01  # squared Newton decrement in units of the weight: a small part
 
 
 class Decomposition(NamedTuple):
-    """Information of two sources about a class, in bits; ``decompose`` has an example.
+    """Information of two sources about a class, in bits.
 
     Attributes:
         redundancy: available from either source.
         first: unique to the first source.
         second: unique to the second source.
         synergy: available only from both sources together.
+
+    Example:
+        >>> parts = Decomposition(redundancy=0.5, first=0.25, second=0.0, synergy=0.25)
+        >>> sum(parts)  # what both sources carry together
+        1.0
     """
 
     redundancy: float

@@ -17,18 +17,23 @@ from mmjax.layers import tokens
 from mmjax.training.lanes import compiler_options
 from mmjax.types import Batch
 
-as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # it takes both libraries'
+as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # accepts NumPy arrays, too
 _KINDS = {1: "vector", 2: "sequence", 3: "pixels"}  # by the number of axes of a sample
 
 
 class Condition(NamedTuple):
-    """One modality of the sampled rows, corrupted; ``make_sweep`` has an example.
+    """One modality of the sampled rows, corrupted.
 
     Attributes:
         modality: its name.
         corruption: key of ``CORRUPTIONS``.
         severity: 1 to 5.
         values: [rows, ...], of the same shape and dtype as in the task.
+
+    Example:
+        >>> modality, corruption, severity, values = Condition("image", "blur", 5, np.ones((2, 4)))
+        >>> corruption in CORRUPTIONS
+        True
     """
 
     modality: str
@@ -38,12 +43,19 @@ class Condition(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Clean rows and their corruptions, the same for every arm; ``make_sweep`` has an example.
+    """Clean rows and their corruptions, the same for every arm.
 
     Attributes:
         split: "test", or "valid" where test rows have no labels.
         rows: the sampled rows.
         conditions: the corruptions, one modality at a time.
+
+    Example:
+        >>> blurred = Condition("image", "blur", 5, np.full((2, 4), 0.5))
+        >>> sweep = Sweep("test", Batch({"image": np.eye(2, 4)}, {}, np.arange(2)), [blurred])
+        >>> spoilt = sweep.rows._replace(inputs={"image": sweep.conditions[0].values})
+        >>> spoilt.inputs["image"].shape == sweep.rows.inputs["image"].shape
+        True
     """
 
     split: str

@@ -11,7 +11,7 @@ NUM_RESAMPLES = 2000
 _CHUNK = 100  # resamples at a time, to bound memory
 
 
-Numbers = float | np.ndarray
+Numbers = float | np.ndarray  # one variance, or an array of them
 
 
 class Estimate(NamedTuple):

@@ -25,7 +25,7 @@ FEWEST = 5
 
 
 class Pair(NamedTuple):
-    """First minus second, in the unit of the scores; ``compare_pair`` has an example.
+    """First minus second, in the unit of the scores.
 
     Attributes:
         difference: mean, standard error and 95 % interval, for new seeds and new groups.
@@ -33,6 +33,12 @@ class Pair(NamedTuple):
         p: two-sided p-value of no difference between the strategies, for new seeds and new groups.
         differing: number of groups on which the two differ.
         groups: number of groups.
+
+    Example:
+        >>> correct = np.repeat([[[1.0]], [[0.0]]], 10, axis=-1)  # [strategies, 1 seed, 10 rows]
+        >>> pair = compare_pair(*correct, group=np.arange(10) // 5)
+        >>> pair.difference.mean, pair.differing, pair.verdict()  # two groups are too few
+        (1.0, 2, 'not distinguishable')
     """
 
     difference: Estimate
@@ -141,7 +147,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
 class Needed(NamedTuple):
     """Numbers that would detect a difference of the observed size; None where no number would.
 
-    ``needed`` has an example.
+    Example:
+        >>> Needed(seeds=None, groups=400).groups
+        400
     """
 
     seeds: int | None

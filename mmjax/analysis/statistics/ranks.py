@@ -11,13 +11,18 @@ from mmjax.errors import UsageError
 
 
 class Ranking(NamedTuple):
-    """Strategies ranked over tasks; ``rank`` has an example.
+    """Strategies ranked over tasks.
 
     Attributes:
         mean_ranks: [strategies], 1 is best.
         p: p-value of Friedman's test that all strategies are equal.
         critical_difference: of Nemenyi's test; smaller differences of mean ranks are not
             significant.
+
+    Example:
+        >>> ranking = Ranking(np.array([1.0, 2.0, 3.0]), p=0.05, critical_difference=1.5)
+        >>> cliques(ranking.mean_ranks, ranking.critical_difference)
+        [(0, 1), (1, 2)]
     """
 
     mean_ranks: np.ndarray

@@ -67,7 +67,8 @@ def trace_dataflow(fusion: nn.Module, tokens: Mapping[str, Tokens]) -> Dataflow:
     Example:
         >>> from mmjax.fusion import FUSIONS
         >>> from mmjax.testing import make_tokens
-        >>> flow = trace_dataflow(FUSIONS["concat"](out_dim=3), make_tokens())
+        >>> tokens = make_tokens({"image": (4, 8), "audio": (1, 8)})
+        >>> flow = trace_dataflow(FUSIONS["concat"](out_dim=3), tokens)
         >>> ("output", "prediction") in flow.nodes
         True
     """

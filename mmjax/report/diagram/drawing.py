@@ -36,7 +36,8 @@ def module_figure(fusion: Any, tokens: Mapping[str, Tokens]) -> matplotlib_figur
     Example:
         >>> from mmjax.fusion import FUSIONS
         >>> from mmjax.testing import make_tokens
-        >>> figure = module_figure(FUSIONS["concat"](out_dim=3), make_tokens())
+        >>> tokens = make_tokens({"image": (4, 8), "audio": (1, 8)})
+        >>> figure = module_figure(FUSIONS["concat"](out_dim=3), tokens)
         >>> "prediction" in [text.get_text() for text in figure.axes[0].texts]
         True
     """

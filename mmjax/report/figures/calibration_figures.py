@@ -65,6 +65,12 @@ def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Fi
     Args:
         logits: {strategy: [seeds, rows, classes]}.
         target: [rows] classes.
+
+    Example:
+        >>> logits = np.array([[[4.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 2.0]]])
+        >>> figure = selective_figure({"sum": logits}, np.array([0, 1, 1, 1]))
+        >>> figure.axes[0].lines[0].get_ydata().tolist()
+        [100.0, 100.0, 100.0, 75.0]
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -25,6 +25,15 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     Args:
         summaries: one per strategy.
         costs: one row per strategy, from ``mmjax.analysis.cost.cost_row``.
+
+    Example:
+        >>> measured = [("sum", 0.75, 10), ("early", 0.5, 20), ("gmu", 1.0, 40)]
+        >>> summaries = [Summary(name, False, "accuracy", *[np.array([score])] * 3, 10, 1.0)
+        ...              for name, score, _ in measured]
+        >>> costs = [{"strategy": name, "flops": flops} for name, _, flops in measured]
+        >>> figure = cost_figure(summaries, costs)
+        >>> [text.get_text() for text in figure.axes[0].texts if text.get_color() == "black"]
+        ['sum', 'gmu']
     """
     by_strategy = {row["strategy"]: row["flops"] for row in costs}
     known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)

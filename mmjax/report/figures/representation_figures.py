@@ -132,6 +132,11 @@ def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figu
     Args:
         similarity: [strategies, strategies] from ``mmjax.analysis.representation.cka_matrix``.
         strategies: their names.
+
+    Example:
+        >>> figure = similarity_figure(np.array([[1.0, 0.5], [0.5, 1.0]]), ["sum", "gmu"])
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['1.00', '.50', '.50', '1.00']
     """
     few = len(strategies) <= _FEW
     size = 2.2 + (0.42 if few else 0.16) * len(strategies)

@@ -25,6 +25,14 @@ def robustness_figure(rows: Rows) -> Figure:
 
     Args:
         rows: from ``mmjax.analysis.robustness.robustness_rows``, of one arm or more.
+
+    Example:
+        >>> row = {"strategy": "sum", "modalities": "image+audio", "modality": "image", "seed": 0}
+        >>> rows = [{**row, "corruption": corruption, "severity": severity, "accuracy": score}
+        ...         for corruption, severity, score in (("", 0, 0.75), ("blur", 5, 0.5))]
+        >>> axes = robustness_figure(rows).axes[0]
+        >>> axes.get_title(), axes.lines[0].get_ydata().tolist()
+        ('image: blur', [75.0, 50.0])
     """
     curves = score_curves(rows)
     alone = set(baselines(rows))

@@ -134,6 +134,13 @@ def misclassified_figure(split: Split, logits: np.ndarray) -> Figure | None:
     Args:
         split: the rows.
         logits: [seeds, rows, classes]; probabilities are averaged over seeds.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> test = load_task("synthetic", options={"size": "60"}).test
+        >>> perfect = 9 * np.eye(2)[None, test.target]
+        >>> misclassified_figure(test, perfect) is None
+        True
     """
     mean = softmax(logits, axis=-1).mean(axis=0)
     predicted, confidence = mean.argmax(axis=-1), mean.max(axis=-1)
@@ -183,7 +190,13 @@ def _as_colours(image: np.ndarray) -> np.ndarray:
 
 
 def task_facts(task: Task) -> str:
-    """Name, number of outputs, size of the inputs and digest, on one line."""
+    """Name, number of outputs, size of the inputs and digest, on one line.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> print(task_facts(load_task("synthetic", options={"size": "60"})))
+        synthetic/xor: 2 classes, ... MB, digest ...
+    """
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
     num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
     size = f"{task.out_dim} {task.kind}, {num_bytes / 1e6:.1f} MB"

@@ -15,7 +15,14 @@ from mmjax.storage.files import whole_file
 
 @plain_text
 def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
-    """The score of each strategy: one dot per seed, and the mean with one standard error."""
+    """The score of each strategy: one dot per seed, and the mean with one standard error.
+
+    Example:
+        >>> scores = [np.array([0.5, 0.75])] * 3
+        >>> figure = score_figure([Summary("sum", False, "accuracy", *scores, 10, 1.0)], "toy")
+        >>> figure.axes[0].get_xlabel()
+        'accuracy in %, +- standard error (dotted: best unimodal baseline)'
+    """
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
     axes = figure.subplots()
     for y, summary in enumerate(reversed(summaries)):

@@ -106,6 +106,12 @@ def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figu
 
     Args:
         scores: {strategy: {modalities present: score}}; 1 is best.
+
+    Example:
+        >>> both, image = frozenset({"image", "audio"}), frozenset({"image"})
+        >>> figure = missing_figure({"sum": {both: 0.9, image: 0.6}})
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['90.0', '60.0']
     """
     subsets = {subset for values in scores.values() for subset in values}
     columns = sorted(subsets, key=lambda subset: (-len(subset), sorted(subset)))
