@@ -62,7 +62,7 @@ def _check_same_run(out: Path, run: RunFile) -> None:
     differing = [
         f"{name} {was[name]!r}, not {now[name]!r}"
         for name in now
-        if was[name] != now[name] and name != "mesh"  # which does not change results
+        if was[name] != now[name] and name != "mesh"  # which decides where it runs, not what
     ]
     if differing:
         problem = f"the run in {out} was started with other settings: {'; '.join(differing)}"

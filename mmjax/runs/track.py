@@ -45,7 +45,7 @@ def tracked(folder: Path, tracker: str | None) -> Iterator[None]:
     Output of the same tracker from before a run was resumed is replaced.
 
     Args:
-        folder: the run folder; the tracker writes to a folder of its own name in it.
+        folder: the run folder; the tracker writes to a subfolder with its name.
         tracker: ``tensorboard``; ``wandb``, offline (`wandb sync` uploads it); or None.
 
     Raises:

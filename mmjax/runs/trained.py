@@ -221,13 +221,13 @@ def _check_data(path: Path, rows: Sequence[Row], task: Task) -> None:
     """Raises DataError if the task is not the one that a run was trained on."""
     was, now = {str(row.get("data")) for row in rows}, task.digest()
     if was != {now}:
-        expected = f"the data of training, sha256 {' and '.join(sorted(was))}"
+        expected = f"the training data, sha256 {' and '.join(sorted(was))}"
         fix = "To predict other rows, use TrainedRun.predict in Python."
         raise DataError(path, expected=expected, got=f"{task.name} with {now}", fix=fix)
 
 
 def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[Row]:
-    """Scores a trained run on validation and test, with the ``hidden`` modalities removed."""
+    """Scores a trained run on validation and test, with some modalities hidden."""
     run = load_run(folder, data)
     return score_rows(run.arm, run.evaluate.predict, run.params, hidden)
 

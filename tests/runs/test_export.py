@@ -176,7 +176,7 @@ def test_the_card_says_what_the_rows_say(folders):
     row = rows[0]
     for fact in ("recipe", "data", "versions", "device"):
         assert row[fact] in card
-    assert f"{row['params']:,} parameters a seed" in card
+    assert f"{row['params']:,} parameters per seed" in card
     assert "| `a` | `float32` | `[12]` |" in card
     assert card.startswith("---\nlibrary_name: mmjax\n")
 

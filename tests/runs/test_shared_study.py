@@ -211,7 +211,7 @@ def test_plots_are_of_the_score_by_which_trials_are_judged(tmp_path):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(lambda trial: trial.suggest_float("dropout", 0, 1), n_trials=3)
     captions = save_plots(study, tmp_path, "R2")
-    assert captions["optimization_history"].startswith("R2 on validation")
+    assert captions["optimization_history"].startswith("Validation R2")
     assert captions["slice"].startswith("R2 against")
     assert "ccuracy" not in "".join(captions.values())
 

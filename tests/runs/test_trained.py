@@ -128,7 +128,7 @@ def test_a_run_of_other_data_is_refused(tmp_path):
     data.rename(tmp_path / "moved")
     load_run(out, data=str(tmp_path / "moved"))
     save(Task.from_arrays({**inputs, "a": inputs["a"] + 1}, target), data)
-    with pytest.raises(DataError, match=r"expected the data of training, sha256 \w+, got arr"):
+    with pytest.raises(DataError, match=r"expected the training data, sha256 \w+, got arr"):
         load_run(out)
 
 

@@ -102,7 +102,7 @@ class SharedStudy:
 
         Args:
             count: the most to claim.
-            suggest: sets the parameters of a new trial.
+            suggest: suggests the parameters of a trial; a retry keeps those that it had.
         """
         self._revive()
         known = self.optuna.get_trials(deepcopy=False)

@@ -8,18 +8,18 @@ from mmjax.errors import UsageError
 
 @dataclass(frozen=True)
 class Space:
-    """What `mmjax tune` chooses among: some values, or all between a lowest and a highest.
+    """The search space of `mmjax tune`: lists of choices, and ranges of numbers.
 
     Attributes:
-        fusions: names with commas between them; `core`, ten of most kinds, or `all`.
+        fusions: comma-separated names; `core`, ten of most kinds, or `all`.
         methods: training methods, for fusions that have none of their own.
-        encoder_choices: encoders as MODALITY=NAME,NAME; the other modalities have one.
+        encoder_choices: encoders as MODALITY=NAME,NAME; other modalities keep theirs.
         widths: of the fusion.
         depths: numbers of layers, for fusions that have layers.
         batch_sizes: rows per step.
-        learning_rates: the lowest and the highest, uniform in the logarithm.
-        weight_decays: the lowest and the highest, uniform in the logarithm.
-        dropouts: the lowest and the highest.
+        learning_rates: lowest and highest, sampled log-uniformly.
+        weight_decays: lowest and highest, sampled log-uniformly.
+        dropouts: lowest and highest, sampled uniformly.
     """
 
     fusions: str = "core"
@@ -42,7 +42,7 @@ class Space:
             low, high = getattr(self, name)
             logarithmic = name != "dropouts" and low != high
             if not low <= high < math.inf or (logarithmic and low <= 0):
-                expected = "a lowest and a highest" + ", both above 0" * logarithmic
+                expected = "a lowest and a highest value" + ", both above 0" * logarithmic
                 raise UsageError(name, expected=expected, got=f"{low} {high}")
 
 
