@@ -72,6 +72,7 @@ def test_the_search_tries_what_its_budget_allows_and_takes_the_best(arm):
     assert sum(taken) == 2 * 2  # each encoder, once
 
 
+@pytest.mark.slow
 def test_choices_that_diverge_are_the_worst(arm):
     judged = []
 

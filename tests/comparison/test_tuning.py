@@ -83,6 +83,7 @@ def test_a_width_at_which_all_diverge_is_the_worst(task, monkeypatch):
         tune(recipe, task, 6)
 
 
+@pytest.mark.slow
 def test_a_comparison_tunes_its_arms(task):
     arm = replace(make_arm(task, "concat", steps=6, batch_size=16, seeds=(0,)), trials=3)
     steps = []

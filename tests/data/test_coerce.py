@@ -273,6 +273,7 @@ def test_arms_with_all_modalities_share_what_was_read(monkeypatch):
     assert read == shapes  # the baseline's once more
 
 
+@pytest.mark.slow
 def test_standardised_inputs_of_any_unit_train_alike():
     """Metres or millimetres: the model does not notice."""
     inputs, target = make_inputs(), np.array([0, 1] * 30)

@@ -29,6 +29,8 @@ from reference import (
     ragged,
     weigh,
 )
+from representatives import FUSIONS as CHOSEN
+from representatives import representatives
 from scipy.special import expit, log_softmax, softmax
 
 from mmjax.fusion import FUSIONS
@@ -203,7 +205,12 @@ def test_equal_weights_make_the_mean(seed):
     assert_close(got.prediction, want.prediction)
 
 
-@pytest.mark.parametrize("name", [n for n, f in FUSIONS.items() if f.level != "input"])
+@pytest.mark.parametrize(
+    "name",
+    representatives(
+        [n for n, f in FUSIONS.items() if f.level != "input"], [*CHOSEN[1:], "transformer"]
+    ),
+)
 def test_padding_with_masked_tokens_changes_nothing(name):
     tokens = ragged(2)
     pad = lambda x: np.pad(x, [(0, 0), (0, 2)] + [(0, 0)] * (x.ndim - 2))

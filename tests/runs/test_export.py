@@ -98,7 +98,7 @@ MIXED = {"image": "patches", "sequence": "transformer"}
 @pytest.mark.parametrize(
     ("strategy", "encoders"),
     [
-        ("late_mean", CNNS),
+        slow("late_mean", CNNS),
         slow("zorro", MIXED),
         slow("mvae", MIXED),
         ("mixture_of_experts", {}),
