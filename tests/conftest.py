@@ -37,7 +37,7 @@ hypothesis.settings.register_profile("few", max_examples=10, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=200, deadline=None)
 hypothesis.settings.load_profile("few")
 
-_ENOUGH = 2 << 20  # KiB
+_ENOUGH = 3 << 20  # KiB
 
 
 def pytest_collection_modifyitems():
@@ -75,13 +75,23 @@ def forget_programs():
 
 @pytest.fixture(scope="session")
 def compared(tmp_path_factory):
-    """The folder of a comparison that nothing disturbed, to be left as it is; what it printed."""
+    """The folder of a comparison that nothing disturbed, to be left as it is; what it printed.
+
+    The first worker that needs it makes it for all.
+    """
     from commands import COMPARE, run
 
-    out = tmp_path_factory.mktemp("compared") / "new" / "run"
-    with redirect_stdout(StringIO()) as printed:
-        assert run("compare", *COMPARE, "--out", out) == 0
-    return out, printed.getvalue()
+    from mmjax.storage.files import locked
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if _BEGUN_HERE else base.parent) / "compared"
+    out, printed = folder / "new" / "run", folder / "printed.txt"
+    with locked(folder, wait=True):
+        if not printed.exists():
+            with redirect_stdout(StringIO()) as said:
+                assert run("compare", *COMPARE, "--out", out) == 0
+            printed.write_text(said.getvalue(), encoding="utf-8")
+    return out, printed.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from mmjax_side import make_model, make_task
 from page import BEGIN, END, fill
 from performance_page import TARGETS, describe
 from performance_page import main as write_page
+from representatives import slow
 from speed import TINY, Benchmark
 from speed import main as measure
 from streaming_page import main as write_streaming_page
@@ -30,7 +31,7 @@ needs_torch = pytest.mark.skipif(not TORCH, reason="needs the extra bench")
 
 
 @needs_torch
-@pytest.mark.parametrize("name", ["conv", "transformer-8", "bottleneck-8"])
+@pytest.mark.parametrize("name", ["conv", slow("transformer-8"), slow("bottleneck-8")])
 def test_both_sides_compute_the_same(name):
     import torch
     from torch_models import copy_params, make_module
@@ -124,6 +125,7 @@ def test_a_case_survives_the_way_to_its_worker():
     assert Case(**json.loads(json.dumps(vars(case)))) == case
 
 
+@pytest.mark.slow
 def test_every_side_of_streaming_has_the_same_rows(tmp_path):
     streaming.write(tmp_path, 20)
     tasks = [

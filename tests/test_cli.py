@@ -67,7 +67,8 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
     assert ("concat", 1, 20) in steps
 
 
-def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys):
+def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
     skills = [{"a_only": 1, "b_only": 2, fusion: 3} for fusion in ("sum", "gmu")]
     folders = [make_folder(tmp_path / str(i), skill) for i, skill in enumerate(skills)]
     page = tmp_path / "both.html"
@@ -100,6 +101,7 @@ def test_width_layers_dropout_and_weight_decay_can_be_named():
     assert (fusion.width, fusion.num_layers) == (32, 1)  # 30 is no multiple of 4 heads
 
 
+@pytest.mark.slow
 def test_training_rows_lose_a_modality_and_a_learned_token_stands_in(tmp_path):
     out = tmp_path / "run"
     lose = ["--missing", "a=0.5", "--absent", "learned"]
@@ -152,6 +154,7 @@ def test_predict_writes_the_mean_probabilities_of_the_seeds(trained, tmp_path):
     assert lines[1:] == [f"{row},{label}" for row, label in enumerate(labels)]
 
 
+@pytest.mark.slow
 def test_a_unimodal_baseline_trains_and_predicts(tmp_path):
     out = tmp_path / "run"
     main(["train", "a_only", *TINY, "--seeds", "1", "--out", str(out)])
@@ -176,7 +179,8 @@ def test_what_cannot_be_matched_is_a_strategy_that_failed(tmp_path, capsys):
     assert why in (out / "summary.md").read_text()
 
 
-def test_zoo_lists_all_tables(capsys):
+def test_zoo_lists_all_tables(capsys, monkeypatch):
+    monkeypatch.setattr("mmjax.runs.inspect.add_sizes", lambda fusion, task: None)
     main(["zoo"])
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
     main(["zoo", "--json"])

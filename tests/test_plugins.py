@@ -72,6 +72,7 @@ def test_an_installed_package_takes_part_in_a_comparison(run_mmjax):
     assert "moons" in printed
 
 
+@pytest.mark.slow
 def test_its_members_keep_the_contracts(monkeypatch):
     monkeypatch.syspath_prepend(PACKAGE)
     import mmjax_example

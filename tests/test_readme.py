@@ -16,6 +16,7 @@ def example(page):
     return program, len([line for line in program.splitlines() if line.strip()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, slow(None)])
 def test_the_program_of_the_readme_runs(count, tmp_path, monkeypatch, capsys):
     """With the first of its strategies and one seed, or with all of them."""

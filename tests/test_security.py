@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from bad_inputs import BAD, FOREIGN, NPZS
 from folders import make_folder
+from representatives import slow
 from rich.table import Table
 from small import make_task
 
@@ -35,6 +36,7 @@ FILES = sorted((Path(__file__).parents[1] / "mmjax").rglob("*.py"))
 RUNS_DATA = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 NETWORK = {"urllib", "http", "ftplib", "socket", "requests", "httpx", "aiohttp", "huggingface_hub"}
 NAUGHTY = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(1)>'
 COLOURS = "\x1b[31mred\x1b[2J\n"
 
 
@@ -128,7 +130,7 @@ def naughty_folder(folder, name):
 
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied", "ignore:Glyph")
-@pytest.mark.parametrize("name", [NAUGHTY, '"><img src=x onerror=alert(1)>', COLOURS, r"$\x{_$ %"])
+@pytest.mark.parametrize("name", [NAUGHTY, slow(IMAGE), COLOURS, slow(r"$\x{_$ %")])
 def test_a_report_shows_any_text_as_text(name, tmp_path):
     folder = naughty_folder(tmp_path / "run", name)
     write_page(read_assessments([folder]), tmp_path / "report.html")
@@ -138,7 +140,8 @@ def test_a_report_shows_any_text_as_text(name, tmp_path):
     assert not any(attribute.startswith("on") for attribute in tags.attributes)
 
 
-def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path):
+def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
     write_paper(
         read_assessments([naughty_folder(tmp_path / "run", r"\input{x}$%")]), tmp_path / "paper"
     )

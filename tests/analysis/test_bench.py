@@ -82,6 +82,7 @@ def measured(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_row_is_flat_and_its_figures_agree(measured):
     row, _ = read_rows(measured / "bench.jsonl")
     names = ("strategy", "batch_size", "dtype", "lanes", "devices", "how", "platform")
@@ -97,6 +98,7 @@ def test_a_row_is_flat_and_its_figures_agree(measured):
     assert row["flops_are"] == "a lower bound"
 
 
+@pytest.mark.slow
 def test_the_operations_of_a_step_are_mostly_its_matrix_products(measured):
     row, _ = read_rows(measured / "bench.jsonl")
     first, rest = 2 * 12 * 128, 2 * 128 * 64 + 128 * 64 + 64 * 2
@@ -104,6 +106,7 @@ def test_the_operations_of_a_step_are_mostly_its_matrix_products(measured):
     assert products < row["step_flops"] < 1.5 * products
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_shown_with_its_reason_and_without_a_share(measured):
     *_, row = read_rows(measured / "bench.jsonl")
     assert (row["dtype"], row["share"]) == ("bfloat16", None)
@@ -113,6 +116,7 @@ def test_what_is_refused_is_shown_with_its_reason_and_without_a_share(measured):
     assert (measured / "roofline.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_page_has_the_table_and_the_figure(measured, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
@@ -125,6 +129,7 @@ def test_the_page_has_the_table_and_the_figure(measured, tmp_path):
     assert page.with_suffix(".png").read_bytes() == (measured / "roofline.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch, capsys):
     rows = read_rows(measured / "bench.jsonl")
     path = tmp_path / "bench.jsonl"

@@ -198,6 +198,7 @@ def test_independent_data_say_nothing_on_average():
     assert np.all(np.abs(found.mean(axis=0)) < 0.2 * biased)
 
 
+@pytest.mark.slow
 def test_the_jackknife_takes_bias_away_and_its_errors_are_right():
     joint = random_joint((4, 3, 3), seed=3, concentration=4.0)
     data = [sample(joint, 300, seed) for seed in range(12)]

@@ -110,6 +110,7 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
     assert (who in summary) if who else ("majority class, which" not in summary)
 
 
+@pytest.mark.slow
 def test_the_page_names_them(tmp_path):
     facts = {"majority_accuracy": 0.635, "majority_macro_f1": 0.2}
     folder = make_folder(tmp_path / "run", **facts)

@@ -70,6 +70,7 @@ def diverge_at(monkeypatch, widths):
     monkeypatch.setattr("mmjax.comparison.tuning.fit", fit_some)
 
 
+@pytest.mark.slow
 def test_a_width_at_which_all_diverge_is_the_worst(task, monkeypatch):
     recipe, width = recipe_of(task), recipe_of(task).model.fusion.width
     widenings = [trial.widening for trial in draw_trials(recipe, 6)]
@@ -100,6 +101,7 @@ def test_a_weight_decay_that_cannot_work_is_refused(decay):
         Adam(weight_decay=decay)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_search_and_is_no_failure_of_its_arm(task):
     arm = replace(make_arm(task, "concat", steps=6, batch_size=16, seeds=(0,)), trials=2)
 

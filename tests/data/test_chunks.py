@@ -149,6 +149,7 @@ def test_arrays_are_checked_and_digested_in_chunks(monkeypatch):
         replace(task)
 
 
+@pytest.mark.slow
 def test_a_task_on_disk_goes_through_the_commands(tmp_path, capsys):
     pytest.importorskip("grain")
     save(load_task("synthetic", options={"size": "200"}), tmp_path / "data")

@@ -357,6 +357,7 @@ def test_bytes_are_pictures_only_where_they_look_like_some():
     assert find_byte_scale(pictures, np.zeros(ROWS, bool), True) is not None  # of no row
 
 
+@pytest.mark.slow
 def test_the_scale_of_bytes_is_that_of_the_model():
     """The model itself, with masks of 0 and 1 as bytes and as floats."""
     floats, target = MASKS.astype(np.float32), INTEGERS
@@ -596,6 +597,7 @@ def test_arrays_of_many_kinds_are_read(form):
         assert from_rows({"x": given}, INTEGERS).digest() == want
 
 
+@pytest.mark.slow
 def test_real_tensors_are_read():
     torch = pytest.importorskip("torch")
     want = Task.from_arrays({"x": NARROW}, INTEGERS).digest()

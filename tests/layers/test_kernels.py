@@ -25,7 +25,10 @@ from mmjax.layers.kernels.build import build
 from mmjax.layers.normalisation import LayerNorm
 
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+]
 
 CONVOLUTIONS = [
     # batch, size, features in and out, window, strides, padding

@@ -70,7 +70,7 @@ def batch():
 NEEDED = {"mla": "mean", "stacking": "stacking"}  # the others take any fusion
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", representatives(METHODS, CHOSEN))
 def test_method_keeps_the_contract(name):
     own = make_model("stacking", ("amber", "blue"), width=4) if name == "stacking" else None
     check_method(METHODS[name](), own)

@@ -309,6 +309,7 @@ def browse(path, profile):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser on the PATH")
 def test_a_browser_has_nothing_to_complain_about_and_sorts(page, tmp_path):
     folder, text = page

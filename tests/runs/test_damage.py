@@ -60,6 +60,7 @@ def test_what_follows_from_other_files_is_made_again_without_training(whole, out
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manifest", ["damaged", slow("missing")])
 def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, manifest, capsys):
     spoilt = ["accuracy.png", "embeddings.png"]
@@ -137,6 +138,7 @@ def test_one_damaged_row_is_not_other_data(whole, out, fitted, old, new, done):
     assert run("verify", out) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [["weights.jsonl"], slow(["weights.jsonl", "manifest.json"])])
 def test_an_empty_table_is_written_again(whole, out, fitted, lost, capsys):
     assert (out / "weights.jsonl").read_bytes() == b""

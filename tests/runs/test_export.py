@@ -101,7 +101,7 @@ MIXED = {"image": "patches", "sequence": "transformer"}
         slow("late_mean", CNNS),
         slow("zorro", MIXED),
         slow("mvae", MIXED),
-        ("mixture_of_experts", {}),
+        slow("mixture_of_experts", {}),
     ],
 )
 def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):

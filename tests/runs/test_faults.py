@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from faults import FAULTS, Benchmark, file_size_limit
 from faults import main as inject_all
+from representatives import representatives
 
 from mmjax.cli import main
 from mmjax.storage.jsonl import append_rows, read_rows
 
+# Of what processes do to one another.
+PROCESSES = [kind for kind in FAULTS if kind.startswith(("killed", "two", "three"))]
 
-@pytest.mark.parametrize("kind", FAULTS)
+
+@pytest.mark.parametrize("kind", representatives(FAULTS, FAULTS.keys() - PROCESSES))
 def test_nothing_is_lost(kind, tmp_path):
     survived = list(FAULTS[kind](tmp_path, np.random.default_rng(0), 3))
     assert len(survived) >= 3

@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from representatives import slow
 from slurm_commands import write_commands
 
 import mmjax
@@ -49,7 +50,7 @@ def on_slurm(folder):
         yield
 
 
-@pytest.fixture(scope="module", params=["local", "submitit", "slurm", "ray"])
+@pytest.fixture(scope="module", params=["local", "submitit", slow("slurm"), slow("ray")])
 def start(request, tmp_path_factory):
     launcher = "submitit" if request.param == "slurm" else request.param
     with ExitStack() as stack:

@@ -92,6 +92,7 @@ def test_resume_of_a_finished_comparison_leaves_it_as_it_is(whole, capsys):
     assert {path: path.read_bytes() for path in whole.rglob("*.*")} == before
 
 
+@pytest.mark.slow
 def test_resume_in_a_new_folder_begins(tmp_path):
     assert run("train", "concat", *TINY, "--seeds", "2", "--out", tmp_path / "new", "--resume") == 0
 

@@ -118,6 +118,7 @@ def test_rows_are_taken_as_people_have_them(untrained):
     assert len(repr(untrained)) < 200
 
 
+@pytest.mark.slow
 def test_a_run_of_other_data_is_refused(tmp_path):
     """The model scales inputs by training rows; and test rows may have become training rows."""
     data, out = tmp_path / "data", tmp_path / "run"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_inputs import BAD, FOLDERS, KINDS, Exceeded, check_good, limits, outcome, try_mutations
+from representatives import slow
 from small import make_split, make_task
 
 from mmjax.comparison.arm import make_arm
@@ -96,7 +97,7 @@ def odd_modalities():
     return replace(task, **{role: odd(split) for role, split in task.splits.items()})
 
 
-@pytest.mark.parametrize("make", [few_rows, odd_modalities])
+@pytest.mark.parametrize("make", [few_rows, slow(odd_modalities)])
 def test_odd_tasks_train_all_the_same(make):
     task = make()
     raw = dict.fromkeys(task.modalities, "raw")

@@ -238,6 +238,7 @@ def test_damaged_exif_refuses_no_picture(tmp_path, case, density):
         read_picture(tmp_path / "cut.jpg")
 
 
+@pytest.mark.slow
 def test_predictions_are_named_as_the_rows_are(place, tmp_path):
     flags = ("--task", "folder", "--data", place, "--steps", "2", "--seeds", "1")
     assert run("train", "vector_only", *flags, "--out", tmp_path / "run") == 0

@@ -199,6 +199,7 @@ def test_images_without_ink_have_a_way_that_stays():
     assert not way[..., 2].any()
 
 
+@pytest.mark.slow
 def test_a_digit_that_nobody_says_is_told(tmp_path):
     write_images(tmp_path)
     write_recordings(tmp_path / "recordings")
