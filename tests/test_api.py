@@ -99,7 +99,7 @@ def test_a_report_is_written(result, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert escape(result.verdict.headline) in text
     assert ("Confusion matrix of" in text) == (result.study.task == "classes")
-    assert ("RMSE" in text) == (result.study.task == "numbers")
+    assert (">RMSE<" in text) == (result.study.task == "numbers")
 
 
 def test_errors_of_numbers_are_in_their_units(result):
