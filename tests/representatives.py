@@ -2,7 +2,7 @@
 
 import pytest
 
-# Of fusions one of each level but the search, first that of inputs.
+# Of fusions one of each level but the search: first that of inputs, last what takes longest.
 FUSIONS = ("early", "concat", "gmu", "mmtm", "late_mean", "mvae")
 METHODS = ("joint", "ogm_ge")
 

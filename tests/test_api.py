@@ -220,6 +220,7 @@ class Broken(Halves):
         raise RuntimeError("no such luck")
 
 
+@pytest.mark.slow
 def test_a_strategy_that_fails_does_not_end_the_others():
     result = compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2)
     assert result.failed == {"Broken": "RuntimeError: no such luck"}
@@ -396,10 +397,11 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     assert heads in (tmp_path / "r" / "table.tex").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "head", "row"),
     [
-        slow("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"),
+        ("labels", "row_id,label,p0,p1,p2", r"0,[012 ]*,0\.\d+"),
         ("numbers", "row_id,y0,y1", "0,"),
     ],
 )

@@ -52,6 +52,7 @@ def _flat(tree, prefix=""):
     return {k: v for n, t in tree.items() for k, v in _flat(t, f"{prefix}{n}/").items()}
 
 
+@pytest.mark.slow
 def test_a_fusion_on_encodings_is_the_second_stage_over_frozen_encoders(task, alone):
     arms = make_encoded_arms(encode(task, alone), "concat", SEEDS, **RECIPE)
     first, program = fit_each(arms)

@@ -218,7 +218,7 @@ def test_padding_with_masked_tokens_changes_nothing(name):
     assert_close(fuse(name, padded)[0].prediction, fuse(name, tokens)[0].prediction)
 
 
-@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("name", representatives(FUSIONS, CHOSEN))
 def test_another_modality_renames_nothing(name):
     fusion = FUSIONS[name](out_dim=OUT_DIM, width=WIDTH)
     init = lambda size: fusion.init(jax.random.key(0), ragged(size), train=False)

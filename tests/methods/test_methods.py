@@ -101,14 +101,16 @@ def train(name, seeds):
     return fit(recipe, task, progress=taken.append), sum(taken)
 
 
-@pytest.mark.parametrize("name", representatives(METHODS, CHOSEN))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
 def test_method_learns_in_the_steps_that_it_plans(name):
     trained, taken = train(name, (0, 1))
     assert taken == trained.recipe.planned_steps
     assert (np.max([epoch["valid_accuracy"] for epoch in trained.history], axis=0) > 0.7).all()
 
 
-@pytest.mark.parametrize("name", representatives(METHODS, CHOSEN))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
 def test_a_seed_does_not_depend_on_the_seeds_beside_it(name):
     (left, _), (right, _) = train(name, (0, 1)), train(name, (1, 2))
     second, first = jax.tree.map(lambda x: x[1], left.params), first_row(right.params)

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 from killed import contents
-from representatives import slow
 from small import make_task
 
 import mmjax.training.feed
@@ -79,6 +78,7 @@ def check_equal(got, want):
         np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_streamed_run_is_that_on_the_device_bit_by_bit(
     task, recipe, program, on_device, streamed
 ):
@@ -93,7 +93,8 @@ def test_so_it_is_where_all_seeds_run_at_once(task, recipe, monkeypatch):
     check_equal(fit(recipe, task), want)
 
 
-@pytest.mark.parametrize("kind", ["arrays", slow("array_record")])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DISK)
 def test_rows_on_disk_train_as_those_in_memory(task, recipe, program, on_device, tmp_path, kind):
     write, read = DISK[kind]
     write(task, tmp_path)
@@ -106,6 +107,7 @@ def test_rows_on_disk_train_as_those_in_memory(task, recipe, program, on_device,
     np.testing.assert_array_equal(trained.predict(trained.params, rows), want)
 
 
+@pytest.mark.slow
 def test_a_streamed_run_goes_on_in_the_middle_of_a_block(
     task, recipe, program, on_device, tmp_path, streamed
 ):
@@ -122,6 +124,7 @@ def test_a_streamed_run_goes_on_in_the_middle_of_a_block(
     check_equal(train(checkpoints=Checkpoints(tmp_path, {})), on_device)
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_with_the_other_way_to_feed(
     task, recipe, program, on_device, tmp_path, monkeypatch
 ):
@@ -214,6 +217,7 @@ def test_without_grain_it_is_said_how_to_get_it(task, streamed, monkeypatch):
         make_feed(task.train, SEEDS, BATCH, STEPS)
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_while_it_is_read_is_named(task, recipe, program, tmp_path):
     prepare(task, tmp_path)
     there = tfds(tmp_path, rows="disk")
@@ -226,6 +230,7 @@ def test_a_file_that_breaks_while_it_is_read_is_named(task, recipe, program, tmp
         fit(recipe, there, program=program)
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_streamed_arm_counts_a_block_in_place_of_all_rows(task, streamed):
     arm = make_arm(task, "concat", encoders={"sequence": "mlp"}, batch_size=BATCH, steps=2)
     row = cost_row(arm, fit(arm.recipe, arm.task))

@@ -6,7 +6,6 @@ import chex
 import jax
 import numpy as np
 import pytest
-from representatives import slow
 from small import make_task
 
 from mmjax.data.targets import scores
@@ -66,6 +65,7 @@ def test_ties_in_accuracy_go_to_the_lower_loss_and_nan_never_wins():
     assert watch.best_step.tolist() == [2]
 
 
+@pytest.mark.slow
 def test_two_stage_trains_encoders_alone_then_keeps_them():
     task = make_task().only("vector", "sequence")
     shared = {"steps": 12, "batch_size": 32, "seeds": (0,)}
@@ -123,6 +123,7 @@ def test_a_recipe_prints_on_one_line_without_addresses(task):
     assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_training_ends_after_the_epoch_that_is_told_to_be_the_last(task):
     recipe = Recipe(make_model(task, "concat"), steps=12, batch_size=32, seeds=(0, 1))
     whole, seen = fit(recipe, task), []
@@ -153,9 +154,8 @@ def test_a_recipe_compiled_ahead_is_not_compiled_again(task):
     chex.assert_trees_all_equal(got.params, want.params)
 
 
-@pytest.mark.parametrize(
-    ("fusion", "sizes"), [("concat", {}), slow("transformer", {"num_layers": 1})]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("fusion", "sizes"), [("concat", {}), ("transformer", {"num_layers": 1})])
 def test_dropout_can_differ_between_lanes(task, fusion, sizes):
     model = make_model(task, FUSIONS[fusion](out_dim=task.out_dim, **sizes))
     rates = (0.1, 0.6)

@@ -91,6 +91,7 @@ def test_methods_that_count_steps_take_no_parts_for_steps(task, method):
     assert Recipe(model, method=TwoStage(), accumulate=2).accumulate == 2
 
 
+@pytest.mark.slow
 def test_a_batch_of_all_rows_is_cut_to_equal_parts(task):
     model = make_model(task, "concat", {"sequence": "mlp"})
     trained = fit(Recipe(model, batch_size=100, accumulate=5, steps=2, seeds=(0,)), task)
