@@ -108,7 +108,7 @@ def _read_database(path: Path) -> None:
         (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         database.execute("SELECT count(*) FROM trials")
     if found != "ok":
-        raise DataError(path, expected="a whole SQLite database", got=found)
+        raise DataError(path, expected="an intact SQLite database", got=found)
 
 
 def _check(read: Callable[[Path], Any], path: Path) -> Finding:

@@ -206,7 +206,10 @@ def test_cases_are_combined_with_meshes_that_divide_them(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"batch_sizes": (20, 121)}, "batch_size: expected at most 120, the training rows"),
+        (
+            {"batch_sizes": (20, 121)},
+            "batch_size: expected at most 120, the number of training rows",
+        ),
         ({"meshes": ("seed=99",)}, "mesh: expected a mesh of the available devices"),
         ({"meshes": ("place=1",)}, "axis of a mesh: expected one of data, model, seed"),
         ({"dtypes": ("float16",)}, "dtype: expected one of bfloat16, float32"),

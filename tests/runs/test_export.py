@@ -188,8 +188,8 @@ def test_damage_of_an_export_is_found(folders, tmp_path, capsys):
     (out / "model.stablehlo").unlink()
     assert run("verify", out) == 1
     told = capsys.readouterr().out
-    assert f"damaged     {out / 'README.md'}: expected the bytes" in told
-    assert f"damaged     {out / 'model.stablehlo'}: expected the bytes" in told
+    assert f"damaged     {out / 'README.md'}: expected the file as it was written" in told
+    assert f"damaged     {out / 'model.stablehlo'}: expected the file as it was written" in told
     assert f"ok          {out / WEIGHTS}" in told
 
 

@@ -97,7 +97,7 @@ def test_a_space_that_cannot_be_is_refused(space, message):
         (["--encoder-choices", "a=raw,grue"], "Did you mean 'gru'?"),
         (["--widths", "0"], "width: expected at least 1, got 0"),
         (["--batch-sizes", "0"], "batch_size: expected at least 1, got 0"),
-        (["--learning-rates", "0", "0"], "learning_rate: expected a positive number"),
+        (["--learning-rates", "0", "0"], "learning_rate: expected a positive float32 number"),
         (["--dropouts", "0", "1"], "dropout: expected at least 0 and below 1"),
         (["--batch-size", "8"], "batch_size: cannot be set in a search. Use --batch-sizes."),
         (["--tune", "8"], "tune: cannot be set in a search."),
