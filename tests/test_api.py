@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import run
+from commands import run, scores
 from representatives import slow
 
 import mmjax
@@ -210,9 +210,6 @@ class Slower(Halves):
 Slower.__name__ = "Halves"
 
 
-FUSED = ("attention_pool", "Halves")
-
-
 class Broken(Halves):
     """A fusion that fails when it is called."""
 
@@ -284,73 +281,64 @@ def test_rows_without_test_targets_are_judged_on_validation():
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """A comparison with everything, kept in memory, and the same in a folder."""
-    task, out = make_task("classes"), tmp_path_factory.mktemp("kept") / "run"
-    whole = partial(compare, task, ["attention_pool", Halves], seeds=2, steps=20, examine="all")
-    return whole(), whole(out=out), out
+def kept():
+    """In Python and in memory what the command has done in a folder."""
+    task = mmjax.load_task("synthetic", options={"size": "200"})
+    return compare(task, "concat", seeds=2, steps=20, batch_size=20, examine="all")
 
 
 def untimed(rows):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def test_memory_and_folder_hold_the_same(kept):
-    memory, folder, _ = kept
-    assert untimed(memory.rows) == untimed(folder.rows)
-    assert {row["hidden"] for row in memory.rows} == {"", "a", "b", "a+b"}
-    assert set(memory.study.tables) == {"robustness", "representation", "weights", "cost"}
-    for name in ("robustness", "representation", "weights"):
-        assert memory.study.tables[name] == folder.study.tables[name]
-    assert str(memory.verdict) == str(folder.verdict)
-    assert set(memory.trained) == set(folder.trained) == {"a_only", "b_only", *FUSED}
+def test_python_gives_what_the_command_gives(kept, whole):
+    assert untimed(kept.rows) == scores(whole)
+    assert {row["hidden"] for row in kept.rows} == {"", "a", "b", "a+b"}
+    of_command = mmjax.load_result(whole)
+    assert set(kept.study.tables) == {"robustness", "representation", "cost"}
+    for name in ("robustness", "representation"):
+        assert kept.study.tables[name] == of_command.study.tables[name]
+    assert str(kept.verdict) == str(of_command.verdict)
+    assert kept.to_latex() == of_command.to_latex()
+    assert set(kept.trained) == {"a_only", "b_only", "concat"}
 
 
 def sections_of(page):
     return re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page.read_text(encoding="utf-8"))
 
 
-def test_the_page_from_python_has_every_section_of_the_commands(kept, tmp_path):
-    memory, _, out = kept
-    memory.save_report(tmp_path / "report.html")
-    want = sections_of(out / "report.html")
-    assert sections_of(tmp_path / "report.html") == want
-    for title in ("Robustness to missing modalities", "Robustness to corruption", "Embeddings"):
-        assert title in want
-
-
-def test_what_is_saved_is_loaded_verified_and_reported_on(kept, tmp_path):
-    memory, _, _ = kept
-    memory.save(tmp_path / "saved")
+def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
+    kept, whole, tmp_path
+):
+    kept.save(tmp_path / "saved")
     loaded = mmjax.load_result(tmp_path / "saved")
-    assert loaded.rows == memory.rows
-    assert str(loaded) == str(memory)
-    assert loaded.to_latex() == memory.to_latex()
+    assert loaded.rows == kept.rows
+    assert str(loaded) == str(kept)
     assert run("verify", tmp_path / "saved") == 0
     assert "Made by `mmjax.compare`" in (tmp_path / "saved" / "summary.md").read_text()
+    want = sections_of(whole / "report.html")
+    assert sections_of(tmp_path / "saved" / "report.html") == want
+    for title in ("Robustness to missing modalities", "Robustness to corruption", "Embeddings"):
+        assert title in want
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
-        memory.save(tmp_path / "saved")
+        kept.save(tmp_path / "saved")
     with pytest.raises(UsageError, match="trained by another process"):
         loaded.best  # noqa: B018
 
 
 def test_a_comparison_in_a_folder_goes_on(tmp_path):
     task = make_task("classes", rows=60)
-    again = partial(compare, task, ["sum", Halves], seeds=1, steps=2, out=tmp_path / "run")
-    first = again()
-    second = again(resume=True)
+    again = partial(compare, seeds=1, steps=2, out=tmp_path / "run")
+    first = again(task, [Halves])
+    second = again(task, [Halves], resume=True)
     assert second.rows == first.rows
     assert not second.trained
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
-        again()
+        again(task, [Halves])
     with pytest.raises(UsageError, match="resume: the recipe of Halves has changed"):
-        compare(task, ["sum", Slower], seeds=1, steps=2, out=tmp_path / "run", resume=True)
+        again(task, [Slower], resume=True)
     with pytest.raises(UsageError, match="resume: the data of"):
-        compare(
-            make_task("classes", rows=60, seed=1),
-            ["sum", Halves],
-            **{"seeds": 1, "steps": 2, "out": tmp_path / "run", "resume": True},
-        )
+        again(make_task("classes", rows=60, seed=1), [Halves], resume=True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,13 @@ def _module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("name", [_module_name(path) for path in WITH_EXAMPLES])
+def _case(path):
+    """Examples that train are left to the slow tests."""
+    trains = re.search(r">>> .*(\bfit|compare|compare_arms|train_in|score)\(", path.read_text())
+    return pytest.param(_module_name(path), marks=[pytest.mark.slow] * bool(trains))
+
+
+@pytest.mark.parametrize("name", [*map(_case, WITH_EXAMPLES)])
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # an example may write
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
