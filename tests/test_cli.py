@@ -57,7 +57,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
 
     summary = (out / "summary.md").read_text()
     for text in (summary, printed):
-        assert "both strategies were chosen on validation" in " ".join(text.split())
+        assert "both strategies were selected on validation" in " ".join(text.split())
         assert all(strategy in text for strategy in strategies)
     assert "3 of 3, 0:00:00 left" in printed
     files = {path.name for path in out.iterdir()}
