@@ -35,8 +35,9 @@ from mmjax.runs.run_file import RunFile, read_run_file, write_run_file
 from mmjax.runs.settings import Settings
 from mmjax.runs.studies import read_studies
 from mmjax.runs.verify import Finding, verify_run
-from mmjax.storage.files import locked, write_npz, write_text
+from mmjax.storage.files import write_npz, write_text
 from mmjax.storage.jsonl import append_rows, read_rows, write_rows
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import write_manifest
 from mmjax.storage.reading import read_npz
 from mmjax.training import checkpoint

@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 from mmjax.errors import UsageError
-from mmjax.storage.files import locked, write_text
+from mmjax.storage.files import write_text
 from mmjax.storage.jsonl import append_rows
+from mmjax.storage.locks import locked
 
 
 def rows_of(name: str, call: int) -> list[dict]:

@@ -28,7 +28,7 @@ from mmjax.analysis.attribution import (
 )
 from mmjax.analysis.availability import availability_rows
 from mmjax.comparison.arm import Arm, make_arm
-from mmjax.comparison.loop import fit_each
+from mmjax.comparison.encoded_arms import fit_each
 from mmjax.comparison.scores import Row, score_rows
 from mmjax.data.coalitions import shapley
 from mmjax.data.task import Task

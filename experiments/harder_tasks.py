@@ -19,9 +19,8 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from mmjax.analysis.answers import make_answers
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
-from mmjax.analysis.verdicts import judge
 from mmjax.comparison.scores import standard_error
 from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.scores_figure import save
@@ -55,19 +54,19 @@ def summary(studies: list[Study]) -> str:
         [f"*{name}*" if name in baselines else name, *(_cell(study, name) for study in studies)]
         for name in [*order, *baselines]
     ]
-    headlines = [f"- {s.task}: {judge(make_answers(s)).headline}" for s in studies]
+    headlines = [f"- {s.task}: {Assessment(s).verdict.headline}" for s in studies]
     return "\n".join(
         [
             "# Tasks harder than digits\n",
             "Score of the test rows in %, mean +- standard error over seeds; sorted by the gain "
-            "over the best modality alone, in the mean over tasks. Accuracy of several labels is "
-            "the share of labels that are right.\n",
+            "over the best unimodal baseline, in the mean over tasks. Accuracy of several labels "
+            "is the share of labels that are right.\n",
             markdown_table(["strategy", *heads], lines),
             "",
             *headlines,
             "",
             *(f"`{study.task}`: {notes(study.rows)}" for study in studies),
-            "![Gain over the best modality alone](gains.png)\n",
+            "![Gain over the best unimodal baseline](gains.png)\n",
         ]
     )
 
@@ -106,7 +105,7 @@ def gain_figure(studies: list[Study]) -> Figure:
             axes.annotate(name, (found[name], place), fontsize=7, **where)
     axes.set_yticks(range(len(studies)), [study.task for study in reversed(studies)])
     axes.margins(x=0.2, y=0.1)
-    axes.set_xlabel("gain over the best modality alone, points of the main score")
+    axes.set_xlabel("gain over the best unimodal baseline, points of the main score")
     calm(axes, grid="x")
     return figure
 

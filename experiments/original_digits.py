@@ -20,13 +20,12 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from mmjax.analysis.answers import make_answers
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.representation import cluster_scores, sample
-from mmjax.analysis.summary import scored_split, summarise
-from mmjax.analysis.verdicts import judge
-from mmjax.comparison.arm import make_arm
-from mmjax.comparison.loop import Comparison
-from mmjax.comparison.scores import labels, score
+from mmjax.analysis.study import make_study
+from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.outcomes import ArmResult
+from mmjax.comparison.scores import score
 from mmjax.data.task import Task
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
@@ -35,7 +34,7 @@ from mmjax.report.figures.scores_figure import save
 from mmjax.report.tables import markdown_table, notes, summary_markdown
 from mmjax.storage.jsonl import append_rows
 from mmjax.tasks import load_task
-from mmjax.training.fit import fit
+from mmjax.training.fit import Fit, fit
 
 REFERENCE = {"image_only": ("accuracy", 0.951), "audio_only": ("accuracy", 0.834)}
 REFERENCE |= {"concat": ("macro_f1", 0.978)}
@@ -68,20 +67,18 @@ def main(study: Study) -> None:
     study.out.mkdir(parents=True)
     shared = {"steps": study.steps, "seeds": tuple(range(study.seeds)), "patience": 15}
 
-    encoders, scored = {}, {}
+    encoders, results = {}, []
     for name in task.modalities:
         arm = make_arm(task, f"{name}_only", objective=mse, **shared)
         trained = fit(arm.recipe, arm.task)
         encoders[f"encoders_{name}"] = trained.params[f"encoders_{name}"]
-        scored[arm.strategy] = score(arm, trained)
+        results.append(_score(arm, trained))
 
     arm = make_arm(task, "concat", method=TwoStage(), **shared)
     fused = fit(arm.recipe, arm.task, params=encoders)
-    scored[arm.strategy] = score(arm, fused)
-    rows = [row for one in scored.values() for row in one.rows]
-    append_rows(study.out / "rows.jsonl", rows)
-    predictions = {name: one.predictions for name, one in scored.items()}
-    done = Comparison(rows, predictions, labels(task))
+    results.append(_score(arm, fused))
+    done = Assessment(make_study(task, results, failed={}))
+    append_rows(study.out / "rows.jsonl", done.study.rows)
 
     some = sample(task.test, study.shown)
     embeddings = fused.view(fused.params, some.batch()).embeddings
@@ -91,12 +88,16 @@ def main(study: Study) -> None:
     write_summary(study, task, done, views, some.target)
 
 
-def write_summary(study, task: Task, done: Comparison, views, target) -> None:
+def _score(arm: Arm, trained: Fit) -> ArmResult:
+    scored = score(arm, trained)
+    return ArmResult(arm, trained, scored.rows, scored.predictions, tables={}, embedded=None)
+
+
+def write_summary(study, task: Task, done: Assessment, views, target) -> None:
     """Writes summary.md: scores beside the original ones, then how the embeddings cluster."""
-    rows = done.rows
-    summaries, scored = summarise(rows), scored_split(rows)
+    rows, summaries, scored = done.study.rows, done.summaries, done.study.split
     title = f"# The study that mmjax grew out of, on {task.name}\n"
-    lines = [title, judge(make_answers(done)).text, ""]
+    lines = [title, done.verdict.text, ""]
     lines += [summary_markdown(summaries), notes(rows), "## Against that study\n"]
     table = []
     for strategy, (metric, value) in REFERENCE.items():

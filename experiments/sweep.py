@@ -10,9 +10,11 @@ from rich.console import Console
 
 from mmjax.analysis.summary import summarise
 from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
 from mmjax.comparison.encodings import encode
-from mmjax.comparison.loop import compare_arms, fit_each, make_encoded_arms
-from mmjax.comparison.scores import Row, Scored, score
+from mmjax.comparison.loop import compare_arms
+from mmjax.comparison.outcomes import unfailing
+from mmjax.comparison.scores import Row, score
 from mmjax.data.task import Task
 from mmjax.report.progress import ComparisonProgress, time_left
 from mmjax.report.tables import format_score
@@ -49,13 +51,10 @@ class Sweep:
         """Trains arms end to end, all seeds of an arm in one program."""
         trained = []
         with ComparisonProgress(arms, self.console) as progress:
-
-            def on_arm(arm: Arm, fit: Fit, scored: Scored) -> None:
-                trained.append((arm, fit))
-                self._append(scored.rows)
-                progress.on_arm(arm, scored.rows)
-
-            compare_arms(arms, on_arm=on_arm, progress=progress.on_steps)
+            for result in unfailing(compare_arms(arms, progress=progress.on_steps)):
+                trained.append((result.arm, result.trained))
+                self._append(result.rows)
+                progress.on_arm(result.arm, result.rows)
         return trained
 
     def compare_encoded(

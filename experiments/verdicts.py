@@ -37,8 +37,8 @@ from mmjax.analysis.statistics import (
     sum_groups,
 )
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
 from mmjax.comparison.encodings import encode
-from mmjax.comparison.loop import fit_each, make_encoded_arms
 from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.tasks import load_task
 from mmjax.training.fit import fit
@@ -205,7 +205,7 @@ def power_row(rounds: int, *, gap: float, **sizes: Any) -> Row:
     for round_ in range(rounds):
         rng = np.random.default_rng((round_, sizes["seeds"]))
         (first, second), group = simulate(rng, gap=gap, **sizes)
-        pair = compare_pair(first, second, group, num_resamples=1)
+        pair = compare_pair(first, second, group)
         told.append(pair.p < ALPHA)
         stated.append(power(pair.spread, truth))
         parts.append(pair.spread)
@@ -247,7 +247,7 @@ def trained(study: Study, seeds_each: int = 3) -> Row:
         ((_, fitted),), program = fit_each([arm], program)
         right.append(fitted.predict(fitted.params, rows)[0].argmax(axis=-1) == rows.target)
     copies = np.array(right, float).reshape(study.pairs, 2, seeds_each, -1)
-    found = [compare_pair(*pair, encoded.test.group, num_resamples=1) for pair in copies]
+    found = [compare_pair(*pair, encoded.test.group) for pair in copies]
     told = [pair.p < ALPHA for pair in found]
     return {"seeds": seeds_each, "rounds": study.pairs, **_rate(told)}
 

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmjax.api import Result, compare
+    from mmjax.api import Result, compare, load_result
     from mmjax.data.task import Split, Task
     from mmjax.runs.trained import TrainedRun, load_run
     from mmjax.tasks import load_task
@@ -20,6 +20,7 @@ __all__ = [
     "TrainedRun",
     "check_fusion",
     "compare",
+    "load_result",
     "load_run",
     "load_task",
 ]
@@ -31,6 +32,7 @@ _MODULES = {
     "TrainedRun": "runs.trained",
     "check_fusion": "testing",
     "compare": "api",
+    "load_result": "api",
     "load_run": "runs.trained",
     "load_task": "tasks",
 }

@@ -1,28 +1,34 @@
-"""What `mmjax compare` does, for Python: one call, and a result that shows itself."""
+"""Comparisons from Python: ``compare`` and the ``Result`` that it returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmjax.analysis.answers import Answers, make_answers
-from mmjax.analysis.study import Study
-from mmjax.analysis.summary import Summary, majority_warnings, summarise
-from mmjax.analysis.verdicts import Verdict, judge
+from mmjax.analysis.assessment import Assessment
+from mmjax.analysis.study import Study, make_study
+from mmjax.analysis.summary import Summary, majority_warnings
+from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.arm import Arm, all_strategies
-from mmjax.comparison.loop import compare_arms
-from mmjax.comparison.scores import Row, history_rows, labels
+from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded, parse_examine
+from mmjax.comparison.scores import Row
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.report.console import PlainConsole
-from mmjax.report.progress import ComparisonProgress
 from mmjax.report.tables import plain_table
+from mmjax.runs.arms import run_arms, run_arms_in
+from mmjax.runs.compare import compare_arms_in, conclude
+from mmjax.runs.damage import end_changes
+from mmjax.runs.folder import open_folder, put_study, remove_what_is_done_with
 from mmjax.runs.from_settings import make_arms, parse_fusions
+from mmjax.runs.run_file import RunFile, read_run_file
 from mmjax.runs.settings import Settings
+from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
+from mmjax.storage.locks import locked
 from mmjax.training.recipe import FusionLike
 
 if TYPE_CHECKING:
@@ -33,46 +39,64 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a comparison: its rows, its verdict, its trained models.
+    """The result of a comparison: its rows, its verdict, its trained models.
 
-    It prints as a table and a verdict, and shows them as HTML in a notebook.
+    Prints as a table with a verdict, and displays as HTML in a notebook.
 
     Attributes:
+        run: the settings of the comparison.
         study: all rows, predictions and learning curves.
-        trained: {strategy: TrainedRun}, each of which predicts and embeds new rows.
+        trained: {strategy: TrainedRun} of the strategies trained by this process; a TrainedRun
+            predicts and embeds new rows.
+        task: the data; None for a result that was loaded.
+        embedded: {strategy: embeddings of some rows}, if they were examined.
     """
 
+    run: RunFile
     study: Study
-    trained: Mapping[str, TrainedRun]
+    trained: Mapping[str, TrainedRun] = field(default_factory=dict)
+    task: Task | None = None
+    embedded: Mapping[str, Embedded] = field(default_factory=dict)
 
     @property
     def failed(self) -> Mapping[str, str]:
-        """{strategy: why}, of those that could not be trained; the others are not touched."""
+        """{strategy: error} of the strategies that could not be trained."""
         return self.study.failed
 
     @property
     def rows(self) -> list[Row]:
-        """Flat rows of scores: one for each strategy, seed and split."""
+        """Flat rows of scores: one per strategy, seed, split and set of hidden modalities."""
         return self.study.rows
 
-    @cached_property
+    @property
     def summaries(self) -> list[Summary]:
-        """A line of numbers for each strategy, the best on the scored split first."""
-        return summarise(self.rows)
+        """One summary per strategy, best score on the reported split first."""
+        return self._assessment.summaries
 
-    @cached_property
+    @property
     def verdict(self) -> Verdict:
-        """Whether fusion pays; ``str(result.verdict)`` says it in words."""
-        return judge(self._answers)
+        """Whether fusion pays; ``str(result.verdict)`` puts it in words."""
+        return self._assessment.verdict
 
     @cached_property
-    def _answers(self) -> Answers | None:
-        return make_answers(self.study)
+    def _assessment(self) -> Assessment:
+        return Assessment(self.study)
 
     @property
     def best(self) -> TrainedRun:
-        """The strategy with the best score on validation, trained."""
-        return self.trained[max(self.trained, key=self.study.on_validation)]
+        """The trained strategy with the best score on validation.
+
+        Raises:
+            UsageError: it was trained by another process, and its parameters were not kept.
+        """
+        name = max(self.study.strategies, key=self.study.on_validation)
+        if name not in self.trained:
+            raise UsageError(
+                "best",
+                f"{name} was trained by another process; a comparison keeps no parameters",
+                fix="Train it with `mmjax train`, and load that folder with load_run.",
+            )
+        return self.trained[name]
 
     def __str__(self) -> str:
         failures = [f"{name} failed: {why}" for name, why in self.failed.items()]
@@ -84,10 +108,10 @@ class Result:
     def _repr_html_(self) -> str:
         from mmjax.report.notebook import result_html
 
-        return result_html(self.study, self._answers, self.verdict)
+        return result_html(self._assessment)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """``rows`` as a DataFrame.
+        """``rows`` as a pandas DataFrame.
 
         Raises:
             UsageError: pandas is not installed.
@@ -95,7 +119,7 @@ class Result:
         return import_extra("to_pandas", "pandas", "frames").DataFrame(self.rows)
 
     def to_xarray(self) -> "xr.Dataset":
-        """Scores and costs over strategy, seed and split, of what is a number in ``rows``.
+        """The numeric columns of ``rows``, by strategy, seed and split, with no modality hidden.
 
         Raises:
             UsageError: xarray is not installed.
@@ -103,23 +127,53 @@ class Result:
         import_extra("to_xarray", "xarray", "frames")
         frame = self.to_pandas()
         axes = ["strategy", "seed", "split"]
-        numbers = frame.set_index(axes).select_dtypes("number")
-        return numbers.to_xarray()
+        shown = frame[frame["hidden"] == ""]
+        return shown.set_index(axes).select_dtypes("number").to_xarray()
+
+    def to_latex(self) -> str:
+        r"""A table for a paper, verdict in its caption; needs ``\usepackage{booktabs}``."""
+        from mmjax.report.latex import table_of
+
+        return table_of(self._assessment, "comparison")
 
     def plot(self) -> "Figure":
-        """What each strategy adds to the best modality alone, or the scores where none is judged.
+        """The gain of each strategy over the best unimodal baseline, as a Matplotlib figure.
 
-        A matplotlib Figure: ``result.plot().savefig("gains.png")``.
+        Without a verdict, the scores. ``result.plot().savefig("gains.png")`` saves it.
         """
         from mmjax.report.sections import main_drawing
 
-        return main_drawing(self.study, self._answers, self.verdict).figure
+        return main_drawing(self._assessment).figure
 
     def save_report(self, path: str | Path) -> None:
-        """Writes the report page, which needs nothing but itself."""
+        """Writes the report as one self-contained HTML file."""
+        from mmjax.report.figures.pictures import draw_pictures
         from mmjax.report.page import write_page
 
-        write_page([self.study], Path(path))
+        if self.task and not self.study.pictures:
+            drawn = draw_pictures(self.task, self._assessment, self.embedded)
+            self.study.pictures.update(drawn)
+        write_page([self._assessment], Path(path))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a folder like that of `mmjax compare`: rows, predictions, figures, report.
+
+        ``load_result``, `mmjax report` and `mmjax verify` read it. Parameters are not saved.
+
+        Args:
+            folder: a new or empty folder.
+
+        Raises:
+            UsageError: the folder contains files.
+            OSError: the folder cannot be written.
+        """
+        out = Path(folder)
+        with locked(out):
+            open_folder(out, self.run, resume=False)
+            put_study(out, self.study, self.embedded)
+            conclude(out, self.task, self.embedded)
+            end_changes(out, {}, PlainConsole(quiet=True))
+            remove_what_is_done_with(out)
 
 
 def compare(
@@ -127,74 +181,124 @@ def compare(
     fusions: str | Sequence[FusionLike] = "core",
     *,
     subsets: bool = False,
+    examine: str | Sequence[str] = "all",
+    out: str | Path | None = None,
+    resume: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
-    """Trains fusion strategies and every unimodal baseline on a task, and compares them.
+    """Trains fusion strategies and all unimodal baselines on a task, and compares them.
 
-    Parameters are chosen on validation, and the test split is only reported on.
+    Parameters are selected on validation; the test split is used for reporting only.
 
     Args:
         task: the data.
-        fusions: names of fusions, "core", ten of most kinds, or "all"; Flax modules, of
-            the zoo with other hyperparameters or your own; classes of them that need only
-            ``out_dim``.
-        subsets: each named fusion on every subset of two modalities or more, too.
-        quiet: print nothing while it trains.
-        **settings: as for the command `mmjax compare`: seeds, steps, batch_size, learning_rate,
-            objective, method, encoders={"audio": "gru"} and the others of ``Settings``.
+        fusions: "core" (ten fusions that cover most kinds), "all", or a list of names of fusions,
+            Flax modules, and module classes that need only ``out_dim``.
+        subsets: also train each named fusion on every proper subset of at least two modalities.
+        examine: what to measure beyond scores: "all", "scores" for nothing, or a list of "missing"
+            (modalities hidden at test), "corruptions", "embeddings", "weights" (of modalities) and
+            "cost".
+        out: new folder to fill while the comparison runs, like that of `mmjax compare`; by default
+            everything stays in memory.
+        resume: continue the comparison in the folder ``out``; completed arms are not repeated.
+        quiet: print nothing during training.
+        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate, objective,
+            method, encoders={"audio": "gru"} and the other fields of ``Settings``.
+
+    Returns:
+        the result. Strategies that failed are listed in ``Result.failed``.
 
     Raises:
-        UnknownNameError: there is no such fusion, objective, method or setting.
-        UsageError: a setting has a value that cannot work, a fusion is not for such targets, gives
-            something else or is none, or two have one name.
-        FailedArmsError: not one strategy could be trained.
+        UnknownNameError: there is no such fusion, objective, method, examination or setting.
+        UsageError: a setting is invalid; a fusion does not support this kind of target, returns
+            the wrong shape, or shares its name with another; or the folder cannot be used.
+        FailedArmsError: all strategies failed.
+
+    Example:
+        >>> import mmjax
+        >>> task = mmjax.load_task("synthetic", options={"size": "60"})
+        >>> options = {"examine": "scores", "quiet": True}
+        >>> result = mmjax.compare(task, ["sum"], seeds=2, steps=4, **options)
+        >>> sorted(result.trained)
+        ['a_only', 'b_only', 'sum']
+        >>> result.best.predict(task.test.inputs).shape == (task.test.size, task.out_dim)
+        True
     """
     if not isinstance(task, Task):
-        fix = "Task.from_arrays makes one."
+        fix = "Task.from_arrays builds one from arrays."
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
+    if resume and out is None:
+        raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
+    arms = _make_arms(task, fusions, subsets, chosen := _make_settings(task, settings))
+    run = RunFile(chosen, [arm.strategy for arm in arms], parse_examine(examine))
+    console = PlainConsole(stderr=True, quiet=quiet)
+    console.print(_tell_encoders(arms))
+    outcomes: list[ArmResult | ArmFailure] = []
+    if out is None:
+        sink = outcomes.append
+        failed = run_arms(task, arms, console, sink=sink, examine=run.examine)
+        if len(failed) == len(arms):
+            raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
+        study = make_study(task, _results(outcomes), failed)
+    else:
+        into = partial(run_arms_in, also=outcomes.append)
+        study = compare_arms_in(Path(out), run, task, arms, console, into, resume=resume)
+    results = {result.arm.strategy: result for result in _results(outcomes)}
+    trained = {
+        name: TrainedRun(one.arm, one.trained.params, best_seed(one.rows))
+        for name, one in results.items()
+    }
+    embedded = {name: one.embedded for name, one in results.items() if one.embedded}
+    return Result(run, study, trained, task, embedded)
+
+
+def load_result(folder: str | Path) -> Result:
+    """Reads a comparison written by ``Result.save``, ``compare(out=...)`` or `mmjax compare`.
+
+    Args:
+        folder: folder of the comparison.
+
+    Returns:
+        the result, without trained models, which a comparison does not keep.
+
+    Raises:
+        DataError: a file is missing, corrupted or malformed.
+
+    Example:
+        >>> import mmjax
+        >>> task = mmjax.load_task("synthetic", options={"size": "60"})
+        >>> options = {"examine": "scores", "quiet": True}
+        >>> result = mmjax.compare(task, ["sum"], seeds=2, steps=4, **options)
+        >>> result.save("comparison")
+        >>> mmjax.load_result("comparison").rows == result.rows
+        True
+    """
+    run = read_run_file(Path(folder))
+    (study,) = read_studies([Path(folder)])
+    return Result(run, study)
+
+
+def _results(outcomes: Sequence[ArmResult | ArmFailure]) -> list[ArmResult]:
+    return [outcome for outcome in outcomes if isinstance(outcome, ArmResult)]
+
+
+def _make_arms(
+    task: Task, fusions: str | Sequence[FusionLike], subsets: bool, settings: Settings
+) -> list[Arm]:
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
     strategies: list[FusionLike] = [*all_strategies(task, names, subsets=subsets), *own]
-    arms = make_arms(_make_settings(task, settings), task, strategies)
+    arms = make_arms(settings, task, strategies)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
         raise UsageError("fusions", expected="each name once", got=got)
-    trained, failed, history = {}, {}, []
-    console = PlainConsole(stderr=True, quiet=quiet)
-    console.print(_tell_encoders(arms))
-    with ComparisonProgress(arms, console) as progress:
-
-        def on_arm(arm, fitted, scored):
-            trained[arm.strategy] = TrainedRun(arm, fitted.params, best_seed(scored.rows))
-            history.extend(history_rows(arm, fitted))
-            progress.on_arm(arm, scored.rows)
-
-        def on_error(arm, error):
-            failed[arm.strategy] = f"{type(error).__name__}: {error}".splitlines()[0]
-            progress.on_error(arm, failed[arm.strategy])
-
-        done = compare_arms(arms, on_arm=on_arm, on_error=on_error, progress=progress.on_steps)
-    if not trained:
-        raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-    study = Study(
-        task=task.name,
-        folders=(),
-        rows=done.rows,
-        history=history,
-        tables={},
-        predictions=done.predictions,
-        labels=labels(task),
-        commands=(),
-        pictures={},
-        failed=failed,
-    )
-    return Result(study, trained)
+    return arms
 
 
 def _tell_encoders(arms: Sequence[Arm]) -> str:
-    """By which encoder each modality is read, and as what: the baselines say."""
+    """A line that names the encoder of each modality, and the axes of its input."""
     told = []
     for arm in arms:
         if len(arm.task.modalities) == 1:
@@ -212,7 +316,7 @@ _OF_TASK = ("task", "data", "options", "missing")
 
 
 def _make_settings(task: Task, given: Mapping[str, Any]) -> Settings:
-    """Settings as Python has them: mappings where the command line has NAME=VALUE."""
+    """Settings from Python values: mappings take the place of NAME=VALUE."""
     known = [field.name for field in fields(Settings) if field.name not in _OF_TASK]
     for name in given:
         look_up("setting", name, dict.fromkeys(known))

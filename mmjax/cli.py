@@ -1,6 +1,6 @@
-"""The `mmjax` command: one thin function per verb.
+"""The `mmjax` command: one thin function per subcommand.
 
-Imports stand inside the verbs, so that --help does not wait for JAX.
+Subcommands import what they need themselves, so that --help does not wait for JAX.
 """
 
 import io
@@ -23,10 +23,12 @@ from mmjax.runs.settings import Launch, Settings
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
 Workers = Annotated[Launch, tyro.conf.arg(name="")]
-Data = Annotated[str | None, tyro.conf.arg(help="Folder with the task's files, if it has moved.")]
+Data = Annotated[
+    str | None, tyro.conf.arg(help="Folder with the task's files, if they have moved.")
+]
 Tracker = Annotated[
     Literal["tensorboard", "wandb"] | None,
-    tyro.conf.arg(help="Where learning curves and scores go, too, when all is done."),
+    tyro.conf.arg(help="Tracker to which learning curves and scores are also written at the end."),
 ]
 Split = Literal["train", "valid", "test"]
 
@@ -36,31 +38,43 @@ def compare(
     launch: Workers,
     fusions: str = "core",
     subsets: bool = False,
+    examine: tuple[str, ...] = ("all",),
     out: Path | None = None,
     resume: bool = False,
     track: Tracker = None,
 ) -> None:
-    """Compares fusion strategies with every unimodal baseline on one task.
+    """Compare fusion strategies with all unimodal baselines on one task.
 
     Args:
-        fusions: Names with commas between them; `core`, ten of most kinds, or `all`.
-        subsets: Train every fusion on every subset of two modalities or more, too.
-        out: New folder for rows, summary and figures; by default runs/TASK-TIME.
-        resume: Go on with the comparison that was stopped in the folder, if there is one.
+        fusions: Comma-separated names; or `core`, ten that cover most kinds; or `all`.
+        subsets: Also train each fusion on every proper subset of at least two modalities.
+        examine: What to measure beyond scores: `all`; `scores` for nothing; or any of missing,
+            corruptions, embeddings, weights and cost.
+        out: New folder for rows, figures and the report; by default runs/TASK-TIME.
+        resume: Continue the comparison in the folder, if there is one.
     """
     _keep_programs()
     from mmjax.runs.compare import compare_in
     from mmjax.runs.track import tracked
 
-    folder, options = _out(out, settings, resume), {"subsets": subsets, "resume": resume}
+    folder = _out(out, settings, resume)
     with tracked(folder, track):
-        compare_in(folder, settings, fusions, _console(), launch=launch, **options)
+        compare_in(
+            folder,
+            settings,
+            fusions,
+            _console(),
+            subsets=subsets,
+            examine=examine,
+            resume=resume,
+            launch=launch,
+        )
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
-    """Runs one arm of a comparison, which is what its launcher has workers do.
+    """Run one arm of a comparison; launchers call this on their workers.
 
-    It goes on where it was stopped, and does nothing if it is done.
+    It resumes an arm that was interrupted, and does nothing if the arm is complete.
 
     Args:
         out: Folder of the comparison.
@@ -81,14 +95,14 @@ def tune(
     out: Path | None = None,
     resume: bool = False,
 ) -> None:
-    """Searches for the strategy and the hyperparameters that do best on validation.
+    """Search for the strategy and hyperparameters that score best on validation.
 
     Args:
-        trials: How many trainings there are to be, those of other workers included.
-        lanes: How many of them train as one program.
-        storage: URL of the database that workers share; by default a file in the folder.
+        trials: Total number of trials, those of other workers included.
+        lanes: Number of trials that train together in one program.
+        storage: URL of a database that workers share; by default a file in the folder.
         out: New folder for the study, its trials and a report; by default runs/TASK-TIME.
-        resume: Go on with the study in the folder, if there is one, beside whoever works on it.
+        resume: Join or continue the study in the folder, if there is one.
     """
     _keep_programs()
     from mmjax.runs.search.worker import tune_in
@@ -106,14 +120,14 @@ def train(
     distributed: str | None = None,
     track: Tracker = None,
 ) -> None:
-    """Trains one strategy and keeps its parameters, for `evaluate` and `predict`.
+    """Train one strategy and keep its parameters, for `evaluate`, `predict` and `export`.
 
     Args:
         strategy: Name of a fusion, or MODALITY_only for a unimodal baseline.
         out: New folder for the run; by default runs/TASK-TIME.
-        resume: Go on with the training that was stopped in the folder, if there is one.
-        distributed: Train with other processes, which run the same command: `auto` on SLURM, TPU
-            pods, Kubernetes and Open MPI, else HOST:PORT,COUNT,INDEX of this one.
+        resume: Continue the training in the folder, if there is one.
+        distributed: Train across processes that run this same command: `auto` on SLURM, TPU pods,
+            Kubernetes and Open MPI; otherwise HOST:PORT,COUNT,INDEX of this process.
     """
     _keep_programs()
     from mmjax.runs.track import tracked
@@ -131,11 +145,11 @@ def train(
 def evaluate(
     run: tyro.conf.Positional[Path], data: Data = None, hide: tuple[str, ...] = ()
 ) -> None:
-    """Scores what `train` left in a folder; prints one JSON object per seed and split.
+    """Score a trained run; prints one JSON object per seed and split.
 
     Args:
         run: Folder of `mmjax train`.
-        hide: Modalities to make absent before scoring.
+        hide: Modalities to hide before scoring.
     """
     import json
 
@@ -153,14 +167,14 @@ def predict(
     split: Split = "test",
     layout: Literal["probabilities", "competition"] = "probabilities",
 ) -> None:
-    """Writes a CSV of predictions, the mean over the seeds of a run.
+    """Write the predictions of a trained run, averaged over its seeds, to a CSV file.
 
     Args:
         run: Folder of `mmjax train`.
         out: New CSV file.
-        split: Rows to predict.
-        layout: Columns: row_id, label and a probability per class, or as competitions ask for them,
-            row_id and label.
+        split: Split to predict.
+        layout: Columns: `probabilities` for row_id, label and one probability per class;
+            `competition` for row_id and label.
     """
     _keep_programs()
     from mmjax.runs.trained import predict_run
@@ -175,12 +189,12 @@ def embed(
     data: Data = None,
     split: Split = "test",
 ) -> None:
-    """Writes the embeddings of a split's rows, by the seed that did best on validation.
+    """Write embeddings of a split, computed by the best seed on validation.
 
     Args:
         run: Folder of `mmjax train`.
-        out: New .npz file: an array [rows, features] for each modality, and "fused".
-        split: Rows to embed.
+        out: New .npz file: an array [rows, features] per modality, and one named "fused".
+        split: Split to embed.
     """
     _keep_programs()
     from mmjax.runs.trained import embed_run
@@ -190,7 +204,7 @@ def embed(
 
 
 def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> None:
-    """Writes a trained run's weights, its program and a model card, for use elsewhere.
+    """Export a trained run as safetensors weights, a StableHLO program and a model card.
 
     Args:
         run: Folder of `mmjax train`.
@@ -205,15 +219,15 @@ def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> Non
 def zoo(
     task: str = "digits", data: Data = None, options: tuple[str, ...] = (), json: bool = False
 ) -> None:
-    """Lists every fusion, encoder, objective, method and task with its reference.
+    """List all fusions, encoders, objectives, methods and tasks with their references.
 
-    A fusion's parameters and floating-point operations (one sample, forward) are those of its
-    whole model, encoders included, for the task.
+    The parameters and floating-point operations of a fusion (forward pass of one sample) are those
+    of the whole model for the task, encoders included.
 
     Args:
-        task: Task whose sizes are meant.
+        task: Task for whose input sizes models are counted.
         options: Options of the task as NAME=VALUE.
-        json: Print one JSON object in place of tables.
+        json: Print one JSON object instead of tables.
     """
     from mmjax.runs.inspect import show_zoo
 
@@ -221,10 +235,10 @@ def zoo(
 
 
 def data(settings: Shared, out: Path | None = None) -> None:
-    """Inspects a task: sizes, splits, groups, labels, duplicates, and a picture of samples.
+    """Inspect a task: sizes, splits, groups, labels, duplicates, and a figure of samples.
 
     Args:
-        out: PNG file for the picture; none is drawn by default.
+        out: New PNG file for the figure; none is drawn by default.
     """
     from mmjax.runs.inspect import inspect_task
 
@@ -236,29 +250,29 @@ def report(
     out: Path = Path("report.html"),
     paper: bool = False,
 ) -> None:
-    """Writes the report page of one run folder, or of several as one.
+    """Write the report of one comparison, or one report of several.
 
     Args:
         runs: Folders of `mmjax compare`.
-        out: HTML file; one that is there is replaced.
-        paper: Write a LaTeX table and PDF figures too, to a folder of the same name.
+        out: HTML file; an existing one is replaced.
+        paper: Also write a LaTeX table and PDF figures to a folder of the same name.
     """
     if not runs:
-        raise UsageError("runs", expected="a folder of `mmjax compare`, or several", got="none")
+        raise UsageError("runs", "no folder given", fix="Name folders of `mmjax compare`.")
     from mmjax.report.latex import write_paper
     from mmjax.report.page import write_page
-    from mmjax.runs.studies import read_studies
+    from mmjax.runs.studies import read_assessments
 
-    studies = read_studies(runs)
-    write_page(studies, out)
+    assessments = read_assessments(runs)
+    write_page(assessments, out)
     _say(f"Report: {out}")
     if paper:
-        write_paper(studies, out.with_suffix(""))
+        write_paper(assessments, out.with_suffix(""))
         _say(f"Table and figures for a paper: {out.with_suffix('')}")
 
 
 def verify(run: tyro.conf.Positional[Path]) -> None:
-    """Checks every file of a run; prints a line for each, and exits with 1 if one is damaged.
+    """Verify the checksum of every file of a run; exit status 1 if one is corrupted.
 
     Args:
         run: Folder of `mmjax train`, `compare`, `tune`, `bench` or `export`.
@@ -281,24 +295,26 @@ def bench(
     meshes: tuple[str, ...] = (),
     out: Path = Path("runs/bench"),
 ) -> None:
-    """Measures training: compilation, speed, memory, and how much of the machine is used.
+    """Benchmark training: compilation time, throughput, memory and hardware utilisation.
 
-    Every combination is a case; what is not given is as the shared settings have it. Nothing comes
-    from the cache of compiled programs, so that compilation can be timed.
+    Each combination of the options below is a case; options that are not given take their value
+    from the shared settings. The compilation cache is off, so that compilation can be timed.
 
     Args:
         strategies: Names of fusions, or MODALITY_only for unimodal baselines.
         batch_sizes: Rows per step.
-        dtypes: Types of number to compute in, float32 or bfloat16.
+        dtypes: Dtypes of the computation, float32 or bfloat16.
         lanes: Numbers of seeds that train in one program.
-        meshes: Devices by axis, such as seed=1 seed=2 data=2; those that do not divide the rows or
-            the seeds of a case are left out.
-        out: Folder for rows, table and figure; cases that it has already are not run again.
+        meshes: Devices by axis, such as seed=1 seed=2 data=2; a mesh that does not divide the rows
+            or seeds of a case is skipped.
+        out: Folder for rows, table and figure; cases that it already contains are not repeated.
     """
     from mmjax.runs.measure import bench_in, make_cases
 
-    options = {"batch_sizes": batch_sizes, "dtypes": dtypes, "lanes": lanes, "meshes": meshes}
-    bench_in(out, make_cases(settings, strategies, **options), _console())
+    cases = make_cases(
+        settings, strategies, batch_sizes=batch_sizes, dtypes=dtypes, lanes=lanes, meshes=meshes
+    )
+    bench_in(out, cases, _console())
 
 
 _VERBS = {
@@ -313,8 +329,8 @@ _VERBS = {
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command.
 
-    An error of mmjax, or of a file, ends it with one line and exit code 2, or 1 if a part of the
-    work has failed; a signal that it has heeded, with 128 and the number of the signal.
+    An error of mmjax or of the file system prints one line and exits with status 2, or with 1 if
+    part of the work failed; a signal exits with 128 plus its number.
     """
     _prepare_output()
     args = sys.argv[1:] if args is None else args
@@ -328,11 +344,11 @@ def main(args: Sequence[str] | None = None) -> None:
                 _VERBS,
                 prog="mmjax",
                 description="Multimodal fusion: compare strategies, train one, use it. --version "
-                "says which mmjax this is.",
+                "prints the version.",
                 args=args,
             )
     except Interrupted as stop:
-        _warn("stopped; the same command with --resume and --out goes on")
+        _warn("interrupted; the same command with --resume and --out continues")
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -345,20 +361,20 @@ _LISTS = ("--options", "--encoders", "--encoder-choices", "--missing", "--reques
 
 
 def _check_lists(args: Sequence[str]) -> None:
-    """Raises UsageError for a list that is given twice: the first would be lost without a word."""
+    """Raises UsageError for a list flag given twice: its first values would be lost silently."""
     for flag in _LISTS:
         if args.count(flag) > 1:
-            raise UsageError(flag, expected="all of its values behind one", got="it twice")
+            raise UsageError(flag, "given twice", fix="Put all of its values behind one.")
 
 
 def _keep_programs() -> None:
-    """For verbs that compile; without the cache they take longer and do the same."""
+    """Turns on the cache of compiled programs; without it, only speed is lost."""
     from mmjax.storage.compile_cache import enable_compilation_cache
 
     try:
         enable_compilation_cache()
     except (OSError, RuntimeError) as error:
-        _warn(f"compiled programs are not kept: {error}")
+        _warn(f"compiled programs are not cached: {error}")
 
 
 def _console():
@@ -371,22 +387,22 @@ def _say(line: object) -> None:
     print(printable(str(line)))
 
 
-def _warn(message: object, *_: object) -> None:
+def _warn(message: object) -> None:
     print("mmjax:", printable(str(message), keep="\n"), file=sys.stderr)
 
 
 def _prepare_output() -> None:
-    """What is printed never fails for a character that the terminal's encoding lacks."""
+    """Replaces characters that the terminal cannot encode, instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # as Python has standard error do unasked
-    warnings.showwarning = _warn
+    warnings.showwarning = lambda message, *_: _warn(message)
 
 
 def _out(out: Path | None, settings: Settings, resume: bool) -> Path:
     if out is None and resume:
-        raise UsageError("resume", expected="--out with the folder of a run", got="none")
+        raise UsageError("resume", "there is no folder to resume from", fix="Name it by --out.")
     try:
         str(out).encode()
     except UnicodeEncodeError as error:  # checkpoints cannot be written there
-        raise UsageError("out", expected="a name in UTF-8", got=str(out)) from error
+        raise UsageError("out", f"{out} is not valid UTF-8") from error
     return out or Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")

@@ -1,6 +1,6 @@
 """The exceptions that mmjax raises on purpose.
 
-Every message says where the fault is, what was expected, what came, and what to do.
+Every message says where the fault is, what is wrong, and what to do.
 """
 
 import difflib
@@ -16,59 +16,81 @@ T = TypeVar("T")
 class MmjaxError(Exception):
     """Base of every error that mmjax raises on purpose.
 
+    The message reads ``where: expected X, got Y. What to do.``, or gives the problem in a sentence
+    of its own: ``where: the problem. What to do.``
+
+    Args:
+        where: the argument, file or part at fault; on its own, the whole message.
+        problem: what is wrong, where that is clearer than ``expected`` and ``got``.
+        expected: what was expected.
+        got: what came instead.
+        fix: what to do, as a sentence.
+
     Attributes:
-        exit_code: what a command ends with; 2 where it was asked for what cannot be, as is usual.
+        exit_code: exit status of a command that ends with this error; 2, as is usual for misuse.
+
+    Example:
+        >>> from mmjax.errors import UsageError
+        >>> raise UsageError("folds", expected="at least 2", got="1")
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UsageError: folds: expected at least 2, got 1.
+        >>> raise UsageError("fusion", "the method stacking requires the fusion stacking")
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UsageError: fusion: the method stacking requires the fusion stacking.
     """
 
     exit_code = 2
+    _one_line = False  # whether it quotes data or arguments, whose control characters are escaped
+
+    def __init__(
+        self, where: object, problem: str = "", *, expected: str = "", got: str = "", fix: str = ""
+    ) -> None:
+        problem = f"expected {expected}, got {got}" if expected else problem
+        message = f"{where}: {problem.removesuffix('.')}." if problem else str(where)
+        message = f"{message} {fix}" if fix else message
+        super().__init__(printable(message) if self._one_line else message)
 
 
 class DataError(MmjaxError, ValueError):
-    """A file or an array is not what its format or its task promises."""
+    """A file or an array violates its format or its task's specification."""
 
-    def __init__(self, where: object, *, expected: str, got: str, fix: str = "") -> None:
-        super().__init__(printable(_message(where, expected, got, fix)))
+    _one_line = True
 
 
 class UsageError(MmjaxError, ValueError):
-    """An argument has a value that cannot work."""
+    """An argument has an invalid value."""
 
-    def __init__(self, argument: str, *, expected: str, got: str, fix: str = "") -> None:
-        super().__init__(printable(_message(argument, expected, got, fix)))
+    _one_line = True
 
 
 class BuildError(MmjaxError, RuntimeError):
-    """A program that this machine must compile for itself does not come about."""
-
-    def __init__(self, what: str, *, expected: str, got: str, fix: str = "") -> None:
-        super().__init__(_message(what, expected, got, fix))
+    """A library that must be compiled on this machine could not be built."""
 
 
 class DivergenceError(MmjaxError, ArithmeticError):
-    """Losses or gradients have not been finite for too many steps in a row."""
+    """Losses or gradients have been non-finite for too many consecutive steps."""
 
     exit_code = 1
 
-    def __init__(self, where: object, *, expected: str, got: str, fix: str = "") -> None:
-        super().__init__(_message(where, expected, got, fix))
-
 
 class FailedArmsError(MmjaxError, RuntimeError):
-    """Some arms of a comparison have failed; the others are done."""
+    """Some arms of a comparison failed; the others have completed."""
 
     exit_code = 1
 
 
 class FailedTrialsError(MmjaxError, RuntimeError):
-    """No trial of a search could be trained to its end."""
+    """No trial of a search could be completed."""
 
     exit_code = 1
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to end.
+    """A signal asked the process to stop.
 
-    It is no ``Exception``, so that what handles the failure of a part does not handle this.
+    It is not an ``Exception``, so that code which handles failures of a part does not catch it.
     """
 
     def __init__(self, signal: int) -> None:
@@ -77,7 +99,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 class UnknownNameError(UsageError, KeyError):
-    """A name is in none of the tables; the message proposes the nearest one."""
+    """A name is in none of the tables; the message suggests the closest match.
+
+    Example:
+        >>> from mmjax.errors import look_up
+        >>> look_up("task", "digit", {"digits": 1, "mnist": 2})
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UnknownNameError: task: expected one of digits, mnist, got 'digit'. Did you
+            mean 'digits'?
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
@@ -91,17 +122,21 @@ class UnknownNameError(UsageError, KeyError):
 
 
 def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """The entry of a table, or an UnknownNameError."""
+    """The entry of a table.
+
+    Raises:
+        UnknownNameError: the table has no such entry.
+    """
     if name not in table:
         raise UnknownNameError(kind, name, table)
     return table[name]
 
 
 def import_extra(argument: str, package: str, extra: str) -> ModuleType:
-    """A package, or a module of one, that does not come with mmjax unasked.
+    """Imports a package, or a module of one, that mmjax installs only as an extra.
 
     Args:
-        argument: what asks for it.
+        argument: the argument that requires it.
         package: its name.
         extra: the extra of mmjax that installs it.
 
@@ -113,23 +148,22 @@ def import_extra(argument: str, package: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise UsageError(
             argument,
-            expected=f"the package {package}",
-            got=str(error),
-            fix=f'Install it by `pip install "mmjax[{extra}]"`.',
+            f"requires the package {package}, which cannot be imported: {error}",
+            fix=f'Install it with `pip install "mmjax[{extra}]"`.',
         ) from error
 
 
 def tell(assumed: str) -> None:
-    """Says on stderr, in one line, what was assumed of data and how to say otherwise."""
+    """Reports on stderr, in one line, an assumption about the data and how to override it."""
     print(f"mmjax: {printable(assumed)}", file=sys.stderr)
 
 
 def name_rows(bad: Any, ids: Any = None) -> str:
-    """How many rows are bad, and the first of them, for an error.
+    """The number of bad rows and the first of them, for an error message.
 
     Args:
         bad: [rows] bool array.
-        ids: [rows] of what the user calls them, if that is not their number from 0.
+        ids: [rows] identifiers known to the user, if not the row numbers.
     """
     first = int(bad.argmax())
     name = "" if ids is None else f", id {ids[first]}"
@@ -137,16 +171,11 @@ def name_rows(bad: Any, ids: Any = None) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with escapes for what a terminal would obey: newlines, colour codes and the like.
+    """Escapes what a terminal would interpret: newlines, colour codes and other control characters.
 
     Args:
-        text: any, bytes of file names that are not UTF-8 included.
-        keep: characters that stay as they are, such as newlines.
+        text: any text, including bytes of file names that are not UTF-8.
+        keep: characters to leave as they are, such as newlines.
     """
     escape = lambda character: character.encode("unicode_escape").decode()
     return "".join(c if c.isprintable() or c in keep else escape(c) for c in text)
-
-
-def _message(where: object, expected: str, got: str, fix: str) -> str:
-    got = got.removesuffix(".")  # of another error
-    return f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else "")

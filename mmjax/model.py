@@ -1,4 +1,4 @@
-"""The one model: encode each modality, stand in for what is absent, fuse."""
+"""The model: encode each modality, substitute what is absent, fuse."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -13,23 +13,36 @@ from mmjax.types import Outputs, Tokens
 
 ABSENCES = {
     "mask": "nothing: its tokens are masked",
-    "zero": "an input of zeros, as standardised",
+    "zero": "an input of zeros, after standardisation",
     "mean": "the mean of the training inputs",
     "learned": "learned tokens",
 }
-"""What stands in for a modality that a row lacks."""
+"""What replaces a modality that a row lacks."""
 
 
 class MultimodalModel(nn.Module):
-    """Encoders and a fusion; with one encoder it is that modality's unimodal baseline.
+    """Encoders and a fusion; with a single encoder, that modality's unimodal baseline.
 
     Attributes:
-        encoders: {modality: encoder}; modalities of the input that it does not name are ignored.
-        fusion: what turns {modality: Tokens} into a prediction.
-        absent: key of ``ABSENCES``. Whatever it is, the input of a modality that a row lacks has
-            no influence. ``learned`` tokens learn from training rows that lack the modality.
+        encoders: {modality: encoder}; other modalities of the input are ignored.
+        fusion: maps {modality: Tokens} to a prediction.
+        absent: key of ``ABSENCES``. In every case, the input of a modality that a row lacks has no
+            influence. ``learned`` tokens are trained on rows that lack the modality.
         means: {modality: mean training input}, for ``absent="mean"``.
-        scales: {modality: mean and deviation of its features} of inputs to be standardised.
+        scales: {modality: (mean, deviation) of its features}, for inputs to be standardised.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import MLPEncoder
+        >>> from mmjax.fusion import ConcatFusion
+        >>> from mmjax.model import MultimodalModel
+        >>> encoders = {"audio": MLPEncoder(), "image": MLPEncoder()}
+        >>> model = MultimodalModel(encoders, ConcatFusion(out_dim=3))
+        >>> key, x, here = jax.random.key(0), jax.numpy.ones((2, 5)), jax.numpy.array([True, False])
+        >>> rows = {"audio": x, "image": x}, {"audio": here, "image": ~here}
+        >>> outputs, _ = jax.eval_shape(lambda: model.init_with_output(key, *rows, train=False))
+        >>> outputs.prediction.shape, outputs.tokens["audio"].values.shape
+        ((2, 3), (2, 1, 64))
     """
 
     encoders: Mapping[str, nn.Module]
@@ -52,7 +65,7 @@ class MultimodalModel(nn.Module):
         return outputs._replace(tokens=tokens)
 
     def _check(self, prediction: jax.Array) -> None:
-        """What has another shape might be broadcast in a loss, and train without a word."""
+        """Rejects shapes that a loss might otherwise silently broadcast."""
         out_dim = self.fusion.out_dim
         if prediction.ndim != 2 or prediction.shape[1] != out_dim:
             raise UsageError(
@@ -64,13 +77,13 @@ class MultimodalModel(nn.Module):
     def _encode(self, name: str, x: jax.Array, here: jax.Array, train: bool) -> Tokens:
         x = as_float(x)
         stand_in = self.means[name][None] if self.absent == "mean" else 0
-        # A masked token still has a gradient if its values are NaN: absent inputs are replaced.
+        # Masked tokens would pass NaN on to the gradient, so absent inputs are always replaced.
         known = here.reshape(-1, *[1] * (x.ndim - 1))
         x = jnp.where(known, x, stand_in)
         if name in self.scales:
             mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in self.scales[name])
             x = (x - mean) / deviation
-            if self.absent == "zero":  # which may have been far from every input
+            if self.absent == "zero":  # raw zeros may be far from every input
                 x = jnp.where(known, x, 0)
         values, mask = self.encoders[name](x, train=train)
         if self.absent == "mask":

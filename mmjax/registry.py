@@ -1,4 +1,4 @@
-"""Tables of members by name: those of mmjax, and those that other packages offer."""
+"""Tables of members by name: mmjax's own, and those that other packages provide."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,15 +12,22 @@ T = TypeVar("T")
 
 
 class Table(Mapping[str, T]):
-    """Members by name; entry points of other packages come after mmjax's own.
+    """Members by name; mmjax's own first, then the entry points of other packages.
 
-    A package offers a member in its metadata, such as ``[project.entry-points."mmjax.fusions"]``
-    with ``mine = "package.module:MyFusion"``. It is imported when it is looked up, not before, so
-    that the package itself may import mmjax.
+    A package provides a member in its metadata, such as ``[project.entry-points."mmjax.fusions"]``
+    with ``mine = "package.module:MyFusion"``. It is imported on first lookup, so that the package
+    itself may import mmjax.
 
     Args:
-        group: of the entry points, such as "mmjax.fusions".
-        own: mmjax's members.
+        group: entry-point group, such as "mmjax.fusions".
+        own: mmjax's own members.
+
+    Example:
+        >>> from mmjax.fusion import FUSIONS
+        >>> FUSIONS["gmu"].__name__, FUSIONS["gmu"].level
+        ('GMUFusion', 'feature')
+        >>> "gmu" in FUSIONS, list(FUSIONS)[:3]
+        (True, ['early', 'concat', 'sum'])
     """
 
     def __init__(self, group: str, own: Mapping[str, T]) -> None:
@@ -32,7 +39,7 @@ class Table(Mapping[str, T]):
         for name in sorted(found.keys() & self._own.keys()):
             entry = found.pop(name)
             warnings.warn(
-                f"{entry.value} is not used: {self._group} has a {name!r} already.", stacklevel=2
+                f"{entry.value} is ignored: {self._group} already has {name!r}.", stacklevel=2
             )
         return found
 
@@ -43,17 +50,16 @@ class Table(Mapping[str, T]):
             return self._others[name].load()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # whatever a package does when it is imported
+        except BaseException as error:  # importing a package can raise anything
             entry = self._others[name]
             raise UsageError(
                 f"entry point {name!r} of {self._group}",
-                expected=f"an importable {entry.value}",
-                got=f"{type(error).__name__}: {error}",
-                fix=f"Repair or remove the package {entry.dist.name}.",
+                f"cannot import {entry.value}: {type(error).__name__}: {error}",
+                fix=f"Repair or remove the package {entry.dist.name}." if entry.dist else "",
             ) from error
 
     def usable(self) -> tuple[str, ...]:
-        """The names of all members that can be imported; warns of those that cannot."""
+        """The names of all members that can be imported; warns about the others."""
 
         def works(name: str) -> bool:
             try:
@@ -76,10 +82,15 @@ class Table(Mapping[str, T]):
 
 
 def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
-    """``["a=1", "b=2"]`` as ``{"a": "1", "b": "2"}``.
+    """Parses ``["a=1", "b=2"]`` into ``{"a": "1", "b": "2"}``.
 
     Raises:
-        UsageError: an entry has no name or no equals sign, or a name comes twice.
+        UsageError: an entry lacks a name or an equals sign, or a name is repeated.
+
+    Example:
+        >>> from mmjax.registry import parse_pairs
+        >>> parse_pairs("options", ["split=speaker", "size=40"])
+        {'split': 'speaker', 'size': '40'}
     """
     parsed = {}
     for pair in pairs:
@@ -87,6 +98,6 @@ def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
         if not (name and equals):
             raise UsageError(argument, expected="NAME=VALUE", got=repr(pair))
         if name in parsed:
-            raise UsageError(argument, expected="each name once", got=" ".join(pairs))
+            raise UsageError(argument, f"the name {name!r} is given more than once")
         parsed[name] = value
     return parsed

@@ -1,4 +1,4 @@
-"""The types that models, objectives and training share."""
+"""The types shared by models, objectives and training."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -18,7 +18,16 @@ class Tokens(NamedTuple):
 
     Attributes:
         values: [batch, length, features].
-        mask: [batch, length] bool, true where a token is valid.
+        mask: [batch, length] bool padding mask, true where a token is valid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.layers import masked_mean
+        >>> from mmjax.types import Tokens
+        >>> mask = jnp.array([[True, True, True], [True, False, False]])  # the second row is padded
+        >>> tokens = Tokens(jnp.ones((2, 3, 8)), mask)
+        >>> masked_mean(tokens).shape
+        (2, 8)
     """
 
     values: jax.Array
@@ -26,12 +35,20 @@ class Tokens(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows of a task, as the model and the objective see them.
+    """Rows of a task, as seen by the model and the objective.
 
     Attributes:
         inputs: {modality: [batch, ...]}.
-        present: {modality: [batch] bool}, false where a sample lacks that modality.
+        present: {modality: [batch] bool}, false where a row lacks that modality.
         target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.data.targets``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.types import Batch
+        >>> present = {"audio": np.array([True, False])}
+        >>> batch = Batch({"audio": np.ones((2, 5))}, present, target=np.array([0, 1]))
+        >>> batch.hide(["audio"]).present["audio"].tolist()
+        [False, False]
     """
 
     inputs: Mapping[str, Array]
@@ -39,7 +56,7 @@ class Batch(NamedTuple):
     target: Array
 
     def hide(self, modalities: Collection[str]) -> "Batch":
-        """The same rows with some modalities absent everywhere.
+        """The same rows with some modalities absent from all of them.
 
         Raises:
             UnknownNameError: the rows have no such modality.
@@ -54,11 +71,19 @@ class Outputs(NamedTuple):
     """What a model returns.
 
     Attributes:
-        prediction: [batch, out_dim]: logits of classes or of labels, or numbers.
-        tokens: {modality: Tokens} that the fusion received.
-        branches: {modality: [batch, out_dim]} of fusions with a readout per modality.
-        aux: {term: []} that the objective adds to its loss.
-        fused: [batch, features], the joint representation of fusions that have one.
+        prediction: [batch, out_dim], the logits of classes or labels, or numbers.
+        tokens: {modality: Tokens} as passed to the fusion.
+        branches: {modality: [batch, out_dim]}, for fusions with a readout per modality.
+        aux: {term: []}, added to the loss by the objective.
+        fused: [batch, features], the joint representation, for fusions that have one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.types import Outputs
+        >>> logits = {"audio": jnp.zeros((2, 3)), "image": jnp.ones((2, 3))}
+        >>> outputs = Outputs(sum(logits.values()), branches=logits)
+        >>> outputs.prediction.shape, outputs.fused
+        ((2, 3), None)
     """
 
     prediction: jax.Array
@@ -69,11 +94,11 @@ class Outputs(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """Steps whose loss or gradient was not finite.
+    """Number of steps skipped because their loss or gradient was not finite.
 
     Attributes:
-        total: [] number of them.
-        in_row: [] number of those since the last one that was finite.
+        total: [] since the start.
+        in_row: [] since the last finite one.
     """
 
     total: Array | np.int32 = np.int32(0)
@@ -81,16 +106,16 @@ class Skipped(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that a train step changes: arrays only, so it maps over seeds and checkpoints.
+    """Everything that a training step changes: only arrays, to vmap over seeds and to checkpoint.
 
     Attributes:
         step: [] int32, the number of steps taken.
-        params: the model's parameters.
-        opt_state: the optimiser's state.
+        params: the parameters of the model.
+        opt_state: the state of the optimiser.
         key: the JAX key of the run; batch order and dropout follow from (key, step).
-        memory: what the training method remembers from step to step.
-        dropout: [] rate in place of the model's own, or None.
-        skipped: the steps that changed nothing.
+        memory: the state of the training method.
+        dropout: [] rate that overrides the model's own, or None.
+        skipped: number of steps that were skipped.
     """
 
     step: jax.Array
@@ -103,13 +128,13 @@ class TrainState(NamedTuple):
 
 
 class Encoder(Protocol):
-    """Turns one modality into tokens: ``(x [batch, ...], *, train) -> Tokens``."""
+    """Maps one modality to tokens: ``(x [batch, ...], *, train) -> Tokens``."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens: ...
 
 
 class Fusion(Protocol):
-    """Turns ``{modality: Tokens}`` into ``[batch, out_dim]``, or into Outputs to say more."""
+    """Maps ``{modality: Tokens}`` to ``[batch, out_dim]``, or to Outputs to return more."""
 
     out_dim: int
 
@@ -117,7 +142,7 @@ class Fusion(Protocol):
 
 
 class Objective(Protocol):
-    """Turns outputs into a loss: ``(outputs, batch) -> (loss [], {metric: []})``."""
+    """Maps outputs to a loss: ``(outputs, batch) -> (loss [], {metric: []})``."""
 
     def __call__(
         self, outputs: Outputs, batch: Batch
@@ -125,7 +150,7 @@ class Objective(Protocol):
 
 
 Forward = Callable[[chex.ArrayTree, Batch, jax.Array], Outputs]
-"""``(params, batch, key) -> Outputs`` in training."""
+"""``(params, batch, key) -> Outputs``, in training mode."""
 
 Gradient = Callable[
     [chex.ArrayTree, chex.ArrayTree, Batch, jax.Array],
@@ -135,51 +160,76 @@ Gradient = Callable[
 
 
 class Prepared(NamedTuple):
-    """What a method's preliminary runs give to the run itself.
+    """What preliminary runs of a method hand over to the actual run.
 
     Attributes:
-        params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones.
-        memory: [seeds, ...] in place of what ``Method.init`` makes, or None.
+        params: {submodule: parameters [seeds, ...]} to start from instead of fresh ones.
+        memory: [seeds, ...] in place of the result of ``Method.init``, or None.
     """
 
     params: Mapping[str, chex.ArrayTree] = {}
     memory: chex.ArrayTree | None = None
 
 
-class Method(Protocol):
-    """A training method: what it changes about the one train step.
+class Trained(Protocol):
+    """What a preliminary run returns; ``mmjax.training.fit.Fit`` is one."""
 
-    Inherit from it to say only what differs from joint training with the optimiser as it is.
+    @property
+    def recipe(self) -> Any:
+        """The recipe that was trained."""
+        ...
+
+    @property
+    def params(self) -> Any:
+        """The best parameters on validation, [seeds, ...]."""
+        ...
+
+    @property
+    def predict(self) -> Callable[[chex.ArrayTree, Batch], np.ndarray]:
+        """``(params, rows) -> predictions [seeds, rows, out_dim]``."""
+        ...
+
+
+class FitLoop(Protocol):
+    """Trains a ``Recipe`` on a ``Task``; both are types of packages that build on this one."""
+
+    def __call__(self, recipe: Any, task: Any) -> Trained: ...
+
+
+class Method(Protocol):
+    """A training method: how it differs from joint training.
+
+    Subclasses override only what differs from joint training with the given optimiser.
 
     Attributes:
-        counts_steps: whether its memory counts calls of the gradient as steps, so that a batch
-            cannot be taken in parts.
+        counts_steps: whether its memory counts gradient calls as steps, in which case a batch
+            cannot be split into micro-batches.
     """
 
     counts_steps: ClassVar[bool] = False
 
     def num_runs(self, num_modalities: int) -> int:
-        """Number of preliminary runs, each as long as the run itself."""
+        """Number of preliminary runs, each as long as the actual run."""
         return 0
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
-        """Makes the preliminary runs: ``fit(recipe, task)`` is one.
+    def prepare(self, fit: FitLoop, recipe: Any, task: Any) -> Prepared:
+        """Makes the preliminary runs; ``fit(recipe, task)`` is one.
 
         Args:
             fit: runs a variant of the recipe.
-            recipe: the recipe whose method this is.
-            task: the data; its test split is not to be touched.
+            recipe: the recipe that uses this method.
+            task: the data; the test split must not be used.
         """
         return Prepared()
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """The memory before the first step; of the rows only the shapes matter."""
+        """The memory before the first step; only the shapes of the rows matter."""
         return ()
 
     def transform(self, tx: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The optimiser that the method wants in place of ``tx``."""
+        """The optimiser to use in place of ``tx``."""
         return tx
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """How the gradient follows from the model and the objective."""
+        """Builds the gradient function from the model and the objective."""
         ...

@@ -128,7 +128,7 @@ def outcome(kind: str, read: Callable[[Path], object], folder: Path) -> str:
     named = {"task": "task", "arrays": folder.name}.get(kind, str(folder))
     try:
         with warnings.catch_warnings(), limits(memory=kind not in FOLDERS):
-            warnings.simplefilter("ignore")  # a last line that was cut short is left out with one
+            warnings.simplefilter("ignore")  # a truncated last line is skipped with one
             read(folder)
     except MmjaxError as error:
         return "clear_error" if is_clear(error) and named in str(error) else f"unclear: {error}"
@@ -250,7 +250,7 @@ def good_run() -> dict[str, bytes]:
 def good_settings() -> dict[str, bytes]:
     """A run.json."""
     with tempfile.TemporaryDirectory() as folder:
-        run = RunFile(Settings(seeds=2), ["searched"], ((0, 1, 2), (2, 0, 1)), tuned_width=32)
+        run = RunFile(Settings(seeds=2), ["searched"], cells=((0, 1, 2), (2, 0, 1)), tuned_width=32)
         write_run_file(Path(folder), run)
         return files_of(Path(folder))
 

@@ -82,7 +82,7 @@ def compared(tmp_path_factory):
     """
     from commands import COMPARE, run
 
-    from mmjax.storage.files import locked
+    from mmjax.storage.locks import locked
 
     base = tmp_path_factory.getbasetemp()
     folder = (base if _BEGUN_HERE else base.parent) / "compared"

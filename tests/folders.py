@@ -1,10 +1,11 @@
 """Run folders of simulated strategies, without training any."""
 
-import json
-
 import numpy as np
 
 from mmjax.data.targets import scores
+from mmjax.runs.command import compare_command
+from mmjax.runs.run_file import RunFile, write_run_file
+from mmjax.runs.settings import Settings
 from mmjax.storage.jsonl import append_rows
 
 SKILLS = {"a_only": 1.0, "b_only": 1.6, "concat": 2.6, "gmu": 2.7, "late_mean": 1.5}
@@ -67,6 +68,10 @@ def make_folder(folder, skills=SKILLS, *, task="toy", seeds=3, groups=60, withou
         labels = {f"{split}_target": classes for split, classes in target.items()}
         np.savez(folder / "labels.npz", valid_group=group, test_group=group, **labels)
     if "run" not in without:
-        run = {"strategies": list(skills), "task": task, "seeds": seeds, "data": "/secret/place"}
-        (folder / "run.json").write_text(json.dumps(run))
+        settings = Settings(task=task, seeds=seeds, data="/secret/place")
+        alone = [name for name in skills if name.endswith("_only")]
+        run = RunFile(
+            settings, list(skills), command=compare_command(settings, list(skills), alone)
+        )
+        write_run_file(folder, run)
     return folder

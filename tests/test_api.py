@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import run
+from commands import run, scores
 from representatives import slow
 
 import mmjax
 from mmjax.analysis.summary import scored_split
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.outcomes import parse_examine
 from mmjax.errors import DataError, FailedArmsError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
@@ -23,6 +24,8 @@ from mmjax.methods import METHODS
 from mmjax.runs.trained import TrainedRun
 from mmjax.tasks.arrays import save
 from mmjax.training.step import init_params
+
+compare = partial(mmjax.compare, examine="scores", quiet=True)
 
 
 class Halves(nn.Module):
@@ -55,7 +58,7 @@ def make_task(kind, rows=300, seed=0):
 )
 def result(request):
     task = make_task(request.param)
-    return mmjax.compare(task, ["concat", Halves], seeds=3, steps=60, quiet=True)
+    return compare(task, ["concat", Halves], seeds=3, steps=60)
 
 
 def test_a_result_has_every_arm(result):
@@ -95,8 +98,8 @@ def test_a_report_is_written(result, tmp_path):
     result.save_report(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert escape(result.verdict.headline) in text
-    assert ("Confusions of" in text) == (result.study.task == "classes")
-    assert ("RMSE" in text) == (result.study.task == "numbers")
+    assert ("Confusion matrix of" in text) == (result.study.task == "classes")
+    assert (">RMSE<" in text) == (result.study.task == "numbers")
 
 
 def test_errors_of_numbers_are_in_their_units(result):
@@ -162,7 +165,10 @@ def test_models_predict_from_what_their_task_was_made_of():
     few = {name: values[:1] for name, values in new.items()}
     np.testing.assert_allclose(run.predict(few), run.predict(new)[:1], atol=1e-5)
     for text, message in (
-        (new["text"] + 7, "'text': expected token ids from 0 to 6, got 7 to 13.*an id that it has"),
+        (
+            new["text"] + 7,
+            "'text': expected token ids from 0 to 6, got 7 to 13.*an id that they have",
+        ),
         (new["text"][:, 1:], r"got \(12, 9\)\. Give token ids \[rows, 10\]"),
     ):
         with pytest.raises(DataError, match=message):
@@ -192,7 +198,16 @@ def test_models_predict_from_what_their_task_was_made_of():
 )
 def test_what_cannot_be_compared_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        mmjax.compare(make_task("numbers"), **arguments, quiet=True)
+        compare(make_task("numbers"), **arguments)
+
+
+class Slower(Halves):
+    """Another fusion of the same name."""
+
+    dropout: float = 0.5
+
+
+Slower.__name__ = "Halves"
 
 
 class Broken(Halves):
@@ -204,7 +219,7 @@ class Broken(Halves):
 
 @pytest.mark.slow
 def test_a_strategy_that_fails_does_not_end_the_others():
-    result = mmjax.compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2, quiet=True)
+    result = compare(make_task("classes"), [Broken, "sum"], seeds=1, steps=2)
     assert result.failed == {"Broken": "RuntimeError: no such luck"}
     assert set(result.trained) == {"a_only", "b_only", "sum"}
     assert str(result).endswith("Broken failed: RuntimeError: no such luck")
@@ -221,7 +236,7 @@ class Wide(Halves):
 
 @pytest.mark.slow
 def test_a_prediction_of_another_shape_does_not_train():
-    result = mmjax.compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2, quiet=True)
+    result = compare(make_task("numbers"), [Wide, Halves], seeds=1, steps=2)
     assert result.failed == {
         "Wide": "UsageError: Wide, prediction: expected shape [batch, 2], got (2, 3)."
     }
@@ -233,11 +248,11 @@ def test_modules_are_strategies_named_after_what_is_not_default():
     gmu = FUSIONS["gmu"]
     ours = [gmu(out_dim=2, width=8), partial(gmu, width=16), "gmu", Halves(out_dim=2)]
     task = make_task("classes")
-    result = mmjax.compare(task, ours, seeds=np.int64(1), steps=2, quiet=True)
+    result = compare(task, ours, seeds=np.int64(1), steps=2)
     assert list(result.trained)[2:] == ["gmu", "gmu(width=8)", "gmu(width=16)", "Halves"]
     assert result.trained["gmu(width=16)"].arm.recipe.model.fusion == gmu(out_dim=2, width=16)
     with pytest.raises(UsageError, match="fusions: expected each name once"):
-        mmjax.compare(task, ["gmu", gmu], quiet=True)
+        compare(task, ["gmu", gmu])
 
 
 def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
@@ -250,7 +265,7 @@ def test_a_module_is_trained_by_the_method_that_its_fusion_is_defined_with():
 @pytest.mark.slow
 def test_encoders_are_given_as_a_mapping(capsys):
     task = make_task("classes")
-    result = mmjax.compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2)
+    result = compare(task, "sum", encoders={"a": "raw"}, seeds=1, steps=2, quiet=False)
     assert "encoders: a Raw (features 5), b MLPEncoder (features 5)" in capsys.readouterr().err
     (recipe,) = {row["recipe"] for row in result.rows if row["strategy"] == "a_only"}
     assert "encoders={'a': Raw()}" in recipe
@@ -260,9 +275,82 @@ def test_encoders_are_given_as_a_mapping(capsys):
 def test_rows_without_test_targets_are_judged_on_validation():
     task = make_task("numbers")
     blind = replace(task, test=replace(task.test, target=np.full_like(task.test.target, np.nan)))
-    result = mmjax.compare(blind, "sum", seeds=1, steps=2, quiet=True)
+    result = compare(blind, "sum", seeds=1, steps=2)
     assert {row["split"] for row in result.rows} == {"valid"}
     assert "validation R2" in result.verdict.headline
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """In Python and in memory what the command has done in a folder."""
+    task = mmjax.load_task("synthetic", options={"size": "200"})
+    return compare(task, "concat", seeds=2, steps=20, batch_size=20, examine="all")
+
+
+def untimed(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_python_gives_what_the_command_gives(kept, whole):
+    assert untimed(kept.rows) == scores(whole)
+    assert {row["hidden"] for row in kept.rows} == {"", "a", "b", "a+b"}
+    of_command = mmjax.load_result(whole)
+    assert set(kept.study.tables) == {"robustness", "representation", "cost"}
+    for name in ("robustness", "representation"):
+        assert kept.study.tables[name] == of_command.study.tables[name]
+    assert str(kept.verdict) == str(of_command.verdict)
+    assert kept.to_latex() == of_command.to_latex()
+    assert set(kept.trained) == {"a_only", "b_only", "concat"}
+
+
+def sections_of(page):
+    return re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page.read_text(encoding="utf-8"))
+
+
+def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
+    kept, whole, tmp_path
+):
+    kept.save(tmp_path / "saved")
+    loaded = mmjax.load_result(tmp_path / "saved")
+    assert loaded.rows == kept.rows
+    assert str(loaded) == str(kept)
+    assert run("verify", tmp_path / "saved") == 0
+    assert "Made by `mmjax.compare`" in (tmp_path / "saved" / "summary.md").read_text()
+    want = sections_of(whole / "report.html")
+    assert sections_of(tmp_path / "saved" / "report.html") == want
+    for title in ("Robustness to missing modalities", "Robustness to corruption", "Embeddings"):
+        assert title in want
+    with pytest.raises(UsageError, match="out: expected a new or empty folder"):
+        kept.save(tmp_path / "saved")
+    with pytest.raises(UsageError, match="trained by another process"):
+        loaded.best  # noqa: B018
+
+
+def test_a_comparison_in_a_folder_goes_on(tmp_path):
+    task = make_task("classes", rows=60)
+    again = partial(compare, seeds=1, steps=2, out=tmp_path / "run")
+    first = again(task, [Halves])
+    second = again(task, [Halves], resume=True)
+    assert second.rows == first.rows
+    assert not second.trained
+    with pytest.raises(UsageError, match="out: expected a new or empty folder"):
+        again(task, [Halves])
+    with pytest.raises(UsageError, match="resume: the recipe of Halves has changed"):
+        again(task, [Slower], resume=True)
+    with pytest.raises(UsageError, match="resume: the data of"):
+        again(make_task("classes", rows=60, seed=1), [Halves], resume=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [("everything", UnknownNameError), (["all", "cost"], UsageError), ([], None), ("cost", None)],
+)
+def test_what_can_be_examined(asked, error):
+    if error:
+        with pytest.raises(error, match="examine"):
+            parse_examine(asked)
+    else:
+        assert parse_examine(asked) == tuple([asked] * bool(asked))
 
 
 def test_public_names_are_there_and_listed():
@@ -283,9 +371,13 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     assert run("compare", *flags, *small) == 0
     page = (tmp_path / "run" / "report.html").read_text()
     score = "R2" if kind == "numbers" else "accuracy"
-    for words in (f"points of test {score}", "When a modality is corrupted", f"What {score} costs"):
+    for words in (
+        f"points of test {score}",
+        "Robustness to corruption",
+        f"{score.capitalize()} against cost",
+    ):
         assert words in page
-    assert "Confusions of" not in page
+    assert "Confusion matrix of" not in page
     assert (tmp_path / "run" / "embeddings.png").exists()
     assert not (tmp_path / "run" / "misclassified.png").exists()
     assert run("report", tmp_path / "run", "--out", tmp_path / "r.html", "--paper") == 0

@@ -57,7 +57,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
 
     summary = (out / "summary.md").read_text()
     for text in (summary, printed):
-        assert "both strategies were chosen on validation" in " ".join(text.split())
+        assert "both strategies were selected on validation" in " ".join(text.split())
         assert all(strategy in text for strategy in strategies)
     assert "3 of 3, 0:00:00 left" in printed
     files = {path.name for path in out.iterdir()}
@@ -270,19 +270,22 @@ BAD = {
     "a negative number of trials": (["--tune", "-1"], "tune: expected 0 or more, got -1"),
     "no width": (["--width", "0"], "width: expected at least 1, got 0"),
     "no layers": (["--num-layers", "0"], "num_layers: expected at least 1, got 0"),
-    "a width to match": (["--width", "8", "--match-params", "9"], "match_params: expected widths"),
+    "a width to match": (["--width", "8", "--match-params", "9"], "are mutually exclusive"),
     "a dropout of 1": (["--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
     "an unknown objective": (["--objective", "mze"], "Did you mean 'mse'?"),
     "an unknown method": (["--method", "jint"], "Did you mean 'joint'?"),
-    "a negative seed": (["--options", "seed=-1"], "seed: expected an integer from 0, got -1"),
-    "an option twice": (["--options", "size=40", "size=60"], "options: expected each name once"),
-    "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: expected all"),
+    "a negative seed": (["--options", "seed=-1"], "seed: expected a non-negative integer, got -1"),
+    "an option twice": (
+        ["--options", "size=40", "size=60"],
+        "options: the name 'size' is given more than once",
+    ),
+    "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: given twice"),
     "no modality of a fusion": (["--fusions", "sum@"], "modality"),
     "a modality of a fusion twice": (["--fusions", "sum@a+a"], "strategy: expected each modality"),
     "no fusion": (["--fusions", ""], "fusion"),
     "a folder that is not UTF-8": (
         ["--out", "a\udcff"],
-        r"out: expected a name in UTF-8, got a\udc",
+        r"out: a\udcff is not valid UTF-8.",
     ),
     "an axis twice": (["--mesh", "data=2,data=2"], "mesh: expected each axis once"),
     "no mesh": (["--mesh", ""], "axis of a mesh: expected one of data"),
@@ -297,11 +300,17 @@ BAD = {
     "too deep": (["--num-layers", "9" * 9], "num_layers: expected at most 1,000"),
     "too many trials": (["--tune", "9" * 9], "tune: expected at most 10,000"),
     "a learning rate of inf": (["--learning-rate", "inf"], "learning_rate: expected a positive"),
-    "a learning rate of 1e300": (["--learning-rate", "1e300"], "that float32 holds, got 1e+300"),
-    "a learning rate of 1e-300": (["--learning-rate", "1e-300"], "that float32 holds, got 1e-300"),
-    "a weight decay of nan": (["--weight-decay", "nan"], "weight_decay: expected no negative"),
+    "a learning rate of 1e300": (
+        ["--learning-rate", "1e300"],
+        "positive float32 number, got 1e+300",
+    ),
+    "a learning rate of 1e-300": (
+        ["--learning-rate", "1e-300"],
+        "positive float32 number, got 1e-300",
+    ),
+    "a weight decay of nan": (["--weight-decay", "nan"], "weight_decay: expected a non-neg"),
     "a dropout of nan": (["--dropout", "nan"], "dropout: expected at least 0 and below 1, got nan"),
-    "a share of nan": (["--missing", "a=nan"], "missing: expected shares from 0 to 1"),
+    "a share of nan": (["--missing", "a=nan"], "missing: expected probabilities from 0 to 1"),
     "a missing folder": (["--task", "mnist_fsdd", "--data", "/missing"], "/missing"),
 }
 
@@ -322,8 +331,8 @@ def test_a_bad_argument_is_one_line_and_nothing_is_written(case, tmp_path, capsy
 
 
 OTHERS = {
-    "report": "runs: expected a folder of `mmjax compare`",
-    "data --task synthetic --out x.txt": "out: expected a name that ends with .png, got x.txt",
+    "report": "runs: no folder given. Name folders of `mmjax compare`.",
+    "data --task synthetic --out x.txt": "out: expected a file name that ends in .png, got x.txt",
     "bench --task synthetic --strategies": "strategies: expected one or more, got none",
     "tune --task synthetic --learning-rates nan 1 --out x": "learning_rates: expected a lowest",
     "tune --task synthetic --dropouts nan nan --out x": "dropouts: expected a lowest",
@@ -359,7 +368,7 @@ def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
     )
 
 
-@pytest.mark.filterwarnings("always:.* was cut short")
+@pytest.mark.filterwarnings("always:.* is truncated")
 def test_paths_and_warnings_are_shown_and_not_obeyed(capsys, tmp_path):
     folder = make_folder(tmp_path / "a[red]\x1b[31m", {"a_only": 1, "b_only": 2, "gmu": 3})
     page = tmp_path / "b[red]\x1b[2J\udcff.html"

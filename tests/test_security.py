@@ -25,7 +25,7 @@ from mmjax.report.figures.samples import task_facts, task_tables
 from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
 from mmjax.report.tables import rich_table
-from mmjax.runs.studies import read_studies
+from mmjax.runs.studies import read_assessments
 from mmjax.storage.files import write_csv
 from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.storage.reading import read_npz
@@ -93,7 +93,7 @@ def test_an_archive_writes_nothing(tmp_path):
     inner = tmp_path / "in" / "in"
     inner.mkdir(parents=True)
     (inner / "a.npz").write_bytes(NPZS["a name that climbs out"])
-    with pytest.raises(DataError, match=r"an entry '\.\./\.\./a\.npy'"):
+    with pytest.raises(DataError, match=r"the entry '\.\./\.\./a\.npy'"):
         read_npz(inner / "a.npz")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.npz"]
 
@@ -133,7 +133,7 @@ def naughty_folder(folder, name):
 @pytest.mark.parametrize("name", [NAUGHTY, slow(IMAGE), COLOURS, slow(r"$\x{_$ %")])
 def test_a_report_shows_any_text_as_text(name, tmp_path):
     folder = naughty_folder(tmp_path / "run", name)
-    write_page(read_studies([folder]), tmp_path / "report.html")
+    write_page(read_assessments([folder]), tmp_path / "report.html")
     tags = Tags((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert tags.names.count("script") == 1  # its own
     assert "img" not in tags.names
@@ -143,7 +143,7 @@ def test_a_report_shows_any_text_as_text(name, tmp_path):
 def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path, monkeypatch):
     monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
     write_paper(
-        read_studies([naughty_folder(tmp_path / "run", r"\input{x}$%")]), tmp_path / "paper"
+        read_assessments([naughty_folder(tmp_path / "run", r"\input{x}$%")]), tmp_path / "paper"
     )
     table = (tmp_path / "paper" / "table.tex").read_text(encoding="utf-8")
     assert r"\input{" not in table

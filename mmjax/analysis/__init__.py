@@ -1,11 +1,13 @@
-"""What is computed of results: whether differences are real, and where scores come from.
+"""Analysis of results: which differences are significant, and where scores come from.
 
-``study`` holds all that is known of one task's strategies, ``answers`` how each does on each row,
-``verdicts`` what follows; the other modules measure trained arms, as ``examine`` asks them to.
+``study`` holds all results on one task, ``answers`` the score of each strategy on each row,
+``verdicts`` the conclusions, and ``assessment`` both of them; the other modules measure trained
+arms on behalf of ``examine``.
 """
 
 __all__ = [
     "answers",
+    "assessment",
     "attribution",
     "availability",
     "bench",

@@ -1,4 +1,4 @@
-"""How well each strategy does on each row of a split: what differences are judged by."""
+"""The score of each strategy on each row of a split, from which differences are judged."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,23 +6,29 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.analysis.study import Study
-from mmjax.analysis.summary import Rows, scored_split
-from mmjax.comparison.loop import Comparison
-from mmjax.comparison.scores import baselines
-from mmjax.data.targets import MAIN_SCORES, main_score, row_scores
+from mmjax.data.targets import MAIN_SCORES, row_scores
 
 
 class Answers(NamedTuple):
-    """How well each strategy does on each row of the scored split.
+    """The score of each strategy on each row of the scored split.
 
     Attributes:
-        scores: {strategy: [seeds, rows]}, as ``targets.row_scores`` has them, with the same seeds
-            everywhere: 1 and 0 where classes are right and wrong.
+        scores: {strategy: [seeds, rows]} from ``targets.row_scores``, such as 1 for a correct and 0
+            for an incorrect class; all strategies have the same seeds.
         group: [rows] integers; rows of one group count as one draw.
-        valid_score: {strategy: mean over seeds}, what the best are chosen on.
-        baselines: the strategies with one modality.
+        valid_score: {strategy: mean over seeds}, by which the best strategies are selected.
+        baselines: the unimodal strategies.
         split: ``test``, or ``valid`` where the test rows have no labels.
-        metric: what the score is called.
+        metric: name of the score.
+
+    Example:
+        >>> scores = {"image_only": np.eye(1, 4), "sum": np.ones((1, 4))}
+        >>> valid = {"image_only": 0.3, "sum": 0.9}
+        >>> answers = Answers(scores, np.arange(4), valid, ["image_only"], "test")
+        >>> answers.best(alone=True), answers.best(alone=False)
+        ('image_only', 'sum')
+        >>> answers.exchange("sum", "image_only")  # % of rows gained, and lost
+        (75.0, 0.0)
     """
 
     scores: Mapping[str, np.ndarray]
@@ -33,41 +39,42 @@ class Answers(NamedTuple):
     metric: str = "accuracy"
 
     def best(self, *, alone: bool) -> str | None:
-        """The best baseline, or the best fusion, on validation."""
+        """The best unimodal baseline, or the best fusion, on validation."""
         names = [name for name in self.scores if (name in self.baselines) == alone]
         return max(names, key=lambda name: self.valid_score[name], default=None)
 
     def exchange(self, strategy: str, reference: str) -> tuple[float, float]:
-        """Rows in % on which the strategy does better, and on which the reference does."""
+        """Percentage of rows on which the strategy scores higher, and on which it scores lower."""
         own, other = self.scores[strategy], self.scores[reference]
         return 100 * float(np.mean(own > other)), 100 * float(np.mean(own < other))
 
 
-def make_answers(found: Study | Comparison) -> Answers | None:
-    """The answers that predictions hold, of the seeds that all strategies share.
+def make_answers(study: Study) -> Answers | None:
+    """Scores the stored predictions of the seeds that all strategies share.
 
-    None without predictions, without a shared seed, or with fewer than two groups: then no
-    difference can be judged.
+    Returns None without predictions, without a shared seed, or with fewer than two groups, since no
+    difference can then be judged.
+
+    Example:
+        >>> splits, seeds = ("valid", "test"), np.arange(1)
+        >>> rows = [{"strategy": "sum", "modalities": "a+b", "seed": 0, "split": split,
+        ...          "hidden": "", "accuracy": 0.75} for split in splits]
+        >>> labels = {f"{s}_{n}": np.arange(4) for s in splits for n in ("target", "group")}
+        >>> logits = {"seeds": seeds, **dict.fromkeys(splits, np.eye(4)[None, [0, 1, 2, 0]])}
+        >>> study = Study("toy", (), rows, [], {}, {"sum": logits}, labels, (), {}, {})
+        >>> make_answers(study).scores["sum"]
+        array([[1., 1., 1., 0.]])
     """
-    names = dict.fromkeys(row["strategy"] for row in found.rows)
-    predictions = {n: found.predictions[n] for n in names if n in found.predictions}
+    predictions = {n: study.predictions[n] for n in study.strategies if n in study.predictions}
     if not predictions:
         return None
-    split = scored_split(found.rows)
-    target, group = (found.labels[f"{split}_{name}"] for name in ("target", "group"))
+    split, group = study.split, study.group
     shared = set.intersection(*(set(p["seeds"].tolist()) for p in predictions.values()))
     if not shared or len(np.unique(group)) < 2:
         return None
     scored = {}
     for name, arrays in predictions.items():
         chosen = [arrays["seeds"].tolist().index(seed) for seed in sorted(shared)]
-        scored[name] = row_scores(arrays[split][chosen], target)
-    metric = main_score(target)
-    valid = {name: _mean_score(found.rows, name, "valid", metric) for name in scored}
-    return Answers(scored, group, valid, baselines(found.rows), split, MAIN_SCORES[metric])
-
-
-def _mean_score(rows: Rows, strategy: str, split: str, metric: str) -> float:
-    wanted = (strategy, split, "")
-    keys = ("strategy", "split", "hidden")
-    return float(np.mean([r[metric] for r in rows if tuple(map(r.get, keys)) == wanted]))
+        scored[name] = row_scores(arrays[split][chosen], study.target)
+    valid = {name: study.on_validation(name) for name in scored}
+    return Answers(scored, group, valid, study.baselines, split, MAIN_SCORES[study.metric])

@@ -1,4 +1,4 @@
-"""Scores of a trained model whose modalities are missing at test."""
+"""Scores of a trained model when modalities are missing at test time."""
 
 from itertools import chain
 
@@ -11,9 +11,9 @@ from mmjax.training.predict import Predict
 
 
 def availability_rows(arm: Arm, predict: Predict, params: chex.ArrayTree) -> list[Row]:
-    """Scores on test with every subset of modalities hidden but the empty one.
+    """Scores on the test split with every non-empty subset of the modalities hidden.
 
-    With all of them hidden they are the scores of what the model says knowing nothing.
+    With all modalities hidden, the scores are those of the model's prediction without any input.
 
     Args:
         arm: the strategy and its task.

@@ -1,4 +1,4 @@
-"""How fast training is, case by case, and how much of the machine it uses."""
+"""Training speed, case by case, and the share of the machine's peak that it reaches."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmjax.analysis.cost import training_cost
+from mmjax.analysis.cost import count, training_cost
 from mmjax.analysis.peaks import copy_gb_s, matmul_gflops
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, identify, versions
 from mmjax.training.lanes import how
 from mmjax.training.mesh import num_devices, place_lanes
-from mmjax.training.program import compile_recipe, feed_rows, init_lanes
+from mmjax.training.program import compile_recipe, init_lanes
 
 
 def identify_case(arm: Arm) -> Row:
-    """What decides the figures of a case: its choices, how they are run, and the machine.
+    """All that determines the measurements of a case: its settings, how it runs, and the machine.
 
-    ``how`` is the mesh, or what ``mmjax.training.lanes.how`` says without one.
+    ``how`` is the mesh, or without one the result of ``mmjax.training.lanes.how``.
     """
     recipe, device = arm.recipe, jax.local_devices()[0]
     runs = recipe.mesh or how(len(recipe.seeds))
@@ -40,18 +40,18 @@ def identify_case(arm: Arm) -> Row:
 
 
 def measure(arm: Arm) -> Row:
-    """Compiles and times the training of a case, and what its devices reach at their best.
+    """Compiles and times the training of a case, and measures the peak rates of its devices.
 
     As in ``cost.cost_row``, ``step_ms`` (a median, with quartiles) is one lane's share of a
     step, and ``step_flops`` and ``step_bytes`` are those of one lane and batch. Operations are
-    counted before XLA optimises and bytes after, from memory or from a cache. The operations are a
-    lower bound, as ``flops_are`` says: the body of a loop, as of a recurrent encoder, counts once,
-    and a call of another program, such as a kernel in C++, does not count.
+    counted before XLA optimises and bytes after, whether from memory or from a cache. The
+    operations are a lower bound (``flops_are``): the body of a loop, such as that of a recurrent
+    encoder, counts once, and a call of another program, such as a C++ kernel, does not count.
 
-    ``gflops`` is the rate of those operations, of all lanes together, and ``share`` that rate in
-    units of ``matmul_gflops``, which is measured beside it with the same devices and type of
-    number. A share that is not above 0 and at most 1 cannot be: it is left out, and ``refused``
-    says why; so it does where the case cannot be run, as in too little memory.
+    ``gflops`` is the rate of those operations over all lanes, and ``share`` is that rate divided by
+    ``matmul_gflops``, measured alongside with the same devices and dtype. A share outside (0, 1] is
+    impossible: it is omitted and ``refused`` says why. ``refused`` also gives the error of a case
+    that cannot run, for example because memory is insufficient.
     """
     facts = identify_case(arm)
     try:
@@ -62,14 +62,14 @@ def measure(arm: Arm) -> Row:
 
 def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
     recipe, rows = arm.recipe, arm.task.train.batch()
-    jax.clear_caches()  # else the first case would compile for all
+    jax.clear_caches()  # otherwise later cases would reuse what the first one compiled
     program = compile_recipe(recipe, arm.task)
-    train, *_ = next(iter(feed_rows(recipe, arm.task, program.mesh)(0, 1)))
+    train, *_ = next(iter(program.feed(recipe, arm.task)(0, 1)))
     lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
     lanes, *_ = program.advance(carried, train, 0, 0)
     cost = training_cost(program, lanes, train)
-    step_bytes = program.step.lower().compile().cost_analysis()["bytes accessed"]
+    step_bytes = count(program.step.lower().compile(), "bytes accessed")
     per_second = 1e3 / cost["step_ms"] if cost["step_ms"] > 0 else math.inf
     rate, peak = 1e-9 * cost["step_flops"] * per_second, matmul_gflops(recipe.dtype, devices)
     return {
@@ -86,9 +86,16 @@ def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
 
 
 def judge_share(rate: float, peak: float) -> dict[str, Any]:
-    """``share``, the rate in units of the peak, if it can be; and ``refused``, why not, or ""."""
+    """``share``, the rate divided by the peak, if possible; and ``refused``, why not, or "".
+
+    Example:
+        >>> judge_share(25.0, peak=100.0)
+        {'share': 0.25, 'refused': ''}
+        >>> judge_share(125.0, peak=100.0)["refused"]
+        '125 GFLOP/s against a measured peak of 100 is impossible'
+    """
     share = rate / peak
     if 0 < share <= 1:
         return {"share": share, "refused": ""}
-    reason = f"{rate:.4g} GFLOP/s against a measured peak of {peak:.4g} cannot be"
+    reason = f"{rate:.4g} GFLOP/s against a measured peak of {peak:.4g} is impossible"
     return {"share": None, "refused": reason}

@@ -1,16 +1,18 @@
-"""Everything that is measured of a trained arm while its parameters are at hand."""
+"""All measurements of a trained arm that need its parameters."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection
 
 import chex
 import numpy as np
 
 from mmjax.analysis.availability import availability_rows
 from mmjax.analysis.corruptions import make_sweep
-from mmjax.analysis.representation import Embedded, representation_rows, sample
+from mmjax.analysis.cost import cost_row
+from mmjax.analysis.representation import representation_rows, sample
 from mmjax.analysis.robustness import robustness_rows
 from mmjax.comparison.arm import Arm
+from mmjax.comparison.loop import Examine
+from mmjax.comparison.outcomes import EXAMINATIONS, Embedded, Examination
 from mmjax.comparison.scores import Row, add_facts, identify
 from mmjax.data.task import Task
 from mmjax.training.fit import Fit, Progress
@@ -18,77 +20,70 @@ from mmjax.training.predict import View
 from mmjax.types import Batch
 
 MAX_ROWS = 500
-"""Rows of training and of the scored split whose embeddings and weights are looked at."""
-
-
-class Examination(NamedTuple):
-    """What is known of an arm beyond its scores; rows are flat.
-
-    Attributes:
-        scores: on test with every subset of modalities hidden.
-        robustness: scores with one modality corrupted.
-        representation: how embeddings cluster by class, and what a linear probe reads from them;
-            none where targets are no classes, or the rows too few to tell.
-        weights: how much each modality counts, for strategies that weigh them.
-        embedded: every embedding of some rows of the scored split, the same for all arms.
-    """
-
-    scores: list[Row]
-    robustness: list[Row]
-    representation: list[Row]
-    weights: list[Row]
-    embedded: Embedded
+"""Rows of the training and of the scored split whose embeddings and weights are examined."""
 
 
 def make_examine(
-    task: Task, progress: Progress = lambda steps: None
-) -> Callable[[Arm, Fit], Examination]:
-    """Makes ``(arm, its training) -> Examination`` for the arms of one task.
+    task: Task, parts: Collection[str] = EXAMINATIONS, progress: Progress = lambda steps: None
+) -> Examine:
+    """Makes ``(arm, its training, idle) -> Examination`` for the arms of one task.
 
-    What does not depend on an arm, such as corrupted rows, is made once for all.
+    Whatever does not depend on an arm, such as corrupted rows, is computed once.
 
     Args:
-        task: the data.
-        progress: called with 0 before each prediction; what it raises ends the assessment.
+        task: the data, with all modalities.
+        parts: the measurements to take, from ``EXAMINATIONS``.
+        progress: called with 0 before each prediction; an exception in it ends the examination.
     """
-    sweep = make_sweep(task)
-    scored = sweep.split
+    sweep = make_sweep(task) if "corruptions" in parts else None
+    scored = "test" if task.test.labelled else "valid"
 
-    def examine(arm: Arm, trained: Fit) -> Examination:
+    def examine(arm: Arm, trained: Fit, idle: Callable[[], object]) -> Examination:
         params = trained.params
+        tables: dict[str, list[Row]] = {}
 
         def predict(params: chex.ArrayTree, rows: Batch) -> np.ndarray:
             progress(0)
             return trained.predict(params, rows)
 
-        names, seeds = identify(arm), arm.recipe.seeds
-        train, rows = (sample(arm.task.splits[split], MAX_ROWS) for split in ("train", scored))
-        learnt, seen = (trained.view(params, split.batch()) for split in (train, rows))
-        known = Embedded(learnt.embeddings, train.target)
-        embedded = Embedded(seen.embeddings, rows.target)
-        return Examination(
-            scores=add_facts(availability_rows(arm, predict, params), arm, trained),
-            robustness=robustness_rows(arm, predict, params, sweep),
-            # Clustering is slow, and seeds differ little in it: the first stands for all.
-            representation=[
-                {**names, **row} for row in representation_rows(known, embedded, seeds[:1])
-            ]
-            if task.kind == "classes" and _tell_classes(train.target, rows.target)
-            else [],
-            weights=_weight_rows(arm, seen, scored),
-            embedded=embedded,
-        )
+        scores = availability_rows(arm, predict, params) if "missing" in parts else []
+        if sweep:
+            tables["robustness"] = robustness_rows(arm, predict, params, sweep)
+        embedded = None
+        if {"embeddings", "weights"} & set(parts):
+            rows = sample(arm.task.splits[scored], MAX_ROWS)
+            seen = trained.view(params, rows.batch())
+            if "weights" in parts:
+                tables["weights"] = _weight_rows(arm, seen, scored)
+            if "embeddings" in parts:
+                embedded = Embedded(seen.embeddings, rows.target)
+                tables["representation"] = _representation(arm, trained, embedded)
+        if "cost" in parts:
+            idle()  # wait until the machine is free
+            tables["cost"] = [cost_row(arm, trained)]
+        return Examination(add_facts(scores, arm, trained), tables, embedded)
 
     return examine
 
 
+def _representation(arm: Arm, trained: Fit, embedded: Embedded) -> list[Row]:
+    """Rows on how embeddings cluster by class; none without classes or with too few rows."""
+    train = sample(arm.task.splits["train"], MAX_ROWS)
+    if arm.task.kind != "classes" or not _tell_classes(train.target, embedded.target):
+        return []
+    known = Embedded(trained.view(trained.params, train.batch()).embeddings, train.target)
+    # Clustering is slow and differs little between seeds, so only the first is used.
+    rows = representation_rows(known, embedded, arm.recipe.seeds[:1])
+    return [{**identify(arm), **row} for row in rows]
+
+
 def _tell_classes(train: np.ndarray, scored: np.ndarray) -> bool:
-    """Whether a probe can learn, and clusters can match: a split of one's own may be tiny."""
+    """Whether a probe and clusters are defined: a user's split may be tiny."""
     return len(np.unique(train)) > 1 and 1 < len(np.unique(scored)) < len(scored)
 
 
 def _weight_rows(arm: Arm, seen: View, split: str) -> list[Row]:
-    """Mean weight of each modality, and the share of rows that all but ignore the others."""
+    """Mean weight of each modality, and the share of rows on which it exceeds 0.95."""
     if seen.weights is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""What devices reach at their best, measured: a product of matrices, and a pass over memory."""
+"""Measured peak rates of devices: matrix multiplication and memory bandwidth."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ import jax.numpy as jnp
 
 from mmjax.analysis.cost import time_call
 
-_SIZES = (256, 512, 1024, 2048, 4096, 8192)  # of square matrices; which is best differs
-_LONG = 0.01  # seconds of a product after which no larger one is tried
-_FLOATS = 1 << 26  # of an array on each device: larger than any cache
-_QUEUED = 4  # calls for each device at once, so that none waits for the host
+_SIZES = (256, 512, 1024, 2048, 4096, 8192)  # of square matrices; the best differs by device
+_LONG = 0.01  # seconds per product above which no larger one is tried
+_FLOATS = 1 << 26  # in the array on each device: larger than any cache
+_QUEUED = 4  # calls queued on each device, so that none waits for the host
 
 
 def matmul_gflops(dtype: str, devices: Sequence[jax.Device]) -> float:
-    """The best rate of a product of square matrices, on all the devices at the same time.
+    """The highest rate of square matrix multiplication on all devices at the same time.
 
     Args:
         dtype: of the matrices.
-        devices: each multiplies matrices of its own; those of a CPU share its cores.
+        devices: each multiplies its own matrices; those of a CPU share its cores.
 
     Returns:
-        10^9 operations (multiplications and additions) per second, of all devices together.
+        10^9 operations (multiplications and additions) per second, over all devices.
     """
     best = 0.0
     for size in _SIZES:
@@ -40,13 +40,13 @@ def _product_seconds(size: int, dtype: str, devices: Sequence[jax.Device]) -> fl
 
 
 def copy_gb_s(devices: Sequence[jax.Device]) -> float:
-    """The rate at which all the devices together read arrays and write them where they were.
+    """The rate at which all devices together read arrays and write them back in place.
 
-    In place, because a training's arrays have their places: new memory would cost a CPU more than
+    Training updates its arrays in place, too; allocating new memory would cost a CPU more than
     the pass over it.
 
     Returns:
-        10^9 bytes per second, those read and those written.
+        10^9 bytes per second, counting reads and writes.
     """
     renew = jax.jit(lambda x: x + 1, donate_argnums=0)
     arrays = [jnp.zeros(_FLOATS, device=device) for device in devices]

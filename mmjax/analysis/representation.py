@@ -1,7 +1,7 @@
-"""Embeddings: how they cluster, what a linear model can read from them, and how alike two are."""
+"""Embeddings: how they cluster, what a linear probe can predict, and how similar two are."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -14,34 +14,30 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mmjax.analysis.threads import one_thread
+from mmjax.comparison.outcomes import Embedded
 from mmjax.data.task import Split
 from mmjax.errors import DataError
 
 
-class Embedded(NamedTuple):
-    """Embeddings of some rows of a split.
-
-    Attributes:
-        values: {modality or "fused": [seeds, rows, features]}.
-        target: of the rows.
-    """
-
-    values: Mapping[str, np.ndarray]
-    target: np.ndarray
-
-
 def sample(split: Split, num_rows: int, seed: int = 0) -> Split:
-    """At most so many rows, drawn at random; the same for every strategy."""
+    """At most ``num_rows`` rows, drawn at random; the same for every strategy.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> test = load_task("synthetic", options={"size": "60"}).test
+        >>> sample(test, 5).size, sample(test, 10**6).size == test.size
+        (5, True)
+    """
     return split.take(np.random.default_rng(seed).permutation(split.size)[:num_rows])
 
 
 class Clusters(NamedTuple):
-    """How well clusters match classes; 1 is perfect.
+    """Agreement of clusters with classes; 1 is perfect.
 
     Attributes:
-        ari: adjusted Rand index of k-means, 0 by chance (Hubert and Arabie, J. Classif. 2, 1985).
-        nmi: mutual information of k-means and classes, over the mean of the two entropies.
-        silhouette: mean over rows of that of the classes themselves, from -1 (Rousseeuw, 1987).
+        ari: adjusted Rand index of k-means; 0 is chance (Hubert and Arabie, J. Classif. 2, 1985).
+        nmi: mutual information of k-means and classes, normalised by the mean of their entropies.
+        silhouette: mean silhouette of the classes, from -1 to 1 (Rousseeuw, 1987).
     """
 
     ari: float
@@ -55,11 +51,17 @@ def cluster_scores(values: np.ndarray, target: np.ndarray, seed: int = 0) -> Clu
 
     Args:
         values: [rows, features].
-        target: [rows] classes, two or more, and fewer than rows.
-        seed: of k-means, the best of ten starts.
+        target: [rows] classes, at least two and fewer than rows.
+        seed: of k-means, which takes the best of ten starts.
 
     Raises:
         DataError: values are not finite, or there are too few classes or rows.
+
+    Example:
+        >>> target = np.repeat([0, 1, 2], 10)
+        >>> scores = cluster_scores(np.eye(3)[target], target)  # one point per class
+        >>> [round(score, 6) for score in scores]
+        [1.0, 1.0, 1.0]
     """
     _check(values)
     num_classes = len(np.unique(target))
@@ -70,7 +72,7 @@ def cluster_scores(values: np.ndarray, target: np.ndarray, seed: int = 0) -> Clu
             got=f"{num_classes} in {len(target)} rows",
         )
     with warnings.catch_warnings():
-        # Embeddings that have collapsed have fewer distinct rows than classes; the scores say so.
+        # Collapsed embeddings have fewer distinct rows than classes, which the scores show.
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = KMeans(num_classes, n_init=10, random_state=seed).fit_predict(values)
     return Clusters(
@@ -91,8 +93,14 @@ def probe_accuracy(
     Args:
         train_values: [train rows, features].
         train_target: [train rows] classes.
-        values: [rows, features] that are scored.
+        values: [rows, features] to score.
         target: [rows] classes.
+
+    Example:
+        >>> target = np.repeat([0, 1], 10)
+        >>> values = np.eye(2)[target]
+        >>> probe_accuracy(values, target, values, target)  # linearly separable
+        1.0
     """
     _check(train_values)
     _check(values)
@@ -104,20 +112,26 @@ def probe_accuracy(
 def cka_matrix(embeddings: Sequence[np.ndarray]) -> np.ndarray:
     """Mean linear CKA over pairs of different seeds: [strategies, strategies].
 
-    Linear centred kernel alignment tells how alike two embeddings of the same rows are, from 0 to
-    1. With centred X and Y it is ``|Y'X|^2 / (|X'X| |Y'Y|)`` in Frobenius norms (Kornblith et al.,
-    arXiv:1905.00414, section 3). Rotating features or scaling all by one number does not change it.
-    It is biased upwards where rows are not many more than features. NaN for an embedding that is
-    the same in every row.
+    Linear centred kernel alignment measures the similarity of two embeddings of the same rows, from
+    0 to 1. With centred X and Y it is ``|Y'X|^2 / (|X'X| |Y'Y|)`` in Frobenius norms (Kornblith et
+    al., arXiv:1905.00414, section 3). It is invariant to rotation and isotropic scaling of the
+    features, and biased upwards unless there are many more rows than features. It is NaN for an
+    embedding that is the same in every row.
 
-    The diagonal tells how alike two seeds of one strategy are, the yardstick for the rest. With
-    one seed that seed is compared, and the diagonal is 1.
+    The diagonal is the similarity of different seeds of one strategy, the yardstick for the rest.
+    With one seed, that seed is compared with itself and the diagonal is 1.
 
     Args:
-        embeddings: [seeds, rows, features] of each strategy, of the same seeds and rows.
+        embeddings: [seeds, rows, features] of each strategy, with the same seeds and rows.
+
+    Example:
+        >>> values = np.random.default_rng(0).normal(size=(1, 50, 3))
+        >>> rotated = 2 * values[..., [2, 0, 1]]
+        >>> np.allclose(cka_matrix([values, rotated]), 1)
+        True
     """
     ready = [[_normalise(values) for values in of_seeds] for of_seeds in embeddings]
-    # Two strategies share batches and often initial encoders in one seed, so it would flatter them.
+    # With equal seeds two strategies share batches, and often initial encoders: optimistic.
     pairs = list(permutations(range(len(ready[0])), 2)) or [(0, 0)]
     mean = lambda first, second: np.mean([_alignment(first[i], second[j]) for i, j in pairs])
     return np.array([[mean(first, second) for second in ready] for first in ready])
@@ -138,12 +152,18 @@ def _alignment(first: np.ndarray, second: np.ndarray) -> float:
 def representation_rows(
     train: Embedded, scored: Embedded, seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """A flat row per seed and embedding: clusters, and what a linear probe reads.
+    """A flat row per seed and embedding: cluster scores and the accuracy of a linear probe.
 
     Args:
-        train: what the linear probe learns from.
-        scored: the split that is reported on.
+        train: embeddings that the linear probe is fitted on.
+        scored: embeddings of the split that is reported on.
         seeds: [seeds], names of the first axis.
+
+    Example:
+        >>> target = np.repeat([0, 1], 10)
+        >>> perfect = Embedded({"fused": np.eye(2)[target][None]}, target)
+        >>> representation_rows(perfect, perfect, seeds=[0])[0]["probe_accuracy"]
+        1.0
     """
     rows = []
     for index, seed in enumerate(seeds):

@@ -1,7 +1,6 @@
-"""What is left of the score when one modality is corrupted, and summaries of that."""
+"""Robustness of the score to the corruption of one modality."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import chex
@@ -9,6 +8,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from mmjax.analysis.corruptions import Sweep
+from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, identify, standard_error
 from mmjax.data.targets import find_score
@@ -18,8 +18,8 @@ from mmjax.training.predict import Predict
 def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: Sweep) -> list[Row]:
     """The scores of a trained arm: one flat row per seed and condition.
 
-    Severity 0, with corruption "", is the rows as they are, once for each modality. Conditions of
-    modalities that the arm does not have are left out.
+    Severity 0 with corruption "" stands for the clean rows, once for each modality. Conditions on
+    modalities that the arm does not use are omitted.
 
     Args:
         arm: the strategy and its task.
@@ -31,31 +31,36 @@ def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: S
     inputs, present = ({name: part[name] for name in own} for part in sweep.rows[:2])
     clean = sweep.rows._replace(inputs=inputs, present=present)
     unspoilt = predict(params, clean)
-    judged = [({"modality": name, "corruption": "", "severity": 0}, unspoilt) for name in own]
+    scored: list[tuple[Row, np.ndarray]]
+    scored = [({"modality": name, "corruption": "", "severity": 0}, unspoilt) for name in own]
     for modality, corruption, severity, values in sweep.conditions:
         if modality in own:
             where = {"modality": modality, "corruption": corruption, "severity": severity}
             spoilt = clean._replace(inputs={**inputs, modality: values})
-            judged.append((where, predict(params, spoilt)))
+            scored.append((where, predict(params, spoilt)))
     return [
         {
             **identify(arm),
             "seed": seed,
             "split": sweep.split,
             **where,
-            **arm.task.scores(logits, clean.target),
+            **arm.task.scores(logits, np.asarray(clean.target)),
         }
-        for where, prediction in judged
+        for where, prediction in scored
         for seed, logits in zip(arm.recipe.seeds, prediction, strict=True)
     ]
 
 
 class Curve(NamedTuple):
-    """The score against severity.
+    """The score as a function of severity.
 
     Attributes:
         severity: [severities], from 0.
         score: [seeds, severities].
+
+    Example:
+        >>> Curve(np.array([0, 1, 2]), np.array([[1.0, 0.5, 0.5]])).area.tolist()
+        [0.625]
     """
 
     severity: np.ndarray
@@ -63,17 +68,25 @@ class Curve(NamedTuple):
 
     @property
     def area(self) -> np.ndarray:
-        """[seeds], trapezoidal, over the largest severity; the mean score up to there."""
+        """[seeds] trapezoidal area over the largest severity: the mean score up to there."""
         return trapezoid(self.score, self.severity, axis=1) / self.severity[-1]
 
 
-def score_curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Curve]]:
-    """{(modality, corruption): {strategy: Curve}} from the rows of several arms."""
-    found = defaultdict(dict)
+def score_curves(rows: Rows) -> dict[tuple[str, str], dict[str, Curve]]:
+    """{(modality, corruption): {strategy: Curve}} from the rows of several arms.
+
+    Example:
+        >>> arm = {"strategy": "sum", "modality": "image", "seed": 0}
+        >>> rows = [{**arm, "corruption": "", "severity": 0, "accuracy": 0.9},
+        ...         {**arm, "corruption": "blur", "severity": 5, "accuracy": 0.6}]
+        >>> score_curves(rows)["image", "blur"]["sum"].score.tolist()  # from the clean score on
+        [[0.9, 0.6]]
+    """
+    found: dict[tuple[str, str, str], dict[tuple[int, int], float]] = defaultdict(dict)
     for row in rows:
         where = row["strategy"], row["modality"], row["corruption"]
         found[where][row["seed"], row["severity"]] = row[find_score(row)]
-    curves = defaultdict(dict)
+    curves: dict[tuple[str, str], dict[str, Curve]] = defaultdict(dict)
     for (strategy, modality, corruption), spoilt in found.items():
         if corruption:
             points = found[strategy, modality, ""] | spoilt
@@ -83,24 +96,33 @@ def score_curves(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Curve]]
     return dict(curves)
 
 
-def robustness_summary(rows: Sequence[Row]) -> list[Row]:
+def robustness_summary(rows: Rows) -> list[Row]:
     """One flat row per modality, corruption and strategy.
 
-    - ``clean``: the score, such as accuracy, on the rows as they are.
-    - ``area``: area under the score-severity curve, from severity 0 on, over the largest
-      severity: the score that is left on average. Liang et al., MultiBench (arXiv:2107.07502),
-      call it relative robustness.
+    - ``clean``: the score, such as accuracy, on the clean rows.
+    - ``area``: area under the score-severity curve from severity 0, divided by the largest
+      severity: the mean remaining score. Liang et al., MultiBench (arXiv:2107.07502), call it
+      relative robustness.
     - ``area_error``: its standard error over the seeds, NaN for one.
-    - ``relative``: area minus the mean area of the strategies in the rows; what Taori et al.,
-      Measuring Robustness to Natural Distribution Shifts in Image Classification
-      (arXiv:2007.00644), call relative robustness, with the mean strategy for the one without.
+    - ``relative``: area minus the mean area of the strategies in the rows. It is the relative
+      robustness of Taori et al., Measuring Robustness to Natural Distribution Shifts in Image
+      Classification (arXiv:2007.00644), with the mean strategy as their model without robustness
+      intervention.
     - ``effective``: the same after the curve of the mean strategy is shifted to this one's clean
-      accuracy: how much less is lost than on average. It is the effective robustness of
-      MultiBench, whose reference is late fusion; that of Taori et al. is fitted in logits, for
-      which the clean accuracies of one comparison are too alike.
+      score: how much less is lost than on average. It is the effective robustness of MultiBench,
+      whose reference is late fusion; that of Taori et al. is fitted in logits, for which the clean
+      accuracies of one comparison are too similar.
 
     ``relative`` and ``effective`` sum to 0 over the strategies of a modality and corruption, and
-    can be compared only between strategies that were run together.
+    are comparable only between strategies that were run together.
+
+    Example:
+        >>> rows = [{"strategy": name, "modality": "image", "seed": 0, "corruption": corruption,
+        ...          "severity": severity, "accuracy": score}
+        ...         for name, after in (("sum", 0.5), ("gmu", 0.75))
+        ...         for corruption, severity, score in (("", 0, 1.0), ("blur", 5, after))]
+        >>> {row["strategy"]: row["relative"] for row in robustness_summary(rows)}
+        {'sum': -0.0625, 'gmu': 0.0625}
     """
     summary = []
     for (modality, corruption), curves in score_curves(rows).items():

@@ -1,4 +1,4 @@
-"""All that is known about the strategies of one task."""
+"""All results of the strategies on one task."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,26 +7,35 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.analysis.summary import scored_split
-from mmjax.comparison.scores import Row, baselines
+from mmjax.comparison.outcomes import ArmResult
+from mmjax.comparison.scores import Row, baselines, history_rows, labels
 from mmjax.data.targets import Kind, find_score, kind_of
+from mmjax.data.task import Task
 
 TABLES = ("robustness", "representation", "weights", "cost")
 
 
 class Study(NamedTuple):
-    """All that is known about the strategies of one task.
+    """All results of the strategies on one task.
 
     Attributes:
         task: its name.
-        folders: where it comes from.
+        folders: the run folders it was read from.
         rows: scores.
         history: learning curves.
-        tables: {name in ``TABLES``: rows}, for those that are there.
+        tables: {name in ``TABLES``: rows} of the tables that are available.
         predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
         labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, or empty.
-        commands: command lines that made it.
+        commands: the command lines that produced it.
         pictures: {file name: PNG}, of data and embeddings.
-        failed: {strategy: why}, of those that could not be trained.
+        failed: {strategy: reason} of those that could not be trained.
+
+    Example:
+        >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": ""}
+        >>> rows = [{**row, "seed": 0, "accuracy": 0.5}, {**row, "seed": 1, "accuracy": 0.75}]
+        >>> study = Study("toy", (), rows, [], {}, {}, {}, (), {}, {})
+        >>> study.scores("sum", study.metric).tolist()
+        [0.5, 0.75]
     """
 
     task: str
@@ -52,8 +61,18 @@ class Study(NamedTuple):
 
     @property
     def baselines(self) -> list[str]:
-        """Strategies with one modality."""
+        """The unimodal strategies."""
         return baselines(self.rows)
+
+    @property
+    def target(self) -> np.ndarray:
+        """Targets of the scored split, from ``labels``."""
+        return self.labels[f"{self.split}_target"]
+
+    @property
+    def group(self) -> np.ndarray:
+        """Groups of the scored split, from ``labels``."""
+        return self.labels[f"{self.split}_group"]
 
     @property
     def data(self) -> dict[str, str]:
@@ -67,13 +86,13 @@ class Study(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What the targets are; "classes" where only accuracies are known."""
+        """The kind of the targets; "classes" where only accuracies are known."""
         if self.metric == "r2":
             return "numbers"
         return kind_of(self.labels["valid_target"]) if self.labels else "classes"
 
     def scores(self, strategy: str, metric: str, split: str | None = None) -> np.ndarray:
-        """[seeds] of a metric with nothing hidden, seeds sorted; NaN where it is not finite."""
+        """[seeds] of a metric with no modality hidden, seeds sorted; NaN where it is not finite."""
         keys = ("strategy", "split", "hidden")
         wanted = (strategy, split or self.split, "")
         found = [row for row in self.rows if tuple(map(row.get, keys)) == wanted]
@@ -81,15 +100,57 @@ class Study(NamedTuple):
         return np.array([row.get(metric) for row in found], np.float64)
 
     def on_validation(self, strategy: str) -> float:
-        """Mean score on validation, what choices are made on."""
+        """Mean score on validation, by which strategies are selected."""
         return float(self.scores(strategy, self.metric, "valid").mean())
 
 
-def merge_studies(parts: Iterable[Study]) -> list[Study]:
-    """Makes one study of those that have the same task and data.
+def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, str]) -> Study:
+    """The study of the arms that this process has trained.
 
-    A strategy that two of them trained by the same recipe is taken from the first; by another
-    recipe, it gets the number of its study behind its name.
+    Args:
+        task: the data, with all modalities.
+        results: the results of the arms.
+        failed: {strategy: reason} of the others.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> task = load_task("synthetic", options={"size": "60"})
+        >>> study = make_study(task, [], failed={"gmu": "out of memory"})
+        >>> study.task, sorted(study.labels)
+        ('synthetic/xor', ['test_group', 'test_target', 'valid_group', 'valid_target'])
+    """
+    results = list(results)
+    tables: dict[str, list[Row]] = {}
+    for result in results:
+        for name, rows in result.tables.items():
+            tables.setdefault(name, []).extend(rows)
+    return Study(
+        task=task.name,
+        folders=(),
+        rows=[row for result in results for row in result.rows],
+        history=[row for result in results for row in history_rows(result.arm, result.trained)],
+        tables={name: rows for name, rows in tables.items() if rows},
+        predictions={result.arm.strategy: result.predictions for result in results},
+        labels=labels(task),
+        commands=(),
+        pictures={},
+        failed=failed,
+    )
+
+
+def merge_studies(parts: Iterable[Study]) -> list[Study]:
+    """Merges the studies that have the same task and data.
+
+    A strategy that two studies trained with the same recipe is taken from the first; with another
+    recipe, the number of its study is appended to its name.
+
+    Example:
+        >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "data": "digest"}
+        >>> parts = [Study("toy", (Path("run"),), [{**row, "recipe": recipe}],
+        ...                [], {}, {}, {}, (), {}, {}) for recipe in ("short", "long")]
+        >>> (study,) = merge_studies(parts)
+        >>> list(study.strategies)
+        ['sum', 'sum (2)']
     """
     merged: list[Study] = []
     for part in parts:

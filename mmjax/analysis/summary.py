@@ -1,9 +1,9 @@
-"""Rows into one line of numbers per strategy."""
+"""Summaries of score rows: one per strategy."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,9 +11,25 @@ from mmjax.comparison.scores import baselines
 from mmjax.data.targets import SECOND_SCORES, find_score
 
 Rows = Sequence[Mapping[str, Any]]
+R = TypeVar("R", bound=Mapping[str, Any])
+K = TypeVar("K", bound=Hashable)
 
 MAJORITY = "majority class"
-"""The name, in tables, of the answer that is most frequent in training, given for every row."""
+"""The name, in tables, of always predicting the most frequent class of the training split."""
+
+
+def group_by(rows: Iterable[R], key: Callable[[R], K]) -> dict[K, list[R]]:
+    """The rows of each key, keys and rows in their order.
+
+    Example:
+        >>> rows = [{"seed": 1, "score": 5}, {"seed": 0, "score": 3}, {"seed": 1, "score": 4}]
+        >>> {seed: len(some) for seed, some in group_by(rows, itemgetter("seed")).items()}
+        {1: 2, 0: 1}
+    """
+    found: dict[K, list[R]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
 
 
 @dataclass(frozen=True)
@@ -22,13 +38,13 @@ class Summary:
 
     Attributes:
         strategy: its name.
-        unimodal: whether it is a baseline with one modality.
+        unimodal: whether it is a unimodal baseline.
         metric: name of the main score.
         score: [seeds], seeds sorted.
-        second: [seeds] macro F1 of classes and labels, root mean squared error of numbers.
-        valid_score: [seeds], what choices are made on.
+        second: [seeds] macro F1 for classes and labels, root mean squared error for numbers.
+        valid_score: [seeds], by which strategies are selected.
         params: number of parameters.
-        seconds: wall time of its training, all seeds together.
+        seconds: wall time of training all seeds.
         majority: accuracy and macro F1 of ``MAJORITY``, where the rows have them.
     """
 
@@ -44,12 +60,19 @@ class Summary:
 
 
 def summarise(rows: Rows) -> list[Summary]:
-    """One Summary per strategy, best score on the scored split first."""
+    """One Summary per strategy, best score on the scored split first.
+
+    Example:
+        >>> row = {"modalities": "a+b", "split": "test", "hidden": "", "macro_f1": 0.5,
+        ...        "params": 10, "seconds": 1.0}
+        >>> rows = [{**row, "strategy": name, "seed": seed, "accuracy": score}
+        ...         for name, score in (("sum", 0.5), ("gmu", 0.75)) for seed in range(2)]
+        >>> [(s.strategy, s.score.tolist()) for s in summarise(rows)]
+        [('gmu', [0.75, 0.75]), ('sum', [0.5, 0.5])]
+    """
     split = scored_split(rows)
-    by_strategy = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row["seed"]):
-        if not row["hidden"]:
-            by_strategy[row["strategy"]].append(row)
+    shown = sorted((row for row in rows if not row["hidden"]), key=itemgetter("seed"))
+    by_strategy = group_by(shown, itemgetter("strategy"))
     return sorted(
         (_summarise_one(name, part, split) for name, part in by_strategy.items()),
         key=lambda s: -s.score.mean(),
@@ -57,7 +80,12 @@ def summarise(rows: Rows) -> list[Summary]:
 
 
 def scored_split(rows: Rows) -> str:
-    """``test``, or ``valid`` where the test rows have no labels."""
+    """``test``, or ``valid`` where the test rows have no labels.
+
+    Example:
+        >>> scored_split([{"split": "valid"}, {"split": "test"}])
+        'test'
+    """
     return "test" if any(row["split"] == "test" for row in rows) else "valid"
 
 
@@ -65,7 +93,7 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
     metric = find_score(rows[0])
     scored = next((row for row in rows if row["split"] == split), {})
-    majority = scored.get("majority_accuracy"), scored.get("majority_macro_f1")
+    accuracy, macro_f1 = scored.get("majority_accuracy"), scored.get("majority_macro_f1")
     return Summary(
         strategy=strategy,
         unimodal=strategy in baselines(rows),
@@ -75,19 +103,24 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
         valid_score=of(metric, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
-        majority=None if None in majority else majority,
+        majority=None if accuracy is None or macro_f1 is None else (accuracy, macro_f1),
     )
 
 
 def find_majority(summaries: Sequence[Summary]) -> tuple[float, float] | None:
-    """Accuracy and macro F1 of ``MAJORITY``; None of numbers, and of rows that lack them."""
+    """Accuracy and macro F1 of ``MAJORITY``; None for numbers, and where the rows lack them."""
     return next((s.majority for s in summaries if s.majority), None)
 
 
 def majority_warnings(summaries: Sequence[Summary]) -> list[str]:
-    """A sentence that names the strategies which do not beat the majority class, if there are any.
+    """A sentence that names the strategies that do not beat the majority class, if any.
 
-    They may have learned no more than how frequent the answers are, however high they score.
+    However high they score, they may have learned nothing but the class frequencies.
+
+    Example:
+        >>> poor = Summary("sum", False, "accuracy", *[np.array([0.9])] * 3, 10, 1.0, (0.9, 0.47))
+        >>> majority_warnings([poor])[0].split(",")[0]
+        'No strategy beats the majority class'
     """
     found = find_majority(summaries)
     if found is None:
@@ -98,6 +131,6 @@ def majority_warnings(summaries: Sequence[Summary]) -> list[str]:
     none = len(names) == len(summaries)
     who = "No strategy beats" if none else f"{', '.join(names)}: no better than"
     return [
-        f"{who} the majority class, which has {100 * found[0]:.2f} % accuracy without any input. "
-        "Macro F1, in which every class counts alike, shows whether more was learned."
+        f"{who} the majority class, which reaches {100 * found[0]:.2f} % accuracy without any "
+        "input. Macro F1, which weights all classes equally, shows whether more was learned."
     ]

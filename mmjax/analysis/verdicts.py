@@ -1,4 +1,4 @@
-"""What a comparison says, in words: does fusion beat the best modality alone?"""
+"""The verdict of a comparison: does fusion beat the best unimodal baseline?"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,21 +19,21 @@ from mmjax.analysis.statistics import (
 )
 
 UNTESTED = "not tested"
-"""Said of all other pairs where the headline's finds no difference."""
+"""The verdict on all other pairs where the headline's pair does not differ significantly."""
 
 RULE = (
-    "The headline's two strategies were chosen on validation, before a test row was looked at, and "
-    "are tested first, at 5 %. Only if they differ are the others tested, with p-values corrected "
-    "for their number (Holm)."
+    "The two strategies of the headline were selected on validation, before any test row was used, "
+    "and are tested first, at the 5 % level. Only if they differ significantly are the other pairs "
+    "tested, with Holm-corrected p-values."
 )
 
-_MANY = 12  # strategies that nothing can be said about are counted if they are more
+_MANY = 12  # more strategies than this that are not distinguishable are counted, not listed
 _MORE_SEEDS = (3, 5, 10, 20)
-_MOST = 100  # points: no difference is as large
+_MOST = 100  # points: no difference is this large
 
 
 class Judged(NamedTuple):
-    """A strategy against another; ``p`` is corrected for all that are judged together."""
+    """A strategy compared with another; ``p`` is corrected for all tests of its list."""
 
     strategy: str
     pair: Pair
@@ -42,22 +42,28 @@ class Judged(NamedTuple):
 
     @property
     def told(self) -> bool:
-        """Whether there is a difference."""
+        """Whether the difference is significant."""
         return self.verdict in VERDICTS[:2]
 
 
 class Verdict(NamedTuple):
-    """What the page, the summary and the terminal say first.
+    """The conclusion that the page, the summary and the terminal start with.
 
     Attributes:
         headline: one sentence.
-        sentences: what it rests on, and what follows for the other strategies.
-        rule: how all of them were judged.
-        fusion: the best on validation.
-        baseline: the best on validation.
-        pair: the fusion minus the baseline, None where they cannot be judged.
-        against_baseline: every other strategy against the best baseline, the headline's first.
+        sentences: the evidence for it, and the conclusions on the other strategies.
+        rule: how all of them were tested.
+        fusion: the best fusion on validation.
+        baseline: the best unimodal baseline on validation.
+        pair: the fusion minus the baseline, None where they cannot be compared.
+        against_baseline: every other strategy against the best unimodal baseline, the headline's
+            first.
         against_fusion: every other fusion against the best one.
+
+    Example:
+        >>> print(Verdict("Fusion pays.", ("Based on 3 seeds.",)))
+        Fusion pays.
+        Based on 3 seeds.
     """
 
     headline: str
@@ -71,38 +77,47 @@ class Verdict(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All sentences, one a line."""
+        """All sentences, one per line."""
         return "\n".join([self.headline, *self.sentences])
 
-    __str__ = text.fget
+    def __str__(self) -> str:
+        return self.text
 
 
 def judge(answers: Answers | None) -> Verdict:
-    """The best fusion against the best modality alone, and every other strategy against both.
+    """Tests the best fusion against the best unimodal baseline, and all others against both.
 
-    Each pair is judged once, by ``RULE``: serial gatekeeping (Dmitrienko et al., Multiple Testing
+    Each pair is tested once, by ``RULE``: serial gatekeeping (Dmitrienko et al., Multiple Testing
     Problems in Pharmaceutical Statistics, 2009, chapter 5), with Holm's correction behind the gate.
-    So what the headline, the lists, the table and the figures say of a pair is the same.
+    The headline, the lists, the table and the figures therefore agree on every pair.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> skills = {"image_only": 0.6, "sum": 0.9}
+        >>> scores = {name: rng.random((3, 200)) < p for name, p in skills.items()}
+        >>> verdict = judge(Answers(scores, np.arange(200), skills, ["image_only"], "test"))
+        >>> print(verdict.headline)
+        Fusion pays: sum beats image_only, the best unimodal baseline, by ...
     """
     if answers is None:
         return Verdict(
-            "No verdict: it needs the predictions of every strategy, on two groups of rows or more "
-            "(a folder has them in predictions/*.npz and labels.npz)."
+            "No verdict: it requires the predictions of every strategy on at least two groups of "
+            "rows (predictions/*.npz and labels.npz in a run folder)."
         )
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:
-        return Verdict("Nothing to compare: a verdict needs a fusion and a unimodal baseline.")
-    pair = light_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
+        return Verdict("Nothing to compare: a verdict requires a fusion and a unimodal baseline.")
+    pair = compare_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
     others = [name for name in answers.scores if name not in (fusion, baseline)]
     fusions = [name for name in others if name not in answers.baselines]
     against_baseline = judge_all(answers, others, baseline, pair)
     against_fusion = judge_all(answers, fusions, fusion, pair)
     sentences = [*_evidence(pair, answers), *_outlook(pair)]
     if pair.p < ALPHA:
-        sentences += _sort_out(against_baseline, baseline, "the best modality alone")
-        sentences += _sort_out(against_fusion, fusion, "the best fusion")
+        sentences += _sort_out(against_baseline, f"Others against {baseline}, {_BASELINE}")
+        sentences += _sort_out(against_fusion, f"Other fusions against {fusion}, the best fusion")
     elif others:
-        sentences.append("So no other pair is tested.")
+        sentences.append("Therefore no other pair is tested.")
     return Verdict(
         headline=_headline(fusion, baseline, pair, answers),
         sentences=tuple(sentences),
@@ -116,9 +131,17 @@ def judge(answers: Answers | None) -> Verdict:
 
 
 def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair) -> list[Judged]:
-    """Strategies against one, Holm-corrected over all of them, if ``gate`` finds a difference."""
+    """Strategies against one, Holm-corrected over all of them, if ``gate`` is significant.
+
+    Example:
+        >>> scores = {"a": np.zeros((1, 50)), "b": np.ones((1, 50)), "c": np.ones((1, 50))}
+        >>> answers = Answers(scores, np.arange(50), {}, ["a"], "test")
+        >>> gate = compare_pair(scores["b"], scores["a"], answers.group)
+        >>> [one.verdict for one in judge_all(answers, ["c"], "a", gate)]
+        ['better']
+    """
     against = answers.scores[reference]
-    pairs = [light_pair(answers.scores[name], against, answers.group) for name in names]
+    pairs = [compare_pair(answers.scores[name], against, answers.group) for name in names]
     corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
     word = lambda pair, p: pair.verdict(p) if gate.p < ALPHA else UNTESTED
     return [
@@ -127,39 +150,37 @@ def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair
     ]
 
 
-def light_pair(first: np.ndarray, second: np.ndarray, group: np.ndarray) -> Pair:
-    """``compare_pair`` where pairs are many and nobody reads the bootstrap's p."""
-    return compare_pair(first, second, group, num_resamples=1)
-
-
 def format_p(p: float) -> str:
-    """``p = 0.012``, or ``p < 0.001``."""
+    """Formats a p-value.
+
+    Example:
+        >>> format_p(0.0123), format_p(1e-6)
+        ('p = 0.012', 'p < 0.001')
+    """
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
     if pair.differing < FEWEST:
         return (
-            f"Too few rows differ to tell: {fusion} and {baseline}, the best modality alone, score "
-            f"differently on {pair.differing} of {_count(pair.groups, answers)}; a verdict needs "
-            f"{FEWEST}."
+            f"Too few rows differ for a verdict: {fusion} and {baseline}, {_BASELINE}, score "
+            f"differently on {pair.differing} of {_count(pair.groups, answers)}; at least {FEWEST} "
+            "are required."
         )
     mean, _, low, high = (100 * value for value in pair.difference)
     evidence = f"(95 % interval {low:+.1f} to {high:+.1f}, {format_p(pair.p)})"
     points = f"{abs(mean):.1f} points of {_SPLITS[answers.split]} {answers.metric}"
-    other = f"{baseline}, the best modality alone,"
+    other = f"{baseline}, {_BASELINE}"
     match pair.verdict():
         case "better":
-            return f"Fusion pays: {fusion} beats {other} by {points} {evidence}."
+            return f"Fusion pays: {fusion} beats {other}, by {points} {evidence}."
         case "worse":
-            return f"Fusion does not pay: {fusion} falls behind {other} by {points} {evidence}."
+            return f"Fusion does not pay: {fusion} falls behind {other}, by {points} {evidence}."
     more = "more" if mean >= 0 else "less"
-    return (
-        f"No difference can be told: {fusion} scores {points} {more} than {other} "
-        f"which may be chance {evidence}."
-    )
+    return f"No significant difference: {fusion} scores {points} {more} than {other} {evidence}."
 
 
+_BASELINE = "the best unimodal baseline"
 _SPLITS = {"test": "test", "valid": "validation"}
 
 
@@ -171,14 +192,14 @@ def _count(groups: int, answers: Answers) -> str:
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
     num_seeds, rows = pair.spread.num_seeds, len(answers.group)
     where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
-    lines = [
-        f"It rests on {_seeds(num_seeds)} and {where}; both strategies were chosen on validation."
-    ]
+    evidence = f"Based on {_seeds(num_seeds)} and {where}"
+    lines = [f"{evidence}; both strategies were selected on validation."]
     if num_seeds == 1:
-        lines.append("With one seed it holds for these trained models only.")
+        lines.append("With one seed, this holds for these trained models only.")
     if answers.split == "valid":
         lines.append(
-            "The test rows have no labels, so scores are those of the choice: they flatter."
+            "The test rows have no labels, so strategies are scored on the rows that they were "
+            "selected on: the scores are optimistic."
         )
     return lines
 
@@ -188,41 +209,42 @@ def _seeds(number: int) -> str:
 
 
 def _outlook(pair: Pair) -> list[str]:
-    """What to do where no difference is found."""
+    """The seeds or rows required where the difference is not significant."""
     if pair.p < ALPHA:
         return []
     want, spread, ways = needed(pair), pair.spread, []
     if want.seeds and spread.num_seeds > 1:
-        ways.append(f"run about {_rough(want.seeds)} seeds on these rows")
+        ways.append(f"train about {_rough(want.seeds)} seeds on these rows")
     if want.groups:
-        ways.append(f"bring about {_rough(want.groups)} groups of test rows")
-    told = f"To detect a difference of this size (power 80 %), {', or '.join(ways)}."
-    never = "No number of seeds alone, nor of groups alone, would tell a difference of this size."
-    return [told if ways else never, *_resolution(spread)]
+        ways.append(f"collect about {_rough(want.groups)} groups of test rows")
+    required = f"To detect a difference of this size with 80 % power, {', or '.join(ways)}."
+    never = "No number of seeds alone or groups alone would detect a difference of this size."
+    return [required if ways else never, *_resolution(spread)]
 
 
 def _resolution(spread: Spread, tests: int = 1) -> list[str]:
-    """Which differences these seeds can find, and which more of them would."""
+    """The differences that these seeds can detect, and those that more seeds would."""
     more = [seeds for seeds in _MORE_SEEDS if seeds > spread.num_seeds][:2]
     if spread.num_seeds == 1 or not more:
         return []
     points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
-    list_of = f" in a list of {tests}" if tests > 1 else ""
     own = points(spread.num_seeds)
     now = f"differences above {own:.1f} points" if own < _MOST else "no difference"
-    would = [f"{found:.1f} with {seeds}" for seeds in more if (found := points(seeds)) < _MOST]
-    run = f"; run more to detect those above {' and '.join(would)}" if would else ""
-    return [f"{_seeds(spread.num_seeds)} on these rows detect {now}{list_of}{run}."]
+    each = f" in each of {tests} tests" if tests > 1 else ""
+    would = [f"{n} seeds, above {found:.1f}" for n in more if (found := points(n)) < _MOST]
+    return [
+        f"{_seeds(spread.num_seeds)} on these rows can detect {'; '.join([now + each, *would])}."
+    ]
 
 
 def _rough(number: int) -> str:
-    """Two significant digits, rounded up: the number follows from an estimated variance."""
+    """Two significant digits, rounded up, because the number follows from an estimated variance."""
     unit = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // unit) * unit:,}"
 
 
-def _sort_out(judged: Sequence[Judged], reference: str, role: str) -> list[str]:
-    parts = []
+def _sort_out(judged: Sequence[Judged], which: str) -> list[str]:
+    parts: list[str] = []
     for verdict in VERDICTS:
         names = [one.strategy for one in judged if one.verdict == verdict]
         listed = ", ".join(names)
@@ -232,10 +254,10 @@ def _sort_out(judged: Sequence[Judged], reference: str, role: str) -> list[str]:
             parts.append(f"{verdict.capitalize()}: {listed}.")
     if not parts:
         return []
-    tests = f", corrected for {len(judged)} tests" if len(judged) > 1 else ""
-    lines = [f"Against {reference}, {role}{tests}. {' '.join(parts)}"]
+    tests = f" ({len(judged)} tests, Holm-corrected)" if len(judged) > 1 else ""
+    lines = [f"{which}{tests}. {' '.join(parts)}"]
     open_ = [one.pair.spread for one in judged if not one.told]
-    if open_:  # of which the middle one says what more seeds would do for most
+    if open_:  # the middle one stands for what more seeds would detect
         middle = sorted(open_, key=lambda spread: spread.total)[len(open_) // 2]
         lines += _resolution(middle, len(judged))
     return lines

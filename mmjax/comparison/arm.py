@@ -1,4 +1,4 @@
-"""Arms: the lines of a comparison, made by name."""
+"""Arms: the entries of a comparison, built from the names of strategies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,18 +26,19 @@ CORE = (
     "late_mean",
     "product_of_experts",
 )
-"""The strategies that a comparison runs unless told otherwise: ten of most kinds."""
+"""The default fusions of a comparison: ten that cover most kinds."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One line of a comparison.
+    """One entry of a comparison.
 
     Attributes:
         strategy: its name.
         recipe: how it is trained.
-        task: the data, with the modalities that it uses.
-        trials: trainings that choose its learning rate, weight decay and width on validation.
+        task: the data, restricted to the modalities that it uses.
+        trials: number of trial runs that select its learning rate, weight decay and width on
+            validation; 0 for none.
         search_seconds: wall time of the search for its cells or hyperparameters.
     """
 
@@ -49,7 +50,7 @@ class Arm:
 
     @property
     def planned_steps(self) -> int:
-        """Train steps that it takes at most: searches, preliminary runs, and the run itself."""
+        """The most training steps that it can take, searches and preliminary runs included."""
         searched = search_steps(self.recipe) + tune_steps(self.recipe, self.trials)
         return searched + self.recipe.planned_steps
 
@@ -61,21 +62,29 @@ def make_arm(
     absent: str = "mask",
     **recipe: Any,
 ) -> Arm:
-    """An arm, by name but for fusions of one's own.
+    """Builds an arm from the name of a strategy, or from a fusion of your own.
 
     Args:
         task: the data.
-        strategy: a key of ``FUSIONS``; ``FUSION@A+B`` for the same on modalities A and B alone;
-            ``NAME_only`` for the baseline of modality NAME; or a fusion of one's own, a module or
-            a class of one, which names the strategy.
-        encoders: {modality: key of ``ENCODERS``} where the default is not wanted.
+        strategy: a key of ``FUSIONS``; ``FUSION@A+B`` to use modalities A and B only; ``NAME_only``
+            for the unimodal baseline of modality NAME; or a fusion of your own, a module or a
+            module class, whose name becomes the strategy's.
+        encoders: {modality: key of ``ENCODERS``}, for modalities that should not get their default.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
-        **recipe: fields of ``Recipe`` other than the model; a fusion that is defined with a method
-            of its own is trained by that.
+        **recipe: fields of ``Recipe`` other than the model. A fusion that prescribes a training
+            method is trained with that one.
 
     Raises:
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
-        UsageError: the fusion is not for such targets, gives something else, or is no fusion.
+        UsageError: the fusion does not support this kind of target, returns the wrong shape, or is
+            not a fusion.
+
+    Example:
+        >>> from mmjax.tasks import load_task
+        >>> task = load_task("synthetic", options={"size": "60"})
+        >>> arm = make_arm(task, "gmu", seeds=(0, 1), steps=100)
+        >>> arm.strategy, arm.task.modalities, arm.planned_steps
+        ('gmu', ('a', 'b'), 100)
     """
     part, fusion = _find(task, strategy) if isinstance(strategy, str) else (task, strategy)
     model = make_model(part, fusion, encoders, absent)
@@ -87,7 +96,7 @@ def make_arm(
 
 
 def _find(task: Task, strategy: str) -> tuple[Task, str]:
-    """The modalities and the fusion that a name stands for."""
+    """The task and the fusion that a strategy's name stands for."""
     baselines = {f"{name}_only": name for name in task.modalities}
     if strategy in baselines:
         return task.only(baselines[strategy]), "concat"
@@ -103,7 +112,7 @@ def _find(task: Task, strategy: str) -> tuple[Task, str]:
 
 
 def resize_arm(arm: Arm, width: int | None = None, num_layers: int | None = None) -> Arm:
-    """The same arm with its fusion so wide and so deep, where it has a width and layers."""
+    """The arm with another width and depth of its fusion; ignored where the fusion has none."""
     model = arm.recipe.model
     if width is not None and hasattr(model.fusion, "width"):
         model = set_width(model, width)
@@ -113,7 +122,7 @@ def resize_arm(arm: Arm, width: int | None = None, num_layers: int | None = None
 
 
 def match_arm(arm: Arm, params: int) -> Arm:
-    """The same arm with its fusion as wide as a number of parameters allows."""
+    """The arm with the width of its fusion fitted to a number of parameters."""
     model = match_params(arm.recipe.model, arm.task, params)
     return replace(arm, recipe=replace(arm.recipe, model=model))
 
@@ -121,12 +130,17 @@ def match_arm(arm: Arm, params: int) -> Arm:
 def all_strategies(
     task: Task, fusions: Sequence[str] = CORE, *, subsets: bool = False
 ) -> list[str]:
-    """The baseline of each modality, then the fusions; with one modality the baseline only.
+    """Names of the unimodal baselines, then of the fusions; with one modality, the baseline only.
 
     Args:
-        task: gives the modalities.
+        task: the data, for its modalities.
         fusions: keys of ``FUSIONS``.
-        subsets: each fusion on every subset of two modalities or more, too.
+        subsets: add each fusion on every proper subset of at least two modalities.
+
+    Example:
+        >>> from mmjax.tasks import load_task
+        >>> all_strategies(load_task("synthetic", options={"size": "60"}), ["concat", "gmu"])
+        ['a_only', 'b_only', 'concat', 'gmu']
     """
     names = task.modalities
     alone = [f"{name}_only" for name in names]

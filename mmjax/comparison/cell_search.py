@@ -1,10 +1,10 @@
-"""The search that gives the fusion ``searched`` its cells, before it is trained.
+"""Architecture search for the cells of the fusion ``searched``, before it is trained.
 
-Its budget: ``ROUNDS`` rounds of ``NUM_PROXIES`` short trainings, each ``1 / SHARE`` as long as the
-run to come, of one seed, on encodings that are made once. Only training and validation rows count.
+The budget is ``ROUNDS`` rounds of ``NUM_PROXIES`` short runs, each ``1 / SHARE`` as long as a full
+one, with one seed, on encodings that are computed once. Test rows are never used.
 
-Reference: Perez-Rua et al., MFAS: Multimodal Fusion Architecture Search (arXiv:1903.06496), whose
-surrogate is a recurrent network; here it is a forest, which does with a dozen points.
+Reference: Perez-Rua et al., MFAS: Multimodal Fusion Architecture Search (arXiv:1903.06496). Their
+surrogate model is a recurrent network; here it is a random forest, which needs only a dozen points.
 """
 
 import math
@@ -30,26 +30,26 @@ ROUNDS = 2
 NUM_PROXIES = 6
 SHARE = 4
 _BEAM = 3
-_TEMPERATURE = 0.02  # in accuracy: how much worse a proxy may promise to be and still be tried
+_TEMPERATURE = 0.02  # of the softmax over predicted accuracies that proposes candidates
 
 Cells = tuple[Cell, ...]
 Judge = Callable[[Sequence[Recipe], Task], list[float]]
-"""Validation scores of recipes on a task; minus infinity of those that diverge."""
+"""Maps recipes and a task to validation scores, -inf for a recipe that diverges."""
 
 
 def is_open(recipe: Recipe) -> bool:
-    """Whether the recipe's fusion still waits for its search."""
+    """Whether the recipe's fusion has cells that are still to be searched for."""
     fusion = recipe.model.fusion
     return isinstance(fusion, SearchedFusion) and not fusion.cells
 
 
 def chosen_cells(recipe: Recipe) -> Cells:
-    """The cells of the recipe's fusion, if it is one that has cells."""
+    """The cells of the recipe's fusion; empty for a fusion without cells."""
     return getattr(recipe.model.fusion, "cells", ())
 
 
 def choose_cells(recipe: Recipe, cells: Cells) -> Recipe:
-    """The recipe with these cells in its fusion, which is one that has cells."""
+    """The recipe with these cells in its fusion, which must be a ``SearchedFusion``."""
     model = recipe.model
     if not isinstance(model.fusion, SearchedFusion):
         got = type(model.fusion).__name__
@@ -58,21 +58,21 @@ def choose_cells(recipe: Recipe, cells: Cells) -> Recipe:
 
 
 def search_steps(recipe: Recipe) -> int:
-    """Train steps that the search takes."""
+    """Training steps that the search takes."""
     runs = len(recipe.model.encoders) + ROUNDS * NUM_PROXIES
     return runs * _proxy(recipe).steps if is_open(recipe) else 0
 
 
 def search(recipe: Recipe, task: Task, judge: Judge, progress: Callable[[int], None]) -> Recipe:
-    """The recipe with the cells that do best on validation among those tried.
+    """The recipe with the best cells on validation among those tried.
 
     Raises:
-        DivergenceError: no fusion that was tried has trained to its end.
+        DivergenceError: every candidate diverged.
     """
     proxy = _proxy(recipe)
     alone = train_alone(partial(fit, progress=progress), proxy, task, proxy.objective)
     (encoded,) = encode(task, alone)
-    # A new model: the scales and stand-ins of the recipe's are of inputs, not of encodings.
+    # A new model, because the recipe's scales and stand-ins belong to inputs, not to encodings.
     raw = dict.fromkeys(task.modalities, "raw")
     proxy = replace(proxy, model=make_model(encoded, recipe.model.fusion, raw))
 
@@ -84,10 +84,13 @@ def search(recipe: Recipe, task: Task, judge: Judge, progress: Callable[[int], N
         scored = zip(chosen, scores, strict=True)
         tried |= {cells: score for cells, score in scored if np.isfinite(score)}
     if not tried:
-        expected, fix = "a choice that trains without diverging", "Try a lower learning rate."
-        got = f"none in {ROUNDS * NUM_PROXIES}"
-        raise DivergenceError("cells", expected=expected, got=got, fix=fix)
-    best = max(tried, key=tried.get)
+        raise DivergenceError(
+            "cells",
+            expected="at least one candidate that trains without diverging",
+            got=f"none of {ROUNDS * NUM_PROXIES}",
+            fix="Lower the learning rate.",
+        )
+    best = max(tried, key=tried.__getitem__)
     return choose_cells(recipe, best)
 
 
@@ -97,23 +100,23 @@ def _proxy(recipe: Recipe) -> Recipe:
 
 
 def _candidates(tried: Mapping[Cells, float], num_modalities: int) -> list[Cells]:
-    """Every cell after each of the best chains so far."""
+    """Each of the best chains so far, extended by every possible cell."""
     levels = [range(NUM_LEVELS)] * num_modalities
     cells = list(product(*levels, range(len(ACTIVATIONS))))
-    best = sorted(tried, key=tried.get, reverse=True)[:_BEAM] or [()]
+    best = sorted(tried, key=tried.__getitem__, reverse=True)[:_BEAM] or [()]
     return [(*chain, cell) for chain in best for cell in cells]
 
 
 def _choose(
     candidates: Sequence[Cells], tried: Mapping[Cells, float], length: int, rng: Any
 ) -> list[Cells]:
-    """Candidates drawn without replacement, the more likely the better the surrogate thinks."""
+    """Samples candidates without replacement, in favour of those with a high predicted score."""
     expected = np.zeros(len(candidates))
     if tried:
         from sklearn.ensemble import RandomForestRegressor  # half a second
 
         forest = RandomForestRegressor(random_state=0)
-        forest.fit(_describe(tried, length), list(tried.values()))
+        forest.fit(_describe([*tried], length), list(tried.values()))
         expected = forest.predict(_describe(candidates, length))
     size = min(NUM_PROXIES, len(candidates))
     chance = softmax(expected / _TEMPERATURE)
@@ -121,7 +124,7 @@ def _choose(
 
 
 def _describe(chains: Sequence[Cells], length: int) -> np.ndarray:
-    """Chains as rows of numbers, -1 where a chain is shorter than ``length``."""
+    """Chains as rows of numbers, padded with -1 to ``length`` cells."""
     width = len(next(iter(chains))[0])
     rows = np.full((len(chains), length * width), -1.0)
     for row, chain in zip(rows, chains, strict=True):

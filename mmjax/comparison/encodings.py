@@ -1,52 +1,51 @@
-"""The two-stage protocol at little cost: encoders once, then every fusion on what they give.
+"""The two-stage protocol at low cost: train encoders once, cache their output, compare fusions.
 
-A training row passes its encoders once, not once in every epoch of every fusion, so that a fusion
-takes seconds. No gradient of a fusion reaches an encoder: what is compared is the fusions alone.
+Each training row passes through its encoders once, instead of once per epoch and fusion, so that
+training a fusion takes seconds. No gradient reaches the encoders: only the fusions differ.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
-from mmjax.training.fit import Fit
 from mmjax.training.predict import make_encode
+from mmjax.types import Trained
 
 
-def encode(task: Task, trained: Mapping[str, Fit]) -> list[Task]:
-    """The task as its encoders give it to a fusion: a task of sequences for each seed.
+def encode(task: Task, trained: Mapping[str, Trained]) -> list[Task]:
+    """The task as a fusion sees it behind trained encoders: one task of sequences per seed.
 
-    A modality is present where the fusion sees tokens of it, be they of what stands in for it.
+    A modality counts as present where the fusion sees tokens of it, stand-ins included.
 
     Args:
         task: the data.
-        trained: {modality: the training of its unimodal model}, all with the same seeds.
+        trained: {modality: training of its unimodal baseline}, all with the same seeds.
 
     Raises:
-        UsageError: an encoder masks some tokens of a row; a task cannot say so.
+        UsageError: an encoder masks only some tokens of a row, which a task cannot represent.
     """
-    parts = {role: _encode_split(split, trained) for role, split in task.splits.items()}
-    num_seeds = len(next(iter(trained.values())).recipe.seeds)
-    name = f"{task.name}/encoded"
+    parts = (_encode_split(split, trained) for split in (task.train, task.valid, task.test))
+    encoded = replace(task, name=f"{task.name}/encoded", standardise=False)
     return [
-        replace(
-            task, name=name, standardise=False, **{role: seeds[i] for role, seeds in parts.items()}
-        )
-        for i in range(num_seeds)
+        replace(encoded, train=train, valid=valid, test=test)
+        for train, valid, test in zip(*parts, strict=True)
     ]
 
 
-def _encode_split(split: Split, trained: Mapping[str, Fit]) -> list[Split]:
+def _encode_split(split: Split, trained: Mapping[str, Trained]) -> list[Split]:
     values, present = {}, {}
     for name, alone in trained.items():
         tokens = make_encode(alone.recipe.model)(alone.params, split.batch())[name]
-        present[name] = tokens.mask[0].any(axis=-1)
+        present[name] = np.asarray(tokens.mask[0].any(axis=-1))
         if (tokens.mask != present[name][None, :, None]).any():
             raise UsageError(
                 f"encoder of {name}", expected="all tokens of a row masked or none", got="some"
             )
-        values[name] = tokens.values
+        values[name] = np.asarray(tokens.values)
     num_seeds = len(next(iter(values.values())))
-    # Raw recordings lead to inputs, not to encodings.
+    # Raw recordings belong to inputs, not to encodings.
     seen = replace(split, present=present, raw={})
     return [replace(seen, inputs={n: v[i] for n, v in values.items()}) for i in range(num_seeds)]

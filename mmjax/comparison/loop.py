@@ -1,85 +1,76 @@
-"""The main job: many fusions and every unimodal baseline, trained and scored on one task."""
+"""The comparison loop: each arm is compiled, trained, scored and examined."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import is_open, search
-from mmjax.comparison.scores import Row, Scored, labels, score
+from mmjax.comparison.outcomes import ArmFailure, ArmResult, Examination
+from mmjax.comparison.scores import score
 from mmjax.comparison.tuning import apply_trial, tune
 from mmjax.data.targets import find_score
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import Fit, Progress, fit
-from mmjax.training.program import Program, compile_recipe
+from mmjax.training.program import compile_recipe
 from mmjax.training.recipe import Recipe
 
-
-class Comparison(NamedTuple):
-    """What came of all arms.
-
-    Attributes:
-        rows: flat rows of scores.
-        predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
-        labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}.
-    """
-
-    rows: list[Row]
-    predictions: dict[str, dict[str, np.ndarray]]
-    labels: dict[str, np.ndarray]
+Examine = Callable[[Arm, Fit, Callable[[], object]], Examination]
+"""``(arm, training, idle) -> Examination``; ``idle()`` returns once nothing compiles."""
 
 
 def compare_arms(
     arms: Sequence[Arm],
     *,
-    on_arm: Callable[[Arm, Fit, Scored], None] = lambda arm, trained, scored: None,
-    on_idle: Callable[[Arm, Fit], None] = lambda arm, trained: None,
-    on_error: Callable[[Arm, Exception], None] | None = None,
+    examine: Examine = lambda arm, trained, idle: Examination(),
     progress: Progress = lambda steps: None,
     checkpoints: Callable[[Arm], Checkpoints | None] = lambda arm: None,
-) -> Comparison:
-    """Trains every arm and scores it on validation and test.
+) -> Iterator[ArmResult | ArmFailure]:
+    """Trains, scores and examines each arm; yields its result. The next one compiles meanwhile.
 
     Args:
-        arms: what to compare, at least one, on the same rows.
-        on_arm: called with each arm, its training and its answers once they are known.
-        on_idle: called next, when no other arm compiles beside it: for what is timed.
-        on_error: called with an arm that fails, and why; the others go on. Without it they do not.
+        arms: what to compare, at least one, all on the same rows.
+        examine: takes further measurements of a trained arm.
         progress: called after each epoch, or part of one, with the number of steps that it took.
-        checkpoints: where the training of an arm is kept, and goes on from.
+        checkpoints: where the training state of an arm is saved and resumed from; None for nowhere.
+
+    Example:
+        >>> from mmjax.comparison.arm import make_arm
+        >>> from mmjax.tasks import load_task
+        >>> task = load_task("synthetic", options={"size": "60"})
+        >>> arms = [make_arm(task, name, steps=2, seeds=(0, 1)) for name in ("a_only", "sum")]
+        >>> for result in compare_arms(arms):
+        ...     print(result.arm.strategy, result.predictions["test"].shape[0], "seeds")
+        a_only 2 seeds
+        sum 2 seeds
     """
-    rows, predictions = [], {}
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = _start(arms[0], pool, progress)
         for following in [*arms[1:], None]:
             arm, compiling = ahead
             wait([compiling])
             if following:
-                ahead = _start(following, pool, progress)  # compiles while this one trains
+                ahead = _start(following, pool, progress)
+            idle = partial(wait, [ahead.compiling])
             try:
                 program, kept = compiling.result(), checkpoints(arm)
                 trained = fit(
                     arm.recipe, arm.task, program=program, progress=progress, checkpoints=kept
                 )
-                scored = score(arm, trained)
-                on_arm(arm, trained, scored)
-                wait([ahead.compiling])
-                on_idle(arm, trained)
+                scored, found = score(arm, trained), examine(arm, trained, idle)
             except Exception as error:
-                if on_error is None:
-                    raise
-                on_error(arm, error)
+                yield ArmFailure(arm, error)
                 continue
-            rows += scored.rows
-            predictions[arm.strategy] = scored.predictions
-    return Comparison(rows, predictions, labels(arms[0].task))
+            rows = [*scored.rows, *found.scores]
+            yield ArmResult(arm, trained, rows, scored.predictions, found.tables, found.embedded)
 
 
 class _Started(NamedTuple):
@@ -88,18 +79,18 @@ class _Started(NamedTuple):
 
 
 def _start(arm: Arm, pool: ThreadPoolExecutor, progress: Progress) -> _Started:
-    """Settles an arm and begins to compile it; what fails is raised by the future's result."""
+    """Settles an arm and starts to compile it; the future's result raises any error."""
     try:
         arm = settle(arm, progress)
         return _Started(arm, pool.submit(compile_recipe, arm.recipe, arm.task))
     except Exception as error:
-        failed = Future()
+        failed: Future = Future()
         failed.set_exception(error)
         return _Started(arm, failed)
 
 
 def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:
-    """The arm with its cells and its hyperparameters found, if they are to be searched."""
+    """The arm after the search for its cells and hyperparameters, if it asks for one."""
     start = time.perf_counter()
     if is_open(arm.recipe):
         arm = replace(arm, recipe=_find_cells(arm, progress))
@@ -112,49 +103,17 @@ def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:
 def _find_cells(arm: Arm, progress: Progress) -> Recipe:
     def judge(recipes: Sequence[Recipe], task: Task) -> list[float]:
         proxies = [Arm(str(index), recipe, task) for index, recipe in enumerate(recipes)]
-        rows = compare_arms(proxies, on_error=_pass_over_divergence, progress=progress).rows
-        scores = {row["strategy"]: row[find_score(row)] for row in rows if row["split"] == "valid"}
-        return [scores.get(proxy.strategy, -math.inf) for proxy in proxies]
+        outcomes = compare_arms(proxies, progress=progress)
+        return [_valid_score(outcome) for outcome in outcomes]
 
     return search(arm.recipe, arm.task, judge, progress)
 
 
-def _pass_over_divergence(arm: Arm, error: Exception) -> None:
-    if not isinstance(error, DivergenceError):
-        raise error
-
-
-def make_encoded_arms(
-    tasks: Sequence[Task], strategy: str, seeds: Sequence[int], **recipe
-) -> list[Arm]:
-    """A strategy on encoded tasks: an arm for each seed, because each has its own encodings."""
-    raw = dict.fromkeys(tasks[0].modalities, "raw")
-    return [
-        make_arm(task, strategy, raw, seeds=(seed,), **recipe)
-        for task, seed in zip(tasks, seeds, strict=True)
-    ]
-
-
-def fit_each(
-    arms: Sequence[Arm], program: Program | None = None, progress: Progress = lambda steps: None
-) -> tuple[list[tuple[Arm, Fit]], Program]:
-    """Trains arms that differ in seeds and data but not in shapes, with one program.
-
-    Args:
-        arms: such as ``make_encoded_arms`` makes; cells are searched with the first.
-        program: what an earlier call returned for the same shapes.
-        progress: called after each epoch with the number of steps that it took.
-
-    Returns:
-        each arm with its training, the first of which bears what search and compilation took; and
-        the program.
-    """
-    first = settle(arms[0], progress)
-    if program is None or is_open(arms[0].recipe):
-        program = compile_recipe(first.recipe, first.task)
-    done = []
-    for arm in arms:
-        arm = replace(first, recipe=replace(first.recipe, seeds=arm.recipe.seeds), task=arm.task)
-        done.append((arm, fit(arm.recipe, arm.task, program=program, progress=progress)))
-        first, program = replace(first, search_seconds=0.0), program._replace(seconds=0.0)
-    return done, program
+def _valid_score(outcome: ArmResult | ArmFailure) -> float:
+    """The main score on validation, mean over seeds; -inf for an arm that diverged."""
+    if isinstance(outcome, ArmFailure):
+        if isinstance(outcome.error, DivergenceError):
+            return -math.inf
+        raise outcome.error
+    scores = [row[find_score(row)] for row in outcome.rows if row["split"] == "valid"]
+    return float(np.mean(scores))

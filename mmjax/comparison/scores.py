@@ -1,4 +1,4 @@
-"""What an arm says of validation and test, and the flat rows that follow from it."""
+"""Predictions of an arm on validation and test, and flat rows of scores computed from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -23,10 +23,10 @@ _PACKAGES = ("mmjax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Scored(NamedTuple):
-    """An arm's answers.
+    """Scores and predictions of an arm.
 
     Attributes:
-        rows: one flat row per seed and labelled split: the scores, and everything that made them.
+        rows: one flat row per seed and labelled split: the scores, and all that determined them.
         predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
     """
 
@@ -35,22 +35,22 @@ class Scored(NamedTuple):
 
 
 def score(arm: Arm, trained: Fit) -> Scored:
-    """Asks a trained arm for all rows of validation and test.
+    """Predicts every row of validation and test with a trained arm, and scores the predictions.
 
     Raises:
-        DivergenceError: an answer is not finite, and so has no score.
+        DivergenceError: a prediction is not finite.
     """
-    say = lambda split: trained.predict(trained.params, arm.task.splits[split].batch())
-    predictions = {split: say(split) for split in SPLITS}
-    for split, said in predictions.items():
-        if lost := np.count_nonzero(~np.isfinite(said).all(axis=(0, 2))):
+    predict = lambda split: trained.predict(trained.params, arm.task.splits[split].batch())
+    predictions = {split: predict(split) for split in SPLITS}
+    for split, predicted in predictions.items():
+        if lost := np.count_nonzero(~np.isfinite(predicted).all(axis=(0, 2))):
             raise DivergenceError(
                 f"{arm.strategy}, {split}",
                 expected="finite predictions",
-                got=f"NaN or infinity for {lost} of {said.shape[1]} rows",
+                got=f"NaN or infinity for {lost} of {predicted.shape[1]} rows",
                 fix="Look for extreme values in their inputs.",
             )
-    rows = [row for split, said in predictions.items() for row in _split_rows(arm, said, split)]
+    rows = [row for split in SPLITS for row in _split_rows(arm, predictions[split], split)]
     seeds = np.array(arm.recipe.seeds)
     return Scored(add_facts(rows, arm, trained), {"seeds": seeds, **predictions})
 
@@ -62,14 +62,14 @@ def score_rows(
     hidden: Sequence[str] = (),
     splits: Sequence[str] = SPLITS,
 ) -> list[Row]:
-    """The scores alone: one flat row per seed and labelled split.
+    """Flat rows of scores without further facts, one per seed and labelled split.
 
     Args:
         arm: the strategy and its task.
         predict: ``(params, rows) -> predictions [seeds, rows, out_dim]``.
         params: [seeds, ...].
-        hidden: modalities made absent before scoring.
-        splits: which to score.
+        hidden: modalities to hide before scoring.
+        splits: splits to score.
     """
     rows = []
     for split_name in splits:
@@ -100,7 +100,7 @@ def _split_rows(
 
 
 def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
-    """Rows of an arm's scores with everything that made them."""
+    """Adds to an arm's rows all that determined them: recipe, data digest, versions, device."""
     facts = {
         **trained.program.sizes._asdict(),
         "seconds": round(arm.search_seconds + trained.seconds, 3),
@@ -125,25 +125,35 @@ def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
 
 
 def identify(arm: Arm) -> Row:
-    """The keys by which a row says whose it is: task, strategy, modalities."""
+    """The columns that identify an arm: task, strategy, modalities."""
     modalities = "+".join(arm.task.modalities)
     return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities}
 
 
+def modalities_of(row: Mapping[str, Any]) -> list[str]:
+    """The modalities that a row's strategy uses."""
+    return row["modalities"].split("+")
+
+
+def present_in(row: Mapping[str, Any]) -> frozenset[str]:
+    """The modalities that were left when a row was scored: those used and not hidden."""
+    return frozenset(modalities_of(row)) - set(row["hidden"].split("+"))
+
+
 def baselines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The strategies with one modality, in the order of the rows."""
-    return list(dict.fromkeys(row["strategy"] for row in rows if "+" not in row["modalities"]))
+    """The unimodal strategies, in the order of the rows."""
+    return list(dict.fromkeys(row["strategy"] for row in rows if len(modalities_of(row)) == 1))
 
 
 def standard_error(values: np.ndarray) -> np.ndarray | np.float64:
-    """Of the mean over seeds, [seeds, ...]: [...]; NaN for a single one."""
+    """Standard error of the mean over the first axis, [seeds, ...] -> [...]; NaN for one seed."""
     if len(values) < 2:
         return np.full(values.shape[1:], np.nan)[()]
     return np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
 
 
 def history_rows(arm: Arm, trained: Fit) -> list[Row]:
-    """One flat row per seed and epoch: the learning curves."""
+    """Learning curves: one flat row per seed and epoch."""
     rows = []
     for epoch in trained.history:
         for index, seed in enumerate(arm.recipe.seeds):
@@ -153,7 +163,7 @@ def history_rows(arm: Arm, trained: Fit) -> list[Row]:
 
 
 def labels(task: Task) -> dict[str, np.ndarray]:
-    """Classes and groups of the rows that predictions are of: ``valid_target``, ..."""
+    """Targets and groups of the rows that are predicted: ``valid_target``, ``test_group``, ..."""
     return {
         f"{split}_{name}": getattr(task.splits[split], name)
         for name in ("target", "group")
@@ -163,6 +173,6 @@ def labels(task: Task) -> dict[str, np.ndarray]:
 
 @cache
 def versions() -> str:
-    """The versions of the packages that decide a result, and whether the kernels do."""
+    """Versions of the packages that determine a result, and whether the C++ kernels were used."""
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     return ", ".join(packages + ["C++ kernels"] * kernels.enabled())

@@ -1,4 +1,4 @@
-"""The same search for every arm: as many trials, from the same draws, judged on validation."""
+"""Random search over hyperparameters: the same trials for every arm, judged on validation."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,14 @@ from mmjax.data.targets import find_score
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.training.fit import Fit, fit
+from mmjax.training.optimiser import per_seed
 from mmjax.training.recipe import Recipe, join_lanes
 from mmjax.training.sizes import set_width
 
 LEARNING_RATES = (3e-4, 3e-2)
 WEIGHT_DECAYS = (1e-5, 1e-1)
 WIDENINGS = (0.5, 1.0, 2.0)
-"""What is searched: the first two between their limits, uniform in the logarithm."""
+"""The search space; the first two are log-uniform between their limits."""
 _WORST = (-math.inf, -math.inf)
 
 
@@ -25,9 +26,9 @@ class Trial:
     """One set of hyperparameters.
 
     Attributes:
-        learning_rate: the largest one, after warm-up.
+        learning_rate: the peak, after warm-up.
         weight_decay: of AdamW.
-        widening: width of the fusion, in widths of the recipe's; 1 where it has none.
+        widening: factor on the width of the fusion; 1 where it has none.
     """
 
     learning_rate: float
@@ -36,30 +37,34 @@ class Trial:
 
 
 def draw_trials(recipe: Recipe, count: int, seed: int = 0) -> list[Trial]:
-    """The recipe as it is, and ``count - 1`` random ones; the same for all arms of a comparison.
+    """The recipe as it is and ``count - 1`` random variants, the same for all arms.
 
-    Random search (Bergstra and Bengio, JMLR 13, 2012) has no state to carry from trial to trial, so
-    that trials of one width train in one program.
+    Random search (Bergstra and Bengio, JMLR 13, 2012) carries no state from trial to trial, so that
+    all trials of one width can train in one program.
     """
     rng = np.random.default_rng(seed)
-    between = lambda limits: float(np.exp(rng.uniform(*np.log(limits))))
+
+    def between(limits: tuple[float, float]) -> float:
+        return float(np.exp(rng.uniform(*np.log(limits))))
+
     drawn = [
         Trial(between(LEARNING_RATES), between(WEIGHT_DECAYS), float(rng.choice(WIDENINGS)))
         for _ in range(count - 1)
     ]
     if not hasattr(recipe.model.fusion, "width"):
         drawn = [replace(trial, widening=1.0) for trial in drawn]
-    return [Trial(recipe.tx.learning_rate, recipe.tx.weight_decay, 1.0), *drawn]
+    (rate, *_), (decay, *_) = per_seed(recipe.tx.learning_rate), per_seed(recipe.tx.weight_decay)
+    return [Trial(rate, decay, 1.0), *drawn]
 
 
 def tune_steps(recipe: Recipe, count: int) -> int:
-    """Train steps that ``tune`` takes, trials of one width together."""
+    """Training steps that ``tune`` takes; trials of one width share theirs."""
     widths = {trial.widening for trial in draw_trials(recipe, count)} if count else ()
     return len(widths) * recipe.planned_steps
 
 
 def apply_trial(recipe: Recipe, trial: Trial) -> Recipe:
-    """The recipe with the trial's hyperparameters."""
+    """The recipe with the hyperparameters of a trial."""
     tx = replace(recipe.tx, learning_rate=trial.learning_rate, weight_decay=trial.weight_decay)
     return replace(_widen(recipe, trial.widening), tx=tx)
 
@@ -69,16 +74,16 @@ def tune(
 ) -> tuple[Trial, list[float]]:
     """The best trial on validation, and the main score of each.
 
-    Each trial is one whole training of one seed, another for each trial.
+    A trial is one full training run with one seed, a different one for each trial.
 
     Args:
-        recipe: what is tuned.
-        task: the data; its test split is not touched.
+        recipe: what to tune.
+        task: the data; its test split is not used.
         count: number of trials.
         progress: called after each epoch with the number of steps that it took.
 
     Raises:
-        DivergenceError: all trials have diverged.
+        DivergenceError: all trials diverged.
     """
     trials = draw_trials(recipe, count)
     scores: dict[int, tuple[float, float]] = {}
@@ -91,7 +96,7 @@ def tune(
         except DivergenceError as error:
             found, diverged = [_WORST] * len(members), error
         scores |= zip(members, found, strict=True)
-    best = max(scores, key=scores.get)
+    best = max(scores, key=scores.__getitem__)
     if diverged and scores[best] == _WORST:
         raise diverged
     return trials[best], [scores[i][0] for i in range(count)]
@@ -105,11 +110,15 @@ def _widen(recipe: Recipe, widening: float) -> Recipe:
 
 
 def best_scores(trained: Fit) -> list[tuple[float, float]]:
-    """(main score, minus nll) on validation of each lane at its best step, if it ever had one."""
+    """(main score, -NLL) on validation of each lane at its best step; -inf if it had none."""
     epochs = {epoch["step"]: epoch for epoch in trained.history}
     name = find_score(trained.history[0], "valid_")
-    score = lambda epoch, lane: (epoch[name][lane], -epoch["valid_nll"][lane])
+
+    def score(step: int, lane: int) -> tuple[float, float]:
+        epoch = epochs[step]
+        return float(epoch[name][lane]), -float(epoch["valid_nll"][lane])
+
     return [
-        tuple(map(float, score(epochs[step], lane))) if step else _WORST
+        score(step, lane) if step else _WORST
         for lane, step in enumerate(trained.best_step.tolist())
     ]

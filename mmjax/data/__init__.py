@@ -1,7 +1,7 @@
-"""What a task is, and how arrays of one's own become one.
+"""What a task is, and how your own arrays become one.
 
-``task`` has the type, ``coerce`` takes what people have, ``validate`` refuses what cannot be
-trained on, and ``splits``, ``scale`` and ``missing`` make a task out of another.
+``task`` defines the type, ``coerce`` converts what users have, ``validate`` rejects what cannot be
+trained on, ``splits`` deals out rows, ``scale`` standardises, and ``missing`` drops modalities.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Arrays that may be larger than memory: their rows are read when they are asked for."""
+"""Arrays that may be larger than memory: their rows are read on demand."""
 
 import math
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ _CHUNK_BYTES = 1 << 23
 
 
 def on_disk(array: np.ndarray) -> bool:
-    """Whether an array's rows are read each time that they are asked for."""
+    """Whether an array's rows are read from disk each time they are indexed."""
     return isinstance(array, np.memmap) or not isinstance(array, np.ndarray | jax.Array)
 
 
 def chunks(array: np.ndarray, like: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The rows of an array in parts of some megabytes, in order: it may be larger than memory.
+    """Iterates over the rows of an array in chunks of a few megabytes, in order.
 
     Args:
-        array: the rows.
-        like: an array with as many rows, into whose parts they are cut.
+        array: the rows; may be larger than memory.
+        like: an array with as many rows, whose chunks set the boundaries.
     """
     model = array if like is None else like
     row_bytes = math.prod(model.shape[1:]) * model.dtype.itemsize
@@ -29,6 +29,6 @@ def chunks(array: np.ndarray, like: np.ndarray | None = None) -> Iterator[np.nda
 
 
 def chunks_where(array: np.ndarray, where: np.ndarray) -> Iterator[np.ndarray]:
-    """The same of the rows, [rows] bool, that count; a part may have none."""
+    """Likewise, of the rows selected by ``where``, [rows] bool; a chunk may be empty."""
     for rows, here in zip(chunks(array), chunks(where, like=array), strict=True):
         yield rows[here]

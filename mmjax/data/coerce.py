@@ -1,4 +1,4 @@
-"""Arrays as people have them, made into arrays of NumPy with a row for each sample."""
+"""Converts whatever array-likes users have to NumPy arrays with one row per sample."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,25 +11,25 @@ MISSING = (
     *("", "NA", "<NA>", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None", "NaT"),
     *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 )
-"""Text that stands for no value, as ``pandas.read_csv`` has it."""
+"""Text that stands for a missing value, as in ``pandas.read_csv``."""
 
-_GAPS = ("None", "nan", "NaN", "NaT", "<NA>")  # what objects that are no value call themselves
+_GAPS = ("None", "nan", "NaN", "NaT", "<NA>")  # how objects that stand for no value print
 
 
 def as_plain(where: str, values: Any) -> np.ndarray:
-    """Whatever holds numbers or text, as an array whose type is one of NumPy's own.
+    """Converts anything that holds numbers or text to an array of one of NumPy's own types.
 
-    Tensors of PyTorch and bfloat16 of JAX are read, too. What has rows of several shapes, or None
-    among them, is an array of objects.
+    PyTorch tensors and JAX's bfloat16 are accepted. Ragged rows, or rows with None among them,
+    become an array of objects.
 
     Raises:
-        DataError: some values are masked, the array is sparse, or it cannot be read.
+        DataError: values are masked, the array is sparse, or it cannot be converted.
     """
     if _is_masked(values):
-        fix = "Fill them in or leave them out; present=... says where a modality is missing."
+        fix = "Fill or drop them; if a modality is missing, pass present=..."
         raise DataError(where, expected="an array without a mask", got="masked values", fix=fix)
     if "sparse" in str(getattr(values, "layout", "")) or hasattr(values, "todense"):
-        got, fix = f"{type(values).__name__}, which is sparse", "Make it dense first."
+        got, fix = f"{type(values).__name__}, which is sparse", "Convert it first."
         raise DataError(where, expected="a dense array", got=got, fix=fix)
     try:
         values = _off_torch(values)
@@ -47,7 +47,7 @@ def as_plain(where: str, values: Any) -> np.ndarray:
 
 
 def _is_masked(values: Any) -> bool:
-    """Whether some values are masked, also those of arrays in a list or in an array of objects."""
+    """Whether any values are masked, including those of arrays in a list or an object array."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         return True
     if isinstance(values, np.ndarray):
@@ -56,7 +56,7 @@ def _is_masked(values: Any) -> bool:
 
 
 def _keep_integers(array: np.ndarray, given: Any) -> np.ndarray:
-    """Integers from 2**63, which NumPy makes floats beside smaller ones, as they were given."""
+    """Undoes NumPy's conversion to float of integers from 2**63 beside smaller ones."""
     if array.dtype.kind != "f" or not (array >= 2.0**63).any():
         return array
     objects = np.asarray(given, object)
@@ -65,7 +65,7 @@ def _keep_integers(array: np.ndarray, given: Any) -> np.ndarray:
 
 
 def _off_torch(values: Any) -> Any:
-    """Tensors of PyTorch, also in a list, as arrays; all else as it is."""
+    """PyTorch tensors, also in a list, as arrays; anything else unchanged."""
     if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
         return [_off_torch(value) for value in values]
     if not hasattr(values, "detach"):
@@ -75,17 +75,18 @@ def _off_torch(values: Any) -> Any:
 
 
 def as_array(where: str, values: Any) -> np.ndarray:
-    """Anything with a row for each sample as an array; objects become numbers or text.
+    """Converts anything with one row per sample to an array; objects become numbers or text.
 
     Raises:
-        DataError: rows differ in shape, there are none, some are masked, or the array is sparse.
+        DataError: there are no rows, their shapes differ, values are masked, or the array is
+            sparse.
     """
     array = as_plain(where, values)
     if array.ndim == 0 or len(array) == 0:
         got = "no rows" if array.ndim else f"{type(values).__name__}"
-        raise DataError(where, expected="an array with a row for each sample", got=got)
+        raise DataError(where, expected="an array with one row per sample", got=got)
     if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
-        array = np.asarray(values, object)  # or NaN in a list would be text
+        array = np.asarray(values, object)  # otherwise NaN in a list would become text
     if array.dtype.kind != "O":
         return array
     if array.ndim == 1 and any(map(_is_cell, array)):
@@ -94,12 +95,12 @@ def as_array(where: str, values: Any) -> np.ndarray:
 
 
 def _is_cell(value: Any) -> bool:
-    """Whether what stands in a column is an array itself."""
+    """Whether an element of a column is itself an array."""
     return hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping)
 
 
 def _join_cells(where: str, column: np.ndarray) -> np.ndarray:
-    """A column of arrays as one array [rows, ...]; NaN where a row has none."""
+    """A column of arrays as one array [rows, ...]; NaN where a row is missing."""
     cells = [as_plain(where, cell) for cell in column]
     known = [cell.ndim > 0 or not find_missing(cell).all() for cell in cells]
     first = known.index(True)
@@ -107,14 +108,14 @@ def _join_cells(where: str, column: np.ndarray) -> np.ndarray:
     for row, cell in enumerate(cells):
         if known[row] and cell.shape != shape:
             got = f"{shape} in row {first} and {cell.shape} in row {row}"
-            fix = "Cut or pad them first, in the way that fits the data."
+            fix = "Crop or pad them first, in whatever way suits the data."
             raise DataError(where, expected="rows of one shape", got=got, fix=fix)
     nothing = np.full(shape, np.nan)
     return np.stack([cell if known[row] else nothing for row, cell in enumerate(cells)])
 
 
 def _settle(array: np.ndarray) -> np.ndarray:
-    """Objects that are all text as text, or all numbers as numbers; others stay as they are."""
+    """Objects as text if any is text, else as numbers if possible; with gaps, unchanged."""
     if find_gaps(array).any():
         return array
     if any(isinstance(value, str | bytes) for value in array.flat):
@@ -129,13 +130,13 @@ def _settle(array: np.ndarray) -> np.ndarray:
 
 
 def find_gaps(array: np.ndarray) -> np.ndarray:
-    """Where objects are no value: None, or whatever calls itself NaN."""
+    """Where objects are missing: None, or whatever prints as NaN."""
     gap = lambda value: not (isinstance(value, str) or _is_cell(value)) and str(value) in _GAPS
     return np.array([gap(value) for value in array.flat], bool).reshape(array.shape)
 
 
 def find_missing(array: np.ndarray) -> np.ndarray:
-    """Where there is no value: None, NaN, or text that stands for it."""
+    """Where values are missing: None, NaN, or text that stands for them."""
     match array.dtype.kind:
         case "f":
             return np.isnan(array)
@@ -146,29 +147,29 @@ def find_missing(array: np.ndarray) -> np.ndarray:
 
 
 def is_unnamed(heading: Any) -> bool:
-    """Whether a column has no name, as that of the row numbers of a data frame."""
+    """Whether a column has no name, such as the row numbers of a data frame."""
     if heading is None or heading != heading:  # NaN
         return True
     return isinstance(heading, str) and (not heading or heading.startswith("Unnamed: "))
 
 
 def name_columns(where: object, columns: Iterable[Any]) -> list[Any]:
-    """The columns that have a name, which is told if others are passed over; or all, if none has.
+    """The columns that have a name, or all if none has; reports on stderr if any are skipped.
 
     Args:
-        where: the table, for what is told.
+        where: the table, for the report.
         columns: its headings.
     """
     columns = [*columns]
     named = [column for column in columns if not is_unnamed(column)]
     if not named or len(named) == len(columns):
         return columns
-    tell(f"{where}: a column without a name is passed over; name it if it is to be read")
+    tell(f"{where}: skipped a column without a name; name the column if it should be read")
     return named
 
 
 def drop_unnamed(where: str, values: Any) -> Any:
-    """A table of pandas without columns that have no name; anything else as it is."""
+    """A pandas table without its unnamed columns; anything else unchanged."""
     if not hasattr(values, "iloc") or not hasattr(values, "columns"):
         return values
     named = name_columns(where, values.columns)
@@ -178,41 +179,42 @@ def drop_unnamed(where: str, values: Any) -> Any:
 
 
 def tell_order(target: Any, others: Mapping[str, Any]) -> None:
-    """Tells of tables of pandas that do not have their rows in the target's order."""
+    """Reports on stderr pandas tables whose index differs from the target's."""
     if not hasattr(target, "iloc"):
         return
     for name, values in others.items():
         if hasattr(values, "iloc") and not values.index.equals(target.index):
-            took = "indexes differ, and rows are paired by position"
-            tell(f"{name} and target: {took}; pair them by .loc[target.index] if that is wrong")
+            took = "indexes differ, so rows are paired by position"
+            tell(f"{name} and target: {took}; use .loc[target.index] to pair them by index")
 
 
 def as_group(group: Any) -> np.ndarray:
-    """Groups, of rows that belong together, as they were given.
+    """The group that each row belongs to, as an array.
 
     Raises:
-        DataError: they are not one integer or text a row, or a row has none.
+        DataError: there is not one integer or string per row.
     """
     group = as_array("group", group)
-    expected = "an integer or text for each row"
+    expected = "an integer or a string for each row"
     if group.ndim != 1 or group.dtype.kind not in "buiU":
         got = f"{group.dtype} of shape {group.shape}"
         raise DataError("group", expected=expected, got=got)
     missing = find_missing(group)
     if missing.any():
-        fix = "Rows that belong to no other have a group of their own."
-        raise DataError("group", expected=expected, got=f"none in {name_rows(missing)}", fix=fix)
+        got = f"missing values in {name_rows(missing)}"
+        fix = "Give a row that belongs with no other a group of its own."
+        raise DataError("group", expected=expected, got=got, fix=fix)
     return group
 
 
 def check_mapping(name: str, given: Any) -> None:
-    """Raises DataError where arrays are not given by name of their modality."""
+    """Raises DataError unless arrays are given by the names of their modalities."""
     if not isinstance(given, Mapping):
         raise DataError(name, expected="{modality: array}", got=type(given).__name__)
 
 
 def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
-    """Raises DataError for an array that does not have as many rows as the target."""
+    """Raises DataError for an array whose number of rows differs from the target's."""
     for name, array in arrays.items():
         if len(array) != size:
-            raise DataError(name, expected=f"{size} rows, as the target has", got=str(len(array)))
+            raise DataError(name, expected=f"{size} rows, as in the target", got=str(len(array)))

@@ -1,4 +1,4 @@
-"""Inputs as people have them, made into what a Task holds."""
+"""Converts inputs to the arrays that a Task holds."""
 
 import datetime
 import math
@@ -10,26 +10,26 @@ from mmjax.data.coerce import as_array, as_plain, find_gaps
 from mmjax.errors import DataError, look_up, tell
 
 InputKind = Literal["vector", "sequence", "image", "tokens"]
-"""What an input can be said to be."""
+"""What the samples of an input can be declared as."""
 
 MAX_VOCABULARY = 1024
-"""Different tokens of an input: each becomes a vector of so many numbers."""
+"""Largest vocabulary of an input: each token becomes a one-hot vector of that length."""
 
-_MAX_SEEN = 1 << 16  # values of a feature; of many more, float32 cannot have each its own
+_MAX_SEEN = 1 << 16  # values of a feature; float32 cannot tell many more apart anyway
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
-    """An input as an array of numbers, of any type; objects that are missing are NaN.
+    """An input as a numeric array of any type; missing objects become NaN.
 
     Raises:
-        DataError: they are no numbers.
+        DataError: the values are not numeric.
     """
     array = as_array(f"input {name!r}", values)
     if array.dtype.kind == "O":
         array = _with_gaps(array)
     if array.dtype.kind in "fiub":
         return array
-    as_given = name_others(values)  # where text has not made text of all else
+    as_given = name_others(values)  # before text turned everything else into text
     got, fix = as_given if as_given[1] else name_others(array)
     if "text" in got and array.ndim == 2:
         got += _name_text(array, values)
@@ -40,24 +40,23 @@ _OTHERS = (
     (
         "dates or durations",
         (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64),
-        "Give them as numbers of seconds or days, from a day near to them all.",
+        "Convert them to seconds or days since a date close to all of them.",
     ),
     (
         "complex numbers",
         (complex, np.complexfloating),
-        "Give real and imaginary parts, or size and phase, as features of their own.",
+        "Give real and imaginary parts, or magnitude and phase, as separate features.",
     ),
     (
         "text",
         (str, bytes),
-        "Leave it out, or make a feature of 0 and 1 of each of its values; "
-        "text of digits becomes numbers by .astype(float).",
+        "Drop it, or one-hot encode it; .astype(float) converts strings of digits.",
     ),
 )
 
 
 def name_others(values: Any) -> tuple[str, str]:
-    """What values are that are no numbers, and what to do about it."""
+    """What values that are not numeric are, and what to do about it."""
     array = as_plain("values", values)
     for name, types, fix in _OTHERS:
         if issubclass(array.dtype.type, types):
@@ -68,7 +67,7 @@ def name_others(values: Any) -> tuple[str, str]:
 
 
 def _with_gaps(values: np.ndarray) -> np.ndarray:
-    """Objects of which some are missing as floats, NaN for those, if that is what they are."""
+    """Objects as floats, with NaN where they are missing; unchanged if they are not numbers."""
     try:
         return np.where(find_gaps(values), np.nan, values).astype(np.float64)
     except (TypeError, ValueError):
@@ -76,23 +75,23 @@ def _with_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _name_text(table: np.ndarray, given: Any) -> str:
-    """The first column of a table [rows, columns] that is no numbers, if one alone is not."""
+    """Names the first column of a table [rows, columns] that is not numeric."""
     columns = enumerate(np.asarray(table, object).T)
     bad = (i for i, column in columns if _with_gaps(column).dtype.kind == "O")
     return next((f" in {_name_feature(i, given)}" for i in bad), " of digits")
 
 
 def _name_feature(index: int, given: Any) -> str:
-    """A feature by its number, or by its column where a table of pandas was given."""
+    """Names a feature by its column if a pandas table was given, else by its index."""
     columns = getattr(given, "columns", None)
     return f"feature {index}" if columns is None else f"column {columns[index]!r}"
 
 
 def as_input(name: str, values: Any) -> np.ndarray:
-    """An input as a Task has it, float32; bytes stay what they are in images and sequences.
+    """An input as a Task holds it: float32, or uint8 for images and sequences of bytes.
 
     Raises:
-        DataError: they are no numbers, or too large for float32.
+        DataError: the values are not numeric, or too large for float32.
     """
     values = as_numbers(name, values)
     if values.dtype == np.uint8 and values.ndim > 2:
@@ -103,21 +102,29 @@ def as_input(name: str, values: Any) -> np.ndarray:
         narrow = values.astype(np.float32)
     if (np.isinf(narrow) & np.isfinite(values)).any():
         where = f"input {name!r}"
-        raise DataError(where, expected="values below 3.4e38", got="larger ones", fix="Rescale.")
+        fix = "Rescale them."
+        raise DataError(where, expected="values below 3.4e38", got="larger ones", fix=fix)
     return narrow
 
 
 def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.ndarray:
-    """An input in the shape that says what it is; what is assumed where no kind is given is told.
+    """An input in the shape of its kind; assumptions are reported on stderr if none is given.
 
     Args:
         name: of the input.
         values: numbers [rows, ...].
-        kind: what a sample is; by default what its shape says.
+        kind: what a sample is; by default inferred from its shape.
 
     Raises:
-        DataError: it cannot be of that kind.
+        DataError: the values cannot be of that kind.
         UnknownNameError: there is no such kind.
+
+    Example:
+        >>> shape_input("words", np.array([[0, 2], [1, 0]]), "tokens")[0]  # one-hot
+        array([[1, 0, 0],
+               [0, 0, 1]], dtype=uint8)
+        >>> shape_input("scan", np.zeros((5, 28, 28)), "image").shape
+        (5, 28, 28, 1)
     """
     where = f"input {name!r}"
     if kind is None:
@@ -130,7 +137,7 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
     axes = "[rows, length, features]" if kind == "sequence" else "[rows, height, width, channels]"
     rank = axes.count(",") + 1
     if values.ndim not in (rank - 1, rank):
-        expected = f"{kind}s {axes}, of which the last may be left out"
+        expected = f"{kind}s {axes}, where the last axis is optional"
         raise DataError(where, expected=expected, got=f"shape {values.shape}")
     return values if values.ndim == rank else values[..., None]
 
@@ -139,13 +146,13 @@ def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
     say = lambda kind: f"kinds={{{name!r}: {kind!r}}}"
     if _is_channels_first(values):
         moved = np.moveaxis(values, 1, -1)
-        took = f"samples {values.shape[1:]} taken for images with their channels first"
-        tell(f"{where}: {took}, and made {moved.shape[1:]}; {say('image')} leaves them as they are")
+        took = f"assumed that samples {values.shape[1:]} are images with channels first"
+        tell(f"{where}: {took}, moved to {moved.shape[1:]}; {say('image')} keeps the axes in place")
         return moved
     integers = values.dtype.kind in "iu" and values.ndim == 2 and values.shape[1] >= 4
     if integers and values.min() >= 0 and values.max() > 1:
-        took = f"integers up to {values.max()} taken for numbers"
-        tell(f"{where}: {took}; {say('tokens')} takes them for token ids")
+        took = f"assumed that integers up to {values.max()} are numbers"
+        tell(f"{where}: {took}; {say('tokens')} treats them as token ids")
     return values
 
 
@@ -154,15 +161,15 @@ def _is_channels_first(values: np.ndarray) -> bool:
 
 
 def shape_like(name: str, values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """New rows of an input as those that a Task has, in whatever shape it was made of them.
+    """Converts new rows of an input as the rows of a Task were.
 
     Args:
         name: of the input.
         values: numbers [rows, ...].
-        like: some rows of the Task that have the input.
+        like: some rows of the Task in which the input is present.
 
     Raises:
-        DataError: they are of no such shape, or have tokens that the task has not.
+        DataError: no conversion gives the Task's shape, or a token is not in its vocabulary.
     """
     where, shape = f"input {name!r}", like.shape[1:]
     if values.shape[1:] == shape or (values.ndim == 1 and shape == (1,)):
@@ -174,9 +181,9 @@ def shape_like(name: str, values: np.ndarray, like: np.ndarray) -> np.ndarray:
     flat = len(shape) == 1 and math.prod(values.shape[1:]) == shape[0]
     if flat or (*values.shape[1:], 1) == shape:
         return values.reshape(len(values), *shape)
-    fix = "Make samples of the shape that training rows have."
+    fix = "Give samples of the same shape as the training rows."
     if _is_one_hot(like):
-        fix = f"Give token ids [rows, {shape[0]}]: cut longer rows, and pad shorter ones."
+        fix = f"Give token ids [rows, {shape[0]}]: truncate longer rows, and pad shorter ones."
     expected = f"shape {(len(values), *shape)}"
     raise DataError(where, expected=expected, got=f"{values.shape}", fix=fix)
 
@@ -187,22 +194,22 @@ def _is_one_hot(like: np.ndarray) -> bool:
 
 
 def _one_hot(where: str, values: np.ndarray, size: int | None = None) -> np.ndarray:
-    """Token ids [rows, length] as uint8 [rows, length, vocabulary], a one among zeros.
+    """Token ids [rows, length] as one-hot uint8 [rows, length, vocabulary].
 
     Args:
         where: what an error calls them.
         values: the ids.
-        size: of a vocabulary that is known; by default it is that of the ids.
+        size: of the vocabulary; by default the largest id plus one.
     """
     if values.ndim != 2 or not np.isfinite(values).all() or (values != values.round()).any():
         got = f"{values.dtype} of shape {values.shape}"
-        fix = "Give one integer a token, and pad short rows."
+        fix = "Give one integer per token, and pad short rows."
         raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= (size or MAX_VOCABULARY):
-        fix = "Give rare tokens one id; or vectors, as sequences [rows, length, features]."
+        fix = "Map rare tokens to one id, or give embeddings, sequences [rows, length, features]."
         if size:
-            fix = "Give tokens that training has not an id that it has."
+            fix = "Map tokens that training rows lack to an id that they have."
         expected = f"token ids from 0 to {(size or MAX_VOCABULARY) - 1}"
         raise DataError(where, expected=expected, got=f"{low} to {high}", fix=fix)
     tokens = np.zeros((*values.shape, size or high + 1), np.uint8)
@@ -211,15 +218,15 @@ def _one_hot(where: str, values: np.ndarray, size: int | None = None) -> np.ndar
 
 
 def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
-    """Raises DataError where float32 cannot tell apart what differs, such as times since 1970.
+    """Raises DataError where float32 cannot resolve differences, such as between timestamps.
 
-    Looked at are all values of a feature, and those of one sample; and how many different values
-    are left of a feature. What differs by rounding alone is constant, and no matter.
+    Checked are the spread of a feature over all rows and within a sample, and how many of its
+    distinct values remain. Values that differ only by rounding count as constant.
 
     Args:
         name: of the input.
-        values: [rows, ..., features] of the rows that have it, of the type they were given in.
-        given: what they came from; an error names its column if it is a table of pandas.
+        values: [rows, ..., features] where the input is present, in the type they were given in.
+        given: what they came from; an error names its column if it is a pandas table.
     """
     if np.can_cast(values.dtype, np.float32) or values.size == 0:
         return
@@ -227,12 +234,12 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
     there, low = np.isfinite(seen), np.zeros(seen.shape[-1])
     if seen.dtype.kind == "f":
         rest = np.where(there, seen, 0).astype(np.float64)
-    else:  # nanoseconds since 1970 are more than float64 can tell apart, too
+    else:  # not even float64 can tell nanoseconds since 1970 apart
         low = seen.min(axis=(0, 1))
         rest = (seen.astype(np.int64) - low.astype(np.int64)).view(np.uint64).astype(np.float64)
     unit, high = (np.abs(x).max(axis=(0, 1)) for x in (rest, low + rest))
     unit = np.where(unit > 0, unit, 1)
-    rest /= unit  # squares might vanish, or be infinite, without it
+    rest /= unit  # or else squares might underflow or overflow
     count = lambda axis: np.maximum(there.sum(axis=axis, keepdims=True), 1)
     for axis in ((0, 1), 1):
         mean = rest.sum(axis=axis, keepdims=True, where=there) / count(axis)
@@ -242,19 +249,19 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
         lost = (deviation > 1e-12 * unit) & (small | (deviation < 1e-5 * high))
         if lost.any():
             worst = int(lost.argmax())
-            got = f"some up to {high[worst]:.6g} that differ by {deviation[worst]:.2g}"
-            fix = "Rescale them." if small[worst] else "Subtract their mean first."
+            got = f"values up to {high[worst]:.6g} that differ by {deviation[worst]:.2g}"
+            fix = "Rescale them." if small[worst] else "Subtract their mean."
             raise _lost(name, f"{got}, in {_name_feature(worst, given)}", fix)
     _check_distinct(name, seen.reshape(-1, seen.shape[-1]), 1e-12 * unit, given)
 
 
 def _check_distinct(name: str, seen: np.ndarray, rounding: np.ndarray, given: Any) -> None:
-    """Raises DataError for a feature of which float32 has less than half the different values.
+    """Raises DataError for a feature that keeps less than half its distinct values in float32.
 
     Args:
         name: of the input.
-        seen: [values, features]; of very many, some are looked at.
-        rounding: [features], by how much floats differ that are the same.
+        seen: [values, features]; if there are very many, a sample of them is checked.
+        rounding: [features], below which floats do not count as different.
         given: as for ``check_precision``.
     """
     if len(seen) > _MAX_SEEN:
@@ -267,8 +274,8 @@ def _check_distinct(name: str, seen: np.ndarray, rounding: np.ndarray, given: An
     lost = after < before / 2
     if lost.any():
         worst = int(lost.argmax())
-        got = f"{before[worst]} different ones of which it has {after[worst]}"
-        fix = "Subtract what most have in common; say by present=... where values are missing."
+        got = f"{before[worst]} different values, of which float32 keeps {after[worst]}"
+        fix = "Subtract what most have in common; if values are missing, pass present=..."
         raise _lost(name, f"{got}, in {_name_feature(worst, given)}", fix)
 
 

@@ -1,4 +1,4 @@
-"""Targets as people have them, made into what a Task holds."""
+"""Converts targets to the arrays that a Task holds."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
@@ -9,17 +9,17 @@ from mmjax.data.coerce import as_array, find_missing
 from mmjax.data.targets import UNLABELLED, Kind
 from mmjax.errors import DataError, look_up, name_rows, tell
 
-_LARGEST = 1e300  # of numbers: the difference of two is finite
-_FEW = 20  # values of integer classes that pandas has made floats, for want of some
+_LARGEST = 1e300  # of numbers, so that the difference of any two is finite
+_FEW = 20  # distinct values of integer classes that pandas turned to floats because of gaps
 
 
 class Encoded(NamedTuple):
-    """A target as a Task has it, but for numbers, which are yet to be standardised.
+    """A target as a Task holds it, except that numbers are not standardised yet.
 
     Attributes:
         values: classes, labels or numbers.
         kind: which of them.
-        names: of the classes, from 0; of labels and numbers none are known.
+        names: of the classes, from 0; empty for labels and numbers.
     """
 
     values: np.ndarray
@@ -28,7 +28,7 @@ class Encoded(NamedTuple):
 
     @property
     def strata(self) -> np.ndarray:
-        """What each split is to have its share of, [rows]: classes, or nothing in particular."""
+        """What the split is stratified by, [rows]: classes, or one stratum for all rows."""
         return self.values if self.kind == "classes" else np.zeros(len(self.values), int)
 
 
@@ -38,24 +38,29 @@ def encode_target(
     kind: Kind | None = None,
     ids: np.ndarray | Sequence[Any] | None = None,
 ) -> Encoded:
-    """The values of a target, whose kind is given, or else assumed and told.
+    """Encodes a target; if its kind is not given, it is inferred and reported on stderr.
 
-    Text and integers [rows] are assumed to be classes, 0 and 1 [rows, labels] to be labels, and
-    other floats to be numbers; whole floats of two values [rows], and those of a few values that
-    lack some in hidden rows, are taken for integers. Classes are named as they are, and counted
-    from 0 in their order.
+    Text and integers [rows] are assumed to be classes, 0 and 1 [rows, labels] labels, and other
+    floats numbers. Integral floats [rows] count as integers if they have just two values, or few
+    values and gaps in the hidden rows. Classes keep their names, and are numbered from 0 in sorted
+    order.
 
     Args:
         target: array, [rows] or [rows, columns].
-        hidden: [rows] bool; if all of these rows, and no others, lack a target or have -1, they
-            are unlabelled.
-        kind: what it is.
+        hidden: [rows] bool; if all of these rows, and no others, have no target or -1, they are
+            unlabelled.
+        kind: what the target is.
         ids: names of the rows, for errors.
 
     Raises:
-        DataError: it is not of that kind, or of none; a row lacks a target; or almost every row has
-            a class of its own.
+        DataError: the target is not of that kind, or of any; a row has no target; or almost every
+            row has a class of its own.
         UnknownNameError: there is no such kind.
+
+    Example:
+        >>> encoded = encode_target(["dog", "cat", "dog"], kind="classes")
+        >>> encoded.values.tolist(), encoded.names
+        ([1, 0, 1], ('cat', 'dog'))
     """
     if kind is not None:
         look_up("kind", kind, dict.fromkeys(get_args(Kind)))
@@ -71,9 +76,9 @@ def encode_target(
                 few = known.dtype.kind == "f" and len(np.unique(known)) <= _FEW
                 encoded = _encode(known, kind, whole=few)
                 if encoded.kind == "numbers" and blank.any():
-                    tell(f"target: {UNLABELLED} in all test rows taken for rows without a target")
+                    tell(f"target: assumed that {UNLABELLED} in all test rows means unlabelled")
                 return _leave_open(encoded, hidden)
-            missing[hidden] = False  # what is wrong is in the others
+            missing[hidden] = False  # so that the error is about the other rows
     _check_values(values, np.asarray(missing.any(axis=1)), ids)
     return _encode(values, kind)
 
@@ -81,27 +86,27 @@ def encode_target(
 def _check_values(
     values: np.ndarray, missing: np.ndarray, ids: np.ndarray | Sequence[Any] | None
 ) -> None:
-    """Raises DataError where a row has no value for a target, or one that is not finite."""
+    """Raises DataError where the target of a row is missing or not finite."""
     if missing.any():
-        fix = "Leave these rows out; test rows may all be without. "
+        fix = "Drop these rows; only the test split as a whole may be unlabelled. "
         if values.dtype.kind in "OU":
-            fix += "Text such as NA and None is no class: call one that has such a name otherwise."
+            fix += "Text such as NA and None counts as missing: rename a class that is called so."
         got = f"none in {name_rows(missing, ids)}"
         raise DataError("target", expected="a target for each row", got=got, fix=fix.strip())
     if values.dtype.kind == "f":
         large = (np.abs(values) > _LARGEST).reshape(len(values), -1).any(axis=1)
         if large.any():
-            got = f"others in {name_rows(large, ids)}"
-            raise DataError("target", expected="finite numbers, up to 1e300", got=got)
+            got = f"infinite or larger ones in {name_rows(large, ids)}"
+            raise DataError("target", expected="finite numbers up to 1e300", got=got)
 
 
 def _encode(values: np.ndarray, given: Kind | None, *, whole: bool = False) -> Encoded:
-    """The target of rows that all have one; floats that are ``whole`` are integers if they can."""
-    values = as_array("target", values)  # what were objects only because some were None
+    """Encodes a target without gaps; if ``whole``, integral floats count as integers."""
+    values = as_array("target", values)  # objects only because some were None
     if values.dtype.kind not in "biufU" or values.ndim not in (1, 2):
         raise DataError(
             "target",
-            expected="a class for each row, labels 0 and 1 [rows, labels], or floats",
+            expected="one class per row, labels 0 and 1 [rows, labels], or floats",
             got=f"{values.dtype} of shape {values.shape}",
         )
     kind = given or _assume(values, whole)
@@ -109,7 +114,7 @@ def _encode(values: np.ndarray, given: Kind | None, *, whole: bool = False) -> E
     if given is None:
         possible = (other for other in get_args(Kind) if other != kind and _can_be(values, other))
         others = " or ".join(f"kind={other!r}" for other in possible)
-        tell(f"target taken for {_in_words(encoded)}" + f"; {others} says otherwise" * bool(others))
+        tell(f"target: assumed {_in_words(encoded)}" + f"; override by {others}" * bool(others))
     return encoded
 
 
@@ -138,7 +143,7 @@ def _assume(values: np.ndarray, whole: bool) -> Kind:
 
 def _in_words(encoded: Encoded) -> str:
     if encoded.kind != "classes":
-        return f"{encoded.values.shape[1]} {encoded.kind} a row"
+        return f"{encoded.values.shape[1]} {encoded.kind} per row"
     more = ", ..." if encoded.names[5:] else ""
     return f"{len(encoded.names)} classes, {', '.join(encoded.names[:5])}{more}"
 
@@ -150,18 +155,18 @@ def _encode_classes(values: np.ndarray, sure: bool) -> Encoded:
         values = values.argmax(axis=1)  # they are one-hot
     if values.ndim == 2:
         got = f"shape {values.shape}"
-        raise DataError("target", expected="a class for each row, [rows]", got=got)
+        raise DataError("target", expected="one class per row, [rows]", got=got)
     classes, index = np.unique(values, return_inverse=True)
     if not sure and len(classes) > max(2, len(values) / 2):
         raise DataError(
             "target",
-            expected="classes, each of them in several rows",
+            expected="classes that several rows share",
             got=f"{len(classes)} different values in {len(values)} rows",
-            fix="Are they numbers? Then give them as floats, or say kind='numbers'.",
+            fix="If they are numbers, give floats or pass kind='numbers'.",
         )
     small = classes.dtype.kind == "f" and np.abs(classes).max() < 2.0**63
     if small and (classes == classes.round()).all():
-        classes = classes.astype(np.int64)  # which have shorter names
+        classes = classes.astype(np.int64)  # for shorter names
     return Encoded(index.astype(np.int32), "classes", tuple(map(str, classes)))
 
 
@@ -171,7 +176,7 @@ def _encode_labels(values: np.ndarray) -> Encoded:
         text = values.dtype.kind == "U"
         span = "text" if text else f"values from {values.min()} to {values.max()}"
         got = f"{span} of shape {values.shape}"
-        fix = "Classes are of shape [rows]; numbers are floats, or kind='numbers'."
+        fix = "Give classes as [rows]; give numbers as floats, or pass kind='numbers'."
         raise DataError("target", expected="labels 0 and 1 [rows, labels]", got=got, fix=fix)
     return Encoded(values.astype(np.int32), "labels")
 
@@ -185,7 +190,7 @@ def _encode_numbers(values: np.ndarray) -> Encoded:
 
 
 def _leave_open(known: Encoded, hidden: np.ndarray) -> Encoded:
-    """The target of all rows, of which the hidden ones are not labelled."""
+    """The target of all rows, with the hidden ones unlabelled."""
     shape = (len(hidden), *known.values.shape[1:])
     nothing = np.nan if known.kind == "numbers" else UNLABELLED
     values = np.full(shape, nothing, known.values.dtype)

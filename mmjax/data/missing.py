@@ -1,4 +1,4 @@
-"""Modalities that are missing from training rows."""
+"""Drops modalities from training rows."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,10 +10,10 @@ from mmjax.errors import UsageError, look_up
 
 
 def lose(task: Task, shares: Mapping[str, float], seed: int = 0) -> Task:
-    """The task with modalities missing from some of its training rows, completely at random.
+    """The task with modalities missing completely at random from some training rows.
 
-    Each row loses each modality independently, and a row that would lose all keeps all. Validation
-    and test stay as they are.
+    Each row loses each modality independently; a row that would lose all of them keeps all.
+    Validation and test rows are unchanged.
 
     Args:
         task: the data.
@@ -22,17 +22,26 @@ def lose(task: Task, shares: Mapping[str, float], seed: int = 0) -> Task:
 
     Raises:
         UnknownNameError: the task has no such modality.
-        UsageError: a share is no probability.
+        UsageError: a share is not a probability.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> task = lose(synthetic(size=1000), {"a": 0.5})
+        >>> bool(0.4 < task.train.present["a"].mean() < 0.6)
+        True
+        >>> bool(task.test.present["a"].all())
+        True
     """
     for name, share in shares.items():
         look_up("missing", name, task.shapes)
         if not 0 <= share <= 1:
-            raise UsageError("missing", expected="shares from 0 to 1", got=f"{name}={share}")
+            expected = "probabilities from 0 to 1"
+            raise UsageError("missing", expected=expected, got=f"{name}={share}")
     return replace(task, train=_lose_rows(task.train, shares, np.random.default_rng(seed)))
 
 
 def _lose_rows(split: Split, shares: Mapping[str, float], rng: np.random.Generator) -> Split:
-    # A draw for every modality, so that the share of one changes nothing for the others.
+    # Draw for every modality, so that the share of one does not affect the others.
     kept = {
         name: split.present[name] & (rng.random(split.size) >= shares.get(name, 0.0))
         for name in sorted(split.present)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of inputs and of numbers to predict, over training rows."""
+"""Standardisation of inputs and of numeric targets, with statistics of the training rows."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,30 @@ from mmjax.data.chunks import chunks_where
 
 
 class Scale(NamedTuple):
-    """Mean and standard deviation, [numbers] or [features] each, over training rows."""
+    """Mean and standard deviation, [numbers] or [features] each, over training rows.
+
+    Example:
+        >>> scale = find_scale(np.array([[10.0], [14.0]]))
+        >>> scale.standardise(np.array([[10.0], [16.0]])).ravel().tolist()
+        [-1.0, 2.0]
+        >>> scale.restore(np.array([[-1.0], [2.0]])).ravel().tolist()
+        [10.0, 16.0]
+    """
 
     mean: np.ndarray
     deviation: np.ndarray
 
     def standardise(self, values: np.ndarray) -> np.ndarray:
-        """Numbers [rows, out_dim] as models learn them, float32."""
+        """Numbers [rows, out_dim] as models learn them: mean 0, deviation 1, float32."""
         return ((values - self.mean) / self.deviation).astype(np.float32)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """Numbers [rows, out_dim] as they were before."""
+        """The inverse of ``standardise``: numbers [rows, out_dim] in their own units."""
         return values * self.deviation + self.mean
 
 
 def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
-    """The scale of each feature of training inputs over the rows that have them, float32.
+    """The scale of each feature of an input, float32, over the rows in which it is present.
 
     Args:
         values: [rows, ..., features], which may be on disk.
@@ -37,15 +45,16 @@ def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
         count += len(seen)
     mean = total / max(count, 1)
     deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-    varies = deviation > 1e-6 * np.abs(mean)  # and not by rounding alone
+    varies = deviation > 1e-6 * np.abs(mean)  # by more than rounding
     return Scale(mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32))
 
 
 def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) -> Scale | None:
-    """The scale of bytes, which come to models divided by 255; None for pictures, which stay so.
+    """The scale of an input of bytes, which reaches models divided by 255.
 
-    Pictures are images of other bytes than 0 and 1. Those of 0 and 1 alone, such as masks and
-    one-hot sequences, become 0 and 1 again; sequences of others are numbers like any.
+    Images with bytes other than 0 and 1 have none (None): they stay between 0 and 1. Bytes that are
+    all 0 and 1, such as masks and one-hot sequences, become 0 and 1 again; other sequences of bytes
+    are treated as numbers.
 
     Args:
         values: uint8 [rows, ..., features], which may be on disk.
@@ -63,9 +72,9 @@ def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) 
 
 
 def find_scale(values: np.ndarray) -> Scale:
-    """The scale of training numbers [rows, out_dim]; one that does not vary has deviation one."""
+    """The scale of numbers [rows, out_dim]; a constant one has deviation 1."""
     values = values.astype(np.float64)
-    # Squares of what is very small or large would be zero or infinite; powers of two are exact.
+    # Squares of very small or large numbers under- or overflow; scaling by powers of two is exact.
     unit = np.exp2(np.frexp(np.abs(values).max(axis=0))[1] - 1)
     mean, deviation = unit * (values / unit).mean(axis=0), unit * (values / unit).std(axis=0)
     return Scale(mean, np.where(deviation > 0, deviation, 1))

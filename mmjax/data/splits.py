@@ -1,4 +1,4 @@
-"""Which rows are for training, validation and test."""
+"""Splitting rows into training, validation and test."""
 
 import numpy as np
 
@@ -7,42 +7,45 @@ from mmjax.errors import DataError, UsageError, tell
 ROLES = ("train", "valid", "test")
 SYNONYMS = {"validation": "valid", "val": "valid", "dev": "valid"}
 SHARES = {"test": 0.2, "valid": 0.2}
-"""Of all groups in test; of the others in validation."""
-_FAR = 0.05  # from the share of rows that a split is to have: this is told
+"""Fraction of all groups in test, and of the remaining groups in validation."""
+_FAR = 0.05  # a split whose share of rows is off by more is reported
 
 
 def make_rng(seed: int) -> np.random.Generator:
     """A NumPy generator.
 
     Raises:
-        UsageError: ``seed`` is not an integer from 0.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     if not isinstance(seed, int | np.integer) or seed < 0:
-        raise UsageError("seed", expected="an integer from 0", got=repr(seed))
+        raise UsageError("seed", expected="a non-negative integer", got=repr(seed))
     return np.random.default_rng(seed)
 
 
 def deal(group: np.ndarray, strata: np.ndarray, seed: int) -> np.ndarray:
-    """The role of each row, "train", "valid" or "test"; a group's rows stay together.
+    """The role of each row, "train", "valid" or "test"; the rows of a group stay together.
 
-    Groups of one size are sorted by the stratum of their first row and at random within it; then
-    every so manyth is taken, from a random start, which gives each stratum its share: systematic
-    sampling (Madow and Madow, Annals of Mathematical Statistics 15, 1944). Groups of several sizes
-    are dealt out one by one, large ones first and at random among those alike, each to the role
-    that lacks most of its share of rows. No role lacks a group where there are three.
+    Groups of equal size are sorted by the stratum of their first row, in random order within it;
+    then every k-th is taken from a random start, which gives each stratum its share: systematic
+    sampling (Madow and Madow, Annals of Mathematical Statistics 15, 1944). Groups of unequal sizes
+    are dealt out one by one, large ones first and in random order among similar ones, each to the
+    role that is furthest below its share of rows. With three groups or more, no role is empty.
 
     Args:
         group: [rows].
         strata: [rows] integers, such as classes.
-        seed: of the order, and of the start.
+        seed: of the order and of the start.
+
+    Example:
+        >>> role = deal(np.arange(50), strata=np.repeat([0, 1], 25), seed=0)
+        >>> {name: int((role == name).sum()) for name in ROLES}
+        {'train': 32, 'valid': 8, 'test': 10}
     """
     role = _deal(group, strata, seed)
     has = {name: float((role == name).mean()) for name in _WANTED}
     if max(abs(has[name] - want) for name, want in _WANTED.items()) > _FAR:
         shares = ", ".join(f"{share:.0%} {name}" for name, share in has.items())
-        tell(
-            f"split: groups are so few or unequal that rows are {shares}; split=... says otherwise"
-        )
+        tell(f"split: groups are so few or unequal that rows are {shares}; override by split=...")
     return role
 
 
@@ -54,12 +57,12 @@ def _deal(group: np.ndarray, strata: np.ndarray, seed: int) -> np.ndarray:
     chance = rng.random(len(size))
     if size.min() == size.max():
         return _take_systematically(np.lexsort((chance, strata[first])), rng)[index]
-    doublings = np.frexp(size)[1]  # so that chance has a say among sizes that are alike
+    doublings = np.frexp(size)[1]  # so that the order is random among similar sizes
     return _fill_up(np.lexsort((chance, -doublings)), size, strata[first])[index]
 
 
 def _take_systematically(left: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The role of each group; ``left`` is their order."""
+    """The role of each group, given their order."""
     role = np.full(len(left), "train")
     for name, share in SHARES.items():
         if len(left) > 1:
@@ -76,14 +79,14 @@ _WANTED = {
     "valid": (1 - SHARES["test"]) * SHARES["valid"],
     "test": SHARES["test"],
 }
-"""Of all rows in each role."""
+"""Fraction of all rows in each role."""
 
 
 def _fill_up(order: np.ndarray, size: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """The role of each group, so that of all rows, and of each stratum, all have their share.
+    """The role of each group, so that each role gets its share of all rows and of each stratum.
 
-    A group goes where it leaves the least sum of squared differences from what was wanted, each
-    divided by it: seats are apportioned so by the method of Webster and Sainte-Lague.
+    A group goes where it minimises the sum of squared differences from the wanted numbers of rows,
+    each divided by that number, as in the apportionment of seats by Webster and Sainte-Lague.
 
     Args:
         order: of the groups.
@@ -98,7 +101,7 @@ def _fill_up(order: np.ndarray, size: np.ndarray, strata: np.ndarray) -> np.ndar
     for count, group in enumerate(order):
         rows, part = size[group], stratum[group]
         cost = rows * (rows - lacks - lacks_of[:, part]) / share
-        if len(order) - count <= (~taken).sum():  # those that are left are needed for them
+        if len(order) - count <= (~taken).sum():  # the empty roles need all remaining groups
             cost[taken] = np.inf
         role = int(cost.argmin())
         chosen[group], taken[role] = role, True
@@ -108,10 +111,14 @@ def _fill_up(order: np.ndarray, size: np.ndarray, strata: np.ndarray) -> np.ndar
 
 
 def as_roles(split: np.ndarray, size: int) -> np.ndarray:
-    """The role of each row by what people call it.
+    """The role of each row, with synonyms such as "val" resolved.
 
     Raises:
-        DataError: one is none of ``ROLES`` or ``SYNONYMS``, or there is not one for each row.
+        DataError: a name is not in ``ROLES`` or ``SYNONYMS``, or there is not one per row.
+
+    Example:
+        >>> as_roles(np.array(["train", "val", "test"]), size=3).tolist()
+        ['train', 'valid', 'test']
     """
     role = np.array([SYNONYMS.get(str(name), str(name)) for name in np.ravel(split)])
     if split.shape != (size,) or not set(role) <= set(ROLES):
@@ -123,33 +130,33 @@ def as_roles(split: np.ndarray, size: int) -> np.ndarray:
 def complete_roles(
     role: np.ndarray, group: np.ndarray, strata: np.ndarray, seed: int
 ) -> np.ndarray:
-    """The given roles; where none is for validation, a part of training is, as ``deal`` has it."""
+    """The given roles; if none is "valid", a part of the training rows becomes it by ``deal``."""
     train = np.flatnonzero(role == "train")
     if "valid" in role or len(train) == 0:
         return role
     dealt = train[_deal(group[train], strata[train], seed) == "valid"]
-    tell(f"split: no rows for validation; {len(dealt)} of {len(train)} for training become it")
+    tell(f"split: no validation rows given; took {len(dealt)} of {len(train)} training rows")
     role = role.copy()
     role[dealt] = "valid"
     return role
 
 
 def check_roles(role: np.ndarray, group: np.ndarray) -> None:
-    """Raises DataError where a role has no row, or two have rows of one group.
+    """Raises DataError if a role has no rows, or two roles share a group.
 
     Args:
         role: [rows] of ``ROLES``.
-        group: [rows] as it was given, for the error to name.
+        group: [rows] as given, for the error to name.
     """
     there = np.unique(role)
     if len(there) < len(ROLES):
-        expected = f"rows of {', '.join(ROLES)}"
-        fix = "Give rows of all three, or more groups to be dealt out."
-        raise DataError("split", expected=expected, got=f"{', '.join(there)} alone", fix=fix)
+        expected = f"rows for each of {', '.join(ROLES)}"
+        fix = "Give rows for all three, or more groups to split."
+        raise DataError("split", expected=expected, got=f"only {', '.join(there)}", fix=fix)
     pairs = np.unique(np.stack([group.astype(str), role]), axis=1)
     names, counts = np.unique(pairs[0], return_counts=True)
     if counts.max() > 1:
         parted = names[counts.argmax()]
         got = f"group {parted} in {', '.join(pairs[1][pairs[0] == parted])}"
-        fix = "Leave out the split; if it must stay, name the group's parts differently in each."
-        raise DataError("group", expected="rows of one group in one split", got=got, fix=fix)
+        fix = "Omit split; or, to keep it, give the group's rows a different name in each split."
+        raise DataError("group", expected="each group in one split", got=got, fix=fix)

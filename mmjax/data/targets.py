@@ -1,19 +1,19 @@
-"""Targets: what is to be predicted, and how well it was.
+"""Targets, and the scores of predictions.
 
-The type and the shape of a target say what it is:
+The type and the shape of a target determine its kind:
 
 =========  ============================  ==========================  ============================
 kind       array                         prediction [rows, out_dim]  score of a row
 =========  ============================  ==========================  ============================
 "classes"  integers [rows]               logits                      1 if the class is right
-"labels"   integers [rows, out_dim],     logits of presence          share of labels that are
-           0 or 1                                                    right
+"labels"   integers [rows, out_dim],     logits of presence          fraction of labels that
+           0 or 1                                                    are right
 "numbers"  float32 [rows, out_dim]       the numbers                 mean over the numbers of
                                                                      1 - error^2 / variance
 =========  ============================  ==========================  ============================
 
-The mean over rows of the score is the accuracy of classes and of labels, and the coefficient of
-determination R2 of numbers, the variance being that of the rows that are scored.
+The mean of these scores over rows is the accuracy for classes and labels, and the coefficient of
+determination R2 for numbers, with the variance of the scored rows.
 """
 
 from collections.abc import Mapping
@@ -29,31 +29,43 @@ Kind = Literal["classes", "labels", "numbers"]
 
 
 MAIN_SCORES = {"accuracy": "accuracy", "r2": "R2"}
-"""{name of a main score, by which choices are made: what sentences call it}."""
+"""{name of a main score, by which models are selected: how to print it}."""
 
 SECOND_SCORES = {"accuracy": "macro_f1", "r2": "rmse"}
-"""{name of a main score: the one beside it in tables}."""
+"""{name of a main score: the one shown beside it in tables}."""
 
 
 def kind_of(target: np.ndarray | jax.Array) -> Kind:
-    """What a target is."""
+    """The kind of a target.
+
+    Example:
+        >>> kind_of(np.array([2, 0])), kind_of(np.array([[1, 0]])), kind_of(np.array([[0.5]]))
+        ('classes', 'labels', 'numbers')
+    """
     if np.issubdtype(target.dtype, np.floating):
         return "numbers"
     return "classes" if target.ndim == 1 else "labels"
 
 
 def is_labelled(target: np.ndarray) -> bool:
-    """Whether the rows have targets: not all are ``UNLABELLED``, or NaN."""
+    """Whether any row has a target, that is, not all are ``UNLABELLED`` or NaN."""
     missing = np.isnan(target) if kind_of(target) == "numbers" else target == UNLABELLED
     return not missing.all()
 
 
 def row_scores(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The score of each row, [..., rows]; one is best.
+    """The score of each row, [..., rows]; 1 is best.
 
     Args:
         prediction: [..., rows, out_dim].
         target: of the rows.
+
+    Example:
+        >>> logits = np.array([[2.0, -1.0], [0.5, 1.0]])
+        >>> row_scores(logits, np.array([0, 0])).tolist()  # classes
+        [1.0, 0.0]
+        >>> row_scores(logits, np.array([[1, 0], [0, 1]])).tolist()  # labels
+        [1.0, 0.5]
     """
     match kind_of(target):
         case "classes":
@@ -62,7 +74,7 @@ def row_scores(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
             return ((prediction > 0) == target).mean(axis=-1)
     squares = np.square(prediction.astype(np.float64) - target)
     variance = target.var(axis=0, dtype=np.float64)
-    varies = variance > 0  # what does not is told right or wrong, as scikit-learn has it
+    varies = variance > 0  # a constant is right or wrong, as in scikit-learn
     shares = np.where(varies, squares / np.where(varies, variance, 1), squares > 0)
     return 1 - shares.mean(axis=-1)
 
@@ -70,7 +82,7 @@ def row_scores(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 def row_nll(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Negative log-likelihood of each row in nats, [..., rows].
 
-    Labels are independent; numbers are normal with variance one, up to the constant: half the
+    Labels are independent. Numbers are normal with unit variance, up to the constant: half the
     squared error.
 
     Args:
@@ -89,15 +101,21 @@ def row_nll(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 def scores(
     prediction: np.ndarray, target: np.ndarray, deviation: np.ndarray | float = 1.0
 ) -> dict[str, float]:
-    """The scores of some rows: the main one first, and the mean of ``row_nll``.
+    """The scores of a set of rows: the main score first, and the mean of ``row_nll``.
 
-    Classes and labels have ``accuracy`` and ``macro_f1``, numbers ``r2`` and ``rmse``, a mean over
-    the numbers of the root of their mean squared error.
+    Classes and labels have ``accuracy`` and ``macro_f1``; numbers have ``r2`` and ``rmse``, the
+    root mean squared error averaged over the numbers.
 
     Args:
         prediction: [rows, out_dim].
         target: of the rows.
-        deviation: of numbers before they were standardised, [out_dim]: ``rmse`` is in their units.
+        deviation: of numbers before standardisation, [out_dim], to have ``rmse`` in their units.
+
+    Example:
+        >>> logits = np.array([[2.0, -1.0], [0.5, 1.0], [0.0, 3.0], [1.0, 0.0]])
+        >>> found = scores(logits, np.array([0, 0, 1, 1]))
+        >>> list(found), found["accuracy"]
+        (['accuracy', 'macro_f1', 'nll'], 0.5)
     """
     main = float(row_scores(prediction, target).mean())
     nll = {"nll": float(row_nll(prediction, target).mean())}
@@ -111,9 +129,9 @@ def scores(
 
 
 def majority_scores(train: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """The scores of the answer that is most frequent in training, given for every row.
+    """The scores of always predicting the most frequent class, or value of each label, in training.
 
-    Of labels, each has its own. Empty for numbers: the R2 of their mean is 0 by definition.
+    Empty for numbers: the R2 of their mean is 0 by definition.
 
     Args:
         train: target of the training rows.
@@ -135,13 +153,18 @@ def majority_scores(train: np.ndarray, target: np.ndarray) -> dict[str, float]:
 
 
 def macro_f1(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Mean over the classes that occur of the harmonic mean of precision and recall."""
+    """The F1 score (harmonic mean of precision and recall), averaged over classes that occur.
+
+    Example:
+        >>> macro_f1(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1])) < 0.5  # accuracy is 0.75
+        True
+    """
     classes = np.union1d(predicted, target)[:, None]
     return _mean_f1((predicted == classes).T, (target == classes).T)
 
 
 def _label_f1(predicted: np.ndarray, target: np.ndarray) -> float:
-    """The same over the labels [rows, labels] that occur; one where none does."""
+    """Likewise over the labels [rows, labels] that occur; 1 where none does."""
     occur = (predicted | target).any(axis=0)
     return _mean_f1(predicted[:, occur], target[:, occur]) if occur.any() else 1.0
 
@@ -152,7 +175,7 @@ def _mean_f1(predicted: np.ndarray, target: np.ndarray) -> float:
 
 
 def answers(prediction: np.ndarray, kind: Kind) -> np.ndarray:
-    """What a prediction [..., out_dim] says: probabilities of classes or labels, or the numbers."""
+    """Predictions [..., out_dim] as probabilities of classes or labels, or as the numbers."""
     match kind:
         case "classes":
             return softmax(prediction, axis=-1)
@@ -162,11 +185,11 @@ def answers(prediction: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def main_score(target: np.ndarray) -> str:
-    """The name of the main score of a kind of target."""
+    """The name of a target's main score, "accuracy" or "r2"."""
     return "r2" if kind_of(target) == "numbers" else "accuracy"
 
 
 def find_score(row: Mapping[str, Any], prefix: str = "") -> str:
-    """The key of a row under which its main score is; that of classes where it has none."""
+    """The key of a row's main score; that of classes if the row has none."""
     names = (f"{prefix}{name}" for name in MAIN_SCORES)
     return next((name for name in names if name in row), f"{prefix}accuracy")

@@ -1,4 +1,4 @@
-"""A task: the arrays of a problem, checked."""
+"""A task: the validated arrays of a multimodal problem."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -38,23 +38,30 @@ class RawSignal(NamedTuple):
     """
 
     values: np.ndarray
-    index: np.ndarray  # type: ignore[assignment]  # as tuples have a method of that name
+    index: np.ndarray  # type: ignore[assignment]  # hides the method of tuples
     to_input: Callable[[jax.Array], jax.Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The rows of one split, as NumPy arrays; ``size`` rows in each.
+    """The rows of one split, as NumPy arrays with ``size`` rows each.
 
     Attributes:
-        inputs: {modality: [size, ...]}; these alone may be on disk: memory-mapped, or anything that
-            has ``shape`` and ``dtype`` and reads the rows that it is indexed by.
-        target: classes, labels or numbers, as ``data.targets`` has them; or all ``UNLABELLED``, or
-            NaN where they would be numbers.
-        group: [size] integers; rows of one group must not be split or resampled apart.
-        present: {modality: [size] bool}; a modality left out is present everywhere.
-        meta: {name: [size]} of what is known about the rows but not given to the model.
-        raw: {modality: RawSignal} where inputs can be computed afresh, from corrupted recordings.
+        inputs: {modality: [size, ...]}; only these may be on disk: memory-mapped, or anything that
+            has ``shape`` and ``dtype`` and reads the rows it is indexed by.
+        target: classes, labels or numbers, as described in ``data.targets``; ``UNLABELLED`` (NaN
+            for numbers) throughout if the rows have none.
+        group: [size] integers; rows of one group are never split or resampled apart.
+        present: {modality: [size] bool}; a modality that is not listed is present in every row.
+        meta: {name: [size]} of metadata that models do not see.
+        raw: {modality: RawSignal} where inputs can be recomputed, from corrupted recordings.
+
+    Example:
+        >>> from mmjax.data.task import Split
+        >>> features = {"audio": np.zeros((3, 8), np.float32)}
+        >>> split = Split(features, target=np.array([0, 1, 1]), group=np.arange(3))
+        >>> split.take(split.target == 1)
+        Split(2 rows: audio (8,))
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -84,11 +91,11 @@ class Split:
         return is_labelled(self.target)
 
     def batch(self) -> Batch:
-        """All rows as one Batch of NumPy arrays."""
+        """All rows as a single Batch of NumPy arrays."""
         return Batch(dict(self.inputs), dict(self.present), self.target)
 
     def take(self, rows: np.ndarray) -> "Split":
-        """The given rows, in that order (indices or a boolean mask)."""
+        """The rows at the given indices, in that order, or where a boolean mask is true."""
         part = lambda arrays: {name: array[rows] for name, array in arrays.items()}
         return Split(
             inputs=part(self.inputs),
@@ -102,28 +109,33 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A problem over several modalities: arrays, not iterators.
+    """A multimodal problem: arrays, not iterators.
 
-    Checked when it is made; a Task that exists is sound. The shape of a sample says what it is:
-    ``[features]`` a vector, ``[length, features]`` a sequence, and ``[height, width, channels]``
+    A Task is validated when it is constructed. The shape of a sample determines its kind:
+    ``[features]`` is a vector, ``[length, features]`` a sequence, and ``[height, width, channels]``
     an image.
 
     Attributes:
-        name: what rows and tables call it.
+        name: of the task, in rows and tables.
         train: the split that parameters are fitted on.
-        valid: the split that everything is chosen on.
-        test: the split that is only ever reported on.
-        out_dim: number of classes, of labels or of numbers.
-        standardise: whether models scale inputs, feature by feature, by what training rows have.
-            Images of bytes are scaled to 0 to 1 in any case, and inputs whose bytes are all 0 and 1
-            never.
-        names: of the classes, labels or numbers, where they have other names than 0, 1, ...
-        scale: of numbers before they were standardised; predictions are brought back to it.
+        valid: the split that models are selected on.
+        test: the split that is only reported on.
+        out_dim: number of classes, labels or numbers.
+        standardise: whether models standardise inputs, feature by feature, with statistics of the
+            training rows. Images of bytes are scaled to [0, 1] regardless, and inputs whose bytes
+            are all 0 and 1 are never scaled.
+        names: of the classes, labels or numbers, if not 0, 1, ...
+        scale: of numbers before standardisation; predictions are converted back to it.
 
     Raises:
-        DataError: an array has the wrong shape, dtype, length, range or is not finite; a split is
-            empty, or training lacks a class, or a label or number that varies; there are fewer
-            than two classes; a name has characters that file names or a terminal would not stand.
+        DataError: an array has the wrong shape, dtype, length or range, or is not finite; a split
+            is empty; training rows lack a class, or have a constant label or number; there are
+            fewer than two classes; or a name has characters unfit for file names or a terminal.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> synthetic(size=100)
+        Task('synthetic/xor': a (12,), b (12,) -> 2 classes; rows: 60 train, 20 valid, 20 test)
     """
 
     name: str
@@ -159,38 +171,51 @@ class Task:
         kind: Kind | None = None,
         kinds: Mapping[str, InputKind] | None = None,
     ) -> "Task":
-        """A task from arrays with a row for each sample.
+        """Makes a task from arrays with one row per sample.
 
-        What is assumed of a target or an input whose kind is not given is told on stderr, in one
-        line that says how to say otherwise.
+        If the kind of the target or of an input is not given, it is inferred, and a line on stderr
+        says what was assumed and how to override it.
 
         Args:
             inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
                 [rows, height, width, channels]}; a grey image has one channel. Images of bytes are
-                scaled to 0 to 1; bytes of 0 and 1 alone stay so.
-            target: [rows] classes, as integers or text; [rows, labels] of 0 and 1, where a row can
-                have several labels; or floats, [rows] or [rows, numbers], which are standardised.
-                With ``split``, the test rows may all have -1 or no value (NaN, None, or text such
-                as "NA"): they are unlabelled.
+                scaled to [0, 1]; bytes that are all 0 and 1 stay so.
+            target: [rows] of classes, as integers or text; [rows, labels] of 0 and 1, where a row
+                can have several labels; or floats, [rows] or [rows, numbers], which are
+                standardised. With ``split``, the test rows may all be -1 or missing (NaN, None, or
+                text such as "NA"): they are unlabelled.
             name: of the task.
-            group: [rows] integers or text: rows of one group, such as recordings of one person,
-                are in one split. By default each row is a group.
-            present: {modality: [rows] bool} where rows lack a modality.
+            group: [rows] integers or text; rows of one group, such as recordings of one person,
+                go to one split. By default each row is a group.
+            present: {modality: [rows] bool}, false where a row lacks the modality.
             split: [rows] of "train", "valid" and "test". By default a fifth of the groups is for
-                test, and a fifth of the others for validation, of every class as nearly as can be;
-                groups of several sizes are dealt so that rows are. Where the split has no rows for
-                validation, a part of those for training become it.
-            meta: {name: [rows]} of what is known of the rows and not for the model; errors name
-                rows by ``id``, too.
-            standardise: whether models scale inputs by what training rows have.
+                test, and a fifth of the rest for validation, stratified by class; groups of unequal
+                sizes are dealt so that these are the fractions of rows. Without validation rows, a
+                part of the training rows is used.
+            meta: {name: [rows]} of metadata that models do not see; errors also name rows by
+                ``id``.
+            standardise: whether models standardise inputs with statistics of the training rows.
             seed: of the split.
-            kind: what the target is: "classes", "labels" or "numbers".
-            kinds: {modality: what its samples are}: "vector", "sequence", "image" or "tokens".
-                Tokens are integers [rows, length], and become sequences of one-hot vectors.
+            kind: of the target: "classes", "labels" or "numbers".
+            kinds: {modality: "vector", "sequence", "image" or "tokens"}. Tokens are integers
+                [rows, length], and become sequences of one-hot vectors.
 
         Raises:
             DataError: an array is not what a task needs.
-            UsageError: the seed is not an integer from 0, or there is no such kind.
+            UsageError: the seed is not a non-negative integer, or there is no such kind.
+
+        Example:
+            >>> rng = np.random.default_rng(0)
+            >>> audio, text = rng.normal(size=(100, 20, 13)), rng.integers(50, size=(100, 6))
+            >>> Task.from_arrays(
+            ...     {"audio": audio, "text": text},
+            ...     target=np.arange(100) % 4,
+            ...     kind="classes",
+            ...     kinds={"text": "tokens"},
+            ...     present={"audio": rng.random(100) < 0.9},
+            ... )
+            Task('own': audio (20, 13), text (6, 50) -> 4 classes;
+            rows: 64 train, 16 valid, 20 test)
         """
         check_mapping("inputs", inputs)
         present, meta, kinds = present if present is not None else {}, meta or {}, kinds or {}
@@ -237,7 +262,7 @@ class Task:
 
     @property
     def kind(self) -> Kind:
-        """What the targets are: classes, labels or numbers."""
+        """The kind of the targets: classes, labels or numbers."""
         return kind_of(self.train.target)
 
     @property
@@ -257,7 +282,7 @@ class Task:
 
     @cached_property  # every training row is read
     def input_scales(self) -> dict[str, Scale]:
-        """{modality: its scale}, of the inputs that models scale."""
+        """{modality: its scale}, for the inputs that models scale."""
         found: dict[str, Scale | None] = {}
         for name in self.modalities:
             values, present = self.train.inputs[name], self.train.present[name]
@@ -268,16 +293,22 @@ class Task:
         return {name: scale for name, scale in found.items() if scale is not None}
 
     def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """The scores of some rows, as ``mmjax.data.targets.scores``; numbers in their own units.
+        """The scores of ``mmjax.data.targets.scores``, with ``rmse`` in the numbers' own units.
 
         Args:
-            prediction: [rows, out_dim], as models have it.
-            target: of the rows, as splits have it.
+            prediction: [rows, out_dim], as models return it.
+            target: of the rows, as splits hold it.
         """
         return scores(prediction, target, self.scale.deviation if self.scale else 1.0)
 
     def only(self, *modalities: str) -> "Task":
-        """The same rows with some of the modalities: the task of a unimodal baseline."""
+        """The same rows with only some of the modalities, as for a unimodal baseline.
+
+        Example:
+            >>> from mmjax.tasks.synthetic import synthetic
+            >>> synthetic(size=100).only("a").modalities
+            ('a',)
+        """
         if {*modalities} == {*self.modalities}:
             return self  # and what it knows of itself
         keep = lambda arrays: {name: arrays[name] for name in modalities}
@@ -289,7 +320,14 @@ class Task:
         return replace(self, train=cut(self.train), valid=cut(self.valid), test=cut(self.test))
 
     def digest(self) -> str:
-        """The first 16 hex digits of a sha256 over every array that training and scoring read."""
+        """The first 16 hex digits of a sha256 over every array that training and scoring use.
+
+        Example:
+            >>> from mmjax.tasks.synthetic import synthetic
+            >>> one, other = synthetic(size=100), synthetic(size=100)
+            >>> one.digest() == other.digest() != one.only("a").digest()
+            True
+        """
         read = [x for split in self.splits.values() for x in split.inputs.values()]
         return self._digest_of_files if any(map(on_disk, read)) else self._compute_digest()
 
@@ -317,7 +355,7 @@ def _read_input(
     present: np.ndarray,
     ids: np.ndarray | Sequence[Any] | None,
 ) -> np.ndarray:
-    """An input as a Task has it, checked while its rows are those that were given."""
+    """An input as a Task holds it, checked while its rows are still in the given order."""
     given = drop_unnamed(f"input {name!r}", given)
     numbers = shape_input(name, as_numbers(name, given), kind)
     check_length({name: numbers}, len(present))

@@ -1,4 +1,4 @@
-"""Whether the arrays of a task are what they should be; ``Task`` itself asks."""
+"""Validation of a task's arrays, called by ``Task`` itself."""
 
 import re
 from collections.abc import Sequence
@@ -12,18 +12,17 @@ from mmjax.data.targets import kind_of
 from mmjax.errors import DataError, name_rows
 
 MODALITY = re.compile(r"\w[\w .-]{0,99}")
-"""Names of modalities: "+" stands between several of them, and files are named after them."""
-
+"""Valid names of modalities: "+" joins several of them, and files are named after them."""
 
 LARGEST = 1e19
-"""Of inputs, whose squares float32 is to hold."""
+"""Largest input whose square float32 can represent."""
 
 RESERVED = ("fused", "target")
-"""Names that stand beside those of modalities: in files of arrays, and in embeddings."""
+"""Names used beside those of modalities, in files of arrays and in embeddings."""
 
 
 def check_task(task: Any) -> None:
-    """Raises DataError for a task that is not sound; ``Task`` says what is not."""
+    """Raises DataError for an invalid task; see ``Task``."""
     _check_names(task)
     _check_out_dim(task)
     for split_name, split in task.splits.items():
@@ -32,21 +31,21 @@ def check_task(task: Any) -> None:
 
 
 def _check_names(task: Any) -> None:
-    """Names become names of files, parameters and rows, and are printed."""
+    """Names are printed, and become names of files, parameters and rows."""
     if not isinstance(task.name, str) or not task.name.isprintable():
-        raise DataError("task", expected="a name in printable characters", got=repr(task.name))
+        raise DataError("task", expected="a name of printable characters", got=repr(task.name))
     where = f"task {task.name!r}, modality"
     for name in task.train.inputs:
         if not isinstance(name, str) or not MODALITY.fullmatch(name):
             expected = "a name of letters, digits, spaces, '_', '-' and '.'"
             raise DataError(where, expected=expected, got=repr(name))
         if name in RESERVED:
-            raise DataError(where, expected="another name", got=f"{name!r}, which is taken")
+            raise DataError(where, expected="another name", got=f"{name!r}, which is reserved")
 
 
 def _check_out_dim(task: Any) -> None:
     _check_array(f"task {task.name!r}, train target", task.train.target)
-    least, some = (2, "two classes or more") if task.kind == "classes" else (1, "one or more")
+    least, some = (2, "at least two classes") if task.kind == "classes" else (1, "at least one")
     if not isinstance(task.out_dim, int | np.integer) or task.out_dim < least:
         raise DataError(f"task {task.name!r}, out_dim", expected=some, got=repr(task.out_dim))
     if len(task.names) not in (0, task.out_dim):
@@ -125,19 +124,19 @@ def _check_target(where: str, split: Any, task: Any) -> None:
 
 
 def _check_variety(where: str, task: Any) -> None:
-    """Nothing can be learnt of what training never shows."""
+    """Raises DataError if training rows lack a class, or have a constant label or number."""
     target = task.train.target
     if task.kind == "classes":
         there = set(np.unique(target).tolist())
         missing = (c for c in range(task.out_dim) if c not in there)
         if len(there) < task.out_dim:
             names = task.names or range(task.out_dim)
-            fix = "Add rows of that class, or leave the class out."
+            fix = "Add rows of that class, or remove the class."
             if all(name.lstrip("-").replace(".", "", 1).isdecimal() for name in task.names):
-                fix += " If the target is a number, say kind='numbers'."
+                fix += " If the target is a number, pass kind='numbers'."
             raise DataError(
                 where,
-                expected="a row of every class",
+                expected="rows of every class",
                 got=f"none of {', '.join(str(names[c]) for c in islice(missing, 8))}",
                 fix=fix,
             )
@@ -146,9 +145,9 @@ def _check_variety(where: str, task: Any) -> None:
     if len(constant):
         raise DataError(
             where,
-            expected=f"{task.kind} that differ between rows",
-            got=f"one value only in column {', '.join(map(str, constant[:8]))}",
-            fix="Leave that column out, or add rows.",
+            expected=f"{task.kind} that vary between rows",
+            got=f"a constant in column {', '.join(map(str, constant[:8]))}",
+            fix="Drop that column, or add rows.",
         )
 
 
@@ -163,13 +162,13 @@ def check_input(
 
     Args:
         where: what an error calls it.
-        values: to be float32 or uint8 of the shape, finite where the modality is present.
-        present: to be bool [rows].
-        shape: rows, and the shape of a sample.
-        ids: what the user calls the rows, if that is not their number.
+        values: must be float32 or uint8 of that shape, and finite where the modality is present.
+        present: must be bool [rows].
+        shape: number of rows, and the shape of a sample.
+        ids: the user's names of the rows, if not their indices.
 
     Raises:
-        DataError: it is otherwise.
+        DataError: one of these does not hold.
     """
     _check_array(where, values)
     _check_array(f"{where} present", present)
@@ -178,11 +177,11 @@ def check_input(
     if not 2 <= len(shape) <= 4:
         raise DataError(
             where,
-            expected="[features], [length, features] or [height, width, channels] a sample",
+            expected="samples [features], [length, features] or [height, width, channels]",
             got=f"shape {shape[1:]}",
         )
     if 0 in shape[1:]:
-        raise DataError(where, expected="at least one number a sample", got=f"shape {shape[1:]}")
+        raise DataError(where, expected="at least one value per sample", got=f"shape {shape[1:]}")
     if values.dtype != np.float32 and values.dtype != np.uint8:
         raise DataError(
             where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
@@ -194,9 +193,9 @@ def check_input(
             got=f"{present.dtype} {present.shape}",
         )
     if values.dtype == np.uint8:
-        return  # all of them finite
+        return  # always finite
     sound = [np.abs(x).reshape(len(x), -1).max(axis=1) <= LARGEST for x in chunks(values)]
-    bad = ~np.concatenate(sound) & present  # NaN is not sound
+    bad = ~np.concatenate(sound) & present  # NaN compares as false
     if bad.any() and np.isfinite(values[int(bad.argmax())]).all():
         expected, got = f"values up to {LARGEST:g}", f"larger ones in {name_rows(bad, ids)}"
         raise DataError(where, expected=expected, got=got, fix="Rescale them.")
@@ -205,6 +204,6 @@ def check_input(
             where,
             expected="finite values wherever the modality is present",
             got=f"NaN or infinity in {name_rows(bad, ids)}",
-            fix="Fill them in, or say which rows lack the modality: by present=..., or by None in "
+            fix="Fill them in, or mark rows that lack the modality: by present=..., or by None in "
             "a dataset.",
         )

@@ -1,4 +1,4 @@
-"""The encoders: one modality in, tokens out."""
+"""Encoders, which turn one modality into tokens, and their table ``ENCODERS``."""
 
 from collections.abc import Sequence
 
@@ -42,9 +42,15 @@ _DEFAULT_FOR_RANK = {1: "mlp", 2: "cnn1d", 3: "cnn"}
 
 
 def default_encoder(shape: Sequence[int]) -> str:
-    """The encoder for samples of a shape: ``mlp`` for vectors, ``cnn1d`` for sequences, ``cnn``.
+    """The default encoder for samples of a shape, by name.
 
-    What is too small to be halved twice, as those do, gets ``mlp``.
+    ``mlp`` for vectors, ``cnn1d`` for sequences and ``cnn`` for images, but ``mlp`` for what is too
+    small to be halved twice, as the convolutional encoders do.
+
+    Example:
+        >>> from mmjax.encoders import default_encoder
+        >>> [default_encoder(shape) for shape in [(13,), (20, 13), (28, 28, 1), (2, 13)]]
+        ['mlp', 'cnn1d', 'cnn', 'mlp']
     """
     if any(side < 4 for side in shape[:-1]):
         return "mlp"

@@ -13,9 +13,9 @@ from mmjax.types import Tokens
 
 
 class _Stage(nn.Module):
-    """Convolves and halves each spatial dimension.
+    """Convolution, pooling that halves each spatial dimension, bias and ReLU.
 
-    Bias and ReLU commute with pooling, after which they cost a quarter.
+    Bias and ReLU commute with pooling; applied after it they cost a quarter.
     """
 
     features: int
@@ -30,10 +30,10 @@ class _Stage(nn.Module):
 
 
 class _Summary(nn.Module):
-    """A feature map as a few tokens, each a dense layer on all of it.
+    """Summarises a feature map in a few tokens, each a dense layer on all of it.
 
-    A mean over positions would forget where a feature was; one token would leave attention nothing
-    to choose from.
+    A mean over positions would lose where a feature was; with a single token attention would have
+    nothing to choose from.
     """
 
     num_tokens: int
@@ -48,13 +48,22 @@ class _Summary(nn.Module):
 class CNN(nn.Module):
     """Image encoder: two stages of 3 x 3 convolutions, summarised in a few tokens.
 
-    Reference: LeCun et al., Gradient-based learning applied to document recognition
-    (Proc. IEEE 1998).
+    Reference: LeCun et al., Gradient-based learning applied to document recognition (Proc. IEEE
+    1998).
 
     Attributes:
-        features: output features of each stage.
+        features: output features of each stage, one entry per stage.
         num_tokens: number of tokens.
-        width: the tokens' width.
+        width: width of the tokens.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN
+        >>> key, images = jax.random.key(0), jax.numpy.ones((2, 8, 8, 1))
+        >>> encoder = CNN(num_tokens=3, width=16)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, images, train=False))
+        >>> tokens.values.shape
+        (2, 3, 16)
     """
 
     features: tuple[int, ...] = (16, 32)
@@ -71,14 +80,23 @@ class CNN(nn.Module):
 
 
 class CNN1D(nn.Module):
-    """Sequence encoder: convolves over five frames at a time, and summarises in a few tokens.
+    """Sequence encoder: convolutions over five frames at a time, summarised in a few tokens.
 
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks (IEEE 1989).
 
     Attributes:
-        features: output features of each stage.
+        features: output features of each stage, one entry per stage.
         num_tokens: number of tokens.
-        width: the tokens' width.
+        width: width of the tokens.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN1D
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 13))
+        >>> encoder = CNN1D(features=(8, 8, 16))
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape
+        (2, 4, 32)
     """
 
     features: tuple[int, ...] = (32, 64)
@@ -95,13 +113,22 @@ class CNN1D(nn.Module):
 
 
 class CNN2D(nn.Module):
-    """Spectrogram encoder: convolves over time and frequency; a token is a stretch of time.
+    """Spectrogram encoder: convolutions over time and frequency, one token per stretch of time.
 
-    Reference: Abdel-Hamid et al., Convolutional Neural Networks for Speech Recognition
-    (IEEE/ACM TASLP 2014).
+    Reference: Abdel-Hamid et al., Convolutional Neural Networks for Speech Recognition (IEEE/ACM
+    TASLP 2014).
 
     Attributes:
-        features: output features of each stage.
+        features: output features of each stage, one entry per stage.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN2D
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 12))
+        >>> encoder = CNN2D(features=(16, 32))
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape  # 20 / 4 stretches of time, 12 / 4 bands x 32 features
+        (2, 5, 96)
     """
 
     features: tuple[int, ...] = (16, 32)

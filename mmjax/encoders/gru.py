@@ -1,5 +1,7 @@
 """A recurrent encoder."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 
@@ -8,13 +10,22 @@ from mmjax.types import Tokens
 
 
 class GRU(nn.Module):
-    """Reads a sequence in both directions; an image is read row by row.
+    """Bidirectional recurrent encoder for sequences; an image is read row by row.
 
     Reference: Cho et al., Learning Phrase Representations using RNN Encoder-Decoder
     (arXiv:1406.1078).
 
     Attributes:
         width: size of the state in each direction.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import GRU
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 13))
+        >>> encoder = GRU(width=16)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape  # both directions
+        (2, 20, 32)
     """
 
     width: int = 32
@@ -23,4 +34,5 @@ class GRU(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, length, features] to tokens [batch, length, 2 * width]."""
         forward, backward = (nn.RNN(nn.GRUCell(self.width, name=n)) for n in ("ahead", "back"))
-        return all_valid(nn.Bidirectional(forward, backward)(as_sequence(x)))
+        states: Any = nn.Bidirectional(forward, backward)(as_sequence(x))
+        return all_valid(states)

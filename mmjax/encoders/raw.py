@@ -8,14 +8,24 @@ from mmjax.types import Tokens
 
 
 class Raw(nn.Module):
-    """Hands the input over unchanged; what early fusion and cached encodings start from.
+    """Returns the input unchanged, as used by early fusion and by cached encodings.
 
-    A vector is one token, a sequence stays, an image becomes its rows.
+    A vector becomes one token, a sequence stays as it is, an image becomes its rows.
+
     Reference: Baltrusaitis et al., Multimodal Machine Learning: A Survey and Taxonomy
     (arXiv:1705.09406), early fusion.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import Raw
+        >>> key, images = jax.random.key(0), jax.numpy.ones((2, 8, 6, 3))
+        >>> encoder = Raw()
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, images, train=False))
+        >>> tokens.values.shape  # a row of 6 pixels in 3 colours is a token
+        (2, 8, 18)
     """
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, ...] to tokens without parameters."""
+        """Maps [batch, ...] to tokens; there are no parameters."""
         return all_valid(as_sequence(x))

@@ -1,4 +1,4 @@
-"""What two or more encoders share."""
+"""Checks shared by several encoders."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from mmjax.errors import UsageError
 
 
 def check_sides(encoder: nn.Module, sides: Sequence[int], least: int) -> None:
-    """Raises UsageError where a side is so short that the encoder would leave nothing of it."""
+    """Raises UsageError if a side is too short to survive the encoder's downsampling."""
     if any(side < least for side in sides):
         raise UsageError(
             f"encoder {type(encoder).__name__}",
             expected=f"at least {least} along every side",
             got=" x ".join(map(str, sides)),
-            fix="Take mlp.",
+            fix="Use the encoder mlp.",
         )

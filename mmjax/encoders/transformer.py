@@ -1,4 +1,4 @@
-"""Encoders that mix the tokens of one modality by self-attention."""
+"""Encoders that apply self-attention to the tokens of one modality."""
 
 import flax.linen as nn
 import jax
@@ -11,14 +11,23 @@ from mmjax.types import Tokens
 
 
 class Transformer(nn.Module):
-    """Projects each frame, adds its position, and lets the frames attend to each other.
+    """Projects each frame, adds its position, and applies self-attention over the frames.
 
     Reference: Vaswani et al., Attention Is All You Need (arXiv:1706.03762).
 
     Attributes:
-        width: the tokens' width.
-        num_layers: number of self-attention layers.
+        width: width of the tokens.
+        num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import Transformer
+        >>> key, frames = jax.random.key(0), jax.numpy.ones((2, 20, 13))
+        >>> encoder = Transformer(width=16, num_layers=1)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, frames, train=False))
+        >>> tokens.values.shape
+        (2, 20, 16)
     """
 
     width: int = 64
@@ -36,15 +45,24 @@ class Transformer(nn.Module):
 
 
 class Patches(nn.Module):
-    """Cuts an image into square patches and encodes them as a sequence.
+    """Splits an image into square patches and encodes them as a sequence.
 
     Reference: Dosovitskiy et al., An Image is Worth 16x16 Words (arXiv:2010.11929).
 
     Attributes:
-        patch: side of a patch in pixels; what is left over at the right and bottom is dropped.
-        width: the tokens' width.
-        num_layers: number of self-attention layers.
+        patch: side of a patch in pixels; incomplete patches at the right and bottom are dropped.
+        width: width of the tokens.
+        num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import Patches
+        >>> key, images = jax.random.key(0), jax.numpy.ones((2, 8, 10, 1))
+        >>> encoder = Patches(patch=4, width=16)
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, images, train=False))
+        >>> tokens.values.shape  # 2 x 2 patches; 2 columns are left over
+        (2, 4, 16)
     """
 
     patch: int = 7

@@ -1,6 +1,6 @@
-"""Fusion strategies: the table of those that mmjax offers.
+"""Fusion strategies, and the table ``FUSIONS`` of those that mmjax offers.
 
-Each needs only ``out_dim``: ``FUSIONS["gmu"](out_dim=10)``.
+Only ``out_dim`` is required: ``FUSIONS["gmu"](out_dim=10)``.
 """
 
 from mmjax.fusion.activation import ActivationFusion

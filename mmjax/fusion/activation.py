@@ -12,13 +12,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class ActivationFusion(nn.Module):
-    """Concatenates the modalities and the sigmoid of the tanh of their product, for an MLP.
+    """Concatenates the modalities with the squashed product of all of them, and applies an MLP.
 
     ``[sigmoid(tanh(h_1 o .. o h_M)); h_1; ..; h_M]`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m``
     the mean over valid tokens. One modality: itself and its squashed self. Two or many: the product
-    is over those present. The paper concatenates one main modality only; any may be absent here,
-    so all are. An absent modality is a factor of one, and zeros beside the product; with none the
-    product is zeros too, and the MLP's biases remain.
+    is over those present. The paper concatenates a single main modality; here any modality may be
+    absent, so all are concatenated. An absent modality is a factor of one in the product and zeros
+    beside it; with none present the product is zeros too, and only the MLP's biases remain.
 
     Reference: Chen et al., MDFNet: Application of Multimodal Fusion Method Based on Skin Image and
     Clinical Data to Skin Cancer Classification (Journal of Cancer Research and Clinical Oncology
@@ -26,8 +26,18 @@ class ActivationFusion(nn.Module):
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are multiplied, and of the hidden layer.
+        width: size of the space in which the modalities are multiplied, and of the hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ActivationFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ActivationFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])
+        ['joint', 'product', 'project_audio', 'project_image', 'readout']
     """
 
     level: ClassVar[str] = "feature"

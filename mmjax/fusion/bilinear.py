@@ -1,7 +1,7 @@
 """Bilinear pooling: products of linear functions of the modalities.
 
-The factors are linear in the pooled features, as in a bilinear form, and each has a bias, so that
-the form has linear terms too. ``ProductFusion`` is the product of non-linear ones.
+The factors are linear in the pooled features, as in a bilinear form. Each has a bias, so that the
+form has linear terms too. ``ProductFusion`` multiplies non-linear factors.
 """
 
 import zlib
@@ -22,11 +22,11 @@ from mmjax.types import Outputs, Tokens
 class MLBFusion(nn.Module):
     """Multiplies one linear function per modality, then reads out: ``V prod_m (U_m x_m + c_m)``.
 
-    ``x_m`` is the mean over valid tokens: every output is a bilinear form of rank ``width``. Of the
-    paper's variants this is the one without tanh, which would make it ``ProductFusion``. One
-    modality: a linear model. Two: the paper's low-rank bilinear pooling. Many: the product of all,
-    a multilinear form. An absent modality is a factor of one; with none the product is set to zero
-    and the bias of the readout remains.
+    ``x_m`` is the mean over valid tokens, so each output is a bilinear form of rank ``width``. This
+    is the paper's variant without tanh; with tanh it would be ``ProductFusion``. One modality: a
+    linear model. Two: the paper's low-rank bilinear pooling. Many: the product of all, a
+    multilinear form. An absent modality is a factor of one; with none present the product is set to
+    zero and only the readout bias remains.
 
     Reference: Kim et al., Hadamard Product for Low-rank Bilinear Pooling (arXiv:1610.04325).
 
@@ -34,6 +34,16 @@ class MLBFusion(nn.Module):
         out_dim: size of the output.
         width: rank of the form.
         dropout: probability of zeroing a unit of the product in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MLBFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MLBFusion(out_dim=3, width=16)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape  # the rank of the form
+        (4, 16)
     """
 
     level: ClassVar[str] = "feature"
@@ -49,13 +59,14 @@ class MLBFusion(nn.Module):
 
 
 class MFBFusion(nn.Module):
-    """Sums products of linear functions in groups of ``k``, then takes roots and normalises.
+    """Sums products of linear functions in groups of ``k``; power and L2 normalisation follow.
 
     ``V norm(sum_k prod_m (U_m^k x_m + c_m^k))`` with ``x_m`` the mean over valid tokens and
     ``norm`` the signed square root ``z / sqrt(|z| + 0.0001)``, whose slope is finite at zero,
     divided by its Euclidean length. One modality: a normalised linear function. Two: the paper's
-    pooling. Many: the product of all. An absent modality is a factor of one; with none the sum is
-    set to zero and the bias of the readout remains. Dropout comes once, before the readout.
+    pooling. Many: the product of all. An absent modality is a factor of one; with none present the
+    sum is set to zero and only the readout bias remains. Dropout is applied once, before the
+    readout.
 
     Reference: Yu et al., Multi-modal Factorized Bilinear Pooling with Co-Attention Learning for
     Visual Question Answering (arXiv:1708.01471).
@@ -65,6 +76,16 @@ class MFBFusion(nn.Module):
         width: number of sums.
         k: number of products in each sum.
         dropout: probability of zeroing a normalised sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MFBFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MFBFusion(out_dim=3, width=8, k=5)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["project_audio"]["kernel"].shape  # 8 sums of 5 products
+        (4, 40)
     """
 
     level: ClassVar[str] = "feature"
@@ -81,14 +102,14 @@ class MFBFusion(nn.Module):
 
 
 class MFHFusion(nn.Module):
-    """Chains blocks of factorised bilinear pooling, each multiplied by those before it.
+    """Chains blocks of factorised bilinear pooling, each multiplied by the ones before it.
 
     ``V [norm(sum_k e_1); ..; norm(sum_k e_p)]`` with ``e_i = e_(i-1) o prod_m (U_mi x_m + c_mi)``,
     ``e_0 = 1``, ``x_m`` the mean over valid tokens, and sums and ``norm`` as in ``MFBFusion``, so
     that block ``i`` is of order ``i`` in every modality. One modality: its polynomials of degree
     ``1..p``. Two: the paper's pooling. Many: the product of all in each block. An absent modality
-    is a factor of one; with none the sums are set to zero and the bias of the readout remains.
-    Dropout comes once, before the readout.
+    is a factor of one; with none present the sums are set to zero and only the readout bias
+    remains. Dropout is applied once, before the readout.
 
     Reference: Yu et al., Beyond Bilinear: Generalized Multimodal Factorized High-order Pooling for
     Visual Question Answering (arXiv:1708.03619).
@@ -99,6 +120,16 @@ class MFHFusion(nn.Module):
         k: number of products in each sum.
         num_blocks: number of blocks ``p``.
         dropout: probability of zeroing a normalised sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MFHFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MFHFusion(out_dim=3, width=8, num_blocks=3)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape  # orders 1 to 3, side by side
+        (4, 24)
     """
 
     level: ClassVar[str] = "feature"
@@ -119,15 +150,15 @@ class MFHFusion(nn.Module):
 
 
 class MCBFusion(nn.Module):
-    """Sketches the outer product of all modalities by a product of Fourier transforms.
+    """Sketches the outer product of all modalities by multiplying their Fourier transforms.
 
     ``V norm(irfft(prod_m rfft(S_m h_m)))`` with ``h_m = tanh(W_m x_m + c_m)`` of the mean over
-    valid tokens, ``S_m`` a count sketch, which adds every coordinate with a random sign to a random
-    one of ``size``, and ``norm`` as in ``MFBFusion``. The product of spectra is the sketch of the
-    outer product. Signs and places are fixed and follow from the modality's name; the paper
-    sketches its features as they are, here they are projected first. One modality: its sketch. Two:
+    valid tokens, ``S_m`` a count sketch, which adds each coordinate with a random sign to a random
+    one of ``size``, and ``norm`` as in ``MFBFusion``. The product of the spectra is the sketch of
+    the outer product. Signs and positions are fixed and derived from the modality's name. The paper
+    sketches its features directly; here they are projected first. One modality: its sketch. Two:
     the paper's pooling. Many: the outer product of all. An absent modality is a factor of one; with
-    none the sketch is set to zero and the bias of the readout remains.
+    none present the sketch is set to zero and only the readout bias remains.
 
     Reference: Fukui et al., Multimodal Compact Bilinear Pooling for Visual Question Answering and
     Visual Grounding (arXiv:1606.01847).
@@ -137,6 +168,16 @@ class MCBFusion(nn.Module):
         width: size of the vectors whose outer product is sketched.
         size: size of the sketch.
         dropout: probability of zeroing a unit of the sketch in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MCBFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MCBFusion(out_dim=3, size=128)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape
+        (4, 128)
     """
 
     level: ClassVar[str] = "feature"
@@ -150,26 +191,29 @@ class MCBFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         sketches = np.stack([count_sketch(n, self.width, self.size) for n in sorted(tokens)])
         sketched = jnp.einsum("bmw,mws->bms", project(tokens, self.width), sketches)
-        # There are no Fourier transforms of narrower numbers.
+        # FFTs need at least float32.
         spectrum = multiply_present(jnp.fft.rfft(sketched.astype(jnp.float32)), tokens)
         joint = jnp.fft.irfft(spectrum, self.size).astype(sketched.dtype)
         return read_out(self, _normalise(self, joint), train=train)
 
 
 def count_sketch(name: str, width: int, size: int) -> np.ndarray:
-    """The sketch of a modality, the same in every program: [width, size], one +1 or -1 a row."""
+    """The count-sketch matrix of a modality, [width, size], with one +1 or -1 per row.
+
+    It depends on the name alone, and is the same in every process.
+    """
     bits = np.random.PCG64(zlib.crc32(name.encode())).random_raw(width)
     signs = np.where(bits >> 63, np.float32(1), np.float32(-1))
     return signs[:, None] * np.eye(size, dtype=np.float32)[bits % size]
 
 
 def _pool(fusion: MFBFusion | MFHFusion, expanded: jax.Array) -> jax.Array:
-    """Sums each ``k`` neighbours and normalises: [batch, width * k] to [batch, width]."""
+    """Sums groups of ``k`` neighbours and normalises: [batch, width * k] to [batch, width]."""
     return _normalise(fusion, expanded.reshape(-1, fusion.width, fusion.k).sum(axis=-1))
 
 
 def _normalise(fusion: nn.Module, z: jax.Array) -> jax.Array:
-    """Signed square root, then length one, but zeros stay; [batch, features]."""
+    """Signed square root, then unit length; zeros stay zero: [batch, features]."""
     roots = z / jnp.sqrt(jnp.abs(z) + 1e-4)
     square = jnp.sum(roots**2, axis=-1, keepdims=True)
     some = square > 0  # the gradient of a square root at zero is not finite

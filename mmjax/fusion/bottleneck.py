@@ -1,4 +1,4 @@
-"""Bottleneck transformer: modalities exchange what a few shared tokens can carry."""
+"""Bottleneck transformer: modalities exchange information through a few shared tokens."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,25 +15,36 @@ from mmjax.types import Outputs, Tokens
 
 
 class BottleneckFusion(nn.Module):
-    """A transformer per modality; from ``fusion_layer`` on they share a few bottleneck tokens.
+    """One transformer per modality; from ``fusion_layer`` on, all share a few bottleneck tokens.
 
     ``[b_m; t_m] <- Encoder_m([b; t_m])`` and then ``b <- mean_m b_m``, with a CLS token in each
-    ``t_m``. A modality reads in one layer what the others wrote in the layer before, so
-    information crosses only if two layers or more have the bottleneck. One linear readout makes
-    logits from each CLS, the branches, and the prediction is their mean. One modality: its own
-    transformer, with the bottleneck as memory. Two or many: means are over the modalities present.
-    An absent modality writes nothing and has no logits. With none the prediction is zero.
+    ``t_m``. In each layer a modality reads what the others wrote in the layer before, so
+    information crosses only if at least two layers have the bottleneck. One linear readout turns
+    each CLS token into logits, the branches, and the prediction is their mean. One modality: its
+    own transformer, with the bottleneck as memory. Two or many: means are over the modalities
+    present. An absent modality writes nothing and has no logits. With none present the prediction
+    is zero.
 
     Reference: Nagrani et al., Attention Bottlenecks for Multimodal Fusion (arXiv:2107.00135).
 
     Attributes:
         out_dim: size of the output.
         width: size of a token; ``num_heads`` must divide it.
-        num_layers: number of transformer blocks of each modality.
-        fusion_layer: number of layers before the first that has the bottleneck.
+        num_layers: number of transformer blocks per modality.
+        fusion_layer: index of the first layer that has the bottleneck.
         num_bottlenecks: number of bottleneck tokens.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import BottleneckFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = BottleneckFusion(out_dim=3, num_bottlenecks=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["bottleneck"].shape  # all that crosses between modalities
+        (2, 64)
     """
 
     level: ClassVar[str] = "token"
@@ -81,6 +92,6 @@ class BottleneckFusion(nn.Module):
 
 
 def _mean(x: jax.Array, present: jax.Array) -> jax.Array:
-    """Mean over the modalities present, zeros with none: [batch, modality, ...] to [batch, ...]."""
+    """Mean over the modalities present, or zeros: [batch, modality, ...] to [batch, ...]."""
     flat = Tokens(x.reshape(*present.shape, -1), present)
     return masked_mean(flat).reshape(len(x), *x.shape[2:])

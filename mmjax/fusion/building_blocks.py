@@ -1,4 +1,4 @@
-"""What two or more fusions share; each part makes its parameters in the fusion that calls it."""
+"""Building blocks shared by several fusions; each creates its parameters in the calling fusion."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -23,19 +23,20 @@ from mmjax.types import Outputs, Tokens
 
 
 def read_out(fusion: nn.Module, fused: jax.Array, *, train: bool) -> Outputs:
-    """The prediction, [batch, out_dim], from a joint representation [batch, features].
+    """The prediction, [batch, out_dim], from a joint representation, [batch, features].
 
-    Makes the Dense layer ``readout`` in the fusion whose compact method calls it, after dropout.
+    Applies dropout, then creates the Dense layer ``readout`` in the calling compact method.
     """
     dropped = nn.Dropout(fusion.dropout, deterministic=not train)(fused)
     return Outputs(Dense(fusion.out_dim, name="readout")(dropped), fused=fused)
 
 
 def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
-    """Pools each modality into one space: [batch, modality, width], zeros where it is absent.
+    """Pools each modality and projects it into a common space: [batch, modality, width].
 
-    Names sorted. Makes a Dense layer ``project_{name}`` with tanh per modality, in the module whose
-    compact method calls it; with linear ones, fusions that only add would be linear models.
+    Modalities are sorted by name, and absent ones are zeros. Creates one Dense layer
+    ``project_{name}`` with tanh per modality in the calling compact method; with linear
+    projections, fusions that only add would be linear models.
     """
     dense = lambda n: Dense(width, name=f"project_{n}")(masked_mean(tokens[n]))
     projected = jnp.stack([jnp.tanh(dense(n)) for n in sorted(tokens)], axis=1)
@@ -43,17 +44,17 @@ def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
 
 
 def linear_factors(tokens: Mapping[str, Tokens], width: int, *, prefix: str) -> jax.Array:
-    """A linear function of each pooled modality: [batch, modality, width], names sorted.
+    """A linear function of each pooled modality: [batch, modality, width], sorted by name.
 
-    Makes a Dense layer ``{prefix}_{name}`` per modality, in the module whose compact method calls
-    it. An absent modality has the bias in its place.
+    Creates one Dense layer ``{prefix}_{name}`` per modality in the calling compact method. For an
+    absent modality only the bias remains.
     """
     dense = lambda n: Dense(width, name=f"{prefix}_{n}")(masked_mean(tokens[n]))
     return jnp.stack([dense(n) for n in sorted(tokens)], axis=1)
 
 
 def multiply_present(factors: jax.Array, tokens: Mapping[str, Tokens]) -> jax.Array:
-    """Product of the factors [batch, modality, ...] of the modalities present, zero if none is."""
+    """Product of the factors [batch, modality, ...] of the modalities present; zero if none is."""
     present = is_present(tokens)
     present = present.reshape(*present.shape, *[1] * (factors.ndim - 2))
     return jnp.where(present.any(axis=1), jnp.where(present, factors, 1).prod(axis=1), 0)
@@ -64,29 +65,29 @@ def fold_present(
     vectors: jax.Array,
     tokens: Mapping[str, Tokens],
 ) -> jax.Array:
-    """Combines the modalities present one after another, names sorted: [batch, width].
+    """Folds the modalities present one after another, sorted by name: [batch, width].
 
     Args:
         combine: ``(name, so_far [batch, width], vector [batch, width]) -> [batch, width]``, called
             for every modality but the first.
         vectors: [batch, modality, width], zeros where a modality is absent.
-        tokens: {name: tokens}, which say where a modality is absent, and so leaves what is so far.
+        tokens: {name: tokens}; absent modalities are skipped.
     """
     present = is_present(tokens)
     so_far = vectors[:, 0]
     for i, n in enumerate(sorted(tokens)[1:], start=1):
         both = present[:, :i].any(axis=1, keepdims=True) & present[:, i : i + 1]
         combined = combine(n, so_far, vectors[:, i])
-        either = so_far + vectors[:, i]  # zeros stand for what is not there
+        either = so_far + vectors[:, i]  # absent ones are zeros
         so_far = jnp.where(both, combined, either)
     return so_far
 
 
 def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
-    """Brings tokens to one width and marks modality and position: {name: [batch, length, width]}.
+    """Projects tokens to a common width and adds embeddings: {name: [batch, length, width]}.
 
-    Makes a Dense layer ``project_{name}`` per modality, in the module whose compact method calls
-    it. Its bias is the modality's embedding, hence random; positions are sinusoids.
+    Creates one Dense layer ``project_{name}`` per modality in the calling compact method. Its bias
+    is the modality embedding, hence initialised at random; positions are sinusoidal.
     """
     marked = {}
     for n in sorted(tokens):
@@ -99,11 +100,11 @@ def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
 
 
 def token_sources(parts: Iterable[Tokens], learned: int = 0) -> np.ndarray:
-    """Which modality tokens are of, for ``show_rollout``: [tokens, modality], one-hot.
+    """The modality of each token, for ``show_rollout``: [tokens, modality], one-hot.
 
     Args:
-        parts: the tokens of each modality, names sorted.
-        learned: number of tokens before them that are of no modality: zeros.
+        parts: the tokens of each modality, sorted by name.
+        learned: number of leading tokens that belong to no modality; their rows are zeros.
     """
     lengths = [part.values.shape[1] for part in parts]
     return np.repeat(np.eye(len(lengths) + 1)[:, 1:], [learned, *lengths], axis=0)
@@ -112,10 +113,10 @@ def token_sources(parts: Iterable[Tokens], learned: int = 0) -> np.ndarray:
 def branch_logits(
     fusion: nn.Module, tokens: Mapping[str, Tokens], *, train: bool
 ) -> dict[str, jax.Array]:
-    """The logits of each modality, names sorted: {name: [batch, out_dim]}, zero where absent.
+    """The logits of each modality, sorted by name: {name: [batch, out_dim]}, zero where absent.
 
-    Makes an MLP ``readout_{name}`` with one hidden layer on the mean of the valid tokens of each
-    modality, in the fusion whose compact method calls it.
+    Creates one MLP ``readout_{name}`` with a hidden layer per modality in the calling compact
+    method, applied to the mean of its valid tokens.
     """
     branches = {}
     for n in sorted(tokens):
@@ -126,11 +127,11 @@ def branch_logits(
 
 
 class ModalityWeights(nn.Module):
-    """One learned number per modality, ``weight_{name}``; softmax over those present."""
+    """One learned scalar per modality, ``weight_{name}``, and a softmax over those present."""
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens]) -> jax.Array:
-        """Weights [batch, modality], names sorted; zeros where a modality is absent."""
+        """Weights [batch, modality], sorted by name; zero where a modality is absent."""
         scores = jnp.stack([self.param(f"weight_{n}", zeros, ()) for n in sorted(tokens)])
         present = is_present(tokens)
         weights = masked_softmax(jnp.broadcast_to(scores, present.shape), present, axis=1)
@@ -140,15 +141,15 @@ class ModalityWeights(nn.Module):
 
 
 def promise_weights(module: nn.Module, weights: jax.Array, present: jax.Array) -> None:
-    """Promises that weights [batch, modality] sum to one wherever a modality is present."""
+    """States that weights [batch, modality] sum to one wherever a modality is present."""
     promise(module, "weights sum to one", weights.sum(axis=1) - present.any(axis=1))
 
 
 class JointDense(nn.Module):
-    """Dense layer on concatenated vectors, written as one kernel per vector and one bias.
+    """Dense layer on concatenated vectors, written as one kernel per vector and a single bias.
 
-    The mathematics, and the initialisation, are those of the concatenation; the parameters carry
-    the vectors' names, so that another vector renames and reshapes nothing.
+    Function and initialisation are those of a Dense layer on the concatenation. Since parameters
+    carry the vectors' names, adding a vector neither renames nor reshapes the others.
 
     Attributes:
         features: number of output features.

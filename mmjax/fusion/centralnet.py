@@ -1,7 +1,7 @@
-"""CentralNet: a central stream takes a trained share of every modality's stream, layer by layer."""
+"""CentralNet: after every layer, a central stream adds a trained share of each modality."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -16,12 +16,12 @@ class CentralNetFusion(nn.Module):
     """Mixes the streams of all modalities into a central one after every layer.
 
     ``h_m <- relu(W_m h_m + b_m)`` from ``x_m``, the mean over valid tokens; ``h_c <- relu(C (a_c
-    h_c + sum_m a_m h_m) + c)`` with trained numbers ``a`` per layer, which start equal. Each stream
-    has a readout; the prediction mixes their logits by the same rule, so that early and late
-    fusion, and a single modality, are special cases. The logits of the modalities are branches, on
-    which the paper's loss has further terms. One modality: its stream and the central one. Two or
-    many: the sum is over all. An absent modality adds zeros to every mixture; with none the biases
-    of the central stream remain.
+    h_c + sum_m a_m h_m) + c)`` with trained scalars ``a`` per layer, initially equal. Each stream
+    has a readout, and the prediction mixes their logits by the same rule, so that early fusion,
+    late fusion and a single modality are special cases. The logits of the modalities are branches,
+    to which the paper applies further loss terms. One modality: its stream and the central one. Two
+    or many: the sum is over all. An absent modality adds zeros to every mixture; with none present
+    only the biases of the central stream remain.
 
     Reference: Vielzeuf et al., CentralNet: a Multilayer Approach for Multimodal Fusion
     (arXiv:1808.07275).
@@ -29,8 +29,18 @@ class CentralNetFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of every layer of every stream.
-        num_layers: number of layers of each modality's stream; the central one has one less.
-        dropout: probability of zeroing a unit of what is read in training.
+        num_layers: number of layers per modality; the central stream has one fewer.
+        dropout: probability of zeroing a unit of the readout input in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CentralNetFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CentralNetFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> {n: variables["params"][n].round(2).item() for n in ("weight_1", "weight_1_audio")}
+        {'weight_1': 0.32999998331069946, 'weight_1_audio': 0.32999998331069946}
     """
 
     level: ClassVar[str] = "feature"
@@ -46,7 +56,7 @@ class CentralNetFusion(nn.Module):
         dense = lambda n, x, name, size: jnp.where(absent[n], 0, Dense(size, name=name)(x))
         drop = nn.Dropout(self.dropout, deterministic=not train)
         streams = {n: masked_mean(tokens[n]) for n in absent}
-        centre = None
+        centre: Any = None
         for i in range(self.num_layers):
             if centre is not None:
                 centre = nn.relu(Dense(self.width, name=f"centre_{i}")(centre))
@@ -60,8 +70,8 @@ class CentralNetFusion(nn.Module):
         return central._replace(prediction=prediction, branches=branches)
 
     def _mix(self, i: int, streams: Mapping[str, jax.Array], centre: jax.Array | None) -> jax.Array:
-        """The streams, and the centre where there is one yet, each times a trained number."""
+        """The sum of the streams, and of the centre if given, each times a trained scalar."""
         share = nn.initializers.constant(1 / (len(streams) + 1))
         weight = lambda name: self.param(name, share, ())
-        mixed = sum(weight(f"weight_{i}_{n}") * x for n, x in streams.items())
+        mixed: Any = sum(weight(f"weight_{i}_{n}") * x for n, x in streams.items())
         return mixed if centre is None else weight(f"weight_{i}") * centre + mixed

@@ -1,4 +1,4 @@
-"""Co-attention: one stream per modality, which reads the others in each layer."""
+"""Co-attention: one stream per modality, each attending to the others in every layer."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,17 +14,17 @@ from mmjax.types import Outputs, Tokens
 
 
 class CoAttentionFusion(nn.Module):
-    """In each layer every modality reads the others, as they are before the layer, then itself.
+    """In each layer every modality attends to the others, as they were before it, then to itself.
 
     ``t_m <- Self_m(Co_m(t_m, [t_j; j != m]))``, where ``Co_m`` takes its queries from ``m`` and its
-    keys and values from the others. At the end the streams, normalised and averaged over valid
-    tokens (the paper reads a special token, which not every encoder has), are multiplied:
-    ``o_m mean(t_m)``. One modality: self-attention alone. Two: they exchange keys and values. Many:
-    each reads the tokens of all the others together. An absent modality is not read and is no
-    factor of the product; where nothing else is present ``Co_m`` adds only its feed-forward layer.
-    With none the readout's bias remains.
+    keys and values from the others. Finally the streams, normalised and averaged over valid tokens,
+    are multiplied: ``o_m mean(t_m)``. (The paper reads a special token, which not every encoder
+    has.) One modality: self-attention alone. Two: they exchange keys and values. Many: each attends
+    to the tokens of all the others together. An absent modality is not attended to and is no factor
+    of the product; where no other is present, ``Co_m`` adds only its feed-forward layer. With none
+    present only the readout bias remains.
 
-    Co-attention needs tokens: towards a single token in all, softmax is constant, and queries and
+    Co-attention needs several tokens: over a single one the softmax is constant, so queries and
     keys do not learn.
 
     Reference: Lu et al., ViLBERT: Pretraining Task-Agnostic Visiolinguistic Representations for
@@ -33,9 +33,19 @@ class CoAttentionFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of a token; ``num_heads`` must divide it.
-        num_layers: number of layers, each of two blocks per modality.
+        num_layers: number of layers, each with two blocks per modality.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CoAttentionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CoAttentionFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if n.endswith("_0")]
+        ['co_audio_0', 'co_image_0', 'self_audio_0', 'self_image_0']
     """
 
     level: ClassVar[str] = "token"
@@ -59,7 +69,7 @@ class CoAttentionFusion(nn.Module):
         return read_out(self, fused, train=train)
 
     def _layer(self, i: int, name: str, streams: Mapping[str, Tokens], *, train: bool) -> Tokens:
-        """One stream after it has read the others, then itself: [batch, length, width]."""
+        """One stream after attending to the others, then to itself: [batch, length, width]."""
         block = lambda kind: TransformerBlock(
             self.num_heads, dropout=self.dropout, name=f"{kind}_{name}_{i}"
         )

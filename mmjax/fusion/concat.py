@@ -1,4 +1,4 @@
-"""Concatenation: one hidden layer sees a vector of every modality."""
+"""Concatenation: one hidden layer over a vector from each modality."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,8 +13,9 @@ from mmjax.types import Outputs, Tokens
 class ConcatFusion(nn.Module):
     """Averages each modality over its valid tokens, concatenates, and applies an MLP.
 
-    One modality: an MLP with one hidden layer. Two or many: the same on ``[x_1; ..; x_M]``, the
-    first layer written as one kernel per modality. An absent modality adds nothing to that layer.
+    One modality: an MLP with one hidden layer. Two or many: the same on ``[x_1; ..; x_M]``, with
+    the first layer written as one kernel per modality. An absent modality adds nothing to that
+    layer.
 
     Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011).
 
@@ -22,6 +23,16 @@ class ConcatFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ConcatFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ConcatFusion(out_dim=3, width=16)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.prediction.shape, outputs.fused.shape
+        ((4, 3), (4, 16))
     """
 
     level: ClassVar[str] = "feature"

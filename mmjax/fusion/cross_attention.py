@@ -14,18 +14,19 @@ from mmjax.types import Outputs, Tokens
 
 
 class CrossAttentionFusion(nn.Module):
-    """Every modality reads every other, then itself; what they found is concatenated.
+    """Every modality attends to every other, then to itself; the results are concatenated.
 
     For each ordered pair, the tokens of ``i`` attend to the projected tokens of ``j`` through
-    ``num_layers`` blocks; the streams of ``i`` are concatenated and pass ``num_layers`` blocks of
-    self-attention. The result is averaged over valid tokens (the paper reads the last one, which
-    padding would move) and the readout sees all modalities. One modality: self-attention alone.
-    Two: one stream each. Many: one stream per other modality, so the size of the model grows with
-    the cube of their number. Nothing is read from an absent modality: a stream towards it is the
-    reader's own; its own streams do not reach the readout. With none the readout's bias remains.
+    ``num_layers`` blocks; the streams of ``i`` are concatenated and passed through ``num_layers``
+    blocks of self-attention. The result is averaged over valid tokens (the paper takes the last
+    one, which padding would displace) and the readout sees all modalities. One modality:
+    self-attention alone. Two: one stream each. Many: one stream per other modality, so the model
+    grows with the cube of their number. Nothing is read from an absent modality, so a stream
+    towards it depends on the reader alone; its own streams do not reach the readout. With none
+    present only the readout bias remains.
 
-    Cross-attention needs tokens: towards a modality of a single token, softmax is constant, and
-    queries and keys do not learn.
+    Cross-attention needs several tokens: over a single one the softmax is constant, so queries and
+    keys do not learn.
 
     Reference: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences
     (arXiv:1906.00295).
@@ -33,9 +34,19 @@ class CrossAttentionFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of a token; ``num_heads`` must divide it.
-        num_layers: number of blocks in each stream, and after it.
+        num_layers: number of blocks in each stream, and again after concatenation.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CrossAttentionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CrossAttentionFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if "from" in n]
+        ['audio_from_image_0', 'image_from_audio_0']
     """
 
     level: ClassVar[str] = "token"
@@ -65,7 +76,7 @@ class CrossAttentionFusion(nn.Module):
         return Outputs(JointDense(self.out_dim, name="readout")(pooled), fused=fused)
 
     def _blocks(self, name: str, x: Tokens, context: Tokens | None, *, train: bool) -> Tokens:
-        """Blocks of self-attention, or of attention to the context: [batch, length, width]."""
+        """Self-attention blocks, or cross-attention to the context: [batch, length, width]."""
         for i in range(self.num_layers):
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=f"{name}_{i}")
             x = block(x, context, train=train)

@@ -1,4 +1,4 @@
-"""Deep canonical correlation analysis: projections that say the same about a sample."""
+"""Deep canonical correlation analysis: projections of the modalities that correlate."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -15,16 +15,16 @@ from mmjax.types import Outputs, Tokens
 
 
 class DeepCCAFusion(nn.Module):
-    """Projects each modality so that the projections correlate, and classifies all of them.
+    """Projects the modalities so that their projections correlate, and classifies from all of them.
 
     ``h_m = MLP_m(x_m)``; the loss is ``-weight`` times the total canonical correlation of ``h_i``
     and ``h_j`` over the rows of the batch, per component, averaged over the pairs of modalities.
-    The class is read from ``[h_1; ..; h_M]``: canonical correlation aligns the projections only up
-    to a linear map of each, so their mean would mean nothing. The batch should have many times more
-    rows than there are components. The paper trains the projections by correlation alone and then
-    a classifier on them; here the two losses are added. One modality: an MLP. Two or many: all
-    pairs. Rows that lack a modality do not count in its pairs, nor pairs with fewer than two rows;
-    an absent modality adds nothing to the readout.
+    The readout takes ``[h_1; ..; h_M]``: canonical correlation aligns the projections only up to a
+    linear map of each, so their mean would be meaningless. The batch should have many times more
+    rows than there are components. The paper first trains the projections by correlation alone and
+    then a classifier on top; here the two losses are added. One modality: an MLP. Two or many: all
+    pairs. Rows that lack a modality do not count in its pairs, and pairs with fewer than two rows
+    are left out; an absent modality adds nothing to the readout.
 
     Reference: Andrew et al., Deep Canonical Correlation Analysis (ICML 2013).
 
@@ -34,7 +34,18 @@ class DeepCCAFusion(nn.Module):
         components: size of each projection.
         weight: weight of the correlation.
         ridge: regulariser of the covariances, in units of their mean variance.
-        dropout: probability of zeroing a hidden unit, or of what is read, in training.
+        dropout: probability of zeroing a hidden unit, or of what is read, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import DeepCCAFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = DeepCCAFusion(out_dim=3, components=5)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape  # 2 modalities x 5 components
+        (4, 10)
     """
 
     level: ClassVar[str] = "latent"
@@ -60,7 +71,7 @@ class DeepCCAFusion(nn.Module):
         return Outputs(prediction, aux=aux, fused=h.reshape(len(h), -1))
 
     def _correlation(self, h: jax.Array, present: jax.Array) -> jax.Array:
-        """The mean over the pairs, per component, of [batch, modality, components]: a scalar."""
+        """Mean over the pairs, per component, of [batch, modality, components]: a scalar."""
         pairs = list(combinations(range(h.shape[1]), 2))
         if not pairs:
             return jnp.zeros((), jnp.float32)

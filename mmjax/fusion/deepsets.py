@@ -1,9 +1,10 @@
-"""Deep sets: modalities are a set, summed after a network each and read by a network."""
+"""Deep sets: embeds each modality, sums over the set, and applies a network to the sum."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.building_blocks import read_out
@@ -12,19 +13,29 @@ from mmjax.types import Outputs, Tokens
 
 
 class DeepSetsFusion(nn.Module):
-    """Adds what a network says about each modality, and applies another network to the sum.
+    """Sums an embedding of each modality, and applies another network to the sum.
 
-    ``rho(sum_m phi_m(x_m))`` with ``x_m`` the mean over valid tokens and two layers in each of
-    ``phi_m`` and ``rho``. The paper has one ``phi`` for all elements; modalities differ in width,
-    so each has its own. One modality: an MLP. Two or many: the sum is over the modalities present,
-    in no order. With none ``rho`` reads zeros.
+    ``rho(sum_m phi_m(x_m))`` with ``x_m`` the mean over valid tokens and two layers in ``rho`` and
+    in each ``phi_m``. The paper shares one ``phi`` among all elements; modalities differ in width,
+    so here each has its own. One modality: an MLP. Two or many: the sum is over the modalities
+    present, in any order. With none present ``rho`` is applied to zeros.
 
     Reference: Zaheer et al., Deep Sets (arXiv:1703.06114).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are added, and of every hidden layer.
+        width: size of the space in which the modalities are added, and of every hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import DeepSetsFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = DeepSetsFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])
+        ['phi_audio', 'phi_image', 'readout', 'rho']
     """
 
     level: ClassVar[str] = "feature"
@@ -35,7 +46,7 @@ class DeepSetsFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        pooled = 0
+        pooled: jax.Array | int = 0
         for n in sorted(tokens):
             phi = MLP((self.width, self.width), self.dropout, name=f"phi_{n}")
             element = nn.relu(phi(masked_mean(tokens[n]), train=train))

@@ -1,4 +1,4 @@
-"""Dynamic fusion: a gate decides per sample which expert, cheap or dear, is to answer."""
+"""Dynamic fusion: a gate weights cheap and expensive experts per sample."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,19 +13,19 @@ from mmjax.types import Outputs, Tokens
 
 
 class DynamicFusion(nn.Module):
-    """Weighs an expert per modality and a joint one by a gate that has seen the sample.
+    """Weights one expert per modality and a joint one by a gate on all modalities.
 
     ``sum_k g_k l_k`` with ``g = softmax(G([x_1; ..; x_M]))`` over the experts, each an MLP: one on
-    every ``x_m``, the mean over valid tokens, and one on all of them. The resource-aware loss
-    ``resource_weight sum_k g_k C_k``, the mean over samples that have a modality, is in ``aux``.
-    The cost ``C_k`` is the share of the modalities that an expert needs: it stands for the work of
-    their encoders, which a fusion cannot measure. The gate is soft, in evaluation too: a batch
-    runs every expert in any case, so that a hard choice would save nothing here. All is trained
-    together, where the paper trains the experts first.
+    every ``x_m``, the mean over valid tokens, and one on all of them. ``aux`` has the
+    resource-aware loss ``resource_weight sum_k g_k C_k``, averaged over the samples with at least
+    one modality. The cost ``C_k`` is the fraction of modalities that an expert needs; it stands in
+    for the cost of their encoders, which a fusion cannot measure. The gate is soft in evaluation
+    too: a batch runs every expert anyway, so a hard choice would save nothing here. Everything is
+    trained jointly, whereas the paper trains the experts first.
 
     One modality: two MLPs on it. Two or many: one expert each, and one for all. An expert that
-    needs an absent modality has no weight, which leaves the unimodal ones of those present; with
-    none the logits are zero.
+    needs an absent modality has zero weight, which leaves the unimodal experts of those present;
+    with none present the logits are zero.
 
     Reference: Xue and Marculescu, Dynamic Multimodal Fusion (arXiv:2204.00102).
 
@@ -34,6 +34,16 @@ class DynamicFusion(nn.Module):
         width: size of the hidden layer of each expert, and of the gate.
         resource_weight: weight of the resource-aware loss.
         dropout: probability of zeroing a hidden unit of an expert in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import DynamicFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = DynamicFusion(out_dim=3, resource_weight=0.01)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> 0 < outputs.aux["resources"].item() <= 0.01
+        True
     """
 
     level: ClassVar[str] = "decision"
@@ -66,9 +76,9 @@ class DynamicFusion(nn.Module):
         )
 
     def _scores(self, pooled: Mapping[str, jax.Array]) -> jax.Array:
-        """What the gate thinks of each expert: [batch, expert], names sorted, the joint one last.
+        """Gate logits [batch, expert], sorted by name, with the joint expert last.
 
-        Makes the hidden layer ``gate``, and a layer of its own for each expert.
+        Creates the hidden layer ``gate``, and an output layer for each expert.
         """
         hidden = nn.relu(JointDense(self.width, name="gate")(pooled))
         names = [*(f"gate_{n}" for n in sorted(pooled)), "joint_gate"]

@@ -1,4 +1,4 @@
-"""Early fusion: one network on the inputs themselves."""
+"""Early fusion: a single network on the inputs themselves."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,12 +11,12 @@ from mmjax.types import Outputs, Tokens
 
 
 class EarlyFusion(nn.Module):
-    """Flattens the tokens of every modality and gives all of them to one joint MLP.
+    """Flattens the tokens of every modality and feeds all of them to one joint MLP.
 
-    The tokens come raw, from encoders without parameters, so all depth is joint. Positions keep
-    their place in the flattened vector; a masked token leaves zeros there. One modality: an MLP on
-    its flattened tokens. Two or many: ``f([vec x_1; ..; vec x_M])``, the first layer written as
-    one kernel per modality. An absent modality adds nothing to the first layer.
+    The tokens come raw, from encoders without parameters, so all depth is joint. Tokens keep their
+    position in the flattened vector; masked ones are zeros. One modality: an MLP on its flattened
+    tokens. Two or many: ``f([vec x_1; ..; vec x_M])``, with the first layer written as one kernel
+    per modality. An absent modality adds nothing to the first layer.
 
     Reference: Barnum et al., On the Benefits of Early Fusion in Multimodal Representation Learning
     (arXiv:2011.07191).
@@ -26,6 +26,16 @@ class EarlyFusion(nn.Module):
         width: size of the hidden layers.
         num_layers: number of hidden layers.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EarlyFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EarlyFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["joint"]["audio"]["kernel"].shape  # 3 tokens x 4 features
+        (12, 64)
     """
 
     level: ClassVar[str] = "input"

@@ -1,6 +1,6 @@
-"""Element-wise fusions: one vector per modality in a common space, reduced without weights.
+"""Element-wise fusions: projections into a common space, reduced without weights.
 
-Each has one hidden layer, the tanh projections, and is indifferent to the order of the modalities.
+The tanh projections are the only hidden layer, and the order of the modalities does not matter.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,25 @@ class SumFusion(nn.Module):
     """Adds the projections of the modalities present, then reads out: ``V sum_m h_m``.
 
     ``h_m = tanh(W_m x_m + b_m)`` with ``x_m`` the mean over valid tokens. One modality: a plain
-    MLP. Two or many: the sum. An absent modality adds zero; with none the bias of the readout
+    MLP. Two or many: the sum. An absent modality adds zero; with none present only the readout bias
     remains.
 
     Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are added.
+        width: size of the space in which the modalities are added.
         dropout: probability of zeroing a unit of the sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import SumFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = SumFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> bool(abs(outputs.fused).max() <= 2)  # a sum of two tanh
+        True
     """
 
     level: ClassVar[str] = "feature"
@@ -45,15 +55,25 @@ class MeanFusion(nn.Module):
     """Averages the projections of the modalities present, then reads out.
 
     ``V (1 / |present|) sum_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over
-    valid tokens. One modality: a plain MLP. Two or many: the mean of those present, so its scale
-    does not depend on how many are absent; with none the bias of the readout remains.
+    valid tokens. One modality: a plain MLP. Two or many: the mean of those present, so that its
+    scale does not depend on how many are absent; with none present only the readout bias remains.
 
     Reference: Havaei et al., HeMIS: Hetero-Modal Image Segmentation (arXiv:1607.05194).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are averaged.
+        width: size of the space in which the modalities are averaged.
         dropout: probability of zeroing a unit of the mean in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MeanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MeanFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> bool(abs(outputs.fused).max() <= 1)  # whatever the number of modalities
+        True
     """
 
     level: ClassVar[str] = "feature"
@@ -74,15 +94,25 @@ class MaxFusion(nn.Module):
 
     ``V max_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One
     modality: a plain MLP. Two or many: the largest of those present in each coordinate. An absent
-    modality never is the maximum; with none the maximum is zero and the bias of the readout
-    remains.
+    modality is never the maximum; with none present the maximum is set to zero and only the readout
+    bias remains.
 
     Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities compete.
+        width: size of the space in which the modalities compete.
         dropout: probability of zeroing a unit of the maximum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MaxFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MaxFusion(out_dim=3, width=8)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> outputs.fused.shape
+        (4, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -104,14 +134,26 @@ class ProductFusion(nn.Module):
 
     ``V prod_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One
     modality: a plain MLP. Two or many: the element-wise product. An absent modality is a factor of
-    one; with none the product is set to zero and the bias of the readout remains.
+    one; with none present the product is set to zero and only the readout bias remains.
 
     Reference: Antol et al., VQA: Visual Question Answering (arXiv:1505.00468).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are multiplied.
+        width: size of the space in which the modalities are multiplied.
         dropout: probability of zeroing a unit of the product in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ProductFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ProductFusion(out_dim=3)
+        >>> tokens["image"] = tokens["image"]._replace(mask=tokens["image"].mask & False)  # absent
+        >>> outputs, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> alone = fusion.apply(variables, {"audio": tokens["audio"]}, train=False)
+        >>> bool((alone.prediction == outputs.prediction).all())  # a factor of one
+        True
     """
 
     level: ClassVar[str] = "feature"

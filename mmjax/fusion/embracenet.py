@@ -16,11 +16,11 @@ class EmbraceNetFusion(nn.Module):
     """Draws every coordinate of the joint vector from one of the modalities present.
 
     ``V sum_m r_m o h_m`` with docked vectors ``h_m = tanh(W_m x_m + b_m)``, ``x_m`` the mean over
-    valid tokens, and ``r_m`` zeros and ones, one of which is one in each coordinate. In training
-    each modality present is drawn equally often; at evaluation ``r_m`` is its expectation, so that
-    predictions repeat (the paper draws then too). One modality: a plain MLP. Two or many: a dropout
-    of modalities, coordinate by coordinate. An absent modality is never drawn; with none the bias
-    of the readout remains.
+    valid tokens, and ``r_m`` binary masks of which exactly one is set in each coordinate. In
+    training each modality present is equally likely to be drawn; in evaluation ``r_m`` is its
+    expectation, so that predictions are deterministic (the paper samples then too). One modality: a
+    plain MLP. Two or many: modality dropout per coordinate. An absent modality is never drawn; with
+    none present only the readout bias remains.
 
     Reference: Choi and Lee, EmbraceNet: A Robust Deep Learning Architecture for Multimodal
     Classification (arXiv:1904.09078).
@@ -29,6 +29,17 @@ class EmbraceNetFusion(nn.Module):
         out_dim: size of the output.
         width: size of the docked vectors.
         dropout: probability of zeroing a unit of the joint vector in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EmbraceNetFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EmbraceNetFusion(out_dim=3)
+        >>> outputs, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> drawn = fusion.apply(variables, tokens, train=True, rngs={"dropout": key})
+        >>> bool((drawn.fused == outputs.fused).all())  # in evaluation, the expectation
+        False
     """
 
     level: ClassVar[str] = "feature"
@@ -47,7 +58,7 @@ class EmbraceNetFusion(nn.Module):
         return read_out(self, embraced, train=train)
 
     def _draw(self, present: jax.Array) -> jax.Array:
-        """One modality present for each coordinate, one-hot: [batch, modality, width]."""
+        """Draws one of the modalities present per coordinate, one-hot: [batch, modality, width]."""
         shape = (*present.shape[:2], self.width)
         scores = jax.random.uniform(self.make_rng("dropout"), shape)
         winner = jnp.where(present, scores, -1).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Energy-weighted fusion: a modality counts by how much its logits say that they know the input."""
+"""Energy-weighted fusion: each modality's logits are weighted by their own confidence."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -10,13 +10,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class EnergyWeightedFusion(nn.Module):
-    """Weighs the logits of each modality by their own negative energy: ``sum_m w_m l_m``.
+    """Weights the logits of each modality by their own negative energy: ``sum_m w_m l_m``.
 
-    ``w_m = scale logsumexp(l_m)``, per sample. The weights are not normalised, as in the paper:
-    two modalities that are sure make a prediction that is surer. The paper trains with a loss that
-    makes the weights rank samples by how well a modality does on them: the objective
+    ``w_m = scale logsumexp(l_m)``, per sample. As in the paper the weights are not normalised: two
+    confident modalities make a more confident prediction. The paper trains with a loss under which
+    the weights rank samples by how well a modality does on them, available as the objective
     ``confidence_ranking``. One modality: its weighted logits. Two or many: the sum over those
-    present. With none the logits are zero.
+    present. With none present the logits are zero.
 
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050).
@@ -26,6 +26,18 @@ class EnergyWeightedFusion(nn.Module):
         width: size of the hidden layer of each readout.
         scale: weight per unit of negative energy.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EnergyWeightedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EnergyWeightedFusion(out_dim=3, scale=0.1)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> weights = {n: 0.1 * jax.nn.logsumexp(x, axis=1) for n, x in outputs.branches.items()}
+        >>> want = sum(weights[n][:, None] * x for n, x in outputs.branches.items())
+        >>> bool(abs(outputs.prediction - want).max() < 1e-6)
+        True
     """
 
     level: ClassVar[str] = "decision"

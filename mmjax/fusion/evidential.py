@@ -1,4 +1,4 @@
-"""Evidential fusion: opinions that know how uncertain they are, combined by Dempster's rule."""
+"""Evidential fusion: opinions with an explicit uncertainty, combined by Dempster's rule."""
 
 from collections.abc import Mapping
 from itertools import accumulate
@@ -14,11 +14,11 @@ from mmjax.types import Outputs, Tokens
 
 
 class Opinion(NamedTuple):
-    """Masses that sum to one in each row.
+    """Belief masses that sum to one in each row.
 
     Attributes:
-        belief: [batch, classes], for each class.
-        uncertainty: [batch, 1], for all classes together.
+        belief: [batch, classes], the mass on each class.
+        uncertainty: [batch, 1], the mass on all classes together.
     """
 
     belief: jax.Array
@@ -26,15 +26,15 @@ class Opinion(NamedTuple):
 
 
 class EvidentialFusion(nn.Module):
-    """Combines what each modality believes, and how uncertain it is, by Dempster's rule.
+    """Combines the belief and the uncertainty of each modality by Dempster's rule.
 
-    Evidence ``e_m = softplus(l_m)`` makes a Dirichlet with ``alpha_m = e_m + 1`` and strength
+    Evidence ``e_m = softplus(l_m)`` gives a Dirichlet with ``alpha_m = e_m + 1`` and strength
     ``S_m``, and the opinion ``b_m = e_m / S_m, u_m = K / S_m``. Two opinions combine to ``b = (b_1
-    b_2 + b_1 u_2 + b_2 u_1) / (1 - C), u = u_1 u_2 / (1 - C)`` with ``C`` the mass on classes that
-    disagree. The prediction is ``log alpha`` of the result, so that its softmax is the mean of the
+    b_2 + b_1 u_2 + b_2 u_1) / (1 - C), u = u_1 u_2 / (1 - C)`` with ``C`` the mass on conflicting
+    classes. The prediction is ``log alpha`` of the result, so that its softmax is the mean of the
     Dirichlet; branches are ``log alpha_m``. One modality: its own opinion. Two or many: a fold over
-    the names, whose order is irrelevant. An absent modality has the vacuous opinion, ``u = 1``,
-    which changes nothing; with none the prediction is uniform.
+    the names, whose order does not matter. An absent modality has the vacuous opinion, ``u = 1``,
+    which changes nothing; with none present the prediction is uniform.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
 
@@ -42,6 +42,17 @@ class EvidentialFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import EvidentialFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = EvidentialFusion(out_dim=3)
+        >>> tokens = {n: t._replace(mask=t.mask & False) for n, t in tokens.items()}  # none present
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> outputs.prediction[0].tolist()  # no evidence: a uniform prediction
+        [0.0, 0.0, 0.0]
     """
 
     level: ClassVar[str] = "decision"
@@ -65,19 +76,19 @@ class EvidentialFusion(nn.Module):
 
 
 def to_opinion(evidence: jax.Array) -> Opinion:
-    """What evidence [batch, classes], not negative, makes one believe."""
+    """The opinion implied by non-negative evidence [batch, classes]."""
     strength = (evidence + 1).sum(axis=1, keepdims=True)
     return Opinion(evidence / strength, evidence.shape[1] / strength)
 
 
 def to_evidence(opinion: Opinion) -> jax.Array:
-    """The evidence [batch, classes] for an opinion."""
+    """The evidence [batch, classes] implied by an opinion."""
     return opinion.belief * opinion.belief.shape[1] / opinion.uncertainty
 
 
 def combine(one: Opinion, other: Opinion) -> Opinion:
-    """Dempster's rule where all mass is on single classes and on all of them."""
+    """Dempster's rule for masses on single classes and on the set of all classes."""
     (b, u), (c, v) = one, other
     belief, uncertainty = b * c + b * v + c * u, u * v
-    agreed = belief.sum(axis=1, keepdims=True) + uncertainty  # 1 - C, with nothing cancelled
+    agreed = belief.sum(axis=1, keepdims=True) + uncertainty  # 1 - C, without cancellation
     return Opinion(belief / agreed, uncertainty / agreed)

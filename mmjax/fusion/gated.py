@@ -1,4 +1,4 @@
-"""Modulation: each modality is scaled, and in FiLM shifted, by what the others say."""
+"""Modulation: each modality is scaled, and in FiLM also shifted, as a function of the others."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,21 +13,31 @@ from mmjax.types import Outputs, Tokens
 
 
 class GatedFusion(nn.Module):
-    """Opens each coordinate of each modality as far as the other modalities allow.
+    """Gates each coordinate of each modality as a function of the other modalities.
 
     ``V sum_m sigmoid(U_m [x_j; j != m] + c_m) o h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and
     ``x_m`` the mean over valid tokens. One modality: its gate is open, which leaves a plain MLP.
-    Two: the paper's gates, in both directions, added. Many: all others decide each gate together.
-    Absent modalities add nothing and have no say in the gates; a gate without anyone to decide it
-    is open (1). With none the bias of the readout remains. The paper has no tanh; without it one
-    modality alone would meet a linear model.
+    Two: the paper's gates, in both directions, added. Many: each gate depends on all the others.
+    Absent modalities add nothing and do not affect the gates; a gate with no other modality present
+    is open (1). With none present only the readout bias remains. The paper has no tanh; without it
+    a single modality would be a linear model.
 
     Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are gated.
+        width: size of the space in which the modalities are gated.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import GatedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = GatedFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"]["gate_audio"])  # the gate of audio depends on the image
+        ['bias', 'image']
     """
 
     level: ClassVar[str] = "feature"
@@ -38,20 +48,20 @@ class GatedFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        said, by_any = _said_by_others("gate", tokens, self.width)
-        gates = jnp.where(by_any, nn.sigmoid(said), 1)
+        condition, by_any = _condition_on_others("gate", tokens, self.width)
+        gates = jnp.where(by_any, nn.sigmoid(condition), 1)
         mixed = (gates * project(tokens, self.width)).sum(axis=1)
         return read_out(self, mixed, train=train)
 
 
 class FiLMFusion(nn.Module):
-    """Scales and shifts each feature of each modality by what the other modalities say.
+    """Scales and shifts each feature of each modality as a function of the other modalities.
 
     ``V sum_m relu(gamma_m o W_m x_m + beta_m)`` with ``[gamma_m - 1; beta_m] = F_m [x_j; j != m] +
     c_m`` and ``x_m`` the mean over valid tokens. One modality: ``gamma = 1`` and ``beta = 0``, a
-    plain MLP. Two: the paper's conditioning, in both directions, added. Many: all others condition
-    each. Absent modalities add nothing and do not condition; where no other is present ``gamma =
-    1`` and ``beta = 0``. With none the bias of the readout remains.
+    plain MLP. Two: the paper's conditioning, in both directions, added. Many: each is conditioned
+    on all the others. Absent modalities add nothing and do not condition; where no other is present
+    ``gamma = 1`` and ``beta = 0``. With none present only the readout bias remains.
 
     Reference: Perez et al., FiLM: Visual Reasoning with a General Conditioning Layer
     (arXiv:1709.07871).
@@ -60,6 +70,16 @@ class FiLMFusion(nn.Module):
         out_dim: size of the output.
         width: number of features that are scaled and shifted.
         dropout: probability of zeroing a unit of the sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import FiLMFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = FiLMFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["film_audio"]["image"]["kernel"].shape  # 8 scales and 8 shifts
+        (5, 16)
     """
 
     level: ClassVar[str] = "feature"
@@ -70,25 +90,25 @@ class FiLMFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        said, by_any = _said_by_others("film", tokens, 2 * self.width)
-        scale, shift = jnp.split(jnp.where(by_any, said, 0), 2, axis=-1)
+        condition, by_any = _condition_on_others("film", tokens, 2 * self.width)
+        scale, shift = jnp.split(jnp.where(by_any, condition, 0), 2, axis=-1)
         features = linear_factors(tokens, self.width, prefix="project")
         modulated = nn.relu((1 + scale) * features + shift)
         mixed = jnp.where(is_present(tokens)[..., None], modulated, 0).sum(axis=1)
         return read_out(self, mixed, train=train)
 
 
-def _said_by_others(
+def _condition_on_others(
     prefix: str, tokens: Mapping[str, Tokens], features: int
 ) -> tuple[jax.Array, jax.Array]:
-    """A Dense layer on the others, for each: [batch, modality, features]; and if any is present.
+    """A Dense layer on the other modalities, for each, and whether any of them is present.
 
-    Makes a ``JointDense`` layer ``{prefix}_{name}`` per modality, in the module whose compact
-    method calls it. The second result is bool, [batch, modality, 1].
+    Creates a ``JointDense`` layer ``{prefix}_{name}`` per modality in the calling compact method.
+    Returns [batch, modality, features] and [batch, modality, 1] bool.
     """
     names, present = sorted(tokens), is_present(tokens)
     pooled = {n: masked_mean(tokens[n]) for n in names}
     others = {n: {j: pooled[j] for j in names if j != n} for n in names}
-    said = [JointDense(features, name=f"{prefix}_{n}")(others[n]) for n in names]
+    condition = [JointDense(features, name=f"{prefix}_{n}")(others[n]) for n in names]
     by_any = present.sum(axis=1, keepdims=True) > present
-    return jnp.stack(said, axis=1), by_any[..., None]
+    return jnp.stack(condition, axis=1), by_any[..., None]

@@ -1,4 +1,4 @@
-"""Independent normal distributions: their products, and how far they are from the standard one."""
+"""Diagonal Gaussians: their products, and their divergence from the standard normal."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Gaussian(NamedTuple):
-    """Independent normal distributions.
+    """Gaussians with diagonal covariance.
 
     Attributes:
         mean: [..., width].
@@ -19,7 +19,7 @@ class Gaussian(NamedTuple):
 
 
 def multiply(experts: Gaussian, members: jax.Array, *, prior: float) -> Gaussian:
-    """Products of some of the experts and of the prior: [batch, product, width].
+    """Products of subsets of the experts, optionally with the prior: [batch, product, width].
 
     Args:
         experts: [batch, modality, width].
@@ -28,12 +28,12 @@ def multiply(experts: Gaussian, members: jax.Array, *, prior: float) -> Gaussian
     """
     precision = 1 / experts.variance
     among = lambda x: jnp.where(members[..., None], x[:, None], 0).sum(axis=2)
-    prior = jnp.where(members.any(axis=2, keepdims=True), prior, 1)
-    total = among(precision) + prior
+    share = jnp.where(members.any(axis=2, keepdims=True), prior, 1)
+    total = among(precision) + share
     return Gaussian(among(precision * experts.mean) / total, 1 / total)
 
 
 def divergence(gaussian: Gaussian) -> jax.Array:
-    """Kullback-Leibler divergence from ``N(0, I)``, nats per dimension: [..., width] to [...]."""
+    """KL divergence from ``N(0, I)``, in nats per dimension: [..., width] to [...]."""
     mean, variance = gaussian
     return (variance + jnp.square(mean) - 1 - jnp.log(variance)).mean(axis=-1) / 2

@@ -1,4 +1,4 @@
-"""Gated multimodal unit: every coordinate of every modality has its own gate."""
+"""Gated multimodal unit: a gate for every coordinate of every modality."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,20 +12,32 @@ from mmjax.types import Outputs, Tokens
 
 
 class GMUFusion(nn.Module):
-    """Gates each coordinate of each modality by what all modalities of the sample say.
+    """Gates each coordinate of each modality as a function of all modalities.
 
     ``V sum_m g_m o h_m`` with ``g_m = sigmoid(U_m [x_1; ..; x_M] + c_m)``, ``h_m = tanh(W_m x_m +
     b_m)`` and ``x_m`` the mean over valid tokens. One modality gates itself. Two share one gate,
     ``g`` and ``1 - g`` in the order of their names: the paper's bimodal unit. Three or more have
-    independent gates: the paper's general unit. An absent modality adds nothing and has no say in
-    the gates; with none the bias of the readout remains.
+    independent gates: the paper's general unit. An absent modality adds nothing and does not affect
+    the gates; with none present only the readout bias remains.
 
     Reference: Arevalo et al., Gated Multimodal Units for Information Fusion (arXiv:1702.01992).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are gated.
+        width: size of the space in which the modalities are gated.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import GMUFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = GMUFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> _, state = fusion.apply(variables, tokens, train=False, mutable="intermediates")
+        >>> (weights,) = state["intermediates"]["modality_weights"]
+        >>> weights.sum(axis=1).round(3).tolist()  # two modalities share a gate: g and 1 - g
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     level: ClassVar[str] = "feature"

@@ -13,13 +13,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class HierarchicalAttentionFusion(nn.Module):
-    """A transformer per modality, then a joint one over the tokens of all, or the reverse order.
+    """One transformer per modality, then a joint one over all tokens, or the reverse order.
 
     ``t_m <- Own_m(t_m)``, ``[t_1; ..; t_M] <- Joint([t_1; ..; t_M])``: several streams become one.
-    With ``joint_first`` the two change places: one stream becomes several. The readout sees the
+    With ``joint_first`` the order is reversed: one stream becomes several. The readout takes the
     mean over all valid tokens, after normalisation. One modality: two transformers over its tokens.
     Two or many: a transformer each, and a joint one. Absent modalities and masked tokens are not
-    read; with none the readout's bias remains.
+    attended to; with none present only the readout bias remains.
 
     Reference: Xu et al., Multimodal Learning with Transformers: A Survey (arXiv:2206.06488),
     hierarchical attention.
@@ -28,9 +28,19 @@ class HierarchicalAttentionFusion(nn.Module):
         out_dim: size of the output.
         width: size of a token; ``num_heads`` must divide it.
         joint_first: whether the joint transformer comes before those of the modalities.
-        num_layers: number of blocks of each transformer.
+        num_layers: number of blocks in each transformer.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import HierarchicalAttentionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = HierarchicalAttentionFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if n.endswith("_0")]
+        ['joint_0', 'own_audio_0', 'own_image_0']
     """
 
     level: ClassVar[str] = "token"

@@ -1,4 +1,4 @@
-"""Inter- and intra-modality modelling: a joint model beside one of each modality."""
+"""Inter- and intra-modality modelling: a joint model alongside a unimodal one per modality."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,13 +11,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class I2M2Fusion(nn.Module):
-    """Adds the logits of every modality, and of an MLP on all of them: ``l_1 + .. + l_M + l_J``.
+    """Adds the logits of every modality and of an MLP on all of them: ``l_1 + .. + l_M + l_J``.
 
-    The product of experts ``p(y | x_1) .. p(y | x_M) p(y | x_1, .., x_M)``, up to its
-    normalisation. ``l_m`` is an MLP on the mean of the valid tokens of one modality, ``l_J`` one on
-    the concatenated means. One modality: two MLPs on it. Two or many: one MLP each and the joint
-    one. An absent modality has no logits and adds nothing to the joint MLP; with none the biases
-    of that MLP decide.
+    The product of experts ``p(y | x_1) .. p(y | x_M) p(y | x_1, .., x_M)``, up to normalisation.
+    ``l_m`` is an MLP on the mean of the valid tokens of one modality, ``l_J`` one on the
+    concatenated means. One modality: two MLPs on it. Two or many: one MLP each and the joint one.
+    An absent modality has no logits and adds nothing to the joint MLP; with none present only the
+    biases of that MLP remain.
 
     Reference: Madaan et al., Jointly Modeling Inter- & Intra-Modality Dependencies for Multi-modal
     Learning (arXiv:2405.17613).
@@ -26,6 +26,16 @@ class I2M2Fusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each MLP.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import I2M2Fusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = I2M2Fusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])
+        ['joint', 'readout', 'readout_audio', 'readout_image']
     """
 
     level: ClassVar[str] = "decision"

@@ -21,8 +21,8 @@ from mmjax.types import Outputs, Tokens
 class LateMeanFusion(nn.Module):
     """Averages the logits of the modalities present: ``(1 / |present|) sum_m l_m``.
 
-    One modality: its own logits. Two or many: the mean of those present, up to a constant the log
-    of the geometric mean of their probabilities. With none the logits are zero.
+    One modality: its own logits. Two or many: the mean over those present, which up to a constant
+    is the log of the geometric mean of their probabilities. With none present the logits are zero.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -30,6 +30,16 @@ class LateMeanFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateMeanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateMeanFusion(out_dim=3)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.branches)
+        ['audio', 'image']
     """
 
     level: ClassVar[str] = "decision"
@@ -49,7 +59,7 @@ class LateProbMeanFusion(nn.Module):
     """Averages the probabilities of the modalities present: ``log (1 / |present|) sum_m p_m``.
 
     ``p_m = softmax(l_m)``; the sum rule. One modality: its own log-probabilities. Two or many: the
-    log of the mean of those present. With none the prediction is uniform.
+    log of the mean over those present. With none present the prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -57,6 +67,16 @@ class LateProbMeanFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateProbMeanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateProbMeanFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> jax.numpy.exp(outputs.prediction).sum(axis=1).round(3).tolist()  # log-probabilities
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     level: ClassVar[str] = "decision"
@@ -76,11 +96,12 @@ class LateProbMeanFusion(nn.Module):
 
 
 class LateMaxFusion(nn.Module):
-    """Takes for each class the largest probability of the modalities present: ``max_m log p_m``.
+    """Takes for each class the largest probability among the modalities: ``max_m log p_m``.
 
-    ``p_m = softmax(l_m)``: the max rule, for equal priors, is about probabilities, since the scale
-    of logits is each readout's own. One modality: its own log-probabilities. Two or many: the
-    maximum over those present, which softmax normalises. With none the prediction is uniform.
+    ``p_m = softmax(l_m)``: the max rule, under equal priors, is defined on probabilities, since
+    logits have a scale of their own in each readout. One modality: its own log-probabilities. Two
+    or many: the maximum over those present, which softmax normalises. With none present the
+    prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -88,6 +109,17 @@ class LateMaxFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateMaxFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateMaxFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> audio = jax.nn.log_softmax(outputs.branches["audio"])
+        >>> bool((outputs.prediction >= audio).all())
+        True
     """
 
     level: ClassVar[str] = "decision"
@@ -105,11 +137,11 @@ class LateMaxFusion(nn.Module):
 
 
 class LateWeightedFusion(nn.Module):
-    """Weighs the logits of each modality by one learned number: ``sum_m softmax(a)_m l_m``.
+    """Weights the logits of each modality by one learned scalar: ``sum_m softmax(a)_m l_m``.
 
     ``a`` starts at zero, so training starts from the mean. One modality: its own logits. Two or
-    many: the softmax is over those present, so the others share the weight of an absent one. With
-    none the logits are zero.
+    many: the softmax is over those present, which share the weight of an absent one. With none
+    present the logits are zero.
 
     Reference: Snoek et al., Early versus Late Fusion in Semantic Video Analysis (ACM Multimedia
     2005).
@@ -118,6 +150,16 @@ class LateWeightedFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateWeightedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateWeightedFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> jax.tree.map(float, variables["params"]["weights"])  # training starts from the mean
+        {'weight_audio': 0.0, 'weight_image': 0.0}
     """
 
     level: ClassVar[str] = "decision"
@@ -137,9 +179,10 @@ class LateWeightedFusion(nn.Module):
 class ProductOfExpertsFusion(nn.Module):
     """Multiplies the predicted probabilities, and divides out the prior that they share.
 
-    ``log p = sum_m log p_m - (|present| - 1) log p(y)``, normalised: Bayes' rule where modalities
-    are independent given the class. The prior is learned and starts uniform. One modality: its own
-    log-probabilities. Two or many: the product over those present. With none the prior itself.
+    ``log p = sum_m log p_m - (|present| - 1) log p(y)``, normalised: Bayes' rule for modalities
+    that are conditionally independent given the class. The prior is learned and starts uniform. One
+    modality: its own log-probabilities. Two or many: the product over those present. With none
+    present the prior itself.
 
     Reference: Hinton, Training Products of Experts by Minimizing Contrastive Divergence (Neural
     Computation 2002).
@@ -148,6 +191,16 @@ class ProductOfExpertsFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ProductOfExpertsFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ProductOfExpertsFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> variables["params"]["prior"].tolist()  # starts uniform
+        [0.0, 0.0, 0.0]
     """
 
     level: ClassVar[str] = "decision"
@@ -162,7 +215,7 @@ class ProductOfExpertsFusion(nn.Module):
         branches = branch_logits(self, tokens, train=train)
         prior = self.param("prior", zeros, (self.out_dim,))
         count = is_present(tokens).sum(axis=1, keepdims=True)
-        # Logits serve as log-probabilities: what they lack is constant over the classes.
+        # Logits serve as log-probabilities: they differ by a constant over the classes.
         prediction = nn.log_softmax(sum(branches.values()) - (count - 1) * prior[None])
         promise(self, "probabilities sum to one", jnp.exp(prediction).sum(axis=1) - 1)
         return Outputs(prediction, branches=branches)
@@ -171,9 +224,9 @@ class ProductOfExpertsFusion(nn.Module):
 def _log_probabilities(
     branches: Mapping[str, jax.Array], tokens: Mapping[str, Tokens]
 ) -> tuple[jax.Array, jax.Array]:
-    """What each modality says, [batch, modality, out_dim], and how many count, [batch, 1].
+    """Log-probabilities per modality, [batch, modality, out_dim], and how many count, [batch, 1].
 
-    Those that do not count have minus infinity. Where none is present all count, being uniform.
+    Those that do not count are minus infinity. Where none is present all count, being uniform.
     """
     present = is_present(tokens)
     counts = present | ~present.any(axis=1, keepdims=True)

@@ -14,12 +14,12 @@ from mmjax.types import Outputs, Tokens
 
 
 class LateTransformerFusion(nn.Module):
-    """Self-attention over one or a few tokens per modality and one learned token that is read out.
+    """Self-attention over a few pooled tokens per modality and a learned CLS token, read out.
 
-    ``[CLS; P_1 x_1; ..; P_M x_M]`` with ``x_m`` the mean over valid tokens and ``P_m`` to
-    ``num_tokens`` tokens, whose biases are the embedding of the modality. The cost does not grow
-    with the lengths of the modalities. One modality: its tokens and CLS. Two or many: the same over
-    the tokens of all. Absent modalities are never attended to; CLS always is, so that a sample with
+    ``[CLS; P_1 x_1; ..; P_M x_M]`` with ``x_m`` the mean over valid tokens and ``P_m`` a projection
+    to ``num_tokens`` tokens, whose biases are the modality embedding. The cost does not depend on
+    the lengths of the modalities. One modality: its tokens and CLS. Two or many: the same over the
+    tokens of all. Absent modalities are never attended to; CLS always is, so that a sample with
     nothing else still has an output.
 
     Reference: Rheude et al., Fusion or Confusion? Multimodal Complexity Is Not All You Need
@@ -28,10 +28,21 @@ class LateTransformerFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of a token; ``num_heads`` must divide it.
-        num_tokens: number of tokens of each modality.
+        num_tokens: number of tokens per modality.
         num_layers: number of transformer blocks.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LateTransformerFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LateTransformerFusion(out_dim=3, num_tokens=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["project_audio"]["kernel"].shape  # 2 tokens each
+        (4, 2, 64)
     """
 
     level: ClassVar[str] = "token"
@@ -57,7 +68,7 @@ class LateTransformerFusion(nn.Module):
         return read_out(self, cls, train=train)
 
     def _summarise(self, name: str, tokens: Tokens) -> Tokens:
-        """The tokens that stand for a modality: [batch, num_tokens, width]."""
+        """The tokens that represent a modality: [batch, num_tokens, width]."""
         mark = normal(0.02)
         shape = (self.num_tokens, self.width)
         values = DenseGeneral(shape, bias_init=mark, name=f"project_{name}")(masked_mean(tokens))

@@ -1,4 +1,4 @@
-"""Cyclic translation: a code of one modality from which the others can be given, and back."""
+"""Cyclic translation: a code of one modality that can be translated to the others, and back."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,15 +13,15 @@ from mmjax.types import Outputs, Tokens
 
 
 class MCTNFusion(nn.Module):
-    """Translates each modality to every other and back, and classifies what is in between.
+    """Translates each modality to every other and back, and classifies from the codes in between.
 
     ``h_s = E_s(x_s)``, ``y_st = D_t(h_s)`` translates to ``x_t``, and ``D_s(B_t(y_st))`` returns to
-    ``x_s``; the squared errors of both are added to the loss. The paper has one source, whose
-    target is used in training only, and sequences to translate. Here every modality present is a
-    source, and an MLP predicts the class from the mean of their ``h_s``, so that all are used; as
-    each has learnt to give the others, one alone will do. One modality: an MLP, with nothing to
+    ``x_s``; the squared errors of both are added to the loss. The paper translates sequences from
+    one source, and uses the target in training only. Here every modality present is a source, and
+    an MLP predicts the class from the mean of their ``h_s``, so that all are used; as each has
+    learned to predict the others, one alone suffices. One modality: an MLP, with nothing to
     translate to. Two or many: all ordered pairs, with one encoder and one decoder per modality.
-    Nothing is translated to or from an absent modality, nor is its ``h_s`` in the mean.
+    Nothing is translated to or from an absent modality, and its ``h_s`` is left out of the mean.
 
     Reference: Pham et al., Found in Translation: Learning Robust Joint Representations by Cyclic
     Translations Between Modalities (arXiv:1812.07809).
@@ -30,8 +30,19 @@ class MCTNFusion(nn.Module):
         out_dim: size of the output.
         width: size of the representations and of the hidden layers.
         translation_weight: weight of the squared error of translations, averaged over the pairs.
-        cycle_weight: weight of the squared error of the way back, averaged over the pairs.
-        dropout: probability of zeroing a hidden unit of an encoder, or what is read, in training.
+        cycle_weight: weight of the squared error of back-translations, averaged over the pairs.
+        dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MCTNFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MCTNFusion(out_dim=3, cycle_weight=0.5)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux)
+        ['cycle', 'translation']
     """
 
     level: ClassVar[str] = "latent"
@@ -46,18 +57,18 @@ class MCTNFusion(nn.Module):
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         names, present = sorted(tokens), is_present(tokens)
         encode = lambda n: MLP((self.width, self.width), self.dropout, name=f"encode_{n}")
-        hidden = [jnp.tanh(encode(n)(masked_mean(tokens[n]), train=train)) for n in names]
-        hidden = jnp.where(present[..., None], jnp.stack(hidden, axis=1), 0)
+        encoded = [jnp.tanh(encode(n)(masked_mean(tokens[n]), train=train)) for n in names]
+        hidden = jnp.where(present[..., None], jnp.stack(encoded, axis=1), 0)
         count = jnp.maximum(present.sum(axis=1, keepdims=True), 1).astype(hidden.dtype)
         predict = Dense(self.width, name="predict")
         outputs = read_out(self, nn.relu(predict(hidden.sum(axis=1) / count)), train=train)
         decode, want = decoders(tokens, self.width), targets(tokens)
-        there, codes = [], []
-        for n in names:  # from all, itself included, which counts for nothing
+        there, each = [], []
+        for n in names:  # from all, itself included, which is masked out below
             translated = decode[n](hidden, train=False)
             there.append(squared_error(translated, want[n][:, None]))
-            codes.append(jnp.tanh(Dense(self.width, name=f"return_{n}")(translated)))
-        codes = jnp.stack(codes, axis=2)  # [batch, source, target, width]
+            each.append(jnp.tanh(Dense(self.width, name=f"return_{n}")(translated)))
+        codes = jnp.stack(each, axis=2)  # [batch, source, target, width]
         returned = lambda i, n: decode[n](codes[:, i], train=False)
         back = [squared_error(returned(i, n), want[n][:, None]) for i, n in enumerate(names)]
         pairs = present[:, :, None] & present[:, None] & ~jnp.eye(len(names), dtype=bool)[None]

@@ -1,4 +1,4 @@
-"""Multimodal factorization: what predicts the class, apart from what only reconstructs."""
+"""Multimodal factorisation: factors that predict the class, and others that only reconstruct."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -17,12 +17,12 @@ class MFMFusion(nn.Module):
     """Factorises into one shared code, which is classified, and a private code per modality.
 
     ``z = E([x_1; ..; x_M])`` and ``z_m = E_m(x_m)``; ``f = G(z)`` and ``f_m = G_m(z_m)``; the class
-    is read from ``f``, and ``[f; f_m]`` reconstructs ``x_m``. Codes are deterministic and follow
-    ``N(0, I)`` over the rows, which the squared maximum mean discrepancy enforces, as in the
-    Wasserstein autoencoder of the paper; a Gaussian kernel has its expectation under the prior in
-    closed form, so none is sampled. The prior holds for each code by itself, and not for all at
-    once, because a row lacks the private code of an absent modality. One modality: its
-    autoencoder, with two codes. Two or many: one shared code, and as many private ones. An absent
+    is predicted from ``f``, and ``[f; f_m]`` reconstructs ``x_m``. Codes are deterministic, and the
+    squared maximum mean discrepancy pulls their distribution over the rows to ``N(0, I)``, as in
+    the paper's Wasserstein autoencoder; for a Gaussian kernel its expectation under the prior has a
+    closed form, so the prior is not sampled. The prior is imposed on each code separately rather
+    than jointly, because a row lacks the private code of an absent modality. One modality: its
+    autoencoder, with two codes. Two or many: one shared code and a private one each. An absent
     modality adds nothing to the shared code and has no private one.
 
     Reference: Tsai et al., Learning Factorized Multimodal Representations (arXiv:1806.06176).
@@ -32,7 +32,18 @@ class MFMFusion(nn.Module):
         width: size of the codes and of the hidden layers.
         reconstruction_weight: weight of the squared error, averaged over features and modalities.
         prior_weight: weight of the discrepancy, averaged over the codes.
-        dropout: probability of zeroing a hidden unit of an encoder, or what is read, in training.
+        dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MFMFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MFMFusion(out_dim=3, width=8)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux), outputs.fused.shape
+        (['prior', 'reconstruction'], (4, 8))
     """
 
     level: ClassVar[str] = "latent"
@@ -69,10 +80,10 @@ class MFMFusion(nn.Module):
 
 
 def discrepancy_from_normal(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Squared maximum mean discrepancy of the rows that count from ``N(0, I)``: a scalar.
+    """Squared maximum mean discrepancy between the rows that count and ``N(0, I)``: a scalar.
 
-    The kernel is ``exp(-|x - y|^2 / (2 width))``, whose bandwidth is the distance to expect of two
-    samples of the prior, up to ``sqrt(2)``.
+    The kernel is ``exp(-|x - y|^2 / (2 width))``: its bandwidth is, up to ``sqrt(2)``, the expected
+    distance between two samples of the prior.
 
     Reference: Gretton et al., A Kernel Two-Sample Test (JMLR 2012).
 

@@ -1,4 +1,4 @@
-"""Sparse mixture of experts: a gate that sees all modalities sends each sample to a few experts."""
+"""Sparse mixture of experts: a gate on all modalities sends each sample to a few experts."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,19 +14,20 @@ from mmjax.types import Outputs, Tokens
 
 
 class MixtureOfExpertsFusion(nn.Module):
-    """Mixes the ``top_k`` experts that a noisy gate picks for a sample, and balances their use.
+    """Mixes the ``top_k`` experts that a noisy gate picks for each sample, and balances their use.
 
     ``V sum_e g_e relu(E_e x + b_e)`` with ``x = [x_1; ..; x_M]``, the means over valid tokens, and
     ``g`` the softmax of the ``top_k`` largest of ``c + s o N(0, 1)``, ``c = G x``, ``s = softplus(S
-    x) + 0.01``; the noise is for training alone. Two terms of ``aux`` are ``balance`` times the
+    x) + 0.01``; noise is added in training only. ``aux`` has two terms, ``balance`` times the
     squared coefficient of variation over the experts of their importance, ``sum_rows g_e``, and of
     their load, the expected number of rows that pick them under fresh noise. The experts share
-    their last layer, ``V``, and gates start at random, not at zero where all experts tie.
+    their last layer, ``V``, and gates are initialised at random, not at zero, where all experts
+    tie.
 
-    One modality: the layer of the paper. Two or many: the same on the concatenation, written as
-    one kernel per modality. An absent modality adds nothing to gates and experts; a sample with
-    none picks no expert, counts in neither term, and keeps the bias of the readout. All experts
-    are computed and the others multiplied by zero: few and small, they cost less than sorting.
+    One modality: the layer of the paper. Two or many: the same on the concatenation, written as one
+    kernel per modality. An absent modality adds nothing to gates and experts; a sample with none
+    picks no expert, counts in neither term, and keeps the readout bias. All experts are computed
+    and the unused ones multiplied by zero: few and small, they cost less than dispatching rows.
 
     Reference: Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated
     Mixture-of-Experts Layer (arXiv:1701.06538).
@@ -35,9 +36,19 @@ class MixtureOfExpertsFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each expert.
         num_experts: number of experts.
-        top_k: number of experts per sample, fewer than there are.
-        balance: weight of each of the two terms.
+        top_k: number of experts per sample, fewer than ``num_experts``.
+        balance: weight of each of the two balancing terms.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MixtureOfExpertsFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MixtureOfExpertsFusion(out_dim=3, num_experts=8, top_k=2)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux)  # keep all experts in use
+        ['importance', 'load']
     """
 
     level: ClassVar[str] = "feature"
@@ -63,11 +74,11 @@ class MixtureOfExpertsFusion(nn.Module):
     def _gate(
         self, pooled: Mapping[str, jax.Array], present: jax.Array, *, train: bool
     ) -> tuple[jax.Array, jax.Array]:
-        """Weights [batch, expert], ``top_k`` of them above zero in a row, and load [expert]."""
+        """Weights [batch, expert], of which ``top_k`` per row are positive, and load [expert]."""
         if not 0 < self.top_k < self.num_experts:
             raise UsageError(
                 "top_k",
-                expected=f"1 to num_experts - 1 = {self.num_experts - 1}",
+                expected=f"1 to {self.num_experts - 1}, fewer than num_experts",
                 got=str(self.top_k),
             )
         clean = JointDense(self.num_experts, name="gate")(pooled)
@@ -84,12 +95,12 @@ class MixtureOfExpertsFusion(nn.Module):
         promise_weights(self, weights, present)
         # What an expert must exceed to be picked is the top_k-th largest score of the others.
         threshold = jnp.where(picked, best[:, -1:], best[:, -2:-1])
-        margin = ((clean - threshold) / spread).astype(jnp.float32)  # what its cdf is made for
+        margin = ((clean - threshold) / spread).astype(jnp.float32)  # norm.cdf needs it
         chance = jax.scipy.stats.norm.cdf(margin)
         return weights, jnp.where(counts, chance, 0).sum(axis=0)
 
 
 def _squared_variation(amounts: jax.Array) -> jax.Array:
-    """Variance over squared mean of non-negative amounts [size], a scalar; of zeros it is zero."""
+    """Squared coefficient of variation of non-negative amounts [size]: a scalar, zero for zeros."""
     mean = amounts.mean()
     return jnp.where(mean > 0, amounts / jnp.where(mean > 0, mean, 1), 0).var()

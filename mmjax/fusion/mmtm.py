@@ -1,4 +1,4 @@
-"""Multimodal transfer: all modalities together decide which channels of each count."""
+"""Multimodal transfer: all modalities together reweight the channels of each."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -15,19 +15,29 @@ class MMTMFusion(nn.Module):
     """Squeezes all modalities into one vector that excites the channels of each one's tokens.
 
     After each layer of the streams, ``A_m = relu(P_m A_m + b_m)`` per token, ``A_m <- 2 sigmoid(W_m
-    relu(W [mean A_1; ..; mean A_M])) o A_m``; in the end the means over valid tokens are
-    concatenated and read out. The squeezed vector has half the width, the paper's size for two
-    modalities, for any number of them. One modality: squeeze and excitation. Two: the paper. Many:
-    the same, over all. An absent modality is zeros in the squeeze and at the readout; with none
-    the bias of the readout remains.
+    relu(W [mean A_1; ..; mean A_M])) o A_m``; finally the means over valid tokens are concatenated
+    and read out. The squeezed vector has half the width, the paper's size for two modalities,
+    whatever their number. One modality: squeeze and excitation. Two: the paper. Many: the same,
+    over all. An absent modality is zeros in the squeeze and at the readout; with none present only
+    the readout bias remains.
 
     Reference: Joze et al., MMTM: Multimodal Transfer Module for CNN Fusion (arXiv:1911.08670).
 
     Attributes:
         out_dim: size of the output.
         width: number of channels of each stream.
-        num_layers: number of layers of each stream, with a transfer after each.
-        dropout: probability of zeroing a unit of what is read in training.
+        num_layers: number of layers per stream, each followed by a transfer.
+        dropout: probability of zeroing a unit of the readout input in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MMTMFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MMTMFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["squeeze_0"]["audio"]["kernel"].shape  # half the width
+        (8, 4)
     """
 
     level: ClassVar[str] = "token"
@@ -51,7 +61,7 @@ class MMTMFusion(nn.Module):
         return Outputs(JointDense(self.out_dim, name="readout")(dropped), fused=fused)
 
     def _transfer(self, i: int, streams: Mapping[str, Tokens]) -> dict[str, Tokens]:
-        """The streams, each channel scaled by a factor between 0 and 2."""
+        """The streams, with each channel scaled by a factor between 0 and 2."""
         pooled = {n: masked_mean(t) for n, t in streams.items()}
         squeezed = nn.relu(JointDense(self.width // 2, name=f"squeeze_{i}")(pooled))
         gate = lambda n: 2 * nn.sigmoid(Dense(self.width, name=f"excite_{i}_{n}")(squeezed))

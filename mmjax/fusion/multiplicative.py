@@ -1,7 +1,7 @@
-"""Multiplicative interactions: each further modality decides the layer that the others pass.
+"""Multiplicative interactions: each further modality parameterises a layer applied to the others.
 
 The layer is affine in ``y``, the interaction of the modalities before, and its weights and biases
-are affine in ``h``, the next modality. The entries differ in how many weights it has.
+are affine in ``h``, the next modality. The fusions differ in how many weights that layer has.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class MatrixInteractionFusion(nn.Module):
-    """Each further modality makes the whole weight matrix that the modalities before pass.
+    """Each further modality generates the full weight matrix applied to the modalities before it.
 
     ``y_m = (T_m h_m + G_m) y + S_m h_m + b_m`` with ``y`` the interaction of the modalities before,
-    ``T_m`` a tensor of ``width`` cubed and ``h_m = tanh(W_m x_m + c_m)`` of the mean over valid
-    tokens, projected to keep the tensor small. One modality: a plain MLP. Two: the paper's layer,
-    of the second by name on the first. Many: the same, folded over the sorted names. An absent
-    modality is skipped; with none the bias of the readout remains.
+    ``T_m`` a ``width`` x ``width`` x ``width`` tensor and ``h_m = tanh(W_m x_m + c_m)`` of the mean
+    over valid tokens, projected to keep the tensor small. One modality: a plain MLP. Two: the
+    paper's layer, of the second by name on the first. Many: the same, folded over the sorted names.
+    An absent modality is skipped; with none present only the readout bias remains.
 
     Reference: Jayakumar et al., Multiplicative Interactions and Where to Find Them (ICLR 2020).
 
@@ -32,6 +32,16 @@ class MatrixInteractionFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which modalities interact.
         dropout: probability of zeroing a unit of the interaction in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MatrixInteractionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MatrixInteractionFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["gain_image"]["kernel"].shape
+        (8, 8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -42,7 +52,7 @@ class MatrixInteractionFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        # What is summed over is as long as the product of two widths.
+        # The fan-in is the product of two widths.
         init = variance_scaling(1 / self.width)
         gain = normal(self.width**-0.5)
 
@@ -56,13 +66,13 @@ class MatrixInteractionFusion(nn.Module):
 
 
 class VectorInteractionFusion(nn.Module):
-    """Each further modality makes a gain and a shift per coordinate of the modalities before.
+    """Each further modality generates a gain and a shift per coordinate of those before it.
 
     ``y_m = (G_m h_m + g_m) o y + S_m h_m + b_m`` with ``y`` the interaction of the modalities
     before and ``h_m = tanh(W_m x_m + c_m)`` of the mean over valid tokens; ``g_m`` starts at one.
-    It is the diagonal case of the matrix. One modality: a plain MLP. Two: the paper's layer, of the
-    second by name on the first. Many: the same, folded over the sorted names. An absent modality is
-    skipped; with none the bias of the readout remains.
+    This is the diagonal case of the matrix interaction. One modality: a plain MLP. Two: the paper's
+    layer, of the second by name on the first. Many: the same, folded over the sorted names. An
+    absent modality is skipped; with none present only the readout bias remains.
 
     Reference: Jayakumar et al., Multiplicative Interactions and Where to Find Them (ICLR 2020).
 
@@ -70,6 +80,16 @@ class VectorInteractionFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which modalities interact.
         dropout: probability of zeroing a unit of the interaction in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import VectorInteractionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = VectorInteractionFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["gain_image"]["kernel"].shape
+        (8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -85,13 +105,14 @@ class VectorInteractionFusion(nn.Module):
 
 
 class ScalarInteractionFusion(nn.Module):
-    """Each further modality makes one gain and one shift for the modalities before.
+    """Each further modality generates a single gain and a single shift for those before it.
 
-    ``y_m = (G_m h_m + g_m) y + (S_m h_m + b_m) 1`` with both brackets numbers, ``y`` the
+    ``y_m = (G_m h_m + g_m) y + (S_m h_m + b_m) 1`` with both brackets scalars, ``y`` the
     interaction of the modalities before and ``h_m = tanh(W_m x_m + c_m)`` of the mean over valid
     tokens; ``g_m`` starts at one. One modality: a plain MLP. Two: the paper's layer, of the second
-    by name on the first, of which alone more than two numbers are seen. Many: the same, folded over
-    the sorted names. An absent modality is skipped; with none the bias of the readout remains.
+    by name on the first; only the first contributes more than two numbers. Many: the same, folded
+    over the sorted names. An absent modality is skipped; with none present only the readout bias
+    remains.
 
     Reference: Jayakumar et al., Multiplicative Interactions and Where to Find Them (ICLR 2020).
 
@@ -99,6 +120,16 @@ class ScalarInteractionFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which modalities interact.
         dropout: probability of zeroing a unit of the interaction in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ScalarInteractionFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ScalarInteractionFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["gain_image"]["kernel"].shape
+        (8, 1)
     """
 
     level: ClassVar[str] = "feature"
@@ -114,7 +145,7 @@ class ScalarInteractionFusion(nn.Module):
 
 
 def _scale_and_shift(size: int) -> Callable[[str, jax.Array, jax.Array], jax.Array]:
-    """``(name, y, h) -> gain(h) o y + shift(h)``, both [batch, size], in the module that calls."""
+    """``(name, y, h) -> gain(h) o y + shift(h)``, both [batch, size], in the calling module."""
     one = nn.initializers.ones_init()
     gain = lambda n, h: Dense(size, bias_init=one, name=f"gain_{n}")(h)
     shift = lambda n, h: Dense(size, name=f"shift_{n}")(h)

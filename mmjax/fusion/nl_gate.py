@@ -1,4 +1,4 @@
-"""Non-local gate: tokens take in what they find in the tokens of the other modalities."""
+"""Non-local gate: tokens attend to the tokens of the other modalities."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,17 +12,18 @@ from mmjax.types import Outputs, Tokens
 
 
 class NLGateFusion(nn.Module):
-    """Adds to each token a mixture of the other modality's tokens, weighted by similarity.
+    """Adds to each token a similarity-weighted mixture of the tokens of the other modalities.
 
     ``z_i = t_i + sum_j O_ij softmax(Q_ij t_i (K_ij t_j)^T / sqrt h) V_ij t_j`` over ``j != i``: a
     non-local block between modalities. The means of ``z_i`` over valid tokens are concatenated and
-    pass an MLP (the paper keeps all positions, which padding would move, and neither scales the
-    softmax nor starts ``O`` off zero, where nothing before it learns). One modality: its own
-    tokens and the MLP. Two: both directions. Many: every ordered pair. Towards an absent modality
-    nothing is added; its own tokens do not reach the MLP. With none the MLP reads zeros.
+    passed through an MLP. (The paper keeps all positions, which padding would displace; it does not
+    scale the softmax, and initialises ``O`` at zero, where nothing before it learns.) One modality:
+    its own tokens and the MLP. Two: both directions. Many: every ordered pair. An absent modality
+    contributes nothing to the others, and its own tokens do not reach the MLP. With none present
+    the MLP is applied to zeros.
 
-    The gate needs tokens: towards a modality of a single token, softmax is constant, and queries
-    and keys do not learn.
+    The gate needs several tokens: over a single one the softmax is constant, so queries and keys do
+    not learn.
 
     Reference: Wang et al., Non-local Neural Networks (arXiv:1711.07971).
 
@@ -30,6 +31,16 @@ class NLGateFusion(nn.Module):
         out_dim: size of the output.
         width: size of a token, and of the hidden layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import NLGateFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = NLGateFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if "from" in n]  # every ordered pair
+        ['audio_from_image', 'image_from_audio']
     """
 
     level: ClassVar[str] = "token"

@@ -1,4 +1,4 @@
-"""Perceiver IO: a few learned latents read all inputs, and are read by a query."""
+"""Perceiver IO: a few learned latents attend to all inputs, and a query attends to them."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,13 +13,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class PerceiverIOFusion(nn.Module):
-    """Learned latents attend to the tokens of all modalities, then to each other; a query reads.
+    """Learned latents attend to all tokens, then to each other; a learned query reads them out.
 
     ``z <- Encode(z, [t_1 + e_1; ..; t_M + e_M])``, ``num_layers`` times ``z <- Process(z)``, and
     ``o = Decode(q, z)``: cross-attention, self-attention, cross-attention. The cost is linear in
-    the number of tokens. One modality: the latents read it alone. Two or many: all their tokens
-    together, with ``e_m`` to tell them apart. Absent modalities and masked tokens are not read;
-    with none the latents remain as they were learned.
+    the number of tokens. One modality: the latents attend to it alone. Two or many: to all their
+    tokens together, with modality embeddings ``e_m`` to tell them apart. Absent modalities and
+    masked tokens are not attended to; with none present the latents attend to nothing, and the
+    output is the same for all such samples.
 
     Reference: Jaegle et al., Perceiver IO: A General Architecture for Structured Inputs & Outputs
     (arXiv:2107.14795).
@@ -28,9 +29,20 @@ class PerceiverIOFusion(nn.Module):
         out_dim: size of the output.
         width: size of a token and of a latent; ``num_heads`` must divide it.
         num_latents: number of latents.
-        num_layers: number of blocks in which the latents attend to each other.
+        num_layers: number of self-attention blocks on the latents.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import PerceiverIOFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = PerceiverIOFusion(out_dim=3, num_latents=16)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["latents"].shape  # however many tokens there are
+        (16, 64)
     """
 
     level: ClassVar[str] = "token"

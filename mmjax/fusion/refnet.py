@@ -1,4 +1,4 @@
-"""Refiner fusion: the fused vector must be able to give back every modality."""
+"""Refiner fusion: every modality must be recoverable from the fused vector."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,21 +14,31 @@ from mmjax.types import Outputs, Tokens
 
 
 class ReFNetFusion(nn.Module):
-    """Fuses with an MLP, and takes the modalities out of the fused vector again.
+    """Fuses with an MLP, and reconstructs every modality from the fused vector.
 
-    ``h = MLP([x_1; ..; x_M])`` is read out, and refined by one decoder per modality, whose loss is
-    ``mean_m 1 - cos(D_m(h), x_m)``: the fused vector is responsible for all that went into it. The
-    multi-similarity loss that the paper adds needs the classes, which a fusion does not see, and is
-    left out. One modality: an MLP that must not forget its input. Two or many: one refiner for
-    each. An absent modality adds nothing to the fused vector, and no refiner is asked for it.
+    ``h = MLP([x_1; ..; x_M])`` is read out, and decoded by one refiner per modality, with the loss
+    ``mean_m 1 - cos(D_m(h), x_m)``: the fused vector must retain all that went into it. The
+    multi-similarity loss that the paper adds needs class labels, which a fusion does not see, and
+    is left out. One modality: an MLP that must not forget its input. Two or many: one refiner each.
+    An absent modality adds nothing to the fused vector, and its refiner has no loss.
 
     Reference: Sankaran et al., Multimodal Fusion Refiner Networks (arXiv:2104.03435).
 
     Attributes:
         out_dim: size of the output.
         width: size of the fused vector and of the hidden layers.
-        refiner_weight: weight of the refiners' loss.
-        dropout: probability of zeroing a hidden unit, or of what is read, in training.
+        refiner_weight: weight of the refiner loss.
+        dropout: probability of zeroing a hidden unit, or of the readout input, in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ReFNetFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ReFNetFusion(out_dim=3, refiner_weight=0.1)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> 0 < outputs.aux["refiner"].item() <= 0.1 * 2  # 1 - cos is at most 2
+        True
     """
 
     level: ClassVar[str] = "latent"
@@ -52,7 +62,7 @@ class ReFNetFusion(nn.Module):
 
 
 def _cosine(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Cosine of the angle between vectors [batch, features], zero where one is zero: [batch]."""
+    """Cosine similarity of vectors [batch, features], zero where either is zero: [batch]."""
     squares = jnp.square(x).sum(axis=-1) * jnp.square(y).sum(axis=-1)
-    safe = jnp.where(squares > 0, squares, 1)  # the root has no gradient at zero
+    safe = jnp.where(squares > 0, squares, 1)  # the gradient of the root is infinite at zero
     return (x * y).sum(axis=-1) / jnp.sqrt(safe)

@@ -1,9 +1,10 @@
-"""Searched fusion: which features of which modality meet, in which layer, is itself chosen."""
+"""Searched fusion: an architecture search decides which layers of which modality are fused."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
@@ -15,18 +16,18 @@ ACTIVATIONS = (nn.relu, nn.sigmoid, nn.leaky_relu)
 NUM_LEVELS = 3
 
 Cell = tuple[int, ...]
-"""A level for each modality, names sorted, and the position of the layer's activation."""
+"""A level for each modality, sorted by name, and the index of the layer's activation."""
 
 
 class SearchedFusion(nn.Module):
-    """Chains fusion layers, each reading one depth of every modality; the search picks them.
+    """Chains fusion layers, each on one depth of every modality; a search picks the depths.
 
     ``h_l = f_l(W_l [x_1^(c_l1); ..; x_M^(c_lM); h_(l-1)])``, read out after the last layer, with
     ``x_m^(0)`` the mean over valid tokens and ``x_m^(k) = relu(W_mk x_m^(k-1) + b_mk)``. A cell
-    chooses the levels ``c_lm`` and the activation ``f_l``. The paper reads hidden layers of
-    networks trained alone; an encoder here shows only its tokens, so the deeper features are the
-    fusion's own. One modality: a chain on its features. Two or many: as above. An absent modality
-    adds nothing to any layer; with none the biases remain.
+    chooses the levels ``c_lm`` and the activation ``f_l``. The paper takes hidden layers of
+    pretrained unimodal networks; here an encoder exposes only its tokens, so the deeper features
+    are the fusion's own. One modality: a chain on its features. Two or many: as above. An absent
+    modality adds nothing to any layer; with none present only the biases remain.
 
     A comparison searches the cells before it trains: ``mmjax.comparison.cell_search``.
 
@@ -36,7 +37,17 @@ class SearchedFusion(nn.Module):
         out_dim: size of the output.
         width: size of every hidden layer.
         dropout: probability of zeroing a unit of the last layer in training.
-        cells: the choice; with none, one layer with relu on what the encoders give.
+        cells: the architecture; if empty, one ReLU layer on the encoders' features.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import SearchedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = SearchedFusion(out_dim=3, cells=((0, 1, 0), (2, 0, 1)))
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> [n for n in sorted(variables["params"]) if n.startswith("level")]
+        ['level_1_audio', 'level_1_image', 'level_2_audio']
     """
 
     level: ClassVar[str] = "search"
@@ -52,10 +63,12 @@ class SearchedFusion(nn.Module):
         cells = self.cells or ((0,) * (len(names) + 1),)
         if any(len(cell) != len(names) + 1 for cell in cells):
             got = f"{cells} for {', '.join(names)}"
-            raise UsageError("cells", expected="a level per modality and an activation", got=got)
+            raise UsageError(
+                "cells", expected="a level per modality and an activation in each", got=got
+            )
         deepest = {n: max(cell[i] for cell in cells) for i, n in enumerate(names)}
         features = {n: self._features(n, tokens[n], deepest[n]) for n in names}
-        hidden = 0
+        hidden: Any = None
         for i, (*levels, activation) in enumerate(cells):
             read = {n: features[n][k] for n, k in zip(names, levels, strict=True)}
             joint = JointDense(self.width, name=f"cell_{i}")(read)
@@ -64,8 +77,8 @@ class SearchedFusion(nn.Module):
             hidden = ACTIVATIONS[activation](joint)
         return read_out(self, hidden, train=train)
 
-    def _features(self, name: str, tokens: Tokens, deepest: int) -> list:
-        """What a cell may read of a modality: [batch, features], then [batch, width] each."""
+    def _features(self, name: str, tokens: Tokens, deepest: int) -> list[jax.Array]:
+        """What a cell may choose from: [batch, features], then [batch, width] per level."""
         features = [masked_mean(tokens)]
         for k in range(deepest):
             hidden = nn.relu(Dense(self.width, name=f"level_{k + 1}_{name}")(features[-1]))

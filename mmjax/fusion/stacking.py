@@ -1,4 +1,4 @@
-"""Stacking: a classifier of what the classifiers of each modality say."""
+"""Stacking: a meta-classifier on the logits of a classifier per modality."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -10,14 +10,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class StackingFusion(nn.Module):
-    """Classifies, linearly, the logits of all modalities: ``V [l_1; ..; l_M] + c``.
+    """A linear classifier on the logits of all modalities: ``V [l_1; ..; l_M] + c``.
 
-    Each ``l_m`` is centred, which leaves its probabilities as they are: readouts trained on unlike
-    rows agree about nothing but these. The method ``stacking`` trains the readouts first, and then
-    this meta-classifier on logits for rows that the readouts have not seen, which is the point of
-    the paper; any other method trains both together. One modality: a correction of its logits. Two
-    or many: all their logits in one linear layer. An absent modality adds nothing; with none the
-    bias of the meta-classifier remains.
+    Each ``l_m`` is centred, which leaves its probabilities unchanged: readouts trained on different
+    rows agree in nothing else. The method ``stacking`` trains the readouts first, and then this
+    meta-classifier on out-of-fold logits, which is the point of the paper; any other method trains
+    both together. One modality: a correction of its logits. Two or many: all their logits in one
+    linear layer. An absent modality adds nothing; with none present only the bias of the
+    meta-classifier remains.
 
     Reference: Wolpert, Stacked Generalization (Neural Networks 1992).
 
@@ -25,6 +25,16 @@ class StackingFusion(nn.Module):
         out_dim: size of the output.
         width: size of the hidden layer of each readout.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import StackingFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = StackingFusion(out_dim=3)
+        >>> outputs, _ = fusion.init_with_output(key, tokens, train=False)
+        >>> abs(outputs.branches["audio"].sum(axis=1)).max().round(3).item()  # centred
+        0.0
     """
 
     level: ClassVar[str] = "decision"

@@ -1,7 +1,7 @@
-"""Tensor fusions: the outer product of all modalities under full or factorised weights.
+"""Tensor fusions: the outer product of all modalities, with full or factorised weights.
 
-Each modality has a constant one beside its coordinates, so that the product of all also contains
-the products of some, each modality alone, and a bias.
+A constant one is appended to each modality's vector, so that the outer product also contains the
+products of fewer modalities, each modality alone, and a bias.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from mmjax.layers.initializers import normal
 from mmjax.types import Outputs, Tokens
 
 MAX_ENTRIES = 2**16
-"""Largest outer product, in entries for one sample."""
+"""Largest number of entries of the outer product, per sample."""
 
 
 class TensorFusion(nn.Module):
-    """Takes the outer product of all modalities as the input of an MLP.
+    """Applies an MLP to the outer product of all modalities.
 
     ``V relu(W vec([1; h_1] x .. x [1; h_M]))`` with ``h_m = tanh(P_m x_m + c_m)`` of size ``size``
     and ``x_m`` the mean over valid tokens. One modality: an MLP with two hidden layers. Two or
-    many: the outer product of all, of ``(size + 1)**M`` entries, ``MAX_ENTRIES`` at most. An absent
-    modality leaves the ones, so that the entries without it remain; with none the constant entry
-    remains. That entry is the bias of the hidden layer. The paper has two hidden layers on the
-    product; one is enough for the weights that ``LowRankFusion`` factorises.
+    many: the outer product of all, with ``(size + 1)**M`` entries, ``MAX_ENTRIES`` at most. An
+    absent modality leaves its one, so that the entries without it remain; with none present only
+    the constant entry does, which acts as the bias of the hidden layer. The paper has two hidden
+    layers on the product; one is enough for the weights that ``LowRankFusion`` factorises.
 
     Reference: Zadeh et al., Tensor Fusion Network for Multimodal Sentiment Analysis
     (arXiv:1707.07250).
@@ -36,8 +36,18 @@ class TensorFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of the hidden layer on the outer product.
-        size: coordinates of each modality; None is 16, or as many fewer as the limit demands.
+        size: size of each modality's vector; None means 16, or less if the limit requires it.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import TensorFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = TensorFusion(out_dim=3, size=4)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["tensor"]["kernel"].shape  # (4 + 1) ** 2 products
+        (25, 64)
     """
 
     level: ClassVar[str] = "feature"
@@ -62,7 +72,7 @@ class TensorFusion(nn.Module):
         return read_out(self, nn.relu(hidden), train=train)
 
     def _size(self, num_modalities: int) -> int:
-        """Coordinates of each modality, within the limit."""
+        """Size of each modality's vector, within the limit."""
         fits = lambda size: (size + 1) ** num_modalities <= MAX_ENTRIES
         size = self.size or max(filter(fits, range(1, 17)), default=1)
         if not fits(size):
@@ -75,14 +85,14 @@ class TensorFusion(nn.Module):
 
 
 class LowRankFusion(nn.Module):
-    """Tensor fusion under weights of low rank, without ever making the outer product.
+    """Tensor fusion with low-rank weights, without ever forming the outer product.
 
     ``V relu(sum_r w_r o prod_m (1 + W_m^r h_m))`` with ``h_m = tanh(P_m x_m + c_m)`` and ``x_m``
-    the mean over valid tokens. The bracket is the paper's ``W_m^r [1; h_m]`` with ones for the
-    weights of the one: what they were is in ``w_r``, here a vector, and an absent modality is a
+    the mean over valid tokens. The bracket is the paper's ``W_m^r [1; h_m]`` with the weights of
+    the one set to ones: ``w_r``, here a vector, takes their place, and an absent modality is a
     factor of exactly one. The paper predicts with the sum itself; here it is a hidden layer as in
-    ``TensorFusion``, which it equals where ``rank`` is full. One modality: an MLP with two hidden
-    layers. Two or many: the product of all. With none ``sum_r w_r`` remains.
+    ``TensorFusion``, which it equals at full ``rank``. One modality: an MLP with two hidden layers.
+    Two or many: the product of all. With none present ``sum_r w_r`` remains.
 
     Reference: Liu et al., Efficient Low-rank Multimodal Fusion with Modality-Specific Factors
     (arXiv:1806.00064).
@@ -92,6 +102,16 @@ class LowRankFusion(nn.Module):
         width: size of each modality's vector and of the hidden layer.
         rank: number of products that are summed.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import LowRankFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = LowRankFusion(out_dim=3, width=8, rank=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["factor_audio"]["kernel"].shape  # grows with the rank only
+        (8, 2, 8)
     """
 
     level: ClassVar[str] = "feature"

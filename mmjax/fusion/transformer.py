@@ -13,12 +13,12 @@ from mmjax.types import Outputs, Tokens
 
 
 class TransformerFusion(nn.Module):
-    """Self-attention over the tokens of all modalities and one learned token that is read out.
+    """Self-attention over the tokens of all modalities and a learned CLS token, read out.
 
     ``[CLS; t_1 + e_1; ..; t_M + e_M]`` with ``t_m`` the projected tokens plus sinusoidal positions
-    and ``e_m`` the embedding of the modality. One modality: a transformer over its tokens. Two or
-    many: the same over all their tokens. Absent modalities and masked tokens are never attended
-    to; CLS always is, so that a sample with nothing else still has an output.
+    and ``e_m`` the modality embedding. One modality: a transformer over its tokens. Two or many:
+    the same over all their tokens. Absent modalities and masked tokens are never attended to; CLS
+    always is, so that a sample with nothing else still has an output.
 
     Reference: Li et al., VisualBERT: A Simple and Performant Baseline for Vision and Language
     (arXiv:1908.03557).
@@ -28,7 +28,18 @@ class TransformerFusion(nn.Module):
         width: size of a token; ``num_heads`` must divide it.
         num_layers: number of transformer blocks.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import TransformerFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = TransformerFusion(out_dim=3, num_layers=2)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(variables["params"])[:3]
+        ['block_0', 'block_1', 'cls']
     """
 
     level: ClassVar[str] = "token"

@@ -1,7 +1,7 @@
-"""Tucker fusions: a bilinear form as linear functions of the modalities and a core between them.
+"""Tucker fusions: a bilinear form factorised into a linear map per modality and a core tensor.
 
-A full core, one whose slices have low rank, and one that is also zero outside of diagonal blocks.
-All are multilinear: with an identity for a core each is ``MLBFusion``.
+The core is full, has low-rank slices, or is block-diagonal with low-rank blocks. All are
+multilinear: with the identity as core each is ``MLBFusion``.
 """
 
 import math
@@ -19,13 +19,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class TuckerFusion(nn.Module):
-    """Multiplies all coordinates of the modalities with each other under a learned core.
+    """Multiplies every coordinate of one modality with every other through a learned core tensor.
 
     ``V z`` with ``z_k = sum_ij T_ijk a_i b_j``, ``a = U_1 x_1 + c_1``, ``b = U_2 x_2 + c_2``,
-    ``x_m`` the mean over valid tokens and ``T`` a tensor of ``width`` cubed. One modality: a linear
-    model. Two: the paper's Tucker decomposition. Many: a fold over the sorted names, with a core
-    for each modality after the first, since one core for all would be exponential in their number.
-    An absent modality is skipped; with none the bias of the readout remains.
+    ``x_m`` the mean over valid tokens and ``T`` a ``width`` x ``width`` x ``width`` tensor. One
+    modality: a linear model. Two: the paper's Tucker decomposition. Many: a fold over the sorted
+    names, with a core for each modality after the first, since the size of a single core would be
+    exponential in their number. An absent modality is skipped; with none present only the readout
+    bias remains.
 
     Reference: Ben-younes et al., MUTAN: Multimodal Tucker Fusion for Visual Question Answering
     (arXiv:1705.06676).
@@ -34,6 +35,16 @@ class TuckerFusion(nn.Module):
         out_dim: size of the output.
         width: size of each side of the core.
         dropout: probability of zeroing a unit of ``z`` in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import TuckerFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = TuckerFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["core_image"].shape
+        (8, 8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -58,9 +69,9 @@ class MutanFusion(nn.Module):
     """Tucker fusion whose core is a sum of ``rank`` products, so that all modalities meet at once.
 
     ``V sum_r prod_m N_m^r (U_m x_m + c_m)`` with ``x_m`` the mean over valid tokens: the slices of
-    the core have rank ``rank`` at most. One modality: a linear model. Two: the paper's fusion, but
-    without the tanh that it takes before the core. Many: the product of all. An absent modality is
-    a factor of one; with none the products are set to zero and the bias of the readout remains.
+    the core have rank ``rank`` at most. One modality: a linear model. Two: the paper's fusion,
+    without the tanh before the core. Many: the product of all. An absent modality is a factor of
+    one; with none present the products are set to zero and only the readout bias remains.
 
     Reference: Ben-younes et al., MUTAN: Multimodal Tucker Fusion for Visual Question Answering
     (arXiv:1705.06676).
@@ -70,6 +81,16 @@ class MutanFusion(nn.Module):
         width: size of each side of the core.
         rank: number of products that the core is a sum of.
         dropout: probability of zeroing a sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MutanFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MutanFusion(out_dim=3, width=8, rank=5)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["core_image"].shape  # chunks, input, rank, output
+        (1, 8, 5, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -85,22 +106,32 @@ class MutanFusion(nn.Module):
 
 
 class BlockFusion(nn.Module):
-    """Cuts the modalities into chunks and has a low-rank core for each: a block-diagonal core.
+    """Splits the modalities into chunks with a low-rank core each: a block-diagonal core.
 
     ``V [z_1; ..; z_C]`` with ``z_c = sum_r prod_m N_mc^r (U_m x_m + c_m)_c`` and ``x_m`` the mean
     over valid tokens. One modality: a linear model. Two: the paper's fusion. Many: the product of
-    all. An absent modality is a factor of one; with none the products are set to zero and the bias
-    of the readout remains. One chunk makes it ``MutanFusion``.
+    all. An absent modality is a factor of one; with none present the products are set to zero and
+    only the readout bias remains. With a single chunk it is ``MutanFusion``.
 
-    Reference: Ben-younes et al., BLOCK: Bilinear Superdiagonal Fusion for Visual Question
-    Answering and Visual Relationship Detection (arXiv:1902.00038).
+    Reference: Ben-younes et al., BLOCK: Bilinear Superdiagonal Fusion for Visual Question Answering
+    and Visual Relationship Detection (arXiv:1902.00038).
 
     Attributes:
         out_dim: size of the output.
-        width: size of all chunks together, rounded up to chunks of one size.
+        width: total size of the chunks, rounded up to a multiple of ``num_chunks``.
         rank: number of products that each core is a sum of.
         num_chunks: number of chunks.
         dropout: probability of zeroing a sum in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import BlockFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = BlockFusion(out_dim=3, width=8, num_chunks=4)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["core_image"].shape  # chunks, input, rank, output
+        (4, 2, 5, 2)
     """
 
     level: ClassVar[str] = "feature"
@@ -121,7 +152,7 @@ def _low_rank_cores(
 ) -> jax.Array:
     """``sum_r prod_m N_mc^r a_mc`` for each chunk ``c``: [batch, all chunks].
 
-    Makes ``project_{name}`` and ``core_{name}`` per modality, in the fusion that calls it.
+    Creates ``project_{name}`` and ``core_{name}`` per modality, in the calling fusion.
     """
     size = math.ceil(fusion.width / num_chunks)
     chunks = linear_factors(tokens, size * num_chunks, prefix="project")

@@ -1,11 +1,12 @@
 """Multimodal variational autoencoders: Gaussian posteriors multiplied, mixed, or both.
 
-Each modality has an encoder, whose output is the mean and the variance of a Gaussian posterior of
-one latent vector, and a decoder, of which ``mmjax.fusion.latent`` says what it has to give. The
-prior is ``N(0, I)``. The loss is ``-ELBO / width``, in two terms: half the squared error, which is
-the Gaussian negative log-likelihood, and ``beta KL``. Dividing the squared error by the number of
-features instead gives each modality the weight ``width / features``, so that all weigh the same.
-The class is read from the latent vector: a sample in training, the mean at evaluation.
+Each modality has an encoder, which outputs mean and variance of a Gaussian posterior over one
+latent vector, and a decoder, whose target is described in ``mmjax.fusion.latent``. The prior is
+``N(0, I)``. The loss is ``-ELBO / width``, in two terms: half the squared error, which is the
+Gaussian negative log-likelihood, and ``beta KL``. The squared error, however, is divided by the
+number of features instead, which weights each modality by ``width / features``, so that all count
+the same. The class is predicted from the latent vector: a sample in training, the mean in
+evaluation.
 """
 
 from collections.abc import Mapping
@@ -28,11 +29,11 @@ class MVAEFusion(nn.Module):
     """Multiplies the posteriors of the modalities present and the prior: a product of experts.
 
     ``q(z | x) ~ p(z) prod_m q_m(z | x_m)``, whose precision is the sum of the experts' precisions.
-    The loss is the mean of the negative ELBO of all modalities present, each reconstructed from the
-    product, and of those of each one alone with the prior: the sub-sampling of the paper, which
-    adds them up, without random subsets. One modality: a variational autoencoder whose posterior is
-    multiplied with the prior. Two or many: the product over those present. An absent modality is no
-    expert and is not reconstructed; with none present the posterior is the prior.
+    The loss averages the negative ELBO of all modalities present, each reconstructed from the
+    product, and the negative ELBOs of each one alone with the prior: the paper's sub-sampling,
+    which sums them, without its random subsets. One modality: a variational autoencoder whose
+    posterior is multiplied by the prior. Two or many: the product over those present. An absent
+    modality is no expert and is not reconstructed; with none present the posterior is the prior.
 
     Reference: Wu and Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning
     (arXiv:1802.05335).
@@ -40,8 +41,19 @@ class MVAEFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of the latent vector and of the hidden layers.
-        beta: weight of the divergence from the prior.
-        dropout: probability of zeroing a hidden unit of an encoder, or what is read, in training.
+        beta: weight of the KL divergence from the prior.
+        dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MVAEFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MVAEFusion(out_dim=3, width=8)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux), outputs.fused.shape
+        (['kl', 'reconstruction'], (4, 8))
     """
 
     level: ClassVar[str] = "latent"
@@ -69,14 +81,14 @@ class MVAEFusion(nn.Module):
 class MMVAEFusion(nn.Module):
     """Mixes the posteriors of the modalities present in equal shares: a mixture of experts.
 
-    ``q(z | x) = (1 / |present|) sum_m q_m(z | x_m)``. Sampling is stratified: every component gives
-    one latent vector, from which all modalities present are reconstructed, so that each learns to
-    give the others. The prediction is that of the mixture, ``log (1 / |present|) sum_m p(y |
-    z_m)``. The paper estimates the divergence of the mixture from the prior by importance sampling;
-    here it is its bound, the mean of the divergences of the components, which needs no samples. One
-    modality: a variational autoencoder. Two or many: one component for each of those present. An
-    absent modality is no component and is not reconstructed; with none present the prior is the
-    only component.
+    ``q(z | x) = (1 / |present|) sum_m q_m(z | x_m)``. Sampling is stratified: every component
+    yields one latent vector, from which all modalities present are reconstructed, so that each
+    learns to predict the others. The prediction is that of the mixture, ``log (1 / |present|) sum_m
+    p(y | z_m)``. The paper estimates the divergence of the mixture from the prior by importance
+    sampling; here it is replaced by its upper bound, the mean divergence of the components, which
+    needs no samples. One modality: a variational autoencoder. Two or many: one component for each
+    of those present. An absent modality is no component and is not reconstructed; with none present
+    the prior is the only component.
 
     Reference: Shi et al., Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep
     Generative Models (arXiv:1911.03393).
@@ -84,8 +96,19 @@ class MMVAEFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of the latent vector and of the hidden layers.
-        beta: weight of the divergence from the prior.
-        dropout: probability of zeroing a hidden unit of an encoder, or what is read, in training.
+        beta: weight of the KL divergence from the prior.
+        dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MMVAEFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MMVAEFusion(out_dim=3, width=8, beta=0.5)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> sorted(outputs.aux), outputs.fused.shape
+        (['kl', 'reconstruction'], (4, 8))
     """
 
     level: ClassVar[str] = "latent"
@@ -102,13 +125,13 @@ class MMVAEFusion(nn.Module):
 
 
 class MoPoEFusion(nn.Module):
-    """Mixes products of experts: one for every set of modalities that are all present.
+    """Mixes products of experts: one for every non-empty subset of the modalities present.
 
     ``q(z | x) = (1 / |S|) sum_s prod_{m in s} q_m(z | x_m)``, normalised, over the non-empty sets
     ``s`` of modalities present; ``|S| = 2^|present| - 1``. Samples, reconstructions, divergence and
     prediction are those of the mixture of experts, whose components are the sets of one modality.
     As in the paper's formula no product includes the prior. One modality: a variational
-    autoencoder. Two or many: all their sets, so the cost doubles with every modality. A set with
+    autoencoder. Two or many: all their subsets, so the cost doubles with every modality. A set with
     an absent modality is no component; with none present the prior is the only component.
 
     Reference: Sutter et al., Generalized Multimodal ELBO (arXiv:2105.02470).
@@ -116,8 +139,19 @@ class MoPoEFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of the latent vector and of the hidden layers.
-        beta: weight of the divergence from the prior.
-        dropout: probability of zeroing a hidden unit of an encoder, or what is read, in training.
+        beta: weight of the KL divergence from the prior.
+        dropout: probability of zeroing a hidden unit of an encoder, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import MoPoEFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = MoPoEFusion(out_dim=3, width=8)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["encode_audio"]["Dense_1"]["kernel"].shape  # mean and variance
+        (8, 16)
     """
 
     level: ClassVar[str] = "latent"
@@ -135,7 +169,7 @@ class MoPoEFusion(nn.Module):
 
 
 def _experts(fusion: nn.Module, tokens: Mapping[str, Tokens], *, train: bool) -> Gaussian:
-    """The posterior of each modality, names sorted: [batch, modality, width]."""
+    """The posterior of each modality, sorted by name: [batch, modality, width]."""
     encode = lambda n: MLP((fusion.width, 2 * fusion.width), fusion.dropout, name=f"encode_{n}")
     codes = [encode(n)(masked_mean(tokens[n]), train=train) for n in sorted(tokens)]
     mean, spread = jnp.split(jnp.stack(codes, axis=1), 2, axis=-1)
@@ -143,7 +177,7 @@ def _experts(fusion: nn.Module, tokens: Mapping[str, Tokens], *, train: bool) ->
 
 
 def _sample(fusion: nn.Module, gaussian: Gaussian, *, train: bool) -> jax.Array:
-    """A sample in training, else the mean: [batch, product, width]."""
+    """A sample in training, the mean otherwise: [batch, product, width]."""
     mean, variance = gaussian
     if not train:
         return mean
@@ -162,7 +196,7 @@ def _negative_elbo(
 ) -> dict[str, jax.Array]:
     """The two terms, averaged over the products that have members, then over the rows with any.
 
-    ``decoded``, [batch, product, modality] bool, says what each product has to reconstruct.
+    ``decoded``, [batch, product, modality] bool, says what each product must reconstruct.
     """
     want = targets(tokens)
     decode = decoders(tokens, fusion.width)
@@ -180,10 +214,10 @@ def _negative_elbo(
 def _mix(
     fusion: nn.Module, tokens: Mapping[str, Tokens], sets: np.ndarray, *, train: bool
 ) -> Outputs:
-    """Mixes the products over those ``sets``, [set, modality], that are present."""
+    """Mixes the products over those ``sets``, [set, modality], that are entirely present."""
     present = is_present(tokens)
     whole = (present[:, None] | ~sets[None]).all(axis=2)
-    members = sets[None] & whole[..., None]
+    members = whole[..., None] & sets[None]
     posteriors = multiply(_experts(fusion, tokens, train=train), members, prior=0)
     z = _sample(fusion, posteriors, train=train)
     decoded = jnp.broadcast_to(present[:, None], members.shape)

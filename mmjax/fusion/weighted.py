@@ -1,4 +1,4 @@
-"""Weighted sums of one vector per modality: the weights learned, or read off the sample."""
+"""Weighted sums of one vector per modality, with learned or sample-dependent weights."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -18,19 +18,29 @@ from mmjax.types import Outputs, Tokens
 
 
 class WeightedFusion(nn.Module):
-    """Weighs each modality by one learned number, the same for every sample.
+    """Weights each modality by one learned scalar, the same for every sample.
 
     ``V sum_m softmax(a)_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid
-    tokens; ``a`` starts at zero, so training starts from the mean. One modality: its weight is
-    one. Two or many: the softmax is over the modalities present, so the others share the weight of
-    an absent one; with none the bias of the readout remains.
+    tokens; ``a`` starts at zero, so training starts from the mean. One modality: its weight is one.
+    Two or many: the softmax is over the modalities present, which share the weight of an absent
+    one; with none present only the readout bias remains.
 
     Reference: Tan et al., EfficientDet: Scalable and Efficient Object Detection (arXiv:1911.09070).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are mixed.
+        width: size of the space in which the modalities are mixed.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import WeightedFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = WeightedFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> jax.tree.map(float, variables["params"]["weights"])  # training starts from the mean
+        {'weight_audio': 0.0, 'weight_image': 0.0}
     """
 
     level: ClassVar[str] = "feature"
@@ -47,20 +57,32 @@ class WeightedFusion(nn.Module):
 
 
 class AttentionPoolFusion(nn.Module):
-    """Weighs each modality by a score that all modalities of the sample decide together.
+    """Weights each modality by attention, with scores computed from all modalities.
 
     ``V sum_m softmax(s)_m h_m`` with ``s_m = u_m [x_1; ..; x_M] + c_m``, ``h_m = tanh(W_m x_m +
-    b_m)`` and ``x_m`` the mean over valid tokens. One modality: its weight is one. Two or many:
-    the softmax is over the modalities present. An absent one has no weight and no say in the
-    scores; with none the bias of the readout remains.
+    b_m)`` and ``x_m`` the mean over valid tokens. One modality: its weight is one. Two or many: the
+    softmax is over the modalities present. An absent one has zero weight and does not affect the
+    scores; with none present only the readout bias remains.
 
     Reference: Hori et al., Attention-Based Multimodal Fusion for Video Description
     (arXiv:1701.03126).
 
     Attributes:
         out_dim: size of the output.
-        width: size of the space in which modalities are mixed.
+        width: size of the space in which the modalities are mixed.
         dropout: probability of zeroing a unit of the mixture in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import AttentionPoolFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = AttentionPoolFusion(out_dim=3)
+        >>> _, variables = fusion.init_with_output(key, tokens, train=False)
+        >>> _, state = fusion.apply(variables, tokens, train=False, mutable="intermediates")
+        >>> (weights,) = state["intermediates"]["modality_weights"]
+        >>> weights.sum(axis=1).round(3).tolist()  # of audio and image, per sample
+        [1.0, 1.0, 1.0, 1.0]
     """
 
     level: ClassVar[str] = "feature"

@@ -1,4 +1,4 @@
-"""Zorro: one transformer whose mask keeps each modality's stream pure beside a fusion stream."""
+"""Zorro: one transformer whose attention mask keeps each modality pure beside a fusion stream."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -16,26 +16,37 @@ from mmjax.types import Outputs, Tokens
 
 
 class ZorroFusion(nn.Module):
-    """Learned fusion tokens read everything; the tokens of a modality read that modality alone.
+    """Learned fusion tokens attend to everything; each modality's tokens only to that modality.
 
-    ``[f; t_1; ..; t_M]`` passes blocks of self-attention in which token ``i`` may read token ``j``
-    if ``i`` is of the fusion stream or both are of the same stream. At the end a learned query
-    reads each stream under the same mask: what it finds for a modality, which is bit by bit
-    independent of all others, makes that modality's branch, and what it finds for the fusion makes
-    the prediction. Query and readout are shared by the streams (the paper has one of each per
-    stream), so that branches learn without a loss of their own. One modality: its stream
-    beside the fusion's. Two or many: a stream each. Absent modalities are never read and their
-    branches are zero; with none the fusion stream reads itself.
+    ``[f; t_1; ..; t_M]`` passes through self-attention blocks in which token ``i`` may attend to
+    token ``j`` if ``i`` belongs to the fusion stream or both belong to the same stream. Finally a
+    learned query reads each stream under the same mask: its output for a modality, which is bit by
+    bit independent of all others, gives that modality's branch, and its output for the fusion
+    stream gives the prediction. Query and readout are shared by the streams (the paper has one of
+    each per stream), so that branches learn without a loss of their own. One modality: its stream
+    beside the fusion stream. Two or many: a stream each. Absent modalities are never attended to
+    and their branches are zero; with none present the fusion stream attends to itself.
 
     Reference: Recasens et al., Zorro: the masked multimodal transformer (arXiv:2301.09595).
 
     Attributes:
         out_dim: size of the output.
         width: size of a token; ``num_heads`` must divide it.
-        num_fusion_tokens: number of learned tokens of the fusion stream.
-        num_layers: number of transformer blocks before the one that reads the streams.
+        num_fusion_tokens: number of learned tokens in the fusion stream.
+        num_layers: number of transformer blocks before the one that reads out the streams.
         num_heads: number of attention heads.
-        dropout: probability of zeroing a unit of a residual, or of what is read, in training.
+        dropout: probability of zeroing a unit of a residual, or of the readout input, in
+            training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import ZorroFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = ZorroFusion(out_dim=3)
+        >>> outputs, _ = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> {n: logits.shape for n, logits in outputs.branches.items()}
+        {'audio': (4, 3), 'image': (4, 3)}
     """
 
     level: ClassVar[str] = "token"
@@ -72,5 +83,5 @@ class ZorroFusion(nn.Module):
 
 
 def _reads(queries: np.ndarray, keys: np.ndarray) -> jax.Array:
-    """Which streams [queries] may read which [keys]: [queries, keys] bool."""
+    """Which streams [queries] may attend to which [keys]: [queries, keys] bool."""
     return jnp.asarray((queries[:, None] == keys[None]) | (queries[:, None] == 0))

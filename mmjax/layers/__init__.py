@@ -1,4 +1,4 @@
-"""What two or more encoders, fusions or methods share."""
+"""Layers and helpers shared by several encoders, fusions or methods."""
 
 from mmjax.layers.dense import MLP, Dense, DenseGeneral
 from mmjax.layers.tokens import (

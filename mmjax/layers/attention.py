@@ -1,8 +1,9 @@
-"""Scaled dot-product attention whose formulation fits the backend.
+"""Scaled dot-product attention, formulated to suit the backend.
 
-On CPU, XLA's time goes into the weights, [batch, heads, queries, keys], which are much larger than
-all else: they are passed over as seldom as can be, and every product has the layout that is fastest
-there. With MMJAX_KERNELS=1, kernels in C++ keep the weights of one head in the cache.
+On CPU, XLA spends most of its time on the weights, [batch, heads, queries, keys], which are much
+larger than everything else: passes over them are kept to a minimum, and every product has the
+layout that is fastest there. With MMJAX_KERNELS=1, C++ kernels keep the weights of one head in
+cache.
 """
 
 import math
@@ -14,9 +15,9 @@ from mmjax.layers import kernels
 
 
 def attention_weights(queries: jax.Array, keys: jax.Array, mask: jax.Array) -> jax.Array:
-    """Softmax of the scaled products over the keys that may be read: [batch, heads, queries, keys].
+    """Softmax of the scaled dot products over the unmasked keys: [batch, heads, queries, keys].
 
-    Zeros where the mask is false, hence everywhere for a query that may read nothing.
+    Zeros where the mask is false, hence everywhere for a query that may attend to nothing.
 
     Args:
         queries: [batch, queries, heads, width].
@@ -32,14 +33,14 @@ def attention_weights(queries: jax.Array, keys: jax.Array, mask: jax.Array) -> j
 
 @jax.custom_vjp
 def attend(queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """What each query reads, values under its weights: [batch, queries, heads, width].
+    """The values averaged under each query's attention weights: [batch, queries, heads, width].
 
     Args:
         queries: [batch, queries, heads, width].
         keys: [batch, keys, heads, width].
         values: [batch, keys, heads, width].
-        mask: [batch, queries or 1, keys] bool, true where a query may read; a query that may read
-            nothing gets zeros.
+        mask: [batch, queries or 1, keys] bool, true where a query may attend; the output of a query
+            that may attend to nothing is zeros.
     """
     return _forward(queries, keys, values, mask)[0]
 
@@ -58,15 +59,15 @@ def _forward(queries, keys, values, mask):
 
 
 def _backward(saved, cotangent):
-    queries, keys, values, _, read, weights = saved
+    queries, keys, values, mask, read, weights = saved
     if kernels.usable(queries, keys, values):
-        return *kernels.attend_gradient(*saved, cotangent), None
+        return *kernels.attend_gradient(queries, keys, values, mask, read, weights, cotangent), None
     d_weights = jnp.einsum("bqhd,bkhd->bhqk", cotangent, values)
-    # The mean of d_weights under the weights, from arrays that are much smaller.
+    # The mean of d_weights under the weights, computed from much smaller arrays.
     mean = (cotangent * read).sum(axis=-1).swapaxes(1, 2)[..., None]
     d_scores = weights * (d_weights - mean)
     scale = _scale(queries)
-    # Products that end in the keys are faster than those that end in the width of a head.
+    # Products with the keys as last axis are faster than those with the width of a head.
     d_queries = jnp.einsum("bhqk,bkhd->bhqd", d_scores, keys * scale).swapaxes(1, 2)
     d_keys = jnp.einsum("bhqk,bqhd->bhdk", d_scores, queries * scale)
     d_values = jnp.einsum("bhqk,bqhd->bhdk", weights, cotangent)

@@ -1,4 +1,4 @@
-"""Attention, the transformer block, and what a chain of blocks has read."""
+"""Attention, the transformer block, and attention rollout through a chain of blocks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,14 +17,15 @@ from mmjax.layers.normalisation import LayerNorm
 from mmjax.layers.tokens import show_weights
 from mmjax.types import Tokens
 
-_FLOW = "flow"  # what a block shows: how much of each token that it reads is in each that it makes
+_FLOW = "flow"  # sown by each block: the share of every input token in every output token
 
 
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention from queries to valid context tokens.
 
-    A row whose context has no valid token gets zeros. Keys and queries have no bias: softmax
-    ignores a key's bias, which would be a parameter without a gradient.
+    A row whose context has no valid token gets zeros. Keys and queries have no bias: the softmax is
+    invariant to a bias of the keys, which would be a parameter without a gradient.
+
     Reference: Vaswani et al., Attention Is All You Need (arXiv:1706.03762).
 
     Attributes:
@@ -39,10 +40,10 @@ class Attention(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Attends from [batch, queries, width] to [batch, length, width].
 
-        The mask says which keys may be read: [batch, length], or [batch, queries, length].
+        The mask says which keys may be attended to: [batch, length], or [batch, queries, length].
 
         Returns:
-            what is read, [batch, queries, width]; the weights, [batch, heads, queries, length].
+            The output, [batch, queries, width], and the weights, [batch, heads, queries, length].
         """
         width = queries.shape[-1]
         if width % self.num_heads:
@@ -62,7 +63,7 @@ _COMPUTED_AGAIN = ContextVar("computed_again", default=False)
 
 @contextmanager
 def blocks_computed_again() -> Iterator[None]:
-    """Inside it, a TransformerBlock keeps nothing for its gradient but what it is given.
+    """Within this context, a TransformerBlock stores only its inputs for the backward pass.
 
     Reference: Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv:1604.06174).
     """
@@ -74,14 +75,15 @@ def blocks_computed_again() -> Iterator[None]:
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm attention and feed-forward, each with a residual.
+    """Pre-norm attention and feed-forward layers, each with a residual connection.
 
-    With a ``context`` it is cross-attention from ``x`` to the context, else self-attention.
+    With a ``context`` it is cross-attention from ``x`` to the context, otherwise self-attention.
+
     Reference: Xiong et al., On Layer Normalization in the Transformer (arXiv:2002.04745).
 
     Attributes:
-        num_heads: heads of the attention.
-        expansion: hidden width of the feed-forward layer, in widths of ``x``.
+        num_heads: number of attention heads.
+        expansion: hidden width of the feed-forward layer, as a multiple of the width of ``x``.
         dropout: probability of zeroing a unit of either residual in training.
     """
 
@@ -98,9 +100,9 @@ class TransformerBlock(nn.Module):
         reads: jax.Array | None = None,
         train: bool,
     ) -> Tokens:
-        """Maps tokens of some width to tokens of that width; the mask of ``x`` stays.
+        """Maps tokens to tokens of the same width, with the mask of ``x``.
 
-        ``reads`` [queries, keys] bool says which valid tokens each token may attend to, else all.
+        ``reads`` [queries, keys] bool restricts which valid tokens each token may attend to.
         """
 
         def block(self, x, context, reads):
@@ -130,18 +132,19 @@ class TransformerBlock(nn.Module):
 
 
 def show_rollout(module: nn.Module, blocks: Sequence[str], sources: np.ndarray) -> None:
-    """Shows as the weights of modalities what the first output of a chain of blocks has read.
+    """Sows attention rollout from the first output token as the modality weights.
 
-    Attention, averaged over heads, is multiplied through the blocks. A block of self-attention
-    counts half as what it reads and half as what its tokens were before.
+    Attention, averaged over heads, is multiplied through the blocks. A self-attention block counts
+    half as attention and half as its residual connection.
+
     Reference: Abnar and Zuidema, Quantifying Attention Flow in Transformers (arXiv:2005.00928).
 
     Args:
-        module: the module whose compact method calls it.
-        blocks: names of each ``TransformerBlock`` in it; each reads the output of the one before,
-            and those with queries of their own have learned ones.
-        sources: [tokens that the first block reads, modality] 1 where a token is of a modality,
-            names sorted; learned tokens are of none.
+        module: the module whose compact method calls this.
+        blocks: names of its ``TransformerBlock``s, in order; each reads the output of the previous
+            one, and queries that are not its input tokens are learned.
+        sources: [tokens that the first block reads, modality] one-hot, modalities sorted by name;
+            learned tokens belong to none.
     """
     if not module.is_mutable_collection("intermediates"):
         return

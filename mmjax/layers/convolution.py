@@ -1,8 +1,8 @@
 """Convolution and pooling, fast on every kind of hardware.
 
-XLA's native ones are right for GPU and TPU; on CPU their gradients are tens of times slower than
-the same mathematics written as matrix products and element-wise choices, above all inside
-``lax.scan``. With MMJAX_KERNELS=1, kernels in C++ take the place of both on CPU.
+XLA's native implementations are best on GPU and TPU. On CPU their gradients are tens of times
+slower than the same computation written as matrix products and element-wise selections, above all
+inside ``lax.scan``. With MMJAX_KERNELS=1, C++ kernels replace both on CPU.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Padding = str | Sequence[tuple[int, int]]
 
 
 class Conv(nn.Module):
-    """Convolution over [batch, *space, features], with the parameters and meaning of ``nn.Conv``.
+    """Convolution over [batch, *space, features], with the parameters and semantics of ``nn.Conv``.
 
     Attributes:
         features: number of output features.
@@ -29,7 +29,7 @@ class Conv(nn.Module):
         strides: step of the window, one number or one per dimension.
         padding: "SAME", "VALID", or (before, after) per dimension.
         use_bias: whether to add a bias.
-        pool: size of the windows, side by side, of whose entries the largest stay; none if empty.
+        pool: window sizes of non-overlapping max pooling of the result; no pooling if empty.
     """
 
     features: int
@@ -61,17 +61,17 @@ def conv(
 ) -> jax.Array:
     """Cross-correlates [batch, *space, in] with a kernel [*window, in, out].
 
-    With ``pool``, the largest entries in windows of that size take the place of the result.
+    With ``pool``, the result is max-pooled over non-overlapping windows of that size.
     """
     space, window = x.shape[1:-1], kernel.shape[:-2]
     strides = (strides,) * len(space) if isinstance(strides, int) else tuple(strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(space, window, strides, padding)
-    padding = tuple(map(tuple, padding))
+    pads = tuple((low, high) for low, high in padding)
     if pool and kernels.usable(x, kernel):
-        return _conv_and_pool(x, kernel, strides, padding, tuple(pool))
+        return _conv_and_pool(x, kernel, strides, pads, tuple(pool))
     compute = _cpu_conv if jax.default_backend() == "cpu" else _native_conv
-    y = compute(x, kernel, strides, padding)
+    y = compute(x, kernel, strides, pads)
     return max_pool(y, pool) if pool else y
 
 
@@ -85,12 +85,12 @@ def _native_conv(x, kernel, strides, padding, dilation=None):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _cpu_conv(x, kernel, strides, padding):
-    # Without a gradient, in prediction, XLA's own convolution is the fastest for every shape.
+    # Without a gradient, as in prediction, XLA's own convolution is fastest for every shape.
     return _native_conv(x, kernel, strides, padding)
 
 
 def along_last(vector, x):
-    """[features] in the rank of ``x``, for arithmetic without rank promotion."""
+    """[features] reshaped to the rank of ``x``, for arithmetic without rank promotion."""
     return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
@@ -160,9 +160,9 @@ def _input_gradient(x, kernel, strides, padding, cotangent):
 
 
 def _kernel_gradient(x, kernel, strides, padding, cotangent):
-    """Patches transposed times cotangent, one matrix product per offset in the first dimension.
+    """Transposed patches times cotangent, one matrix product per offset in the first dimension.
 
-    One product for all offsets would copy the input as often as the window is large.
+    A single product over all offsets would copy the input once per entry of the window.
     """
     window, features = kernel.shape[:-2], x.shape[-1]
     if kernels.usable(x, kernel):
@@ -184,7 +184,7 @@ def _kernel_gradient(x, kernel, strides, padding, cotangent):
 
 
 def _patches(x, window, strides, padding):
-    """The window's entries at each output position: [batch, *out, prod(window) * features]."""
+    """The window around each output position: [batch, *out, prod(window) * features]."""
     x = _pad(x, padding)
     sizes = _num_windows(x.shape[1:-1], window, strides)
     shifts = [_shift(x, offset, sizes, strides) for offset in product(*map(range, window))]
@@ -200,13 +200,13 @@ def _pad(x, padding):
 
 
 def _shift(x, offset, sizes, strides):
-    """Every ``strides``-th entry from ``offset`` on, ``sizes`` of them."""
+    """``sizes`` entries from ``offset`` on, ``strides`` apart."""
     stops = [o + (n - 1) * s + 1 for o, n, s in zip(offset, sizes, strides, strict=True)]
     return lax.slice(x, (0, *offset, 0), (len(x), *stops, x.shape[-1]), (1, *strides, 1))
 
 
 def max_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
-    """Maximum over windows that do not overlap: [batch, *space, features], remainders dropped."""
+    """Non-overlapping max pooling of [batch, *space, features]; remainders are dropped."""
     if jax.default_backend() != "cpu":
         return _native_max_pool(x, window)
     return _cpu_max_pool(x, tuple(window))
@@ -216,12 +216,12 @@ def _native_max_pool(x, window):
     return nn.max_pool(x, tuple(window), strides=tuple(window))
 
 
-# Without a gradient, in prediction, XLA's own pooling is the faster one.
+# Without a gradient, as in prediction, XLA's own pooling is faster.
 _cpu_max_pool = jax.custom_vjp(_native_max_pool, nondiff_argnums=(1,))
 
 
 def _choose_largest(x, window):
-    # The gradient of a chain of choices is a chain of choices; that of reduce_window is a scatter.
+    # The gradient of a chain of selects is a chain of selects; that of reduce_window is a scatter.
     sizes = _num_windows(x.shape[1:-1], window, window)
     shifts = [_shift(x, offset, sizes, window) for offset in product(*map(range, window))]
     return reduce(lambda a, b: jnp.where(a >= b, a, b), shifts)

@@ -1,7 +1,11 @@
-"""Dense layers whose formulation fits the backend."""
+"""Dense layers, formulated to suit the backend.
 
-from collections.abc import Sequence
+``Dense`` and ``DenseGeneral`` are those of Flax, with initialisers and products of their own.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,10 +17,10 @@ from mmjax.layers.initializers import lecun_normal, zeros
 
 
 def _dot_general(x, kernel, dimension_numbers, precision=None):
-    """Sums over the last dimensions of x, [batch, ..., features], and a kernel's first.
+    """Contracts the last dimensions of x, [batch, ..., features], with the first of a kernel.
 
-    As a product of matrices: on CPU the gradient of one with more dimensions copies both of its
-    operands. With kernels, tokens go through a convolution that sees one of them at a time.
+    Written as a matrix product: on CPU the gradient of a product with more dimensions copies both
+    operands. With kernels, tokens go through a convolution with a window of one.
     """
     summed = len(dimension_numbers[0][0])
     leading, out = x.shape[:-summed], kernel.shape[summed:]
@@ -30,17 +34,30 @@ def _dot_general(x, kernel, dimension_numbers, precision=None):
     return y.reshape(*leading, *out)
 
 
-_AS_FLAX = {"kernel_init": lecun_normal, "bias_init": zeros, "dot_general": _dot_general}
-Dense = partial(nn.Dense, **_AS_FLAX)
-DenseGeneral = partial(nn.DenseGeneral, **_AS_FLAX)
+_AS_FLAX: dict[str, Any] = {
+    "kernel_init": lecun_normal,
+    "bias_init": zeros,
+    "dot_general": _dot_general,
+}
+Dense: Callable[..., nn.Dense] = partial(nn.Dense, **_AS_FLAX)
+DenseGeneral: Callable[..., nn.DenseGeneral] = partial(nn.DenseGeneral, **_AS_FLAX)
 
 
 class MLP(nn.Module):
-    """Dense layers with ReLU, and dropout, after all but the last.
+    """Dense layers, with ReLU and dropout after all but the last.
 
     Attributes:
         widths: output size of each layer.
         dropout: probability of zeroing a hidden unit in training.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.layers import MLP
+        >>> key, x = jax.random.key(0), jax.numpy.ones((2, 5))
+        >>> mlp = MLP((16, 3), dropout=0.1)
+        >>> y, variables = jax.eval_shape(lambda: mlp.init_with_output(key, x, train=False))
+        >>> y.shape, sorted(variables["params"])
+        ((2, 3), ['Dense_0', 'Dense_1'])
     """
 
     widths: Sequence[int]

@@ -1,8 +1,8 @@
-"""Flax's initialisers, bit by bit, that compile a few programs in place of one for every shape.
+"""Flax's initialisers, bit by bit, compiled as a few programs rather than one per shape.
 
-A comparison starts with hundreds of parameters of different shapes, each of which costs a third of
-a second to compile otherwise. JAX's draws are a function of the place in the flattened array, so
-that a shorter array begins a longer one: a few lengths serve all shapes.
+A comparison starts with hundreds of parameters of different shapes, each of which would otherwise
+take a third of a second to compile. JAX's draws are a function of the position in the flattened
+array, so a shorter array is a prefix of a longer one, and a few lengths serve all shapes.
 """
 
 import math
@@ -16,11 +16,11 @@ import numpy as np
 Initializer = Callable[..., jax.Array | np.ndarray]
 
 _LENGTHS = (2**12, 2**16, 2**20)
-_CUT_DEVIATION = np.float32(0.87962566103423978)  # of a normal distribution cut at 2 deviations
+_CUT_DEVIATION = np.float32(0.87962566103423978)  # of a normal truncated at 2 deviations
 
 
 def normal(stddev: float) -> Initializer:
-    """As ``flax.linen.initializers.normal``."""
+    """Like ``flax.linen.initializers.normal``."""
 
     def init(key, shape, dtype=jnp.float32):
         return _draw(jax.random.normal, key, shape, dtype) * np.asarray(stddev, dtype)
@@ -29,7 +29,7 @@ def normal(stddev: float) -> Initializer:
 
 
 def variance_scaling(scale: float) -> Initializer:
-    """As ``flax.linen.initializers.variance_scaling`` by fan-in, truncated normal."""
+    """Like ``flax.linen.initializers.variance_scaling`` with fan-in and truncated normal."""
     cut_normal = lambda key, shape, dtype: jax.random.truncated_normal(key, -2, 2, shape, dtype)
 
     def init(key, shape, dtype=jnp.float32):
@@ -41,17 +41,17 @@ def variance_scaling(scale: float) -> Initializer:
 
 
 def lecun_normal(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
-    """As ``flax.linen.initializers.lecun_normal()``, what Flax's layers begin with."""
+    """Like ``flax.linen.initializers.lecun_normal()``, the default of Flax's layers."""
     return _unit_variance(key, shape, dtype)
 
 
-def zeros(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> np.ndarray:
-    """As ``flax.linen.initializers.zeros``."""
+def zeros(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
+    """Like ``flax.linen.initializers.zeros``."""
     return np.zeros(shape, dtype)
 
 
-def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> np.ndarray:
-    """As ``flax.linen.initializers.ones``."""
+def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
+    """Like ``flax.linen.initializers.ones``."""
     return np.ones(shape, dtype)
 
 
@@ -59,7 +59,7 @@ _unit_variance = variance_scaling(1.0)
 
 
 def _draw(sample, key, shape, dtype):
-    """Draws [*shape] of a key; traced, as part of a larger program, of just that shape."""
+    """Draws [*shape] from a key; under tracing, within a larger program, exactly that shape."""
     if isinstance(key, jax.core.Tracer):
         return sample(key, shape, dtype)
     size = math.prod(shape)

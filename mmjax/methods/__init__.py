@@ -1,4 +1,4 @@
-"""The training methods: how a batch becomes a gradient, and what is trained beforehand."""
+"""Training methods: how a batch becomes a gradient, and any preliminary runs. See ``METHODS``."""
 
 from mmjax.methods.agm import AGM
 from mmjax.methods.distillation import Distillation

@@ -1,4 +1,4 @@
-"""Adaptive gradient modulation: Shapley values say which modality is ahead, in any fusion."""
+"""Adaptive gradient modulation: Shapley values show which modality is ahead, in any fusion."""
 
 from dataclasses import dataclass
 
@@ -18,39 +18,46 @@ from mmjax.methods.mechanics import (
 )
 from mmjax.types import Batch, Forward, Gradient, Method, Objective
 
-_LIMIT = 10.0  # the authors' bound on tau - r: exponentials of losses grow fast
+_LIMIT = 10.0  # the authors' bound on tau - r, since exponentials of losses grow fast
 
 
 @dataclass(frozen=True)
 class AGM(Method):
-    """Scales the gradient of each encoder by how far ahead its modality is, against its usual lead.
+    """Modulates each encoder's gradient by its modality's lead, relative to its usual lead.
 
     ``phi_m = sum_{S not with m} |S|! (M - 1 - |S|)! / M! (v(S and m) - v(S))`` is the response to
-    modality ``m`` alone, ``v(S)`` the prediction from the modalities in ``S`` and ``v({}) = 0``:
-    responses add up to the prediction. With ``s_m`` the cross-entropy of ``phi_m``,
-    ``r_m = exp(mean_{j != m} s_j - s_m)``, and ``tau_m`` the same of the averages of ``s`` over the
-    steps before, the gradient of encoder ``m`` is multiplied by
-    ``kappa_m = exp(-alpha (r_m - tau_m))``. One modality trains as jointly. Each step predicts
-    from all ``2^M - 1`` sets of modalities, so this is for few of them.
+    modality ``m`` alone, with ``v(S)`` the prediction from the modalities in ``S`` and ``v({}) =
+    0``: the responses sum to the prediction. With ``s_m`` the cross-entropy of ``phi_m``, ``r_m =
+    exp(mean_{j != m} s_j - s_m)``, and ``tau_m`` the same of the running averages of ``s``, the
+    gradient of encoder ``m`` is multiplied by ``kappa_m = exp(-alpha (r_m - tau_m))``. With one
+    modality this is joint training. Each step predicts from all ``2^M - 1`` sets of modalities, so
+    it suits only a few modalities.
 
-    The paper uses SGD. Adam divides out a factor that stays the same, not one that changes.
+    The paper uses SGD. Adam cancels a constant factor, but not one that changes.
 
     Reference: Li et al., Boosting Multi-modal Model Performance with Adaptive Gradient Modulation
     (arXiv:2308.07686).
 
     Attributes:
-        alpha: how strongly a lead slows an encoder down.
+        alpha: how strongly a lead slows down an encoder.
+
+    Example:
+        >>> from mmjax.data.coalitions import shapley
+        >>> joint = frozenset({"audio", "image"})
+        >>> v = {frozenset(): 0.0, frozenset({"audio"}): 1.0, frozenset({"image"}): 2.0, joint: 4.0}
+        >>> shapley(v)  # the responses sum to the joint prediction
+        {'audio': 1.5, 'image': 2.5}
     """
 
     alpha: float = 1.0
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """The average loss of each modality's response, and over how many steps: [modality]."""
+        """Average loss of each modality's response, and the number of steps: [modality] each."""
         zeros = jnp.zeros(len(outline(forward, params, rows).tokens))
         return {"average": zeros, "steps": zeros}
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the objective, modulated; metrics have each modality's factor."""
+        """The gradient of the objective, modulated; metrics include the factor of each modality."""
         joint = objective_gradient(forward, objective)
 
         def gradient(params, memory, batch, key):
@@ -61,17 +68,17 @@ class AGM(Method):
             if parts:
                 predictions = predict_with(forward, params, batch, key, parts)
                 values |= dict(zip(map(frozenset, parts), predictions, strict=True))
-            losses = modality_losses(shapley(values), batch)
-            losses = jnp.stack([losses[name] for name in names])
-            factors, memory = self._modulate(losses, occurs(names, batch), memory)
-            factors = dict(zip(names, factors, strict=True))
+            by_name = modality_losses(shapley(values), batch)
+            losses = jnp.stack([by_name[name] for name in names])
+            each, memory = self._modulate(losses, occurs(names, batch), memory)
+            factors = dict(zip(names, each, strict=True))
             metrics |= {f"factor_{name}": factor for name, factor in factors.items()}
             return scale_encoders(grads, factors), memory, metrics
 
         return gradient
 
     def _modulate(self, losses, here, memory):
-        """Factors [modality], and the memory with these losses in it."""
+        """Factors [modality], and the memory updated with these losses."""
         average, steps = memory["average"], memory["steps"]
         lead = jnp.exp(_lead(average, steps > 0)) - jnp.exp(_lead(losses, here))
         factors = jnp.exp(self.alpha * jnp.minimum(lead, _LIMIT))
@@ -81,6 +88,6 @@ class AGM(Method):
 
 
 def _lead(losses: jax.Array, counts: jax.Array) -> jax.Array:
-    """By how much each loss is below the mean of the others; zero where nothing compares."""
+    """How far each loss is below the mean of the others; zero if there is nothing to compare."""
     others, comparable = mean_of_others(losses, counts)
     return jnp.where(comparable, others - losses, 0)

@@ -1,62 +1,69 @@
-"""Distillation from unimodal teachers: encoders keep what they would have learned alone."""
+"""Distillation from unimodal teachers: encoders retain what they would have learned alone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import chex
+import jax
 import jax.numpy as jnp
 
+from mmjax.data.task import Task
 from mmjax.layers import masked_mean, mean_where
 from mmjax.methods.mechanics import encoder_params, gradient_of, train_alone
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
 class Distillation(Method):
-    """Pulls the features of each modality to those of an encoder trained on it alone.
+    """Regresses the features of each modality on those of an encoder trained on it alone.
 
-    ``loss + weight sum_m mean |z_m - teacher_m|^2``, ``z_m`` the mean token of modality ``m``, the
-    mean over its features and the rows that have it. Teachers are the encoders of unimodal models
-    from preliminary runs, and do not change; without those runs, the encoders that training starts
-    from. Any number of modalities and any fusion; an input that is not encoded has nothing to keep.
-    A teacher sees the dropout that the model sees.
+    ``loss + weight sum_m mean |z_m - teacher_m|^2`` with ``z_m`` the mean token of modality ``m``,
+    and the mean over its features and the rows that have it. Teachers are the encoders of unimodal
+    models from preliminary runs, and are frozen; without those runs, the initial encoders take
+    their place. Works for any number of modalities and any fusion; raw inputs have no encoder to
+    distil. Teachers see the same dropout as the model.
 
     Reference: Du et al., On Uni-Modal Feature Learning in Supervised Multi-Modal Learning
     (arXiv:2305.01233), which calls it Uni-Modal Teacher.
 
     Attributes:
-        weight: of the squared errors beside the objective.
+        weight: weight of the squared errors.
+
+    Example:
+        >>> from mmjax.methods import Distillation
+        >>> method = Distillation(weight=0.5)
+        >>> method.num_runs(num_modalities=3)  # one teacher per modality
+        3
     """
 
     weight: float = 1.0
 
     def num_runs(self, num_modalities: int) -> int:
-        """One for each modality."""
+        """One per modality."""
         return num_modalities
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
         """Trains the teachers."""
         alone = train_alone(fit, recipe, task, recipe.objective).values()
         encoders = [encoder_params(trained.params) for trained in alone]
         return Prepared(memory={part: tree for found in encoders for part, tree in found.items()})
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """The encoders themselves."""
+        """The initial encoders."""
         return encoder_params(params)
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the sum; "loss" is the objective's, "distance" the squared errors."""
+        """The gradient of the sum; "loss" is the objective alone, "distance" the squared errors."""
 
         def loss(params, teachers, batch, key):
             outputs = forward(params, batch, key)
             value, metrics = objective(outputs, batch)
             taught = forward({**params, **teachers}, batch, key).tokens
-            distance = 0.0
+            distance: jax.Array | float = 0.0
             for name in sorted(taught):
                 error = masked_mean(outputs.tokens[name]) - masked_mean(taught[name])
                 distance += mean_where(batch.present[name], jnp.square(error).mean(axis=1))
-            metrics = {**metrics, "distance": distance}
+            metrics = {**metrics, "distance": jnp.asarray(distance)}
             return value + self.weight * distance, (teachers, value, metrics)
 
         return gradient_of(loss)

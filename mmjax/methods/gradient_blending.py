@@ -1,6 +1,5 @@
 """Gradient Blending: losses weighted by how each model generalises and overfits."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.targets import row_nll
+from mmjax.data.task import Task
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import (
     gradient_of,
@@ -17,7 +17,7 @@ from mmjax.methods.mechanics import (
     outline,
     train_alone,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
@@ -25,32 +25,42 @@ class GradientBlending(Method):
     """Trains ``w_0 L + sum_m w_m L_m``, with weights from preliminary runs: offline G-Blend.
 
     ``L`` is the objective of the whole model, ``L_m`` the cross-entropy of modality ``m`` alone.
-    Runs of the whole model and of each modality's own give ``w_k ~ G_k / O_k^2``, adding up to one:
-    ``G`` is what the held-out loss gained from the start to the parameters kept, ``O`` by how much
-    the gap between held-out and training loss grew. The start is the uniform prediction, which an
-    untrained model makes but for its noise: ``log K`` nats on both for ``K`` classes. Held out is
-    the task's validation split, on which the parameters kept are also chosen. Losses are in nats,
-    without dropout, over the rows that have the modality, whatever the objective. A model that
-    gained nothing gets no weight; if none gained, all weigh the same.
+    Preliminary runs of the whole model and of each unimodal model give ``w_k ~ G_k / O_k^2``,
+    normalised to sum to one: ``G`` is the decrease of the validation loss from the start to the
+    selected parameters, ``O`` the increase of the gap between validation and training loss. The
+    start is the uniform prediction, which an untrained model makes up to noise: ``log K`` nats on
+    both splits for ``K`` classes. The validation split also selects the parameters. Losses are in
+    nats, without dropout, over the rows that have the modality, whatever the objective. A model
+    whose loss did not decrease gets zero weight; if none did, all weights are equal.
 
-    One modality: its own loss twice. ``L_m`` takes a fusion's branches, or its predictions from
-    one modality alone.
+    One modality: its own loss twice. ``L_m`` uses a fusion's branches, or its predictions from one
+    modality alone.
 
     Reference: Wang et al., What Makes Training Multi-modal Classification Networks Hard?
     (arXiv:1905.12681).
 
     Attributes:
-        least_gap: smallest ``O``, in nats: below it differences are noise, and a division by zero.
+        least_gap: lower bound on ``O``, in nats; smaller gaps are noise, or a division by zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.methods import GradientBlending
+        >>> from mmjax.methods.gradient_blending import blend
+        >>> GradientBlending().num_runs(num_modalities=2)
+        3
+        >>> train, valid = np.array([[0.2], [0.5]]), np.array([[0.8], [0.6]])  # the first overfits
+        >>> blend(1.1, train, valid, least_gap=0.05).round(2).tolist()
+        [[0.02], [0.98]]
     """
 
     least_gap: float = 0.05
 
     def num_runs(self, num_modalities: int) -> int:
-        """One for the whole model and one for each modality."""
+        """One for the whole model and one per modality."""
         return 1 + num_modalities
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
-        """Trains the whole model jointly and each modality alone, and weighs their losses."""
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
+        """Trains the whole model and each modality alone, and weights their losses."""
         alone = train_alone(fit, recipe, task, recipe.objective)
         runs = [(task.only(name), trained) for name, trained in alone.items()]
         runs.append((task, fit(replace(recipe, method=Joint()), task)))
@@ -70,7 +80,7 @@ class GradientBlending(Method):
         return {"whole": equal, "alone": {name: equal for name in names}}
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the weighted sum; "loss" is the objective's."""
+        """The gradient of the weighted sum; "loss" is the objective alone."""
 
         def loss(params, weights, batch, key):
             outputs = forward(params, batch, key)
@@ -88,10 +98,10 @@ def blend(start: float, train: np.ndarray, valid: np.ndarray, least_gap: float) 
     """Weights [model, seed], summing to one over the models.
 
     Args:
-        start: loss of an untrained model, on both splits.
-        train: [model, seed] loss on training.
-        valid: [model, seed] held-out loss.
-        least_gap: smallest difference of the two.
+        start: loss of an untrained model, on either split.
+        train: [model, seed] training loss.
+        valid: [model, seed] validation loss.
+        least_gap: lower bound on the gap between the two.
     """
     gained = np.maximum(start - valid, 0)
     weights = gained / np.maximum(valid - train, least_gap) ** 2

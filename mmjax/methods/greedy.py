@@ -1,4 +1,4 @@
-"""Balancing a greedy learner: steps on the modality that is used too little."""
+"""Balanced learning for greedy models: extra steps on the modality that is underused."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,27 +17,37 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True)
 class Greedy(Method):
-    """Trains jointly, and for some steps on one modality alone once it is used too little.
+    """Trains jointly, interrupted by steps on a single modality whenever it is underused.
 
     ``s_m = log10 (sum_t speed of the parameters around m / sum_t speed of those of m)`` with
     ``speed = |gradient|^2 / |parameters|^2``: where it is high, the model learns faster from the
-    other modalities than from ``m``. Where the highest ``s_m`` exceeds the mean of the others by
-    more than ``threshold``, the next ``window`` steps have only that modality present; then speeds
-    are gathered again. One modality trains as jointly.
+    other modalities than from ``m``. When the highest ``s_m`` exceeds the mean of the others by
+    more than ``threshold``, in the next ``window`` steps only that modality is present; then speeds
+    accumulate again. With one modality this is joint training.
 
-    The paper defines this for two alike encoders joined by MMTM blocks, and a threshold of 0.01.
-    Here, for any fusion, the parameters of ``m`` are its encoder and what carries its name in the
-    fusion, those around it the rest of the fusion; and where the paper replaces what comes from the
-    other modality by its average, here the others are absent. Rows without the modality do not
-    count in such a step, and its loss is the cross-entropy.
+    The paper defines this for two identical encoders joined by MMTM blocks, with a threshold of
+    0.01. Here, for any fusion, the parameters of ``m`` are its encoder and those in the fusion that
+    carry its name, and the parameters around it are the rest of the fusion. Where the paper
+    replaces the input from the other modality by its average, here the others are absent. Rows
+    without the modality do not count in such a step, and its loss is the cross-entropy.
 
-    Reference: Wu et al., Characterizing and Overcoming the Greedy Nature of Learning in
-    Multi-modal Deep Neural Networks (arXiv:2202.05306).
+    Reference: Wu et al., Characterizing and Overcoming the Greedy Nature of Learning in Multi-modal
+    Deep Neural Networks (arXiv:2202.05306).
 
     Attributes:
-        threshold: difference of ``s`` above which steps are re-balanced.
-        window: number of re-balancing steps in a row.
-        warmup: number of steps before the first of them.
+        threshold: excess of ``s`` above which steps are rebalanced.
+        window: number of rebalancing steps in a row.
+        warmup: number of steps before the first rebalancing.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods.greedy import speeds
+        >>> params = {"fusion": {"readout": jnp.ones(2)}}
+        >>> params |= {"encoders_audio": jnp.ones(2), "encoders_image": jnp.ones(2)}
+        >>> grads = {**params, "encoders_audio": jnp.full(2, 3.0)}
+        >>> around, own = speeds(grads, params, ["audio", "image"])
+        >>> own.tolist()  # audio learns faster, so image is underused
+        [9.0, 1.0]
     """
 
     counts_steps: ClassVar[bool] = True
@@ -46,13 +56,13 @@ class Greedy(Method):
     warmup: int = 20
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """Sums of speeds [modality], step, re-balancing steps to go and whose they are."""
+        """Accumulated speeds [modality], step, remaining rebalancing steps and their modality."""
         zeros = jnp.zeros(len(outline(forward, params, rows).tokens))
         counters = {name: jnp.int32(0) for name in ("step", "left", "turn")}
         return {"around": zeros, "own": zeros, **counters}
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the objective, or of one modality's loss."""
+        """The gradient of the objective, or of the loss of one modality."""
 
         def loss(params, memory, names, batch, key):
             joint = memory["left"] == 0
@@ -88,20 +98,21 @@ class Greedy(Method):
 def speeds(
     grads: chex.ArrayTree, params: chex.ArrayTree, names: Sequence[str]
 ) -> tuple[jax.Array, jax.Array]:
-    """Squared norm of the gradient over that of the parameters, around and of: [modality] each."""
+    """Squared gradient norm over squared parameter norm, around and of each: [modality] each."""
     each = [_shares(name, names, grads, params) for name in names]
     around, own = zip(*each, strict=True)
     return jnp.stack(around), jnp.stack(own)
 
 
 def _shares(name, names, grads, params):
-    around, own = [], []
-    # The longest first: what carries one name may carry another, shorter one in it.
+    around: list[tuple[jax.Array, jax.Array]] = []
+    own: list[tuple[jax.Array, jax.Array]] = []
+    # Longest first: a name may contain another, shorter one.
     any_name = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     paths = jax.tree.leaves_with_path({"fusion": params["fusion"]})
     gradients = jax.tree.leaves(grads["fusion"])
-    for (path, leaf), grad in zip(paths, gradients, strict=True):
-        path = jax.tree_util.keystr(path, simple=True, separator="/")
+    for (keys, leaf), grad in zip(paths, gradients, strict=True):
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
         carries = name in re.findall(rf"(?<![^/_])(?:{any_name})(?![^/_])", path)
         (own if carries else around).append((grad, leaf))
     encoder = [jax.tree.leaves(tree.get(f"encoders_{name}", {})) for tree in (grads, params)]

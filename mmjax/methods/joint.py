@@ -1,4 +1,4 @@
-"""Joint training: every parameter follows the gradient of one loss."""
+"""Joint training: all parameters follow the gradient of one loss."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,21 @@ from mmjax.types import Forward, Gradient, Method, Objective
 
 @dataclass(frozen=True)
 class Joint(Method):
-    """Encoders and fusion learn together from the fused prediction.
+    """Trains encoders and fusion together on the fused prediction.
 
     Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods import Joint
+        >>> from mmjax.objectives import mse
+        >>> from mmjax.types import Batch, Outputs
+        >>> forward = lambda params, batch, key: Outputs(params * batch.inputs["a"])
+        >>> one = jnp.ones((2, 1))
+        >>> step, batch = Joint().gradient(forward, mse), Batch({"a": one}, {}, target=0 * one)
+        >>> grads, memory, metrics = step(jnp.float32(3), (), batch, None)
+        >>> grads.item(), list(metrics)
+        (6.0, ['loss', 'mse'])
     """
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:

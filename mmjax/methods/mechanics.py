@@ -1,4 +1,4 @@
-"""What two or more training methods share."""
+"""Helpers shared by several training methods."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -8,23 +8,34 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.data.task import Task
 from mmjax.fusion import FUSIONS
 from mmjax.layers import mean_where
 from mmjax.methods.joint import Joint
 from mmjax.objectives.row_losses import classes_of, row_losses
-from mmjax.types import Batch, Forward, Fusion, Gradient, Objective, Outputs
+from mmjax.types import (
+    Array,
+    Batch,
+    FitLoop,
+    Forward,
+    Fusion,
+    Gradient,
+    Objective,
+    Outputs,
+    Trained,
+)
 
-_ENCODER = "encoders_"  # how Flax names the parameters of MultimodalModel.encoders[name]
+_ENCODER = "encoders_"  # Flax's prefix for the parameters of MultimodalModel.encoders[name]
 
 
 def train_alone(
-    fit: Callable[..., Any],
+    fit: FitLoop,
     recipe: Any,
-    task: Any,
+    task: Task,
     objective: Objective,
     head: Fusion | None = None,
-) -> dict[str, Any]:
-    """Trains each encoder in a unimodal model of its own, concat if no other: {modality: Fit}."""
+) -> dict[str, Trained]:
+    """Trains each encoder in a unimodal model, by default with concat as head: {modality: Fit}."""
     fits = {}
     head = head or FUSIONS["concat"](out_dim=task.out_dim)
     for name, encoder in recipe.model.encoders.items():
@@ -35,14 +46,14 @@ def train_alone(
 
 
 def encoder_params(params: chex.ArrayTree) -> dict[str, chex.ArrayTree]:
-    """The part of a model's parameters that belongs to encoders; a raw encoder has none."""
+    """The parameters of the encoders; raw encoders have none."""
     return {part: tree for part, tree in params.items() if part.startswith(_ENCODER)}
 
 
 def map_encoders(
     change: Callable[..., chex.ArrayTree], tree: chex.ArrayTree, *others: chex.ArrayTree
 ) -> dict[str, chex.ArrayTree]:
-    """``change(modality, *parts)`` in place of what a tree like the parameters has per encoder."""
+    """Replaces each encoder's part of a tree of parameters by ``change(modality, *parts)``."""
     changed = {}
     for part in encoder_params(tree):
         name = part.removeprefix(_ENCODER)
@@ -51,13 +62,13 @@ def map_encoders(
 
 
 def scale_encoders(grads: chex.ArrayTree, factors: Mapping[str, jax.Array]) -> chex.ArrayTree:
-    """The gradient with that of each modality's encoder times the modality's factor, []."""
+    """Multiplies the gradient of each modality's encoder by the modality's factor, []."""
     scale = lambda name, part: jax.tree.map(lambda g: g * factors[name], part)
     return map_encoders(scale, grads)
 
 
 def objective_gradient(forward: Forward, objective: Objective) -> Callable[..., Any]:
-    """Makes ``(params, batch, key) -> (gradient, metrics with the loss first, outputs)``."""
+    """Returns ``(params, batch, key) -> (gradient, metrics with the loss first, outputs)``."""
 
     def loss(params, batch, key):
         outputs = forward(params, batch, key)
@@ -84,19 +95,19 @@ def gradient_of(loss: Callable[..., Any]) -> Gradient:
 
 
 def outline(forward: Forward, params: chex.ArrayTree, rows: Batch) -> Outputs:
-    """The shapes of what the model returns for some rows; nothing is computed."""
+    """The shapes of the model's outputs for some rows, without computing them."""
     return jax.eval_shape(forward, params, rows, jax.random.key(0))
 
 
 def take_turns(
     batch: Batch, names: Sequence[str], turn: Callable[[int], jax.Array]
 ) -> tuple[Batch, jax.Array]:
-    """The rows with only those modalities whose turn it is, and which of them, [batch], have one.
+    """Hides the modalities whose turn it is not; also returns which rows, [batch], keep any.
 
     Args:
         batch: the rows.
-        names: of the modalities.
-        turn: whether, [] bool, it is the turn of the modality with that index.
+        names: names of the modalities.
+        turn: maps the index of a modality to whether, [] bool, it is its turn.
     """
     present = {name: batch.present[name] & turn(i) for i, name in enumerate(names)}
     here = jnp.stack(list(present.values())).any(axis=0)
@@ -110,7 +121,7 @@ def predict_with(
     key: jax.Array,
     coalitions: Sequence[Sequence[str]],
 ) -> list[jax.Array]:
-    """The prediction, [batch, out_dim], from each of some sets of modalities alone.
+    """Predictions, [batch, out_dim], from each of several subsets of the modalities.
 
     All go through the model as one tall batch: rows are independent, and the model is traced once.
     """
@@ -122,9 +133,10 @@ def predict_with(
 def modality_logits(
     forward: Forward, params: chex.ArrayTree, batch: Batch, key: jax.Array, outputs: Outputs
 ) -> dict[str, jax.Array]:
-    """What each modality says by itself: {name: [batch, out_dim]}, names sorted.
+    """The logits of each modality by itself: {name: [batch, out_dim]}, sorted by name.
 
-    A fusion's branches where it has them; else its prediction with the other modalities absent.
+    These are the fusion's branches if it has any, otherwise its predictions with the other
+    modalities absent.
     """
     if outputs.branches:
         return {name: outputs.branches[name] for name in sorted(outputs.branches)}
@@ -138,7 +150,7 @@ def modality_losses(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, 
     return {name: loss_where(batch.present[name], x, batch) for name, x in logits.items()}
 
 
-def loss_where(counts: jax.Array, prediction: jax.Array, batch: Batch) -> jax.Array:
+def loss_where(counts: Array, prediction: jax.Array, batch: Batch) -> jax.Array:
     """Mean loss in nats over the rows, [batch] bool, that count; zero if none does: []."""
     return mean_where(counts, row_losses(prediction, batch))
 
@@ -153,19 +165,19 @@ def target_scores(logits: Mapping[str, jax.Array], batch: Batch) -> jax.Array:
 
 
 def occurs(names: Iterable[str], batch: Batch) -> jax.Array:
-    """Which modalities at least one row has: [modality] bool, in the order of the names."""
+    """Which modalities any row has: [modality] bool, in the order of the names."""
     return jnp.stack([batch.present[name].any() for name in names])
 
 
 def mean_of_others(values: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For each modality the mean of the others that count, and whether it can be compared.
+    """For each modality the mean of the others that count, and whether there is such a mean.
 
     Args:
         values: [modality].
         counts: [modality] bool.
 
     Returns:
-        [modality] means, and [modality] bool: it counts, and so does another.
+        [modality] means, and [modality] bool: whether it and another one count.
     """
     values = jnp.where(counts, values, 0)
     others = counts.sum() - counts

@@ -1,4 +1,4 @@
-"""Alternating unimodal adaptation: one modality a step, behind a head that does not forget."""
+"""Multimodal learning with alternating unimodal adaptation: one modality per step."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,25 +14,35 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective
 
 @dataclass(frozen=True)
 class MLA(Method):
-    """Step ``t`` trains modality ``t mod M`` alone; the shared readout's gradient is projected.
+    """Trains modality ``t mod M`` alone in step ``t``; the shared readout's gradient is projected.
 
-    With ``h`` the mean input of the readout over the rows of a step, recursive least squares keep
-    ``P <- P - (P h)(P h)^T / (alpha + h^T P h)``, from ``P = 1``; the gradient of the readout's
-    kernel becomes ``P g`` with the ``P`` of the steps before. So what a modality writes into the
-    head is nearly orthogonal to the mean inputs that the head has learned on: after one step on
-    ``h``, ``P h = h alpha / (alpha + |h|^2)``. The modalities alternate by sorted name; the others
-    are absent, and rows without the modality of the step do not count. One modality: projected
-    training of its model. The loss is the cross-entropy, whatever the recipe's objective.
+    With ``h`` the mean input of the readout over the rows of a step, recursive least squares
+    maintains ``P <- P - (P h)(P h)^T / (alpha + h^T P h)``, starting from the identity; the
+    gradient of the readout's kernel becomes ``P g`` with the ``P`` of the previous steps. The
+    updates for a modality are thus nearly orthogonal to the mean inputs that the readout was
+    trained on before: after one step on ``h``, ``P h = h alpha / (alpha + |h|^2)``. Modalities
+    alternate in the order of their names; the others are absent, and rows without the modality of
+    the step do not count. One modality: its unimodal model, with projected gradients. The loss is
+    the cross-entropy, whatever the recipe's objective.
 
-    Needs a fusion with one readout of a joint representation, such as mean, sum or concat. It
-    predicts from all modalities together, where the paper mixes unimodal predictions by their
+    Requires a fusion with a single readout of a joint representation, such as mean, sum or concat.
+    It predicts from all modalities together, whereas the paper mixes unimodal predictions by their
     entropy. The paper's code divides ``P`` by its norm at each step; Adam makes that superfluous.
 
     Reference: Zhang et al., Multimodal Representation Learning by Alternating Unimodal Adaptation
     (arXiv:2311.10707).
 
     Attributes:
-        alpha: how much of the directions used before remains; must be positive.
+        alpha: how much of previously used directions remains; must be positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods import MLA
+        >>> from mmjax.methods.mla import project
+        >>> used = jnp.array([1.0, 0.0])  # the mean input of the first step
+        >>> projection = project(jnp.eye(2), used, MLA(alpha=0.1).alpha)
+        >>> round((projection @ used)[0].item(), 3)  # alpha / (alpha + 1)
+        0.091
     """
 
     counts_steps: ClassVar[bool] = True
@@ -49,20 +59,21 @@ class MLA(Method):
         if fused is None or kernel is None or kernel.shape[0] != fused.shape[-1]:
             raise UsageError(
                 "fusion",
-                expected="one with a joint representation and one readout of it, for mla",
-                got=f"one of {', '.join(sorted(params['fusion']))}",
-                fix="Take mean, sum, concat or gmu.",
+                expected="one with a single readout of a joint representation, for the method mla",
+                got=f"one with the parameters {', '.join(sorted(params['fusion']))}",
+                fix="Use mean, sum, concat or gmu.",
             )
         return {"step": jnp.int32(0), "projection": jnp.eye(fused.shape[-1], dtype=kernel.dtype)}
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of one modality's loss; the next call has the next one's turn."""
+        """The gradient of one modality's loss; the next call takes the next modality."""
 
         def loss(params, step, batch, key):
             names = sorted(outline(forward, params, batch).tokens)
             batch, here = take_turns(batch, names, lambda index: step % len(names) == index)
             outputs = forward(params, batch, key)
             value = loss_where(here, outputs.prediction, batch)
+            assert outputs.fused is not None, "checked by init"
             used = jnp.where(here[:, None], outputs.fused, 0).sum(axis=0)
             return value + sum(outputs.aux.values()), (value, used / jnp.maximum(here.sum(), 1))
 
@@ -79,6 +90,6 @@ class MLA(Method):
 
 
 def project(projection: jax.Array, used: jax.Array, alpha: float) -> jax.Array:
-    """Takes a direction, [features], out of the projection [features, features]."""
+    """Removes a direction, [features], from the projection [features, features]."""
     seen = projection @ used
     return projection - jnp.outer(seen, seen) / (alpha + used @ seen)

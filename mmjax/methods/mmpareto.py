@@ -1,4 +1,4 @@
-"""MMPareto: each encoder follows its unimodal and the multimodal loss where they conflict."""
+"""MMPareto: each encoder follows its unimodal and the multimodal gradient without conflict."""
 
 from dataclasses import dataclass
 
@@ -13,29 +13,38 @@ from mmjax.types import Forward, Gradient, Method, Objective
 
 @dataclass(frozen=True)
 class MMPareto(Method):
-    """Adds unimodal losses, and joins the two gradients of each encoder without conflict.
+    """Adds unimodal losses, and combines the two gradients of each encoder without conflict.
 
     With ``g`` the gradient of the objective and ``u`` that of the unimodal losses, an encoder
-    follows ``h = 2 (a g + (1 - a) u)``: ``a = 1/2`` where ``g . u >= 0``, else the ``a`` in [0, 1]
-    of least ``|a g + (1 - a) u|``, which opposes neither. Its length is brought back up to that of
-    ``g + u`` and multiplied by ``gamma``, for the noise that helps to generalise. Everything else
-    follows ``g + u``. Any number of modalities, each encoder by itself; one that no row has gets a
-    zero ``u`` and follows ``gamma g``. Unimodal losses are cross-entropies of a fusion's branches,
-    or of its predictions from one modality alone.
+    follows ``h = 2 (a g + (1 - a) u)``: ``a = 1/2`` where ``g . u >= 0``, otherwise the ``a`` in
+    [0, 1] that minimises ``|a g + (1 - a) u|``, which opposes neither. If shorter than ``g + u`` it
+    is rescaled to that length; it is then multiplied by ``gamma``, since gradient noise helps
+    generalisation. All other parameters follow ``g + u``. Any number of modalities, each encoder by
+    itself; one that no row has gets a zero ``u`` and follows ``gamma g``. Unimodal losses are
+    cross-entropies of a fusion's branches, or of its predictions from one modality alone.
 
-    Lengths are those of whole encoders, as in the paper's algorithm.
+    Norms are those of whole encoders, as in the paper's algorithm.
 
     Reference: Wei and Hu, MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance
     (arXiv:2405.17730).
 
     Attributes:
-        gamma: factor on the length of an encoder's gradient.
+        gamma: factor on the norm of an encoder's gradient.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods import MMPareto
+        >>> from mmjax.methods.mmpareto import join_gradients
+        >>> g, u = jnp.array([1.0, 0.0]), jnp.array([-1.0, 1.0])  # they conflict
+        >>> h = join_gradients(g, u, MMPareto().gamma)
+        >>> bool(h @ g > 0), bool(h @ u > 0)
+        (True, True)
     """
 
     gamma: float = 1.5
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The joined gradient; the loss is the objective's, "unimodal" the sum of the others."""
+        """The combined gradient; "loss" is the objective, "unimodal" the sum of the others."""
 
         def losses(params, batch, key):
             outputs = forward(params, batch, key)
@@ -59,7 +68,7 @@ class MMPareto(Method):
 
 
 def join_gradients(g: chex.ArrayTree, u: chex.ArrayTree, gamma: float) -> chex.ArrayTree:
-    """The direction that an encoder follows, from its multimodal and its unimodal gradient."""
+    """The direction of an encoder, from its multimodal and its unimodal gradient."""
     inner = optax.tree.vdot(g, u)
     share = jnp.where(inner >= 0, 0.5, min_norm_share(g, u))
     joined = jax.tree.map(lambda g, u: 2 * (share * g + (1 - share) * u), g, u)
@@ -70,7 +79,7 @@ def join_gradients(g: chex.ArrayTree, u: chex.ArrayTree, gamma: float) -> chex.A
 
 
 def min_norm_share(g: chex.ArrayTree, u: chex.ArrayTree) -> jax.Array:
-    """The ``a`` in [0, 1] that makes ``a g + (1 - a) u`` shortest: []."""
+    """The ``a`` in [0, 1] that minimises the norm of ``a g + (1 - a) u``: []."""
     apart = jax.tree.map(jnp.subtract, u, g)
     share = optax.tree.vdot(apart, u) / jnp.maximum(optax.tree.vdot(apart, apart), 1e-30)
     return jnp.clip(share, 0, 1)

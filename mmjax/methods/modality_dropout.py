@@ -1,4 +1,4 @@
-"""Modality dropout: rows lose modalities at random while the model learns."""
+"""Modality dropout: rows lose modalities at random in training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,27 +13,36 @@ from mmjax.types import Forward, Gradient, Method, Objective
 
 @dataclass(frozen=True)
 class ModalityDropout(Method):
-    """Joint training on rows of which each modality is made absent with a probability.
+    """Joint training with each modality of each row dropped at random.
 
-    ``present_m <- present_m and (u_m >= min(rate, max_j u_j))``, ``u`` uniform in [0, 1) for each
-    modality that a row has: independent draws, but that the modality with the largest is never
-    dropped, so that no row loses all. A row with one modality keeps it.
+    ``present_m <- present_m and (u_m >= min(rate, max_j u_j))``, with ``u`` uniform in [0, 1) for
+    each modality that a row has: draws are independent, except that the modality with the largest
+    is never dropped, so that no row loses all. A row with a single modality keeps it.
 
     Reference: Neverova et al., ModDrop: Adaptive Multi-modal Gesture Recognition
     (arXiv:1501.00102).
 
     Attributes:
-        rate: probability of dropping a modality of a row that has others.
+        rate: probability of dropping a modality, in [0, 1], from a row that has others.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.methods import ModalityDropout
+        >>> from mmjax.methods.modality_dropout import drop_modalities
+        >>> here = jax.numpy.ones(5, bool)
+        >>> left = drop_modalities(jax.random.key(0), {"audio": here, "image": here}, rate=1.0)
+        >>> sum(left.values()).tolist()  # every row keeps one
+        [1, 1, 1, 1, 1]
     """
 
     rate: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
-            raise UsageError("rate", expected="a probability", got=str(self.rate))
+            raise UsageError("rate", expected="a probability in [0, 1]", got=str(self.rate))
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the objective on what is left of the rows."""
+        """The gradient of the objective on the modalities that remain."""
         joint = Joint().gradient(forward, objective)
 
         def gradient(params, memory, batch, key):
@@ -47,7 +56,7 @@ class ModalityDropout(Method):
 def drop_modalities(
     key: jax.Array, present: Mapping[str, jax.Array], rate: float
 ) -> dict[str, jax.Array]:
-    """Makes modalities absent, [batch] bool each; one remains wherever there was one."""
+    """Drops modalities, [batch] bool each, at random; a row that has any keeps at least one."""
     names = sorted(present)
     here = jnp.stack([present[name] for name in names])  # [modality, batch]
     draw = jnp.where(here, jax.random.uniform(key, here.shape), -1)

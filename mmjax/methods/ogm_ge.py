@@ -24,28 +24,39 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective
 class OGMGE(Method):
     """Shrinks the gradient of the encoder that is ahead, and adds noise to it.
 
-    ``rho_m = s_m / mean_{j != m} s_j``, ``s_m`` the mean probability that the logits of modality
-    ``m`` give to the target; ``k_m = 1 - tanh(alpha rho_m)`` where ``rho_m > 1``, else 1. The
-    gradient ``g`` of encoder ``m`` becomes ``k_m g + noise``, noise normal with the standard
-    deviation of ``g``, array by array, only where ``k_m < 1``: balanced modalities train as
-    jointly. The paper has two modalities; with more, the ratio is to the mean of the others.
+    ``rho_m = s_m / mean_{j != m} s_j``, with ``s_m`` the mean probability of the target under the
+    logits of modality ``m``; ``k_m = 1 - tanh(alpha rho_m)`` where ``rho_m > 1``, otherwise 1. The
+    gradient ``g`` of encoder ``m`` becomes ``k_m g + noise``, with Gaussian noise of the standard
+    deviation of ``g``, array by array, only where ``k_m < 1``: with balanced modalities this is
+    joint training. The paper has two modalities; with more, the ratio is to the mean of the others.
     Logits are a fusion's branches, or its predictions from one modality alone.
 
-    The paper uses SGD. Adam divides out a factor that stays the same, not one that changes.
+    The paper uses SGD. Adam cancels a constant factor, but not one that changes.
 
     Reference: Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation
     (arXiv:2203.15332).
 
     Attributes:
-        alpha: how strongly a ratio slows an encoder down.
-        noise: standard deviation of the noise, in those of the gradient; 0 is OGM without GE.
+        alpha: how strongly the ratio slows down an encoder.
+        noise: standard deviation of the noise relative to that of the gradient; 0 is OGM without
+            GE.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods.ogm_ge import discrepancy_ratios
+        >>> from mmjax.types import Batch
+        >>> logits = {"audio": jnp.array([[2.0, 0.0]]), "image": jnp.array([[0.0, 0.0]])}
+        >>> batch = Batch({}, dict.fromkeys(logits, jnp.array([True])), target=jnp.array([0]))
+        >>> ratios = discrepancy_ratios(logits, batch)
+        >>> {name: round(ratio.item(), 2) for name, ratio in ratios.items()}  # audio slows down
+        {'audio': 1.76, 'image': 0.57}
     """
 
     alpha: float = 0.3
     noise: float = 1.0
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the objective, modulated; metrics have each modality's factor."""
+        """The gradient of the objective, modulated; metrics include the factor of each modality."""
         joint = objective_gradient(forward, objective)
 
         def gradient(params, memory, batch, key):
@@ -54,7 +65,7 @@ class OGMGE(Method):
             ratios = discrepancy_ratios(logits, batch)
             slow = lambda ratio: jnp.where(ratio > 1, 1 - jnp.tanh(self.alpha * ratio), 1.0)
             factors = {name: slow(ratio) for name, ratio in ratios.items()}
-            # Dropout keeps the key of joint training, which this is where nothing dominates.
+            # Dropout keeps its key, so that with balanced modalities this equals joint training.
             grads = self._add_noise(grads, factors, jax.random.fold_in(key, 0))
             metrics |= {f"factor_{name}": factor for name, factor in factors.items()}
             return grads, memory, metrics
@@ -74,9 +85,9 @@ class OGMGE(Method):
 
 
 def discrepancy_ratios(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-    """How far ahead of the others each modality is on the rows that have it: {name: []}.
+    """How far ahead of the others each modality is, over the rows that have it: {name: []}.
 
-    One for a modality that no row has, or beside which there is no other.
+    One for a modality that no row has, or that has no other beside it.
     """
     scores = target_scores(logits, batch)
     others, comparable = mean_of_others(scores, occurs(logits, batch))

@@ -1,4 +1,4 @@
-"""Prototypical modal rebalance: the slow modality is drawn to its own class prototypes."""
+"""Prototypical modal rebalance: the slow modality is attracted to its own class prototypes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,24 +25,34 @@ class PMR(Method):
     """Adds a prototype loss for the modality that is behind, and entropy for the one ahead.
 
     A prototype is the mean feature ``z`` (mean token) of a class in one modality. ``p_m``, the
-    softmax over minus the distances ``|z_m - prototype|``, classifies by the modality alone;
-    ``s_m`` is the mean probability that it gives to the target and ``o_m`` the mean of ``s`` over
-    the other modalities. Then ``loss + sum_m alpha slow_m CE(p_m) - mu fast_m H(p_m)``, with
+    softmax over the negative distances ``|z_m - prototype|``, classifies by that modality alone;
+    ``s_m`` is the mean probability that it assigns to the target and ``o_m`` the mean of ``s`` over
+    the other modalities. The loss is ``loss + sum_m alpha slow_m CE(p_m) - mu fast_m H(p_m)``, with
     ``slow_m = clip(o_m / s_m - 1, 0, 1)`` and ``fast_m = clip(s_m / o_m - 1, 0, 1)``; the entropy
-    ``H`` only in the first steps. With two modalities this is the paper's; with one nothing is
-    added. Needs no logits by modality, so any fusion will do.
+    ``H`` is used in early steps only. With two modalities this is the paper's method; with one
+    nothing is added. It needs no logits per modality, so any fusion will do.
 
-    The paper takes prototypes from the whole training set after each epoch; here they are running
-    averages over the batches, each class starting from the first batch that has it.
+    The paper computes prototypes on the whole training set after each epoch; here they are running
+    averages over batches, initialised for each class by the first batch that has it.
 
     Reference: Fan et al., PMR: Prototypical Modal Rebalance for Multimodal Learning
     (arXiv:2211.07089).
 
     Attributes:
         alpha: weight of the prototype losses.
-        mu: weight of the entropies, in early training.
-        early: number of steps in which entropies count.
-        decay: share of a prototype that remains after a batch with rows of its class.
+        mu: weight of the entropies.
+        early: number of initial steps with entropies.
+        decay: share of a prototype that is kept when a batch has rows of its class.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.methods.pmr import imbalance
+        >>> from mmjax.types import Batch
+        >>> logits = {"audio": jnp.array([[2.0, 0.0]]), "image": jnp.array([[0.0, 0.0]])}
+        >>> batch = Batch({}, dict.fromkeys(logits, jnp.array([True])), target=jnp.array([0]))
+        >>> slow, fast = imbalance(logits, batch)
+        >>> {name: round(weight.item(), 2) for name, weight in slow.items()}  # image is behind
+        {'audio': 0.0, 'image': 0.76}
     """
 
     counts_steps: ClassVar[bool] = True
@@ -61,7 +71,7 @@ class PMR(Method):
         return {"step": jnp.int32(0), "prototypes": prototypes, "seen": seen}
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
-        """The gradient of the sum; metrics have the two weights of each modality."""
+        """The gradient of the sum; metrics include the two weights of each modality."""
 
         def loss(params, memory, batch, key):
             outputs = forward(params, batch, key)
@@ -93,7 +103,7 @@ class PMR(Method):
             logits[name] = jnp.where(memory["seen"][name][None], scores, -1e9)
         slow, fast = imbalance(logits, batch)
         early = memory["step"] <= self.early
-        extra = 0.0
+        extra: jax.Array | float = 0.0
         for name, rows in logits.items():
             here = batch.present[name]
             entropy = -(jax.nn.softmax(rows) * jax.nn.log_softmax(rows)).sum(axis=1)
@@ -104,7 +114,7 @@ class PMR(Method):
 
 
 def prototype_logits(features: jax.Array, prototypes: jax.Array) -> jax.Array:
-    """Minus the distance from features [batch, size] to prototypes [class, size]."""
+    """Negative distance from features [batch, size] to prototypes [class, size]."""
     square = jnp.square(features[:, None] - prototypes[None]).sum(axis=-1)
     apart = square > 0  # at zero the square root has no gradient
     return -jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
@@ -113,7 +123,7 @@ def prototype_logits(features: jax.Array, prototypes: jax.Array) -> jax.Array:
 def imbalance(
     logits: Mapping[str, jax.Array], batch: Batch
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """How far each modality is behind the others, and how far ahead: {name: []} from 0 to 1."""
+    """How far each modality is behind the others, and ahead of them: {name: []} from 0 to 1."""
     scores = jax.lax.stop_gradient(target_scores(logits, batch))
     others, comparable = mean_of_others(scores, occurs(logits, batch))
     over = lambda a, b: jnp.where(comparable, jnp.clip(a / jnp.maximum(b, 1e-12) - 1, 0, 1), 0)

@@ -1,4 +1,4 @@
-"""Stacked generalization: the meta-classifier learns on rows that its inputs have not seen."""
+"""Stacked generalisation: a meta-classifier trained on out-of-fold logits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,30 +11,36 @@ import numpy as np
 import optax
 from jax import lax
 
+from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.methods.mechanics import encoder_params, train_alone
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
 @dataclass(frozen=True)
 class Stacking(Method):
-    """Trains unimodal classifiers, and on their out-of-fold logits the meta-classifier.
+    """Trains unimodal classifiers, and a meta-classifier on their out-of-fold logits.
 
-    The groups of the training rows are dealt to ``K`` folds. For each fold and modality a
-    classifier is trained on the other folds; its logits for the fold, with those of the other
-    folds, are what ``V [l_1; ..; l_M] + c`` is fitted to, by cross-entropy on all rows at once
-    with the recipe's optimiser. Classifiers trained on all rows then take their places. All of it
-    is done beforehand: the run itself changes nothing, and its loss is that of rows the readouts
-    know. One modality: a correction of its logits. A row without a modality adds nothing to what
-    is fitted for it.
+    The groups of the training rows are split into ``K`` folds. For each fold and modality a
+    classifier is trained on the other folds; ``V [l_1; ..; l_M] + c`` is then fitted to their
+    logits on the held-out folds, by cross-entropy on all rows at once with the recipe's optimiser.
+    Finally, classifiers trained on all rows replace those of the folds. All of this happens in
+    advance: the run itself changes nothing, and its training loss is that of rows the readouts have
+    seen. One modality: a correction of its logits. A row that lacks a modality contributes nothing
+    to that modality's weights.
 
-    Needs the fusion stacking.
+    Requires the fusion stacking.
 
     Reference: Wolpert, Stacked Generalization (Neural Networks 1992).
 
     Attributes:
-        folds: number of folds, at most that of the groups.
+        folds: number of folds, at most the number of groups.
+
+    Example:
+        >>> from mmjax.methods import Stacking
+        >>> Stacking(folds=3).num_runs(num_modalities=2)  # per modality: 3 folds, and all rows
+        8
     """
 
     folds: int = 3
@@ -44,14 +50,14 @@ class Stacking(Method):
             raise UsageError("folds", expected="at least 2", got=str(self.folds))
 
     def num_runs(self, num_modalities: int) -> int:
-        """One for each modality and fold, and one for each modality on all rows."""
+        """One per modality and fold, and one per modality on all rows."""
         return num_modalities * (self.folds + 1)
 
-    def prepare(self, fit: Callable[..., Any], recipe: Any, task: Any) -> Prepared:
-        """Trains everything.
+    def prepare(self, fit: FitLoop, recipe: Any, task: Task) -> Prepared:
+        """Trains the classifiers and the meta-classifier.
 
         Raises:
-            UsageError: there are fewer groups than folds, or a fold has all rows of a class.
+            UsageError: there are fewer groups than folds, or a class occurs in a single fold.
         """
         fusion = recipe.model.fusion
         head = FUSIONS["late_mean"](task.out_dim, fusion.width, fusion.dropout)
@@ -60,25 +66,25 @@ class Stacking(Method):
         _check_folds(folds, task.train)
         logits = _out_of_fold(train, task, folds)
         meta = _fit_meta(logits, task.train.target, recipe.tx.build(recipe.steps), recipe.steps)
-        params, readouts = {}, {}
+        params: dict[str, Any] = {}
+        readouts: dict[str, Any] = {}
         for trained in train(task).values():
             params |= encoder_params(trained.params)
             readouts |= trained.params["fusion"]
         return Prepared({**params, "fusion": {**readouts, "meta": meta}})
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """Nothing to remember.
+        """No memory.
 
         Raises:
-            UsageError: the fusion is another.
+            UsageError: the fusion is not stacking.
         """
         if "meta" not in params["fusion"]:
-            got = f"one of {', '.join(sorted(params['fusion']))}"
-            raise UsageError("fusion", expected="stacking, for the method stacking", got=got)
+            raise UsageError("fusion", "the method stacking requires the fusion stacking")
         return ()
 
     def transform(self, tx: optax.GradientTransformation) -> optax.GradientTransformation:
-        """One that leaves everything as prepared: these rows have been seen."""
+        """An optimiser that leaves everything as prepared, since these rows have been seen."""
         return optax.set_to_zero()
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
@@ -92,19 +98,21 @@ class Stacking(Method):
 
 
 def deal_groups(group: np.ndarray, folds: int) -> np.ndarray:
-    """The fold of each row, [rows]; rows of a group share it, and folds have as many groups.
+    """Assigns rows to folds, [rows]: groups stay together, and are spread evenly over the folds.
 
     Raises:
         UsageError: there are fewer groups than folds.
     """
     groups, index = np.unique(group, return_inverse=True)
     if len(groups) < folds:
-        raise UsageError("folds", expected=f"at most {len(groups)}, the groups", got=str(folds))
+        raise UsageError(
+            "folds", expected=f"at most {len(groups)}, the number of groups", got=str(folds)
+        )
     return (np.random.default_rng(0).permutation(len(groups)) % folds)[index]
 
 
 def _check_folds(folds: np.ndarray, train: Any) -> None:
-    """Raises UsageError for a class that one fold has alone: on the others it cannot be learned."""
+    """Raises UsageError for a class in one fold only, which that fold's classifiers never see."""
     for label in np.unique(train.target):
         own = train.target == label
         if len(np.unique(folds[own])) == 1:
@@ -112,15 +120,15 @@ def _check_folds(folds: np.ndarray, train: Any) -> None:
             many = len(groups) > 1
             raise UsageError(
                 "folds",
-                expected="every class in two folds or more",
-                got=f"class {label} in group {', '.join(map(str, groups))} alone"
+                expected="every class in at least two folds",
+                got=f"class {label} only in group{'s' * many} {', '.join(map(str, groups))}"
                 + (", all in one fold" if many else ""),
-                fix="Try more folds." if many else "Split that group, or take another method.",
+                fix="Try more folds." if many else "Split that group, or use another method.",
             )
 
 
 def _out_of_fold(train: Callable[..., Any], task: Any, folds: np.ndarray) -> dict[str, np.ndarray]:
-    """{modality: [seeds, rows, classes]} from classifiers that have not seen the row's group."""
+    """{modality: [seeds, rows, classes]}, from classifiers trained without the row's group."""
     order, parts = [], []
     for fold in np.unique(folds):
         (rows,) = np.nonzero(folds == fold)
@@ -138,9 +146,9 @@ def _fit_meta(
     tx: optax.GradientTransformation,
     steps: int,
 ) -> dict[str, Any]:
-    """The linear meta-classifier, [seeds, ...], from the mean of the logits on."""
+    """The linear meta-classifier, [seeds, ...], initialised to average the logits."""
     classes = next(iter(logits.values())).shape[-1]
-    start = {n: {"kernel": jnp.eye(classes) / len(logits)} for n in logits}
+    start: dict[str, Any] = {n: {"kernel": jnp.eye(classes) / len(logits)} for n in logits}
     start["bias"] = jnp.zeros(classes)
 
     def fit_one(logits):
@@ -156,6 +164,6 @@ def _fit_meta(
 
         return lax.fori_loop(0, steps, step, (start, tx.init(start)))[0]
 
-    # As the fusion does, so that logits from unlike folds have one scale.
+    # As in the fusion, so that logits from different folds are comparable.
     centre = lambda x: x - x.mean(axis=-1, keepdims=True)
     return jax.jit(jax.vmap(fit_one))(jax.tree.map(centre, dict(logits)))

@@ -1,4 +1,4 @@
-"""The objectives: outputs and targets in, loss out."""
+"""Objectives, which map outputs and targets to a loss, and their table ``OBJECTIVES``."""
 
 from mmjax.objectives.branches import branches
 from mmjax.objectives.classification import cross_entropy, focal, label_smoothing, mse

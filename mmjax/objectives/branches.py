@@ -1,4 +1,4 @@
-"""Every modality's readout is taught beside the fused prediction."""
+"""Auxiliary losses on the unimodal branches."""
 
 from mmjax.objectives.row_losses import Result, branch_losses, finish, row_losses
 from mmjax.types import Batch, Outputs
@@ -7,12 +7,23 @@ from mmjax.types import Batch, Outputs
 def branches(outputs: Outputs, batch: Batch, *, weight: float = 1.0) -> Result:
     """Cross-entropy of the prediction plus ``weight`` times that of every branch, in nats.
 
-    Each branch is averaged over the rows that have its modality. A fusion without branches is left
-    with the cross-entropy of its prediction.
+    Each branch is averaged over the rows that have its modality. For a fusion without branches,
+    only the cross-entropy of the prediction remains.
 
     Reference: Vielzeuf et al., CentralNet: a Multilayer Approach for Multimodal Fusion
     (arXiv:1808.07275), whose multi-task loss it is; the idea is that of Lee et al.,
     Deeply-Supervised Nets (arXiv:1409.5185).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import branches
+        >>> from mmjax.types import Batch, Outputs
+        >>> logits = jnp.zeros((2, 3))
+        >>> outputs = Outputs(logits, branches={"audio": logits})
+        >>> batch = Batch(inputs={}, present={"audio": jnp.ones(2, bool)}, target=jnp.array([0, 2]))
+        >>> loss, metrics = branches(outputs, batch, weight=0.5)
+        >>> round(loss.item(), 3)  # 1.5 * log 3
+        1.648
     """
     loss = row_losses(outputs.prediction, batch).mean()
     return finish(loss + weight * branch_losses(outputs, batch), outputs, batch)

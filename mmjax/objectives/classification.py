@@ -1,4 +1,4 @@
-"""Losses on the prediction alone; each adds the extra terms of ``outputs.aux``."""
+"""Losses on the prediction alone, plus any terms in ``outputs.aux``."""
 
 import jax
 import jax.numpy as jnp
@@ -12,38 +12,68 @@ from mmjax.types import Batch, Outputs
 def cross_entropy(outputs: Outputs, batch: Batch) -> Result:
     """Mean negative log-likelihood of the target, in nats.
 
-    Of labels it is the sum over labels. Of numbers it is half the squared error, summed over them:
-    that of a normal distribution of variance one, up to a constant.
+    For labels it is summed over the labels. For numbers it is half the squared error, summed over
+    them: the negative log-likelihood of a unit-variance Gaussian, up to a constant.
 
     Reference: Good, Rational Decisions (JRSS B 1952).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import cross_entropy
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = cross_entropy(outputs, batch)
+        >>> round(loss.item(), 3)  # log 3
+        1.099
     """
     return finish(row_losses(outputs.prediction, batch).mean(), outputs, batch)
 
 
 def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -> Result:
-    """Cross-entropy, in nats, with targets that are a little uncertain.
+    """Cross-entropy with smoothed targets, in nats.
 
     The target has probability ``1 - smoothing + smoothing / classes``, each of the other classes
     ``smoothing / classes``.
 
     Reference: Szegedy et al., Rethinking the Inception Architecture for Computer Vision
     (arXiv:1512.00567), section 7.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import label_smoothing
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(20 * jnp.eye(3))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.arange(3))
+        >>> loss, metrics = label_smoothing(outputs, batch, smoothing=0.1)
+        >>> round(loss.item(), 3)  # confidence is penalised even where it is right
+        1.333
     """
     targets = optax.smooth_labels(_one_hot(outputs, batch), smoothing)
     return finish(optax.softmax_cross_entropy(outputs.prediction, targets).mean(), outputs, batch)
 
 
 def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
-    """Cross-entropy, in nats, that counts a row the less the surer the model is of its target.
+    """Cross-entropy, in nats, that down-weights rows whose target is already predicted confidently.
 
-    ``-(1 - p)^focus log p`` with ``p`` the probability of the target; with ``focus`` zero it is
-    the cross-entropy. The paper's class weights are left out: no task here gives any.
+    ``-(1 - p)^focus log p`` with ``p`` the probability of the target; with ``focus`` zero it is the
+    cross-entropy. The paper's class weights are left out, since no task here provides any.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import focal
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = focal(outputs, batch, focus=2.0)
+        >>> round(loss.item(), 3)  # (1 - 1/3) ** 2 * log 3
+        0.488
     """
     classes_of(batch)
     losses = row_losses(outputs.prediction, batch)
-    # A power below one has no finite gradient at zero, where a row is certain.
+    # For a power below one the gradient at zero, where a row is certain, is infinite.
     doubt = jnp.maximum(1 - jnp.exp(-losses), 1e-7)
     return finish((doubt**focus * losses).mean(), outputs, batch)
 
@@ -51,11 +81,21 @@ def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
 def mse(outputs: Outputs, batch: Batch) -> Result:
     """Mean over samples and classes of (probability - one-hot target) squared.
 
-    Of labels, the mean over labels of (probability - label) squared; of numbers, the mean squared
+    For labels, the mean over labels of (probability - label) squared; for numbers, the mean squared
     error.
 
     Reference: Brier, Verification of forecasts expressed in terms of probability (1950), whose
     score is this times the number of classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import mse
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = mse(outputs, batch)
+        >>> round(loss.item(), 3)  # of probabilities 1/3
+        0.222
     """
     match kind_of(batch.target):
         case "classes":

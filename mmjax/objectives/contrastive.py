@@ -1,4 +1,4 @@
-"""Embeddings that belong together are to be near each other, and far from the others."""
+"""Contrastive losses: embeddings that belong together are pulled close, others pushed apart."""
 
 from collections.abc import Mapping
 
@@ -9,25 +9,36 @@ import optax
 from mmjax.errors import UsageError
 from mmjax.layers import is_present, masked_mean, mean_where
 from mmjax.objectives.row_losses import Result, classes_of, finish, row_losses
-from mmjax.types import Batch, Outputs, Tokens
+from mmjax.types import Array, Batch, Outputs, Tokens
 
 
 def info_nce(
     outputs: Outputs, batch: Batch, *, weight: float = 0.1, temperature: float = 0.07
 ) -> Result:
-    """Cross-entropy, and which row of one modality belongs to a row of another, in nats.
+    """Cross-entropy plus InfoNCE between the modalities of a row, in nats.
 
     An embedding is the mean of a modality's valid tokens, scaled to unit length. For each ordered
-    pair of modalities, ``-log softmax_j(z_i . w_j / temperature)_i`` averaged over the rows that
-    have both, and its mean over the pairs counts ``weight`` times. The temperature is fixed; in
-    CLIP it is learned. Outputs of one modality, or of none, are left with the cross-entropy.
+    pair of modalities, ``-log softmax_j(z_i . w_j / temperature)_i`` is averaged over the rows that
+    have both, and the mean over the pairs is weighted by ``weight``. The temperature is fixed; in
+    CLIP it is learned. With fewer than two modalities, only the cross-entropy remains.
 
-    Reference: Radford et al., Learning Transferable Visual Models From Natural Language
-    Supervision (arXiv:2103.00020), after van den Oord et al., Representation Learning with
-    Contrastive Predictive Coding (arXiv:1807.03748).
+    Reference: Radford et al., Learning Transferable Visual Models From Natural Language Supervision
+    (arXiv:2103.00020), after van den Oord et al., Representation Learning with Contrastive
+    Predictive Coding (arXiv:1807.03748).
 
     Raises:
         UsageError: the tokens of the modalities differ in width.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import info_nce
+        >>> from mmjax.testing import make_tokens
+        >>> from mmjax.types import Batch, Outputs
+        >>> audio = make_tokens({"audio": (2, 16)}, batch=4)["audio"]
+        >>> outputs = Outputs(jnp.zeros((4, 3)), {"audio": audio, "image": audio})
+        >>> loss, metrics = info_nce(outputs, Batch({}, {}, jnp.arange(4) % 3), weight=1.0)
+        >>> round(loss.item(), 3)  # log 3, as each row is nearest to itself
+        1.099
     """
     loss = row_losses(outputs.prediction, batch).mean()
     if len(outputs.tokens) > 1:
@@ -39,20 +50,31 @@ def info_nce(
 def supervised_contrastive(
     outputs: Outputs, batch: Batch, *, weight: float = 0.1, temperature: float = 0.1
 ) -> Result:
-    """Cross-entropy, and embeddings of one class near each other, in nats.
+    """Cross-entropy plus a contrastive loss that pulls embeddings of one class together, in nats.
 
-    The embeddings are the fused representations where the fusion has them; else every modality of
-    every row gives one, the mean of its valid tokens. They are scaled to unit length. With ``P``
-    the others of the same class, ``-mean_{p in P} log softmax_{a != i}(z_i . z_a / temperature)_p``
-    averaged over the embeddings that have a ``P`` counts ``weight`` times. What is absent is no
-    embedding, nor is the fusion of nothing. Outputs with neither tokens nor a fused
-    representation are left with the cross-entropy.
+    The embeddings are the fused representations if the fusion has them; otherwise every modality of
+    every row contributes one, the mean of its valid tokens. They are scaled to unit length. With
+    ``P`` the others of the same class, ``-mean_{p in P} log softmax_{a != i}(z_i . z_a /
+    temperature)_p``, averaged over the embeddings with a non-empty ``P``, is weighted by
+    ``weight``. Absent modalities contribute no embedding, nor do rows with none present. Without
+    tokens and without a fused representation, only the cross-entropy remains.
 
     Reference: Khosla et al., Supervised Contrastive Learning (arXiv:2004.11362), equation 2.
 
     Raises:
-        UsageError: the tokens of the modalities differ in width, and nothing is fused; or targets
-            are no classes.
+        UsageError: the tokens of the modalities differ in width, and nothing is fused; or the
+            targets are not classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import supervised_contrastive
+        >>> from mmjax.testing import make_tokens
+        >>> from mmjax.types import Batch, Outputs
+        >>> audio = make_tokens({"audio": (2, 16)}, batch=4)["audio"]
+        >>> outputs = Outputs(jnp.zeros((4, 3)), {"audio": audio, "image": audio})
+        >>> loss, metrics = supervised_contrastive(outputs, Batch({}, {}, jnp.arange(4) % 3))
+        >>> bool(loss > jnp.log(3))  # the embeddings add to it
+        True
     """
     loss, target = row_losses(outputs.prediction, batch).mean(), classes_of(batch)
     if outputs.fused is not None:
@@ -68,26 +90,26 @@ def supervised_contrastive(
 
 
 def _views(tokens: Mapping[str, Tokens]) -> tuple[jax.Array, jax.Array]:
-    """Unit embeddings [batch, modality, features], names sorted, and which count."""
+    """Unit embeddings [batch, modality, features], sorted by name, and which of them count."""
     widths = {n: tokens[n].values.shape[-1] for n in sorted(tokens)}
     if len(set(widths.values())) > 1:
+        got = ", ".join(f"{n}: {width}" for n, width in widths.items())
         raise UsageError(
             "objective",
-            expected="modalities whose tokens have one width, to compare them",
-            got=", ".join(f"{n}: {width}" for n, width in widths.items()),
-            fix="Give them encoders of the same width.",
+            f"the tokens to compare differ in width ({got})",
+            fix="Use encoders of the same width.",
         )
     pooled = jnp.stack([masked_mean(tokens[n]) for n in widths], axis=1)
     return _unit(pooled), is_present(tokens)
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    """Vectors [..., features] scaled to length one; zero stays zero, with a finite gradient."""
+    """Vectors [..., features] scaled to unit length; zero stays zero, with a finite gradient."""
     return x / optax.safe_norm(x, 1e-6, axis=-1, keepdims=True)
 
 
 def _mismatch(views: jax.Array, present: jax.Array, temperature: float) -> jax.Array:
-    """InfoNCE from [batch, modality, features], the mean over ordered pairs of modalities: []."""
+    """InfoNCE of [batch, modality, features], averaged over ordered pairs of modalities: []."""
     both = present.T[:, None] & present.T[None]  # [modality, other, batch]
     scores = jnp.einsum("imd,jnd->mnij", views, views) / temperature
     log_p = _log_softmax_where(both[:, :, None], scores)
@@ -95,8 +117,8 @@ def _mismatch(views: jax.Array, present: jax.Array, temperature: float) -> jax.A
     return mean_where(~jnp.eye(len(rows), dtype=bool), rows)
 
 
-def _spread(z: jax.Array, here: jax.Array, classes: jax.Array, temperature: float) -> jax.Array:
-    """The supervised contrastive loss of [views, features], of which those ``here`` count: []."""
+def _spread(z: jax.Array, here: jax.Array, classes: Array, temperature: float) -> jax.Array:
+    """Supervised contrastive loss of [views, features], restricted to those ``here``: []."""
     others = here[None] & ~jnp.eye(len(here), dtype=bool)
     log_p = _log_softmax_where(others, z @ z.T / temperature)
     same = others & (classes[:, None] == classes[None])
@@ -104,5 +126,5 @@ def _spread(z: jax.Array, here: jax.Array, classes: jax.Array, temperature: floa
 
 
 def _log_softmax_where(counts: jax.Array, scores: jax.Array) -> jax.Array:
-    """Log-softmax over the last axis among what counts; finite, and of no meaning, elsewhere."""
+    """Log-softmax over the last axis among the entries that count; arbitrary elsewhere."""
     return jax.nn.log_softmax(jnp.where(counts, scores, jnp.finfo(scores.dtype).min))

@@ -1,4 +1,4 @@
-"""Correlation between modalities as part of the loss."""
+"""Canonical correlation between modalities as part of the loss."""
 
 from itertools import combinations
 
@@ -11,20 +11,31 @@ from mmjax.types import Batch, Outputs
 def deep_cca(
     outputs: Outputs, batch: Batch, *, weight: float = 0.01, ridge: float = 1e-3
 ) -> Result:
-    """Cross-entropy minus the canonical correlations of every pair of modalities, added up.
+    """Cross-entropy minus the total canonical correlation of every pair of modalities.
 
     ``CE - weight sum_{i<j} tr (S_ii^-1 S_ij S_jj^-1 S_ji)^1/2`` over the rows that have both
-    modalities, each row the mean of its valid tokens. The paper trains encoders by the second term
-    alone. The batch should have many times more rows than tokens have features: with as many or
-    fewer any two sets of rows correlate perfectly, and nothing is learnt from it.
+    modalities, each represented by the mean of its valid tokens. The paper trains encoders by the
+    second term alone. The batch should have many times more rows than tokens have features: with as
+    many or fewer, any two sets of rows correlate perfectly, and nothing is learned from it.
 
     Reference: Andrew et al., Deep Canonical Correlation Analysis (ICML 2013).
 
     Args:
-        outputs: of the model; its tokens are what correlates.
+        outputs: outputs of the model; their tokens are correlated.
         batch: the rows.
-        weight: of a correlation of one, in nats.
+        weight: weight of the correlation, in nats per unit.
         ridge: regulariser of the covariances, in units of their mean variance.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import deep_cca
+        >>> from mmjax.testing import make_tokens
+        >>> from mmjax.types import Batch, Outputs
+        >>> audio = make_tokens({"audio": (1, 2)}, batch=64)["audio"]
+        >>> outputs = Outputs(jnp.zeros((64, 3)), {"audio": audio, "image": audio})
+        >>> loss, metrics = deep_cca(outputs, Batch({}, {}, jnp.arange(64) % 3), weight=0.1)
+        >>> round(loss.item(), 2)  # log 3 - 0.1 * 2, for 2 perfectly correlated features
+        0.9
     """
     pooled = {n: masked_mean(outputs.tokens[n]) for n in sorted(outputs.tokens)}
     present = {n: outputs.tokens[n].mask.any(axis=1) for n in pooled}

@@ -1,4 +1,4 @@
-"""Evidence for each class, as the parameters of a Dirichlet distribution of its probability."""
+"""Evidential classification: evidence as the parameters of a Dirichlet distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +10,26 @@ from mmjax.types import Batch, Outputs
 
 
 def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Result:
-    """Expected cross-entropy of the fused opinion and of every branch, and no misleading evidence.
+    """Expected cross-entropy of the fused opinion and all branches, plus a KL regulariser.
 
-    Logits are read as log-parameters of a Dirichlet, ``alpha = exp(logits)``, which is what the
-    evidential fusion returns. The loss of an opinion is ``digamma(sum_k alpha_k) - digamma(alpha_y)
-    + kl_weight KL(Dir(a) || Dir(1))``, in nats, where ``a`` is ``alpha`` with one in place of
-    ``alpha_y``. The paper raises the weight from zero to one over the first epochs; an objective
-    knows no epoch, so here it is constant and small. Each branch is averaged over the rows that
-    have its modality. A fusion without branches is left with the fused opinion.
+    Logits are interpreted as log-parameters of a Dirichlet, ``alpha = exp(logits)``, as returned by
+    the evidential fusion. The loss of an opinion is ``digamma(sum_k alpha_k) - digamma(alpha_y) +
+    kl_weight KL(Dir(a) || Dir(1))``, in nats, where ``a`` is ``alpha`` with one in place of
+    ``alpha_y``. The paper anneals the weight from zero to one over the first epochs; an objective
+    does not know the epoch, so here it is constant and small. Each branch is averaged over the rows
+    that have its modality. For a fusion without branches, only the fused opinion counts.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import evidential
+        >>> from mmjax.types import Batch, Outputs
+        >>> outputs = Outputs(jnp.zeros((2, 3)))  # no evidence
+        >>> batch = Batch(inputs={}, present={}, target=jnp.array([0, 2]))
+        >>> loss, metrics = evidential(outputs, batch)
+        >>> round(loss.item(), 3)  # 1 + 1/2, for three classes
+        1.5
     """
     target = classes_of(batch)
     everywhere = jnp.ones(target.shape, bool)

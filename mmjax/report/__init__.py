@@ -1,7 +1,7 @@
-"""What a person reads: a page, tables, figures, LaTeX.
+"""Output for people: pages, tables, figures, LaTeX.
 
-Everything here is made from an ``analysis.study.Study``: ``sections`` decides what is shown of
-one, ``page``, ``latex`` and ``notebook`` where.
+Everything here is made from an ``analysis.study.Study``: ``sections`` decides what to show;
+``page``, ``latex`` and ``notebook`` render it.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a page shows of several studies together."""
+"""Figures over several tasks."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,18 @@ _NUM_PROFILES = 10
 
 
 def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
-    """Figures over several tasks, of the strategies and seeds that all tasks share.
+    """Figures over several tasks, for the strategies and seeds that all tasks share.
 
-    The best modality alone, chosen on validation, counts as one strategy, whatever its name.
+    The best unimodal baseline of each task, selected on validation, counts as one strategy.
+
+    Example:
+        >>> rows = [{"strategy": name, "modalities": used, "split": split, "hidden": "",
+        ...          "seed": seed, "accuracy": score}
+        ...         for name, used, score in (("a_only", "a", 0.6), ("sum", "a+b", 0.9))
+        ...         for split in ("valid", "test") for seed in (0, 1)]
+        >>> studies = [Study(task, (), rows, [], {}, {}, {}, (), {}, {}) for task in ("x", "y")]
+        >>> [drawing.title for drawing in over_tasks(studies)]
+        ['Interquartile means', 'Performance profiles']
     """
     scores = _shared_scores(studies)
     if len(studies) < 2 or not scores:
@@ -32,14 +41,14 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
         Drawing(
             "Interquartile means",
             f"Mean score of the middle half of all runs on {tasks}, with 95 % intervals over "
-            "seeds. One task where a strategy fails, or shines, does not decide.",
+            "seeds. A single task on which a strategy fails or excels has little influence.",
             interquartile_figure(scores),
         ),
         Drawing(
             "Performance profiles",
-            "How many runs exceed a score. A curve that is above another everywhere is better "
-            "whatever score is asked for; where curves cross, it depends on what is. The "
-            f"{len(best)} best by interquartile mean.",
+            f"Percentage of runs above a score, for the {len(best)} best strategies by "
+            "interquartile mean. A curve that lies above another everywhere is better at any "
+            "threshold; where curves cross, the order depends on the threshold.",
             profiles_figure(best),
         ),
     ]
@@ -47,8 +56,8 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
         ranking = rank(np.array([values.mean(axis=1) for values in scores.values()]).T)
         figure = critical_difference_figure(list(scores), ranking)
         caption = (
-            f"Mean ranks over {tasks}, the best on the left. Bars join strategies that these tasks "
-            f"cannot tell apart (Nemenyi's test, 5 %). Friedman's test that all are alike: "
+            f"Mean ranks over {tasks}, the best on the left. Bars join strategies that do not "
+            "differ significantly (Nemenyi's test, 5 %). Friedman's test that all are equal: "
             f"{format_p(ranking.p)}."
         )
         drawings.insert(0, Drawing("Critical differences", caption, figure))
@@ -62,7 +71,7 @@ def _shared_scores(studies: Sequence[Study]) -> dict[str, np.ndarray]:
         table = {name: study.scores(name, study.metric) for name in study.strategies}
         alone = max(study.baselines, key=study.on_validation, default=None)
         fusions = {name: values for name, values in table.items() if name not in study.baselines}
-        tables.append({**fusions, **({"best modality alone": table[alone]} if alone else {})})
+        tables.append({**fusions, **({"best unimodal baseline": table[alone]} if alone else {})})
     names = [name for name in tables[0] if all(name in table for table in tables)]
     num_seeds = min((len(table[name]) for table in tables for name in names), default=0)
     return {name: np.array([table[name][:num_seeds] for table in tables]) for name in names}

@@ -1,4 +1,4 @@
-"""The console: text is text on it, whatever the terminal."""
+"""A console that prints text verbatim, whatever the terminal."""
 
 from typing import Any
 
@@ -9,9 +9,13 @@ from mmjax.errors import printable
 
 
 class PlainConsole(Console):
-    """A console on which nothing in a text is markup, and which shows what a terminal would obey.
+    """A console that interprets no markup and escapes control characters.
 
-    Tables show their titles, heads and cells likewise.
+    This holds for the titles, headings and cells of tables, too.
+
+    Example:
+        >>> PlainConsole(width=40).print("[bold] is no markup")
+        [bold] is no markup
     """
 
     def __init__(self, **options: Any) -> None:

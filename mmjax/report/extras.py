@@ -1,4 +1,4 @@
-"""Figures of a page that follow from other files of a run folder."""
+"""Figures of a page beyond the scores: calibration, attribution, robustness, cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,29 +21,29 @@ from mmjax.report.figures.robustness_figures import robustness_figure
 
 PICTURES = {
     "misclassified.png": (
-        "Rows that are got wrong",
-        "Test rows that the best fusion gets wrong with the most confidence. Look for what they "
-        "have in common.",
+        "Which rows are misclassified",
+        "The rows that the best fusion misclassifies with the highest confidence. Look for what "
+        "they have in common.",
     ),
     "embeddings.png": (
         "Embeddings",
-        "Rows as the best modality alone and the best fusion represent them: each of the fusion's "
-        "modalities, and all together. Colours are classes, the number of labels, or fifths of the "
-        "first number. In t-SNE only neighbourhoods mean something; PCA keeps distances, as far as "
-        "two dimensions can.",
+        "Rows in the embedding spaces of the best unimodal baseline and of the best fusion (each "
+        "modality, and fused), coloured by class, number of labels, or quintile of the first "
+        "target. Look for classes that separate only after fusion. Only neighbourhoods are "
+        "meaningful in t-SNE; PCA preserves distances as far as two dimensions can.",
     ),
     "similarity.png": (
-        "Which strategies represent alike",
-        "Linear CKA of the fused embeddings, and of what the best fusion makes of each modality, "
-        "between different seeds. Off the diagonal as high as on it: two strategies are as alike "
-        "as two seeds of one.",
+        "Similarity of representations",
+        "Linear CKA between different seeds, for the fused embeddings and for those of each "
+        "modality in the best fusion. Off-diagonal values as high as the diagonal: two strategies "
+        "are as similar as two seeds of one.",
     ),
 }
 """{file of a run folder: (title, caption)}."""
 
 
 class Drawing(NamedTuple):
-    """A figure of the page; the caption says what to look at."""
+    """A figure of the page, with a caption that says what to look for."""
 
     title: str
     caption: str
@@ -51,26 +51,26 @@ class Drawing(NamedTuple):
 
 
 def extra_figures(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
-    """Figures that follow from the tables that are there, and from the predictions.
+    """The figures that the available tables and predictions allow.
 
     Args:
-        study: of one task.
-        best: strategies with predictions whose probabilities are looked at.
+        study: the results on one task.
+        best: strategies with predictions whose calibration is shown.
     """
     if best and study.kind == "classes":
         yield from _probabilities(study, best)
     yield from _attribution(study)
     if "robustness" in study.tables:
         yield Drawing(
-            "When a modality is corrupted",
-            "The score against severity of one corruption of one modality. A flat line does not "
-            "need it, a steep one leans on it.",
+            "Robustness to corruption",
+            "Score by severity, for one corruption of one modality per panel. A flat line means "
+            "that the strategy does not need the modality, a steep one that it relies on it.",
             robustness_figure(study.tables["robustness"]),
         )
     if "cost" in study.tables:
         yield Drawing(
-            f"What {MAIN_SCORES[study.metric]} costs",
-            "Strategies on the line are beaten by none that is both cheaper and better.",
+            f"{MAIN_SCORES[study.metric].capitalize()} against cost",
+            "Strategies on the line form the Pareto front: no other is both cheaper and better.",
             cost_figure(summarise(study.rows), study.tables["cost"]),
         )
 
@@ -81,9 +81,9 @@ def _attribution(study: Study) -> Iterator[Drawing]:
     shares = shapley_rows([row for row in scored if row["strategy"] in set(hidden)])
     if shares:
         yield Drawing(
-            "What each modality adds",
-            f"Shapley values: points of {MAIN_SCORES[study.metric]} over all orders in which "
-            "modalities could join. A modality near zero could be left out.",
+            "Contribution of each modality",
+            f"Shapley values: mean gain in points of {MAIN_SCORES[study.metric]} over all orders "
+            "in which modalities can be added. A modality near zero could be left out.",
             shapley_figure(shares),
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
@@ -92,26 +92,26 @@ def _attribution(study: Study) -> Iterator[Drawing]:
         yield _information(study)
     if "weights" in study.tables:
         yield Drawing(
-            "How strategies weigh the modalities",
-            "Mean weight of each modality over rows, a dot for each seed: the weights of "
-            "strategies that have some, and where attention ends in one token, the share of each "
-            "modality in what that token has read (attention rollout). Dots far apart are seeds "
-            "that have learned to listen to different modalities.",
+            "How strategies weight the modalities",
+            "Mean weight of each modality over rows, one dot per seed: the weights that a fusion "
+            "computes, or, where attention ends in one token, the share of each modality in that "
+            "token (attention rollout). Dots of one modality that lie far apart are seeds that "
+            "have learned to rely on different modalities.",
             weights_figure(study.tables["weights"]),
         )
 
 
 def _has_groups(study: Study) -> bool:
-    """Whether there are several: the standard errors of one would be unknown."""
-    return len(np.unique(study.labels[f"{study.split}_group"])) > 1
+    """Whether there are several groups: with one, the standard errors would be unknown."""
+    return len(np.unique(study.group)) > 1
 
 
 def _usable(predictions: Mapping[str, np.ndarray] | None) -> bool:
-    """Whether there are any, of few classes and more rows, and the first seed has not diverged."""
+    """Whether there are few classes, more rows, and a first seed that has not diverged."""
     if not predictions:
         return False
     logits = predictions["valid"][0]
-    return logits.shape[1] <= min(len(logits), _FEW) and np.isfinite(logits).all()
+    return logits.shape[1] <= min(len(logits), _FEW) and bool(np.isfinite(logits).all())
 
 
 _FEW = 20  # classes: the time of a decomposition grows with a high power of their number
@@ -119,42 +119,40 @@ _FEW = 20  # classes: the time of a decomposition grows with a high power of the
 
 def _information(study: Study) -> Drawing:
     first, second = study.baselines
-    target, group = (study.labels[f"{study.split}_{name}"] for name in ("target", "group"))
-    said = [
+    symbols = [
         discretise_predictions(logits[study.split][0], fit_on=logits["valid"][0])
         for logits in (study.predictions[name] for name in (first, second))
     ]
-    parts, errors = estimate(*said, target, group)
+    parts, errors = estimate(symbols[0], symbols[1], study.target, study.group)
     named = zip(_PARTS, parts, errors, strict=True)
     shown = [f"{name} {max(part, 0):.2f} +- {error:.2f}" for name, part, error in named]
     return Drawing(
-        "What the modalities know",
-        f"Information about the class in what {first} and {second} predict (first seed), in bits: "
-        f"{', '.join(shown)}. Redundant is what both say, unique what one alone says; synergy "
-        "shows only when both are heard. The decomposition of Bertschinger et al. (2014); standard "
-        "errors by jackknife.",
+        "Information in the modalities",
+        f"Information about the class in the predictions of {first} and {second} (first seed), in "
+        f"bits: {', '.join(shown)}. Redundant information is in both, unique information in one "
+        "only, and synergistic information only in both together. Decomposition of Bertschinger et "
+        "al. (2014), standard errors by jackknife.",
         information_figure({f"{first}, {second}": parts}),
     )
 
 
-_PARTS = ("redundant", "unique of the first", "unique of the second", "synergy")
+_PARTS = ("redundant", "unique to the first", "unique to the second", "synergistic")
 
 
 def _probabilities(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
-    target = study.labels[f"{study.split}_target"]
     logits = {name: study.predictions[name][study.split] for name in best}
-    logits = {name: said for name, said in logits.items() if np.isfinite(said).all()}
+    logits = {name: finite for name, finite in logits.items() if np.isfinite(finite).all()}
     if not logits:
         return  # all have diverged
     yield Drawing(
-        "Can the probabilities be believed?",
-        "Accuracy of rows by how sure the model is of them. Bars under the diagonal: it is too "
-        "sure of itself.",
-        reliability_figure(logits, target),
+        "Are the probabilities calibrated?",
+        "Accuracy by confidence (reliability diagram). Bars below the diagonal: the model is "
+        "overconfident.",
+        reliability_figure(logits, study.target),
     )
     yield Drawing(
-        "Answering only when sure",
-        "Accuracy on the rows of highest confidence. A curve that starts high and falls late "
-        "can leave the hard rows to someone else.",
-        selective_figure(logits, target),
+        "Selective prediction",
+        "Accuracy on the most confident rows. With a curve that starts high and falls late, "
+        "abstaining on the least confident rows pays off.",
+        selective_figure(logits, study.target),
     )

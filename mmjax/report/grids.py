@@ -1,7 +1,7 @@
-"""Tables of a page beside the main one: what it has no room for."""
+"""Additional tables of a page: calibration, robustness, representation, cost."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,18 +9,19 @@ import numpy as np
 from mmjax.analysis.calibration import calibration_rows
 from mmjax.analysis.robustness import robustness_summary
 from mmjax.analysis.study import Study
+from mmjax.analysis.summary import group_by
 from mmjax.data.targets import MAIN_SCORES
 
 
 class Grid(NamedTuple):
-    """A table whose first column is words and whose others are numbers.
+    """A table with text in the first column and numbers in all others.
 
     Attributes:
         title: of the table.
-        caption: what its numbers are.
-        heads: of all columns.
-        digits: behind the point, for each column but the first.
-        rows: a word, then a number or None for each other column.
+        caption: what its numbers mean.
+        heads: headings of all columns.
+        digits: decimal places of each column but the first.
+        rows: a text, then a number or None for each other column.
     """
 
     title: str
@@ -31,7 +32,16 @@ class Grid(NamedTuple):
 
 
 def make_grids(study: Study) -> Iterator[Grid]:
-    """The tables that a study's files allow."""
+    """The tables that the results of a study allow.
+
+    Example:
+        >>> row = {"strategy": "sum", "embedding": "fused", "ari": 0.9, "nmi": 0.8,
+        ...        "silhouette": 0.5, "probe_accuracy": 1.0}
+        >>> score = {"strategy": "sum", "modalities": "a+b", "split": "test"}
+        >>> study = Study("toy", (), [score], [], {"representation": [row]}, {}, {}, (), {}, {})
+        >>> [(grid.title, grid.rows) for grid in make_grids(study)]
+        [('Representation', [('sum, fused', 0.9, 0.8, 0.5, 1.0)])]
+    """
     if study.predictions and study.split == "test" and study.kind == "classes":
         yield _calibration(study)
     if "robustness" in study.tables:
@@ -46,7 +56,7 @@ def _calibration(study: Study) -> Grid:
     rows = []
     for name, arrays in study.predictions.items():
         if not all(np.isfinite(arrays[split]).all() for split in ("valid", "test")):
-            continue  # a strategy that has diverged
+            continue  # the strategy has diverged
         found = calibration_rows(
             arrays["valid"],
             study.labels["valid_target"],
@@ -66,10 +76,10 @@ def _calibration(study: Study) -> Grid:
     heads = [f"{name}{tail}" for name in measures for tail in ("", " after")]
     return Grid(
         "Calibration",
-        "Means over seeds, before and after temperature scaling, whose temperature is fitted on "
-        "validation, between 0.05 and 20; above 1 it makes the model less sure. ECE from 0 to 1, "
-        "Brier score from 0 to 2, NLL in nats; AURC is the area under the risk-coverage curve. "
-        "Lower is better.",
+        "Means over seeds, before and after temperature scaling; the temperature is fitted on "
+        "validation, between 0.05 and 20, and above 1 it lowers confidence. ECE from 0 to 1, Brier "
+        "score from 0 to 2, NLL in nats, AURC the area under the risk-coverage curve. Lower is "
+        "better.",
         ("strategy", "temperature", *heads, "AURC"),
         (2, *[3] * 9),
         rows,
@@ -77,9 +87,7 @@ def _calibration(study: Study) -> Grid:
 
 
 def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
-    found = defaultdict(list)
-    for row in robustness_summary(rows):
-        found[row["strategy"], row["modality"]].append(row)
+    found = group_by(robustness_summary(rows), itemgetter("strategy", "modality"))
     keys = ("clean", "area", "relative", "effective")
     lines = [
         (f"{strategy}, {modality} corrupted", *(100 * _mean(some, key) for key in keys))
@@ -87,11 +95,10 @@ def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
     ]
     return Grid(
         "Robustness",
-        f"Means over corruptions, in points of {score}, on a sample of the rows: the same for all "
-        "strategies, which is why the clean score is not that of the main table. Area: what is "
-        "left on average over severities (Liang et al., 2021). Relative: that, above the mean of "
-        "all strategies. Effective: what is lost, less than by the mean strategy (Taori et al., "
-        "2020).",
+        f"Means over corruptions, in points of {score}, on a sample of rows that all strategies "
+        "share, so clean scores differ from those of the main table. Area: mean score over "
+        "severities (Liang et al., 2021). Relative: area minus its mean over strategies; "
+        "effective: the same after correcting for the clean score (Taori et al., 2020).",
         ("strategy", *keys),
         (1, 1, 1, 1),
         lines,
@@ -99,15 +106,13 @@ def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
 
 
 def _representation(rows: Sequence[dict[str, Any]]) -> Grid:
-    found = defaultdict(list)
-    for row in rows:
-        found[row["strategy"], row["embedding"]].append(row)
+    found = group_by(rows, itemgetter("strategy", "embedding"))
     keys = ("ari", "nmi", "silhouette", "probe_accuracy")
     return Grid(
         "Representation",
-        "How k-means clusters of embeddings match the classes (adjusted Rand index, normalised "
-        "mutual information), how far the classes lie apart (silhouette), and the accuracy of a "
-        "linear probe on them. The first seed; 1 is best.",
+        "Agreement of k-means clusters of the embeddings with the classes (adjusted Rand index, "
+        "normalised mutual information), separation of the classes (silhouette), and accuracy of a "
+        "linear probe. First seed; 1 is best.",
         ("strategy, embedding", "ARI", "NMI", "silhouette", "linear probe"),
         (3, 3, 3, 3),
         [
@@ -134,10 +139,10 @@ def _cost(rows: Sequence[dict[str, Any]]) -> Grid:
     ]
     return Grid(
         "Cost",
-        "Operations and memory traffic of one row's forward pass, as XLA counts them; seconds of "
-        "compilation; milliseconds of a train step of one seed; microseconds a row in batches of 1 "
-        "and of 256; memory of the training program, its rows included. Times are of the machine "
-        "as it was.",
+        "Operations and memory traffic of the forward pass of one row, as counted by XLA; "
+        "compilation time; time of a train step per seed; prediction time per row in batches of 1 "
+        "and 256; memory of the training program, its rows included. Times depend on the load of "
+        "the machine.",
         (
             "strategy",
             "parameters",

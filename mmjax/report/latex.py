@@ -1,19 +1,20 @@
-"""Studies as a paper needs them: a LaTeX table and figures as PDF."""
+"""Results for a paper: a LaTeX table, and figures as PDF."""
 
 import re
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import VERDICTS
-from mmjax.analysis.study import Study
-from mmjax.data.targets import Kind
+from mmjax.data.targets import MAIN_SCORES, Kind
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
-from mmjax.report.lines import Line
-from mmjax.report.sections import make_section
+from mmjax.report.lines import Line, make_lines
+from mmjax.report.sections import make_drawings
 from mmjax.storage.files import whole_file, write_text
 
 _SPECIAL = {
@@ -22,22 +23,33 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
-_EMBEDDED = {"pdf.fonttype": 42}  # TrueType: publishers refuse type 3
+_EMBEDDED: Any = {"pdf.fonttype": 42}  # TrueType: publishers reject type 3
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it."""
+    r"""Escapes the characters that are special in LaTeX.
+
+    Example:
+        >>> print(escape("50 % of a_b"))
+        50 \% of a\_b
+    """
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
 def latex_table(lines: Sequence[Line], caption: str, label: str, kind: Kind = "classes") -> str:
-    """A table for the booktabs package; baselines in italics, gains that are told in bold.
+    r"""A table for the booktabs package: baselines in italics, significant gains in bold.
 
     Args:
-        lines: of ``make_lines``.
+        lines: from ``make_lines``.
         caption: plain text.
-        label: what ``\\ref`` calls it.
+        label: for ``\ref``.
         kind: of the targets.
+
+    Example:
+        >>> line = Line("late_mean", alone=False, score=0.875, nll=0.25)
+        >>> text = latex_table([line], "Results", "tab:results")
+        >>> print(next(row for row in text.splitlines() if "late" in row))
+        late\_mean & 87.50 &  & -- & -- & 0.250 & -- & -- \\
     """
     body = "\n".join(" & ".join(_cells(line, kind)) + r" \\" for line in lines)
     heads = _HEADS[kind == "numbers"]
@@ -72,7 +84,7 @@ def _cells(line: Line, kind: Kind) -> list[str]:
     name = escape(line.strategy)
     percent = lambda value, digits: "--" if value is None else f"{100 * value:.{digits}f}"
     between = lambda bounds: "[{:.1f}, {:.1f}]".format(*(100 * value for value in bounds))
-    told = line.verdict in VERDICTS[:2]
+    significant = line.verdict in VERDICTS[:2]
     number = lambda value: "--" if value is None else f"{value:.3f}"
     beside = [percent(line.macro_f1, 2), number(line.nll), percent(line.ece, 1)]
     gain = f"${100 * line.gain.mean:+.1f}$" if line.gain else "--"
@@ -80,36 +92,51 @@ def _cells(line: Line, kind: Kind) -> list[str]:
         rf"\emph{{{name}}}" if line.alone else name,
         percent(line.score, 2),
         between(line.interval) if line.interval else "",
-        rf"\boldmath{gain}" if told else gain,
+        rf"\boldmath{gain}" if significant else gain,
         *([number(line.rmse)] if kind == "numbers" else beside),
         "--" if line.params is None else f"{line.params:,.0f}",
     ]
 
 
-def write_paper(studies: Sequence[Study], out: Path) -> None:
-    """Writes table.tex and a PDF of each figure; of several tasks, each gets a folder.
+def write_paper(assessments: Sequence[Assessment], out: Path) -> None:
+    """Writes table.tex and a PDF of each figure, in one folder per task if there are several.
 
     Args:
-        studies: a table each.
-        out: a folder, made if need be; files of the same names are replaced.
+        assessments: one per task.
+        out: a folder, created if necessary; files of the same names are replaced.
+
+    Example:
+        >>> from mmjax.analysis.study import Study
+        >>> rows = [{"strategy": name, "modalities": used, "split": split, "hidden": "", "seed": 0,
+        ...          "accuracy": score, "macro_f1": score, "params": 10, "seconds": 1.0}
+        ...         for name, used, score in (("a_only", "a", 0.6), ("sum", "a+b", 0.9))
+        ...         for split in ("valid", "test")]
+        >>> write_paper([Assessment(Study("toy", (), rows, [], {}, {}, {}, (), {}, {}))], Path("."))
+        >>> sorted(path.name for path in Path(".").iterdir())
+        ['accuracy.pdf', 'table.tex']
     """
+    studies = [assessment.study for assessment in assessments]
     names = _file_names([study.task for study in studies])
-    for study, name in zip(studies, names, strict=True):
-        section = make_section(study)
+    for assessment, name in zip(assessments, names, strict=True):
         place = out if len(studies) == 1 else out / name
         place.mkdir(parents=True, exist_ok=True)
-        caption = (
-            f"{study.task}. {section.metric.capitalize()} {_CAPTION} {section.verdict.headline}"
-        )
-        table = latex_table(section.lines, caption, f"tab:{name}", study.kind)
-        write_text(place / "table.tex", table)
-        _save(section.drawings, place)
+        write_text(place / "table.tex", table_of(assessment, name))
+        _save(list(make_drawings(assessment)), place)
     _save(over_tasks(studies), out)
 
 
+def table_of(assessment: Assessment, name: str) -> str:
+    """The table of a study, labelled ``tab:NAME``, with the verdict in its caption."""
+    study, verdict = assessment.study, assessment.verdict
+    lines = make_lines(study, assessment.answers, verdict)
+    metric = MAIN_SCORES[study.metric].capitalize()
+    caption = f"{study.task}. {metric} {_CAPTION} {verdict.headline}"
+    return latex_table(lines, caption, f"tab:{name}", study.kind)
+
+
 _CAPTION = (
-    "with 95 % intervals for new seeds and new groups; gain in points over the best "
-    "modality alone, bold where a difference is told."
+    "with 95 % intervals for new seeds and new groups; gain in points over the best unimodal "
+    "baseline, in bold where significant."
 )
 
 
@@ -122,7 +149,7 @@ def _save(drawings: Sequence[Drawing], folder: Path) -> None:
 
 
 def _file_names(texts: Sequence[str]) -> list[str]:
-    """A name for each text, in letters that every file system takes; no two are the same."""
+    """A distinct file name for each text, portable across file systems."""
     names: list[str] = []
     for text in texts:
         plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"

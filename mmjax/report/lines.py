@@ -1,4 +1,4 @@
-"""The table of a study: one line of numbers for each strategy."""
+"""The table of a study: one line per strategy."""
 
 from typing import NamedTuple
 
@@ -6,32 +6,32 @@ import numpy as np
 
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.calibration import reliability
-from mmjax.analysis.statistics import Estimate, bootstrap_interval, estimate
+from mmjax.analysis.statistics import Estimate, bootstrap_interval, compare_pair, estimate
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import MAJORITY, find_majority, summarise
-from mmjax.analysis.verdicts import UNTESTED, Verdict, light_pair
+from mmjax.analysis.verdicts import UNTESTED, Verdict
 from mmjax.comparison.scores import standard_error
 
 
 class Line(NamedTuple):
-    """A strategy on the scored split; what cannot be known is None.
+    """A strategy on the scored split; None for what is unknown.
 
     Attributes:
         strategy: its name, or ``MAJORITY``.
-        alone: whether it is a baseline with one modality.
-        score: the main one, mean over seeds.
-        interval: of the score, 95 %, for new seeds and new groups.
+        alone: whether it is a unimodal baseline.
+        score: the main score, mean over seeds.
+        interval: 95 % interval of the score, for new seeds and new groups.
         seed_error: standard error of the score over seeds.
-        group_interval: of the score, 95 % by bootstrap, for these models and new groups.
+        group_interval: 95 % bootstrap interval of the score, for these models and new groups.
         macro_f1: of classes and labels, mean over seeds.
         rmse: root mean squared error of numbers, mean over seeds.
-        nll: of classes and labels, mean over seeds, nats.
+        nll: negative log-likelihood of classes and labels in nats, mean over seeds.
         ece: expected calibration error of classes, 15 bins of equal width, mean over seeds.
-        gain: score minus that of the best baseline, with its interval.
-        verdict: of that difference, as the headline and the lists have it; "reference" for itself.
-        p: corrected.
+        gain: score minus that of the best unimodal baseline, with its interval.
+        verdict: on that gain, as in the headline and the lists; "reference" for the baseline.
+        p: p-value of the gain, corrected.
         params: number of parameters.
-        flops: of a forward pass of one sample.
+        flops: operations of the forward pass of one row.
         seconds: wall time of all seeds.
     """
 
@@ -54,21 +54,30 @@ class Line(NamedTuple):
 
 
 def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[Line]:
-    """The lines of a study, best score first."""
+    """The lines of a study, best score first.
+
+    Example:
+        >>> rows = [{"strategy": name, "modalities": used, "split": "test", "hidden": "", "seed": 0,
+        ...          "accuracy": score, "macro_f1": score, "params": 10, "seconds": 1.0}
+        ...         for name, used, score in (("a_only", "a", 0.6), ("sum", "a+b", 0.9))]
+        >>> study = Study("toy", (), rows, [], {}, {}, {}, (), {}, {})
+        >>> [(line.strategy, line.score) for line in make_lines(study, None, Verdict("None."))]
+        [('sum', 0.9), ('a_only', 0.6)]
+    """
     judged = {one.strategy: one for one in verdict.against_baseline}
     groups = _group_intervals(answers)
     lowest = -np.inf if study.kind == "numbers" else 0.0
 
     def line(name: str) -> Line:
         score = study.scores(name, study.metric)
-        error = standard_error(score)
-        each = answers.scores.get(name) if answers else None
-        found = None if each is None else estimate(each, answers.group)
         mean = lambda metric: _finite(study.scores(name, metric).mean())
-        one, word, gain = judged.get(name), "", None
-        if verdict.baseline is not None and each is not None:
-            against = answers.scores[verdict.baseline]
-            gain = light_pair(each, against, answers.group).difference
+        one, word, found, gain = judged.get(name), "", None, None
+        if answers and name in answers.scores:
+            each = answers.scores[name]
+            found = estimate(each, answers.group)
+            if verdict.baseline is not None:
+                against = answers.scores[verdict.baseline]
+                gain = compare_pair(each, against, answers.group).difference
         if name == verdict.baseline:
             word, gain = "reference", None
         return Line(
@@ -76,7 +85,7 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
             alone=name in study.baselines,
             score=float(score.mean()),
             interval=found and (max(found.low, lowest), min(found.high, 1.0)),
-            seed_error=_finite(error),
+            seed_error=_finite(float(standard_error(score))),
             group_interval=groups.get(name),
             macro_f1=mean("macro_f1"),
             rmse=mean("rmse"),
@@ -98,7 +107,7 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
 
 
 def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:
-    """Of all strategies, with one set of resamples."""
+    """Bootstrap intervals of all strategies, from one set of resamples."""
     if answers is None:
         return {}
     means = np.stack([each.mean(axis=0) for each in answers.scores.values()])
@@ -111,8 +120,8 @@ def _calibration_error(study: Study, strategy: str) -> float | None:
         return None
     if not np.isfinite(study.predictions[strategy][study.split]).all():
         return None  # it has diverged
-    logits, target = study.predictions[strategy][study.split], study.labels[f"{study.split}_target"]
-    return float(np.mean([reliability(one, target).error for one in logits]))
+    logits = study.predictions[strategy][study.split]
+    return float(np.mean([reliability(one, study.target).error for one in logits]))
 
 
 def _finite(value: float) -> float | None:

@@ -1,26 +1,33 @@
-"""How a result looks in a notebook."""
+"""The HTML of a result in a notebook."""
 
-from mmjax.analysis.answers import Answers
-from mmjax.analysis.study import Study
-from mmjax.analysis.summary import majority_warnings, summarise
-from mmjax.analysis.verdicts import Verdict
+from mmjax.analysis.assessment import Assessment
+from mmjax.analysis.summary import majority_warnings
 from mmjax.report.page import make_environment
 from mmjax.report.sections import main_drawing
 from mmjax.report.tables import table_heads, table_lines
 
 
-def result_html(study: Study, answers: Answers | None, verdict: Verdict) -> str:
-    """The verdict, the table and the main figure, as a piece of HTML with a style of its own."""
-    summaries = summarise(study.rows)
+def result_html(assessment: Assessment) -> str:
+    """The verdict, the table and the main figure, as an HTML fragment with its own style.
+
+    Example:
+        >>> from mmjax.analysis.study import Study
+        >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": "", "seed": 0,
+        ...        "accuracy": 0.9, "macro_f1": 0.9, "params": 10, "seconds": 1.0}
+        >>> html = result_html(Assessment(Study("toy", (), [row], [], {}, {}, {}, (), {}, {})))
+        >>> "<th>sum</th><td>90.00</td>" in html
+        True
+    """
+    summaries = assessment.summaries
     return (
         make_environment()
         .get_template("result.html")
         .render(
-            verdict=verdict,
+            verdict=assessment.verdict,
             warnings=majority_warnings(summaries),
-            failed=study.failed,
+            failed=assessment.study.failed,
             heads=table_heads(summaries),
             rows=table_lines(summaries),
-            drawing=main_drawing(study, answers, verdict),
+            drawing=main_drawing(assessment),
         )
     )

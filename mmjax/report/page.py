@@ -1,4 +1,4 @@
-"""One self-contained HTML page."""
+"""A self-contained HTML page."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmjax.analysis.study import Study
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.verdicts import format_p
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
@@ -19,30 +19,42 @@ from mmjax.storage.files import write_text
 from mmjax.storage.manifest import renew
 
 
-def write_page(studies: Sequence[Study], out: Path) -> None:
-    """Writes a page that needs nothing but itself: no network, no other file.
+def write_page(assessments: Sequence[Assessment], out: Path) -> None:
+    """Writes a self-contained page, which needs no network and no other file.
 
-    What a study lacks is left out; over several, there is one more section. The manifest of a run
-    that the page is part of stays true.
+    Whatever a study lacks is omitted; several studies get one more section on all tasks. If the
+    page is part of a run folder, its manifest is updated.
 
     Args:
-        studies: a section each.
+        assessments: one section each.
         out: an HTML file.
+
+    Example:
+        >>> from mmjax.analysis.study import Study
+        >>> row = {"strategy": "sum", "modalities": "a+b", "hidden": "", "seed": 0, "data": "x",
+        ...        "accuracy": 0.9, "macro_f1": 0.9, "params": 10, "seconds": 1.0}
+        >>> rows = [{**row, "split": split} for split in ("valid", "test")]
+        >>> study = Study("toy", (), rows, [], {}, {}, {}, (), {}, {})
+        >>> write_page([Assessment(study)], Path("report.html"))
+        >>> "No verdict: it requires the predictions" in Path("report.html").read_text()
+        True
     """
-    sections = [make_section(study) for study in studies]
-    write_text(out, render("page.html", sections=sections, over_tasks=over_tasks(studies)))
+    sections = [make_section(assessment) for assessment in assessments]
+    shared = over_tasks([assessment.study for assessment in assessments])
+    write_text(out, render("page.html", sections=sections, over_tasks=shared))
     renew(out)
 
 
 def render(template: str, **content: Any) -> str:
-    """A page from a template in report/html, with everything that it needs within it.
+    """Renders a template of report/html with the style and the script that all pages share.
 
     Args:
         template: name of the file.
-        **content: what it shows, beside the style and the script of all pages.
+        **content: variables of the template.
     """
     environment = make_environment()
-    source = lambda name: Markup(environment.loader.get_source(environment, name)[0])
+    loader = PackageLoader("mmjax.report", "html")
+    source = lambda name: Markup(loader.get_source(environment, name)[0])
     script = source("sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template(template)
@@ -50,7 +62,7 @@ def render(template: str, **content: Any) -> str:
 
 
 def make_environment() -> Environment:
-    """The templates of report/html; what they show is escaped."""
+    """The templates of report/html, with autoescaping."""
     environment = Environment(
         loader=PackageLoader("mmjax.report", "html"),
         autoescape=True,

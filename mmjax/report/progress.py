@@ -1,4 +1,4 @@
-"""What a person sees while a comparison runs."""
+"""Progress of a running comparison."""
 
 import time
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from mmjax.report.tables import format_score
 
 
 class ComparisonProgress:
-    """A live bar with the time left, and a line for each arm that is done.
+    """A live bar with the remaining time, and a line for each completed arm.
 
-    Time left is the time so far per train step, times the steps to come. Where the output is no
-    terminal there is no bar, and the lines carry the time left.
+    The remaining time is the mean time per train step so far, times the steps to come. If the
+    output is not a terminal, there is no bar and the lines carry the remaining time.
     """
 
     def __init__(self, arms: Sequence[Arm], console: Console) -> None:
@@ -43,12 +43,12 @@ class ComparisonProgress:
         self._bar.stop()
 
     def on_steps(self, steps: int) -> None:
-        """To be called after each epoch."""
+        """Call after each epoch."""
         self._in_arm += steps
         self._show()
 
     def on_arm(self, arm: Arm, rows: Rows) -> None:
-        """To be called when an arm is done, with its scores."""
+        """Call when an arm is complete, with its scores."""
         self._end(arm)
         (summary,) = summarise(rows)
         self._bar.console.print(
@@ -59,13 +59,13 @@ class ComparisonProgress:
         self._show()
 
     def on_error(self, arm: Arm, error: str) -> None:
-        """To be called when an arm has failed."""
+        """Call when an arm has failed."""
         self._end(arm)
         self._bar.console.print(f"{arm.strategy:<20}failed: {error}", soft_wrap=True)
         self._show()
 
     def _end(self, arm: Arm) -> None:
-        self._to_come.pop(arm.strategy, None)  # it may have ended and fail when it is timed
+        self._to_come.pop(arm.strategy, None)  # a complete arm may still fail when it is timed
         self._in_arm = 0
 
     def _steps(self) -> int:
@@ -81,12 +81,16 @@ class ComparisonProgress:
 
 
 def time_left(start: float, done: int, total: int) -> str:
-    """H:MM:SS to come, if what is left takes as long a piece as what is done.
+    """The remaining time as H:MM:SS, if all pieces take equally long.
 
     Args:
         start: ``time.monotonic()`` at the start.
-        done: pieces so far.
-        total: all pieces.
+        done: number of pieces so far.
+        total: number of all pieces.
+
+    Example:
+        >>> time_left(time.monotonic() - 60, done=1, total=3)
+        '0:02:00'
     """
     seconds = (time.monotonic() - start) / max(done, 1) * (total - done)
     return str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""What a person sees of a search: progress, the best trials, a page."""
+"""Output of a hyperparameter search: progress, the best trials, a page."""
 
 import base64
 import time
@@ -19,14 +19,14 @@ from mmjax.storage.files import write_text
 
 _STATES = ("complete", "pruned", "fail")
 _FACTS = ("score", "nll", "rows", "best_step", "retry_of", "error", "worker", "versions")
-"""Columns of trials.jsonl that are not shown in tables."""
+"""Columns of trials.jsonl that tables omit."""
 
 
 class TrialsProgress:
-    """A live bar over all trials of a study, and a line for each that ends here.
+    """A live bar over all trials of a study, and a line for each trial that this process completes.
 
-    Time left is the time so far per trial that has ended since, whoever trained it, times those to
-    come.
+    The remaining time is the mean time per trial completed since the start, by any process, times
+    the trials to come.
     """
 
     def __init__(self, done: int, total: int, console: Console) -> None:
@@ -50,7 +50,7 @@ class TrialsProgress:
         self._bar.stop()
 
     def on_trial(self, row: Mapping[str, Any], done: int) -> None:
-        """To be called when a trial has ended, with the number of all that have."""
+        """Call when a trial has ended, with the number of all trials that have."""
         left = time_left(self._start, done - self._before, self._total - self._before)
         value = row[find_score(row)]
         score = "" if value is None else f"{100 * value:.2f} %"
@@ -64,7 +64,7 @@ class TrialsProgress:
 
 
 def _columns(rows: Rows) -> list[str]:
-    """What a table shows of trials: what all have, and every parameter that one has."""
+    """Columns of a table of trials, including every parameter that any of them has."""
     names = dict.fromkeys(name for row in rows for name in row if name not in _FACTS)
     return [*(name for name in names if name != "seconds"), "seconds"]
 
@@ -86,26 +86,26 @@ def trials_table(rows: Rows, title: str) -> Table:
     score = find_score(rows[0])
     table.add_column(f"{MAIN_SCORES[score]} %", justify="right", no_wrap=True)
     table.add_column("fusion", overflow="fold")
-    table.add_column("its parameters")
+    table.add_column("parameters")
     named = ("trial", score, "fusion")
     others = [name for name in _columns(rows) if name not in (*named, "state", "seconds")]
     for row in rows:
         cells = {name: _cell(name, row.get(name)) for name in (*named, *others)}
-        told = ", ".join(f"{n.replace('_', ' ')} {cells[n]}" for n in others if cells[n])
-        table.add_row(*(cells[name] for name in named), told)
+        shown = ", ".join(f"{n.replace('_', ' ')} {cells[n]}" for n in others if cells[n])
+        table.add_row(*(cells[name] for name in named), shown)
     return table
 
 
 def write_trials_report(
     out: Path, title: str, rows: Rows, command: str, plots: Mapping[str, str]
 ) -> None:
-    """Writes a page that needs nothing but itself.
+    """Writes a self-contained page.
 
     Args:
-        out: folder that has the plots; gets report.html.
+        out: folder with the plots, where report.html is written.
         title: name of the task.
         rows: all trials, the best first.
-        command: trains the best one.
+        command: the command that trains the best one.
         plots: {name of a PNG file without its suffix: caption}.
     """
     names = _columns(rows)

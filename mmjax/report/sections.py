@@ -1,15 +1,18 @@
-"""What a page shows of one study."""
+"""The content of a page on one study."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.answers import Answers
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
-from mmjax.analysis.summary import majority_warnings, summarise
-from mmjax.analysis.verdicts import Verdict, judge
+from mmjax.analysis.summary import group_by, majority_warnings
+from mmjax.analysis.verdicts import Verdict
+from mmjax.comparison.scores import present_in
 from mmjax.data.targets import MAIN_SCORES, Kind
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
@@ -46,48 +49,49 @@ class Section(NamedTuple):
     recipes: dict[str, str]
 
 
-def make_section(study: Study) -> Section:
-    """Judges and draws all that a study's files allow."""
-    answers = make_answers(study)
-    verdict, summaries = judge(answers), summarise(study.rows)
+def make_section(assessment: Assessment) -> Section:
+    """Assembles the section of a study: tables, figures and facts."""
+    study, verdict = assessment.study, assessment.verdict
     return Section(
         title=study.task,
         metric=MAIN_SCORES[study.metric],
         kind=study.kind,
         verdict=verdict,
-        warnings=majority_warnings(summaries),
+        warnings=majority_warnings(assessment.summaries),
         failed=study.failed,
-        lines=make_lines(study, answers, verdict),
+        lines=make_lines(study, assessment.answers, verdict),
         grids=list(make_grids(study)),
-        drawings=list(_drawings(study, answers, verdict)),
+        drawings=list(make_drawings(assessment)),
         pictures=_pictures(study),
         facts=_facts(study),
         recipes={row["strategy"]: row["recipe"] for row in study.rows if row.get("recipe")},
     )
 
 
-def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterator[Drawing]:
+def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
+    """The figures of a study, the most important first."""
+    study, answers, verdict = assessment.study, assessment.answers, assessment.verdict
     on_validation = lambda name: -study.on_validation(name)
     best_first = sorted(study.strategies, key=on_validation)
     alone = next((name for name in best_first if name in study.baselines), None)
-    yield main_drawing(study, answers, verdict)
+    yield main_drawing(assessment)
     if answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
     judged = [name for name in best_first if answers and name in answers.scores]
-    if len(judged) > 1:
+    if answers and len(judged) > 1:
         yield _matrix(answers, _first(judged, _NUM_PAIRED, alone))
     if study.history:
         yield Drawing(
             "Learning curves",
-            "Mean over seeds. Curves that still rise at the end would gain from more steps; then "
-            "a comparison at this number of steps favours those that learn fast.",
+            "Mean over seeds. Curves that still rise at the end would benefit from more steps, and "
+            "this comparison then favours strategies that learn fast.",
             curves_figure(study.history, _first(best_first, _NUM_CURVES, alone)),
         )
     if any(row["hidden"] for row in study.rows):
         yield Drawing(
-            "When a modality is missing",
-            f"{MAIN_SCORES[study.metric].capitalize()} in % by what is present at test. A row that "
-            "pales quickly leans on the modality that is gone.",
+            "Robustness to missing modalities",
+            f"{MAIN_SCORES[study.metric].capitalize()} in % by the modalities present at test "
+            "time. A row that fades quickly relies on the modality that is missing.",
             missing_figure(_by_subset(study, best_first)),
         )
     best = [name for name in (verdict.fusion, verdict.baseline) if name]
@@ -96,27 +100,35 @@ def _drawings(study: Study, answers: Answers | None, verdict: Verdict) -> Iterat
     yield from extra_figures(study, best[::-1])
 
 
-def main_drawing(study: Study, answers: Answers | None, verdict: Verdict) -> Drawing:
-    """What each strategy adds to the best baseline; all scores where nothing can be judged."""
-    if answers and verdict.baseline:
-        return forest(answers, verdict)
+def main_drawing(assessment: Assessment) -> Drawing:
+    """Gains over the best unimodal baseline, or all scores where none can be tested.
+
+    Example:
+        >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": "", "seed": 0,
+        ...        "accuracy": 0.9, "macro_f1": 0.9, "params": 10, "seconds": 1.0}
+        >>> drawing = main_drawing(Assessment(Study("toy", (), [row], [], {}, {}, {}, (), {}, {})))
+        >>> drawing.title  # without predictions there is no verdict
+        'Accuracy'
+    """
+    if assessment.answers and assessment.verdict.baseline:
+        return forest(assessment.answers, assessment.verdict)
     return Drawing(
-        MAIN_SCORES[study.metric].capitalize(),
-        "A dot per seed, the mean, and one standard error of the seeds either side, which says "
-        "nothing about other test rows.",
-        score_figure(summarise(study.rows), ""),
+        MAIN_SCORES[assessment.study.metric].capitalize(),
+        "One dot per seed, and the mean with one standard error over seeds, which does not cover "
+        "the variation over test rows.",
+        score_figure(assessment.summaries, ""),
     )
 
 
 def forest(answers: Answers, verdict: Verdict) -> Drawing:
-    """What each strategy adds to the verdict's baseline, with the verdicts that the table has."""
+    """Gain of each strategy over the verdict's baseline, with the same verdicts as in the table."""
     return Drawing(
-        f"What each strategy adds to {verdict.baseline}",
-        "A line is a 95 % interval for new seeds and new groups, of this difference alone. Full "
-        "dots are told from zero, as in the table; with so many differences in one figure, hollow "
-        "ones may be chance.",
+        f"Gain of each strategy over {verdict.baseline}",
+        "Lines are 95 % intervals for new seeds and new groups, not corrected for the number of "
+        "strategies. Filled dots are significant after correction, as in the table; hollow dots "
+        "may be chance.",
         forest_figure(
-            verdict.against_baseline, answers.baselines, verdict.baseline, answers.metric
+            verdict.against_baseline, answers.baselines, verdict.baseline or "", answers.metric
         ),
     )
 
@@ -125,9 +137,10 @@ def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
     fusions = [name for name in answers.scores if name not in answers.baselines]
     if fusions:
         yield Drawing(
-            "Where fusion helps, where it misleads",
-            f"Rows that a fusion gets right and {baseline} wrong, and the reverse. Short bars on "
-            "both sides: it says much the same. Long ones: it trades rows for others.",
+            "Where fusion helps and where it hurts",
+            f"Rows that a fusion classifies correctly and {baseline} does not, and the reverse. "
+            "Short bars on both sides: the two mostly agree. Long bars on both sides: fusion gains "
+            "some rows at the expense of others.",
             exchange_figure(answers, fusions, baseline),
         )
 
@@ -135,48 +148,47 @@ def _exchange(answers: Answers, baseline: str) -> Iterator[Drawing]:
 def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
     all_shown = len(names) == len(answers.scores)
     return Drawing(
-        "Every pair" if all_shown else "Pairs of the best",
-        f"Row minus column, in points of {answers.metric}; differences, not verdicts. Ordered by "
-        f"validation, best first{'' if all_shown else f'; the {len(names)} best alone'}.",
+        "All pairs" if all_shown else "Pairs of the best strategies",
+        f"Row minus column, in points of {answers.metric}, without tests of significance. "
+        f"{'Strategies' if all_shown else f'The best {len(names)} strategies'} in order of their "
+        "validation score, best first.",
         matrix_figure(answers, names),
     )
 
 
 def _confusion(study: Study, strategy: str) -> Drawing:
     return Drawing(
-        f"Confusions of {strategy}",
-        "Percent of each true class, all seeds together; at most the "
+        f"Confusion matrix of {strategy}",
+        "Percentage of each true class, all seeds together; at most the "
         f"{NUM_CLASSES} classes with the most errors. Look for dark cells off the diagonal that "
-        "one matrix has and the other lacks.",
+        "are in one matrix but not in the other.",
         confusion_figure(_confusions(study, strategy)),
     )
 
 
 def _first(names: Sequence[str], count: int, needed: str | None) -> list[str]:
-    """The first names, with one that must be among them in the last place if it is not."""
+    """The first names; if ``needed`` is not among them, it replaces the last."""
     first = list(names[:count])
     return first if needed is None or needed in first else [*first[:-1], needed]
 
 
 def _by_subset(study: Study, strategies: Sequence[str]) -> dict[str, dict[frozenset, float]]:
-    """{strategy: {modalities present: score}} of those that were scored with some hidden."""
-    found: dict[str, dict[frozenset, list[float]]] = {name: {} for name in strategies}
-    for row in study.rows:
-        if row["split"] == study.split:
-            hidden = set(row["hidden"].split("+"))
-            present = frozenset(row["modalities"].split("+")) - hidden
-            found[row["strategy"]].setdefault(present, []).append(row[study.metric])
+    """{strategy: {modalities present: score}} of strategies scored with modalities hidden."""
+    scored = [row for row in study.rows if row["split"] == study.split]
+    found = group_by(scored, itemgetter("strategy"))
+    mean = lambda rows: float(np.mean([row[study.metric] for row in rows]))
     return {
-        name: {subset: float(np.mean(values)) for subset, values in subsets.items()}
-        for name, subsets in found.items()
-        if len(subsets) > 1
+        name: {subset: mean(rows) for subset, rows in subsets.items()}
+        for name in strategies
+        if len(subsets := group_by(found.get(name, []), present_in)) > 1
     }
 
 
 def _confusions(study: Study, strategy: str) -> np.ndarray:
-    logits, target = study.predictions[strategy][study.split], study.labels[f"{study.split}_target"]
+    logits = study.predictions[strategy][study.split]
     counts = np.zeros((logits.shape[-1],) * 2)
-    np.add.at(counts, (np.broadcast_to(target, logits.shape[:2]), logits.argmax(axis=-1)), 1)
+    true = np.broadcast_to(study.target, logits.shape[:2])
+    np.add.at(counts, (true, logits.argmax(axis=-1)), 1)
     return counts
 
 

@@ -1,4 +1,4 @@
-"""The table of a comparison, for the terminal, as plain text and in Markdown."""
+"""The table of a comparison: for the terminal, as plain text, and in Markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,14 +9,14 @@ from rich.table import Table
 from mmjax.analysis.summary import MAJORITY, Rows, Summary, find_majority, scored_split
 from mmjax.comparison.scores import standard_error
 
-MAJORITY_NOTE = "Majority class: the answer that is most frequent in training, given for every row."
+MAJORITY_NOTE = "Majority class: always predicts the most frequent class of the training split."
 
 
 _HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
 
 
 def table_heads(summaries: Sequence[Summary]) -> tuple[str, ...]:
-    """What the columns of a table are called."""
+    """The headings of a table."""
     return ("strategy", *_HEADS[summaries[0].metric], "parameters", "seconds")
 
 
@@ -32,9 +32,9 @@ def table_cells(summary: Summary) -> tuple[str, ...]:
 
 
 def table_lines(summaries: Sequence[Summary]) -> list[tuple[bool, tuple[str, ...]]]:
-    """(whether it is a baseline, its cells) of all lines of a table, the best first.
+    """(whether it is a baseline, its cells) for all lines of a table, the best first.
 
-    ``MAJORITY`` is among them where its scores are known.
+    ``MAJORITY`` is included where its scores are known.
     """
     lines = [(s.score.mean(), s.unimodal, table_cells(s)) for s in summaries]
     if majority := find_majority(summaries):
@@ -55,7 +55,7 @@ def format_score(summary: Summary) -> str:
 
 
 def notes(rows: Rows) -> str:
-    """What the table's numbers are, and what made them."""
+    """What the numbers of the table are, and what produced them."""
     row = next(row for row in rows if row["split"] == scored_split(rows))
     return (
         f"Mean +- standard error over seeds, on {row['rows']} {row['split']} rows "
@@ -65,10 +65,10 @@ def notes(rows: Rows) -> str:
 
 
 def _diverged(rows: Rows) -> str:
-    """Which seeds of which strategies were given up, as a paragraph; nothing if there are none."""
+    """A paragraph that lists the seeds that diverged; empty if there are none."""
     lost = dict.fromkeys((r["strategy"], r["seed"]) for r in rows if r.get("diverged"))
     named = ", ".join(f"{strategy} (seed {seed})" for strategy, seed in lost)
-    return f"Diverged, and scored as they were before: {named}.\n\n" if lost else ""
+    return f"Diverged, and scored with earlier parameters: {named}.\n\n" if lost else ""
 
 
 def rich_table(summaries: Sequence[Summary], title: str) -> Table:
@@ -84,7 +84,14 @@ def rich_table(summaries: Sequence[Summary], title: str) -> Table:
 
 
 def plain_table(summaries: Sequence[Summary]) -> str:
-    """The same table as plain text."""
+    """The same table as plain text.
+
+    Example:
+        >>> scores = [np.array([0.8, 0.9])] * 3
+        >>> print(plain_table([Summary("sum", False, "accuracy", *scores, 1234, 5.0)]))
+        strategy      accuracy %          macro F1  parameters  seconds
+        sum       85.00 +- 5.00  0.8500 +- 0.0500       1,234      5.0
+    """
     rows = [table_heads(summaries), *(cells for _, cells in table_lines(summaries))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pad = lambda row: [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
@@ -92,24 +99,36 @@ def plain_table(summaries: Sequence[Summary]) -> str:
 
 
 def summary_markdown(summaries: Sequence[Summary]) -> str:
-    """The same table in Markdown; baselines are in italics."""
+    """The same table in Markdown; baselines in italics.
+
+    Example:
+        >>> alone = Summary("image_only", True, "accuracy", *[np.array([0.8])] * 3, 1234, 5.0)
+        >>> print(summary_markdown([alone]).splitlines()[2])
+        | *image_only* | 80.00 | 0.8000 | 1,234 | 5.0 |
+    """
     lines = []
     for baseline, (name, *rest) in table_lines(summaries):
         lines.append([f"*{name}*" if baseline else name, *rest])
     table = markdown_table(table_heads(summaries), lines)
-    told = f" {MAJORITY_NOTE}" if find_majority(summaries) else ""
-    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.{told}\n"
+    note = f" {MAJORITY_NOTE}" if find_majority(summaries) else ""
+    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.{note}\n"
 
 
 def markdown_table(
     heads: Sequence[str], lines: Iterable[Sequence[object]], *, text_columns: int = 1
 ) -> str:
-    """A pipe table, without a newline at its end; nothing where there are no lines.
+    """A pipe table, without a final newline; empty where there are no lines.
 
     Args:
-        heads: of the columns.
-        lines: the cells of each, as many as there are heads.
-        text_columns: how many of the first columns are to the left; all others are to the right.
+        heads: headings of the columns.
+        lines: the cells of each line, one per heading.
+        text_columns: number of leading columns that are left-aligned; others are right-aligned.
+
+    Example:
+        >>> print(markdown_table(["strategy", "accuracy"], [["sum", 0.9]]))
+        | strategy | accuracy |
+        |---|---:|
+        | sum | 0.9 |
     """
     body = [_line(cells) for cells in lines]
     ruler = ["---"] * text_columns + ["---:"] * (len(heads) - text_columns)

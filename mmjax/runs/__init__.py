@@ -1,7 +1,7 @@
-"""Folders of runs: what the commands write, and how it is read back, checked and used.
+"""Run folders: what the commands write, and how it is read back, verified and used.
 
-``settings`` and ``run_file`` say what was asked for; ``compare``, ``train``, ``measure`` and
-``search`` fill a folder; ``verify``, ``studies``, ``trained`` and ``export`` start from one.
+``settings`` and ``run_file`` hold the configuration of a run; ``compare``, ``train``, ``measure``
+and ``search`` write a folder; ``verify``, ``studies``, ``trained`` and ``export`` read one.
 """
 
 __all__ = [

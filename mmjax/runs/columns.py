@@ -1,4 +1,4 @@
-"""The tables of a run folder: what their rows have, which is checked whenever they are read."""
+"""The tables of a run folder, and the columns that are checked whenever one is read."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from mmjax.storage.jsonl import Row, parse_row, read_rows, write_rows
 _NUMBER = (int, float)
 _MAYBE = (*_NUMBER, type(None))  # JSON has no NaN
 _TEXT = (str, type(None))
-_ANY = object  # or nothing: Ellipsis, which stands for a column that is not there, is one, too
+_ANY = object  # or absent: Ellipsis, which stands for an absent column, is an object too
 _OF_SEED = {"strategy": str, "seed": int}
 COLUMNS: dict[str, Mapping[str, Any]] = {
     "rows": {
         **_OF_SEED,
         **dict.fromkeys(("task", "modalities", "split", "hidden", "data"), str),
         **dict.fromkeys(("params", "seconds"), _NUMBER),
-        "nll": _MAYBE,  # of a strategy that has diverged
+        "nll": _MAYBE,  # None if training diverged
         **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),
         **dict.fromkeys(("rows", "groups", "best_step", "skipped", "diverged", "flops"), _ANY),
         **dict.fromkeys(("steps", "trials", "recipe", "versions", "device"), _ANY),
@@ -61,22 +61,23 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
         **dict.fromkeys(("batch_size", "lanes", "devices"), int),
     },
 }
-"""{table: {column: its types}}: what each row has, beside its scores; ``...`` is what may lack."""
+"""{table: {column: its types}}, besides the scores; ``type(...)`` marks an optional column."""
 _OPEN = ("history", "trials", "bench")
-"""Tables that have other columns, too: objectives name their terms, and fusions their fields."""
+"""Tables with further columns: loss terms, hyperparameters, measurements."""
 _PREFIX = {"rows": "", "history": "valid_", "robustness": ""}
-"""What the name of the main score begins with, in tables that have one."""
+"""Prefix of the main score's name, in tables that have one."""
 
 
 def read_table(folder: Path, name: str) -> list[Row]:
-    """The rows of a table of a run folder, which are none where it has no such file.
+    """Reads a table of a run folder; a missing file has no rows.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         name: a key of ``COLUMNS``.
 
     Raises:
-        DataError: a line is no JSON object, or lacks a column; the message names file and line.
+        DataError: a line is not a JSON object, or a column is missing, invalid or unknown; the
+            message names file and line.
     """
     path = folder / f"{name}.jsonl"
     rows = read_rows(path) if path.exists() else []
@@ -86,7 +87,7 @@ def read_table(folder: Path, name: str) -> list[Row]:
 
 
 def salvage_table(folder: Path, name: str) -> tuple[list[Row], list[DataError]]:
-    """The rows of a table that can be read, and what is wrong with its other lines."""
+    """The readable rows of a table, and an error for each of its other lines."""
     path, rows, faults = folder / f"{name}.jsonl", [], []
     content = path.read_bytes() if path.exists() else b""
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
@@ -101,11 +102,11 @@ def salvage_table(folder: Path, name: str) -> tuple[list[Row], list[DataError]]:
 
 
 def put_rows(folder: Path, name: str, strategy: str, rows: Iterable[Row]) -> None:
-    """Writes what a table is to have of a strategy, in place of what it has.
+    """Replaces the rows of a strategy in a table.
 
     Raises:
-        OSError: it cannot be written, and is what it was.
-        DataError: as ``read_table``.
+        OSError: the file cannot be written, and is unchanged.
+        DataError: as in ``read_table``.
     """
     there = read_table(folder, name)
     old = [row["strategy"] == strategy for row in there]

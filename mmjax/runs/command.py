@@ -1,25 +1,40 @@
-"""The command line that made a run folder."""
+"""The command line of a comparison."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from mmjax.comparison.arm import CORE
+from mmjax.comparison.outcomes import EXAMINATIONS
 from mmjax.fusion import FUSIONS
-from mmjax.runs.run_file import RunFile
-from mmjax.runs.settings import as_flags
+from mmjax.runs.settings import Settings, as_flags
 
 
-def command(run: RunFile, baselines: Collection[str]) -> str:
-    """The command line of a run; folders are those of whoever runs it.
+def compare_command(
+    settings: Settings,
+    strategies: Sequence[str],
+    baselines: Collection[str],
+    examine: Sequence[str] = EXAMINATIONS,
+) -> str:
+    """The command line of a comparison, with DATA in place of the data folder.
 
     Args:
-        run: what run.json holds.
-        baselines: strategies that every comparison has unasked.
+        settings: of the run.
+        strategies: all of its arms.
+        baselines: strategies that every comparison includes.
+        examine: measurements of each arm, from ``EXAMINATIONS``.
+
+    Example:
+        >>> alone = ["image_only", "audio_only"]
+        >>> compare_command(Settings(seeds=5), [*alone, "gmu"], alone)
+        'mmjax compare --seeds 5 --fusions gmu'
     """
-    settings = replace(run.settings, data=run.settings.data and "DATA")
-    fused = [name for name in run.strategies if name not in baselines]
+    settings = replace(settings, data=settings.data and "DATA")
+    fused = [name for name in strategies if name not in baselines]
     fusions = tuple(name for name in fused if "@" not in name)
     groups = {(): "", CORE: "", tuple(FUSIONS): "--fusions all"}
     chosen = groups.get(fusions, f"--fusions {','.join(fusions)}")
     subsets = "--subsets" if len(fusions) < len(fused) else ""
-    return " ".join(filter(None, ["mmjax compare", as_flags(settings), chosen, subsets]))
+    asked = " ".join(examine) or "scores"
+    measured = f"--examine {asked}" if tuple(examine) != EXAMINATIONS else ""
+    words = ["mmjax compare", as_flags(settings), chosen, subsets, measured]
+    return " ".join(filter(None, words))

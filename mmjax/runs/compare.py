@@ -1,29 +1,31 @@
-"""Comparisons in a folder.
+"""Comparisons that write a run folder.
 
-What examines and draws is imported where it is used: Matplotlib and scikit-learn take a second.
+Figures are imported where they are drawn: Matplotlib takes a second to import.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mmjax.analysis.summary import majority_warnings, scored_split, summarise
+from mmjax.analysis.assessment import Assessment
+from mmjax.analysis.study import Study
+from mmjax.analysis.summary import majority_warnings, scored_split
 from mmjax.comparison.arm import Arm, all_strategies
 from mmjax.comparison.cell_search import is_open
+from mmjax.comparison.outcomes import Embedded, parse_examine
 from mmjax.comparison.scores import Row
 from mmjax.data.targets import MAIN_SCORES
 from mmjax.data.task import Task
 from mmjax.errors import DataError, FailedArmsError
 from mmjax.report.tables import notes, rich_table, summary_markdown
 from mmjax.runs.columns import read_table
-from mmjax.runs.command import command
+from mmjax.runs.command import compare_command
 from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
-    CHECKPOINTS,
     arm_folder,
     check_same_data,
+    check_same_recipes,
     finished_arms,
     forget_unfinished,
     merge_arm,
@@ -35,16 +37,13 @@ from mmjax.runs.folder import (
 )
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.launching import RunArms, open_runner
-from mmjax.runs.run_file import read_run_file
+from mmjax.runs.run_file import RunFile
 from mmjax.runs.settings import Launch, Settings
-from mmjax.runs.studies import read_pictures, read_studies
-from mmjax.storage.files import locked, write_text
+from mmjax.runs.studies import read_studies
+from mmjax.storage.files import whole_file, write_text
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training.sizes import TOLERANCE, explain_mismatch
-
-if TYPE_CHECKING:
-    from mmjax.analysis.representation import Embedded
-    from mmjax.analysis.verdicts import Verdict
 
 
 def compare_in(
@@ -54,80 +53,145 @@ def compare_in(
     console: Console,
     *,
     subsets: bool = False,
+    examine: str | Sequence[str] = "all",
     resume: bool = False,
     launch: Launch = Launch(),
 ) -> list[Row]:
-    """Compares fusions with every unimodal baseline; fills a folder while it goes.
+    """Compares fusions, by name, with every unimodal baseline, and writes a run folder.
 
     Args:
-        out: gets run.json, rows and predictions of each arm as soon as it is done (with a launcher,
-            when all are), then summary.md, figures and report.html; while it runs, checkpoints.
+        out: receives run.json; rows and predictions of each arm as soon as it completes (with a
+            launcher, when all have); then summary.md, figures and report.html. It holds
+            checkpoints while the comparison runs.
         settings: the task, and the training that all arms share.
-        fusions: as ``parse_fusions`` takes them.
-        console: where progress and the table go.
-        subsets: each fusion on every subset of two modalities or more, too.
-        resume: go on with the comparison that the folder holds; arms that are done stay.
+        fusions: as in ``parse_fusions``.
+        console: for progress and the table.
+        subsets: also train each fusion on every subset of two or more modalities.
+        examine: as in ``parse_examine``.
+        resume: resume the comparison in the folder; completed arms are kept.
         launch: where the arms run.
 
     Raises:
-        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
-        FailedArmsError: some arms have failed, which arms.jsonl and the summary say; the others
-            are done.
-        Interrupted: a signal has come; what has been done is there to be gone on with.
+        MmjaxError: a setting, the data or the folder is invalid; nothing has been written.
+        FailedArmsError: some arms failed, as arms.jsonl and the summary say; the others completed.
+        Interrupted: a signal arrived; the comparison can be resumed.
     """
-    with open_runner(launch) as run:  # first, for Ray forks, which JAX's threads do not bear
+    parts = parse_examine(examine)
+    with open_runner(launch) as run_arms:  # first: Ray forks, which is unsafe with JAX's threads
         task = make_task(settings)
-        names = parse_fusions(fusions, task.kind)
-        arms = make_arms(settings, task, all_strategies(task, names, subsets=subsets))
-        with locked(out):
-            damage = open_folder(out, settings, [arm.strategy for arm in arms], resume)
-            return _compare(out, settings, task, arms, console, run, damage)
+        names = all_strategies(task, parse_fusions(fusions, task.kind), subsets=subsets)
+        command = compare_command(settings, names, all_strategies(task, ()), parts)
+        run = RunFile(settings, names, parts, command)
+        arms = make_arms(settings, task, names)
+        study = compare_arms_in(out, run, task, arms, console, run_arms, resume=resume)
+    if study.failed:
+        failed = ", ".join(study.failed)
+        raise FailedArmsError(f"{len(study.failed)} of {len(arms)} arms failed: {failed}")
+    return study.rows
 
 
-def _compare(
+def compare_arms_in(
     out: Path,
-    settings: Settings,
+    run: RunFile,
     task: Task,
     arms: Sequence[Arm],
     console: Console,
-    run: RunArms,
-    damage: Mapping[str, DataError],
-) -> list[Row]:
-    remarks = _mismatches(settings, arms)
-    for remark in remarks:
-        console.print(remark)
-    check_same_data(out, arms)
-    if (out / MANIFEST).exists() and not damage and not _not_done(out, arms):
-        console.print(f"Compared already: {out}", soft_wrap=True)
-        remove_what_is_done_with(out)
-        return read_table(out, "rows")
-    begin_changes(out, damage, console)
-    write_labels(out, task)
-    missing = _not_done(out, arms)
-    _tell_lost(out, missing, console)
-    todo = [arm for arm in missing if not _is_done_apart(out, arm, console)]
-    failed = run(out, task, todo, console) if todo else {}
-    for arm in _not_done(out, missing):
-        if arm.strategy not in failed:
-            merge_arm(out, arm.strategy)
-    forget_unfinished(out)
-    remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
-    if len(failed) < len(arms):
-        write_empty_tables(out)
-        rows = _conclude(out, task, remarks, console)
-    end_changes(out, damage, console)
-    if failed:
-        raise FailedArmsError(f"{len(failed)} of {len(arms)} arms failed: {', '.join(failed)}")
-    remove_what_is_done_with(out)
-    return rows
+    run_arms: RunArms,
+    *,
+    resume: bool = False,
+) -> Study:
+    """Compares arms, writes a run folder, and prints the table and the verdict.
+
+    Args:
+        out: as in ``compare_in``.
+        run: content of run.json.
+        task: the data, with all modalities.
+        arms: the arms that ``run`` names.
+        console: for progress and the table.
+        run_arms: runs the arms that have not completed.
+        resume: as in ``compare_in``.
+
+    Returns:
+        the study of the folder, including the arms that failed.
+
+    Raises:
+        UsageError: the folder has files and ``resume`` is false, or it holds another comparison.
+        DataError: as in ``read_studies``.
+        FailedArmsError: all arms failed.
+    """
+    remarks = _mismatches(run.settings, arms)
+    with locked(out):
+        damage = open_folder(out, run, resume)
+        for remark in remarks:
+            console.print(remark)
+        check_same_data(out, arms)
+        check_same_recipes(out, arms)
+        if (out / MANIFEST).exists() and not damage and not _not_done(out, arms):
+            console.print(f"Already complete: {out}", soft_wrap=True)
+            remove_what_is_done_with(out)
+            return read_studies([out])[0]
+        begin_changes(out, damage, console)
+        write_labels(out, task)
+        missing = _not_done(out, arms)
+        _tell_lost(out, missing, console)
+        todo = [arm for arm in missing if not _is_done_apart(out, arm, console)]
+        failed = run_arms(out, task, todo, console, examine=run.examine) if todo else {}
+        for arm in _not_done(out, missing):
+            if arm.strategy not in failed:
+                merge_arm(out, arm.strategy)
+        forget_unfinished(out)
+        if len(failed) == len(arms):
+            end_changes(out, damage, console)
+            raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
+        remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
+        assessment = conclude(out, task, _read_embedded(out, run, console), remarks)
+        end_changes(out, damage, console)
+        if not failed:
+            remove_what_is_done_with(out)
+    _show(assessment, console)
+    console.print(f"Report, rows and figures: {out / 'report.html'}", soft_wrap=True)
+    return assessment.study
+
+
+def conclude(
+    out: Path, task: Task | None, embedded: Mapping[str, Embedded], remarks: Sequence[str] = ()
+) -> Assessment:
+    """Judges the results in a folder, and writes pictures, summary.md and report.html.
+
+    Args:
+        out: the folder of a comparison.
+        task: the data; without it, existing pictures are kept.
+        embedded: as in ``draw_pictures``.
+        remarks: sentences that end the summary.
+    """
+    from mmjax.report.figures.pictures import draw_pictures
+    from mmjax.report.page import write_page
+
+    write_empty_tables(out)
+    assessment = Assessment(read_studies([out])[0])
+    pictures = draw_pictures(task, assessment, embedded) if task else {}
+    for name, picture in pictures.items():
+        with whole_file(out / name) as file:
+            file.write(picture)
+    assessment.study.pictures.update(pictures)
+    write_summary(out, assessment, remarks)
+    write_page([assessment], out / "report.html")
+    return assessment
+
+
+def _show(assessment: Assessment, console: Console) -> None:
+    console.print(rich_table(assessment.summaries, _title(assessment.study.rows)))
+    for warning in majority_warnings(assessment.summaries):
+        console.print(warning)
+    console.print(assessment.verdict.text)
 
 
 def _tell_lost(out: Path, missing: Sequence[Arm], console: Console) -> None:
-    """Says of which arms the folder has something, and yet not all."""
+    """Names the arms whose results in the folder are incomplete."""
     rows = [*read_table(out, "rows"), *read_table(out, "arms")]
     begun = {row["strategy"] for row in rows if row.get("error") is None}
     if lost := [arm.strategy for arm in missing if arm.strategy in begun]:
-        console.print(f"Not all is there of {', '.join(lost)}: trained again", soft_wrap=True)
+        console.print(f"Incomplete, will be rerun: {', '.join(lost)}", soft_wrap=True)
 
 
 def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
@@ -136,45 +200,29 @@ def _not_done(folder: Path, arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _is_done_apart(out: Path, arm: Arm, console: Console) -> bool:
-    """Whether an arm is done in the folder of a process of its own."""
+    """Whether an arm has completed in the folder of its own process."""
     own = arm_folder(out, arm.strategy)
     begin_changes(own, {}, console)
     return not _not_done(own, [arm])
 
 
-def _conclude(out: Path, task: Task, remarks: Sequence[str], console: Console) -> list[Row]:
-    """Draws, judges and reports what the folder holds."""
-    from mmjax.analysis.answers import make_answers
-    from mmjax.analysis.verdicts import judge
-    from mmjax.report.figures.pictures import save_pictures
-    from mmjax.report.page import write_page
-
-    (study,) = read_studies([out])
-    save_pictures(out, task, study, _read_embedded(out, study.strategies, console))
-    verdict = judge(make_answers(study))
-    write_summary(out, verdict, remarks)
-    write_page([study._replace(pictures=read_pictures(out))], out / "report.html")
-    summaries = summarise(study.rows)
-    console.print(rich_table(summaries, _title(study.rows)))
-    for warning in majority_warnings(summaries):
-        console.print(warning)
-    console.print(verdict.text)
-    console.print(f"Report, rows and figures: {out / 'report.html'}", soft_wrap=True)
-    return study.rows
-
-
-def _read_embedded(out: Path, strategies: Iterable[str], console: Console) -> "dict[str, Embedded]":
-    """The embeddings of all arms; none where a run that was done has let go of them."""
+def _read_embedded(out: Path, run: RunFile, console: Console) -> dict[str, Embedded]:
+    """The embeddings of all arms; empty once a completed run has removed them."""
+    if "embeddings" not in run.examine:
+        return {}
+    found = {}
     try:
-        return {name: read_embedded(out / CHECKPOINTS / name) for name in strategies}
+        for name in finished_arms(out):
+            found[name] = read_embedded(out, name)
     except DataError as error:
         if not (out / "embeddings.png").exists():
-            console.print(f"Embeddings are not drawn: {error}", soft_wrap=True)
+            console.print(f"Cannot draw embeddings: {error}", soft_wrap=True)
         return {}
+    return found
 
 
 def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
-    """A sentence for each arm whose number of parameters cannot be what the settings ask for."""
+    """A sentence for each arm that cannot have the requested number of parameters."""
     if settings.match_params is None:
         return []
     asked = settings.match_params
@@ -182,21 +230,19 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
     off = f"is not within {TOLERANCE:.0%} of {asked:,} parameters"
     remarks = [f"{arm.strategy} {off}: {why}." for arm, why in explained if why]
     late = [arm.strategy for arm in arms if is_open(arm.recipe)]
-    return remarks + [f"The size of {name} is known only after its search." for name in late]
+    return remarks + [f"The size of {name} is unknown until its search ends." for name in late]
 
 
-def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) -> None:
-    """Writes summary.md and the figures from the rows of a comparison's folder, with remarks."""
+def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()) -> None:
+    """Writes summary.md and the figures that it shows."""
     from mmjax.report.figures.scores_figure import save, score_figure
     from mmjax.report.figures.verdict_figures import curves_figure
 
-    rows, history = read_table(out, "rows"), read_table(out, "history")
-    summaries = summarise(rows)
-    baselines = [summary.strategy for summary in summaries if summary.unimodal]
-    title, score = _title(rows), MAIN_SCORES[summaries[0].metric]
+    study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
+    title, score = _title(study.rows), MAIN_SCORES[summaries[0].metric]
     save(score_figure(summaries, title), out / "accuracy.png")
     best_first = sorted(summaries, key=lambda summary: -summary.valid_score.mean())
-    save(curves_figure(history, [s.strategy for s in best_first]), out / "curves.png")
+    save(curves_figure(study.history, [s.strategy for s in best_first]), out / "curves.png")
     sentences = [*majority_warnings(summaries), *verdict.sentences]
     text = _SUMMARY.format(
         title=title,
@@ -206,8 +252,8 @@ def write_summary(out: Path, verdict: "Verdict", remarks: Sequence[str] = ()) ->
         sentences="\n".join(f"- {sentence}" for sentence in sentences),
         rule=verdict.rule,
         table=summary_markdown(summaries),
-        command=command(read_run_file(out), baselines),
-        notes="\n".join([notes(rows), *remarks]),
+        command=", ".join(study.commands) or "mmjax.compare",
+        notes="\n".join([notes(study.rows), *remarks]),
     )
     write_text(out / "summary.md", text)
 

@@ -1,4 +1,4 @@
-"""What a run folder has lost, and how the rest of it is gone on with."""
+"""Finds the damaged files of a run folder, and prepares the rest for resuming."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ _FOLDERS = ("predictions", "checkpoint")
 
 
 def find_damage(out: Path) -> dict[str, DataError]:
-    """{name: what is wrong} of files of a run that was done, or of pictures of another."""
+    """{name: error} of damaged files of a completed run, or of damaged pictures of another."""
     if not (out / MANIFEST).exists():
         return _find_damaged_pictures(out)
     try:
@@ -31,7 +31,7 @@ def find_damage(out: Path) -> dict[str, DataError]:
 
 
 def _find_damaged_pictures(out: Path) -> dict[str, DataError]:
-    """Likewise, of pictures that no manifest lists: they have checksums of their own."""
+    """{name: error} of damaged pictures, found by the checksums in PNG files."""
     found = {}
     for path in sorted(out.glob("*.png")):
         try:
@@ -42,9 +42,9 @@ def _find_damaged_pictures(out: Path) -> dict[str, DataError]:
 
 
 def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) -> None:
-    """Tells what is damaged, and takes away the manifest until ``end_changes``.
+    """Reports the damage, and removes the manifest until ``end_changes``.
 
-    Of tables there is left what can be read. A damaged picture is taken from the page, or goes.
+    Tables keep their readable rows. A damaged picture is restored from the page, or removed.
     """
     for name, error in damage.items():
         console.print(f"damaged: {error}", soft_wrap=True)
@@ -60,7 +60,7 @@ def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) 
 
 
 def _restore_picture(out: Path, name: str) -> None:
-    """What pictures of embeddings are drawn from is gone when a run is done; its page has them."""
+    """Restores a picture from the page: a completed run has removed the embeddings it showed."""
     from mmjax.report.extras import PICTURES
 
     listed, page = _find_digest(out, name), out / "report.html"
@@ -79,7 +79,7 @@ def _restore_picture(out: Path, name: str) -> None:
 
 
 def _find_digest(out: Path, name: str) -> str | None:
-    """What the manifest says of a file; None where that is lost."""
+    """The sha256 of a file in the manifest; None if the manifest is damaged."""
     try:
         return read_manifest(out)["files"][name]
     except DataError:
@@ -87,12 +87,11 @@ def _find_digest(out: Path, name: str) -> str | None:
 
 
 def end_changes(out: Path, damage: Collection[str], console: Console) -> None:
-    """Lists all files of a run that is done, and tells which are there again."""
+    """Writes the manifest of a completed run, and reports which damaged files were rebuilt."""
     top = [path for path in out.iterdir() if path.suffix in _SUFFIXES and path.name != MANIFEST]
     below = [path for name in _FOLDERS for path in (out / name).rglob("*")]
     files = [path for path in (*top, *below) if path.is_file() and path.name[0] != "."]
     write_manifest(out, files)
     for name in damage:
-        console.print(
-            f"{'rebuilt' if (out / name).exists() else 'lost'}: {out / name}", soft_wrap=True
-        )
+        state = "rebuilt" if (out / name).exists() else "not rebuilt"
+        console.print(f"{state}: {out / name}", soft_wrap=True)

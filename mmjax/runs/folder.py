@@ -1,118 +1,116 @@
-"""What a run folder holds, and how it is written."""
+"""The content of a run folder, and how it is written."""
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from mmjax.analysis.study import TABLES
+from mmjax.analysis.study import TABLES, Study
 from mmjax.comparison.arm import Arm
+from mmjax.comparison.cell_search import is_open
+from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row, history_rows, labels, versions
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
 from mmjax.runs.columns import put_rows, read_table, salvage_table
 from mmjax.runs.damage import find_damage
 from mmjax.runs.run_file import RunFile, read_run_file, restore_run_file, write_run_file
-from mmjax.runs.settings import Settings
 from mmjax.storage.files import digest_file, has_files, json_digest, remove_parts, write_npz
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.reading import read_npz
 from mmjax.training.checkpoint import Checkpoints
-from mmjax.training.fit import Fit
-
-if TYPE_CHECKING:
-    # Their scikit-learn is not for those who only train.
-    from mmjax.analysis.examine import Examination
-    from mmjax.analysis.representation import Embedded
 
 RESULTS = ("rows", "history", *TABLES)
 """Tables with the rows of all arms."""
 
 CHECKPOINTS = "checkpoints"
-"""Folder of a run folder for what is needed only until the run is done."""
+"""Subfolder for checkpoints and embeddings, removed when the run completes."""
 
 ARMS = "arms"
-"""Likewise, for the arms that have processes of their own."""
+"""Subfolder for arms that run in their own processes, removed when the run completes."""
 
 
-def open_folder(
-    out: Path, settings: Settings, strategies: Sequence[str], resume: bool
-) -> dict[str, DataError]:
-    """Makes a run folder of a locked one, or finds the run that is to be gone on with.
+def open_folder(out: Path, run: RunFile, resume: bool) -> dict[str, DataError]:
+    """Starts a run in a locked folder, or resumes the run that it holds.
 
     Returns:
-        {name: what is wrong} of files of a run that was done, or of pictures of another.
+        {name: error} of damaged files of a completed run, or of damaged pictures of another.
 
     Raises:
-        UsageError: there are files in it; or its run has other settings.
-        DataError: its settings are lost.
+        UsageError: the folder has files and ``resume`` is false; or its run has other settings.
+        DataError: its settings are damaged.
     """
-    if has_files(out) and not resume:
-        raise UsageError(
-            "out",
-            expected="a new or empty folder",
-            got=f"{out}, which has files",
-            fix="Name another, or go on with a run that was stopped by --resume.",
-        )
+    if not resume:
+        check_new_folder(out, ", or resume its run: --resume, or resume=True in Python")
     if not has_files(out):
-        write_run_file(out, RunFile(settings, strategies))
+        write_run_file(out, run)
         return {}
     damage = find_damage(out)
     if "run.json" in damage:
-        restore_run_file(out, RunFile(settings, strategies))
-    _check_same_run(out, settings, strategies)
+        restore_run_file(out, run)
+    _check_same_run(out, run)
     if "arms.jsonl" in damage:
         _restore_notes(out, damage)
     return damage
 
 
-def _check_same_run(out: Path, settings: Settings, strategies: Sequence[str]) -> None:
-    found = read_run_file(out)
-    was = {"strategies": found.strategies, **asdict(found.settings)}
-    now = {"strategies": list(strategies), **asdict(settings)}
+def _check_same_run(out: Path, run: RunFile) -> None:
+    was, now = _asked_for(read_run_file(out)), _asked_for(run)
     differing = [
         f"{name} {was[name]!r}, not {now[name]!r}"
         for name in now
-        if was[name] != now[name] and name != "mesh"  # which decides where, not what
+        if was[name] != now[name] and name != "mesh"  # which decides where it runs, not what
     ]
     if differing:
-        raise UsageError(
-            "resume",
-            expected="the settings that the run was started with",
-            got="; ".join(differing),
-            fix=f"Leave out --resume and name another folder than {out}.",
-        )
+        problem = f"the run in {out} was started with other settings: {'; '.join(differing)}"
+        raise UsageError("resume", problem, fix="Use the same settings, or choose another folder.")
+
+
+def _asked_for(run: RunFile) -> dict[str, Any]:
+    asked = {"strategies": list(run.strategies), "examine": list(run.examine)}
+    return {**asked, **asdict(run.settings)}
 
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
-    """Raises UsageError where the folder has results of other data than there are now.
+    """Raises UsageError if the results in the folder are from other data.
 
-    One row of today's data is enough: another that differs is damaged, and its arm is not done.
+    One row of the current data is enough: a row that differs from it is damaged.
     """
     rows, _ = salvage_table(out, "rows")
     for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
         was = {row["data"] for row in rows if row["modalities"] == modalities}
         if was and task.digest() not in was:
-            raise UsageError(
-                "resume",
-                expected="the data that the run was started with",
-                got=f"another {task.name}",
-                fix=f"Bring it back, or leave out --resume and name another folder than {out}.",
-            )
+            problem = f"the data of {task.name} have changed since the run in {out} was started"
+            raise UsageError("resume", problem, fix="Restore them, or choose another folder.")
+
+
+def check_same_recipes(out: Path, arms: Sequence[Arm]) -> None:
+    """Raises UsageError if an arm in the folder was trained with another recipe.
+
+    Arms that search for a part of their recipe are not checked.
+    """
+    rows, _ = salvage_table(out, "rows")
+    for arm in arms:
+        if arm.trials or is_open(arm.recipe):
+            continue
+        was = {row.get("recipe") for row in rows if row["strategy"] == arm.strategy}
+        if was and repr(arm.recipe) not in was:
+            problem = f"the recipe of {arm.strategy} has changed from {was.pop()} to {arm.recipe!r}"
+            raise UsageError("resume", problem, fix=f"Choose another folder than {out}.")
 
 
 def finished_arms(out: Path) -> list[str]:
-    """The strategies that are done, and of which the folder has all that was written of them."""
+    """The completed strategies whose results in the folder are intact."""
     noted = [row for row in read_table(out, "arms") if row["error"] is None]
     found = _digest_arms(out, [row["strategy"] for row in noted])
     return [name for row in noted if found[name := row["strategy"]] == row["sha256"]]
 
 
 def end_arm(out: Path, strategy: str, error: str | None = None) -> None:
-    """Notes that all of an arm is in the folder, or why it never will be."""
+    """Records in arms.jsonl that an arm has completed, or why it failed."""
     digest = None if error else _digest_arms(out, [strategy])[strategy]
     put_rows(out, "arms", strategy, [_note(strategy, error, digest)])
 
@@ -122,7 +120,7 @@ def _note(strategy: str, error: str | None, digest: str | None) -> Row:
 
 
 def _restore_notes(out: Path, damage: Collection[str]) -> None:
-    """Writes the arms.jsonl of a run that was done, where all that it was about is as it was."""
+    """Rebuilds arms.jsonl of a completed run, if the manifest confirms all that it describes."""
     lost = {name for name in damage if name.endswith(".jsonl") or name.startswith("checkpoint/")}
     if lost - {"arms.jsonl"}:
         return
@@ -146,31 +144,79 @@ def _digest_arms(out: Path, strategies: Sequence[str]) -> dict[str, str]:
 
 
 def remove_what_is_done_with(out: Path) -> None:
-    """Removes what is needed only until a run is done, and what killed processes have left."""
+    """Removes the subfolders of an unfinished run, and partial files of killed processes."""
     for name in (CHECKPOINTS, ARMS):
         shutil.rmtree(out / name, ignore_errors=True)
     remove_parts(out)
 
 
 def arm_folder(out: Path, strategy: str) -> Path:
-    """Where an arm that has a process of its own works; laid out as the comparison's folder."""
+    """The folder of an arm that runs in its own process, laid out as that of a comparison."""
     return out / ARMS / strategy
 
 
+def put_arm(
+    out: Path,
+    strategy: str,
+    tables: Mapping[str, Iterable[Row]],
+    predictions: Mapping[str, np.ndarray] | None = None,
+    embedded: Embedded | None = None,
+) -> None:
+    """Writes the results of a completed arm, replacing those in the folder.
+
+    Args:
+        out: the run folder.
+        strategy: name of the arm.
+        tables: {name in ``RESULTS``: its rows}.
+        predictions: as in ``ArmResult``.
+        embedded: for the pictures that are drawn when all arms have completed.
+    """
+    for name, rows in tables.items():
+        put_rows(out, name, strategy, rows)
+    if predictions is not None:
+        write_predictions(out, strategy, predictions)
+    if embedded:
+        write_embedded(out / CHECKPOINTS / strategy, embedded)
+    end_arm(out, strategy)  # last: until then, resuming reruns the arm
+
+
+def put_outcome(out: Path, outcome: ArmResult | ArmFailure) -> None:
+    """Writes the outcome of an arm."""
+    strategy = outcome.arm.strategy
+    if isinstance(outcome, ArmFailure):
+        end_arm(out, strategy, outcome.reason)
+        return
+    history = history_rows(outcome.arm, outcome.trained)
+    tables = {"rows": outcome.rows, "history": history, **outcome.tables}
+    put_arm(out, strategy, tables, outcome.predictions, outcome.embedded)
+
+
+def put_study(out: Path, study: Study, embedded: Mapping[str, Embedded]) -> None:
+    """Writes all arms of a study, and the errors of those that failed."""
+    write_npz(out / "labels.npz", study.labels)
+    all_tables = {"rows": study.rows, "history": study.history, **study.tables}
+    for strategy, predictions in study.predictions.items():
+        own = {
+            name: [row for row in rows if row["strategy"] == strategy]
+            for name, rows in all_tables.items()
+        }
+        put_arm(out, strategy, own, predictions, embedded.get(strategy))
+    for strategy, reason in study.failed.items():
+        end_arm(out, strategy, reason)
+
+
 def merge_arm(out: Path, strategy: str) -> None:
-    """Puts what an arm has written to its own folder into that of its comparison."""
+    """Copies the results in an arm's own folder to the folder of its comparison."""
     own = arm_folder(out, strategy)
-    for name in RESULTS:
-        if (own / f"{name}.jsonl").exists():
-            put_rows(out, name, strategy, read_table(own, name))
-    write_predictions(out, strategy, read_npz(own / "predictions" / f"{strategy}.npz"))
-    kept = Path(CHECKPOINTS, strategy)
-    write_embedded(out / kept, read_embedded(own / kept))
-    end_arm(out, strategy)  # last: until then the next process would do it again
+    tables = {name: read_table(own, name) for name in RESULTS if (own / f"{name}.jsonl").exists()}
+    predictions = read_npz(own / "predictions" / f"{strategy}.npz")
+    has_embedded = (own / CHECKPOINTS / strategy / "embeddings.npz").exists()
+    embedded = read_embedded(own, strategy) if has_embedded else None
+    put_arm(out, strategy, tables, predictions, embedded)
 
 
 def forget_unfinished(out: Path) -> None:
-    """Removes the rows that arms which have failed now have left when they were stopped before."""
+    """Removes the rows of arms that have not completed."""
     done = set(finished_arms(out))
     for name in RESULTS:
         rows = read_table(out, name)
@@ -180,16 +226,10 @@ def forget_unfinished(out: Path) -> None:
 
 
 def write_empty_tables(out: Path) -> None:
-    """Writes the tables that are not there, when all arms are done: none has anything in them."""
+    """Writes the tables that no arm has rows for, when all arms have completed."""
     for path in (out / f"{name}.jsonl" for name in RESULTS):
         if not path.exists():
             write_rows(path, [])
-
-
-def put_results(out: Path, arm: Arm, trained: Fit, rows: Sequence[Row]) -> None:
-    """Writes an arm's scores and learning curves."""
-    put_rows(out, "rows", arm.strategy, rows)
-    put_rows(out, "history", arm.strategy, history_rows(arm, trained))
 
 
 def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.ndarray]) -> None:
@@ -200,39 +240,43 @@ def write_predictions(out: Path, strategy: str, predictions: Mapping[str, np.nda
 
 
 def write_labels(out: Path, task: Task) -> None:
-    """Writes labels.npz: the classes and groups of the rows that predictions are of."""
+    """Writes labels.npz: targets and groups of the predicted rows."""
     write_npz(out / "labels.npz", labels(task))
 
 
-def put_examination(out: Path, strategy: str, found: "Examination") -> None:
-    """Writes what has been measured of an arm."""
-    for name in ("robustness", "representation", "weights"):
-        put_rows(out, name, strategy, getattr(found, name))
-
-
 def check_new_file(path: Path) -> None:
-    """Raises UsageError where there is something already."""
+    """Raises UsageError if the file exists."""
     if path.exists():
         raise UsageError("out", expected="a new file", got=f"{path}, which exists")
 
 
+def check_new_folder(path: Path, or_else: str = "") -> None:
+    """Raises UsageError if the folder has files.
+
+    Args:
+        path: a folder that may exist.
+        or_else: end of the advice to choose another folder.
+    """
+    if path.is_dir() and has_files(path):
+        got, fix = f"{path}, which has files", f"Choose another folder{or_else}."
+        raise UsageError("out", expected="a new or empty folder", got=got, fix=fix)
+
+
 def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
-    """Where an arm's training is kept in a run folder."""
+    """The checkpoints of an arm in a run folder."""
     identity = {"recipe": repr(arm.recipe), "data": arm.task.digest(), "versions": versions()}
     folder = out / CHECKPOINTS / arm.strategy / "steps"
     return Checkpoints(folder, identity)
 
 
-def write_embedded(folder: Path, embedded: "Embedded") -> None:
-    """Writes embeddings.npz, for the pictures that are drawn when all arms are done."""
+def write_embedded(folder: Path, embedded: Embedded) -> None:
+    """Writes embeddings.npz, for the pictures that are drawn when all arms have completed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(folder / "embeddings.npz", {"target": embedded.target, **embedded.values})
 
 
-def read_embedded(folder: Path) -> "Embedded":
-    """What ``write_embedded`` wrote."""
-    from mmjax.analysis.representation import Embedded
-
-    values = read_npz(folder / "embeddings.npz")
+def read_embedded(out: Path, strategy: str) -> Embedded:
+    """Reads the embeddings.npz of an arm."""
+    values = read_npz(out / CHECKPOINTS / strategy / "embeddings.npz")
     target = values.pop("target")
     return Embedded(values, target)

@@ -1,8 +1,9 @@
-"""What the settings of a run stand for."""
+"""Builds tasks and arms from settings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from mmjax.comparison.arm import CORE, Arm, make_arm, match_arm, resize_arm
 from mmjax.data.missing import lose
@@ -21,16 +22,16 @@ from mmjax.training.recipe import FusionLike, suits
 
 
 def make_task(settings: Settings) -> Task:
-    """Loads the task that the settings name, without what they let training rows lose."""
+    """Loads the task, and removes modalities from training rows as ``settings.missing`` says."""
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
     return lose(task, parse_shares("missing", settings.missing))
 
 
 def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) -> list[Arm]:
-    """The arms of some strategies on the loaded task.
+    """Builds an arm for each strategy on the loaded task.
 
     Raises:
-        UnknownNameError: a name is in none of the tables.
+        UnknownNameError: a name is not registered.
         UsageError: a number is out of range.
     """
     if settings.mesh is not None:
@@ -38,7 +39,9 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
     encoders = parse_pairs("encoders", settings.encoders)
     for name in encoders:
         look_up("modality of an encoder", name, task.shapes)
-    recipe = {
+    recipe: dict[str, Any] = {
+        "encoders": encoders,
+        "absent": settings.absent,
         "objective": look_up("objective", settings.objective, OBJECTIVES),
         "method": look_up("method", settings.method, METHODS)(),
         "tx": Adam(settings.learning_rate, settings.weight_decay),
@@ -51,22 +54,29 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
         "steps": settings.steps,
         "seeds": tuple(range(settings.seeds)),
     }
-    make = partial(make_arm, task, encoders=encoders, absent=settings.absent, **recipe)
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
-    arms = [replace(resize(make(strategy)), trials=settings.tune) for strategy in strategies]
+    made = [resize(make_arm(task, strategy, **recipe)) for strategy in strategies]
+    arms = [replace(arm, trials=settings.tune) for arm in made]
     if settings.match_params is None:
         return arms
     return [match_arm(arm, settings.match_params) for arm in arms]
 
 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
-    """``core`` or ``all`` that suit a kind of target, or names with commas between them.
+    """Parses comma-separated names, or ``core`` or ``all``: those that suit a kind of target.
 
-    A name may be ``FUSION@A+B``, for modalities A and B alone.
+    A name may be ``FUSION@A+B``, which uses modalities A and B only.
 
     Raises:
         UnknownNameError: there is no such fusion.
-        UsageError: a name comes twice.
+        UsageError: a name is repeated.
+
+    Example:
+        >>> from mmjax.runs.from_settings import parse_fusions
+        >>> parse_fusions("gmu, sum@audio+image", "classes")
+        ('gmu', 'sum@audio+image')
+        >>> "concat" in parse_fusions("core", "numbers")
+        True
     """
     if text in ("core", "all"):
         names = CORE if text == "core" else FUSIONS.usable()

@@ -1,4 +1,4 @@
-"""What tasks and tables hold, on the terminal."""
+"""Prints the contents of tasks and registries."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,13 @@ from mmjax.runs.zoo import add_sizes, list_zoo, zoo_tables
 
 
 def inspect_task(settings: Settings, picture: Path | None, console: Console) -> None:
-    """Prints what a task holds; draws a few samples to a PNG file if one is named."""
+    """Prints facts about a task, and draws a few samples to a PNG file if one is given."""
     from mmjax.report.figures.samples import samples_figure, task_facts, task_tables
     from mmjax.report.figures.scores_figure import save
 
     if picture:
         if picture.suffix.lower() != ".png":
-            raise UsageError("out", expected="a name that ends with .png", got=str(picture))
+            raise UsageError("out", expected="a file name that ends in .png", got=str(picture))
         check_new_file(picture)
     task = make_task(settings)
     console.print(task_facts(task), *task_tables(task))
@@ -31,7 +31,7 @@ def inspect_task(settings: Settings, picture: Path | None, console: Console) -> 
 
 
 def show_zoo(settings: Settings, console: Console, *, as_json: bool) -> None:
-    """Prints what the tables hold, with the sizes of every fusion's model for a task."""
+    """Prints the registries, with the sizes of every fusion's model for a task."""
     task, zoo = make_task(settings), list_zoo()
     progress = PlainConsole(stderr=True)
     for entry in track(zoo["fusions"], "sizes", console=progress, transient=True):

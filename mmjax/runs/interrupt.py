@@ -1,4 +1,4 @@
-"""Signals that ask the process to end, kept until a good moment."""
+"""Termination signals, deferred until training can save its state."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def raised_signals() -> Iterator[None]:
-    """Inside it, the first SIGTERM raises Interrupted, as SIGINT raises KeyboardInterrupt.
+    """Context manager in which the first SIGTERM raises Interrupted.
 
-    Only the main thread can have it so; elsewhere nothing changes.
+    Only the main thread can handle signals; in other threads it does nothing.
     """
 
     def end(number: int, frame: object) -> None:
@@ -33,16 +33,16 @@ def raised_signals() -> Iterator[None]:
 
 @contextmanager
 def held_signals(progress: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
-    """Inside it, the first SIGINT or SIGTERM waits for the next progress; a second acts at once.
+    """Context manager that defers the first SIGINT or SIGTERM; a second acts at once.
 
-    Only the main thread can hold signals; elsewhere nothing changes.
+    Only the main thread can handle signals; in other threads it does nothing.
 
     Args:
         progress: called with a number of steps.
 
     Yields:
-        progress that raises Interrupted once a signal has come. What keeps checkpoints saves them
-        then; what keeps none, such as a search, begins again when the run is resumed.
+        a wrapper of ``progress`` that raises Interrupted after a signal. Training saves a
+        checkpoint then; what has none, such as a search, restarts when the run is resumed.
     """
     came: list[int] = []
 

@@ -1,10 +1,11 @@
-"""Comparisons whose arms are commands of their own, on this machine or on others."""
+"""Comparisons whose arms run as separate commands, on this machine or on a cluster."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from mmjax.comparison.arm import Arm
 from mmjax.data.task import Task
 from mmjax.errors import printable
 from mmjax.report.progress import ComparisonProgress
-from mmjax.runs.arms import run_arms
+from mmjax.runs.arms import run_arms_in
 from mmjax.runs.columns import read_table
 from mmjax.runs.folder import arm_folder, end_arm, finished_arms
 from mmjax.runs.interrupt import held_signals
@@ -20,30 +21,50 @@ from mmjax.runs.launchers import open_launcher
 from mmjax.runs.launchers.jobs import TRIES, Job, Start, is_lost, run_all
 from mmjax.runs.settings import Launch
 
-RunArms = Callable[[Path, Task, Sequence[Arm], Console], dict[str, str]]
-"""``(out, task, arms, console) -> {strategy: error}`` of those that fail."""
+
+class RunArms(Protocol):
+    """Runs arms, and writes their results to the folder or to ``arm_folder`` below it."""
+
+    def __call__(
+        self,
+        out: Path,
+        task: Task,
+        arms: Sequence[Arm],
+        console: Console,
+        *,
+        examine: Collection[str],
+    ) -> dict[str, str]:
+        """Returns {strategy: reason} of the arms that failed."""
 
 
 @contextmanager
 def open_runner(launch: Launch) -> Iterator[RunArms]:
-    """Gives what runs arms, as long as the block lasts: ``run_arms``, or ``launch_arms``.
+    """Context manager that yields ``run_arms_in``, or ``launch_arms`` if there is a launcher.
 
     Raises:
-        UsageError: the launcher is not installed, or it refuses the request.
+        UsageError: the launcher is not installed, or rejects the request.
     """
     if launch.launcher is None:
-        yield run_arms
+        yield run_arms_in
         return
     with open_launcher(launch) as start:
         yield partial(launch_arms, start, launch.workers)
 
 
 def launch_arms(
-    start: Start, workers: int, out: Path, task: Task, arms: Sequence[Arm], console: Console
+    start: Start,
+    workers: int,
+    out: Path,
+    task: Task,
+    arms: Sequence[Arm],
+    console: Console,
+    *,
+    examine: Collection[str],
 ) -> dict[str, str]:
-    """Runs each arm by ``mmjax arm``, and returns the errors of those that fail.
+    """Runs each arm as ``mmjax arm``, and returns {strategy: reason} of those that failed.
 
-    What an arm gives lies in ``arm_folder``, and what its processes print in log.txt there.
+    The commands read the task and the examinations from run.json. An arm writes its results to
+    ``arm_folder``, and its output to log.txt there.
     """
     by_name, started, failed = {arm.strategy: arm for arm in arms}, set(), {}
     with (
@@ -55,9 +76,9 @@ def launch_arms(
             own = arm_folder(out, strategy).absolute()
             own.mkdir(parents=True, exist_ok=True)
             if strategy in started:
-                console.print(f"{strategy:<20}begins again: its worker was lost")
+                console.print(f"{strategy:<20}restarted: its worker was lost")
             started.add(strategy)
-            # Without -P, files of the current folder would stand in for modules.
+            # Without -P, files in the current folder would shadow modules.
             command = [sys.executable, "-P", "-m", "mmjax", "arm", str(out.absolute()), strategy]
             return start(command, own / "log.txt")
 
@@ -75,7 +96,7 @@ def launch_arms(
 
 
 def _error(own: Path, code: int) -> str:
-    """Why an arm is not done."""
+    """Why an arm did not complete."""
     if noted := read_table(own, "arms"):
         return noted[-1]["error"]
     ended = f"{TRIES} workers were lost, the last" if is_lost(code) else "its worker ended"
@@ -83,7 +104,7 @@ def _error(own: Path, code: int) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """What a worker has said at last, of its traceback if it left one."""
+    """The last line of output, usually the error of a traceback."""
     said = log.read_bytes()[-4096:] if log.exists() else b""
     lines = said.decode(errors="replace").splitlines()
-    return printable(next((line.strip() for line in reversed(lines) if line.strip()), "no word"))
+    return printable(next((line.strip() for line in reversed(lines) if line.strip()), "no output"))

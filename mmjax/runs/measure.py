@@ -1,4 +1,4 @@
-"""Benchmarks in a folder."""
+"""Benchmarks that write a folder."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,8 +16,9 @@ from mmjax.runs.columns import read_table
 from mmjax.runs.damage import begin_changes, end_changes, find_damage
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import locked, write_text
+from mmjax.storage.files import write_text
 from mmjax.storage.jsonl import append_rows
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import check_listed
 from mmjax.training.mesh import make_mesh, undivided
 
@@ -25,16 +26,17 @@ TABLE = "bench"
 
 
 def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
-    """Measures the cases that a folder has no rows of, and shows those of all of them.
+    """Measures the cases that the folder has no rows for, and prints all of them.
 
     Args:
-        out: gets bench.jsonl, a row as soon as it is measured, bench.md and roofline.png.
-        cases: what is asked for.
-        console: where progress and the table go.
+        out: receives bench.jsonl, with each row as soon as it is measured, bench.md and
+            roofline.png.
+        cases: from ``make_cases``.
+        console: for progress and the table.
 
     Raises:
-        UsageError: another process writes to the folder.
-        DataError: its rows cannot be read, or are not as they were written.
+        UsageError: another process is writing to the folder.
+        DataError: its rows are malformed or fail their checksum.
     """
     wanted = [identify_case(case) for case in cases]
     with locked(out):
@@ -45,14 +47,14 @@ def bench_in(out: Path, cases: Sequence[Arm], console: Console) -> list[Row]:
         missing = [case for case, row in zip(cases, found, strict=True) if row is None]
         for case in track(missing, "cases", console=console, disable=not missing):
             append_rows(out / f"{TABLE}.jsonl", [measure(case)])
-        rows = _find(out, wanted)
+        rows = [row for row in _find(out, wanted) if row is not None]
         _show(out, rows, console)
         end_changes(out, damage, console)
     return rows
 
 
 def _find(out: Path, wanted: Sequence[Row]) -> list[Row | None]:
-    """The last row in the folder of each case, or None."""
+    """The last row of each case in the folder, or None."""
     rows = read_table(out, TABLE)
     last = lambda facts: [row for row in rows if facts.items() <= row.items()][-1:]
     return [next(iter(last(facts)), None) for facts in wanted]
@@ -79,31 +81,39 @@ def make_cases(
     lanes: Sequence[int] = (),
     meshes: Sequence[str] = (),
 ) -> list[Arm]:
-    """An arm for each combination whose rows and lanes its mesh divides.
+    """An arm for each combination; those that a mesh cannot divide evenly are skipped.
 
-    What is not given is as the settings have it.
+    Arguments that are not given are taken from the settings.
 
     Raises:
-        UnknownNameError: a name is in none of the tables.
+        UnknownNameError: a name is not registered.
         UsageError: there are too few training rows or devices; or no combination is left.
+
+    Example:
+        >>> from mmjax.runs.measure import make_cases
+        >>> from mmjax.runs.settings import Settings
+        >>> cases = make_cases(Settings("synthetic"), ["sum", "gmu"], batch_sizes=[32, 64])
+        >>> [(case.strategy, case.recipe.batch_size) for case in cases]
+        [('sum', 32), ('gmu', 32), ('sum', 64), ('gmu', 64)]
     """
     if not strategies:
         raise UsageError("strategies", expected="one or more", got="none")
-    for mesh in meshes or filter(None, [settings.mesh]):
-        make_mesh(mesh)  # so that too few devices are told before anything is measured
+    for named in meshes or filter(None, [settings.mesh]):
+        make_mesh(named)  # reports too few devices before anything is measured
     task, cases = make_task(settings), []
+    placed: Sequence[str | None] = meshes or [settings.mesh]
     for batch_size, dtype, seeds, mesh in product(
         batch_sizes or [settings.batch_size],
         dtypes or [settings.dtype],
         lanes or [settings.seeds],
-        meshes or [settings.mesh],
+        placed,
     ):
         if batch_size > task.train.size:
-            expected = f"at most {task.train.size}, the training rows"
+            expected = f"at most {task.train.size}, the number of training rows"
             raise UsageError("batch_size", expected=expected, got=str(batch_size))
         if mesh is None or not undivided(mesh, seed=seeds, data=batch_size):
             chosen = replace(settings, batch_size=batch_size, dtype=dtype, seeds=seeds, mesh=mesh)
             cases += make_arms(chosen, task, strategies)
     if not cases:
-        raise UsageError("mesh", expected="one that divides rows and lanes", got=str([*meshes]))
+        raise UsageError("mesh", expected="one that divides rows and seeds", got=str([*meshes]))
     return cases

@@ -1,4 +1,4 @@
-"""run.json: what a run was asked for."""
+"""run.json: the configuration of a run."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmjax.comparison.cell_search import Cells
+from mmjax.comparison.outcomes import parse_examine
 from mmjax.errors import DataError
 from mmjax.fusion.searched import NUM_LEVELS
 from mmjax.runs.settings import Settings, parse_settings
@@ -19,36 +20,40 @@ RUN = "run.json"
 
 
 class RunFile(NamedTuple):
-    """What a run folder's run.json keeps.
+    """The content of run.json.
 
     Attributes:
         settings: as given.
-        strategies: names.
-        cells: those that a search has found, if the strategy is searched.
-        tuned_width: that of the fusion, if tuning has found one.
+        strategies: their names.
+        examine: measurements of each arm, from ``EXAMINATIONS``.
+        command: command line that reproduces the run; None for a comparison made in Python.
+        cells: cells found by an architecture search, if the strategy has one.
+        tuned_width: fusion width found by tuning, if any.
     """
 
     settings: Settings
     strategies: Sequence[str]
+    examine: Sequence[str] = ()
+    command: str | None = None
     cells: Cells = ()
     tuned_width: int | None = None
 
 
 def write_run_file(out: Path, run: RunFile) -> None:
-    """Writes run.json, with a digest by which damage is found."""
+    """Writes run.json, with a checksum."""
     write_text(out / RUN, _content(run))
 
 
 def restore_run_file(out: Path, run: RunFile) -> None:
-    """Writes the run.json of a run that was done again, if it is known to be what it was.
+    """Rewrites the damaged run.json of a completed run, if the manifest confirms its content.
 
     Raises:
-        DataError: the run was another, or more was found by a search than ``run`` says.
+        DataError: it held another configuration, or results of a search that ``run`` lacks.
     """
     listed = read_manifest(out)["files"][RUN]
     if hashlib.sha256(_content(run).encode()).hexdigest() != listed:
-        fix = "It is damaged, and cannot be made again: name another folder."
-        raise DataError(out / RUN, expected="the settings as given now", got="others", fix=fix)
+        problem = "the file is damaged and cannot be rebuilt from the current settings"
+        raise DataError(out / RUN, problem, fix="Choose another folder.")
     write_text(out / RUN, _content(run))
 
 
@@ -58,43 +63,46 @@ def _content(run: RunFile) -> str:
 
 
 def read_run_file(folder: Path) -> RunFile:
-    """What the run.json of a run folder says.
+    """Reads run.json from a run folder.
 
     Raises:
-        DataError: there is no such file, it is no run.json, or it is not as it was written.
+        DataError: the file is missing, malformed or fails its checksum.
     """
     with reading(folder / RUN, "the settings of a run", limit=MAX_SMALL) as (path, _):
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256", None) not in (None, json_digest(content)):
             raise DataError(
                 path,
-                expected="the settings as they were written",
-                got="others",
-                fix="It is damaged; if you have edited it yourself, remove its sha256.",
+                expected="the settings of a run",
+                got="a checksum mismatch",
+                fix="The file is damaged, or was edited: if you edited it, remove its sha256.",
             )
         return parse_run(content)
 
 
 def dump_run(run: RunFile) -> dict[str, Any]:
-    """The run as what JSON can hold."""
-    found = {"cells": run.cells, "tuned_width": run.tuned_width}
-    return {"strategies": list(run.strategies), **found, **asdict(run.settings)}
+    """The run as a JSON object."""
+    beside = {name: value for name, value in run._asdict().items() if name != "settings"}
+    return {**beside, **asdict(run.settings)}
 
 
 def parse_run(content: Mapping[str, Any]) -> RunFile:
     """The inverse of ``dump_run``.
 
     Raises:
-        ValueError: a value cannot be one of a run.
-        TypeError: likewise, or a name is none of a run's.
+        ValueError: a value is invalid.
+        TypeError: a value has the wrong type, or a name is unknown.
     """
     settings = dict(content)
     strategies, cells = settings.pop("strategies"), tuple(map(tuple, settings.pop("cells", ())))
-    width = settings.pop("tuned_width", None)
+    width, command = settings.pop("tuned_width", None), settings.pop("command", None)
+    examine = parse_examine(settings.pop("examine", ()))
     if not isinstance(strategies, list) or not all(isinstance(n, str) for n in strategies):
         raise ValueError(f"strategies {strategies!r}"[:300])
     if not all(number in range(NUM_LEVELS) for cell in cells for number in cell):
         raise ValueError(f"cells {cells}"[:300])
     if width is not None and (type(width) is not int or width < 1):
         raise ValueError(f"tuned_width {width!r}"[:300])
-    return RunFile(parse_settings(settings), strategies, cells, width)
+    if not isinstance(command, str | None):
+        raise ValueError(f"command {command!r}"[:300])
+    return RunFile(parse_settings(settings), strategies, examine, command, cells, width)

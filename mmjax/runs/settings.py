@@ -1,4 +1,4 @@
-"""What a command line says about a run, as plain values that JSON keeps; imports no JAX."""
+"""The settings of a run as plain values, for the command line and for JSON; imports no JAX."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,37 +11,45 @@ from mmjax.registry import parse_pairs
 
 @dataclass(frozen=True)
 class Settings:
-    """The task and the training that every arm of a run shares.
+    """The task, and the training setup that all arms of a run share.
 
     Attributes:
         task: name of the task; `mmjax zoo` lists them.
         data: folder with the task's files, for tasks that read files.
         options: options of the task as NAME=VALUE, such as split=speaker test_speaker=george.
-        encoders: encoders as MODALITY=NAME, such as audio=gru; the others follow from the shape of
-            the input.
+        encoders: encoders as MODALITY=NAME, such as audio=gru; by default the shape of an input
+            decides.
         objective: name of the loss.
         method: name of the training method.
-        seeds: number of seeds, from 0; all train in one program.
-        steps: train steps of each seed; validation may end training earlier.
+        seeds: number of seeds, counted from 0; all train in one program.
+        steps: training steps of each seed; early stopping on validation may end it before.
         batch_size: rows per step.
-        accumulate: parts of a batch whose gradients are taken one after another, in as much less
-            memory, and averaged.
-        dtype: of the computation in training, float32 or bfloat16; parameters, loss and evaluation
-            are float32.
-        remat: compute transformer blocks again for their gradient, in place of keeping them.
-        mesh: devices by axis, such as data=4,seed=2: data deals out the rows of a batch, seed the
+        accumulate: number of equal parts of a batch whose gradients are computed in turn and
+            averaged, to save memory.
+        dtype: dtype of the computation in training, float32 or bfloat16; parameters, loss and
+            evaluation stay in float32.
+        remat: recompute transformer blocks in the backward pass instead of storing activations.
+        mesh: devices by axis, such as data=4,seed=2: data shards the rows of a batch, seed the
             seeds, model the outputs of wide layers.
-        learning_rate: the largest one, after warm-up.
-        weight_decay: of AdamW, in units of the learning rate.
-        dropout: rate of every layer that drops; by default each has its own.
-        width: of the fusion, rounded up to a multiple of its heads; by default its own.
-        num_layers: of a fusion that has layers; by default its own.
+        learning_rate: peak learning rate, after warm-up.
+        weight_decay: weight decay of AdamW, relative to the learning rate.
+        dropout: rate of all dropout layers; by default each layer has its own.
+        width: width of the fusion, rounded up to a multiple of its heads; by default its own.
+        num_layers: number of layers of a fusion that has layers; by default its own.
         absent: what stands in for a modality that a row lacks: mask, zero, mean or learned.
-        missing: share of training rows that are made to lack a modality, as MODALITY=SHARE.
-        tune: number of trials with which every arm, baselines included, finds its learning rate,
-            weight decay and width on validation; by default none.
-        match_params: number of parameters to which the width of every fusion is fitted; by default
-            every fusion has its own width.
+        missing: fraction of training rows in which to hide a modality, as MODALITY=FRACTION.
+        tune: number of random-search trials that select the learning rate, weight decay and width
+            of each arm on validation, baselines included; 0 for none.
+        match_params: number of parameters to which the width of each fusion is fitted; by default
+            each fusion keeps its own width.
+
+    Raises:
+        UsageError: a value has the wrong type or is out of range.
+
+    Example:
+        >>> from mmjax.runs.settings import Settings, as_flags
+        >>> as_flags(Settings(seeds=5, encoders=("audio=gru",)))
+        '--encoders audio=gru --seeds 5'
     """
 
     task: str = "digits"
@@ -77,11 +85,11 @@ class Settings:
                 expected = f"at most {high:,}" if value > high else least
                 raise UsageError(name, expected=expected, got=str(value))
         if self.width is not None and self.match_params is not None:
-            got = f"--width {self.width} too"
-            raise UsageError("match_params", expected="widths that it may change", got=got)
+            problem = "width and match_params are mutually exclusive"
+            raise UsageError("match_params", problem, fix="Leave out one of them.")
 
 
-_RANGES = {  # what is larger is a slip, and would take all memory before it is told
+_RANGES = {  # larger values are typing errors that would exhaust memory before anything is said
     "seeds": (1, 10_000),
     "steps": (1, 2**31 - 1),
     "batch_size": (1, 2**31 - 1),
@@ -98,10 +106,10 @@ class Launch:
     """Where the arms of a comparison run.
 
     Attributes:
-        launcher: what starts a process for each arm: local, on this machine; submitit, by SLURM
-            where there is one; or ray. By default all arms run in the one process.
-        workers: arms that run at once.
-        request: what a worker asks its cluster for, as NAME=VALUE: parameters of submitit, such as
+        launcher: how to run each arm in a process of its own: local, on this machine; submitit, on
+            SLURM where it is available; or ray. By default all arms run in this process.
+        workers: number of arms that run at once.
+        request: resources of a worker as NAME=VALUE: parameters of submitit, such as
             slurm_partition=gpu, or options of a Ray task, such as num_gpus=1.
     """
 
@@ -113,13 +121,16 @@ class Launch:
         if self.workers < 1:
             raise UsageError("workers", expected="at least 1", got=str(self.workers))
         if self.launcher is None and self.workers > 1:
-            raise UsageError("workers", expected="a launcher for them", got="none")
+            raise UsageError(
+                "workers", "more than one worker needs a launcher", fix="Add --launcher local."
+            )
         if self.launcher in (None, "local") and self.request:
-            raise UsageError("request", expected="launcher submitit or ray", got=str(self.launcher))
+            problem = f"launcher {self.launcher} takes no requests"
+            raise UsageError("request", problem, fix="Choose the launcher submitit or ray.")
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:
-    """Raises UsageError for a value of another type, as a file may hold."""
+    """Raises UsageError for a value of the wrong type, which a file may contain."""
     if get_origin(kind) is tuple:
         fits = isinstance(value, tuple) and all(isinstance(word, str) for word in value)
     else:
@@ -129,11 +140,11 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 
 def parse_settings(content: Mapping[str, Any]) -> Settings:
-    """The settings that a mapping holds, as a file has them.
+    """Settings from a mapping, as read from JSON.
 
     Raises:
-        UsageError: a value cannot be one.
-        TypeError: a name is none of theirs.
+        UsageError: a value is invalid.
+        TypeError: there is no such setting.
     """
     as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
     given: dict[str, Any] = {name: as_tuple(value) for name, value in content.items()}
@@ -141,10 +152,10 @@ def parse_settings(content: Mapping[str, Any]) -> Settings:
 
 
 def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
-    """``["a=0.5"]`` as ``{"a": 0.5}``.
+    """Parses ``["a=0.5"]`` into ``{"a": 0.5}``.
 
     Raises:
-        UsageError: an entry has no name or no number.
+        UsageError: an entry lacks a name, or its value is not a number.
     """
     shares = {}
     for name, value in parse_pairs(argument, pairs).items():
@@ -156,7 +167,7 @@ def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
 
 
 def as_flags(settings: Settings) -> str:
-    """The settings that differ from the defaults, as a command line has them."""
+    """The command-line flags of all settings that differ from their defaults."""
     flags = []
     for field in fields(settings):
         value = getattr(settings, field.name)

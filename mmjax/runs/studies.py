@@ -1,34 +1,49 @@
-"""Run folders read back: one study for each task, whatever the number of its folders."""
+"""Reads run folders back: one study per task, from any number of folders."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import TABLES, Study, merge_studies
-from mmjax.comparison.scores import baselines
 from mmjax.errors import DataError
 from mmjax.runs.columns import read_table
-from mmjax.runs.command import command
 from mmjax.runs.run_file import RUN, read_run_file
 from mmjax.storage.manifest import check_listed
 from mmjax.storage.reading import read_npz
 
 
-def read_studies(folders: Sequence[Path]) -> list[Study]:
-    """The studies of some run folders; folders with the same task and data are one study.
+def read_studies(folders: Sequence[str | Path]) -> list[Study]:
+    """Reads run folders; those with the same task and data form one study.
 
-    A strategy that two folders trained by the same recipe is taken from the first; by another
-    recipe, it gets the number of its folder behind its name.
+    A strategy trained with the same recipe in two folders is taken from the first. Where the
+    recipes differ, the second is renamed: its folder's number is appended, as in ``sum (2)``.
 
     Raises:
-        DataError: a file is torn or is not what its name promises; the message names it.
+        DataError: a file is missing, truncated or malformed; the message names it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from rich.console import Console
+        >>> from mmjax.runs.settings import Settings
+        >>> from mmjax.runs.studies import read_studies
+        >>> from mmjax.runs.train import train_in
+        >>> settings = Settings("synthetic", options=("size=60",), steps=2, seeds=1)
+        >>> rows = train_in(Path("run"), settings, "a_only", Console(quiet=True))
+        >>> [(study.task, study.strategies) for study in read_studies(["run"])]
+        [('synthetic/xor', {'a_only': 'a'})]
     """
     return merge_studies(study for folder in folders for study in _read(Path(folder)))
 
 
+def read_assessments(folders: Sequence[str | Path]) -> list[Assessment]:
+    """The studies of ``read_studies``, each with its verdict."""
+    return [Assessment(study) for study in read_studies(folders)]
+
+
 def read_pictures(folder: Path) -> dict[str, bytes]:
-    """{file name: PNG} of a run folder."""
+    """{file name: content} of the PNG files in a run folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
 
@@ -39,8 +54,8 @@ def _read(folder: Path) -> list[Study]:
         raise DataError(folder / "rows.jsonl", expected="at least one row", got=got)
     history = read_table(folder, "history")
     tables = {name: read_table(folder, name) for name in TABLES}
-    run = [read_run_file(folder)] if (folder / RUN).exists() else []
-    commands = tuple(command(settings, baselines(rows)) for settings in run)
+    run = read_run_file(folder) if (folder / RUN).exists() else None
+    commands = (run.command,) if run and run.command else ()
     pictures = read_pictures(folder)
     errors = {row["strategy"]: row["error"] for row in read_table(folder, "arms")}
     failed = {name: error for name, error in errors.items() if error is not None}
@@ -76,10 +91,10 @@ def _read_labels(path: Path) -> dict[str, np.ndarray]:
         if not (target.dtype.kind in "iu" and target.ndim in (1, 2)) and not (
             target.dtype.kind == "f" and target.ndim == 2
         ):
-            expected = f"{split}_target, integers, or numbers [rows, numbers]"
+            expected = f"{split}_target of integers, or of floats [rows, numbers]"
             raise DataError(path, expected=expected, got=_describe(target))
         if group.dtype.kind not in "iu" or group.shape != target.shape[:1]:
-            expected = f"{split}_group, {len(target)} integers"
+            expected = f"{split}_group of {len(target)} integers"
             raise DataError(path, expected=expected, got=_describe(group))
     return arrays
 
@@ -88,12 +103,12 @@ def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str,
     arrays = read_npz(path, "the predictions of a run")
     seeds = arrays.get("seeds", np.empty(0))
     if seeds.dtype.kind not in "iu" or seeds.ndim != 1:
-        raise DataError(path, expected="seeds, integers", got=_describe(seeds))
+        raise DataError(path, expected="seeds of integers", got=_describe(seeds))
     for name in ("valid", "test"):
         target, got = labels[f"{name}_target"], arrays.get(name, np.empty(0))
         if target.ndim == 2:
             width = target.shape[1]
-        else:  # as many classes as it says, at least those that occur
+        else:  # the file's own number of classes, but no fewer than the labels have
             width = max(int(target.max(initial=0)) + 1, *got.shape[2:3], 1)
         if got.dtype.kind != "f" or got.shape != (len(seeds), len(target), width):
             raise DataError(

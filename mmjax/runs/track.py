@@ -1,6 +1,6 @@
 """Learning curves and scores of a run, for TensorBoard or Weights & Biases.
 
-Both get what the run has written to its own history.jsonl and rows.jsonl, when it ends.
+Both are written when the run ends, from its history.jsonl and rows.jsonl.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -21,14 +21,14 @@ _COSTS = ("flops", "seconds")
 
 
 class Curves(NamedTuple):
-    """What one seed of a strategy has to show.
+    """Learning curves and scores of one seed of a strategy.
 
     Attributes:
         name: STRATEGY/seedNUMBER.
         steps: {step: {metric: value}} after each epoch.
-        scores: {"SPLIT/metric": value} of its best parameters.
-        best_step: the step at which those were reached.
-        facts: {name: text} of what made them.
+        scores: {"SPLIT/metric": value} of the best parameters.
+        best_step: the step of the best parameters.
+        facts: {name: text} such as the task, recipe and versions.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Curves(NamedTuple):
 
 @contextmanager
 def tracked(folder: Path, tracker: str | None) -> Iterator[None]:
-    """Writes what a run leaves in its folder to a tracker, even if a part of it has failed.
+    """Context manager that writes the results in a run folder to a tracker, even if the run fails.
 
-    What an earlier run has written for the same tracker, before it was resumed, is replaced.
+    Output of the same tracker from before a run was resumed is replaced.
 
     Args:
-        folder: the run's, which gets a folder named as the tracker.
-        tracker: ``tensorboard``; ``wandb``, offline: `wandb sync` uploads it if you want; or None.
+        folder: the run folder; the tracker writes to a subfolder with its name.
+        tracker: ``tensorboard``; ``wandb``, offline (`wandb sync` uploads it); or None.
 
     Raises:
         UnknownNameError: there is no such tracker.
-        UsageError: it is not installed; the run has not begun.
+        UsageError: the tracker is not installed; the run has not started.
     """
     if tracker is None:
         yield
@@ -66,8 +66,8 @@ def tracked(folder: Path, tracker: str | None) -> Iterator[None]:
 
 
 def read_curves(folder: Path) -> list[Curves]:
-    """The curves of every strategy and seed of a run folder, in the order of its rows."""
-    epochs = defaultdict(dict)
+    """The curves of every strategy and seed in a run folder, in the order of its rows."""
+    epochs: dict[Any, dict[int, dict[str, float]]] = defaultdict(dict)
     for row in read_table(folder, "history"):
         epochs[row["strategy"], row["seed"]][row["step"]] = _numbers(row)
     scored = defaultdict(list)
@@ -87,7 +87,7 @@ def read_curves(folder: Path) -> list[Curves]:
 
 
 def _numbers(row: Row) -> dict[str, float]:
-    """The metrics among a row's fields: they alone are fractions, but for what it has cost."""
+    """The metrics in a row: its floats, except costs."""
     return {k: v for k, v in row.items() if isinstance(v, float) and k not in _COSTS}
 
 
@@ -108,7 +108,7 @@ def _tensorboard() -> Callable[[Path, Curves], None]:
 
 
 def _wandb() -> Callable[[Path, Curves], None]:
-    os.environ["WANDB_ERROR_REPORTING"] = "false"  # the one thing that it sends when offline
+    os.environ["WANDB_ERROR_REPORTING"] = "false"  # sent even when offline
     package = import_extra("track", "wandb", "wandb")
     quiet = {"console": "off", "silent": True, "disable_git": True, "x_disable_stats": True}
 
@@ -118,7 +118,7 @@ def _wandb() -> Callable[[Path, Curves], None]:
             name=curves.name,
             group=curves.facts["task"],
             config=dict(curves.facts),
-            dir=folder.parent,  # where it makes a folder wandb
+            dir=folder.parent,  # wandb creates its folder in it
             mode="offline",
             reinit="create_new",
             settings=package.Settings(**quiet),

@@ -1,5 +1,7 @@
-"""Training of one strategy in a folder."""
+"""Trains one strategy and writes a run folder."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -7,57 +9,60 @@ from rich.console import Console
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import chosen_cells
-from mmjax.comparison.loop import settle
-from mmjax.comparison.scores import Row, score
+from mmjax.comparison.loop import compare_arms
+from mmjax.comparison.outcomes import ArmResult, unfailing
+from mmjax.comparison.scores import Row, history_rows
 from mmjax.report.progress import ComparisonProgress
 from mmjax.runs.columns import read_table
 from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
-    end_arm,
     finished_arms,
     make_checkpoints,
     open_folder,
-    put_results,
+    put_arm,
     remove_what_is_done_with,
 )
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.run_file import RunFile, write_run_file
-from mmjax.runs.settings import Settings
-from mmjax.storage.files import locked
+from mmjax.runs.settings import Settings, as_flags
+from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training import checkpoint
-from mmjax.training.fit import fit
+from mmjax.training.fit import Progress
 from mmjax.training.mesh import wait_for_all
 
 
 def train_in(
     out: Path, settings: Settings, strategy: str, console: Console, *, resume: bool = False
 ) -> list[Row]:
-    """Trains one strategy and keeps its best parameters in a folder.
+    """Trains one strategy and saves its best parameters in a run folder, for ``load_run``.
 
     Args:
-        out: gets run.json, rows.jsonl, history.jsonl and a checkpoint.
+        out: receives run.json, rows.jsonl, history.jsonl and a checkpoint.
         settings: the task and the training.
         strategy: a key of ``FUSIONS`` or ``MODALITY_only``.
-        console: where progress goes.
-        resume: go on with the run that the folder holds.
+        console: for progress.
+        resume: resume the run in the folder.
+
+    Returns:
+        flat rows of scores, one per seed and split.
 
     Raises:
-        MmjaxError: a setting, the data or the folder is not usable; nothing has been written.
-        DivergenceError: nothing is finite any more; the last checkpoint is intact.
-        Interrupted: a signal has come; what has been done is there to be gone on with.
+        MmjaxError: a setting, the data or the folder is invalid; nothing has been written.
+        DivergenceError: losses or gradients stayed non-finite; the last checkpoint is intact.
+        Interrupted: a signal arrived; the run can be resumed.
     """
     (arm,) = make_arms(settings, make_task(settings), [strategy])
     if jax.process_index():
         return _train_along(out, arm)
     with locked(out):
-        damage = open_folder(out, settings, [strategy], resume)
+        damage = open_folder(out, _asked(settings, strategy), resume)
         if damage or not (out / MANIFEST).exists():
             begin_changes(out, damage, console)
         wait_for_all("the folder is open")
         if strategy in finished_arms(out):
-            console.print(f"Trained already: {out}", soft_wrap=True)
+            console.print(f"Already complete: {out}", soft_wrap=True)
             rows = read_table(out, "rows")
         else:
             rows = _train(out, settings, arm, console)
@@ -69,36 +74,44 @@ def train_in(
 
 def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Row]:
     if read_table(out, "rows"):
-        console.print(f"Not all is there of {arm.strategy}: it is trained again", soft_wrap=True)
+        console.print(f"Incomplete, will be rerun: {arm.strategy}", soft_wrap=True)
     with (
         ComparisonProgress([arm], console) as progress,
         held_signals(progress.on_steps) as on_steps,
     ):
-        arm = settle(arm, on_steps)
-        write_run_file(out, _found(settings, arm))
-        kept = make_checkpoints(out, arm)
-        trained = fit(arm.recipe, arm.task, progress=on_steps, checkpoints=kept)
-        rows = score(arm, trained).rows
-        progress.on_arm(arm, rows)
-        checkpoint.save(out / "checkpoint", trained.params)
-        put_results(out, arm, trained, rows)
-        end_arm(out, arm.strategy)
+        result = _run(out, arm, on_steps)
+        progress.on_arm(result.arm, result.rows)
+        write_run_file(out, _found(settings, result.arm))
+        checkpoint.save(out / "checkpoint", result.trained.params)
+        history = history_rows(result.arm, result.trained)
+        put_arm(out, arm.strategy, {"rows": result.rows, "history": history})
     wait_for_all("trained")
-    return rows
+    return result.rows
+
+
+def _run(out: Path, arm: Arm, progress: Progress = lambda steps: None) -> ArmResult:
+    kept = partial(make_checkpoints, out)
+    (result,) = unfailing(compare_arms([arm], progress=progress, checkpoints=kept))
+    return result
 
 
 def _found(settings: Settings, arm: Arm) -> RunFile:
-    """The run, with what searches have found: without it nothing can be made of its parameters."""
+    """The run with the results of searches, which determine the shapes of its parameters."""
     width = getattr(arm.recipe.model.fusion, "width", None) if arm.trials else None
-    return RunFile(settings, [arm.strategy], chosen_cells(arm.recipe), width)
+    cells = chosen_cells(arm.recipe)
+    return _asked(settings, arm.strategy)._replace(cells=cells, tuned_width=width)
+
+
+def _asked(settings: Settings, strategy: str) -> RunFile:
+    flags = as_flags(replace(settings, data=settings.data and "DATA"))
+    return RunFile(settings, [strategy], command=f"mmjax train {strategy} {flags}".rstrip())
 
 
 def _train_along(out: Path, arm: Arm) -> list[Row]:
-    """Does what the first process does, but for the writing."""
+    """Trains along with the first process, which alone writes."""
     wait_for_all("the folder is open")
     if arm.strategy in finished_arms(out):
         return read_table(out, "rows")
-    arm = settle(arm)
-    rows = score(arm, fit(arm.recipe, arm.task, checkpoints=make_checkpoints(out, arm))).rows
+    rows = _run(out, arm).rows
     wait_for_all("trained")
     return rows

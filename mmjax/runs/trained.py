@@ -1,4 +1,4 @@
-"""What can be done with a trained run: load it, score it, predict and embed with it."""
+"""Trained runs: loading, scoring, prediction and embeddings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,17 +33,17 @@ from mmjax.types import Batch
 
 Arrays = Mapping[str, np.ndarray]
 
-_SOME = 64  # rows that show whether an input is tokens
+_SOME = 64  # rows that suffice to tell whether an input is tokens
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A trained strategy, read back from its folder.
+    """A trained strategy; ``load_run`` has an example.
 
     Attributes:
         arm: the strategy, its recipe and its task.
         params: the best parameters of every seed, [seeds, ...].
-        best_seed: the seed that did best on validation.
+        best_seed: the best seed on validation.
     """
 
     arm: Arm
@@ -56,27 +56,28 @@ class TrainedRun:
 
     @cached_property
     def evaluate(self) -> Evaluate:
-        """The model itself: predictions and embeddings of every seed, as ``make_evaluate`` says."""
+        """The compiled model: predictions and embeddings of every seed; see ``make_evaluate``."""
         return make_evaluate(self.arm.recipe.model)
 
     @cached_property
     def best(self) -> "TrainedRun":
-        """The same run with its best seed alone."""
+        """The same run with its best seed only."""
         index = self.arm.recipe.seeds.index(self.best_seed)
         params = jax.tree.map(lambda x: x[index : index + 1], self.params)
         recipe = replace(self.arm.recipe, seeds=(self.best_seed,))
         return TrainedRun(replace(self.arm, recipe=recipe), params, self.best_seed)
 
     def predict(self, inputs: Arrays, present: Arrays | None = None) -> np.ndarray:
-        """Probabilities of classes or labels, or numbers: [rows, out_dim], the mean over the seeds.
-
-        Numbers are in the units that ``Task.from_arrays`` was given.
+        """Predicts probabilities of classes or labels, or numbers, averaged over the seeds.
 
         Args:
-            inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shapes of its
-                rows or those that ``Task.from_arrays`` made them of, such as token ids; and bytes
-                where those are. Others, which it does not use, are passed over.
-            present: {modality: [rows] bool}; a modality left out is present everywhere.
+            inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shape of its
+                rows or in one that ``Task.from_arrays`` accepts for them, such as token ids; uint8
+                where the task has uint8. Other modalities are ignored.
+            present: {modality: [rows] bool}; by default a modality is present in every row.
+
+        Returns:
+            [rows, out_dim]; numbers are in the units given to ``Task.from_arrays``.
 
         Raises:
             UsageError: a modality is missing, or ``present`` has one that is not in ``inputs``.
@@ -88,24 +89,25 @@ class TrainedRun:
         return said if task.scale is None else task.scale.restore(said)
 
     def embed(self, inputs: Arrays, present: Arrays | None = None) -> dict[str, np.ndarray]:
-        """What the best seed makes of rows: {modality and "fused": [rows, features]}.
-
-        A modality is the mean of its tokens; "fused" is what the fusion's readout sees, or the
-        prediction where there is no joint representation. Spaces of other seeds are other spaces.
+        """Embeds rows with the best seed; seeds do not share an embedding space.
 
         Args:
-            inputs: as for ``predict``.
-            present: as for ``predict``.
+            inputs: as in ``predict``.
+            present: as in ``predict``.
+
+        Returns:
+            {modality: [rows, features]}, the mean of its tokens; and "fused", the input of the
+            fusion's readout, or the prediction if there is no joint representation.
 
         Raises:
-            UsageError: as ``predict``.
-            DataError: as ``predict``.
+            UsageError: as in ``predict``.
+            DataError: as in ``predict``.
         """
         view = self.best.evaluate.view(self.best.params, self._rows(inputs, present))
         return {name: values[0] for name, values in view.embeddings.items()}
 
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
-        """The rows as a model sees them, checked."""
+        """A checked batch of the rows."""
         known, present = self.arm.task.train.inputs, {} if present is None else present
         check_mapping("inputs", inputs)
         check_mapping("present", present)
@@ -113,9 +115,9 @@ class TrainedRun:
             look_up("modality of present", name, inputs)
         for name in known:
             if name not in inputs:
-                fix = "Where it is absent, give zeros, and present={...} that is false there."
-                got = f"only {', '.join(inputs) or 'none'}"
-                raise UsageError("inputs", expected=f"modality {name!r} too", got=got, fix=fix)
+                problem = f"modality {name!r} is missing; got {', '.join(inputs) or 'none'}"
+                fix = "For rows without it, pass zeros and present={...} with False there."
+                raise UsageError("inputs", problem, fix=fix)
         rows = {name: self._read(name, inputs[name]) for name in known}
         size = max(map(len, rows.values()))
         everywhere = np.ones(size, bool)
@@ -123,13 +125,13 @@ class TrainedRun:
         for name, like in known.items():
             where = f"input {name!r}"
             check_input(where, rows[name], here[name], (size, *like.shape[1:]))
-            if rows[name].dtype != like.dtype:  # bytes are scaled, and floats are not
+            if rows[name].dtype != like.dtype:  # the model scales uint8, but not floats
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
         return Batch(rows, here, np.full(size, UNLABELLED))
 
     def _read(self, name: str, given: Any) -> np.ndarray:
-        """An input as the task has it, read as ``Task.from_arrays`` reads it."""
+        """Converts an input as ``Task.from_arrays`` does."""
         train = self.arm.task.train
         some = np.flatnonzero(train.present[name])[:_SOME]
         given = drop_unnamed(f"input {name!r}", given)
@@ -137,15 +139,33 @@ class TrainedRun:
 
 
 def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
-    """Reads what ``train_in`` wrote.
+    """Loads the run folder of ``mmjax train`` or ``train_in``.
+
+    It loads the task, too: the model scales inputs by statistics of the training rows.
 
     Args:
         folder: the run folder.
-        data: where the task's files are now; None for where they were.
+        data: where the task's files are now, if they have moved.
 
     Raises:
-        DataError: a file of the folder is missing or does not fit; or the data are not those that
-            it was trained on, which are part of it: the model scales inputs by them.
+        DataError: a file of the folder is missing or malformed, or the data have changed since
+            training.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from rich.console import Console
+        >>> import mmjax
+        >>> from mmjax.runs.settings import Settings
+        >>> from mmjax.runs.train import train_in
+        >>> settings = Settings("synthetic", options=("size=60",), steps=2, seeds=1)
+        >>> _ = train_in(Path("run"), settings, "sum", Console(quiet=True))  # or `mmjax train`
+        >>> run = mmjax.load_run("run")
+        >>> inputs = run.arm.task.test.inputs  # {modality: [rows, ...]}; your own rows, too
+        >>> run.predict(inputs).shape, run.embed(inputs)["fused"].shape
+        ((12, 2), (12, 64))
+        >>> run.predict(inputs, present={"a": np.zeros(12, bool)}).shape  # without modality a
+        (12, 2)
     """
     folder = Path(folder)
     run = read_run_file(folder)
@@ -153,8 +173,8 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
     if len(run.strategies) != 1:
         raise DataError(
             folder,
-            expected="a folder of `mmjax train`",
-            got=f"a comparison of {len(run.strategies)} strategies, which keeps no parameters",
+            expected="a run folder of `mmjax train`",
+            got=f"a comparison of {len(run.strategies)} strategies, which saves no parameters",
         )
     run = run._replace(settings=replace(run.settings, data=data)) if data else run
     arm = make_found_arm(run, make_task(run.settings))
@@ -166,7 +186,7 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
 
 
 def make_found_arm(run: RunFile, task: Task) -> Arm:
-    """The arm of a run of one strategy, as its searches have left it."""
+    """The arm of a run of one strategy, with the results of its searches."""
     (arm,) = make_arms(run.settings, task, run.strategies)
     if run.cells:
         arm = replace(arm, recipe=choose_cells(arm.recipe, run.cells))
@@ -181,7 +201,7 @@ def shape_params(arm: Arm) -> chex.ArrayTree:
 
 
 def best_seed(rows: Sequence[Row]) -> int:
-    """The seed with the highest score on validation; among equals, with the least loss."""
+    """The seed with the highest score on validation; ties are broken by the lowest loss."""
     loss = lambda row: math.inf if row["nll"] is None else row["nll"]  # JSON has no infinity
     valid = [row for row in rows if row.get("split") == "valid"]
     return max(valid, key=lambda row: (row[find_score(row)], -loss(row)))["seed"]
@@ -193,16 +213,16 @@ def _find_best_seed(path: Path, rows: Sequence[Row], arm: Arm) -> int:
         arm.recipe.seeds.index(best)
     except (KeyError, TypeError, ValueError) as error:
         got = f"{type(error).__name__}: {error}"
-        raise DataError(path, expected="a row on validation for each seed", got=got) from error
+        raise DataError(path, expected="a validation row for each seed", got=got) from error
     return best
 
 
 def _check_data(path: Path, rows: Sequence[Row], task: Task) -> None:
-    """Raises DataError where rows of a run are not about a task as it is now."""
+    """Raises DataError if the task is not the one that a run was trained on."""
     was, now = {str(row.get("data")) for row in rows}, task.digest()
     if was != {now}:
-        expected = f"the data that it was trained on, {' and '.join(sorted(was))}"
-        fix = "Rows of other data are for TrainedRun.predict, in Python."
+        expected = f"the training data, sha256 {' and '.join(sorted(was))}"
+        fix = "To predict other rows, use TrainedRun.predict in Python."
         raise DataError(path, expected=expected, got=f"{task.name} with {now}", fix=fix)
 
 
@@ -213,13 +233,13 @@ def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[
 
 
 def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Path) -> int:
-    """Writes a CSV with a line per row of a split and returns their number.
+    """Writes predictions for a split as CSV, averaged over the seeds, and returns the row count.
 
-    A row's probabilities are the mean over the seeds. The layout ``probabilities`` has the columns
-    row_id, label, p0, p1, ...; ``competition`` has row_id and label; the first is the row's number
-    in the split, or its name where the task has ``meta["id"]``. Of several labels, label has
-    those that are likelier than not, with spaces between them. Numbers have columns of their own in
-    both layouts: row_id, y0, y1, ... Text is written as ``write_csv`` has it.
+    The layout ``probabilities`` has the columns row_id, label, p0, p1, ...; ``competition`` has
+    row_id and label. Tasks that predict numbers have row_id, y0, y1, ... in both. row_id is
+    ``meta["id"]`` if the task has it, or the row's number in the split. A multi-label ``label``
+    lists the labels with probability above 0.5, separated by spaces. Text is escaped as in
+    ``write_csv``.
     """
     check_new_file(out)
     run = load_run(folder, data)
@@ -238,7 +258,7 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
 
 
 def _label(p: np.ndarray, kind: Kind, names: Sequence[Any]) -> list[Any]:
-    """The column label of a row, if there is one."""
+    """The ``label`` cell of a row; none for numbers."""
     if kind == "numbers":
         return []
     if kind == "classes":
@@ -247,7 +267,7 @@ def _label(p: np.ndarray, kind: Kind, names: Sequence[Any]) -> list[Any]:
 
 
 def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str, tuple[int, ...]]:
-    """Writes an .npz of what ``TrainedRun.embed`` says of a split's rows; returns the shapes."""
+    """Writes the embeddings of a split to an .npz file, and returns their shapes."""
     check_new_file(out)
     run = load_run(folder, data)
     rows = run.arm.task.splits[split]

@@ -1,4 +1,4 @@
-"""Whether the files of a run folder are what was written to it."""
+"""Verifies that the files of a run folder are intact."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,15 +15,15 @@ from mmjax.training import checkpoint
 
 STUDY = "study.db"
 _NO_RUN = (STUDY, "trials.jsonl", "bench.jsonl", "model.safetensors")
-"""What folders have of ``mmjax tune``, ``bench`` and ``export``, which have no settings."""
+"""Files that mark a folder of ``mmjax tune``, ``bench`` or ``export``, which has no run.json."""
 
 
 class Finding(NamedTuple):
-    """What has come of one check.
+    """The result of one check.
 
     Attributes:
-        state: of what was checked; a run that is not done is unfinished, not damaged.
-        about: the file that is ok, or what is wrong and where.
+        state: "unfinished" is a run that has not completed; that is no damage.
+        about: the file, or what is wrong and where.
     """
 
     state: Literal["ok", "damaged", "unfinished"]
@@ -34,11 +34,21 @@ class Finding(NamedTuple):
 
 
 def verify_run(folder: Path) -> list[Finding]:
-    """Reads every file of a folder of a run, a study, a benchmark or an export in full.
+    """Reads every file in the folder of a run, study, benchmark or export in full.
 
-    Where it is done, every file is held to the sha256 in its manifest. Where it is not, settings,
-    arrays, checkpoints and the results of arms that are done have checksums of their own; of other
-    rows it is seen that they can be read. So it is where the manifest is damaged.
+    In a completed folder, each file is compared with its sha256 in the manifest. In an unfinished
+    one, or if the manifest is damaged, settings, arrays, checkpoints and the results of completed
+    arms are compared with checksums of their own; other rows are only parsed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mmjax.runs.run_file import RunFile, write_run_file
+        >>> from mmjax.runs.settings import Settings
+        >>> from mmjax.runs.verify import verify_run
+        >>> write_run_file(Path(), RunFile(Settings(), ["sum"]))  # as a run does first
+        >>> print(*verify_run(Path()), sep="\\n")
+        ok          run.json
+        unfinished  rows.jsonl: no rows for sum
     """
     findings = list(_verify_listed(folder))
     if not findings:
@@ -49,7 +59,7 @@ def verify_run(folder: Path) -> list[Finding]:
 
 
 def _verify_listed(folder: Path) -> Iterator[Finding]:
-    """A finding for each file of a manifest; none where there is no manifest."""
+    """A finding for each file in the manifest; none without a manifest."""
     if not (folder / MANIFEST).exists():
         return
     try:
@@ -64,17 +74,17 @@ def _verify_listed(folder: Path) -> Iterator[Finding]:
         if name not in damage:
             yield Finding("ok", str(path))
             continue
-        found = _check(reads[path], path) if path in reads else None  # may know the line
+        found = _check(reads[path], path) if path in reads else None  # may name the line
         yield found if found and found.state == "damaged" else Finding("damaged", f"{damage[name]}")
 
 
 def _check_all(folder: Path) -> list[Finding]:
-    """A finding for each file that can be read, none of which is listed."""
+    """A finding for each file that has a reader, without the manifest."""
     return [_check(read, path) for path, read in _find_files(folder).items()]
 
 
 def _find_files(folder: Path) -> dict[Path, Callable[[Path], Any]]:
-    """The files and checkpoints of a folder that can be read, each with what reads it."""
+    """{file or checkpoint: its reader} of a folder."""
     is_run = not any((folder / name).exists() for name in _NO_RUN)
     tables = [path for path in sorted(folder.rglob("*.jsonl")) if path.stem in COLUMNS]
     return {
@@ -93,18 +103,18 @@ def _read_table(path: Path) -> None:
 
 
 def _read_database(path: Path) -> None:
-    """Raises DataError for a database that is damaged."""
+    """Raises DataError if a database is damaged."""
     with open_database(path) as database:
         (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         database.execute("SELECT count(*) FROM trials")
     if found != "ok":
-        raise DataError(path, expected="a whole SQLite database", got=found)
+        raise DataError(path, expected="an intact SQLite database", got=found)
 
 
 def _check(read: Callable[[Path], Any], path: Path) -> Finding:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # a line that was cut short is lost
+            warnings.simplefilter("error", UserWarning)  # a truncated line is lost data
             read(path)
     except (DataError, UserWarning) as error:
         return Finding("damaged", str(error))
@@ -112,19 +122,19 @@ def _check(read: Callable[[Path], Any], path: Path) -> Finding:
 
 
 def _find_missing(folder: Path) -> Iterator[Finding]:
-    """What a folder without damage lacks to be done."""
+    """What an undamaged folder lacks to be complete."""
     if (folder / RUN).exists():
         strategies, rows = read_run_file(folder).strategies, folder / "rows.jsonl"
         noted = [row["strategy"] for row in read_table(folder, "arms") if row["error"] is None]
         if lost := sorted(set(noted) - set(finished_arms(folder))):
-            yield Finding("damaged", f"{rows}: not all is there of {', '.join(lost)}")
+            yield Finding("damaged", f"{rows}: results of {', '.join(lost)} are incomplete")
         done = {row["strategy"] for row in read_table(folder, "rows")}
         if missing := [name for name in strategies if name not in done]:
-            yield Finding("unfinished", f"{rows}: no rows of {', '.join(missing)}")
+            yield Finding("unfinished", f"{rows}: no rows for {', '.join(missing)}")
             return
         if len(strategies) == 1 and not (folder / "checkpoint").exists():
-            yield Finding("damaged", f"{folder / 'checkpoint'}: expected a checkpoint, got none.")
+            yield Finding("damaged", f"{folder / 'checkpoint'}: the checkpoint is missing")
             return
     if not (folder / MANIFEST).exists():
-        about = "it is written last; the run goes on, or was stopped, and --resume goes on with it"
-        yield Finding("unfinished", f"{folder / MANIFEST}: {about}")
+        about = "not written yet; the run is still active, or was stopped and can be resumed"
+        yield Finding("unfinished", f"{folder / MANIFEST}: {about} with --resume")

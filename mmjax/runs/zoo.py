@@ -1,4 +1,4 @@
-"""What the tables hold, with the reference that each entry's docstring gives."""
+"""The contents of the registries, with the summary and reference from each entry's docstring."""
 
 import inspect
 import re
@@ -31,28 +31,36 @@ Entry = dict[str, Any]
 
 
 def list_zoo() -> dict[str, list[Entry]]:
-    """{table: entries}, each with name, summary and reference; a fusion also has its level.
+    """{table: entries}, each with name, summary and reference; fusions also have a level.
 
-    An entry of another package that cannot be imported says so, in ``broken``.
+    A plugin that cannot be imported has ``broken``, and the error as its summary.
+
+    Example:
+        >>> from mmjax.runs.zoo import list_zoo
+        >>> zoo = list_zoo()
+        >>> [*zoo]
+        ['fusions', 'encoders', 'objectives', 'methods', 'tasks']
+        >>> [entry["level"] for entry in zoo["fusions"] if entry["name"] == "gmu"]
+        ['feature']
     """
     return {table: [_entry(name, members) for name in members] for table, members in TABLES.items()}
 
 
 def add_sizes(fusion: Entry, task: Task) -> None:
-    """Adds the sizes of a fusion's whole model for a task to its entry: ``params``, ``flops``.
+    """Adds ``params`` and ``flops`` of a fusion's whole model for a task to its entry.
 
-    One that cannot be built for the task says so in its summary.
+    If the model cannot be built for the task, the error is appended to the summary.
     """
     if "broken" in fusion:
         return
     try:
         fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
-    except Exception as error:  # whatever a package's fusion does
+    except Exception as error:  # a plugin's fusion may raise anything
         fusion["summary"] += f" No sizes: {type(error).__name__}: {error}"
 
 
 def zoo_tables(zoo: Mapping[str, list[Entry]]) -> Iterator[Table]:
-    """The zoo as the terminal shows it."""
+    """The zoo as tables for the terminal."""
     for title, entries in zoo.items():
         table = Table(title=f"{len(entries)} {title}", title_justify="left", box=SIMPLE_HEAD)
         table.add_column("name", no_wrap=True)

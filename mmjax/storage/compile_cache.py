@@ -1,4 +1,4 @@
-"""Compiled programs that outlive the process: JAX's persistent cache, with a place and a limit."""
+"""JAX's persistent compilation cache, with a place and a size limit."""
 
 import grp
 import hashlib
@@ -15,14 +15,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 
 LIMIT = 2**30
-"""Bytes that the programs of earlier processes may take, those of all kinds of CPU together."""
+"""Bytes that the programs of earlier processes may take, over all kinds of CPU."""
 DAYS = 30
-"""How long a program is kept. JAX cannot read an entry that was cut short and does not write over
-it, and those of past versions are never asked for: both go this way."""
+"""How long a program is kept. JAX never overwrites a truncated entry, nor asks again for those of
+past versions: this is how both are removed."""
 
 # Initialising a model takes some seventy small programs, nearly half of all compilation: keep all.
 _SETTINGS = {
@@ -32,27 +33,27 @@ _SETTINGS = {
 
 
 def enable_compilation_cache() -> Path | None:
-    """Keeps what this process compiles from now on, and loads what earlier ones have compiled.
+    """Caches what this process compiles from now on, and loads what earlier ones have compiled.
 
-    Programs lie under ``mmjax/programs`` in the user's cache folder, ``~/.cache`` or
-    ``$XDG_CACHE_HOME`` (on macOS ``~/Library/Caches``), in a folder for this kind of CPU. What is
-    older than ``DAYS`` or beyond ``LIMIT`` is removed first. Results are bit by bit the same. An
-    entry that cannot be read or written costs its compilation and is passed over in silence.
+    Programs are stored under ``mmjax/programs`` in the user's cache folder, ``~/.cache`` or
+    ``$XDG_CACHE_HOME`` (on macOS ``~/Library/Caches``), in a folder for this kind of CPU. Programs
+    older than ``DAYS`` or beyond ``LIMIT`` are removed first. Results are bit-identical. An entry
+    that cannot be read or written is silently compiled again.
 
     JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE, in the environment or in
-    ``jax.config``, come first: with a folder of the user's own, or the cache turned off, nothing
+    ``jax.config``, take precedence: if the user has chosen a folder or disabled the cache, nothing
     changes.
 
     Returns:
-        the folder; None where JAX's own settings come first.
+        the folder; None where JAX's own settings take precedence.
 
     Raises:
-        OSError: the folder cannot be made or written, others can write to it, or its disk has less
-            than ``LIMIT`` free.
+        OSError: the folder cannot be created or written to, other users can write to it, or its
+            disk has less than ``LIMIT`` free.
         RuntimeError: the user has no home folder.
     """
-    chosen = jax.config.jax_compilation_cache_dir
-    if chosen is not None or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config  # which gets its attributes when JAX is imported
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return None
     folder = private_folder("programs", cpu_identity())
     trim(folder.parent, LIMIT, DAYS)
@@ -69,11 +70,11 @@ def enable_compilation_cache() -> Path | None:
 
 
 def private_folder(*names: str) -> Path:
-    """A folder below ``mmjax`` in ``cache_home``, made if need be, for what is run without asking.
+    """A folder below ``mmjax`` in ``cache_home``, created if necessary, for executable content.
 
     Raises:
-        PermissionError: another user owns it or can write to it, or can put another in its place.
-        OSError: it cannot be made.
+        PermissionError: another user owns the folder, can write to it, or can replace it.
+        OSError: the folder cannot be created.
         RuntimeError: the user has no home folder.
     """
     folder = cache_home()
@@ -88,15 +89,14 @@ def private_folder(*names: str) -> Path:
         shared = _others_write(info) and not sticky if depth else info.st_mode & 0o022
         if foreign or shared:
             raise PermissionError(
-                f"other users can write to {parent}, and programs in {folder} are run unasked; "
-                "take that right from them (chmod go-w), or name a folder of yours in "
-                "XDG_CACHE_HOME"
+                f"other users can write to {parent}, and programs in {folder} are executed; "
+                "revoke their permission (chmod go-w), or set XDG_CACHE_HOME to another folder"
             )
     return folder
 
 
 def _others_write(info: os.stat_result) -> bool:
-    """Whether users other than the owner may write; a group named as the user has no others."""
+    """Whether users other than the owner may write; a group named like the user has no others."""
     if not info.st_mode & stat.S_IWGRP:
         return bool(info.st_mode & stat.S_IWOTH)
     try:
@@ -109,13 +109,13 @@ def _others_write(info: os.stat_result) -> bool:
 def trim(folder: Path, limit: int, days: float) -> None:
     """Removes empty files and those older than ``days``, then the oldest beyond ``limit`` bytes.
 
-    JAX can limit its cache by itself, but then looks at every entry before it writes one, which for
-    a thousand entries takes longer than many a small program's compilation.
+    JAX can limit its cache itself, but then looks at every entry before it writes one, which for a
+    thousand entries takes longer than compiling a small program.
 
     Args:
-        folder: all files below it count; others may add and remove some meanwhile.
-        limit: bytes.
-        days: age of the oldest file that stays.
+        folder: all files below it count; other processes may add and remove files meanwhile.
+        limit: bytes to keep.
+        days: age of the oldest file to keep.
     """
     total, oldest = 0, time.time() - days * 86_400
     for path, info in sorted(_files(folder), key=lambda file: -file[1].st_mtime):
@@ -133,10 +133,10 @@ def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def cpu_identity() -> str:
-    """System, architecture and a short hash of the CPU's model and instructions.
+    """System, architecture and a short hash of the CPU's model and instruction set.
 
-    XLA compiles for the CPU at hand, and JAX does not ask for which one an entry was compiled: in a
-    home folder that machines share, each kind of CPU needs a folder of its own.
+    XLA compiles for the CPU it runs on, and JAX does not check which one an entry was compiled for:
+    in a home folder that several machines share, each kind of CPU needs a folder of its own.
     """
     described = hashlib.sha256(_describe_cpu().encode()).hexdigest()[:12]
     return f"{sys.platform}-{platform.machine()}-{described}"
@@ -152,14 +152,14 @@ def _describe_cpu() -> str:
 
 
 def describe_cpuinfo(text: str) -> str:
-    """What of Linux's /proc/cpuinfo names the kind of CPU; the same for any number of cores."""
+    """The lines of Linux's /proc/cpuinfo that identify the CPU, whatever its number of cores."""
     named = re.compile(r"(vendor_id|cpu family|model|model name|flags|Features|CPU \w+)\s*:")
     return "\n".join(sorted({line for line in text.splitlines() if named.match(line)}))
 
 
 def cache_home() -> Path:
-    """The user's folder for what can be made again."""
+    """The user's cache folder."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():  # its specification says to ignore any other
+    if given.is_absolute():  # the specification says to ignore relative paths
         return given
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")

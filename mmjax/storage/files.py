@@ -1,15 +1,11 @@
-"""Files that a crash cannot tear, and a folder that one process has to itself."""
+"""Files that are written whole or not at all."""
 
 import csv
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import platform
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -18,21 +14,30 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
-from mmjax.errors import UsageError, printable
+from mmjax.errors import printable
+from mmjax.storage.locks import LOCK
 
-_LOCK, _PART = "lock", ".part"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+_PART = ".part"
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of ``path`` when all of it is on the disk.
+    """Opens a file that replaces ``path`` once all of it is on the disk.
 
-    Until then, and if the block or the disk fails, ``path`` is what it was. A device, such as
-    /dev/null, is written to as it is.
+    Until then, and if the block or the disk fails, ``path`` is unchanged. A device, such as
+    /dev/null, is written to directly.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to; the message names ``path``.
+
+    Example:
+        >>> path = Path("notes.txt")
+        >>> write_text(path, "old")
+        >>> with suppress(RuntimeError), whole_file(path) as file:
+        ...     _ = file.write(b"new, but on")
+        ...     raise RuntimeError
+        >>> path.read_text(), sorted(os.listdir())
+        ('old', ['notes.txt'])
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -55,25 +60,35 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, all of it or nothing.
+    """Writes a text file atomically, in UTF-8.
 
-    Bytes of file names that are not UTF-8 become escapes.
+    Undecodable bytes of file names become backslash escapes.
 
     Raises:
         OSError: as ``whole_file``.
+
+    Example:
+        >>> write_text(Path("names.txt"), "Zürich")
+        >>> Path("names.txt").read_bytes().decode("utf-8")
+        'Zürich'
     """
     with whole_file(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
-    """Writes a CSV file, all of it or nothing, in which no text is a formula or a control code.
+    """Writes a CSV file atomically, with formulas and control codes defused.
 
-    Spreadsheets run what begins with "=", "+", "-" or "@"; an apostrophe before it makes it text
-    (OWASP, CSV Injection). Numbers stay as they are.
+    Spreadsheets evaluate cells that begin with "=", "+", "-" or "@"; an apostrophe before them
+    makes them text (OWASP, CSV Injection). Numbers are left alone.
 
     Raises:
         OSError: as ``whole_file``.
+
+    Example:
+        >>> write_csv(Path("scores.csv"), [["name", "gain"], ["=1+1", -0.5]])
+        >>> Path("scores.csv").read_text().splitlines()
+        ['name,gain', "'=1+1,-0.5"]
     """
     text = StringIO()
     csv.writer(text).writerows([_as_cell(cell) for cell in line] for line in lines)
@@ -89,12 +104,18 @@ def _as_cell(cell: object) -> str:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays as ``numpy.savez_compressed`` does, all of them or nothing.
+    """Writes arrays as ``numpy.savez_compressed`` does, but atomically.
 
-    NumPy takes the arrays as keyword arguments, and so has none called ``file``.
+    NumPy takes the arrays as keyword arguments, so none can be called ``file``; here one can.
 
     Raises:
         OSError: as ``whole_file``.
+
+    Example:
+        >>> from mmjax.storage.reading import read_npz
+        >>> write_npz(Path("a.npz"), {"file": np.arange(3)})
+        >>> read_npz("a.npz")
+        {'file': array([0, 1, 2])}
     """
     with whole_file(path) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
@@ -103,17 +124,17 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_npy(file: IO[bytes], array: np.ndarray) -> None:
-    """Writes an array as ``numpy.save`` does, which does not say why the disk has refused it."""
+    """Writes an array as ``numpy.save`` does, which hides the reason why a write failed."""
     array = np.asarray(array, order="C")
     npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
     file.write(array.tobytes())
 
 
 def sync_tree(folder: Path) -> None:
-    """Brings a folder and all that is in it to the disk.
+    """Flushes a folder and everything in it to the disk.
 
     Raises:
-        OSError: a file cannot be written out.
+        OSError: a file cannot be flushed.
     """
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
@@ -123,110 +144,29 @@ def sync_tree(folder: Path) -> None:
 
 
 def digest_file(path: Path) -> str:
-    """A sha256, in hex, of what a file holds."""
+    """The sha256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_digest(content: Mapping[str, Any]) -> str:
-    """A sha256, in hex, of what JSON makes of a mapping, whatever the order of its keys."""
+    """The sha256 of a mapping as JSON, in hex; the order of its keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[BinaryIO]:
-    """A file, made if need be, that no other process can hold meanwhile.
-
-    The kernel frees it when the process ends, however it ends. On a file system without locks
-    (some network drives) there is a warning in place of protection.
-
-    Args:
-        path: the holder may replace or remove the file; the next one holds what has its name then.
-        wait: until it is free.
-
-    Raises:
-        BlockingIOError: another process holds it, and ``wait`` is false.
-        OSError: it cannot be opened or made.
-    """
-    while True:
-        with path.open("a+b") as file:
-            _lock(file, wait)
-            if _is_named(file, path):
-                yield file
-                return
-
-
-@contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keeps other processes out of a folder, which is made if need be.
-
-    Its file ``lock`` says which process holds it. That of a process that was killed stays behind,
-    but holds nobody up.
-
-    Args:
-        folder: what this process is to have to itself.
-        wait: until another process that has locked it is done.
-
-    Raises:
-        UsageError: another process has locked the folder, and ``wait`` is false.
-        OSError: the folder cannot be made or written to.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(held(path, wait=wait))
-        except BlockingIOError as error:
-            raise UsageError(
-                "out",
-                expected="a folder that no other process is writing to",
-                got=f"{folder}, which {_holder(path)} has locked",
-                fix="Wait until it is done, or name another.",
-            ) from error
-        stack.callback(path.unlink, missing_ok=True)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
-        file.flush()
-        yield
-
-
 def has_files(folder: Path) -> bool:
-    """Whether a folder holds more than a lock, or what a killed process had begun to write."""
-    return any(path.name != _LOCK and path.suffix != _PART for path in folder.iterdir())
+    """Whether a folder holds anything but its lock and the partial files of killed processes."""
+    return any(path.name != LOCK and path.suffix != _PART for path in folder.iterdir())
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what killed processes had begun to write into a folder that is locked."""
+    """Removes the partial files of killed processes from a folder; lock it first."""
     for path in folder.rglob(f".*.[0-9]*{_PART}"):
         path.unlink(missing_ok=True)
 
 
-def _lock(file: BinaryIO, wait: bool) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        warnings.warn(
-            f"{file.name}: this file system has no locks; let one process at a time write here",
-            stacklevel=4,
-        )
-
-
-def _is_named(file: BinaryIO, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
-
-
-def _holder(path: Path) -> str:
-    with suppress(OSError):  # it may be gone by now
-        return path.read_text(encoding="utf-8").strip() or "another process"
-    return "another process"
-
-
 def sync(folder: Path) -> None:
-    """Brings the names in a folder to the disk, where the file system can."""
+    """Flushes the entries of a folder to the disk, where the file system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

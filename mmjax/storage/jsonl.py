@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmjax.errors import DataError
-from mmjax.storage.files import held, whole_file
+from mmjax.storage.files import whole_file
+from mmjax.storage.locks import held
 from mmjax.storage.reading import reading
 
 Row = dict[str, Any]
@@ -16,12 +17,22 @@ Row = dict[str, Any]
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends rows to a file; floats that JSON lacks (NaN, infinity) become null.
 
-    A crash or a full disk leaves the file as it was or with all of the rows, for the file is
-    replaced as a whole. Processes that append at once take turns. A last line that was cut short
-    is cut away, with a warning.
+    The rows of a call belong together, as the scores of a strategy do: a crash or a full disk
+    leaves the file as it was or with all of them, because the file is replaced as a whole.
+    Processes that append at the same time take turns. A truncated last line is removed, with a
+    warning.
 
     Raises:
-        OSError: the rows cannot be written; those before them are intact.
+        OSError: the rows cannot be written; the file is unchanged.
+
+    Example:
+        >>> path = Path("rows.jsonl")
+        >>> append_rows(path, [{"seed": 0, "nll": 0.5}, {"seed": 1, "nll": float("nan")}])
+        >>> _ = path.write_text(path.read_text() + '{"seed": 2, "n')  # as a power cut may leave it
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     read_rows(path)
+        [{'seed': 0, 'nll': 0.5}, {'seed': 1, 'nll': None}]
     """
     added = _lines(rows)
     with held(path, wait=True) as file:
@@ -32,17 +43,17 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a file of rows, in place of one that is there.
+    """Writes a file of rows, replacing any that is there.
 
     Raises:
-        OSError: the rows cannot be written; those before are intact.
+        OSError: the rows cannot be written; the file is unchanged.
     """
     with whole_file(path) as file:
         file.write(_lines(rows))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Reads the rows of a file; a last line that was cut short is passed over, with a warning.
+    """Reads the rows of a file; a truncated last line is skipped, with a warning.
 
     Raises:
         DataError: there is no such file, or a line is not a JSON object.
@@ -54,10 +65,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """A row from a line of a file.
+    """Parses a line of a file.
 
     Raises:
-        DataError: it is not a JSON object.
+        DataError: the line is not a JSON object.
     """
     try:
         row = json.loads(line)
@@ -66,7 +77,7 @@ def parse_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
         raise DataError(f"{path}, line {number}", expected="JSON", got=str(error)) from error
     if not isinstance(row, dict):
         got = line[:80].decode(errors="replace")
-        raise DataError(f"{path}, line {number}", expected="an object", got=got)
+        raise DataError(f"{path}, line {number}", expected="a JSON object", got=got)
     return row
 
 
@@ -76,14 +87,14 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _whole_lines(path: Path, content: bytes) -> list[bytes]:
-    """All lines but a last one without an end that is no JSON: no part of an object is."""
+    """All lines but a last one that lacks its newline and is no JSON; no part of an object is."""
     *lines, last = content.split(b"\n")
     if not last:
         return lines
     try:
         json.loads(last)
     except (ValueError, RecursionError):
-        warnings.warn(f"{path}: line {len(lines) + 1} was cut short and is left out", stacklevel=3)
+        warnings.warn(f"{path}: line {len(lines) + 1} is truncated and was skipped", stacklevel=3)
         return lines
     return [*lines, last]
 

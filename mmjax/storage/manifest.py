@@ -1,7 +1,6 @@
-"""manifest.json: the sha256 of every file of a folder, by which damage is found.
+"""manifest.json: the sha256 of every file of a folder, by which corruption is detected.
 
-It is written when all else is on the disk, and removed before anything is changed: a folder without
-one is not done, or was stopped.
+It is written last, and removed before anything is changed: a folder without one is unfinished.
 """
 
 import hashlib
@@ -15,27 +14,37 @@ from mmjax.storage.files import digest_file, json_digest, write_text
 from mmjax.storage.reading import open_database
 
 MANIFEST = "manifest.json"
-_EXPECTED = "the bytes that were written"
+_EXPECTED, _MISMATCH = "the file as it was written", "a checksum mismatch"
 
 
 def write_manifest(folder: Path, files: Iterable[Path], **facts: Any) -> None:
-    """Lists files of a folder, with facts that are to be kept beside them.
+    """Writes the checksums of a folder's files, and any facts to keep beside them.
 
     Raises:
-        OSError: it cannot be written, or a file cannot be read.
+        OSError: the manifest cannot be written, or a file cannot be read.
+
+    Example:
+        >>> path = Path("run", "scores.csv")
+        >>> path.parent.mkdir()
+        >>> write_text(path, "0.9")
+        >>> write_manifest(path.parent, [path])
+        >>> write_text(path, "0.8")
+        >>> find_damage(path.parent, read_manifest(path.parent)["files"])
+        {'scores.csv': DataError('run/scores.csv: expected the file as it was written,
+        got a checksum mismatch.')}
     """
     listed = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(files)}
     _write(folder, {**facts, "files": listed})
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What ``write_manifest`` wrote: ``files``, {name: sha256}, and the facts.
+    """Reads what ``write_manifest`` wrote: ``files``, {name: sha256}, and the facts.
 
     Raises:
-        DataError: there is none, or it is damaged.
+        DataError: the manifest is missing or corrupted.
     """
     path = folder / MANIFEST
-    expected = "the manifest of a folder that is done"
+    expected = "the manifest of a finished folder"
     try:
         text = path.read_bytes()
         content = json.loads(text)
@@ -44,41 +53,41 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(path, expected=expected, got=f"{error}") from error
     if not (intact and named):
-        raise DataError(path, expected=_EXPECTED, got="others")
+        raise DataError(path, expected=_EXPECTED, got=_MISMATCH)
     return content
 
 
 def find_damage(folder: Path, files: Mapping[str, str], fix: str = "") -> dict[str, DataError]:
-    """{name: what is wrong} of the files of a manifest that are not as they were written."""
+    """{name: what is wrong} for the files of a manifest that are missing or have changed."""
     found = {}
     for name, digest in files.items():
         path = folder / name
         if not path.is_file() or _digest(path) != digest:
-            got = "others" if path.is_file() else "no such file"
+            got = _MISMATCH if path.is_file() else "no such file"
             found[name] = DataError(path, expected=_EXPECTED, got=got, fix=fix)
     return found
 
 
 def check_listed(folder: Path, *suffixes: str) -> None:
-    """Refuses files that are not as the folder's manifest has them; without one it says nothing.
+    """Checks files against the folder's manifest, if there is one.
 
     Args:
-        folder: that may have a manifest.
-        suffixes: of the files that are checked.
+        folder: a folder that may have a manifest.
+        suffixes: of the files to check.
 
     Raises:
-        DataError: the manifest, or one of these files, is damaged.
+        DataError: the manifest, or one of these files, is corrupted.
     """
     if (folder / MANIFEST).exists():
         files = read_manifest(folder)["files"]
         listed = {n: digest for n, digest in files.items() if n.endswith(suffixes)}
-        fix = f"--resume repairs a run; if you have edited the file yourself, remove {MANIFEST}."
+        fix = f"--resume repairs a run; if you edited the file yourself, remove {MANIFEST}."
         for error in find_damage(folder, listed, fix).values():
             raise error
 
 
 def renew(path: Path) -> None:
-    """Has the manifest of a file's folder, if that lists it, say what the file holds now."""
+    """Updates a file's checksum in the manifest of its folder, if that lists it."""
     if (path.parent / MANIFEST).exists():
         content = read_manifest(path.parent)
         if path.name in content["files"]:
@@ -99,7 +108,7 @@ def _digest(path: Path) -> str:
 
 
 def _digest_database(path: Path) -> str:
-    """Of what a SQLite database says; its workers' signs of life may come after all is done."""
+    """Of a SQLite database's content, without the heartbeats that workers may still write."""
     digest = hashlib.sha256()
     try:
         with open_database(path) as database:

@@ -1,4 +1,4 @@
-"""Trees of arrays under flat names, and JAX keys as the integers that they are made of."""
+"""Trees of arrays under flat names, and JAX keys as the integers they consist of."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,13 @@ from mmjax.errors import DataError
 
 
 def flatten(tree: chex.ArrayTree) -> dict[str, chex.Array]:
-    """The arrays of a tree under flat names, such as "fusion.readout.kernel"."""
+    """The arrays of a tree under flat names, such as "fusion.readout.kernel".
+
+    Example:
+        >>> tree = {"fusion": {"readout": {"kernel": np.ones((2, 3))}}, "step": np.int32(5)}
+        >>> {name: x.shape for name, x in flatten(tree).items()}
+        {'fusion.readout.kernel': (2, 3), 'step': ()}
+    """
     name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
     return {name(path): key_bits(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -23,11 +29,11 @@ def unflatten(
 
     Args:
         found: arrays under flat names.
-        like: a tree of arrays or shapes; the names, shapes and dtypes must be the same.
-        where: what an error calls the place that the arrays are from.
+        like: a tree of arrays or shapes with the same names, shapes and dtypes.
+        where: where the arrays come from, for the error.
 
     Raises:
-        DataError: they are not.
+        DataError: names, shapes or dtypes differ.
     """
     wanted = flatten(like)
     layout = lambda flat: {(name, x.shape, str(x.dtype)) for name, x in flat.items()}
@@ -36,15 +42,15 @@ def unflatten(
         raise DataError(
             where,
             expected="the arrays of this model",
-            got=f"a difference in {differing[0]}",
-            fix="It was made by another recipe or version.",
+            got=f"a mismatch at {differing[0]}",
+            fix="Another recipe or version wrote them.",
         )
     leaves = [as_key(found[n], x) for n, x in zip(wanted, jax.tree.leaves(like), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def key_bits(x: chex.Array) -> chex.Array:
-    """The integers that an array, or a shape, of JAX keys is made of; of others the same."""
+    """The integers behind an array (or a shape) of JAX keys; any other array is returned as is."""
     if not is_key(x):
         return x
     made_of = jax.random.key_data
@@ -52,16 +58,16 @@ def key_bits(x: chex.Array) -> chex.Array:
 
 
 def as_key(bits: chex.Array, like: chex.Array) -> chex.Array:
-    """The inverse of ``key_bits``; ``like`` tells whether it is of keys, and of which."""
+    """The inverse of ``key_bits``; ``like`` says whether these are keys, and of which kind."""
     return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(like)) if is_key(like) else bits
 
 
 def is_key(x: chex.Array) -> bool:
-    """Whether it is of JAX keys."""
+    """Whether an array is of JAX keys."""
     return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def digest_array(x: np.ndarray) -> str:
-    """A sha256, in hex, of an array's dtype, shape and values."""
+    """The sha256 of an array's dtype, shape and values, in hex."""
     content = f"{x.dtype}{x.shape}".encode() + np.ascontiguousarray(x).tobytes()
     return hashlib.sha256(content).hexdigest()

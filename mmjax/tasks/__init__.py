@@ -1,6 +1,6 @@
-"""The tasks: loaders that turn files, or a recipe, into arrays.
+"""The tasks: loaders that read files, or generate data, and return a Task.
 
-Each is called as ``loader(data=None, **options)``; ``data`` is the folder that it reads.
+Each is called as ``loader(data=None, **options)``; ``data`` is the folder it reads.
 """
 
 import inspect
@@ -48,17 +48,21 @@ TASKS: Table[Callable[..., Task]] = Table(
 def load_task(
     name: str, data: str | Path | None = None, options: Mapping[str, str] | None = None
 ) -> Task:
-    """Loads a task by name, with options as text, as a command line has them.
+    """Loads a task by name, with its options as text, as on the command line.
 
     Args:
         name: a key of ``TASKS``.
-        data: the folder that the loader reads, if it reads one.
+        data: the folder to read, if the loader reads one.
         options: keyword arguments of the loader.
 
     Raises:
-        UnknownNameError: no such task, or the loader has no such option.
-        UsageError: an option's text is not a value of its type.
-        DataError: the data is not what the task promises.
+        UnknownNameError: there is no such task, or the loader has no such option.
+        UsageError: an option cannot be converted to its type.
+        DataError: the data is not what the task expects.
+
+    Example:
+        >>> load_task("synthetic", options={"kind": "and", "size": "80"})
+        Task('synthetic/and': a (12,), b (12,) -> 2 classes; rows: 48 train, 16 valid, 16 test)
     """
     loader = look_up("task", name, TASKS)
     known = dict(inspect.signature(loader).parameters)
@@ -71,5 +75,5 @@ def load_task(
         except ValueError as error:
             raise UsageError(option, expected=f"{kind.__name__}", got=repr(text)) from error
     if isinstance(seed := values.get("seed"), int) and seed < 0:
-        raise UsageError("seed", expected="an integer from 0", got=str(seed))
+        raise UsageError("seed", expected="a non-negative integer", got=str(seed))
     return loader(data, **values)

@@ -1,4 +1,4 @@
-"""Audiovisual MNIST: digits of which little is left to see, and spoken ones in noise."""
+"""Audiovisual MNIST: written digits stripped of most of their energy, and spoken ones in noise."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from mmjax.tasks.readers.mfcc import decibels, frames
 from mmjax.tasks.real_digits import Part, read_parts, remove_energy
 
 SNR_DB = -10.0, 10.0
-"""Least and most power of the word over power of the noise."""
+"""Lowest and highest signal-to-noise ratio of the word."""
 SIZE = 112
-"""Of the spectrogram: frequencies, and frames."""
+"""Frequencies, and frames, of the spectrogram."""
 DEPTH = 40.0
-"""Decibels below the loudest: with more of them, noise is so bright that networks hardly learn."""
+"""Dynamic range in decibels: beyond it, noise is so bright that networks hardly learn."""
 
 _CHUNK = 256  # spectrograms at a time
 
@@ -24,16 +24,16 @@ _CHUNK = 256  # spectrograms at a time
 def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
     """Which digit is written, with 75 % of its energy removed, and spoken, in noise?
 
-    ``image`` is float32 [28, 28, 1]: the image on the fewest principal components of the training
-    images that have a quarter of their variance. ``audio`` is uint8 [112, 112, 1]: decibels of 112
-    frequencies (downwards) and 112 frames of one second, from 40 below the loudest (0) to it (255).
-    Images and recordings are paired and split as `mnist_fsdd` does with ``split="official"``;
-    ``group`` is the recording, and ``meta`` has ``snr_db``.
+    ``image`` is float32 [28, 28, 1]: the image projected onto the fewest principal components of
+    the training images that hold a quarter of their variance. ``audio`` is uint8 [112, 112, 1]: a
+    spectrogram of one second, 112 frequencies (descending) by 112 frames, from 40 dB below the
+    loudest (0) to the loudest (255). Images and recordings are paired and split as in `mnist_fsdd`
+    with ``split="official"``; ``group`` is the recording, and ``meta`` has ``snr_db``.
 
-    The papers take recordings of TIDIGITS and add sounds of ESC-50. Neither is among the files
-    here: the recordings are those of the Free Spoken Digit Dataset, and the noise, 10 dB weaker to
-    10 dB stronger than they are, is babble of training recordings or noise with a power spectrum of
-    1, 1/f or 1/f^2. Scores cannot be compared with those of the papers.
+    The papers use recordings of TIDIGITS and sounds of ESC-50. Here the recordings are those of the
+    Free Spoken Digit Dataset, and the noise, 10 dB weaker to 10 dB stronger than they are, is
+    babble of training recordings or noise with a power spectrum of 1, 1/f or 1/f^2. Scores are
+    therefore not comparable with those of the papers.
 
     Reference: Vielzeuf et al., CentralNet (arXiv:1808.07275, 2018); Perez-Rua et al., MFAS
     (arXiv:1903.06496, 2019); Liang et al., MultiBench (arXiv:2107.07502, 2021).
@@ -44,7 +44,7 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
 
     Raises:
         DataError: a folder or file is missing or malformed, or a split lacks a digit.
-        UsageError: ``seed`` cannot be one.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     rng, parts = make_rng(seed), read_parts(data)
     train = parts["train"]
@@ -70,11 +70,12 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
             meta={"snr_db": snr_db},
         )
 
-    return Task("av_mnist", **{role: split(part) for role, part in parts.items()}, out_dim=10)
+    splits = {role: split(part) for role, part in parts.items()}
+    return Task("av_mnist", splits["train"], splits["valid"], splits["test"], out_dim=10)
 
 
 def spectrogram(waveform: np.ndarray) -> np.ndarray:
-    """Decibels of [rows, 8000] as uint8 [rows, SIZE, SIZE], the highest frequency first."""
+    """Log spectrograms of [rows, 8000], uint8 [rows, SIZE, SIZE], highest frequency first."""
     window = 2 * (SIZE - 1)
     hop = waveform.shape[-1] // SIZE
     taper = np.hanning(window + 1)[:-1].astype(np.float32)

@@ -1,4 +1,4 @@
-"""A task from a dataset of another library: splits that are sequences of mappings."""
+"""A task from a dataset of another library, whose splits are sequences of mappings."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -33,35 +33,46 @@ def from_dataset(
     kind: Kind | None = None,
     kinds: Mapping[str, InputKind] | None = None,
 ) -> Task:
-    """Makes a task of a dataset that gives its rows as mappings.
+    """Makes a task from a dataset whose rows are mappings.
 
-    That is a ``Dataset`` or ``DatasetDict`` of Hugging Face datasets, a data source of
-    tensorflow_datasets or a mapping of several, or lists of dicts. All rows are read into memory.
+    This may be a Hugging Face ``Dataset`` or ``DatasetDict``, a data source of tensorflow_datasets
+    or a mapping of several, or lists of dicts. All rows are read into memory.
 
-    A value is numbers in the shape of a sample, a Pillow image, or a recording as a mapping with
-    ``array`` and ``sampling_rate``, which becomes MFCCs; None, or NaN, where a row lacks the
-    modality. All else is as ``Task.from_arrays`` has it: splits, and what is assumed.
+    A value is an array of numbers, a Pillow image, or a recording as a mapping with ``array`` and
+    ``sampling_rate``, which becomes MFCCs; None or NaN marks a missing modality. Splits and kinds
+    are handled as in ``Task.from_arrays``.
 
     Args:
         dataset: {"train", "validation" (or "valid", "val", "dev"), "test": rows}, or rows.
-        modalities: {modality: column, or columns of numbers that are one vector}.
+        modalities: {modality: column, or several columns of numbers to join into one vector}.
         target: column of classes, of vectors of labels 0 and 1, or of floats; or columns of labels
             or of floats.
-        group: column of what must not be split apart, such as speakers.
+        group: column of what must stay in one split, such as speakers.
         name: of the task.
         seed: of the split.
         kind: what the target is, as for ``Task.from_arrays``.
         kinds: what the modalities are, likewise.
 
     Raises:
-        DataError: samples do not fit together, or to a task.
+        DataError: samples differ in shape, or do not make a valid task.
         UnknownNameError: there is no such column, split or kind.
-        UsageError: the target is no column.
+        UsageError: the target is not a column.
+
+    Example:
+        >>> rows = [{"pulse": 60 + i, "notes": [i % 3, 1], "ill": i % 2} for i in range(50)]
+        >>> rows[7]["notes"] = None  # this row lacks the modality
+        >>> task = from_dataset(
+        ...     rows,
+        ...     modalities={"notes": "notes", "vitals": ["pulse"]},
+        ...     target="ill",
+        ...     kind="classes",
+        ... )
+        >>> task.shapes, sum(int((~s.present["notes"]).sum()) for s in task.splits.values())
+        ({'notes': (2,), 'vitals': (1,)}, 1)
     """
     check_mapping("modalities", modalities)
     if not target or not isinstance(target, str | Sequence):
-        expected = "a column, or several"
-        raise UsageError("target", expected=expected, got=repr(target), fix="All tasks have one.")
+        raise UsageError("target", expected="the name of a column, or several", got=repr(target))
     splits = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}
     parts = {key: _rows(part, f"{name} {key}".strip()) for key, part in splits.items()}
     rows = [row for part in parts.values() for row in part]
@@ -94,20 +105,21 @@ def _listed(columns: str | Sequence[str], of: str) -> list[str]:
 
 
 def _rows(part: Rows, where: str) -> Sequence[Mapping[str, Any]]:
-    """By their number: data sources have no other order."""
+    """The rows by index, because data sources cannot be iterated over."""
+    rows: list[Any]
     try:
         rows = [part[index] for index in range(len(part))]
     except (KeyError, TypeError):  # no len, or other keys
         rows = [None]
     if not all(isinstance(row, Mapping) for row in rows):
         expected = "a sequence of rows that are mappings"
-        fix = "A table of pandas has them as table.to_dict('records')."
+        fix = "Convert a pandas table by table.to_dict('records')."
         raise DataError(where, expected=expected, got=type(part).__name__, fix=fix)
     return rows
 
 
 def _split_of_rows(parts: Mapping[str, Sequence[Any]]) -> np.ndarray | None:
-    """The split of each row by its name; None where all are to be dealt out."""
+    """The split of each row by its name; None if the rows are still to be split."""
     if len(parts) == 1:
         return None
     for split in parts:
@@ -125,7 +137,7 @@ def _read_column(
 
 
 def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -> Stacked:
-    """The samples of a modality, from a column or from several."""
+    """The samples of a modality, from one or several columns."""
     samples = []
     for row, values in zip(ids, zip(*columns, strict=True), strict=True):
         try:
@@ -140,18 +152,18 @@ def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -
 
 
 def _join(parts: Sequence[Any]) -> np.ndarray | None:
-    """The numbers of several columns as one vector; None where all of them are missing."""
+    """The numbers of several columns as one vector; None if all are missing."""
     if all(part is None for part in parts):
         return None
     return np.concatenate([[np.nan] if part is None else part for part in parts])
 
 
 def _sample(where: str, row: str, value: Any) -> np.ndarray | Sound | None:
-    """A value as ``stack`` takes it."""
-    if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):  # that of torchcodec
+    """Converts a value for ``stack``."""
+    if isinstance(value, Mapping) or hasattr(value, "get_all_samples"):  # a torchcodec decoder
         samples = np.atleast_2d(_numbers(where, row, value["array"])).astype(np.float32)
         if samples.size == 0:
-            fix = "Leave the row out; or give None: it lacks the modality."
+            fix = "Drop the row, or give None to mark the modality as missing."
             got = f"an empty one in row {row}"
             raise DataError(where, expected="recordings with samples", got=got, fix=fix)
         channel = int(np.argmin(samples.shape))  # the first, or the last

@@ -1,4 +1,4 @@
-"""What a task is written as: arrays under flat names, and what else is to be known, as JSON."""
+"""How a task is stored: arrays under flat names, and the other fields as JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +17,16 @@ def columns(split: Split) -> dict[str, np.ndarray]:
 
 
 def describe(task: Task) -> dict[str, Any]:
-    """The fields of a task that are no arrays of rows, but for its name and ``out_dim``."""
+    """The fields of a task other than its rows, its name and ``out_dim``."""
     scale = task.scale and [part.tolist() for part in task.scale]
     return {"standardise": task.standardise, "names": list(task.names), "scale": scale}
 
 
 def parse(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``Task`` that ``describe`` has written.
+    """The inverse of ``describe``: arguments of ``Task``.
 
     Raises:
-        TypeError, ValueError, KeyError: it is nothing that ``describe`` writes.
+        TypeError, ValueError, KeyError: ``describe`` did not write this.
     """
     scale = about["scale"]
     if scale is not None:

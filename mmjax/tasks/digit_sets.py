@@ -1,4 +1,4 @@
-"""Several digits at once, written and spoken: several labels for a row."""
+"""Several digits at once, written and spoken: a multi-label task."""
 
 from pathlib import Path
 
@@ -9,29 +9,29 @@ from mmjax.data.task import Split, Task
 from mmjax.tasks.real_digits import Part, read_parts
 
 COUNT = 2
-"""Digits in an image, and as many in a recording."""
+"""Digits per image, and per recording."""
 
 
 def digit_sets(data: str | Path | None = None, *, seed: int = 0) -> Task:
     """Which digits are written or spoken here?
 
     ``image`` is uint8 [28, 56, 1], two images side by side; ``audio`` is float32 [78, 13], the
-    MFCCs of two recordings one after the other. All four digits are drawn independently, with the
-    split of `mnist_fsdd`; the labels are the digits that occur, and a modality alone tells two.
+    MFCCs of two recordings in sequence. All four digits are drawn independently, with the split of
+    `mnist_fsdd`; the labels are the digits that occur, of which a single modality reveals two.
 
-    Each image is in one row, and ``group`` is the row. Recordings are in many rows of a split, with
-    ever other ones, so that no grouping could tell them apart: intervals are over other images.
+    Each image is in one row, and ``group`` is the row. Recordings recur in many rows of a split, in
+    changing company, so that no grouping separates them: intervals account for other images only.
 
     Reference: Sabour et al., Dynamic Routing Between Capsules (arXiv:1710.09829, 2017), whose
     MultiMNIST has two digits in an image.
 
     Args:
         data: folder with ``mnist/`` and ``fsdd/recordings/``.
-        seed: of what is put together.
+        seed: of the combinations.
 
     Raises:
         DataError: a folder or file is missing or malformed, or a split lacks a digit.
-        UsageError: ``seed`` cannot be one.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     rng = make_rng(seed)
 
@@ -51,4 +51,6 @@ def digit_sets(data: str | Path | None = None, *, seed: int = 0) -> Task:
         )
 
     splits = {role: split(part) for role, part in read_parts(data).items()}
-    return Task("digit_sets", **splits, out_dim=10, names=tuple(map(str, range(10))))
+    names = tuple(map(str, range(10)))
+    train, valid, test = splits["train"], splits["valid"], splits["test"]
+    return Task("digit_sets", train, valid, test, out_dim=10, names=names)

@@ -1,4 +1,4 @@
-"""A written and a spoken digit, and their sum: a number to be told."""
+"""The sum of a written and a spoken digit: a regression task."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,11 @@ from mmjax.tasks.real_digits import Part, read_parts
 
 
 def digit_sum(data: str | Path | None = None, *, seed: int = 0) -> Task:
-    """What is the sum of the digit that is written and the digit that is spoken?
+    """What is the sum of the written and the spoken digit?
 
-    Inputs are "image" and "audio" as in `mnist_fsdd`, with its split, but for the digits, which are
-    drawn independently of each other. The target is a number. A modality alone leaves the other
-    summand open: the best that it can reach is an R2 of about a half.
+    Inputs are "image" and "audio" as in `mnist_fsdd`, with its split, except that the two digits
+    are drawn independently. The target is a number. A single modality reveals one summand only, so
+    that its R2 cannot exceed about 0.5.
 
     Each image is in one row. ``group`` is the recording, and ``meta`` has both digits.
 
@@ -28,7 +28,7 @@ def digit_sum(data: str | Path | None = None, *, seed: int = 0) -> Task:
 
     Raises:
         DataError: a folder or file is missing or malformed, or a split lacks a digit.
-        UsageError: ``seed`` cannot be one.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     rng = make_rng(seed)
 
@@ -45,4 +45,5 @@ def digit_sum(data: str | Path | None = None, *, seed: int = 0) -> Task:
     splits = {role: split(part) for role, part in read_parts(data).items()}
     scale = find_scale(splits["train"].target)
     splits = {role: replace(s, target=scale.standardise(s.target)) for role, s in splits.items()}
-    return Task("digit_sum", **splits, out_dim=1, names=("sum",), scale=scale)
+    train, valid, test = splits["train"], splits["valid"], splits["test"]
+    return Task("digit_sum", train, valid, test, out_dim=1, names=("sum",), scale=scale)

@@ -1,7 +1,7 @@
 """Handwritten and spoken digits in noise: the built-in task, with nothing to download.
 
-The handwriting comes with scikit-learn, the recordings with mmjax; docs/spoken_digits.md tells how
-they were made and under which terms they are.
+The handwriting comes with scikit-learn, the recordings with mmjax; docs/spoken_digits.md describes
+how they were made, and their licence.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from mmjax.tasks.noise import make_noise
 from mmjax.tasks.readers.mfcc import mfcc, moments, standardise
 from mmjax.tasks.spoken_digits import Recordings, load_recordings
 
-# Validation and test have this many; the rest is for training.
+# In validation and test; the rest is for training.
 SPEAKERS = {"valid": 15, "test": 30}
 IMAGES_PER_CLASS = {"valid": 30, "test": 60}  # as many as recordings, so that each has its own
-COPIES = {"train": 4, "valid": 2, "test": 2}  # rows of each pair, degraded afresh
+COPIES = {"train": 4, "valid": 2, "test": 2}  # rows per pair, each degraded anew
 
 SIZE, DIGIT = 28, 20  # pixels of the image, and of the digit before it is scaled
 ROTATION, SCALE, SHIFT = 12.0, (0.85, 1.1), 1.5  # degrees, a factor, pixels
-CONTRAST = 0.6, 1.0  # of white
-PIXEL_NOISE, OCCLUDER = 0.2, 9  # most of white, most pixels
+CONTRAST = 0.6, 1.0  # as a fraction of white
+PIXEL_NOISE, OCCLUDER = 0.2, 9  # largest fraction of white, largest side in pixels
 
 SAMPLES, JITTER = 8000, 800  # one second, and how far from its centre the word may be
-SNR_DB = 5.0, 45.0  # least and most power of the word over power of the noise
-SPEECH_LEVEL, LEVEL_DB = 0.1, (-12.0, 0.0)  # root mean square of the word, and what is drawn
+SNR_DB = 5.0, 45.0  # lowest and highest signal-to-noise ratio of the word
+SPEECH_LEVEL, LEVEL_DB = 0.1, (-12.0, 0.0)  # root mean square of the word, and range of levels
 CHUNK = 64  # rows at a time, so that waveforms stay in the cache
 
 
@@ -40,39 +40,47 @@ class _Speech(NamedTuple):
 
 
 def digits(data: None = None, *, seed: int = 0) -> Task:
-    """Loads the task: which digit is written, and spoken, here?
+    """Which digit is written, and spoken, here?
 
-    ``image`` is uint8 [28, 28, 1]: a digit of scikit-learn's ``load_digits``, enlarged, turned,
-    scaled and shifted a little, of drawn contrast, behind a square of drawn size and brightness,
-    with pixel noise of drawn strength. ``audio`` is float32 [39, 13]: MFCC, standardised on the
-    training rows, of one second with a spoken digit near its centre, at a drawn level, in noise at
-    a drawn ratio: babble of training speakers, or noise with a power spectrum of 1, 1/f or 1/f^2.
-    All are drawn independently, and most rows are mildly degraded, a few severely: now the one
-    modality is the better one, now the other.
+    ``image`` is uint8 [28, 28, 1]: a digit of scikit-learn's ``load_digits``, enlarged, slightly
+    rotated, scaled and shifted, with random contrast, occluded by a square of random size and
+    brightness, and with pixel noise of random strength. ``audio`` is float32 [39, 13]: MFCCs,
+    standardised on the training rows, of one second with a spoken digit near its centre, at a
+    random level, in noise at a random ratio: babble of training speakers, or noise with a power
+    spectrum of 1, 1/f or 1/f^2. All of these are drawn independently; most rows are mildly
+    degraded, a few severely, so that either modality may be the more reliable one.
 
-    4,720 training, 600 validation and 1,200 test rows. No image and no speaker is in two splits;
-    the babble is the exception, and each split has its own mix of it. What repeats within a split:
-    each recording is paired with one image of its class, and the pair is in 4 rows (train) or 2
-    (valid, test), degraded afresh. Training has more recordings than images, so some images are
-    paired with two recordings; in the other splits an image has one.
+    There are 4,720 training, 600 validation and 1,200 test rows. No image and no speaker is in two
+    splits, except for the babble, of which each split has its own mix. Within a split, each
+    recording is paired with one image of its class, and the pair is in 4 rows (train) or 2 (valid,
+    test), each degraded anew. Training has more recordings than images, so some images are paired
+    with two recordings; in the other splits an image has one.
 
     ``group`` is the recording, its index in ``spoken_digits.load_recordings``. ``meta`` holds
-    ``speaker``, ``image_index`` (row of ``load_digits``), and what decides how hard a row is:
-    ``snr_db``, ``pixel_noise`` (standard deviation, of white) and ``occluder`` (side of the square,
-    in pixels).
+    ``speaker``, ``image_index`` (row of ``load_digits``), and what makes a row difficult:
+    ``snr_db``, ``pixel_noise`` (standard deviation, as a fraction of white) and ``occluder`` (side
+    of the square in pixels).
 
     Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits (UCI 1998,
     doi:10.24432/C50P49); speech by eSpeak NG.
 
     Args:
-        data: nothing: the task needs no files.
-        seed: decides the splits, the pairs and every degradation.
+        data: must be None, as the task needs no files.
+        seed: of the splits, the pairs and every degradation.
 
     Raises:
         UsageError: ``data`` is given.
+
+    Example:
+        >>> task = digits()
+        >>> task
+        Task('digits': audio (39, 13), image (28, 28, 1) -> 10 classes;
+        rows: 4720 train, 600 valid, 1200 test)
+        >>> set(task.train.meta["speaker"]) & set(task.test.meta["speaker"])
+        set()
     """
     if data is not None:
-        raise UsageError("data", expected="None: digits is built in", got=repr(data))
+        raise UsageError("data", expected="None, as digits is built in", got=repr(data))
     rng = np.random.default_rng(seed)
     recordings = load_recordings()
     written, classes = _handwriting()
@@ -87,8 +95,10 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
     features = {name: part.features for name, part in speech.items()}
     audio = dict(zip(features, standardise(*features.values()), strict=True))
     mean, scale = (x.astype(np.float32) for x in moments(features["train"]))
+    waveforms = speech["test"].waveforms
+    assert waveforms is not None  # they were kept
     heard = RawSignal(
-        values=speech["test"].waveforms,
+        values=waveforms,
         index=np.arange(len(features["test"])),
         to_input=lambda waveform: (mfcc(waveform) - mean) / scale,
     )
@@ -110,7 +120,7 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
 
 def _handwriting() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits as uint8 [1797, 64, 64], smoothly enlarged, and their classes."""
-    from sklearn.datasets import load_digits  # half a second, so only for those who load the task
+    from sklearn.datasets import load_digits  # takes half a second to import
 
     small = load_digits()
     enlarge = ndimage.zoom(np.eye(8), (8, 1), order=3, mode="grid-constant", grid_mode=True)
@@ -123,7 +133,7 @@ def _pair(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Draws the splits, and the indices of each row: {split: (image [rows], spoken [rows])}."""
     speakers = _deal(rng.permutation(recordings.speaker.max() + 1), SPEAKERS)
-    pairs = {name: [] for name in COPIES}
+    pairs: dict[str, list[list[np.ndarray]]] = {name: [] for name in COPIES}
     for digit in range(10):
         written = _deal(rng.permutation(np.flatnonzero(classes == digit)), IMAGES_PER_CLASS)
         said = recordings.digit == digit
@@ -135,7 +145,7 @@ def _pair(
 
 
 def _deal(items: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """Cuts shuffled items into valid and test of the given sizes, and the rest for train."""
+    """Splits shuffled items into valid and test of the given sizes, and train with the rest."""
     cuts = np.cumsum([sizes["valid"], sizes["test"]])
     return dict(zip(("valid", "test", "train"), np.split(items, cuts), strict=True))
 
@@ -143,7 +153,7 @@ def _deal(items: np.ndarray, sizes: dict[str, int]) -> dict[str, np.ndarray]:
 def _degrade_images(
     rng: np.random.Generator, images: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """uint8 [rows, 64, 64] -> uint8 [rows, 28, 28, 1], and {what was drawn: [rows]}."""
+    """uint8 [rows, 64, 64] -> uint8 [rows, 28, 28, 1], and {parameter: [rows]} as drawn."""
     draw = lambda low, high: rng.uniform(low, high, (len(images), 1, 1)).astype(np.float32)
     picture = _move(images, draw) * draw(*CONTRAST)
 
@@ -160,9 +170,9 @@ def _degrade_images(
 
 
 def _move(images: np.ndarray, draw: Callable[[float, float], np.ndarray]) -> np.ndarray:
-    """Shifts, turns and scales: uint8 [rows, 64, 64] -> float32 [rows, 28, 28] in [0, 1].
+    """Shifts, rotates and scales: uint8 [rows, 64, 64] -> float32 [rows, 28, 28] in [0, 1].
 
-    The nearest pixel is enough: it is eight times finer than the handwriting.
+    Nearest-neighbour sampling suffices: pixels are eight times finer than the handwriting.
     """
     grid = np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2
     y, x = grid[:, None] - draw(-SHIFT, SHIFT), grid - draw(-SHIFT, SHIFT)
@@ -183,7 +193,7 @@ def _degrade_speech(
     *,
     keep: bool,
 ) -> _Speech:
-    """What is heard in a second around each recording; ``keep`` says whether as waveforms too."""
+    """Places each recording in a second of noise; ``keep`` also returns the waveforms."""
     draw = lambda low, high: rng.uniform(low, high, spoken.size).astype(np.float32)
     noise = sliding_window_view(make_noise(rng, waveforms, babblers), SAMPLES, axis=1)
     kind, start = (rng.integers(0, n, spoken.size) for n in noise.shape[:2])

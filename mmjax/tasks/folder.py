@@ -1,4 +1,4 @@
-"""A folder of files: one sub-folder for each modality, and a table of labels."""
+"""A folder of files: one sub-folder per modality, and a table of labels."""
 
 import csv
 import re
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from mmjax.tasks.readers.samples import Stacked, stack
 
 LABELS = "labels.csv"
 OTHERS = ("id", "group", "split")
-"""Columns of the labels that are no targets."""
+"""Columns of the labels that are not targets."""
 
 
 def folder(
@@ -35,37 +36,47 @@ def folder(
 ) -> Task:
     """Reads a folder with a sub-folder for each modality, and ``labels.csv``.
 
-    A sub-folder has a file for each row, named after the row: ``image/17.png``, ``audio/17.wav``. A
+    A sub-folder has one file per row, named after the row: ``image/17.png``, ``audio/17.wav``. A
     row without a file lacks that modality. Pictures (PNG, JPEG) become uint8 [height, width,
     channels]; recordings (WAV, FLAC) become MFCCs [frames, 13], padded with silence to the longest;
-    tables of numbers (CSV) are vectors [features] if they have one line, and sequences [lines,
-    features] if they have more; arrays (.npy) are taken as they are. Of pictures, tables and arrays
-    all must have one shape. A sub-folder of runs is no modality.
+    tables of numbers (CSV) become vectors [features] if they have one line, and sequences [lines,
+    features] if they have more; arrays (.npy) are used unchanged. All pictures, tables or arrays of
+    a modality must have the same shape. A sub-folder of runs is not a modality.
 
-    The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; ``group``
-    and ``split``, which may be left out, as ``Task.from_arrays`` has them; and targets. A column
-    without a name, or "Unnamed: 0", has the row numbers of a data frame, and is passed over. One
-    target of text or of integers is a class, of other numbers it is a number; several are labels if
-    they hold 0 and 1 alone, and else numbers. Empty cells, and text such as NA, are missing.
+    The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; the
+    optional ``group`` and ``split``, as in ``Task.from_arrays``; and targets. A column without a
+    name, or "Unnamed: 0", holds the row numbers of a data frame, and is skipped. A single target
+    column of text or integers holds classes, one of other numbers holds numbers; several columns
+    hold labels if all values are 0 and 1, and numbers otherwise. Empty cells, and text such as NA,
+    are missing.
 
     Reference: for one modality, ImageFolder of Hugging Face datasets, with its table of metadata
     (https://huggingface.co/docs/datasets/image_dataset, 2022).
 
     Args:
         data: the folder.
-        seed: of the split, where ``labels.csv`` has none.
+        seed: of the split, if ``labels.csv`` has none.
         kind: what the target is, as for ``Task.from_arrays``.
         kinds: what the modalities are, likewise; or text, such as "notes=tokens,face=image".
 
     Raises:
-        DataError: a file is missing, malformed, or named after no row; or samples do not fit
-            together.
+        DataError: a file is missing or malformed, or belongs to no row; or samples differ in shape.
         UsageError: a package that reads the files is not installed.
+
+    Example:
+        >>> _ = Path("vitals").mkdir()
+        >>> for row in range(20):
+        ...     _ = Path(f"vitals/r{row}.csv").write_text(f"{60 + row},0.5")
+        >>> lines = [f"r{row},{'ill' if row % 2 else 'well'}" for row in range(20)]
+        >>> _ = Path("labels.csv").write_text("\\n".join(["id,state", *lines]))
+        >>> folder(".", kind="classes").names
+        ('ill', 'well')
     """
-    make_rng(seed)  # refuses a bad seed before the reading
+    make_rng(seed)  # rejects a bad seed before anything is read
     place = data_folder(data)
-    if isinstance(kinds, str):
-        kinds = parse_pairs("kinds", kinds.split(",") if kinds else ())
+    if isinstance(kinds, str):  # ``Task.from_arrays`` checks the values
+        pairs = parse_pairs("kinds", kinds.split(",") if kinds else ())
+        kinds = cast(Mapping[str, InputKind], pairs)
     columns = _read_labels(find(place, LABELS))
     modalities = sorted(filter(_is_modality, place.iterdir()))
     read = {path.name: _read_modality(path, columns["id"]) for path in modalities}
@@ -83,13 +94,13 @@ def folder(
             kind=kind,
             kinds=kinds,
         )
-    except DataError as error:  # which is about arrays, and names no file
-        raise DataError(place, expected="the files of a task", got=f"{error}"[:500]) from error
+    except DataError as error:  # does not name the folder
+        raise DataError(place, expected="a valid task", got=f"{error}"[:500]) from error
     return task if task.kind == "classes" else replace(task, names=names)
 
 
 def _read_labels(path: Path) -> dict[str, Sequence[str]]:
-    """{column: its cells}; ids are all different, and there is a target."""
+    """{column: its cells}, with unique ids and at least one target."""
     with (
         reading(path, "a CSV file with a column id and targets", FIX, MAX_SMALL) as (path, refuse),
         path.open(encoding="utf-8-sig", newline="") as file,
@@ -108,12 +119,12 @@ def _read_labels(path: Path) -> dict[str, Sequence[str]]:
             refuse("no rows")
         if len(set(columns["id"])) < len(rows):
             twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
-            refuse(f"an id that two rows have, {twice}")
+            refuse(f"the id {twice} in several rows")
         return {name: columns[name] for name in name_columns(path, columns)}
 
 
 def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:
-    """The samples of all rows; the file of each is found by its name."""
+    """The samples of all rows, whose files are found by their names."""
     paths = _find_files(place, set(ids))
     return stack(
         [READERS[p.suffix.lower()](p) if (p := paths.get(i)) else None for i in ids], place
@@ -124,18 +135,18 @@ def _find_files(place: Path, ids: set[str]) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(filter(_is_shown, place.iterdir())):
         if path.suffix.lower() not in READERS:
-            raise DataError(path, expected=f"a file with {', '.join(READERS)}", got=path.suffix)
+            raise DataError(path, expected=f"one of {', '.join(READERS)}", got=path.suffix)
         if path.stem not in ids:
-            fix = f"Name it in {LABELS}, or take it out of the folder."
+            fix = f"Add it to {LABELS}, or remove it from the folder."
             raise DataError(path, expected=f"a row {path.stem} in {LABELS}", got="none", fix=fix)
         if path.stem in found:
-            raise DataError(path, expected="one file a row", got=f"{found[path.stem].name} too")
+            raise DataError(path, expected="one file per row", got=f"{found[path.stem].name}, too")
         found[path.stem] = path
     return found
 
 
 def _is_modality(path: Path) -> bool:
-    """Whether it is a folder of samples, and not of runs that were started here."""
+    """Whether a path is a folder of samples, and not of runs that were started here."""
     if not path.is_dir() or not _is_shown(path):
         return False
     if path.name == "runs" and not any(inner.is_file() for inner in path.iterdir()):
@@ -148,11 +159,11 @@ def _is_shown(path: Path) -> bool:
 
 
 def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Text of targets as text, integers or floats, [rows] or [rows, columns]."""
+    """Parses target cells as text, integers or floats, [rows] or [rows, columns]."""
     known = {n: [c for c in cells if c not in MISSING] for n, cells in columns.items()}
     text = [name for name, cells in known.items() if not _are_numbers(cells)]
     if len(columns) > 1 and text:
-        expected = "numbers, or 0 and 1, in several columns of targets"
+        expected = "numbers, or 0 and 1, where there are several target columns"
         raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}")
     whole = all(cell.lstrip("-").isdecimal() for cells in known.values() for cell in cells)
     read = str if text else int if whole and len(columns) == 1 else float
@@ -166,5 +177,5 @@ _NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14}|\d*\.\d+|\d+\.)(e[+-]?\d{1,3})?|[+-
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether text is numbers: 007 and 1_000 are names, and so is what has 16 digits."""
+    """Whether all cells are numbers; 007, 1_000 and anything with 16 digits are names."""
     return all(_NUMBER.fullmatch(cell) for cell in cells)

@@ -1,8 +1,7 @@
 """Written digits of MNIST with spoken digits of the Free Spoken Digit Dataset.
 
 Images: Y. LeCun, C. Cortes, C. Burges, CC BY-SA 3.0. Recordings: Z. Jackson and contributors,
-CC BY-SA 4.0, https://github.com/Jakobovski/free-spoken-digit-dataset. Both are read in the
-layout that their publishers use.
+CC BY-SA 4.0, https://github.com/Jakobovski/free-spoken-digit-dataset. Both are read as published.
 """
 
 import re
@@ -34,8 +33,8 @@ class Images(NamedTuple):
 class Recordings(NamedTuple):
     """Spoken digits: ``audio`` float32 [recordings, 39, 13], the rest [recordings].
 
-    ``take`` is the number of the recording among those that one speaker made of one digit;
-    ``waveform`` is float32 [recordings, 8000] where it is kept.
+    ``take`` numbers the recordings of one digit by one speaker; ``waveform`` is float32
+    [recordings, 8000], or None if it was not kept.
     """
 
     audio: np.ndarray
@@ -56,28 +55,28 @@ def mnist_fsdd(
     """Pairs every image with a recording of the same digit from the same split.
 
     Inputs are "image", uint8 [28, 28, 1], and "audio", float32 [39, 13]: 13 MFCCs of 39 frames,
-    standardised by the training recordings. Test images are MNIST's own; the last tenth of
-    MNIST's training images is for validation. There are fewer recordings than images, so
-    recordings repeat, each as often as the next: ``group`` is the recording. ``meta`` has the
-    speaker, and the image's row in its own MNIST file.
+    standardised on the training recordings. The test images are MNIST's; the last tenth of MNIST's
+    training images is for validation. There are fewer recordings than images, so recordings
+    repeat, equally often: ``group`` is the recording. ``meta`` has the speaker, and the image's row
+    in its MNIST file.
 
     Reference: LeCun et al., The MNIST database of handwritten digits (1998); Jackson et al., Free
     Spoken Digit Dataset v1.0.8 (Zenodo 2018, doi:10.5281/zenodo.1342401).
 
     Args:
         data: folder with ``mnist/`` and ``fsdd/recordings/``, or with the contents of both.
-        split: "official" tests on the recordings 0 to 4 of every speaker and digit, as their
-            publishers do, and validates on 5 to 9; "speaker" tests on a speaker never heard.
-        test_speaker: with ``split="speaker"``, who is only in the test split.
-        valid_speaker: who is only in the validation split; the next by name where not given.
+        split: "official" tests on recordings 0 to 4 of every speaker and digit, as the publishers
+            do, and validates on 5 to 9; "speaker" tests on a speaker not heard in training.
+        test_speaker: with ``split="speaker"``, the speaker of the test split.
+        valid_speaker: the speaker of the validation split; by default the next one by name.
         seed: of the pairing.
 
     Raises:
         DataError: a folder or file is missing or malformed, or a split lacks a digit.
-        UsageError: an option has a value that cannot work.
+        UsageError: an option has an invalid value.
     """
     _check_options(split, test_speaker, valid_speaker)
-    make_rng(seed)  # refuses a bad seed before the reading
+    make_rng(seed)  # rejects a bad seed before anything is read
     folder = data_folder(data)
     written, spoken = read_images(folder), read_recordings(find(folder, *RECORDINGS))
     if split == "official":
@@ -99,7 +98,7 @@ def read_recordings(folder: Path) -> Recordings:
             folder,
             expected="recordings named {digit}_{speaker}_{index}.wav",
             got="no .wav file",
-            fix="Name the folder that holds fsdd/recordings.",
+            fix="Give the folder that holds fsdd/recordings.",
         )
     named = [_parse(path) for path in paths]
     waveform = np.stack([one_second(*read_wav(path), path) for path in paths])
@@ -114,9 +113,9 @@ def spoken_features(samples: np.ndarray, rate: int, where: object) -> np.ndarray
 
 
 def one_second(samples: np.ndarray, rate: int, where: object) -> np.ndarray:
-    """Brings a recording to [8000]; ``where`` names it in an error."""
+    """Crops or pads a recording to [8000]; ``where`` names it in an error."""
     if rate != RATE:
-        raise DataError(where, expected=f"{RATE} samples a second", got=str(rate))
+        raise DataError(where, expected=f"a sampling rate of {RATE} Hz", got=str(rate))
     return fit_length(samples, RATE)
 
 
@@ -128,7 +127,7 @@ def official_roles(take: np.ndarray) -> np.ndarray:
 def pair(
     name: str, written: Mapping[str, Images], spoken: Recordings, roles: np.ndarray, seed: int
 ) -> Task:
-    """Makes the task: ``roles`` [recordings] says "train", "valid" or "test" of each recording."""
+    """Makes the task; ``roles`` [recordings] is "train", "valid" or "test" for each recording."""
     rng, sources = make_rng(seed), image_roles(written)
     recordings = {
         role: match(
@@ -137,7 +136,9 @@ def pair(
         for role, (source, image) in sources.items()
     }
     _, audio = standardise(spoken.audio[roles == "train"], spoken.audio)
-    raw = {} if spoken.waveform is None else {"audio": _test_audio(spoken, roles, recordings)}
+    raw = {}
+    if spoken.waveform is not None:
+        raw["audio"] = _test_audio(spoken, spoken.waveform, roles, recordings["test"])
     splits = {
         role: Split(
             inputs={"image": written[source].pixels[image], "audio": audio[recordings[role]]},
@@ -148,11 +149,11 @@ def pair(
         )
         for role, (source, image) in sources.items()
     }
-    return Task(name=name, out_dim=NUM_CLASSES, **splits)
+    return Task(name, splits["train"], splits["valid"], splits["test"], out_dim=NUM_CLASSES)
 
 
 def image_roles(written: Mapping[str, Images]) -> dict[str, tuple[str, np.ndarray]]:
-    """{split: (MNIST's set, rows of it)}: the last tenth of its training images validates."""
+    """{split: (MNIST's set, rows of it)}; the last tenth of its training images validates."""
     rows = np.arange(len(written["train"].digit))
     last = len(rows) * 9 // 10
     test = np.arange(len(written["t10k"].digit))
@@ -164,12 +165,12 @@ def image_roles(written: Mapping[str, Images]) -> dict[str, tuple[str, np.ndarra
 
 
 def _test_audio(
-    spoken: Recordings, roles: np.ndarray, recordings: Mapping[str, np.ndarray]
+    spoken: Recordings, waveform: np.ndarray, roles: np.ndarray, recording: np.ndarray
 ) -> RawSignal:
-    used, index = np.unique(recordings["test"], return_inverse=True)
+    used, index = np.unique(recording, return_inverse=True)
     mean, scale = (x.astype(np.float32) for x in moments(spoken.audio[roles == "train"]))
     return RawSignal(
-        values=spoken.waveform[used],
+        values=waveform[used],
         index=index,
         to_input=lambda waveform: (mfcc(waveform, RATE) - mean) / scale,
     )
@@ -178,17 +179,17 @@ def _test_audio(
 def match(
     digit: np.ndarray, said: np.ndarray, usable: np.ndarray, where: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """A usable recording of each of the digits, each as often as the next.
+    """Draws a usable recording for each of the digits, using all of them equally often.
 
     Args:
-        digit: of any shape, which the answer has, too.
+        digit: of any shape, which the result has, too.
         said: [recordings] the digit of each.
         usable: [recordings] bool.
         where: what an error calls the recordings.
-        rng: decides which.
+        rng: of the draw.
 
     Raises:
-        DataError: a digit is in no usable recording.
+        DataError: there is no usable recording of a digit.
     """
     recording = np.zeros(digit.shape, np.int64)
     for value in range(NUM_CLASSES):
@@ -210,7 +211,7 @@ def _read_set(folder: Path, name: str) -> Images:
         raise DataError(pixels_path, expected="images of 28 x 28", got=f"shape {pixels.shape}")
     if digit.shape != pixels.shape[:1]:
         raise DataError(
-            digit_path, expected=f"{len(pixels)} labels, one an image", got=f"shape {digit.shape}"
+            digit_path, expected=f"{len(pixels)} labels, one per image", got=f"shape {digit.shape}"
         )
     if digit.max() >= NUM_CLASSES:
         raise DataError(digit_path, expected="labels from 0 to 9", got=f"label {digit.max()}")
@@ -224,7 +225,7 @@ def _parse(path: Path) -> tuple[int, str, int]:
             path,
             expected="a name like 7_jackson_32.wav: digit, speaker, index",
             got=repr(path.name),
-            fix="Rename it, or take it out of the folder.",
+            fix="Rename it, or remove it from the folder.",
         )
     return int(match[1]), match[2], int(match[3])
 
@@ -235,8 +236,8 @@ def _check_options(split: str, test_speaker: str | None, valid_speaker: str | No
     for name, value in (("test_speaker", test_speaker), ("valid_speaker", valid_speaker)):
         if split == "official" and value is not None:
             raise UsageError(
-                name, expected='none with split="official"', got=repr(value),
-                fix='Pass split="speaker" too.',
+                name, expected='None with split="official"', got=repr(value),
+                fix='Pass split="speaker", too.',
             )  # fmt: skip
 
 
@@ -245,7 +246,7 @@ def _speaker_roles(
 ) -> np.ndarray:
     known = np.unique(speaker).tolist()
     if len(known) < 3:
-        raise DataError("recordings", expected="three speakers or more", got=", ".join(known))
+        raise DataError("recordings", expected="at least three speakers", got=", ".join(known))
     _check_speaker("test_speaker", test_speaker, known)
     if valid_speaker is None:
         valid_speaker = known[(known.index(test_speaker) + 1) % len(known)]

@@ -1,6 +1,6 @@
-"""Images of MNIST and recordings of the Free Spoken Digit Dataset, dealt out to splits.
+"""Images of MNIST and recordings of the Free Spoken Digit Dataset, by split.
 
-What the tasks are made of that put more than one digit into a row, or more modalities.
+The material of the tasks that put several digits, or more modalities, into a row.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ from mmjax.tasks.readers.formats import data_folder, find
 from mmjax.tasks.readers.mfcc import standardise
 
 KEPT = 0.25
-"""Of the variance of images whose energy is removed."""
+"""Fraction of the variance that is left of images whose energy is removed."""
 
 
 class Part(NamedTuple):
-    """The images and the recordings of one split; no other split has any of them.
+    """The images and the recordings of one split, which are in no other split.
 
     Attributes:
         name: of the split.
         pixels: uint8 [images, 28, 28, 1].
         written: [images] the digit of each.
-        audio: float32 [recordings, 39, 13], MFCCs standardised by the training recordings.
+        audio: float32 [recordings, 39, 13], MFCCs standardised on the training recordings.
         waveform: float32 [recordings, 8000].
         said: [recordings] the digit of each.
     """
@@ -44,27 +44,28 @@ class Part(NamedTuple):
     said: np.ndarray
 
     def recordings_of(self, digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A recording of each of the digits, in their shape, each as often as the next.
+        """A recording for each of the digits, in their shape; all are used equally often.
 
         Raises:
-            DataError: nobody says one of them.
+            DataError: there is no recording of a digit.
         """
         return match(digit, self.said, np.ones(len(self.said), bool), self.name, rng)
 
     def hear(self, recordings: np.ndarray) -> np.ndarray:
-        """MFCCs of recordings [rows, count] one after the other: float32 [rows, 39 * count, 13]."""
+        """MFCCs of recordings [rows, count] in sequence: float32 [rows, 39 * count, 13]."""
         return self.audio[recordings].reshape(len(recordings), -1, self.audio.shape[-1])
 
 
 def read_parts(data: str | Path | None) -> dict[str, Part]:
-    """{"train", "valid", "test": Part}, split as `mnist_fsdd` does it with ``split="official"``.
+    """{"train", "valid", "test": Part}, split as in `mnist_fsdd` with ``split="official"``.
 
     Raises:
         DataError: a folder or file is missing or malformed.
     """
     folder = data_folder(data)
     written, spoken = read_images(folder), read_recordings(find(folder, *RECORDINGS))
-    roles = official_roles(spoken.take)
+    roles, waveform = official_roles(spoken.take), spoken.waveform
+    assert waveform is not None  # read_recordings keeps it
     _, audio = standardise(spoken.audio[roles == "train"], spoken.audio)
     parts = {}
     for role, (source, rows) in image_roles(written).items():
@@ -74,16 +75,16 @@ def read_parts(data: str | Path | None) -> dict[str, Part]:
             pixels=images.pixels[rows],
             written=images.digit[rows].astype(np.int64),
             audio=audio[heard],
-            waveform=spoken.waveform[heard],
+            waveform=waveform[heard],
             said=spoken.digit[heard],
         )
     return parts
 
 
 def remove_energy(parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
-    """The images of each split on principal components of the training images: float32, as theirs.
+    """The images of each split, projected onto principal components of the training images.
 
-    They are the fewest components that have ``KEPT`` of the variance.
+    These are the fewest components that hold ``KEPT`` of the variance. The images become float32.
     """
     train = parts["train"].pixels
     directions = principal_directions(train, KEPT)
@@ -97,7 +98,7 @@ def remove_energy(parts: Mapping[str, Part]) -> dict[str, np.ndarray]:
 
 
 def principal_directions(pixels: np.ndarray, share: float) -> np.ndarray:
-    """The fewest principal components with that share of the variance: float32 [pixels, number].
+    """The fewest principal components with a share of the variance: float32 [pixels, number].
 
     Args:
         pixels: uint8 [images, ...].

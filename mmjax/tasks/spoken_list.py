@@ -1,4 +1,4 @@
-"""Ten spoken digits in a row, and a written one: long sequences, of which a part counts."""
+"""Ten spoken digits in a row, and a written one: long sequences of which only a part matters."""
 
 from pathlib import Path
 
@@ -9,32 +9,32 @@ from mmjax.data.task import Split, Task
 from mmjax.tasks.real_digits import Part, read_parts, remove_energy
 
 LENGTH = 10
-"""Recordings in a row, 39 frames each."""
+"""Recordings per row, 39 frames each."""
 OFTEN, SELDOM = 3, 2
-"""Times that the digit in question is spoken, and times that another one is at most."""
+"""How often the digit in question is spoken, and how often any other one at most."""
 
 
 def spoken_list(data: str | Path | None = None, *, seed: int = 0) -> Task:
-    """Which digit is spoken most often, and written, too?
+    """Which digit is spoken most often, and also written?
 
-    ``audio`` is float32 [390, 13]: MFCCs of ten recordings one after the other, in random order, of
-    which three say the digit, and seven say others, none more than twice. ``image`` is float32 [28,
-    28, 1]: the same digit, with 75 % of its energy removed, as in `av_mnist`. What is heard lies
-    in any three of ten places, and what is seen leaves several digits possible.
+    ``audio`` is float32 [390, 13]: MFCCs of ten recordings in sequence, in random order, of which
+    three say the digit, and seven say others, none more than twice. ``image`` is float32 [28, 28,
+    1]: the same digit, with 75 % of its energy removed, as in `av_mnist`. The evidence in the sound
+    is in any three of ten places, and the image is ambiguous.
 
-    Each image is in one row, and ``group`` is the row. Recordings are in many rows of a split, with
-    ever other ones, so that no grouping could tell them apart: intervals are over other images.
+    Each image is in one row, and ``group`` is the row. Recordings recur in many rows of a split, in
+    changing company, so that no grouping separates them: intervals account for other images only.
 
     Reference: Ilse et al., Attention-based Deep Multiple Instance Learning (arXiv:1802.04712,
-    2018), whose bags of digits are told by a few of them.
+    2018), where a few of its digits determine the class of a bag.
 
     Args:
         data: folder with ``mnist/`` and ``fsdd/recordings/``.
-        seed: of what is put together.
+        seed: of the combinations.
 
     Raises:
         DataError: a folder or file is missing or malformed, or a split lacks a digit.
-        UsageError: ``seed`` cannot be one.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     rng, parts = make_rng(seed), read_parts(data)
     images = remove_energy(parts)
@@ -55,4 +55,5 @@ def spoken_list(data: str | Path | None = None, *, seed: int = 0) -> Task:
             meta={"said": said},
         )
 
-    return Task("spoken_list", **{role: split(part) for role, part in parts.items()}, out_dim=10)
+    splits = {role: split(part) for role, part in parts.items()}
+    return Task("spoken_list", splits["train"], splits["valid"], splits["test"], out_dim=10)

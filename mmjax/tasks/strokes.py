@@ -1,4 +1,4 @@
-"""Three modalities of a digit: an image of it, a pen's way through another, and its sound."""
+"""Three modalities of a digit: an image, the pen trajectory of another image, and its sound."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from mmjax.data.task import Split, Task
 from mmjax.tasks.real_digits import Part, read_parts
 
 POINTS = 32
-"""Of the pen's way."""
+"""Points of a trajectory."""
 
-_INK = 96  # of 255: a pixel from which on the pen has been there
-_JUMP = 2.0  # pixels between neighbours on the way: more, and the pen was lifted
+_INK = 96  # of 255: the darkest pixel that still counts as ink
+_JUMP = 2.0  # pixels between successive points, beyond which the pen was lifted
 _CHUNK = 1000  # images at a time
 
 
@@ -20,24 +20,24 @@ def strokes(data: str | Path | None = None, *, seed: int = 0) -> Task:
     """Which digit is written, drawn and spoken?
 
     ``image`` is uint8 [28, 28, 1] and ``audio`` float32 [39, 13], as in `mnist_fsdd`, with its
-    split. ``strokes`` is float32 [32, 3]: a pen's way through another image of the same digit, as
-    its two coordinates from -1 to 1, downwards and to the right, and 1 where the pen was lifted to
-    come there. Nobody has recorded that pen: the image is thinned (Zhang and Suen, CACM 27, 1984),
-    and its pixels are put in order from an end of a line, the nearest first.
+    split. ``strokes`` is float32 [32, 3]: a pen trajectory through another image of the same digit,
+    as coordinates from -1 to 1, downwards and to the right, and 1 where the pen was lifted to reach
+    that point. The trajectories are not recorded but derived: the image is thinned (Zhang and Suen,
+    CACM 27, 1984), and its pixels are ordered from an end of a line, nearest first.
 
     Half of the images of each digit are seen and the other half drawn, so that no image is in two
     rows or in two modalities. ``group`` is the recording.
 
     Reference: de Jong, Incremental Sequence Learning (arXiv:1611.03068, 2016), whose stroke
-    sequences of MNIST are made alike.
+    sequences of MNIST are derived in a similar way.
 
     Args:
         data: folder with ``mnist/`` and ``fsdd/recordings/``.
-        seed: of what is put together.
+        seed: of the combinations.
 
     Raises:
         DataError: a folder or file is missing or malformed, or a split lacks a digit.
-        UsageError: ``seed`` cannot be one.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     rng = make_rng(seed)
 
@@ -56,24 +56,32 @@ def strokes(data: str | Path | None = None, *, seed: int = 0) -> Task:
         )
 
     splits = {role: split(part) for role, part in read_parts(data).items()}
-    return Task("strokes", **splits, out_dim=10)
+    return Task("strokes", splits["train"], splits["valid"], splits["test"], out_dim=10)
 
 
 def trace(pixels: np.ndarray) -> np.ndarray:
-    """A pen's way through each image: uint8 [images, height, width] -> float32 [images, 32, 3]."""
+    """Pen trajectories through images: uint8 [images, height, width] -> float32 [images, 32, 3].
+
+    Example:
+        >>> pixels = np.zeros((1, 9, 9), np.uint8)
+        >>> pixels[0, 1:8, 4] = 255  # a vertical line, drawn downwards
+        >>> way = trace(pixels)[0]
+        >>> way[0].tolist(), way[-1].tolist()
+        ([-0.75, 0.0, 0.0], [0.75, 0.0, 0.0])
+    """
     chunks = np.split(pixels, range(_CHUNK, len(pixels), _CHUNK))
     return np.concatenate([_trace(thin(chunk >= _INK)) for chunk in chunks])
 
 
 def thin(ink: np.ndarray) -> np.ndarray:
-    """Lines of one pixel's width in the place of thick ones: bool [images, height, width].
+    """Thins strokes to lines one pixel wide: bool [images, height, width].
 
     Zhang and Suen, A Fast Parallel Algorithm for Thinning Digital Patterns (CACM 27, 1984).
     """
     while True:
         before = ink
         for first in (True, False):
-            n = _neighbours(ink)  # from the upper one on, clockwise
+            n = _neighbours(ink)  # clockwise from the upper one
             count = n.sum(axis=0)
             rises = (~n & np.roll(n, -1, axis=0)).sum(axis=0)
             up, right, down, left = n[::2]
@@ -95,11 +103,11 @@ def _neighbours(ink: np.ndarray) -> np.ndarray:
 
 
 def _trace(lines: np.ndarray) -> np.ndarray:
-    """The pixels of lines in the order of a pen's way, and ``POINTS`` of them at even distances."""
+    """The pixels of lines in drawing order, ``POINTS`` of them at even intervals."""
     images, size = len(lines), lines.shape[1]
     length = max(2, int(lines.sum(axis=(1, 2)).max()))
     ends = (_neighbours(lines).sum(axis=0) == 1) & lines
-    # Where there are pixels: ends first, then the others, each from the top.
+    # Places of the pixels: line ends first, then the others, each from the top.
     order = np.argsort(-(2 * ends + lines).reshape(images, -1).astype(int), axis=1, kind="stable")
     place = np.stack(np.divmod(order[:, :length], lines.shape[2]), axis=-1).astype(np.float32)
     left = np.take_along_axis(lines.reshape(images, -1), order[:, :length], axis=1)
@@ -113,10 +121,10 @@ def _trace(lines: np.ndarray) -> np.ndarray:
         more = left.any(axis=1)
         if step + 1 < length:
             jumps[:, step + 1] = more & (distance[every, nearest] > _JUMP**2)
-        at = np.where(more, nearest, at)  # at its end the pen stays
+        at = np.where(more, nearest, at)  # at the end the pen rests
     count = np.maximum(lines.sum(axis=(1, 2)), 1)
     steps = np.round(np.linspace(0, 1, POINTS) * (count[:, None] - 1)).astype(int)
-    # A jump belongs to the first point behind it, which may be some pixels further on.
+    # A jump belongs to the first point after it, which may be some pixels further on.
     lifted = np.diff(np.take_along_axis(jumps.cumsum(axis=1), steps, axis=1), axis=1, prepend=0) > 0
     points = np.take_along_axis(way, steps[..., None], axis=1) * (2 / (size - 1)) - 1
     return np.concatenate([points, lifted[..., None]], axis=-1).astype(np.float32)

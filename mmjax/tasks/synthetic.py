@@ -1,4 +1,4 @@
-"""Tasks of vectors whose answer is known: how much each modality says, and how they combine."""
+"""Synthetic tasks with known optima: what each modality contributes, and how they interact."""
 
 import itertools
 import math
@@ -35,37 +35,43 @@ def synthetic(
 ) -> Task:
     """Every modality carries one bit; the label is a function of the bits.
 
-    Modalities are "a", "b", "c", "d", float32 [12]: a random unit direction, forwards for bit 1
-    and backwards for bit 0, plus normal noise on every feature. In every split each combination
-    of bits comes equally often, so that what follows is exact and not only expected. With
-    ``M = num_modalities``, the best accuracies are, for bits read without error:
+    Modalities are "a", "b", "c", "d", float32 [12]: a random unit vector, with positive sign for
+    bit 1 and negative for bit 0, plus normal noise on every feature. In every split each
+    combination of bits is equally frequent, so that the following holds exactly and not just in
+    expectation. With ``M = num_modalities``, the best accuracies are, for bits read without error:
 
     ============  ======================  =================================  =====
     kind          label                   one modality                       all
     ============  ======================  =================================  =====
     "redundant"   the bit that all share  1                                  1
-    "unique"      the bit of "a"          1 for "a", 1/2 for another         1
-    "and"         whether all bits are 1  1 - 2^-M, as for the larger class  1
+    "unique"      the bit of "a"          1 for "a", 1/2 for the others      1
+    "and"         whether all bits are 1  1 - 2^-M, the majority class       1
     "xor"         parity of the bits      1/2                                1
     ============  ======================  =================================  =====
 
-    A bit is read wrongly with probability ``e = Phi(-1 / noise)``, 3e-5 at the default: one
+    A bit is misread with probability ``e = Phi(-1 / noise)``, 3e-5 by default: one
     modality of "redundant" reaches ``1 - e`` and all of them ``Phi(sqrt(M) / noise)``, "a" of
     "unique" reaches ``1 - e``, and all of "xor" reach ``(1 + (1 - 2 e)^M) / 2``.
 
-    Reference: Bertschinger et al., Quantifying Unique Information (arXiv:1311.2852), whose
-    examples these are.
+    Reference: Bertschinger et al., Quantifying Unique Information (arXiv:1311.2852), the source of
+    these examples.
 
     Args:
-        data: not read; here because every loader takes it.
+        data: ignored; every loader takes it.
         kind: "redundant", "unique", "and" or "xor".
         num_modalities: 2 to 4.
-        size: rows, of which 3/5 train, 1/5 validate and 1/5 test; a multiple of ``5 * 2**M``.
-        noise: standard deviation of the noise, where a bit is a step of 1 from the middle.
+        size: number of rows, 3/5 for training and 1/5 each for validation and test; a multiple of
+            ``5 * 2**M``.
+        noise: standard deviation of the noise; the two values of a bit are 2 apart.
         seed: of directions, noise and order.
 
     Raises:
-        UsageError: an option has a value that cannot work.
+        UsageError: an option has an invalid value.
+
+    Example:
+        >>> task = synthetic(kind="and", num_modalities=3, size=400)
+        >>> task.modalities, float(task.test.target.mean())
+        (('a', 'b', 'c'), 0.125)
     """
     _check_options(kind, num_modalities, size, noise)
     rng = make_rng(seed)
@@ -90,7 +96,8 @@ def synthetic(
             meta={f"bit_{name}": bits[:, m] for m, name in enumerate(names)},
         )
         first += count
-    return Task(name=f"synthetic/{kind}", out_dim=2, **splits)
+    train, valid, test = splits["train"], splits["valid"], splits["test"]
+    return Task(f"synthetic/{kind}", train, valid, test, out_dim=2)
 
 
 def _check_options(kind: str, num_modalities: int, size: int, noise: float) -> None:
@@ -104,7 +111,7 @@ def _check_options(kind: str, num_modalities: int, size: int, noise: float) -> N
             "size",
             expected=f"a multiple of {unit}",
             got=repr(size),
-            fix="Then every combination of bits comes equally often in every split.",
+            fix="Every combination of bits is to be equally frequent in every split.",
         )
     if not isinstance(noise, int | float) or not 0 <= noise < math.inf:
-        raise UsageError("noise", expected="a finite number from 0", got=repr(noise))
+        raise UsageError("noise", expected="a finite non-negative number", got=repr(noise))

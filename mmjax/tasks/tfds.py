@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,27 +24,37 @@ INT16_SCALE = 2**15
 
 
 def prepare(task: Task, folder: str | Path) -> None:
-    """Writes a task into ``folder``, for `tfds` or any other reader of tensorflow_datasets.
+    """Writes a task to ``folder``, for `tfds` or any other reader of tensorflow_datasets.
 
-    The files are array_record, the one format that needs no TensorFlow and keeps every row, with
-    rows in the order of the task.
+    The format is array_record, the only one that needs no TensorFlow. Rows keep their order.
 
     Raises:
-        UsageError: ``folder`` holds a prepared task already.
-        DataError: splits differ in ``meta`` or dtypes, or ``meta`` has a dtype that would be lost.
+        UsageError: ``folder`` already holds a prepared task.
+        DataError: splits differ in ``meta`` or dtypes, or ``meta`` has a dtype that the format
+            cannot represent.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> task = synthetic(size=100)
+        >>> prepare(task, "xor")
+        Downloading and preparing dataset ... will reuse this data.
+        >>> tfds("xor", rows="disk").digest() == task.digest()
+        True
     """
-    import tensorflow_datasets  # takes half a second, and most tasks do without
+    import tensorflow_datasets  # takes half a second, and most tasks do without it
 
     if (Path(folder) / PLACE).exists():
         raise UsageError(
-            "folder", expected="one without a task", got=f"{folder}, which has {PLACE}",
-            fix="Take another folder, or remove that one first.",
+            "folder", expected="a folder without a task", got=f"{folder}, which has {PLACE}",
+            fix="Choose another folder, or remove that one first.",
         )  # fmt: skip
     written = {role: columns(split) for role, split in task.splits.items()}
     kinds = _check_kinds(task.name, {role: _kinds(arrays) for role, arrays in written.items()})
     features = tensorflow_datasets.features
 
-    class MmjaxTask(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
+    class MmjaxTask(  # type: ignore[call-arg]  # the base class is untyped
+        tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True
+    ):
         VERSION = tensorflow_datasets.core.Version("1.0.0")
 
         def _info(self):
@@ -68,7 +78,7 @@ def prepare(task: Task, folder: str | Path) -> None:
             for row in range(task.splits[role].size):
                 yield row, {key: array[row] for key, array in written[role].items()}
 
-    with tempfile.TemporaryDirectory() as downloads:  # or it makes a folder for them in ours
+    with tempfile.TemporaryDirectory() as downloads:  # by default a folder beside the data
         builder = MmjaxTask(data_dir=str(folder), file_format="array_record")
         builder.download_and_prepare(download_dir=downloads)
 
@@ -80,21 +90,21 @@ def tfds(
     rows: str = "memory",
     seed: int = 0,
 ) -> Task:
-    """Reads a task that `prepare` wrote, equal to the bit, or makes one of public datasets.
+    """Reads a task that `prepare` wrote, bit for bit, or makes one from public datasets.
 
     Reference: TensorFlow Datasets, https://www.tensorflow.org/datasets (2019).
 
     Args:
-        data: the folder given to `prepare`; for "public", where tensorflow_datasets keeps its own.
+        data: the folder given to `prepare`; for "public", the data_dir of tensorflow_datasets.
         source: "prepared"; or "public", which needs TensorFlow, for the catalogue's "mnist" and
-            "spoken_digit", paired and split as `mnist_fsdd` does with ``split="official"``.
-        rows: where inputs of a prepared task are kept: in "memory", or on "disk", of which a row is
-            read each time that it is needed.
+            "spoken_digit", paired and split as in `mnist_fsdd` with ``split="official"``.
+        rows: where the inputs of a prepared task are kept: in "memory", or on "disk", where each
+            row is read whenever it is needed.
         seed: of the pairing.
 
     Raises:
-        DataError: there is no prepared task, or it is damaged.
-        UsageError: an option has a value that cannot work, or TensorFlow is missing.
+        DataError: there is no prepared task, or it is corrupted.
+        UsageError: an option has an invalid value, or TensorFlow is missing.
     """
     if source not in ("prepared", "public"):
         raise UnknownNameError("source", source, ["prepared", "public"])
@@ -118,10 +128,11 @@ def _read_prepared(folder: Path, *, on_disk: bool) -> Task:
         facts = builder.info.metadata
         name, out_dim = facts["name"], facts["out_dim"]
         about = parse(facts["about"]) if "about" in facts else {}
+    train, valid, test = splits["train"], splits["valid"], splits["test"]
     try:
-        return Task(name=name, out_dim=out_dim, **about, **splits)
-    except DataError as error:  # which names no file
-        raise DataError(folder, expected="the files of a task", got=f"{error}"[:500]) from error
+        return Task(name, train, valid, test, out_dim, **about)
+    except DataError as error:  # does not name the folder
+        raise DataError(folder, expected="a valid task", got=f"{error}"[:500]) from error
 
 
 def _read_split(builder: Any, role: str) -> Split:
@@ -132,14 +143,14 @@ def _read_split(builder: Any, role: str) -> Split:
 
 
 def _map_split(builder: Any, role: str) -> Split:
-    """A split whose inputs are read when they are asked for."""
-    found = open_columns(builder, role)
+    """A split whose inputs are read on demand."""
+    found: dict[str, Any] = {**open_columns(builder, role)}
     small = {key: column for key, column in found.items() if not key.startswith("inputs/")}
     return _to_split(found | {key: _as_array(c[:], c.dtype) for key, c in small.items()})
 
 
 def _check_features(path: Path) -> None:
-    """Raises ValueError for a class of another package, whose module would be imported."""
+    """Raises ValueError for a class of another package, which would be imported."""
 
     def check(node: dict) -> dict:
         for key in ("pythonClassName", "python_class_name"):
@@ -149,14 +160,14 @@ def _check_features(path: Path) -> None:
 
     content = _read_json(path, check)
     if "type" in content:
-        raise ValueError("the features of tensorflow_datasets before 4.4")  # classes by other keys
+        raise ValueError("the features of tensorflow_datasets before 4.4")  # with other keys
 
 
 def _check_shards(path: Path) -> None:
-    """Raises ValueError for more files than there are, over each of which the package would go."""
+    """Raises ValueError if more shards are listed than exist: the package would open each."""
     claimed = sum(len(split["shardLengths"]) for split in _read_json(path)["splits"])
     if claimed > (found := sum(1 for _ in path.parent.iterdir())):
-        raise ValueError(f"{claimed} files of records claimed, and {found} there")
+        raise ValueError(f"{found} files, though {path.name} lists {claimed} shards")
 
 
 def _read_json(path: Path, hook: Callable[[dict], dict] | None = None) -> dict:
@@ -169,9 +180,9 @@ def _read_public(folder: str | Path | None, seed: int) -> Task:
     if importlib.util.find_spec("tensorflow") is None:
         raise UsageError(
             "source",
-            expected='"prepared" where TensorFlow is not installed',
+            expected='"prepared", as TensorFlow is not installed',
             got="'public'",
-            fix="Install tensorflow, or take the task mnist_fsdd: it reads the publishers' files.",
+            fix="Install tensorflow, or use the task mnist_fsdd, which reads the published files.",
         )
     written = {}
     for name, split in (("train", "train"), ("t10k", "test")):
@@ -194,7 +205,7 @@ def _read_public(folder: str | Path | None, seed: int) -> Task:
 def _load_public(name: str, split: str, folder: str | Path | None) -> Iterable[dict]:
     import tensorflow_datasets
 
-    # What is downloaded must be of the size and the sha256 that the catalogue has pinned.
+    # Downloads must match the size and the sha256 that the catalogue has pinned.
     checked = tensorflow_datasets.download.DownloadConfig(force_checksums_validation=True)
     rows = tensorflow_datasets.load(
         name,
@@ -206,7 +217,7 @@ def _load_public(name: str, split: str, folder: str | Path | None) -> Iterable[d
     return tensorflow_datasets.as_numpy(rows)
 
 
-def _as_array(values: Sequence, dtype: np.dtype) -> np.ndarray:
+def _as_array(values: Any, dtype: np.dtype) -> np.ndarray:
     is_text = isinstance(values[0], bytes)
     return np.array([v.decode() for v in values]) if is_text else np.array(values, dtype)
 
@@ -242,8 +253,8 @@ def _check_kinds(name: str, kinds: Mapping[str, dict]) -> dict[str, tuple]:
         if not exact:
             raise DataError(
                 f"task {name!r}, {key}",
-                expected="integers, float32, bool or one string a row",
+                expected="integers, float32, bool or one string per row",
                 got=f"{dtype or 'strings'} of shape {shape}",
-                fix="Cast it first: the file format would lose digits.",
+                fix="Cast it first: the file format would lose precision.",
             )
     return kinds["train"]

@@ -1,10 +1,11 @@
 """The published "Written and spoken digits database for multimodal learning".
 
-MNIST's images with spoken digits of Google Speech Commands, as arrays: L. Khacef, L. Rodriguez,
+MNIST images with spoken digits of Google Speech Commands, as arrays: L. Khacef, L. Rodriguez,
 B. Miramond, Université Côte d'Azur, 2019, https://zenodo.org/record/3515935.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,21 +23,21 @@ COMPETITION = "x_train_wr.npy"
 
 
 def written_spoken_digits(data: str | Path | None = None, *, seed: int = 0) -> Task:
-    """Reads the published files, or the same arrays as a competition handed them out.
+    """Reads the published files, or the same arrays as distributed for a competition.
 
     Published: ``data_wr_{train,test}.npy`` [rows, 784], ``data_sp_{train,test}.npy`` [rows, 507]
     and ``labels_{train,test}.npy`` [rows]. Competition: ``x_{train,test}_wr.npy``,
     ``x_{train,test}_sp.npy`` and ``y_train.csv`` with a column "label"; its test split is
-    unlabelled. Any number of rows will do.
+    unlabelled. Any number of rows is accepted.
 
     Inputs are "image", uint8 [28, 28, 1], of pixels stored as 0 to 255 or as fractions of 255, and
-    "audio", float32 [39, 13], standardised by the training rows. The 507 numbers are taken frame
-    by frame, 13 numbers each, which is how the readers of the publishers' own laboratory shape
-    them.
+    "audio", float32 [39, 13], standardised on the training rows. The 507 numbers are interpreted as
+    39 frames of 13, as in the publishers' own code.
 
-    60,000 training rows hold only 34,801 recordings, so a split by rows would test on what it
-    trained on. Here ``group`` is the recording, found by equality of the 507 numbers over
-    training and test alike, and a tenth of the training recordings is for validation.
+    The 60,000 training rows hold only 34,801 recordings, so a split by rows would leak recordings
+    from training into validation. Here ``group`` is the recording, identified by equality of the
+    507 numbers over training and test rows, and a tenth of the training recordings is for
+    validation.
 
     Reference: Khacef et al., Written and spoken digits database for multimodal learning (Zenodo
     2019, doi:10.5281/zenodo.3515935).
@@ -47,7 +48,7 @@ def written_spoken_digits(data: str | Path | None = None, *, seed: int = 0) -> T
 
     Raises:
         DataError: a file is missing or malformed, or its shape, range or length is wrong.
-        UsageError: ``seed`` cannot be one.
+        UsageError: ``seed`` is not a non-negative integer.
     """
     rng = make_rng(seed)
     folder = data_folder(data)
@@ -64,7 +65,11 @@ def written_spoken_digits(data: str | Path | None = None, *, seed: int = 0) -> T
     group = _number(audio["train"], audio["test"])
     recordings = rng.permutation(np.unique(group["train"]))
     held_out = np.isin(group["train"], recordings[: -(-len(recordings) // 10)])
-    parts = {"train": ("train", ~held_out), "valid": ("train", held_out), "test": ("test", ...)}
+    parts: dict[str, tuple[str, Any]] = {
+        "train": ("train", ~held_out),
+        "valid": ("train", held_out),
+        "test": ("test", ...),
+    }
     chosen = {role: audio[part][rows] for role, (part, rows) in parts.items()}
     scaled = standardise(*chosen.values())
     splits = {
@@ -75,7 +80,8 @@ def written_spoken_digits(data: str | Path | None = None, *, seed: int = 0) -> T
         )
         for (role, (part, rows)), values in zip(parts.items(), scaled, strict=True)
     }
-    return Task(name="written_spoken_digits", out_dim=NUM_CLASSES, **splits)
+    train, valid, test = splits["train"], splits["valid"], splits["test"]
+    return Task("written_spoken_digits", train, valid, test, out_dim=NUM_CLASSES)
 
 
 def _read_image(path: Path) -> np.ndarray:
@@ -93,10 +99,10 @@ def _read_image(path: Path) -> np.ndarray:
 
 def _read_audio(path: Path) -> np.ndarray:
     """float32 [rows, 39, 13]."""
-    with np.errstate(over="ignore"):  # refused below, with the file's name
+    with np.errstate(over="ignore"):  # rejected below, with the file's name
         values = read_npy(path, (None, FRAMES * COEFFICIENTS)).astype(np.float32)
     if not np.isfinite(values).all():
-        raise DataError(path, expected="numbers that float32 can hold", got="larger ones")
+        raise DataError(path, expected="numbers that float32 can represent", got="larger ones")
     return values.reshape(-1, FRAMES, COEFFICIENTS)
 
 
@@ -130,12 +136,12 @@ def _check_lengths(where: str, image: np.ndarray, audio: np.ndarray, target: np.
             where,
             expected="as many images as recordings and labels",
             got=f"{len(image)} images, {len(audio)} recordings, {len(target)} labels",
-            fix="Take all files from the same download.",
+            fix="Use files of the same download.",
         )
 
 
 def _number(train: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
-    """The same number for equal recordings, {"train": [rows], "test": [rows]}, from 0 up."""
+    """Numbers recordings from 0, equal ones alike: {"train": [rows], "test": [rows]}."""
     numbers: dict[bytes, int] = {}
     number = lambda row: numbers.setdefault(row.tobytes(), len(numbers))
     return {

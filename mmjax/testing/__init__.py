@@ -1,8 +1,8 @@
-"""Contracts that encoders, fusions, objectives and methods keep, in this library or outside it.
+"""Contracts for encoders, fusions, objectives and methods, from this library or any other.
 
-One line in a test suite holds an extension to all of them:
-``check_fusion(MyFusion(out_dim=3))``. A rule is one function that yields its complaints; it
-becomes part of a contract by standing in that contract's table.
+One line in a test suite checks an extension against all of them:
+``check_fusion(MyFusion(out_dim=3))``. A rule is a function that yields its complaints; adding it to
+a contract's tuple makes it part of that contract.
 """
 
 from mmjax.testing.common import ContractError, make_tokens

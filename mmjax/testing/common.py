@@ -1,4 +1,4 @@
-"""What the contracts share: the error, the check of a table of rules, comparisons of trees."""
+"""Shared by the contracts: the error, the check of a set of rules, and comparisons of trees."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,13 +16,29 @@ Rule = Callable[[Any], Iterator[str]]
 
 
 class ContractError(MmjaxError, AssertionError):
-    """An encoder, a fusion, an objective or a method breaks a rule; the message names both."""
+    """An encoder, fusion, objective or method breaks a rule; the message names both.
+
+    Example:
+        >>> from mmjax.testing import check_objective
+        >>> check_objective(lambda outputs, batch: (float("nan"), {}))
+        Traceback (most recent call last):
+            ...
+        mmjax.testing.common.ContractError: <lambda> breaks rule 1 (The loss and every metric are
+            finite scalars): loss is nan.
+    """
 
 
 def make_tokens(
     shapes: Mapping[str, tuple[int, int]], *, batch: int = 4, seed: int = 0
 ) -> dict[str, Tokens]:
-    """Standard normal tokens, all valid, of {name: (length, features)}."""
+    """Standard normal tokens without padding, from {name: (length, features)}.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> tokens = make_tokens({"audio": (5, 13), "image": (4, 32)}, batch=2)
+        >>> {name: t.values.shape for name, t in tokens.items()}
+        {'audio': (2, 5, 13), 'image': (2, 4, 32)}
+    """
     rng = np.random.default_rng(seed)
     draw = lambda shape: jnp.asarray(rng.normal(size=(batch, *shape)), jnp.float32)
     return {n: Tokens(draw(s), jnp.ones((batch, s[0]), bool)) for n, s in shapes.items()}
@@ -37,39 +53,39 @@ def check(subject: Any, rules: tuple[Rule, ...], probe: Any, *, traced: Rule) ->
             rule, complaint = traced, str(error).splitlines()[0].rstrip(".")
         if complaint:
             name = getattr(subject, "__name__", type(subject).__name__)
-            number, promise = rules.index(rule) + 1, rule.__doc__.rstrip(".")
+            number, promise = rules.index(rule) + 1, (rule.__doc__ or "").rstrip(".")
             raise ContractError(f"{name} breaks rule {number} ({promise}): {complaint}.")
 
 
 def compile_fast(function: Callable, **jit_options: Any) -> Callable:
-    """Compiles fast rather than well: everything here runs a few times, on tiny arrays."""
+    """Compiles with little optimisation: everything here runs a few times, on tiny arrays."""
     options = {"xla_backend_optimization_level": 0}
     return jax.jit(function, compiler_options=options, **jit_options)
 
 
 def generic(like: jax.Array) -> jax.Array:
-    """Random coefficients: a plain sum would hide gradients that add up to zero."""
+    """Random coefficients, since a plain sum would hide gradients that cancel."""
     return jax.random.normal(KEYS[1], like.shape, like.dtype)
 
 
 def fill_masked(tokens: Tokens, junk: float) -> Tokens:
-    """The same tokens with junk where the mask is false."""
+    """The same tokens with ``junk`` wherever the mask is false."""
     return tokens._replace(values=jnp.where(tokens.mask[..., None], tokens.values, junk))
 
 
 def maps(init: Callable[[jax.Array], Any], variables: Any) -> bool:
-    """Whether ``vmap(init)`` makes the variables that the first key makes alone."""
+    """Whether ``vmap(init)`` over keys gives the same variables as init with the first key."""
     return is_close(first_row(jax.vmap(init)(jnp.stack(KEYS))), variables)
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree by their path, such as ``readout/kernel``."""
+    """The leaves of a tree by path, such as ``readout/kernel``."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(p, simple=True, separator="/"): np.asarray(x) for p, x in leaves}
 
 
 def without_gradient(grads: Mapping[str, np.ndarray]) -> list[str]:
-    """Paths of gradients that are zero up to rounding, measured by the largest of all."""
+    """Paths of gradients that are zero up to rounding, relative to the largest."""
     largest = {path: np.abs(grad).max() for path, grad in grads.items()}
     return [path for path, size in largest.items() if not size > 1e-7 * max(largest.values())]
 
@@ -85,17 +101,17 @@ def reverse_rows(tree: Any) -> Any:
 
 
 def is_finite(tree: Any) -> bool:
-    """Whether no array has NaN or infinity."""
+    """Whether all arrays are free of NaN and infinity."""
     return all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves(tree))
 
 
 def is_equal(a: Any, b: Any) -> bool:
-    """Whether two trees have the same shapes and bits."""
+    """Whether two trees are bitwise equal, with the same shapes."""
     return _agree(a, b, np.array_equal)
 
 
 def is_close(a: Any, b: Any) -> bool:
-    """Whether two trees have the same shapes and, up to rounding, values."""
+    """Whether two trees are equal up to rounding, with the same shapes."""
     return _agree(a, b, lambda x, y: np.allclose(x, y, rtol=1e-5, atol=1e-5))
 
 

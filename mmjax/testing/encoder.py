@@ -1,6 +1,7 @@
 """The contract of encoders."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,14 +21,14 @@ from mmjax.testing.common import (
     reverse_rows,
     without_gradient,
 )
-from mmjax.types import Encoder
 
 
 class _EncoderProbe:
-    """An encoder on inputs: its parameters, values and gradients."""
+    """An encoder with inputs, and its parameters, outputs and gradients."""
 
     def __init__(self, encoder: nn.Module, x: jax.Array) -> None:
         self.encoder, self.x, self.num_traces = encoder, jnp.asarray(x), 0
+        self.apply: Callable[..., Any] = encoder.apply
         self.variables = encoder.init(KEYS[0], self.x, train=False)
         self.run = compile_fast(self._trace)
 
@@ -35,7 +36,7 @@ class _EncoderProbe:
         self.num_traces += 1
 
         def combine(variables):
-            tokens = self.encoder.apply(variables, x, train=False)
+            tokens = self.apply(variables, x, train=False)
             valid = jnp.where(tokens.mask[..., None], tokens.values, 0)
             return jnp.vdot(generic(valid), valid), tokens
 
@@ -47,8 +48,7 @@ def encoder_makes_tokens(probe: _EncoderProbe) -> Iterator[str]:
     """Tokens are finite floats [batch, length, features] under a bool [batch, length]."""
     for train in (False, True):
         rngs = {"dropout": KEYS[1]}
-        tokens = probe.encoder.apply(probe.variables, probe.x, train=train, rngs=rngs)
-        values, mask = tokens
+        values, mask = probe.apply(probe.variables, probe.x, train=train, rngs=rngs)
         if values.ndim != 3 or len(values) != len(probe.x) or values.dtype != jnp.float32:
             yield f"values are {values.dtype} {values.shape} for inputs {probe.x.shape}"
         if mask.shape != values.shape[:2] or mask.dtype != bool:
@@ -58,7 +58,7 @@ def encoder_makes_tokens(probe: _EncoderProbe) -> Iterator[str]:
 
 
 def encoder_rows_are_independent(probe: _EncoderProbe) -> Iterator[str]:
-    """A row depends on itself alone."""
+    """Each row depends on itself alone."""
     tokens, _ = probe.run(probe.variables, probe.x)
     reverse, _ = probe.run(probe.variables, probe.x[::-1])
     if not is_close(reverse_rows(tokens), reverse):
@@ -72,20 +72,20 @@ def encoder_learns(probe: _EncoderProbe) -> Iterator[str]:
     """Every parameter has a non-zero gradient."""
     _, grads = probe.run(probe.variables, probe.x)
     if set(grads) - {"params"}:
-        yield f"only params are trained, but it also keeps {sorted(grads)}"
+        yield f"only the collection params is trained, but the variables are {sorted(grads)}"
     yield from (f"{path} has no gradient" for path in without_gradient(by_path(grads)))
 
 
 def encoder_compiles_once(probe: _EncoderProbe) -> Iterator[str]:
-    """One trace, the same compiled or not, and init maps over keys."""
+    """A single trace, the same results compiled and eager, and init that maps over keys."""
     tokens, grads = probe.run(probe.variables, probe.x)
     probe.run(jax.tree.map(lambda p, g: p - g, probe.variables, grads), probe.x)
     if probe.num_traces != 1:
-        yield f"a step of gradient descent made {probe.num_traces} traces of one"
-    if not is_close(tokens, probe.encoder.apply(probe.variables, probe.x, train=False)):
+        yield f"a step of gradient descent retraced the encoder: {probe.num_traces} traces"
+    if not is_close(tokens, probe.apply(probe.variables, probe.x, train=False)):
         yield "compiled and eager outputs differ"
     if not maps(lambda key: probe.encoder.init(key, probe.x, train=False), probe.variables):
-        yield "init mapped over keys differs from init by one key"
+        yield "init mapped over keys differs from init with a single key"
 
 
 ENCODER_RULES: tuple[Rule, ...] = (
@@ -96,10 +96,16 @@ ENCODER_RULES: tuple[Rule, ...] = (
 )
 
 
-def check_encoder(encoder: Encoder, x: jax.Array) -> None:
-    """Holds an encoder, a Linen module, to ``ENCODER_RULES``, on inputs [batch, ...].
+def check_encoder(encoder: nn.Module, x: jax.Array) -> None:
+    """Checks an encoder, a Linen module, against ``ENCODER_RULES`` on inputs [batch, ...].
 
     Raises:
         ContractError: the encoder breaks a rule.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.encoders import Raw
+        >>> from mmjax.testing import check_encoder
+        >>> check_encoder(Raw(), jnp.eye(4))  # keeps all rules
     """
     check(encoder, ENCODER_RULES, _EncoderProbe(encoder, x), traced=encoder_compiles_once)

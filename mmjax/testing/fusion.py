@@ -27,9 +27,9 @@ from mmjax.testing.common import (
     reverse_rows,
     without_gradient,
 )
-from mmjax.types import Fusion, Outputs, Tokens
+from mmjax.types import Outputs, Tokens
 
-# Unlike lengths and widths, two tokens at least, and names that occur in no name of a parameter.
+# Different lengths and widths, at least two tokens, and names that no parameter name contains.
 _SHAPES = {"amber": (2, 3), "blue": (3, 5), "coral": (4, 6)}
 
 
@@ -41,7 +41,7 @@ class _Run(NamedTuple):
 
 
 class _FusionProbe:
-    """A fusion on tokens of some modalities: its parameters, values and gradients."""
+    """A fusion with tokens of some modalities, and its parameters, outputs and gradients."""
 
     def __init__(self, fusion: nn.Module, shapes: Mapping[str, tuple[int, int]]) -> None:
         self.fusion = fusion
@@ -53,9 +53,10 @@ class _FusionProbe:
 
     @cached_property
     def variables(self) -> Any:
-        """The parameters: those that two modalities start from, else generic ones.
+        """The parameters: initial ones for two modalities, generic ones otherwise.
 
-        A fusion must not be stuck where it starts; to see that in all cases would double the cost.
+        A fusion must not be stuck at its initialisation; testing that in every case would double
+        the cost.
         """
         if len(self.tokens) == 2:
             return self.init(self.tokens)
@@ -65,11 +66,11 @@ class _FusionProbe:
         return jax.tree.map(draw, shapes)
 
     def init(self, tokens: Mapping[str, Tokens]) -> Any:
-        """The parameters, initialised one by one: those of equal shape compile once for all."""
+        """The parameters, initialised one by one: those of equal shape share a compilation."""
         return self.fusion.lazy_init(KEYS[0], _shapes(tokens), train=False)
 
     def apply(self, tokens: Mapping[str, Tokens], *, train: bool = False) -> Outputs:
-        """Outputs without the tokens; names go in as they come, where jit would sort them."""
+        """Outputs without the tokens; the order of the names is kept, which jit would sort."""
         return self._apply(self.variables, tuple(tokens), tuple(tokens.values()), train)
 
     def _forward(self, variables, names, tokens, train):
@@ -100,7 +101,7 @@ class _FusionProbe:
 
 
 def has_its_shape(probes: list[_FusionProbe]) -> Iterator[str]:
-    """One, two or three modalities make a finite [batch, out_dim], in training too."""
+    """One, two or three modalities give a finite [batch, out_dim], in training too."""
     for probe in probes:
         yield from _shape_complaints(probe, probe.run(probe.tokens).outputs)
     two = probes[1]
@@ -121,7 +122,7 @@ def _shape_complaints(probe: _FusionProbe, outputs: Outputs) -> Iterator[str]:
 
 
 def rows_are_independent(probes: list[_FusionProbe]) -> Iterator[str]:
-    """A row depends on itself alone."""
+    """Each row depends on itself alone."""
     probe = probes[1]
     tokens = _ragged(probe.tokens)
     rows = _rows(probe.run(tokens).outputs)
@@ -139,7 +140,7 @@ def every_parameter_learns(probes: list[_FusionProbe]) -> Iterator[str]:
     """Every modality has parameters, and every parameter a non-zero gradient."""
     for probe in probes[1:]:
         if set(probe.variables) != {"params"}:
-            yield f"only params are trained, but it also keeps {sorted(probe.variables)}"
+            yield f"only the collection params is trained, but it has {sorted(probe.variables)}"
         exceptions = getattr(probe.fusion, "no_gradient", {})
         excused = lambda path, known=exceptions: any(re.search(r, path) for r in known)
         grads = by_path(probe.run(probe.tokens).param_grads["params"])
@@ -150,16 +151,16 @@ def every_parameter_learns(probes: list[_FusionProbe]) -> Iterator[str]:
         )
         for name in probe.tokens:
             if not any(name in path for path in grads) and not excused(name):
-                yield f"no parameter carries the name of modality {name!r}; a constant cannot learn"
+                yield f"no parameter has the name of modality {name!r} in its path"
 
 
 def every_modality_counts(probes: list[_FusionProbe]) -> Iterator[str]:
-    """Every modality present can change the output, beside others and alone."""
+    """Every modality present can change the output, with the others and alone."""
     for probe in probes:
         for name in probe.tokens:
             rest = [n for n in probe.tokens if n != name]
             for where, tokens in {
-                f"beside {rest}": probe.tokens,
+                f"with {rest}": probe.tokens,
                 "alone": _without(probe.tokens, rest),
             }.items():
                 changed = {**tokens, name: probe.others[name]}
@@ -169,7 +170,7 @@ def every_modality_counts(probes: list[_FusionProbe]) -> Iterator[str]:
 
 
 def absence_is_exact(probes: list[_FusionProbe]) -> Iterator[str]:
-    """What is absent or masked has exactly no influence on output and gradients."""
+    """Absent and masked inputs have exactly zero influence on output and gradients."""
     probe = probes[-1]
     tokens = _ragged(probe.tokens)
     clean = probe.run(tokens)
@@ -177,7 +178,7 @@ def absence_is_exact(probes: list[_FusionProbe]) -> Iterator[str]:
         dirty = {n: fill_masked(t, junk) for n, t in tokens.items()}
         for part, a, b in zip(_Run._fields, clean, probe.run(dirty), strict=True):
             if not is_equal(a, b):
-                yield f"{junk} in tokens that are masked changes {part}"
+                yield f"{junk} in masked tokens changes {part}"
     for name, (_, mask) in tokens.items():
         if np.any(clean.value_grads[name][~mask]):
             yield f"masked tokens of {name!r} have a gradient"
@@ -185,11 +186,11 @@ def absence_is_exact(probes: list[_FusionProbe]) -> Iterator[str]:
         others = [n for n in probe.tokens if n != name]
         for path, grad in by_path(grads).items():
             if name in path and not any(n in path for n in others) and np.any(grad):
-                yield f"{path} has a gradient while {name!r} is absent everywhere"
+                yield f"{path} has a gradient although {name!r} is absent everywhere"
 
 
 def nothing_present_is_finite(probes: list[_FusionProbe]) -> Iterator[str]:
-    """With every modality absent the output and all gradients are finite."""
+    """With every modality absent, the output and all gradients are finite."""
     for probe in probes:
         nothing = _without(probe.tokens, probe.tokens)
         in_one_row = jax.tree.map(lambda x, y: x.at[0].set(y[0]), probe.tokens, nothing)
@@ -200,35 +201,35 @@ def nothing_present_is_finite(probes: list[_FusionProbe]) -> Iterator[str]:
 
 
 def order_is_irrelevant(probes: list[_FusionProbe]) -> Iterator[str]:
-    """The order in which modalities are inserted changes neither parameters nor output."""
+    """The order in which modalities are inserted affects neither parameters nor output."""
     probe = probes[1]
     reverse = dict(reversed(probe.tokens.items()))
     if not is_equal(probe.variables, probe.init(reverse)):
-        yield "the reverse order makes other parameters"
+        yield "reversing the order changes the parameters"
     elif not is_close(probe.run(probe.tokens).outputs, probe.apply(reverse)):
-        yield "the reverse order makes other outputs"
+        yield "reversing the order changes the outputs"
 
 
 def compiles_once(probes: list[_FusionProbe]) -> Iterator[str]:
-    """One trace, init maps over keys, float32 stays float32, bfloat16 works."""
+    """A single trace, init that maps over keys, float32 in and out, and support for bfloat16."""
     two = probes[1]
     run = two.run(two.tokens)
     two.run(two.tokens, jax.tree.map(lambda p, g: p - g, two.variables, run.param_grads))
     if two.num_traces != 1:
-        yield f"a step of gradient descent made {two.num_traces} traces of one"
+        yield f"a step of gradient descent retraced the fusion: {two.num_traces} traces"
     if not maps(
         lambda key: two.fusion.lazy_init(key, _shapes(two.tokens), train=False), two.variables
     ):
-        yield "init mapped over keys differs from init by one key"
+        yield "init mapped over keys differs from init with a single key"
     if run.outputs.prediction.dtype != jnp.float32:
-        yield f"float32 tokens make {run.outputs.prediction.dtype}"
+        yield f"float32 tokens give {run.outputs.prediction.dtype} predictions"
     half = {n: Tokens(t.values.astype(jnp.bfloat16), t.mask) for n, t in two.tokens.items()}
     if not is_finite(two.apply(half)):
-        yield "bfloat16 tokens make outputs that are not finite"
+        yield "bfloat16 tokens give outputs that are not finite"
 
 
 def keeps_its_promises(probes: list[_FusionProbe]) -> Iterator[str]:
-    """What the mathematics promises beyond shapes holds."""
+    """Everything that the module promises beyond shapes holds."""
     for probe in probes:
         for path, residual in by_path(probe.run(_ragged(probe.tokens)).promises).items():
             if "promise: " in path and not np.abs(residual).max() <= 1e-5:
@@ -252,13 +253,13 @@ def _shapes(tokens: Mapping[str, Tokens]) -> Mapping[str, Tokens]:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tokens)
 
 
-def _as_outputs(result: jax.Array | Outputs) -> Outputs:
+def _as_outputs(result: Any) -> Outputs:
     result = result if isinstance(result, Outputs) else Outputs(result)
     return result._replace(tokens={})
 
 
 def _rows(outputs: Outputs) -> Outputs:
-    """The part of the outputs that has rows."""
+    """The outputs without aux, which has no rows."""
     return outputs._replace(aux={})
 
 
@@ -274,15 +275,29 @@ def _without(tokens: Mapping[str, Tokens], absent: Iterable[str]) -> dict[str, T
     return {**tokens, **none}
 
 
-def check_fusion(fusion: Fusion) -> None:
-    """Holds a fusion, a Linen module, to the nine rules of ``FUSION_RULES``.
+def check_fusion(fusion: nn.Module) -> None:
+    """Checks a fusion, a Linen module, against the nine rules of ``FUSION_RULES``.
 
-    A fusion says two things about itself that the rules take into account. The class attribute
-    ``no_gradient``, {regular expression: reason}, names the parameters that learn nothing by
-    design. ``mmjax.layers.promise`` states what is zero where the mathematics promises more.
+    A fusion can declare two things about itself. The class attribute ``no_gradient``, {regular
+    expression: reason}, names parameters without a gradient by design. ``mmjax.layers.promise``
+    states which residuals are zero, where the mathematics guarantees more than shapes.
 
     Raises:
         ContractError: the fusion breaks a rule.
+
+    Example:
+        >>> import flax.linen as nn
+        >>> from mmjax.testing import check_fusion
+        >>> class Constant(nn.Module):
+        ...     out_dim: int
+        ...     def __call__(self, tokens, *, train):
+        ...         return nn.initializers.ones(None, (1, self.out_dim))
+        >>> check_fusion(Constant(out_dim=3))
+        Traceback (most recent call last):
+            ...
+        mmjax.testing.common.ContractError: Constant breaks rule 1 (One, two or three modalities
+            give a finite [batch, out_dim], in training too): prediction has shape (1, 3), expected
+            (4, 3), for amber.
     """
     sizes = range(1, len(_SHAPES) + 1)
     probes = [_FusionProbe(fusion, dict(list(_SHAPES.items())[:size])) for size in sizes]

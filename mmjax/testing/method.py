@@ -22,7 +22,7 @@ from mmjax.testing.common import (
 )
 from mmjax.types import Batch, Method, Outputs, Tokens
 
-_STEPS = 3  # so that a method that takes turns has had all of them
+_STEPS = 3  # enough for a method that alternates between modalities
 
 
 class _TinyModel(nn.Module):
@@ -53,7 +53,7 @@ class _Result(NamedTuple):
 
 
 class _MethodProbe:
-    """A method on a model of two modalities, each absent in one row."""
+    """A method with a model of two modalities, each absent in one row."""
 
     def __init__(self, method: Method, model: nn.Module) -> None:
         rng = np.random.default_rng(0)
@@ -67,16 +67,16 @@ class _MethodProbe:
         self.run = compile_fast(self._trace)
 
     def init(self, key: jax.Array) -> Any:
-        """The model's parameters."""
+        """The parameters of the model."""
         return self.model.init(key, self.batch.inputs, self.batch.present, train=False)["params"]
 
     @cached_property
     def eager(self) -> _Result:
-        """The first step, not compiled: that would sort the metrics."""
+        """The first step, not compiled, as jit would sort the metrics."""
         return _Result(*self.gradient(self.params, self.memory, self.batch, KEYS[1]))
 
     def steps(self) -> Iterator[_Result]:
-        """The first steps, on the same parameters."""
+        """The first steps, all with the same parameters."""
         memory = self.memory
         for key in jax.random.split(KEYS[1], _STEPS):
             result = self.run(self.params, memory, self.batch, key)
@@ -107,16 +107,16 @@ def _cross_entropy(outputs, batch):
 
 
 def method_gives_a_gradient(probe: _MethodProbe) -> Iterator[str]:
-    """The gradient is finite and like the parameters."""
+    """The gradient is finite and has the structure of the parameters."""
     for result in probe.steps():
         if _like(result.grads) != _like(probe.params):
-            yield "the gradient has other names, shapes or types than the parameters"
+            yield "names, shapes or dtypes of the gradient differ from those of the parameters"
         if not is_finite(result.grads):
             yield "the gradient is not finite"
 
 
 def method_makes_scalars(probe: _MethodProbe) -> Iterator[str]:
-    """Metrics are finite scalars, "loss" first."""
+    """Metrics are finite scalars, with "loss" first."""
     if next(iter(probe.eager.metrics), None) != "loss":
         yield f"the metrics are {', '.join(probe.eager.metrics)}"
     for name, value in probe.eager.metrics.items():
@@ -125,16 +125,16 @@ def method_makes_scalars(probe: _MethodProbe) -> Iterator[str]:
 
 
 def method_keeps_its_memory(probe: _MethodProbe) -> Iterator[str]:
-    """The memory is finite, and what it consists of stays the same."""
+    """The memory stays finite, with the same structure."""
     for result in probe.steps():
         if _like(result.memory) != _like(probe.memory):
-            yield "a step changes names, shapes or types in the memory"
+            yield "a step changes names, shapes or dtypes of the memory"
         if not is_finite(result.memory):
             yield "the memory is not finite"
 
 
 def method_ignores_the_absent(probe: _MethodProbe) -> Iterator[str]:
-    """What an absent modality holds has exactly no influence; its encoder has no gradient."""
+    """Absent modalities have exactly zero influence; their encoders have no gradient."""
     inputs, present = probe.batch.inputs, probe.batch.present
     junk = {n: jnp.where(present[n][:, None], x, np.nan) for n, x in inputs.items()}
     dirty = probe.batch._replace(inputs=junk)
@@ -146,19 +146,19 @@ def method_ignores_the_absent(probe: _MethodProbe) -> Iterator[str]:
     for name in inputs:
         result = probe.lacking(name)
         if not is_finite(result):
-            yield f"something is not finite where no row has {name}"
+            yield f"a result is not finite if no row has {name}"
         if any(np.any(x) for x in jax.tree.leaves(result.grads.get(f"encoders_{name}"))):
-            yield f"the encoder of {name} has a gradient where no row has it"
+            yield f"the encoder of {name} has a gradient although no row has {name}"
 
 
 def method_survives_empty_rows(probe: _MethodProbe) -> Iterator[str]:
-    """Rows without any modality make finite results."""
+    """Rows without any modality give finite results."""
     if not is_finite(probe.lacking(*probe.batch.inputs)):
-        yield "something is not finite where no row has a modality"
+        yield "a result is not finite if no row has any modality"
 
 
 def method_maps(probe: _MethodProbe) -> Iterator[str]:
-    """Runs side by side are runs alone."""
+    """Runs under vmap equal separate runs."""
     others = probe.init(KEYS[1])
     both = jax.tree.map(lambda *x: jnp.stack(x), probe.params, others)
     memories = jax.tree.map(lambda x: jnp.stack([x, x]), probe.memory)
@@ -166,16 +166,16 @@ def method_maps(probe: _MethodProbe) -> Iterator[str]:
     mapped = first_row(compile_fast(jax.vmap(step))(both, memories, jnp.stack(KEYS)))
     alone = probe.run(probe.params, probe.memory, probe.batch, KEYS[0])
     if not is_close(_Result(*mapped), alone):
-        yield "vmap over runs changes them"
+        yield "vmap over runs changes the results"
 
 
 def method_compiles_once(probe: _MethodProbe) -> Iterator[str]:
-    """One trace, the same compiled or not."""
+    """A single trace, and the same results compiled and eager."""
     compiled = probe.run(probe.params, probe.memory, probe.batch, KEYS[1])
     if not is_close(compiled, probe.eager):
         yield "compiled and eager results differ"
     if probe.num_traces != 1:
-        yield f"batches of one shape made {probe.num_traces} traces of one"
+        yield f"batches of the same shape were traced {probe.num_traces} times"
 
 
 def _like(tree: Any) -> Any:
@@ -194,15 +194,28 @@ METHOD_RULES: tuple[Rule, ...] = (
 
 
 def check_method(method: Method, model: nn.Module | None = None) -> None:
-    """Holds a training method to ``METHOD_RULES``.
+    """Checks a training method against ``METHOD_RULES``.
 
     Args:
-        method: to be checked without its preliminary runs.
-        model: one for three classes, whose modalities ``amber`` and ``blue`` are vectors of 4 and 5
-            numbers; a tiny one with a shared readout and no branches if there is none.
+        method: checked without its preliminary runs.
+        model: a model for three classes, with modalities ``amber`` and ``blue`` that are vectors of
+            4 and 5 numbers; by default a tiny one with a shared readout and no branches.
 
     Raises:
         ContractError: the method breaks a rule.
+
+    Example:
+        >>> from mmjax.methods import Joint
+        >>> from mmjax.testing import check_method
+        >>> class Nothing(Joint):
+        ...     def gradient(self, forward, objective):
+        ...         return lambda params, memory, batch, key: ({}, memory, {"loss": 0.0})
+        >>> check_method(Nothing())
+        Traceback (most recent call last):
+            ...
+        mmjax.testing.common.ContractError: Nothing breaks rule 1 (The gradient is finite and has
+            the structure of the parameters): names, shapes or dtypes of the gradient differ from
+            those of the parameters.
     """
     probe = _MethodProbe(method, _TinyModel() if model is None else model)
     check(method, METHOD_RULES, probe, traced=method_compiles_once)

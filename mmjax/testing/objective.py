@@ -21,12 +21,12 @@ from mmjax.types import Batch, Objective, Outputs, Tokens
 
 
 class _ObjectiveProbe:
-    """An objective on outputs of two modalities, each absent in one row."""
+    """An objective with outputs of two modalities, each absent in one row."""
 
     def __init__(self, objective: Objective) -> None:
         rng = np.random.default_rng(0)
         draw = lambda: jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
-        # One width for both, for objectives that compare modalities.
+        # The same width for both, for objectives that compare modalities.
         tokens = make_tokens({"amber": (2, 5), "blue": (3, 5)})
         here = {"amber": jnp.arange(4) != 1, "blue": jnp.arange(4) != 2}
         tokens = {n: t._replace(mask=t.mask & here[n][:, None]) for n, t in tokens.items()}
@@ -36,7 +36,7 @@ class _ObjectiveProbe:
         self.run = compile_fast(self._trace)
 
     def _trace(self, outputs: Outputs, batch: Batch):
-        """((loss, metrics), gradients by predictions, branches and values of tokens)."""
+        """((loss, metrics), gradients of predictions, branches and token values)."""
         self.num_traces += 1
 
         def loss(prediction, branches, values):
@@ -49,7 +49,7 @@ class _ObjectiveProbe:
 
 
 def objective_makes_scalars(probe: _ObjectiveProbe) -> Iterator[str]:
-    """The loss is a finite scalar, and so is every metric."""
+    """The loss and every metric are finite scalars."""
     loss, metrics = probe.objective(probe.outputs, probe.batch)
     for name, value in {"loss": loss, **metrics}.items():
         if jnp.shape(value) != () or not is_finite(value):
@@ -66,14 +66,14 @@ def objective_teaches(probe: _ObjectiveProbe) -> Iterator[str]:
 
 
 def objective_ignores_order(probe: _ObjectiveProbe) -> Iterator[str]:
-    """The order of the rows is irrelevant."""
+    """The order of the rows does not matter."""
     reverse = reverse_rows((probe.outputs, probe.batch))
     if not is_close(probe.run(probe.outputs, probe.batch)[0], probe.run(*reverse)[0]):
         yield "reversing the rows changes the loss or a metric"
 
 
 def objective_ignores_the_absent(probe: _ObjectiveProbe) -> Iterator[str]:
-    """Tokens and branches of an absent modality have exactly no influence."""
+    """Tokens and branches of an absent modality have exactly zero influence."""
     outputs, batch = probe.outputs, probe.batch
     dirty = outputs._replace(
         tokens={n: fill_masked(t, np.nan) for n, t in outputs.tokens.items()},
@@ -86,12 +86,12 @@ def objective_ignores_the_absent(probe: _ObjectiveProbe) -> Iterator[str]:
 
 
 def objective_compiles_once(probe: _ObjectiveProbe) -> Iterator[str]:
-    """One trace, the same compiled or not."""
+    """A single trace, and the same values compiled and eager."""
     compiled, _ = probe.run(probe.outputs, probe.batch)
     if not is_close(compiled, probe.objective(probe.outputs, probe.batch)):
         yield "compiled and eager values differ"
     if probe.num_traces != 1:
-        yield f"batches of one shape made {probe.num_traces} traces of one"
+        yield f"batches of the same shape were traced {probe.num_traces} times"
 
 
 OBJECTIVE_RULES: tuple[Rule, ...] = (
@@ -104,9 +104,14 @@ OBJECTIVE_RULES: tuple[Rule, ...] = (
 
 
 def check_objective(objective: Objective) -> None:
-    """Holds an objective to ``OBJECTIVE_RULES``, on two modalities, one of them absent at times.
+    """Checks an objective against ``OBJECTIVE_RULES``, on two modalities, each absent in one row.
 
     Raises:
         ContractError: the objective breaks a rule.
+
+    Example:
+        >>> from mmjax.objectives import cross_entropy
+        >>> from mmjax.testing import check_objective
+        >>> check_objective(cross_entropy)  # keeps all rules
     """
     check(objective, OBJECTIVE_RULES, _ObjectiveProbe(objective), traced=objective_compiles_once)

@@ -1,7 +1,7 @@
-"""How a model is trained: a recipe, one jitted step, all seeds at once, on any devices.
+"""Training: a recipe, one jitted step, all seeds in one program, on any devices.
 
-``fit`` is the loop: it takes a ``recipe`` and a task, runs the ``step`` over ``epochs`` of rows
-that ``feed`` brings, and keeps the best parameters of each seed and a ``checkpoint``.
+``fit`` is the training loop: it takes a ``recipe`` and a task, runs the ``step`` over ``epochs`` of
+rows from ``feed``, and keeps the best parameters of each seed and a ``checkpoint``.
 """
 
 __all__ = [

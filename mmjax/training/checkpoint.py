@@ -1,10 +1,10 @@
-"""Saves and restores trees of arrays; the only file that knows orbax.
+"""Saves and restores trees of arrays; the only module that uses orbax.
 
 A checkpoint is a folder with ``arrays``, which orbax writes, and ``manifest.json``: the sha256 of
-every file and of every array, and facts of whoever saved it. Orbax alone loads a flipped bit
-without a word. The folder gets its name when all of it is on the disk.
+every file and of every array, and the caller's facts. Orbax by itself does not notice a flipped
+bit. The folder is renamed into place once all of it is on the disk.
 
-Orbax takes a quarter of a second to import, so only those who save or restore wait for it.
+Orbax takes a quarter of a second to import, and so is imported only to save or restore.
 """
 
 import errno
@@ -32,7 +32,7 @@ from mmjax.storage.trees import digest_array, flatten, unflatten
 from mmjax.training.mesh import agreed
 
 ARRAYS = "arrays"
-_FACTS = 1 << 16  # bytes of what orbax writes beside the arrays
+_FACTS = 1 << 16  # bytes that orbax writes beside the arrays
 _PLAIN = re.compile(r"[\w/ .,:+=@%~-]*", re.ASCII)
 
 
@@ -44,24 +44,31 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any] | None = None) -> None:
-    """Writes a tree of arrays to a folder and returns when all of it is there.
+    """Writes a tree of arrays to a folder, and returns when all of it is on the disk.
 
     Args:
-        folder: gets its name, in place of one that had it, when it is complete.
+        folder: replaced as a whole once the checkpoint is complete.
         tree: of arrays, or of JAX keys.
-        facts: what JSON can hold.
+        facts: anything that JSON can represent.
 
     Raises:
-        OSError: it cannot be written; one that had the name is intact.
+        OSError: the checkpoint cannot be written; an earlier one in ``folder`` is intact.
+
+    Example:
+        >>> tree = {"kernel": np.ones((2, 3), np.float32), "key": jax.random.key(0)}
+        >>> save(Path("step-100"), tree, {"step": 100})
+        >>> found = restore(Path("step-100"), like=tree)
+        >>> found.tree["kernel"].shape, found.facts
+        ((2, 3), {'step': 100})
     """
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process has left
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process
     try:
         unfinished.mkdir(parents=True)
         _write(unfinished, tree, facts or {})
         sync_tree(unfinished)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the room
+        shutil.rmtree(unfinished, ignore_errors=True)  # frees space on a full disk
         raise OSError(error.errno, error.strerror, str(folder)) from error
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(unfinished, folder)
@@ -74,7 +81,7 @@ def _write(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None
     try:
         with _plain_path(folder) as path, _open_orbax() as checkpointer:
             checkpointer.save(path / ARRAYS, arrays)
-    except Exception as error:  # what a full disk does to orbax and to what it is made of varies
+    except Exception as error:  # on a full disk orbax fails in many ways
         code = re.search(r"os_error_code='(\d+)'", f"{error}")
         number = int(code[1]) if code else getattr(error, "errno", None) or errno.EIO
         raise OSError(number, os.strerror(number)) from error
@@ -84,20 +91,21 @@ def _write(folder: Path, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None
 
 
 def _ask_for_room(folder: Path, size: int) -> None:
-    """Raises OSError where a disk is too full for so many bytes: orbax's threads fail noisily."""
+    """Raises OSError if the disk lacks space for ``size`` bytes: orbax's threads fail noisily."""
     with TemporaryFile(dir=folder) as file:
         os.posix_fallocate(file.fileno(), 0, size + _FACTS)
 
 
 @contextmanager
 def _plain_path(folder: Path) -> Iterator[Path]:
-    """Another path to a folder whose own orbax would take for a pattern, or cannot spell."""
+    """Another path to a folder whose own path orbax cannot handle, or takes for a pattern."""
     if _PLAIN.fullmatch(f"{folder.absolute()}"):
         yield folder.absolute()
         return
     with TemporaryDirectory(prefix="mmjax-") as place:
         if not _PLAIN.fullmatch(place):
-            raise OSError(errno.EINVAL, f"orbax cannot write below {place}; set TMPDIR to another")
+            message = f"orbax cannot write below {place}; set TMPDIR to another folder"
+            raise OSError(errno.EINVAL, message)
         link = Path(place, "folder")
         link.symlink_to(folder.absolute(), target_is_directory=True)
         yield link
@@ -105,7 +113,7 @@ def _plain_path(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _open_orbax():
-    """Orbax for this process alone, which has all arrays; its errors are raised, and not logged."""
+    """Orbax for this process alone, which has all arrays; errors are raised, and not logged."""
     import orbax.checkpoint as ocp
 
     index = jax.process_index()
@@ -122,56 +130,67 @@ def _open_orbax():
 
 
 def restore(folder: Path, like: chex.ArrayTree) -> Checkpoint:
-    """Reads a tree back and verifies every byte of it.
+    """Restores a tree, verifying every byte of it.
 
     Args:
-        folder: what ``save`` wrote.
-        like: a tree of arrays or shapes; the names, shapes and dtypes read must be the same.
+        folder: the folder given to ``save``.
+        like: a tree of arrays or shapes with the same names, shapes and dtypes.
 
     Raises:
-        DataError: there is no checkpoint, it is damaged, or it does not fit.
+        DataError: there is no checkpoint, it is corrupted, or its arrays are not those of ``like``.
     """
     return _read(folder, verify(folder), like)
 
 
 def _read(folder: Path, manifest: Mapping[str, Any], like: chex.ArrayTree) -> Checkpoint:
-    """The arrays, and the facts of the manifest, once its files are verified."""
+    """Reads the arrays of a checkpoint whose files have been verified."""
     try:
         with _plain_path(folder) as path, _open_orbax() as checkpointer:
-            # Given a target, orbax would cast to its dtypes without a word.
+            # Given a target, orbax would silently cast to its dtypes.
             found = checkpointer.restore(path / ARRAYS)
-    except Exception as error:  # orbax and what it is made of fail in many ways
+    except Exception as error:  # orbax fails in many ways
         raise DataError(folder, expected="a checkpoint", got=f"{error}"[:300]) from error
     found = {name: np.asarray(x) for name, x in found.items()}
     if {name: digest_array(x) for name, x in found.items()} != manifest["arrays"]:
-        raise DataError(folder, expected="the arrays that were saved", got="others")
+        got = "a checksum mismatch: the checkpoint is corrupted"
+        raise DataError(folder, expected="the arrays as they were saved", got=got)
     return Checkpoint(unflatten(found, like, folder), manifest["facts"])
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Holds every file of a checkpoint to its sha256, and returns the manifest.
+    """Checks every file of a checkpoint against its sha256, and returns the manifest.
 
     Raises:
-        DataError: a file is missing, new or changed; the message names it.
+        DataError: a file is missing, unexpected or changed; the message names it.
     """
     manifest = read_manifest(folder)
     for error in find_damage(folder, manifest["files"]).values():
         raise error
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if new := sorted(there - {*manifest["files"], MANIFEST}):
-        got = "a file that was not written with them"
-        raise DataError(folder / new[0], expected="the bytes that were written", got=got)
+        got = "a file that is not part of it"
+        raise DataError(folder / new[0], expected="the checkpoint as it was written", got=got)
     return manifest
 
 
-_KEPT = 2  # of which one may be damaged
+_KEPT = 2  # in case the last one is corrupted
 
 
 class Checkpoints:
-    """The last checkpoints of a run, which a later process goes on from.
+    """The last checkpoints of a run, from which a later process resumes.
 
-    Each holds where training is and its best so far. They are written by a thread of their own,
-    while training goes on; ``close`` waits for it.
+    Each holds the training state and the best parameters so far. A thread of its own writes them
+    while training continues; ``close`` waits for it.
+
+    Example:
+        >>> kept = Checkpoints(Path("run"), {"recipe": "concat"}, every=0.0)
+        >>> for step in (10, 20, 30):
+        ...     kept.save(step, {"kernel": np.full(3, step)}, {"step": step})
+        >>> kept.close()
+        >>> sorted(os.listdir("run"))  # the last two
+        ['000000000020', '000000000030']
+        >>> kept.latest({"kernel": np.zeros(3, int)}).facts["step"]
+        30
     """
 
     def __init__(
@@ -185,8 +204,8 @@ class Checkpoints:
 
         Args:
             folder: need not exist.
-            identity: what a run must have in common with one that it continues.
-            every: seconds of training between two of them.
+            identity: facts that must be equal for a run to be resumed.
+            every: seconds of training between checkpoints.
         """
         self.folder, self.identity, self.every = folder, dict(identity), every
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -195,27 +214,28 @@ class Checkpoints:
 
     @property
     def exist(self) -> bool:
-        """Whether there are any, whole or not."""
+        """Whether there are any, intact or not."""
         return bool(self._paths())
 
     def latest(self, like: chex.ArrayTree) -> Checkpoint:
-        """The last one that is whole.
+        """The last checkpoint that is intact.
 
         Raises:
-            DataError: there is none, or it is of another run.
+            DataError: there is none, or it belongs to another run.
         """
         errors = []
         for path in reversed(self._paths()):
             try:
                 manifest = verify(path)
-                # First: the arrays of another run may not fit, which is no damage.
+                # First, as the arrays of another run may differ without being corrupted.
                 other = self._find_difference(path, manifest["facts"])
                 if other is None:
                     return _read(path, manifest, like)
             except DataError as error:
                 errors.append(error)
                 warnings.warn(
-                    f"A checkpoint is damaged, trying the one before: {error}", stacklevel=2
+                    f"skipped a corrupted checkpoint, trying the previous one: {error}",
+                    stacklevel=2,
                 )
                 continue
             raise other
@@ -224,34 +244,34 @@ class Checkpoints:
     def offer(
         self, step: int, tree: Callable[[], chex.ArrayTree], facts: Callable[[], Mapping[str, Any]]
     ) -> None:
-        """Begins to save what is offered, if it is time.
+        """Starts to save a checkpoint if one is due.
 
         Raises:
-            OSError: a checkpoint cannot be written; those before it are intact.
+            OSError: a checkpoint cannot be written; earlier ones are intact.
         """
         if agreed(time.monotonic() - self._last >= self.every):
             self.save(step, tree(), facts())
 
     def save(self, step: int, tree: chex.ArrayTree, facts: Mapping[str, Any]) -> None:
-        """Begins to save a checkpoint, when the one before is written; the first process does.
+        """Starts to save a checkpoint once the previous one is written; only process 0 writes.
 
         Raises:
-            OSError: a checkpoint cannot be written; those before it are intact.
+            OSError: a checkpoint cannot be written; earlier ones are intact.
         """
         self._last = time.monotonic()
         if jax.process_index() > 0:
             return
         self._wait()
         path = self.folder / f"{step:012d}"
-        host = jax.tree.map(np.array, flatten(tree))  # copies: training goes on in that memory
+        host = jax.tree.map(np.array, flatten(tree))  # copies, as training reuses that memory
         content = {**facts, "identity": self.identity}
         self._writing = self._thread.submit(self._write, path, host, content)
 
     def close(self) -> None:
-        """Waits until all is written.
+        """Waits until everything is written.
 
         Raises:
-            OSError: it could not be.
+            OSError: a checkpoint could not be written.
         """
         self._wait()
         self._thread.shutdown()
@@ -270,7 +290,7 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
 
     def _find_difference(self, path: Path, facts: Mapping[str, Any]) -> DataError | None:
-        """What is to be raised for a checkpoint of another run."""
+        """The error to raise for a checkpoint of another run."""
         made_by = facts["identity"]
         for name in sorted(made_by.keys() | self.identity.keys()):
             if made_by.get(name) != self.identity.get(name):
@@ -278,6 +298,6 @@ class Checkpoints:
                     path,
                     expected=f"{name} {self.identity.get(name)!r}",
                     got=f"{made_by.get(name)!r}",
-                    fix="It is of another run; start in a new folder.",
+                    fix="The checkpoint belongs to another run; choose a new folder.",
                 )
         return None

@@ -1,4 +1,4 @@
-"""What repeats the train step: epochs, on the device, in an order that the seed decides."""
+"""Repeats the train step over epochs, on the device, in an order determined by the seed."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from mmjax.types import Batch, TrainState
 
 
 class Lane(NamedTuple):
-    """What training keeps for a seed: where it is, and its best parameters on validation."""
+    """The training state of a seed, and its best parameters on validation."""
 
     state: TrainState
     best: chex.ArrayTree
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Number of whole batches in the training rows."""
+    """Number of full batches in the training rows."""
     return rows // batch_size
 
 
@@ -32,11 +32,11 @@ def make_advance(
 ) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
     """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
-    The lane keeps its parameters as the best so far where ``improved``, which comes back as false,
-    then takes the steps ``first`` to ``last - 1``, which belong to one epoch. An epoch is a
-    permutation of the training rows cut into batches; the rows left over are others in each epoch.
-    ``total`` is the sum of the metrics over the epoch so far: in how many calls an epoch is taken
-    makes no difference. The devices of a mesh deal out the rows of a batch.
+    If ``improved``, which is returned as false, the lane first stores its parameters as the best so
+    far; then it takes the steps ``first`` to ``last - 1``, all of one epoch. An epoch is a
+    permutation of the training rows cut into batches; the leftover rows differ between epochs.
+    ``total`` is the sum of the metrics over the epoch so far, so that an epoch may be taken in any
+    number of calls. On a mesh, the rows of a batch are sharded over its devices.
     """
 
     def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
@@ -60,7 +60,7 @@ def take_steps(
     first: jax.Array,
     last: jax.Array,
 ) -> tuple[Lane, jax.Array, Metrics]:
-    """What ``make_advance`` makes, with batches from anywhere: ``batch_at(step) -> Batch``."""
+    """As ``make_advance``, with batches from anywhere: ``batch_at(step) -> Batch``."""
     (state, best), improved, total = carried
     best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
     total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
@@ -70,31 +70,37 @@ def take_steps(
         state, metrics = step(state, batch_at(i))
         return state, jax.tree.map(jnp.add, total, metrics)
 
-    # A scan whose length is an argument: an epoch cut short needs no second program.
+    # Unlike a scan, its length is an argument: a partial epoch needs no second program.
     state, total = lax.fori_loop(first, last, take_step, (state, total))
     return Lane(state, best), jnp.zeros_like(improved), total
 
 
 def trace_step(step: Step, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Traced:
-    """The step of one seed and batch, traced; of ``lanes`` and rows only the shapes matter."""
+    """The step of one seed and batch, traced; only the shapes of ``lanes`` and rows matter."""
     shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[1:]), x.dtype)
     batch = jax.tree.map(lambda x: shape(x, batch_size), train)
     return jax.jit(step).trace(jax.tree.map(shape, lanes.state), batch)
 
 
 def zero_metrics(step: jax.stages.Traced, num_lanes: int) -> dict[str, np.ndarray]:
-    """The sum of metrics over no steps: [seeds] of each."""
+    """The sum of metrics over zero steps: [seeds] of each."""
     return {name: np.zeros(num_lanes, x.dtype) for name, x in step.out_info[1].items()}
 
 
 def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:
-    """Which of so many training rows a step takes: [batch_size]."""
+    """Which of ``size`` training rows a step uses: [batch_size].
+
+    Example:
+        >>> epoch = [batch_rows(jax.random.key(0), step, size=10, batch_size=5) for step in (0, 1)]
+        >>> sorted(np.concatenate(epoch).tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
     epoch, place = divmod(step, steps_per_epoch(size, batch_size))
     return np.asarray(epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
 
 
-def epoch_order(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
-    """The order of so many training rows in an epoch: [size]."""
+def epoch_order(key: jax.Array, epoch: jax.Array | int, size: int) -> jax.Array:
+    """The order of ``size`` training rows in an epoch: [size]."""
     key = jax.random.fold_in(jax.random.fold_in(key, ORDER), epoch)
     return jnp.argsort(jax.random.bits(key, (size,)))  # half the time of random.permutation
 

@@ -1,13 +1,13 @@
-"""How training rows come to the device: all at once, or a block of steps at a time.
+"""Feeds training rows to the device: all at once, or streamed in blocks of steps.
 
-Which rows a step takes is a function of (seed, step) either way. So what is trained is the same,
-and a run goes on at any step without the state of an iterator.
+Either way, the rows of a step are a function of (seed, step). The results are therefore the same,
+and a run can resume at any step without the state of an iterator.
 """
 
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -25,13 +25,13 @@ from mmjax.types import Batch
 
 VARIABLE = "MMJAX_FEED"
 _HOW = ("device", "stream")
-_SHARE = 0.5  # of the device's memory, which rows in memory may take
-_BLOCK_BYTES = 1 << 23  # large enough that a call costs little, small enough to hold several
-_THREADS, _AHEAD = 2, 2  # that read blocks, and blocks that wait to be asked for
+_SHARE = 0.5  # fraction of the device's memory that the rows may take
+_BLOCK_BYTES = 1 << 23  # large enough to amortise a call, small enough to hold several
+_THREADS, _AHEAD = 2, 2  # threads that read blocks, and blocks that are prefetched
 
 
 class Block(NamedTuple):
-    """The batches of some steps in a row, each seed's own.
+    """The batches of consecutive steps, for each seed.
 
     Attributes:
         rows: a Batch of arrays [seeds, steps, batch, ...].
@@ -43,16 +43,16 @@ class Block(NamedTuple):
 
 
 Feed = Callable[[int, int], Iterable[tuple[Batch | Block, int, int]]]
-"""``(first, last)``, steps of one epoch, to ``(rows, first, last)`` of one call of the program
-after the other, which take these steps together; one call where there is no step."""
+"""Maps ``(first, last)``, steps of one epoch, to ``(rows, first, last)`` of the consecutive program
+calls that together take them; one call if there are no steps."""
 
 
 def compile_advance(
     step: Step, train: Split, batch_size: int, mesh: Mesh | None = None
 ) -> Callable:
-    """Compiles ``(carried, rows, first, last) -> carried`` for all seeds, as ``make_advance`` does.
+    """Compiles ``make_advance`` for all seeds: ``(carried, rows, first, last) -> carried``.
 
-    The rows are what ``make_feed`` gives of the same split.
+    The rows are those that ``make_feed`` yields for the same split.
     """
     if not _streamed(train):
         return over_seeds(make_advance(step, batch_size, mesh), mesh, donate_argnums=0)
@@ -68,12 +68,12 @@ def compile_advance(
 def make_feed(
     train: Split, seeds: Sequence[int], batch_size: int, steps: int, mesh: Mesh | None = None
 ) -> Feed:
-    """Makes what gives the rows of a run of so many steps to its program.
+    """Makes the feed that supplies the rows of a run to its program.
 
-    Several processes whose devices are along ``data`` read their own part of each batch.
+    If several processes share the mesh axis ``data``, each reads its own part of every batch.
 
     Raises:
-        UsageError: rows are to be streamed, and grain is missing.
+        UsageError: rows are to be streamed, but grain is not installed.
     """
     if _streamed(train):
         part = slice(None)
@@ -85,14 +85,14 @@ def make_feed(
 
 
 def place(split: Split) -> Batch:
-    """All rows of a split that is predicted again and again: on the device, unless streamed."""
+    """All rows of a split for repeated prediction: on the device, unless streamed."""
     return split.batch() if _streamed(split) else jax.device_put(split.batch())
 
 
 def _streamed(split: Split) -> bool:
-    """Whether rows are streamed, as MMJAX_FEED in the environment says.
+    """Whether rows are streamed; the environment variable MMJAX_FEED overrides the default.
 
-    By default those are that are on disk, or would take more than half of the device's memory.
+    By default rows are streamed if they are on disk, or larger than half of the device's memory.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
@@ -100,16 +100,16 @@ def _streamed(split: Split) -> bool:
             raise UsageError(VARIABLE, expected=f"one of {', '.join(_HOW)}", got=repr(chosen))
         return chosen == "stream"
     arrays = split.inputs.values()
-    # On CPU, which tells no limit, what is in memory is on the device.
+    # A CPU reports no limit: what is in memory is already on the device.
     limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
     return any(map(on_disk, arrays)) or size > _SHARE * limit
 
 
 class Stream:
-    """A Feed that reads ahead, in threads: a few blocks are in memory, however many rows there are.
+    """A Feed that prefetches in threads: memory holds a few blocks, whatever the number of rows.
 
-    Beside them it keeps the orders of two epochs, eight bytes for each row and seed.
+    In addition it keeps the orders of two epochs, eight bytes per row and seed.
     """
 
     def __init__(
@@ -121,18 +121,18 @@ class Stream:
         part: slice = slice(None),
         mesh: Mesh | None = None,
     ) -> None:
-        """For a run of so many steps.
+        """Prepares to read; nothing is read yet.
 
         Args:
             rows: the training rows, in memory or on disk.
             seeds: of the run.
-            batch_size: rows of a step.
-            steps: of the run.
-            part: which rows of each batch to read, where several processes share it.
-            mesh: where they go, if there is more than one device.
+            batch_size: rows per step.
+            steps: total number of steps of the run.
+            part: which rows of each batch to read, if several processes share it.
+            mesh: the devices to place them on, if there is more than one.
 
         Raises:
-            UsageError: grain is missing.
+            UsageError: grain is not installed.
         """
         self._grain = import_extra(VARIABLE, "grain", "grain")
         size = len(rows.target)
@@ -145,7 +145,7 @@ class Stream:
         self._block_steps = math.ceil(self._per_epoch / math.ceil(self._per_epoch / most))
         keys = [jax.random.key(seed) for seed in seeds]
 
-        @lru_cache(maxsize=2)  # blocks that are read ahead may be the next epoch's
+        @lru_cache(maxsize=2)  # prefetched blocks may belong to the next epoch
         def orders(epoch: int) -> np.ndarray:
             order = np.stack([epoch_order(key, epoch, size) for key in keys])
             whole = order[:, : self._per_epoch * batch_size]
@@ -153,10 +153,11 @@ class Stream:
 
         self._orders = orders
         self._reader: Iterator[tuple[range, Block]] = iter(())
-        self._held, self._block = range(-1, -1), None
+        self._held = range(-1, -1)  # no steps yet
+        self._block: Block
 
     def __call__(self, first: int, last: int) -> Iterator[tuple[Block, int, int]]:
-        """Gives the blocks of some steps of one epoch, on the device."""
+        """Yields the blocks of some steps of one epoch, on the device."""
         if first == last:
             yield self._nothing(), first, last
         while first < last:
@@ -180,7 +181,7 @@ class Stream:
 
     def _read(self, steps: range) -> Block:
         epoch, place = divmod(steps.start, self._per_epoch)
-        places = place + np.arange(self._block_steps).clip(max=len(steps) - 1)  # filled up
+        places = place + np.arange(self._block_steps).clip(max=len(steps) - 1)  # padded
         index = self._orders(epoch)[:, places, self._part]
         first = np.full(self._num_seeds, steps.start, np.int32)
         return Block(jax.tree.map(lambda x: x[index], self._rows), first)
@@ -193,11 +194,11 @@ class Stream:
     def _place(self, block: Block) -> Block:
         if self._mesh is None:
             return jax.device_put(block)
-        return jax.tree.map(self._place_on_mesh, block)
+        return jax.tree.map(partial(self._place_on_mesh, self._mesh), block)
 
-    def _place_on_mesh(self, x: np.ndarray) -> jax.Array:
+    def _place_on_mesh(self, mesh: Mesh, x: np.ndarray) -> jax.Array:
         whole = (*x.shape[:2], self._batch_size, *x.shape[3:]) if x.ndim > 1 else x.shape
-        sharding = block_sharding(whole, self._mesh)
+        sharding = block_sharding(whole, mesh)
         return jax.make_array_from_process_local_data(sharding, x, whole)
 
 
@@ -212,14 +213,13 @@ def cut(first: int, last: int, per_epoch: int, size: int) -> list[range]:
 
 
 def process_part(batch_size: int, index: int, count: int) -> slice:
-    """The rows of each batch that are for one of so many processes.
+    """The rows of each batch for process ``index`` of ``count``.
 
     Raises:
-        UsageError: the processes do not divide the batch.
+        UsageError: the batch size is not divisible by the number of processes.
     """
     if batch_size % count:
-        raise UsageError(
-            "batch_size", expected=f"a multiple of {count} processes", got=str(batch_size)
-        )
+        expected = f"a multiple of {count}, the number of processes"
+        raise UsageError("batch_size", expected=expected, got=str(batch_size))
     share = batch_size // count
     return slice(index * share, (index + 1) * share)

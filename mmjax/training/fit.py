@@ -1,7 +1,7 @@
-"""The training loop: epochs on the device, validation after each, the best state of each seed."""
+"""The training loop: epochs on the device, validation after each, model selection per seed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,17 +18,17 @@ from mmjax.training.epochs import Lane, batch_rows, steps_per_epoch
 from mmjax.training.feed import place
 from mmjax.training.mesh import agreed, place_lanes, to_host
 from mmjax.training.predict import Predict, View
-from mmjax.training.program import Program, compile_recipe, feed_rows, init_lanes, rows_per_step
+from mmjax.training.program import Program, compile_recipe, init_lanes
 from mmjax.training.recipe import Recipe
-from mmjax.training.step import MAX_SKIPPED, Metrics
-from mmjax.types import Batch, Prepared, TrainState
+from mmjax.training.step import MAX_SKIPPED
+from mmjax.types import Array, Batch, FitLoop, Prepared, TrainState
 
 Progress = Callable[[int], None]
-"""Called after each epoch, or part of one, with the number of steps that it took."""
+"""Called after each epoch, or part of one, with the number of steps taken."""
 OnEpoch = Callable[[dict[str, Any]], bool]
-"""Called after each epoch with its entry of the history; whether training ends there."""
+"""Called after each epoch with its entry of the history; training ends if it returns true."""
 
-_FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call; what later ones take
+_FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call, seconds of later ones
 _SHOWN_ROWS = 16
 
 
@@ -38,13 +38,13 @@ class Fit:
 
     Attributes:
         recipe: as given.
-        program: what it ran, compiled.
+        program: the compiled recipe.
         params: the best parameters on validation, [seeds, ...].
         state: the TrainState after the last step, [seeds, ...].
-        history: a mapping for each epoch: the step after it, [seeds] of each metric, a mean over
-            the steps that were not skipped, and the number of those that were.
-        best_step: [seeds] the step at which the best parameters were reached.
-        seconds: wall time of compilation (or loading), training and validation, all seeds together.
+        history: one mapping per epoch: the step at its end, [seeds] of each metric, averaged over
+            the steps that were not skipped, and the number of skipped steps.
+        best_step: [seeds] the step of the best parameters.
+        seconds: wall time of compilation (or loading), training and validation, over all seeds.
     """
 
     recipe: Recipe
@@ -57,7 +57,7 @@ class Fit:
 
     @property
     def diverged(self) -> np.ndarray:
-        """[seeds] bool, which were given up because nothing was finite any more."""
+        """[seeds] bool, which seeds diverged: nothing was finite any more."""
         return np.asarray(self.state.skipped.in_row) >= MAX_SKIPPED
 
     @property
@@ -83,25 +83,35 @@ def fit(
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
 
-    A step whose loss or gradient is not finite is skipped; a seed with ``MAX_SKIPPED`` of them in a
-    row is given up, which does not touch the other seeds.
+    A step whose loss or gradient is not finite is skipped; a seed with ``MAX_SKIPPED`` such steps
+    in a row has diverged and is abandoned, without affecting the other seeds.
 
     Args:
         recipe: what to train, and how.
-        task: the data; its test split is not touched.
-        params: {submodule: parameters [seeds, ...]} to start from in place of fresh ones; the
-            method's preliminary runs are left out.
-        program: the recipe compiled for the task, if that has been done.
-        progress: called after each epoch or part of one. A KeyboardInterrupt that it raises ends
-            training, once the checkpoints have all that was done.
-        on_epoch: called after each epoch with its entry of the history; training ends there if it
+        task: the data; its test split is not used.
+        params: {submodule: parameters [seeds, ...]} to start from instead of fresh ones; the
+            method's preliminary runs are skipped.
+        program: the recipe compiled for the task, if it is already.
+        progress: called after each epoch or part of one. If it raises KeyboardInterrupt, training
+            ends after a last checkpoint.
+        on_epoch: called after each epoch with its entry of the history; training ends if it
             returns true.
-        checkpoints: where training is kept, and goes on from: what follows is bit by bit what it
-            would have been without the interruption.
+        checkpoints: where training is saved, and resumed from; the results are bit-identical to
+            those of an uninterrupted run.
 
     Raises:
-        DivergenceError: all seeds were given up.
-        OSError: a checkpoint cannot be written; those before it are intact.
+        DivergenceError: all seeds diverged.
+        OSError: a checkpoint cannot be written; earlier ones are intact.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=200)
+        >>> recipe = Recipe(make_model(task, "concat"), steps=20, seeds=(0, 1))
+        >>> program = compile_recipe(recipe, task)  # serves any task of the same shapes
+        >>> trained = fit(recipe, task, program=program)
+        >>> trained.predict(trained.params, task.test.batch()).shape  # [seeds, rows, out_dim]
+        (2, 40, 2)
     """
     program = program or compile_recipe(recipe, task)
     start = time.perf_counter()
@@ -134,22 +144,22 @@ def fit(
 
 
 class _Run:
-    """Where training is: lanes on the device, and beside them what the host knows."""
+    """The state of training: lanes on the device, and bookkeeping on the host."""
 
     def __init__(self, recipe: Recipe, task: Task, program: Program) -> None:
         self.recipe, self.task, self.program = recipe, task, program
-        self.feed = feed_rows(recipe, task, program.mesh)
+        self.feed = program.feed(recipe, task)
         self.watch = Validation(len(recipe.seeds), recipe.patience)
         self.history: list[dict[str, Any]] = []
         self.first = 0  # the next step
-        self.total = program.zeros
-        self.seconds = 0.0  # that earlier processes took
+        self.total: Mapping[str, Array] = program.zeros
+        self.seconds = 0.0  # taken by earlier processes
         self._started = time.perf_counter()
-        self._per_epoch = steps_per_epoch(task.train.size, rows_per_step(recipe, task))
+        self._per_epoch = steps_per_epoch(task.train.size, program.batch_size)
         self._per_call = _FIRST_CALL
 
-    def begin(self, params: chex.ArrayTree | None, fit: Callable[..., Fit]) -> None:
-        """Draws the parameters, or takes those that are given or prepared."""
+    def begin(self, params: chex.ArrayTree | None, fit: FitLoop) -> None:
+        """Initialises the parameters, or uses those that are given or prepared."""
         prepared = Prepared(params or {})
         if not params:
             prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
@@ -157,7 +167,7 @@ class _Run:
         self.lanes = place_lanes(lanes, self.program.mesh)
 
     def resume(self, checkpoints: Checkpoints) -> None:
-        """Takes over what the last checkpoint has."""
+        """Restores the last checkpoint."""
         fresh = init_lanes(self.recipe, self.task.train.batch())
         (lanes, self.total), facts = checkpoints.latest((fresh, self.total))
         self.lanes = place_lanes(lanes, self.program.mesh)
@@ -166,7 +176,7 @@ class _Run:
         arrays = lambda epoch: {name: np.array(value) for name, value in epoch.items()}
         self.history = [{**arrays(epoch), "step": epoch["step"]} for epoch in facts["history"]]
 
-    def tree(self) -> tuple[Lane, Metrics]:
+    def tree(self) -> tuple[Lane, Mapping[str, Array]]:
         """The arrays of a checkpoint."""
         return to_host((self.lanes, self.total))
 
@@ -182,18 +192,19 @@ class _Run:
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether the last step was the last of an epoch, or of all."""
+        """Whether the last step was the last of an epoch or of the run."""
         return self.first % self._per_epoch == 0 or self.first == self.recipe.steps
 
     def advance(self) -> int:
         """Takes some steps, at most to the end of the epoch, and returns their number.
 
-        A call takes some seconds: what comes between calls, such as a signal, is not to wait long.
+        A call takes a few seconds, so that whatever happens between calls, such as a signal, does
+        not wait long.
         """
         end = min((self.first // self._per_epoch + 1) * self._per_epoch, self.recipe.steps)
         last = min(self.first + self._per_call, end)
         begins = self.first % self._per_epoch == 0
-        improved = self.watch.improved & begins  # else kept already
+        improved = self.watch.improved & begins  # otherwise stored already
         start = time.perf_counter()
         self._take_steps(improved, last)
         in_row = np.asarray(to_host(self.lanes.state.skipped.in_row))
@@ -205,7 +216,7 @@ class _Run:
         return taken
 
     def validate(self, valid: Batch) -> None:
-        """Ends an epoch: its metrics, and whether validation has improved."""
+        """Ends an epoch: computes its metrics, and whether validation has improved."""
         total = {name: np.asarray(value) for name, value in to_host(self.total).items()}
         steps = (self.first - 1) % self._per_epoch + 1
         taken = np.where(total["skipped"] < steps, steps - total["skipped"], np.nan)
@@ -218,14 +229,14 @@ class _Run:
         self.history.append({"step": self.first, **metrics, **scored})
 
     def finish(self) -> Lane:
-        """The lanes, with the last parameters as the best where they are."""
+        """The lanes, with the last parameters stored as the best where they are."""
         self._take_steps(self.watch.improved, self.first)
         return to_host(self.lanes)
 
     def _take_steps(self, improved: np.ndarray, last: int) -> None:
         carried = (self.lanes, improved, self.total)
         for call in self.feed(self.first, last):
-            jax.block_until_ready(carried)  # else the host would read far ahead of the device
+            jax.block_until_ready(carried)  # or the host would read far ahead of the device
             carried = self.program.advance(carried, *call)
         self.lanes, _, self.total = carried
 
@@ -233,12 +244,12 @@ class _Run:
         recipe, size = self.recipe, self.task.train.size
         step = self.first - int(in_row[0])
         key = self.lanes.state.key[0]
-        rows = batch_rows(key, step, size, rows_per_step(recipe, self.task))
+        rows = batch_rows(key, step, size, self.program.batch_size)
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
         more = ", ..." if len(rows) > _SHOWN_ROWS else ""
         return DivergenceError(
             f"step {step}, seed {recipe.seeds[0]}, training rows {shown}{more}",
             expected="a finite loss and gradient",
-            got=f"none in {in_row[0]} steps since, nor in those of any other seed",
-            fix="Try a lower learning rate, and look at these rows.",
+            got=f"none in the last {in_row[0]} steps: all seeds diverged",
+            fix="Try a lower learning rate, and inspect these rows.",
         )

@@ -1,4 +1,4 @@
-"""One program for all seeds of a run: each is a lane of the arrays, [seeds, ...]."""
+"""One program for all seeds of a run, each a lane of the arrays [seeds, ...]."""
 
 import os
 from collections.abc import Callable
@@ -17,14 +17,14 @@ _HOW = ("map", "shard", "vmap")
 
 
 def how(num_lanes: int) -> str:
-    """How lanes run: one after another, ``map``; dealt out to devices, ``shard``; or ``vmap``.
+    """How lanes run: in sequence (``map``), spread over devices (``shard``), or batched (``vmap``).
 
-    As MMJAX_LANES in the environment says. By default accelerators take all lanes at once; on CPU,
-    where batched convolutions and small products are slower, one follows the other, on as many
-    devices as divide them (see JAX_NUM_CPU_DEVICES).
+    The environment variable MMJAX_LANES overrides the default. By default accelerators batch the
+    lanes; on CPU, where batched convolutions and small products are slower, they run sequentially,
+    spread over the devices if their number divides the lanes (see JAX_NUM_CPU_DEVICES).
 
     Raises:
-        UsageError: the variable says something else, or there are too few devices or lanes.
+        UsageError: the variable has another value, or there are too few devices or lanes.
     """
     chosen = os.environ.get(VARIABLE)
     spreads = jax.local_device_count() > 1 and num_lanes % jax.local_device_count() == 0
@@ -37,7 +37,7 @@ def how(num_lanes: int) -> str:
     if chosen == "shard" and not spreads:
         raise UsageError(
             VARIABLE,
-            expected="two devices or more that divide the seeds",
+            expected="at least two devices, in a number that divides the seeds",
             got=f"shard with {jax.local_device_count()} devices and {num_lanes} seeds",
         )
     return chosen
@@ -48,14 +48,19 @@ def over_seeds(
 ) -> Callable:
     """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
-    On a mesh the devices along ``seed`` take their lanes one after another: taken at once,
-    convolutions could not be divided by rows.
+    On a mesh, the devices along ``seed`` run their lanes sequentially, because batched convolutions
+    could not be sharded by rows.
 
     Args:
         f: the function of one lane.
         mesh: the devices, if there is more than one.
-        lanes: number of its arguments, the first ones, of which each lane has its own.
-        jit_options: as ``jax.jit`` takes them.
+        lanes: number of leading arguments that differ between lanes.
+        jit_options: options of ``jax.jit``.
+
+    Example:
+        >>> double = over_seeds(lambda lane, shared: 2 * lane + shared)
+        >>> double(jax.numpy.arange(3.0), 1.0).tolist()
+        [1.0, 3.0, 5.0]
     """
 
     def apply(*arguments):
@@ -76,7 +81,7 @@ def over_seeds(
 
 
 def compiler_options() -> dict[str, Any] | None:
-    """Of ``jax.jit``: XLA's CPU code is as fast at this level, in two thirds of the time."""
+    """Options of ``jax.jit``; on CPU, equally fast code in two thirds of the compile time."""
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
@@ -86,7 +91,7 @@ def num_lanes(lanes: chex.ArrayTree) -> int:
 
 
 def _deal(f: Callable, mesh: Mesh) -> Callable:
-    """The devices along an axis take a share of the lanes each."""
+    """Spreads the lanes over the devices along the axis ``seed``."""
 
     def dealt(lanes, *shared):
         own, all_of_it = PartitionSpec("seed"), PartitionSpec()

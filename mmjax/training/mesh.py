@@ -1,7 +1,7 @@
-"""Meshes: how seeds, rows and wide layers are dealt out to devices, of one process or of many.
+"""Meshes: sharding of seeds, rows and wide layers over the devices of one or several processes.
 
-The program stays the same: arrays are placed, and XLA inserts the communication that follows
-(Xu et al., GSPMD, arXiv:2105.04663). Every process runs the same commands on the same data.
+The program stays the same: arrays are placed, and XLA inserts the communication (Xu et al., GSPMD,
+arXiv:2105.04663). Every process runs the same commands on the same data.
 """
 
 import math
@@ -23,19 +23,19 @@ AXES = {
     "seed": "each device takes some of the seeds",
     "model": "each device takes a part of the outputs of wide layers",
 }
-_MIN_WIDTH = 32  # of the part of a layer that is worth a device
+_MIN_WIDTH = 32  # smallest part of a layer that is worth a device
 
 
 def join_processes(text: str) -> None:
-    """Makes this process one of several whose devices form one mesh; before any use of a device.
+    """Joins several processes whose devices form one mesh; call it before any use of a device.
 
     Args:
-        text: ``auto`` where the scheduler tells (SLURM, TPU pods, Kubernetes, Open MPI); else
-            ``HOST:PORT,COUNT,INDEX``: where the first process listens, how many there are, and
-            which this one is.
+        text: ``auto`` if the scheduler provides it (SLURM, TPU pods, Kubernetes, Open MPI), else
+            ``HOST:PORT,COUNT,INDEX``: the address of the first process, the number of processes,
+            and the index of this one.
 
     Raises:
-        UsageError: it is not of this form.
+        UsageError: the text is not of this form.
     """
     if text == "auto":
         jax.distributed.initialize()
@@ -48,11 +48,15 @@ def join_processes(text: str) -> None:
 
 
 def parse_mesh(text: str) -> dict[str, int]:
-    """``"data=4,seed=2"`` as the number of devices along each axis of ``AXES``.
+    """Parses ``"data=4,seed=2"`` to the number of devices along each axis of ``AXES``.
 
     Raises:
-        UsageError: it is not of this form.
+        UsageError: the text is not of this form.
         UnknownNameError: there is no such axis.
+
+    Example:
+        >>> parse_mesh("data=4,seed=2")
+        {'data': 4, 'seed': 2, 'model': 1}
     """
     sizes = {}
     for part in text.split(","):
@@ -67,22 +71,22 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def num_devices(text: str) -> int:
-    """How many devices a mesh takes."""
+    """The number of devices in a mesh."""
     return math.prod(parse_mesh(text).values())
 
 
 def make_mesh(text: str) -> Mesh:
-    """The mesh of all devices, of all processes; of one process, it may be of the first few.
+    """The mesh of all devices of all processes; a single process may use only its first devices.
 
     Raises:
-        UsageError: there are fewer devices; or more, in several processes.
+        UsageError: there are fewer devices, or, with several processes, more.
     """
     sizes, there, asked = parse_mesh(text), jax.devices(), num_devices(text)
     if asked > len(there) or (asked < len(there) and jax.process_count() > 1):
         raise UsageError(
             "mesh",
-            expected=f"as many devices as there are, {len(there)}",
-            got=f"{text}, {asked}",
+            expected=f"a mesh of the available devices, {len(there)}",
+            got=f"{text}, which takes {asked}",
             fix="On CPU, JAX_NUM_CPU_DEVICES sets their number.",
         )
     auto = (AxisType.Auto,) * len(sizes)
@@ -91,22 +95,22 @@ def make_mesh(text: str) -> Mesh:
 
 
 def undivided(text: str, **counts: int) -> list[str]:
-    """The axes of a mesh that do not divide what they deal out."""
+    """The axes of a mesh whose size does not divide the given counts."""
     sizes = parse_mesh(text)
     return [axis for axis, count in counts.items() if count % sizes[axis]]
 
 
 def check_mesh(text: str, **counts: int) -> None:
-    """Raises UsageError where an axis of a mesh does not divide what it deals out."""
+    """Raises UsageError if the size of an axis of a mesh does not divide its count."""
     if axes := undivided(text, **counts):
         expected = f"a divisor of {counts[axes[0]]} along {axes[0]}"
         raise UsageError("mesh", expected=expected, got=f"{axes[0]}={parse_mesh(text)[axes[0]]}")
 
 
 def place_lanes(lanes: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
-    """Arrays [seeds, ...] on the devices of a mesh: by seed, and wide layers by output.
+    """Places arrays [seeds, ...] on the devices of a mesh: by seed, and wide layers by output.
 
-    Where an axis does not divide them, all devices along it hold the same.
+    Arrays that an axis does not divide are replicated along it.
     """
     if mesh is None:
         return lanes
@@ -114,30 +118,30 @@ def place_lanes(lanes: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
 
 
 def replicate(tree: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
-    """The same arrays on all devices; without a mesh, on the one that there is."""
+    """The same arrays on all devices; without a mesh, on the only one."""
     if mesh is None:
         return jax.device_put(tree)
     return jax.tree.map(lambda x: _place(x, NamedSharding(mesh, PartitionSpec())), tree)
 
 
 def keep_lanes(lanes: chex.ArrayTree, mesh: Mesh) -> chex.ArrayTree:
-    """Within a program: lanes that leave it as ``place_lanes`` places them."""
+    """Within a program: constrains its output lanes to the sharding of ``place_lanes``."""
     keep = lambda x: lax.with_sharding_constraint(x, NamedSharding(mesh, lane_spec(x.shape, mesh)))
     return jax.tree.map(keep, lanes)
 
 
 def deal_rows(rows: chex.ArrayTree, mesh: Mesh | None) -> chex.ArrayTree:
-    """Within a program: rows [rows, ...] by the axis ``data``, if it divides them."""
+    """Within a program: shards rows [rows, ...] along the axis ``data``, if it divides them."""
     if mesh is None:
         return rows
-    around = jax.sharding.get_abstract_mesh()  # where lanes are dealt out, the rest of the mesh
+    around = jax.sharding.get_abstract_mesh()  # within sharded lanes, the rest of the mesh
     spec = lambda x: PartitionSpec(_dividing(mesh, "data", len(x)))
     deal = lambda x: NamedSharding(mesh if around.empty else around, spec(x))
     return jax.tree.map(lambda x: lax.with_sharding_constraint(x, deal(x)), rows)
 
 
 def to_host(tree: chex.ArrayTree) -> chex.ArrayTree:
-    """The tree with arrays that lie on devices of several processes as NumPy arrays.
+    """The tree with arrays that are spread over several processes gathered as NumPy arrays.
 
     All processes must call it.
     """
@@ -146,21 +150,21 @@ def to_host(tree: chex.ArrayTree) -> chex.ArrayTree:
 
 
 def agreed(value: Any) -> Any:
-    """What the first process says: a number that clocks decide must be the same for all."""
+    """The first process's value: numbers that depend on clocks must be the same for all."""
     if jax.process_count() == 1:
         return value
     return multihost_utils.broadcast_one_to_all(np.asarray(value)).item()
 
 
 def wait_for_all(what: str) -> None:
-    """Returns when all processes have come here."""
+    """Returns when all processes have reached this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 def lane_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """How an array [seeds, ...] lies on a mesh; of a layer's matrix the last dimension is cut."""
-    axes = [None] * len(shape)
+    """The sharding of an array [seeds, ...]; of a layer's matrix the last dimension is sharded."""
+    axes: list[str | None] = [None] * len(shape)
     axes[0] = _dividing(mesh, "seed", shape[0])
     if len(shape) > 2 and shape[-1] >= _MIN_WIDTH * mesh.shape["model"]:
         axes[-1] = _dividing(mesh, "model", shape[-1])
@@ -168,7 +172,7 @@ def lane_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 
 
 def block_sharding(shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
-    """How rows [seeds, steps, batch, ...], or a number for each seed, lie on a mesh."""
+    """The sharding of rows [seeds, steps, batch, ...], or of one number per seed."""
     axes = [_dividing(mesh, "seed", shape[0])]
     if len(shape) > 1:
         axes += [None, _dividing(mesh, "data", shape[2])]
@@ -181,12 +185,12 @@ def _dividing(mesh: Mesh, axis: str, size: int) -> str | None:
 
 def _place(x: chex.Array, sharding: NamedSharding) -> jax.Array:
     if _is_far(x):
-        return x  # placed already
+        return x  # already placed
     host = np.asarray(key_bits(x))
     placed = jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
     return as_key(placed, x)
 
 
 def _is_far(x: chex.Array) -> bool:
-    """Whether other processes have a part of it."""
+    """Whether other processes hold a part of the array."""
     return isinstance(x, jax.Array) and not x.is_fully_addressable

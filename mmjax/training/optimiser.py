@@ -1,4 +1,4 @@
-"""The optimiser, whose numbers may differ between the seeds of a program."""
+"""The optimiser, whose hyperparameters may differ between the seeds of a program."""
 
 import math
 from dataclasses import dataclass
@@ -18,16 +18,22 @@ _SMALLEST, _LARGEST = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np
 class Adam:
     """AdamW on clipped gradients, with a linear warm-up and a cosine decay to zero.
 
-    Learning rate and weight decay are one number, or one for each seed in turn.
+    Learning rate and weight decay are one number, or one per seed.
 
     Reference: Kingma and Ba, Adam (arXiv:1412.6980); Loshchilov and Hutter, SGDR
     (arXiv:1608.03983) and Decoupled Weight Decay Regularization (arXiv:1711.05101).
 
     Attributes:
-        learning_rate: at the end of the warm-up.
-        weight_decay: in units of the learning rate; with 0 it is Adam.
-        warmup: fraction of the steps over which the rate rises from zero.
-        clip: largest global norm of a gradient.
+        learning_rate: peak, at the end of the warm-up.
+        weight_decay: decoupled, multiplied by the learning rate; with 0 this is Adam.
+        warmup: fraction of the steps over which the learning rate rises from zero.
+        clip: largest global norm of the gradient.
+
+    Example:
+        >>> tx, params = Adam(warmup=0.5).build(steps=10), {"kernel": np.zeros(2, np.float32)}
+        >>> updates, _ = tx.update({"kernel": np.ones(2, np.float32)}, tx.init(params), params)
+        >>> bool((updates["kernel"] == 0).all())  # the warm-up starts at zero
+        True
     """
 
     learning_rate: float | tuple[float, ...] = 3e-3
@@ -37,16 +43,16 @@ class Adam:
 
     def __post_init__(self) -> None:
         if not all(_SMALLEST <= rate <= _LARGEST for rate in per_seed(self.learning_rate)):
-            expected, got = "a positive number that float32 holds", str(self.learning_rate)
+            expected, got = "a positive float32 number", str(self.learning_rate)
             raise UsageError("learning_rate", expected=expected, got=got)
         if not all(0 <= decay <= _LARGEST for decay in per_seed(self.weight_decay)):
-            expected, got = "no negative number, but one that float32 holds", str(self.weight_decay)
+            expected, got = "a non-negative float32 number", str(self.weight_decay)
             raise UsageError("weight_decay", expected=expected, got=got)
 
     def build(self, steps: int, lane: int = 0) -> optax.GradientTransformation:
-        """The optimiser for a run of so many steps; ``lane`` is the place among the seeds.
+        """The optimiser for a run of ``steps`` steps; ``lane`` is the index among the seeds.
 
-        Lanes differ in their initial state alone: one optimiser updates all of them.
+        Lanes differ only in their initial state: one optimiser updates all of them.
         """
         warmup_steps = min(math.ceil(self.warmup * steps), steps - 1)
 
@@ -58,11 +64,16 @@ class Adam:
 
         rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
         if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
-            adamw = optax.inject_hyperparams(adamw)  # one program, whatever the numbers
+            adamw = optax.inject_hyperparams(adamw)  # one program, whatever their values
         optimiser = adamw(rates[lane % len(rates)], decays[lane % len(decays)])
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
 
 
 def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:
-    """A number for all seeds, or one for each in turn, as those that take turns."""
+    """The values to cycle through over the seeds: one for all, or one per seed.
+
+    Example:
+        >>> per_seed(0.1), per_seed((0.1, 0.2))
+        ((0.1,), (0.1, 0.2))
+    """
     return value if isinstance(value, tuple) else (value,)

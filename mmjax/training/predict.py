@@ -1,7 +1,7 @@
-"""Predictions, and what goes on inside a model that makes them."""
+"""Predictions of a model, its embeddings and modality weights."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import chex
 import flax.linen as nn
@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 from mmjax.layers import MODALITY_WEIGHTS, masked_mean
 from mmjax.training.lanes import over_seeds
 from mmjax.training.mesh import deal_rows, place_lanes, to_host
-from mmjax.types import Batch, Tokens
+from mmjax.types import Batch, Outputs, Tokens
 
 CHUNK = 256
-"""Rows per forward pass, unless told otherwise: one program serves splits of every size."""
+"""Default number of rows per forward pass, so that one program serves splits of every size."""
 
 Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
 
@@ -25,20 +25,20 @@ def make_encode(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], dict[str,
 
     def forward(params, rows):
         outputs = model.apply({"params": params}, rows.inputs, rows.present, train=False)
-        return dict(outputs.tokens)
+        return dict(cast(Outputs, outputs).tokens)
 
     return _in_chunks(over_seeds(forward), CHUNK)
 
 
 class View(NamedTuple):
-    """What goes on inside a model, [seeds, rows, ...].
+    """The internals of a model, [seeds, rows, ...].
 
     Attributes:
         prediction: [..., out_dim].
-        embeddings: {modality: the mean of its tokens}, and "fused": what the fusion's readout sees,
-            or the prediction where there is no joint representation; [..., features] each.
-        weights: [..., modality] how much each counts, names sorted, as the fusion shows by
-            ``layers.show_weights``; None where it shows none.
+        embeddings: {modality: mean of its tokens}, and "fused": the input of the fusion's readout,
+            or the prediction if there is no joint representation; [..., features] each.
+        weights: [..., modality] the weight of each modality, sorted by name, as the fusion reports
+            it by ``layers.show_weights``; None if it does not.
     """
 
     prediction: np.ndarray
@@ -51,8 +51,8 @@ class Evaluate(NamedTuple):
 
     Attributes:
         predict: ``(params of all seeds, rows) -> predictions [seeds, rows, out_dim]``.
-        view: ``(params of all seeds, rows) -> View``; a program of its own, because what it shows
-            takes longer than the prediction. It is compiled when it is first asked for.
+        view: ``(params of all seeds, rows) -> View``; a separate program, because it takes longer
+            than the prediction. It is compiled on first use.
     """
 
     predict: Predict
@@ -60,11 +60,24 @@ class Evaluate(NamedTuple):
 
 
 def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None) -> Evaluate:
-    """Makes both ways to evaluate a model, with so many rows per forward pass, on a mesh if any."""
+    """Makes both programs that evaluate a model, with ``chunk`` rows per forward pass.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> from mmjax.training.step import init_params
+        >>> task = synthetic(size=100)
+        >>> model, rows = make_model(task, "gmu"), task.valid.batch()
+        >>> params = jax.tree.map(lambda x: x[None], init_params(model, rows, seed=0))  # one seed
+        >>> view = make_evaluate(model).view(params, rows)
+        >>> sorted(view.embeddings), view.weights.shape
+        (['a', 'b', 'fused'], (1, 20, 2))
+    """
 
     def predict(params, rows):
         variables, rows = {"params": params}, deal_rows(rows, mesh)
-        return model.apply(variables, rows.inputs, rows.present, train=False).prediction
+        outputs = model.apply(variables, rows.inputs, rows.present, train=False)
+        return cast(Outputs, outputs).prediction
 
     def view(params, rows):
         outputs, state = model.apply(
@@ -91,7 +104,7 @@ def _in_chunks(
         params = place_lanes(params, mesh) if mesh else jax.device_put(params)
         parts = []
         for start in range(0, size, chunk):
-            index = np.arange(start, start + chunk) % size  # the last chunk is filled up
+            index = np.arange(start, start + chunk) % size  # the last chunk is padded
             parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
         join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
         return jax.tree.map(join, *jax.device_get(to_host(parts)))

@@ -20,7 +20,7 @@ from mmjax.training.optimiser import per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
 from mmjax.training.sizes import Sizes, sizes
-from mmjax.training.step import Metrics, init_params, init_state, make_forward, make_step
+from mmjax.training.step import init_params, init_state, make_forward, make_step
 from mmjax.types import Batch, Prepared
 
 
@@ -28,26 +28,35 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        advance: as ``stream.compile_advance`` makes it.
-        zeros: the sum of metrics over no steps, [seeds] of each.
-        evaluate: as ``evaluate.make_evaluate`` makes it.
-        sizes: what the model costs.
-        seconds: wall time of tracing, and of compilation or of loading from a cache.
-        step: of one seed and batch, traced, for whoever asks what it costs.
-        mesh: the devices that it runs on, if there is more than one.
+        advance: from ``feed.compile_advance``.
+        zeros: the sum of metrics over zero steps, [seeds] of each.
+        evaluate: from ``predict.make_evaluate``.
+        sizes: parameters and FLOPs of the model.
+        seconds: wall time of tracing, and of compiling or loading from a cache.
+        step: the step of one seed and batch, traced, for cost analysis.
+        batch_size: rows of a step.
+        mesh: the devices it runs on, if there is more than one.
     """
 
     advance: Callable
-    zeros: Metrics
+    zeros: dict[str, np.ndarray]
     evaluate: Evaluate
     sizes: Sizes
     seconds: float
     step: jax.stages.Traced
+    batch_size: int
     mesh: Mesh | None = None
+
+    def feed(self, recipe: Recipe, task: Task) -> Feed:
+        """The feed that supplies the training rows of a task of the same shapes."""
+        return make_feed(task.train, recipe.seeds, self.batch_size, recipe.steps, self.mesh)
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
-    """Compiles what ``fit`` runs; safe in a thread of its own, while another recipe trains."""
+    """Compiles what ``fit`` runs; may be called in a thread while another recipe trains.
+
+    See ``fit`` for an example.
+    """
     start = time.perf_counter()
     step = make_step(
         recipe.model,
@@ -58,64 +67,74 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
         dtype=recipe.dtype,
         remat=recipe.remat,
     )
+    batch_size = rows_per_step(recipe, task)
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = compile_advance(step, task.train, rows_per_step(recipe, task), mesh)
+    advance = compile_advance(step, task.train, batch_size, mesh)
     evaluate = make_evaluate(recipe.model, mesh=mesh)
     train = task.train.batch()
-    lanes = init_lanes(recipe, train)
-    traced = trace_step(step, lanes, train, rows_per_step(recipe, task))
+    lanes = _blank_lanes(recipe, train)
+    traced = trace_step(step, lanes, train, batch_size)
     zeros = zero_metrics(traced, len(recipe.seeds))
-    # Calls that take no step and predict one row compile all that comes later.
+    model = sizes(recipe.model, task)
+    program = Program(advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
+    # Calls with no steps and a single row compile everything that is needed later.
     lanes = place_lanes(lanes, mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
-    for call in feed_rows(recipe, task, mesh)(0, 0):
+    for call in program.feed(recipe, task)(0, 0):
         lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
-    seconds = time.perf_counter() - start
-    return Program(advance, zeros, evaluate, sizes(recipe.model, task), seconds, traced, mesh)
-
-
-def feed_rows(recipe: Recipe, task: Task, mesh: Mesh | None) -> Feed:
-    """What gives the training rows to the recipe's program."""
-    return make_feed(task.train, recipe.seeds, rows_per_step(recipe, task), recipe.steps, mesh)
+    return program._replace(seconds=time.perf_counter() - start)
 
 
 def rows_per_step(recipe: Recipe, task: Task) -> int:
-    """The batch size: no more than there are rows, and parts of equal size.
+    """The batch size, capped at the number of rows and rounded down to a multiple of the parts.
 
     Raises:
         UsageError: there are more parts than rows.
     """
     rows = min(recipe.batch_size, task.train.size)
     if rows < recipe.accumulate:
-        expected = f"at most {rows}, the training rows"
+        expected = f"at most {rows}, the rows per step"
         raise UsageError("accumulate", expected=expected, got=str(recipe.accumulate))
     return rows - rows % recipe.accumulate
 
 
 def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:
-    """The lanes of all seeds, [seeds, ...], with what is prepared in place of fresh parts.
+    """The initial lanes of all seeds, [seeds, ...], with prepared parts instead of fresh ones.
 
-    Of the rows only the shapes matter.
+    Only the shapes of the rows matter.
     """
-    forward = make_forward(recipe.model)
-
-    def init_lane(index: int, seed: int) -> Lane:
-        given, memory = jax.tree.map(lambda x: x[index], prepared)
-        params = {**init_params(recipe.model, rows, seed), **given}
-        if memory is None:
-            memory = recipe.method.init(forward, params, rows)
-        tx, rates = _optimiser(recipe, index), per_seed(recipe.dropout)
-        return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
-
-    lanes = [init_lane(index, seed) for index, seed in enumerate(recipe.seeds)]
+    lanes = [_init_lane(recipe, rows, prepared, index) for index in range(len(recipe.seeds))]
     return jax.tree.map(_stack, *lanes)
+
+
+def _init_lane(recipe: Recipe, rows: Batch, prepared: Prepared, index: int) -> Lane:
+    given, memory = jax.tree.map(lambda x: x[index], prepared)
+    seed, rates = recipe.seeds[index], per_seed(recipe.dropout)
+    params = {**init_params(recipe.model, rows, seed), **given}
+    if memory is None:
+        memory = recipe.method.init(make_forward(recipe.model), params, rows)
+    tx = _optimiser(recipe, index)
+    return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
+
+
+def _blank_lanes(recipe: Recipe, rows: Batch) -> Lane:
+    """Lanes in the shapes of ``init_lanes``, of zeros: enough to compile for, and sooner made."""
+    lane = jax.eval_shape(lambda: _init_lane(recipe, rows, Prepared(), 0))
+    size = len(recipe.seeds)
+
+    def blank(x: jax.ShapeDtypeStruct) -> jax.Array | np.ndarray:
+        if is_key(x):
+            return jax.random.split(jax.random.key(0), size)
+        return np.zeros((size, *x.shape), x.dtype)
+
+    return jax.tree.map(blank, lane)
 
 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
     if is_key(leaves[0]):
         return jnp.stack(leaves)
-    return np.stack(leaves)  # without a program to compile for every shape
+    return np.stack(leaves)  # in NumPy, to avoid compiling a program for every shape
 
 
 def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:

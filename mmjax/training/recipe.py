@@ -1,4 +1,4 @@
-"""A recipe: everything but the data that decides a result."""
+"""A recipe: everything that determines a result, except the data."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -25,32 +25,45 @@ from mmjax.training.step import DTYPES
 from mmjax.types import Method, Objective
 
 FusionLike = str | Callable[..., nn.Module] | nn.Module
-"""A fusion by name, by class or as it is."""
+"""A fusion by name, as a class or as a module."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; ``repr`` gives it on one line, as results carry it.
+    """How a model is trained; results record its one-line ``repr``.
 
     Attributes:
         model: encoders and fusion.
         objective: the loss.
         method: how a batch becomes a gradient.
         tx: the optimiser.
-        dropout: rate in place of that of each layer which has one; one number, or one for each
-            seed in turn.
-        batch_size: rows per step; at most all training rows.
+        dropout: rate that overrides that of every dropout layer; one number, or one per seed.
+        batch_size: rows per step; capped at the number of training rows.
         steps: number of train steps.
-        seeds: one run for each, in one program; all different, but where a number above differs.
-        accumulate: parts of a batch whose gradients are taken one after another, in as much less
-            memory, and averaged; 1 for methods that count steps, which would count the parts.
+        seeds: one run each, in one program; distinct, unless a number above differs by seed.
+        accumulate: number of parts of a batch whose gradients are computed in sequence and
+            averaged, to save memory; must be 1 for methods that count steps.
         dtype: of the computation in training, ``float32`` or ``bfloat16``; parameters, loss and
             evaluation are float32.
-        remat: transformer blocks are computed again for their gradient, in place of kept.
-        mesh: devices by axis, such as ``data=4,seed=2``, or None; ``training.mesh`` has them. It
-            makes no difference beyond rounding, and ``repr`` leaves it out.
-        patience: a seed's best parameters are settled after this many epochs without a better
-            validation score; training ends when all are.
+        remat: whether transformer blocks are recomputed for their gradient instead of stored.
+        mesh: devices by axis, such as ``data=4,seed=2``, or None; see ``training.mesh``. It changes
+            results by rounding only, and is not part of ``repr``.
+        patience: number of epochs without a better validation score after which a seed stops;
+            training ends when all seeds have stopped.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> model = make_model(synthetic(size=100), "gmu")
+        >>> recipe = Recipe(model, tx=Adam(learning_rate=1e-3), seeds=(0, 1))
+        >>> recipe.batch_size, recipe.steps
+        (64, 200)
+        >>> replace(recipe, accumulate=5)
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UsageError: accumulate: expected a divisor of the batch size 64, got 5.
     """
 
     model: MultimodalModel
@@ -78,7 +91,7 @@ class Recipe:
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate))
         if self.accumulate > 1 and self.method.counts_steps:
             expected = f"1 for {type(self.method).__name__}, which counts steps"
-            fix = "Take a smaller batch."
+            fix = "Reduce batch_size instead."
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
         look_up("dtype", self.dtype, DTYPES)
         if self.mesh is not None:
@@ -86,41 +99,50 @@ class Recipe:
         numbers = (self.tx.learning_rate, self.tx.weight_decay, self.dropout)
         alike = not any(isinstance(number, tuple) for number in numbers)
         if not self.seeds or (alike and len(set(self.seeds)) < len(self.seeds)):
-            raise UsageError("seeds", expected="one or more, all different", got=str(self.seeds))
+            raise UsageError("seeds", expected="one or more distinct seeds", got=str(self.seeds))
 
     def __repr__(self) -> str:
         return describe(self)
 
     @property
     def planned_steps(self) -> int:
-        """Train steps that ``fit`` takes unless it stops early, preliminary runs included."""
+        """Train steps of ``fit``, including preliminary runs, unless it stops early."""
         return self.steps * (1 + self.method.num_runs(len(self.model.encoders)))
 
 
 def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
-    """One recipe that trains some of one seed each side by side, in one program.
+    """Joins recipes of one seed each into one that trains them side by side, in one program.
 
-    They differ in learning rate, weight decay, dropout and seed alone.
+    They may differ in learning rate, weight decay, dropout and seed only.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> model = make_model(synthetic(size=100), "gmu")
+        >>> rates = [Recipe(model, tx=Adam(rate), seeds=(0,)) for rate in (1e-3, 1e-2)]
+        >>> join_lanes(rates).tx.learning_rate
+        (0.001, 0.01)
     """
     first, seeds = recipes[0], tuple(recipe.seeds[0] for recipe in recipes)
-    rates = tuple(recipe.tx.learning_rate for recipe in recipes)
-    decays = tuple(recipe.tx.weight_decay for recipe in recipes)
+    own = lambda value: per_seed(value)[0]
+    rates = tuple(own(recipe.tx.learning_rate) for recipe in recipes)
+    decays = tuple(own(recipe.tx.weight_decay) for recipe in recipes)
     tx = replace(first.tx, learning_rate=rates, weight_decay=decays)
-    dropout = None if first.dropout is None else tuple(recipe.dropout for recipe in recipes)
+    dropout = None if first.dropout is None else tuple(own(recipe.dropout) for recipe in recipes)
     return replace(first, tx=tx, dropout=dropout, seeds=seeds)
 
 
 def suits(fusion: Any, kind: Kind) -> bool:
-    """Whether a fusion is for such targets: for all, unless its class names some."""
+    """Whether a fusion supports a kind of target; it does unless its class lists others."""
     return kind in getattr(fusion, "targets", (kind,))
 
 
 def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
-    """The fusion as a module, which gives what the task asks for.
+    """The fusion as a module whose output matches the task.
 
     Raises:
         UnknownNameError: there is no such fusion.
-        UsageError: it is not for such targets, gives something else, or is no fusion.
+        UsageError: the fusion does not support the kind of target, has another ``out_dim``, or is
+            not a fusion.
     """
     make = look_up("fusion", fusion, FUSIONS) if isinstance(fusion, str) else fusion
     try:
@@ -135,7 +157,7 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
         got = f"{name} with out_dim {getattr(fuse, 'out_dim', None)}"
         raise UsageError("fusion", expected=f"one with out_dim {task.out_dim}", got=got)
     if not suits(fuse, task.kind):
-        got = f"{name}, for {', '.join(fuse.targets)}"
+        got = f"{name}, which supports only {', '.join(fuse.targets)}"
         raise UsageError("fusion", expected=f"one for {task.kind}", got=got)
     return fuse
 
@@ -143,18 +165,25 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
 def make_model(
     task: Task, fusion: FusionLike, encoders: Mapping[str, str] | None = None, absent: str = "mask"
 ) -> MultimodalModel:
-    """The model of a fusion for a task, with default hyperparameters.
+    """Makes the model of a fusion for a task, with default hyperparameters.
 
     Args:
-        task: gives the modalities and their shapes.
+        task: determines the modalities and their shapes.
         fusion: a key of ``FUSIONS``, a module, or a class that needs only ``out_dim``.
-        encoders: {modality: key of ``ENCODERS``} where the default for the modality's shape is not
-            wanted; names of other modalities are ignored.
-        absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
+        encoders: {modality: key of ``ENCODERS``} to override the default for the modality's shape;
+            modalities that the task lacks are ignored.
+        absent: a key of ``ABSENCES``: how a missing modality is handled.
 
     Raises:
-        UnknownNameError: there is no such fusion, encoder or stand-in.
-        UsageError: the fusion is not for such targets, gives something else, or is no fusion.
+        UnknownNameError: there is no such fusion, encoder or way to handle missing modalities.
+        UsageError: the fusion does not support the kind of target, has another ``out_dim``, or is
+            not a fusion; or an encoder cannot read its modality.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> model = make_model(synthetic(size=100), "gmu", encoders={"a": "raw"})
+        >>> {name: type(encoder).__name__ for name, encoder in model.encoders.items()}
+        {'a': 'Raw', 'b': 'MLPEncoder'}
     """
     look_up("absent", absent, ABSENCES)
     fuse = make_fusion(fusion, task)
@@ -167,11 +196,12 @@ def make_model(
         if key != default:
             _check_encoder(f"{name}={key}", chosen[name], shape)
     means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
-    return MultimodalModel(chosen, fuse, absent, means, task.input_scales)
+    statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
+    return MultimodalModel(chosen, fuse, absent, *statistics)
 
 
 def _check_encoder(given: str, encoder: nn.Module, shape: tuple[int, ...]) -> None:
-    """Raises UsageError where an encoder that was asked for cannot read a modality."""
+    """Raises UsageError if a chosen encoder cannot read a modality."""
     sample = jax.ShapeDtypeStruct((1, *shape), np.float32)
     try:
         jax.eval_shape(lambda x: encoder.init(jax.random.key(0), x, train=False), sample)
@@ -182,20 +212,25 @@ def _check_encoder(given: str, encoder: nn.Module, shape: tuple[int, ...]) -> No
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:
-    """Mean over the rows that have the modality, as the model sees it: float32."""
+    """Mean over the rows in which the modality is present, as the model sees it: float32."""
     if not split.present[name].any():
-        raise UsageError(
-            "absent", expected="another stand-in than the mean", got=f"no training row with {name}"
-        )
+        expected = f"a training row with {name}, which absent='mean' needs"
+        raise UsageError("absent", expected=expected, got="none")
     values, present = split.inputs[name], split.present[name]
     total = np.zeros(values.shape[1:])
+    rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):
         total += np.asarray(as_float(rows)).sum(axis=0, dtype=np.float64)
     return (total / present.sum()).astype(np.float32)
 
 
 def name_fusion(fusion: nn.Module) -> str:
-    """Its key or class, and in brackets what it has in place of a default: ``gmu(width=32)``."""
+    """A fusion's key or class, with its non-default arguments: ``gmu(width=32)``.
+
+    Example:
+        >>> name_fusion(FUSIONS["gmu"](out_dim=2, width=32))
+        'gmu(width=32)'
+    """
     keys = [key for key, make in FUSIONS.items() if make is type(fusion)]
     default = lambda f: f.default if f.default_factory is MISSING else f.default_factory()
     own = [f for f in fields(fusion) if f.name not in ("out_dim", "parent", "name")]
@@ -205,7 +240,7 @@ def name_fusion(fusion: nn.Module) -> str:
 
 
 def describe(value: Any) -> str:
-    """A one-line ``repr`` that is the same in every process: no addresses, no Linen internals."""
+    """A one-line ``repr`` that is the same in every process: no addresses or Linen internals."""
     if is_dataclass(value):
         own = [f.name for f in fields(value) if f.repr and f.name not in ("parent", "name")]
         inner = ", ".join(f"{name}={describe(getattr(value, name))}" for name in own)

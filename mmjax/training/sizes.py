@@ -1,7 +1,7 @@
-"""How large a model is, and how wide its fusion must be for a given number of parameters."""
+"""The size of a model, and the width of its fusion for a given number of parameters."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import flax.linen as nn
@@ -12,11 +12,11 @@ from mmjax.model import MultimodalModel
 from mmjax.training.step import outline_params
 
 TOLERANCE = 0.1
-"""Models are of one size when their numbers of parameters differ by no more than this share."""
+"""Largest relative difference between the parameter counts of models of the same size."""
 
 
 class Sizes(NamedTuple):
-    """What one model costs.
+    """The size of a model.
 
     Attributes:
         params: number of parameters.
@@ -28,11 +28,21 @@ class Sizes(NamedTuple):
 
 
 def sizes(model: nn.Module, task: Task) -> Sizes:
-    """The sizes of a model for a task; nothing is trained or compiled."""
+    """Parameters and FLOPs of a model for a task; nothing is trained or compiled.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> model = make_model(task, "gmu")
+        >>> small = match_params(model, task, budget=sizes(model, task).params // 2)
+        >>> small.fusion.width < model.fusion.width
+        True
+    """
     row = _abstract_row(task)
     params = outline_params(model, row)
     forward = lambda p, row: model.apply({"params": p}, row.inputs, row.present, train=False)
-    cost = jax.jit(forward).lower(params, row).cost_analysis()
+    cost: Any = jax.jit(forward).lower(params, row).cost_analysis()
     return Sizes(num_params(params), cost["flops"])
 
 
@@ -47,20 +57,20 @@ def _abstract_row(task: Task):
 
 
 def set_width(model: MultimodalModel, width: float) -> MultimodalModel:
-    """The same model with its fusion so wide, or the next wider that its heads divide."""
+    """The same model with its fusion's width rounded up to a multiple of its heads."""
     step = getattr(model.fusion, "num_heads", 1)
     return model.clone(fusion=model.fusion.clone(width=step * math.ceil(width / step)))
 
 
 def set_num_layers(model: MultimodalModel, num_layers: int) -> MultimodalModel:
-    """The same model with so many layers in its fusion."""
+    """The same model with another number of layers in its fusion."""
     return model.clone(fusion=model.fusion.clone(num_layers=num_layers))
 
 
 def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalModel:
-    """The same model with the width of its fusion that brings its parameters nearest to a budget.
+    """The same model with the width of its fusion whose parameter count is closest to a budget.
 
-    Where no width comes within ``TOLERANCE``, ``explain_mismatch`` says why.
+    If no width is within ``TOLERANCE``, ``explain_mismatch`` says why.
     """
     if not hasattr(model.fusion, "width"):
         return model
@@ -89,4 +99,4 @@ def explain_mismatch(model: MultimodalModel, task: Task, budget: int) -> str:
         return f"its encoders alone have {encoders:,} parameters"
     if not hasattr(model.fusion, "width"):
         return f"it has {total:,} parameters, and no width to change"
-    return f"width {model.fusion.width} is the nearest, with {total:,} parameters"
+    return f"width {model.fusion.width} is the closest, with {total:,} parameters"

@@ -1,7 +1,7 @@
-"""The one train step.
+"""The train step.
 
-Everything random in training is a function of (seed, step): the parameters, the order of the
-batches and the dropout masks. So a run continues exactly from its TrainState alone.
+Everything random in training is a function of (seed, step): the initial parameters, the order of
+the batches and the dropout masks. A run therefore resumes exactly from its TrainState alone.
 """
 
 from collections.abc import Callable
@@ -24,21 +24,21 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, Tr
 INIT, ORDER, DROPOUT = range(3)  # what fold_in derives from a run's key
 
 MAX_SKIPPED = 20
-"""Steps in a row without a finite loss and gradient after which a seed is given up."""
+"""Consecutive steps without a finite loss and gradient after which a seed has diverged."""
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-"""What training may compute in."""
+"""Types of the computation in training."""
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def init_params(model: nn.Module, rows: Batch, seed: int) -> chex.ArrayTree:
-    """The model's parameters for a seed; of the rows only the shapes matter."""
+    """The model's initial parameters for a seed; only the shapes of the rows matter."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows)
     key = jax.random.fold_in(jax.random.key(seed), INIT)
-    # Initialisers run one by one, not as one program: those of equal shape compile once for all
-    # seeds and all models of a comparison.
+    # Initialisers run one by one, not as one program, so that those of equal shape are compiled
+    # once for all seeds and all models of a comparison.
     return model.lazy_init(key, shapes.inputs, shapes.present, train=False)["params"]
 
 
@@ -66,11 +66,11 @@ def make_forward(
     dtype: str = "float32",
     remat: bool = False,
 ) -> Forward:
-    """Makes the model in training, ``(params, batch, key) -> Outputs``, a pure function.
+    """Makes the forward pass in training, ``(params, batch, key) -> Outputs``, a pure function.
 
     Args:
-        model: what is trained.
-        dropout: [] rate in place of that of each layer which has one.
+        model: the model.
+        dropout: [] rate that overrides that of every dropout layer.
         dtype: key of ``DTYPES``; parameters are cast to it, and outputs back.
         remat: as ``Recipe.remat``.
     """
@@ -92,7 +92,7 @@ def make_forward(
 
 
 def _cast(tree: chex.ArrayTree, dtype: jnp.dtype) -> chex.ArrayTree:
-    """The tree with its floats in another type."""
+    """The tree with its floats cast to another type."""
     is_float = lambda x: jnp.issubdtype(x.dtype, jnp.floating)
     return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
 
@@ -109,9 +109,20 @@ def make_step(
 ) -> Step:
     """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function.
 
-    ``accumulate``, ``dtype`` and ``remat`` are those of a ``Recipe``. Where the loss or the
-    gradient is not finite, the step changes no parameter; its metrics are 0, but for ``skipped``,
-    which is 1. After ``MAX_SKIPPED`` such steps in a row all are skipped.
+    ``accumulate``, ``dtype`` and ``remat`` are those of a ``Recipe``. If the loss or the gradient
+    is not finite, the step changes no parameter, and its metrics are 0, except for ``skipped``,
+    which is 1. After ``MAX_SKIPPED`` such steps in a row, all further steps are skipped.
+
+    Example:
+        >>> from mmjax.objectives import cross_entropy
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task, tx = synthetic(size=100), optax.sgd(0.1)
+        >>> model, rows = make_model(task, "late_mean"), task.train.batch()
+        >>> state = init_state(init_params(model, rows, seed=0), tx, seed=0)
+        >>> state, metrics = jax.jit(make_step(model, cross_entropy, tx))(state, rows)
+        >>> int(state.step), int(metrics["skipped"])
+        (1, 0)
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -139,7 +150,7 @@ def make_step(
 
 
 def _in_parts(gradient: Gradient, count: int) -> Gradient:
-    """The mean of the gradients, and of the metrics, of equal parts of a batch, one by one."""
+    """The mean of the gradients and metrics over equal parts of a batch, computed in sequence."""
     if count == 1:
         return gradient
 

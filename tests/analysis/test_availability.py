@@ -153,9 +153,13 @@ def test_the_share_of_one_modality_changes_nothing_for_another():
 
 
 def test_shares_that_are_none_are_refused(task):
-    with pytest.raises(UsageError, match=r"missing: expected shares from 0 to 1, got vector=1\.5"):
+    with pytest.raises(
+        UsageError, match=r"missing: expected probabilities from 0 to 1, got vector=1\.5"
+    ):
         lose(task, {"vector": 1.5})
-    with pytest.raises(UsageError, match="missing: expected shares from 0 to 1, got vector=nan"):
+    with pytest.raises(
+        UsageError, match="missing: expected probabilities from 0 to 1, got vector=nan"
+    ):
         lose(task, {"vector": float("nan")})
     with pytest.raises(UnknownNameError, match="vektor"):
         lose(task, {"vektor": 0.5})

@@ -48,7 +48,7 @@ def test_a_share_of_the_peak_is_reported(rate):
 def test_a_share_that_cannot_be_is_refused(rate):
     judged = bench.judge_share(rate, 100.0)
     assert judged["share"] is None
-    assert "peak of 100 cannot be" in judged["refused"]
+    assert "peak of 100 is impossible" in judged["refused"]
 
 
 def test_peaks_are_operations_and_bytes_per_second(monkeypatch):
@@ -148,7 +148,7 @@ def test_cases_with_rows_are_not_run_again(measured, tmp_path, monkeypatch, caps
     path.write_text(json.dumps(rows[0]) + "\n")
     with pytest.raises(SystemExit, match="2"):
         run(*both)
-    assert f"{path}: expected the bytes that were written, got others" in capsys.readouterr().err
+    assert f"{path}: expected the file as it was written" in capsys.readouterr().err
     assert called == []
     (tmp_path / "manifest.json").unlink()  # as the error says
     (tmp_path / "bench.md").unlink()
@@ -206,8 +206,11 @@ def test_cases_are_combined_with_meshes_that_divide_them(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"batch_sizes": (20, 121)}, "batch_size: expected at most 120, the training rows"),
-        ({"meshes": ("seed=99",)}, "mesh: expected as many devices as there are"),
+        (
+            {"batch_sizes": (20, 121)},
+            "batch_size: expected at most 120, the number of training rows",
+        ),
+        ({"meshes": ("seed=99",)}, "mesh: expected a mesh of the available devices"),
         ({"meshes": ("place=1",)}, "axis of a mesh: expected one of data, model, seed"),
         ({"dtypes": ("float16",)}, "dtype: expected one of bfloat16, float32"),
         ({"lanes": (0,)}, "seeds: expected at least 1"),

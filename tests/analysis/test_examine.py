@@ -28,7 +28,7 @@ def assessed(task):
     def one(name):
         arm = make_arm(task, name, steps=40, seeds=(3, 5))
         trained = fit(arm.recipe, arm.task)
-        return arm, trained, examine(arm, trained)
+        return arm, trained, examine(arm, trained, lambda: None)
 
     return {name: one(name) for name in ("attention_pool", "a_only")}
 
@@ -53,10 +53,10 @@ def test_hidden_rows_carry_what_made_them(assessed):
 
 def test_every_table_says_whose_its_rows_are(assessed):
     for name, (_, _, found) in assessed.items():
-        for table in (found.robustness, found.representation):
+        for table in (found.tables["robustness"], found.tables["representation"]):
             assert table
             assert {(row["task"], row["strategy"]) for row in table} == {("synthetic/unique", name)}
-    assert not assessed["a_only"][2].weights
+    assert not assessed["a_only"][2].tables["weights"]
 
 
 @pytest.mark.parametrize("shown", [slice(0, 1), slice(0, 3), "one class"])
@@ -68,14 +68,14 @@ def test_rows_too_few_to_cluster_are_scored_all_the_same(assessed, shown):
     else:  # of as many classes
         rows = np.unique(target, return_index=True)[1][shown]
     small = replace(arm.task, test=arm.task.test.take(rows))
-    found = make_examine(small)(replace(arm, task=small), trained)
-    assert not found.representation
+    found = make_examine(small)(replace(arm, task=small), trained, lambda: None)
+    assert not found.tables["representation"]
     assert found.scores
-    assert found.robustness
+    assert found.tables["robustness"]
 
 
 def test_weights_sum_to_one_and_prefer_what_tells(assessed):
-    rows = assessed["attention_pool"][2].weights
+    rows = assessed["attention_pool"][2].tables["weights"]
     assert len(rows) == 4  # seeds, modalities
     for seed in (3, 5):
         of = {row["modality"]: row["weight"] for row in rows if row["seed"] == seed}

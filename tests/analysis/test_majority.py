@@ -13,13 +13,12 @@ from sklearn.metrics import f1_score
 
 import mmjax
 from mmjax.analysis.summary import find_majority, majority_warnings, summarise
-from mmjax.analysis.verdicts import Verdict
 from mmjax.data.targets import majority_scores
 from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
 from mmjax.report.tables import plain_table, rich_table
 from mmjax.runs.compare import write_summary
-from mmjax.runs.studies import read_studies
+from mmjax.runs.studies import read_assessments, read_studies
 from mmjax.storage.jsonl import read_rows
 from mmjax.tasks.arrays import save
 
@@ -60,15 +59,15 @@ def test_every_table_has_its_line(folder, tmp_path, monkeypatch):
     Console(file=shown, width=120).print(rich_table(summaries, "title"))
     for text in (shown.getvalue(), plain_table(summaries)):
         assert re.search(r"majority class +95\.50 +0\.4885 +0 +-", text)
-    write_summary(folder, Verdict("A headline."))
+    write_summary(folder, *read_assessments([folder]))
     text = (folder / "summary.md").read_text()
     assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
-    assert "the answer that is most frequent in training" in text
+    assert "the most frequent class of the training split" in text
     monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
-    write_paper(read_studies([folder]), tmp_path)
+    write_paper(read_assessments([folder]), tmp_path)
     table = (tmp_path / "table.tex").read_text()
     assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
-    write_page(read_studies([folder]), tmp_path / "report.html")
+    write_page(read_assessments([folder]), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     (line,) = re.findall(r'<tr>\n<th scope="row" data-value="majority class">.*?</tr>', page, re.S)
     assert re.findall(r">([\d.]+)</td>", line) == ["95.50", "48.85"]
@@ -93,8 +92,11 @@ def test_rows_without_its_scores_have_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("accuracy", "who"),
     [
-        (0.999, "No strategy beats the majority class, which has 99.90 % accuracy"),
-        (0.635, "late_mean, a_only: no better than the majority class, which has 63.50 % accuracy"),
+        (0.999, "No strategy beats the majority class, which reaches 99.90 % accuracy"),
+        (
+            0.635,
+            "late_mean, a_only: no better than the majority class, which reaches 63.50 % accuracy",
+        ),
         (0.3, None),
     ],
 )
@@ -104,7 +106,7 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
     summaries = summarise(read_rows(folder / "rows.jsonl"))
     told = majority_warnings(summaries)
     assert [sentence.split(" without")[0] for sentence in told] == ([who] if who else [])
-    write_summary(folder, Verdict("A headline."))
+    write_summary(folder, *read_assessments([folder]))
     summary = (folder / "summary.md").read_text()
     assert (who in summary) if who else ("majority class, which" not in summary)
 
@@ -113,7 +115,7 @@ def test_those_that_do_not_beat_it_are_named(tmp_path, accuracy, who):
 def test_the_page_names_them(tmp_path):
     facts = {"majority_accuracy": 0.635, "majority_macro_f1": 0.2}
     folder = make_folder(tmp_path / "run", **facts)
-    write_page(read_studies([folder]), tmp_path / "report.html")
+    write_page(read_assessments([folder]), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "late_mean, a_only: no better than the majority class" in page
 

@@ -98,7 +98,7 @@ def test_gains_of_a_sum_are_the_sums_of_gains(first, second):
 def test_a_missing_subset_is_named(missing, named):
     game = random_game("abc")
     del game[frozenset(missing)]
-    with pytest.raises(UsageError, match=f"values: expected .* of a, b, c, got none of {named}"):
+    with pytest.raises(UsageError, match=f"values: expected .* of a, b, c, got none for {named}"):
         shapley(game)
 
 
@@ -153,7 +153,7 @@ def test_splits_and_strategies_do_not_mix():
 @pytest.mark.parametrize(("missing", "named"), [("", r"a\+b"), ("a+b", "the empty subset")])
 def test_a_row_that_is_missing_is_named(missing, named):
     values = {hidden: value for hidden, value in VALUES.items() if hidden != missing}
-    with pytest.raises(UsageError, match=f"rows of sum, seed 0, test: .* got none of {named}"):
+    with pytest.raises(UsageError, match=f"rows of sum, seed 0, test: .* got none for {named}"):
         shapley_rows(make_rows("sum", values))
 
 

@@ -28,7 +28,7 @@ def test_the_headline_has_the_numbers_of_the_pair():
     pair = compare_pair(answers.scores["gmu"], answers.scores["b_only"], answers.group)
     low, high = 100 * pair.difference.low, 100 * pair.difference.high
     assert verdict.headline == (
-        "Fusion pays: gmu beats b_only, the best modality alone, by "
+        "Fusion pays: gmu beats b_only, the best unimodal baseline, by "
         f"{100 * pair.difference.mean:.1f} points of test accuracy "
         f"(95 % interval {low:+.1f} to {high:+.1f}, {format_p(pair.p)})."
     )
@@ -38,7 +38,7 @@ def test_the_headline_has_the_numbers_of_the_pair():
 
 def test_a_fusion_can_be_worse():
     assert judge(make(gap=-0.6, seeds=5)).headline.startswith(
-        "Fusion does not pay: gmu falls behind b_only, the best modality alone, by"
+        "Fusion does not pay: gmu falls behind b_only, the best unimodal baseline, by"
     )
 
 
@@ -52,10 +52,10 @@ def test_the_best_are_chosen_on_validation_not_on_test():
     assert chosen.fusion == "sum"
 
 
-def test_a_difference_that_cannot_be_told_comes_with_what_would_tell_it():
+def test_a_difference_that_is_not_significant_comes_with_what_would_detect_it():
     answers = make(gap=0.05, seeds=4, seed=1)
     verdict = judge(answers)
-    assert verdict.headline.startswith("No difference can be told: gmu scores")
+    assert verdict.headline.startswith("No significant difference: gmu scores")
     (line,) = (s for s in verdict.sentences if s.startswith("To detect a"))
     want = needed(verdict.pair)
     said = [int(word.replace(",", "")) for word in line.split() if word[0].isdigit()]
@@ -95,11 +95,11 @@ def test_the_headline_is_tested_first_and_the_others_are_corrected():
 
 def test_without_a_difference_in_the_headline_nothing_else_is_tested():
     verdict = judge(make(gap=0.0, seeds=3))
-    assert verdict.headline.startswith("No difference can be told")
+    assert verdict.headline.startswith("No significant difference")
     own, *others = (*verdict.against_baseline, *verdict.against_fusion)
     assert own.verdict == "not distinguishable"
     assert {one.verdict for one in others} == {UNTESTED}
-    assert "So no other pair is tested." in verdict.sentences
+    assert "Therefore no other pair is tested." in verdict.sentences
 
 
 def test_headline_list_table_and_figure_agree(tmp_path):
@@ -136,8 +136,8 @@ def test_few_rows_that_differ_are_no_verdict():
     scores = {"b_only": alone, "gmu": fusion}
     verdict = judge(Answers(scores, np.arange(80), dict.fromkeys(scores, 0.5), ["b_only"], "test"))
     assert verdict.headline == (
-        "Too few rows differ to tell: gmu and b_only, the best modality alone, score differently "
-        "on 1 of 80 test rows; a verdict needs 5."
+        "Too few rows differ for a verdict: gmu and b_only, the best unimodal baseline, score "
+        "differently on 1 of 80 test rows; at least 5 are required."
     )
     assert verdict.pair.difference.low < 0 < verdict.pair.difference.high
 
@@ -150,8 +150,8 @@ def test_long_lists_are_counted_and_ask_for_seeds():
     told = [one for one in verdict.against_baseline[1:] if one.told]
     assert f"Not distinguishable: the other {22 - len(told)}." in verdict.text
     small, large, larger = re.search(
-        r"3 seeds on these rows detect differences above ([\d.]+) points in a list of 22; "
-        r"run more to detect those above ([\d.]+) with 5 and ([\d.]+) with 10.",
+        r"3 seeds on these rows can detect differences above ([\d.]+) points in each of 22 tests; "
+        r"5 seeds, above ([\d.]+); 10 seeds, above ([\d.]+)\.",
         verdict.text,
     ).groups()
     assert float(small) > float(large) > float(larger)
@@ -160,17 +160,18 @@ def test_long_lists_are_counted_and_ask_for_seeds():
 def test_every_verdict_is_in_words():
     verdict = judge(make(gap=0.8, seeds=5))
     assert any("Worse: a_only, sum." in s for s in verdict.sentences)
-    assert any(s.startswith("Against gmu, the best fusion. Worse: sum.") for s in verdict.sentences)
+    own = "Other fusions against gmu, the best fusion. Worse: sum."
+    assert any(s.startswith(own) for s in verdict.sentences)
 
 
-def test_scores_on_validation_are_called_flattering():
+def test_scores_on_validation_are_called_optimistic():
     verdict = judge(make(gap=0.5, split="valid"))
     assert "points of validation accuracy" in verdict.headline
-    assert any("flatter" in s for s in verdict.sentences)
+    assert any("optimistic" in s for s in verdict.sentences)
 
 
 def test_without_what_it_needs_there_is_no_verdict():
-    assert judge(None).headline.startswith("No verdict: it needs the predictions")
+    assert judge(None).headline.startswith("No verdict: it requires the predictions")
     answers = make()
     alone = answers._replace(scores={"a_only": answers.scores["a_only"]})
     assert judge(alone).headline.startswith("Nothing to compare")

@@ -11,6 +11,7 @@ from mmjax.cli import main
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.cell_search import NUM_PROXIES, ROUNDS, chosen_cells, search
 from mmjax.comparison.loop import compare_arms, settle
+from mmjax.comparison.outcomes import unfailing
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError, UsageError
 from mmjax.fusion.searched import SearchedFusion
@@ -123,11 +124,11 @@ def test_inputs_that_are_scaled_and_stood_in_for_are_searched_too():
 @pytest.mark.usefixtures("small_budget")
 def test_a_comparison_searches_first_and_shows_what_it_found(arm):
     taken = []
-    rows = compare_arms([arm], progress=taken.append).rows
+    (result,) = unfailing(compare_arms([arm], progress=taken.append))
     assert sum(taken) == arm.planned_steps
     cells = chosen_cells(settle(arm).recipe)
     assert cells
-    assert all(f"cells={cells}" in row["recipe"] for row in rows)
+    assert all(f"cells={cells}" in row["recipe"] for row in result.rows)
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from representatives import slow
 from small import make_task
 
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
 from mmjax.comparison.encodings import encode
-from mmjax.comparison.loop import fit_each, make_encoded_arms
 from mmjax.errors import UsageError
 from mmjax.methods import TwoStage
 from mmjax.training.fit import fit

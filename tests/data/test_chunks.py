@@ -38,14 +38,16 @@ def test_a_folder_of_arrays_is_the_task_that_was_saved(folder):
         np.testing.assert_array_equal(got.train.present[name], task.train.present[name])
         assert isinstance(got.train.inputs[name], np.memmap)
     assert got.train.meta["speaker"][-1] == "Zoë 29"
-    with pytest.raises(UsageError, match="folder: expected one without a task"):
+    with pytest.raises(UsageError, match="folder: expected a folder without a task"):
         save(task, folder)
 
 
 def test_a_file_that_was_cut_short_is_named(folder):
     path = folder / "train" / "inputs" / "vector.npy"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(DataError, match=r"vector\.npy: .*claims 600 bytes, .* and 596\. Download"):
+    with pytest.raises(
+        DataError, match=r"vector\.npy: .* 596 bytes of values, .* 600 bytes\. Download"
+    ):
         arrays(folder)
 
 
@@ -57,12 +59,12 @@ def test_a_file_that_was_cut_short_is_named(folder):
             np.zeros((30, 1), int),
             r"valid target: expected labels.*got int64 \(30,\)",
         ),
-        ("train/target", np.zeros(30), r"target\.npy: expected an integer class.*float64"),
+        ("train/target", np.zeros(30), r"target\.npy: expected one integer class per row.*float64"),
         ("train/target", np.zeros(0, int), r"train: expected at least one row"),
-        ("train/target", np.full(30, 2**40), r"a row of every class, got none of 0, 1"),
+        ("train/target", np.full(30, 2**40), r"rows of every class, got none of 0, 1"),
         ("valid/group", np.zeros(7, int), r"valid group: expected integers of shape \(30,\)"),
         ("train/present/vector", np.ones(30), r"vector' present: expected bool"),
-        ("train/present/victor", np.ones(30, bool), r"present: expected files named as in"),
+        ("train/present/victor", np.ones(30, bool), r"present: expected the same file names as in"),
         ("train/inputs/vector", np.zeros((29, 5), np.float32), r"expected shape \(30, 5\)"),
         ("train/inputs/vector", np.float32(0), r"expected shape"),
         (
@@ -83,7 +85,7 @@ def test_arrays_that_are_no_task_are_refused(folder, name, array, match):
     [
         ("valid", "expected valid, got only task.json, test, train"),
         ("train/target.npy", r"train: expected target\.npy, got only group\.npy"),
-        ("test/inputs/image.npy", r"present: expected files named as in .*test/inputs"),
+        ("test/inputs/image.npy", r"present: expected the same file names as in .*test/inputs"),
     ],
 )
 def test_a_missing_part_is_told(folder, missing, match):

@@ -46,7 +46,7 @@ def test_integers_that_are_not_counted_from_zero_are_classes_too():
 
 
 def test_many_different_integers_are_refused_as_classes():
-    with pytest.raises(DataError, match=r"60 different values in 60 rows.*give them as floats"):
+    with pytest.raises(DataError, match=r"60 different values in 60 rows.*give floats"):
         Task.from_arrays(make_inputs(), np.arange(60))
 
 
@@ -57,7 +57,7 @@ def test_many_different_integers_are_refused_as_classes():
         (np.array([1, 2, np.nan] * 20, object), "got none in 20 rows, first in row 2"),
         (
             np.array([[0], [2]] * 30),
-            r"of shape \(60, 1\). Classes are of shape",
+            r"of shape \(60, 1\). Give classes as",
         ),
         (
             np.where(np.arange(60) == 7, np.nan, np.arange(60.0)),
@@ -205,17 +205,20 @@ def test_groups_stay_together_and_a_given_split_is_taken():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"target": np.zeros((60, 2, 2))}, "target: expected a class for each row"),
-        ({"target": np.array([0, 1] * 20)}, "expected 40 rows, as the target has, got 60"),
+        ({"target": np.zeros((60, 2, 2))}, "target: expected one class per row"),
+        ({"target": np.array([0, 1] * 20)}, "expected 40 rows, as in the target, got 60"),
         ({"inputs": {"a": np.array(["x"] * 60)}}, "input 'a': expected numbers"),
         ({"split": np.array(["train", "tset"] * 30)}, "split: expected one of train, valid, test"),
         ({"split": np.array(["train"])}, r"split: expected.*got \(1,\)"),
         ({"present": {"image": np.ones(59, bool)}}, "image: expected 60 rows"),
         ({"target": np.full(60, np.nan)}, "a target for each row, got none in 60 rows"),
-        ({"target": np.full(60, np.inf)}, "finite numbers, up to 1e300, got others in 60 rows"),
-        ({"target": np.ones(60)}, "numbers that differ between rows"),
+        (
+            {"target": np.full(60, np.inf)},
+            "finite numbers up to 1e300, got infinite or larger ones in 60 rows",
+        ),
+        ({"target": np.ones(60)}, "numbers that vary between rows"),
         ({"target": np.full((60, 2), 2)}, "labels 0 and 1"),
-        ({"target": []}, "target: expected an array with a row for each sample, got no rows"),
+        ({"target": []}, "target: expected an array with one row per sample, got no rows"),
         ({"target": ["x", np.nan, "y"] * 20}, "a target for each row, got none in 20 rows"),
         (
             {"target": np.ma.masked_equal([0, 1] * 30, 1)},
@@ -223,14 +226,17 @@ def test_groups_stay_together_and_a_given_split_is_taken():
         ),
         ({"inputs": {"a": np.ma.masked_less(np.arange(60), 1)}}, "'a': expected .* without a mask"),
         ({"inputs": {"a": [[1.0], [1.0, 2.0]] * 30}}, "'a': expected rows of one shape"),
-        ({"inputs": {"a": 1.0}}, "'a': expected an array with a row for each sample, got float"),
+        ({"inputs": {"a": 1.0}}, "'a': expected an array with one row per sample, got float"),
         ({"inputs": [np.zeros(60)]}, r"inputs: expected \{modality: array\}, got list"),
-        ({"inputs": {"a": np.zeros((60, 0))}}, r"at least one number a sample, got shape \(0,\)"),
+        ({"inputs": {"a": np.zeros((60, 0))}}, r"at least one value per sample, got shape \(0,\)"),
         ({"inputs": {"target": np.zeros(60)}}, "another name, got 'target'"),
         ({"present": np.ones(60, bool)}, r"present: expected \{modality: array\}, got ndarray"),
-        ({"group": [None, *range(59)]}, "group: expected an integer or text for each row, got obj"),
+        (
+            {"group": [None, *range(59)]},
+            "group: expected an integer or a string for each row, got obj",
+        ),
         ({"group": np.zeros((60, 2), int)}, r"group: .* got int64 of shape \(60, 2\)"),
-        ({"group": "speaker"}, "group: expected an array with a row for each sample, got str"),
+        ({"group": "speaker"}, "group: expected an array with one row per sample, got str"),
         ({"split": [None] * 60}, "split: expected one of train, valid, test"),
     ],
 )
@@ -317,8 +323,8 @@ def test_a_saved_task_is_the_same_task(kind, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "what `save` has written"),
-        ('{"standardise": 1, "names": [], "scale": null}', "what `save` has written"),
+        ("{}", "a file that `save` wrote"),
+        ('{"standardise": 1, "names": [], "scale": null}', "a file that `save` wrote"),
         ('{"standardise": true, "names": ["a"], "scale": null}', "names: expected 2 of them"),
         ('{"standardise": true, "names": [], "scale": [[1], [1]]}', "scale: expected 2 finite"),
     ],

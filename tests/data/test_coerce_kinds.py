@@ -71,7 +71,7 @@ def test_a_target_is_what_is_said_and_else_what_is_told(case, tmp_path, capsys):
     assert {(task.kind, task.out_dim) for task in ways} == {(kind, out_dim)}
     assert len({task.digest() for task in ways}) == 1
     assert len(told) == (0 if stated else 2)
-    assert all(f"taken for {out_dim} {kind}" in line and "kind=" in line for line in told)
+    assert all(f"assumed {out_dim} {kind}" in line and "kind=" in line for line in told)
 
 
 def test_matrices_are_labels_numbers_or_one_hot_classes():
@@ -90,7 +90,7 @@ def test_matrices_are_labels_numbers_or_one_hot_classes():
         (np.array(["a", "b"] * 30), "numbers", "target: expected numbers, got text: could not"),
         (np.array(["a", "b"] * 30), "labels", "labels 0 and 1 .*got text"),
         (INTEGERS, "labels", "labels 0 and 1 .*got values from 0 to 2"),
-        (X, "classes", r"a class for each row, \[rows\], got shape \(60, 4\)"),
+        (X, "classes", r"one class per row, \[rows\], got shape \(60, 4\)"),
         (X + 1j, None, "got complex128 of shape"),
     ],
 )
@@ -110,7 +110,9 @@ def test_unknown_kinds_are_refused(tmp_path):
 
 def test_classes_that_lack_rows_may_be_numbers():
     target = np.random.default_rng(0).integers(18, 91, 300)
-    with pytest.raises(DataError, match=r"none of .*If the target is a number, say kind='numbers'"):
+    with pytest.raises(
+        DataError, match=r"none of .*If the target is a number, pass kind='numbers'"
+    ):
         Task.from_arrays({"x": np.arange(300.0)}, target)
 
 
@@ -156,14 +158,14 @@ def test_numbers_of_unlabelled_rows_are_told(capsys):
     target = np.where(SPLIT == "test", -1, np.arange(ROWS) / 2)
     task = Task.from_arrays({"x": X}, target, split=SPLIT)
     assert (task.kind, task.test.labelled) == ("numbers", False)
-    assert "-1 in all test rows taken for rows without a target" in capsys.readouterr().err
+    assert "assumed that -1 in all test rows means unlabelled" in capsys.readouterr().err
 
 
 OTHERS = {
     "text": (np.array(["u", "v"] * 30), ""),
-    "text of digits": (np.array(["3", "4"] * 30), "; kind='numbers' says otherwise"),
-    "0 and 1": (np.arange(ROWS) % 2, "; kind='labels' or kind='numbers' says otherwise"),
-    "labels": (np.ones((ROWS, 2), int) * np.c_[0:ROWS] % 2, "; kind='numbers' says otherwise"),
+    "text of digits": (np.array(["3", "4"] * 30), "; override by kind='numbers'"),
+    "0 and 1": (np.arange(ROWS) % 2, "; override by kind='labels' or kind='numbers'"),
+    "labels": (np.ones((ROWS, 2), int) * np.c_[0:ROWS] % 2, "; override by kind='numbers'"),
     "fractions": (np.arange(ROWS) / 2, ""),
 }
 
@@ -187,7 +189,7 @@ def test_what_is_missing_is_no_class(tmp_path, cell):
 
 def test_groups_that_are_missing_are_not_one_group():
     group = np.array(["a", "b", "NA"] * 20)
-    with pytest.raises(DataError, match=r"group: .*got none in 20 rows, first in row 2"):
+    with pytest.raises(DataError, match=r"group: .*got missing values in 20 rows, first in row 2"):
         Task.from_arrays({"x": X}, INTEGERS, group=group)
 
 
@@ -198,7 +200,7 @@ def test_row_numbers_of_a_data_frame_are_no_target(tmp_path, heading, capsys):
         np.save(tmp_path / "x" / f"{row}.npy", values)
     write_labels(tmp_path, {heading: range(ROWS), "id": range(ROWS), "target": INTEGERS})
     assert folder(tmp_path).out_dim == 3
-    assert "a column without a name is passed over" in capsys.readouterr().err
+    assert "skipped a column without a name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("heading", ["", "Unnamed: 0", None])
@@ -208,13 +210,13 @@ def test_row_numbers_of_a_data_frame_are_no_feature(heading, capsys):
     table.insert(0, heading, np.arange(ROWS))
     task = Task.from_arrays({"x": table}, INTEGERS)
     assert task.digest() == Task.from_arrays({"x": X}, INTEGERS).digest()
-    assert "input 'x': a column without a name is passed over" in capsys.readouterr().err
+    assert "input 'x': skipped a column without a name" in capsys.readouterr().err
     target = pandas.DataFrame({heading: np.arange(ROWS), "a": INTEGERS % 2, "b": INTEGERS // 2})
     assert Task.from_arrays({"x": X}, target).out_dim == 2
     rows = [{"Unnamed: 0": i, "a": X[i, 0], "b": X[i, 1], "y": i % 3} for i in range(ROWS)]
     both = from_dataset(rows, modalities={"x": ["Unnamed: 0", "a", "b"]}, target="y")
     assert both.shapes == {"x": (2,)}
-    assert "x: a column without a name is passed over" in capsys.readouterr().err
+    assert "x: skipped a column without a name" in capsys.readouterr().err
 
 
 def test_indexes_that_differ_are_told(capsys):
@@ -223,7 +225,7 @@ def test_indexes_that_differ_are_told(capsys):
     Task.from_arrays({"x": table}, target, kind="classes")
     assert not capsys.readouterr().err
     Task.from_arrays({"x": table}, target.sample(frac=1, random_state=0), kind="classes")
-    told = "mmjax: input 'x' and target: indexes differ, and rows are paired by position"
+    told = "mmjax: input 'x' and target: indexes differ, so rows are paired by position"
     assert capsys.readouterr().err.startswith(told)
 
 
@@ -249,9 +251,9 @@ def test_tables_as_data_frames_write_them(tmp_path, case):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0,1\n5,6\n7,8\n", "a first line 0,1, which may be a heading: name the columns"),
-        ("0\n0.5\n0.25\n", "a first line 0, which may be a heading"),
-        (",x\n5,1\n9,2\n", "a column without a name, which does not count the lines"),
+        ("0,1\n5,6\n7,8\n", "the first line 0,1, which may be a header: name the columns"),
+        ("0\n0.5\n0.25\n", "the first line 0, which may be a header"),
+        (",x\n5,1\n9,2\n", "an unnamed column that does not count the lines"),
     ],
 )
 def test_tables_that_can_be_read_in_two_ways_are_refused(tmp_path, text, message):
@@ -284,7 +286,7 @@ def test_an_input_is_what_is_said(kind, capsys):
         ("image", X, r"images \[rows, height, width, channels\]"),
         ("tokens", X, r"token ids \[rows, length\], got float64"),
         ("tokens", -IDS, "token ids from 0 to 1023, got -8 to 0"),
-        ("tokens", IDS + MAX_VOCABULARY, "Give rare tokens one id"),
+        ("tokens", IDS + MAX_VOCABULARY, "Map rare tokens to one id"),
     ],
 )
 def test_an_input_that_is_not_what_is_said_is_refused(kind, values, message):
@@ -304,14 +306,14 @@ def test_integers_that_may_be_tokens_are_told(capsys):
     task = Task.from_arrays({"text": IDS}, INTEGERS, kind="classes")
     assert task.shapes == {"text": (12,)}
     told = capsys.readouterr().err
-    assert "'text': integers up to 8 taken for numbers; kinds={'text': 'tokens'}" in told
+    assert "'text': assumed that integers up to 8 are numbers; kinds={'text': 'tokens'}" in told
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_channels_that_come_first_are_moved(channels, capsys):
     last = RNG.integers(0, 256, (ROWS, 8, 6, channels), np.uint8)
     moved = Task.from_arrays({"x": np.moveaxis(last, -1, 1)}, INTEGERS, kind="classes")
-    made = f"channels first, and made (8, 6, {channels})"
+    made = f"channels first, moved to (8, 6, {channels})"
     assert f"{made}; kinds={{'x': 'image'}}" in capsys.readouterr().err
     assert moved.digest() == Task.from_arrays({"x": last}, INTEGERS).digest()
     stated = Task.from_arrays({"x": np.moveaxis(last, -1, 1)}, INTEGERS, kinds={"x": "image"})
@@ -411,7 +413,7 @@ def test_columns_are_named_and_absent_rows_do_not_hide_a_lost_feature(tmp_path):
     table = pandas.DataFrame(CLOCK, columns=["time", "size"])
     here = np.arange(ROWS) % 5 > 0
     table.loc[~here, "time"] = 0.0
-    with pytest.raises(DataError, match=r"in column 'time'. Subtract their mean first"):
+    with pytest.raises(DataError, match=r"in column 'time'. Subtract their mean"):
         Task.from_arrays({"x": table}, INTEGERS, present={"x": here})
     with pytest.raises(DataError, match="got text in column 'sex'"):
         Task.from_arrays({"x": table.assign(sex="f")}, INTEGERS)
@@ -433,7 +435,9 @@ def test_numbers_of_any_unit_are_standardised(unit):
     np.testing.assert_allclose(task.train.target.std(), 1, rtol=1e-5)
     scores = task.scores(task.test.target + 1, task.test.target)
     np.testing.assert_allclose(scores["rmse"], task.scale.deviation[0], rtol=1e-6)
-    with pytest.raises(DataError, match="finite numbers, up to 1e300, got others in 1 rows"):
+    with pytest.raises(
+        DataError, match="finite numbers up to 1e300, got infinite or larger ones in 1 rows"
+    ):
         Task.from_arrays({"x": X}, np.where(np.arange(ROWS) == 3, 1e301, target))
 
 
@@ -453,12 +457,12 @@ def test_imaginary_parts_are_refused_by_every_path(tmp_path):
 
 DAYS = np.datetime64("2020-01-01") + np.arange(ROWS)
 UNREAD = {
-    "dates": (DAYS, "dates or durations.*numbers of seconds or days"),
-    "durations": (DAYS - DAYS[0], "dates or durations.*numbers of seconds or days"),
+    "dates": (DAYS, "dates or durations.*seconds or days"),
+    "durations": (DAYS - DAYS[0], "dates or durations.*seconds or days"),
     "objects that are dates": (DAYS.astype(object), "dates or durations.*seconds or days"),
     "complex numbers and None": (np.array([1j, None] * 30), "complex numbers.*Give real and im"),
     "text of digits": (X.astype(str), r"text.*\.astype\(float\)"),
-    "text of NumPy": (np.array(["u", "v"] * 30), "text.*of 0 and 1"),
+    "text of NumPy": (np.array(["u", "v"] * 30), "text.*one-hot encode"),
 }
 
 
@@ -501,7 +505,7 @@ def test_errors_name_the_rows_that_were_given(tmp_path, row):
 def test_without_rows_for_validation_training_gives_up_a_part(tmp_path, capsys):
     split = np.array(["train"] * 40 + ["test"] * 20)
     ways = [*three_ways(tmp_path, INTEGERS, split=split)]
-    assert capsys.readouterr().err.count("split: no rows for validation; 6 of 40") == 3
+    assert capsys.readouterr().err.count("split: no validation rows given; took 6 of 40") == 3
     for task in ways:
         assert [part.size for part in task.splits.values()] == [34, 6, 20]
     assert len({task.digest() for task in ways[:1] + ways[2:]}) == 1
@@ -523,8 +527,8 @@ def test_a_folder_of_runs_is_no_modality(tmp_path):
 def test_the_command_line_states_kinds_too(tmp_path, capsys):
     from_folder(tmp_path, INTEGERS)
     told = capsys.readouterr().err
-    others = "kind='numbers' says otherwise"
-    assert told == f"mmjax: target taken for 3 classes, 0, 1, 2; {others}\n"
+    others = "override by kind='numbers'"
+    assert told == f"mmjax: target: assumed 3 classes, 0, 1, 2; {others}\n"
     options = ("--options", "kind=numbers", "kinds=x=sequence")
     assert run("data", "--task", "folder", "--data", tmp_path, *options) == 0
     shown = capsys.readouterr()
@@ -656,13 +660,15 @@ def test_what_a_dataset_lacks_is_told():
         {"a": {"array": [0.1] * 200 * (i != 3), "sampling_rate": 200}, "y": i % 2} for i in range(9)
     ]
     with pytest.raises(
-        DataError, match=r"recordings with samples, got an empty one in row 3. Leave"
+        DataError, match=r"recordings with samples, got an empty one in row 3. Drop"
     ):
         from_dataset(rows, modalities={"a": "a"}, target="y")
     rows[3]["a"] = {"array": [1j] * 200, "sampling_rate": 200}
     with pytest.raises(DataError, match=r"recordings .*got complex numbers, complex128 in row 3"):
         from_dataset(rows, modalities={"a": "a"}, target="y")
-    with pytest.raises(ValueError, match="target: expected a column, or several, got None"):
+    with pytest.raises(
+        ValueError, match="target: expected the name of a column, or several, got None"
+    ):
         from_dataset(rows, modalities={"a": "a"}, target=None)
 
 

@@ -98,13 +98,13 @@ def make(**given):
 
 
 def test_too_few_groups_for_three_splits_are_refused():
-    with pytest.raises(DataError, match=r"got \w+ alone. Give rows of all three"):
+    with pytest.raises(DataError, match=r"got only \w+. Give rows for all three"):
         make(group=np.zeros(60, int))
 
 
 def test_a_given_split_may_not_part_a_group():
     split = np.array((["train"] * 3 + ["valid", "test"]) * 12)
-    with pytest.raises(DataError, match=r"rows of one group in one split, got group p.* in test, "):
+    with pytest.raises(DataError, match=r"each group in one split, got group p.* in test, "):
         make(split=split, group=[f"p{index // 4}" for index in range(60)])
     task = make(split=split, group=[f"{part} {index // 4}" for index, part in enumerate(split)])
     assert task.train.size == 36
@@ -118,5 +118,5 @@ def test_other_names_of_the_splits_are_known():
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "a"])
 def test_a_seed_is_an_integer_from_zero(seed):
-    with pytest.raises(UsageError, match="seed: expected an integer from 0"):
+    with pytest.raises(UsageError, match="seed: expected a non-negative integer"):
         make(seed=seed)

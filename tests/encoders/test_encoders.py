@@ -70,7 +70,9 @@ def test_the_default_encoder_of_a_small_shape_gives_tokens(shape):
 )
 def test_an_encoder_that_would_leave_nothing_names_itself(name, shape, least):
     encoder = ENCODERS[name]()
-    with pytest.raises(UsageError, match=rf"{type(encoder).__name__}: .* {least} along.*Take mlp"):
+    with pytest.raises(
+        UsageError, match=rf"{type(encoder).__name__}: .* {least} along.*encoder mlp"
+    ):
         apply_fresh(encoder, shape)
 
 

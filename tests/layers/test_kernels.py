@@ -215,7 +215,7 @@ def test_a_value_that_is_no_switch_is_an_error(monkeypatch, value):
 
 def test_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(BuildError, match=r"no-such-compiler: expected a C\+\+ compiler.*CXX"):
+    with pytest.raises(BuildError, match=r"no-such-compiler: cannot run the C\+\+ compiler.*CXX"):
         build()
 
 

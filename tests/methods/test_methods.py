@@ -210,7 +210,7 @@ def test_stacking_names_the_groups_of_a_class_that_one_fold_has_alone(task, grou
     )
     recipe = Recipe(make_model("stacking"), method=Stacking(), seeds=(0,))
     named = ", ".join(map(str, groups))
-    with pytest.raises(UsageError, match=f"folds: .* class 2 in group {named} alone"):
+    with pytest.raises(UsageError, match=f"folds: .* class 2 only in groups? {named}"):
         Stacking().prepare(fit, recipe, grouped)
 
 
@@ -245,7 +245,7 @@ def test_stacking_fits_the_meta_classifier_to_rows_unseen_by_its_inputs(task):
 
 
 def test_stacking_needs_its_fusion(batch):
-    with pytest.raises(UsageError, match="fusion: expected stacking"):
+    with pytest.raises(UsageError, match="requires the fusion stacking"):
         Setup(Stacking(), batch, "late_mean")
 
 

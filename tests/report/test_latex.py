@@ -9,7 +9,7 @@ from mmjax.analysis.answers import make_answers
 from mmjax.analysis.verdicts import judge
 from mmjax.report.latex import escape, latex_table, write_paper
 from mmjax.report.lines import make_lines
-from mmjax.runs.studies import read_studies
+from mmjax.runs.studies import read_assessments, read_studies
 
 
 def read_lines(folder):
@@ -72,9 +72,9 @@ def test_without_predictions_there_are_no_intervals(tmp_path):
 @pytest.mark.slow
 def test_a_paper_has_a_table_and_vector_figures(tmp_path):
     folder = make_folder(tmp_path / "run", {"a_only": 1, "b_only": 2, "gmu": 3})
-    write_paper(read_studies([folder]), tmp_path / "out")
+    write_paper(read_assessments([folder]), tmp_path / "out")
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"table.tex", "every-pair.pdf", "learning-curves.pdf"} <= files
+    assert {"table.tex", "all-pairs.pdf", "learning-curves.pdf"} <= files
     assert "gmu" in (tmp_path / "out" / "table.tex").read_text()
     for path in (tmp_path / "out").glob("*.pdf"):
         content = path.read_bytes()
@@ -90,7 +90,7 @@ def test_no_two_tasks_share_a_folder_and_no_two_figures_a_file(tmp_path, monkeyp
         make_folder(tmp_path / str(i), {"a_only": 1, "gmu": 3}, task=name, groups=20 + i)
         for i, name in enumerate(names)
     ]
-    write_paper(read_studies(folders), tmp_path / "out")
+    write_paper(read_assessments(folders), tmp_path / "out")
     tables = sorted((tmp_path / "out").glob("*/table.tex"))
     labels = [path.parent.name for path in tables]
     assert labels == ["my-task", "my-task-2", "unnamed", "unnamed-2"]

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from representatives import slow
 from sklearn.metrics import confusion_matrix
 
+from mmjax.analysis.answers import Answers, make_answers
 from mmjax.analysis.statistics import bootstrap_interval, compare_pair
 from mmjax.analysis.verdicts import judge
 from mmjax.errors import DataError
@@ -26,7 +27,7 @@ from mmjax.report.figures.svg import inline_svg
 from mmjax.report.figures.verdict_figures import NUM_CLASSES, confusion_figure, exchange_figure
 from mmjax.report.lines import make_lines
 from mmjax.report.page import write_page
-from mmjax.runs.studies import read_studies
+from mmjax.runs.studies import read_assessments, read_studies
 
 SMALL = {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7}
 NAUGHTY = "<script>alert(1)</script>"
@@ -48,7 +49,7 @@ class Tags(HTMLParser):
 
 
 def render(*folders, out):
-    write_page(read_studies(folders), out)
+    write_page(read_assessments(folders), out)
     return out.read_text(encoding="utf-8")
 
 
@@ -63,11 +64,16 @@ def page(tmp_path_factory):
 def test_the_verdict_comes_first(page):
     folder, text = page
     (study,) = read_studies([folder / "run"])
-    verdict = judge(sections.make_answers(study))
+    verdict = judge(make_answers(study))
     body = text[text.index("<main>") :]
     first = re.search(r"<h1>(.*?)</h1>", body)
     assert html.unescape(first[1]) == verdict.headline
-    assert first.start() < body.index("<table>") < body.index("<svg") < body.index("How to read it")
+    assert (
+        first.start()
+        < body.index("<table>")
+        < body.index("<svg")
+        < body.index("How to read this page")
+    )
     assert "mmjax compare --task toy --data DATA --fusions concat,<wbr>gmu,<wbr>late_mean" in body
     assert "secret" not in body
 
@@ -88,7 +94,7 @@ def test_the_page_needs_nothing_but_itself(page):
 
 def test_the_table_has_known_values(page):
     (study,) = read_studies([page[0] / "run"])
-    answers = sections.make_answers(study)
+    answers = make_answers(study)
     lines = {line.strategy: line for line in make_lines(study, answers, judge(answers))}
     accuracy = [line.score for line in lines.values()]
     assert accuracy == sorted(accuracy, reverse=True)
@@ -118,9 +124,13 @@ def test_a_table_alone_makes_a_page(tmp_path):
     without = ("predictions", "labels", "history", "run")
     folder = make_folder(tmp_path / "run", SMALL, without=without)
     text = render(folder, out=tmp_path / "report.html")
-    assert "No verdict: it needs the predictions" in text
+    assert "No verdict: it requires the predictions" in text
     titles = re.findall(r"<h3>(.*?)</h3>", text)
-    assert titles == ["Accuracy", "When a modality is missing", "What each modality adds"]
+    assert titles == [
+        "Accuracy",
+        "Robustness to missing modalities",
+        "Contribution of each modality",
+    ]
     assert "<dt>command</dt>" not in text
 
 
@@ -128,7 +138,7 @@ def test_rows_of_one_group_make_a_page(tmp_path):
     folder = make_folder(tmp_path / "run", SMALL, groups=1)
     text = render(folder, out=tmp_path / "report.html")
     assert "No verdict" in text
-    assert "What the modalities know" not in text
+    assert "Information in the modalities" not in text
 
 
 def test_what_comes_from_files_is_escaped(tmp_path):
@@ -164,7 +174,7 @@ def test_a_torn_file_is_named(tmp_path, name, content):
     folder = make_folder(tmp_path / "run", SMALL)
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=re.escape(str(folder / name))):
-        write_page(read_studies([folder]), tmp_path / "report.html")
+        write_page(read_assessments([folder]), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
@@ -178,7 +188,7 @@ def test_predictions_must_fit_the_labels(tmp_path):
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere.rows.jsonl"):
-        write_page(read_studies([tmp_path / "nowhere"]), tmp_path / "report.html")
+        write_page(read_assessments([tmp_path / "nowhere"]), tmp_path / "report.html")
 
 
 def test_folders_of_the_same_data_are_one_study(tmp_path):
@@ -215,7 +225,7 @@ def test_tasks_share_a_section_of_ranks(tmp_path):
     ]
     words = [text.get_text() for text in drawings[0].figure.axes[0].texts]
     assert "gmu  1.00" in words  # first on every task
-    assert any("best modality alone" in word for word in words)
+    assert any("best unimodal baseline" in word for word in words)
     assert not any("_only" in word for word in words)
     text = render(*folders, out=tmp_path / "report.html")
     assert text.count("<table>") == 3
@@ -328,7 +338,7 @@ def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverg
     skills = {**SMALL, "concat": 2.6, diverged: np.nan}
     text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
     (study,) = read_studies([tmp_path / "run"])
-    verdict = judge(sections.make_answers(study))
+    verdict = judge(make_answers(study))
     assert diverged not in (verdict.fusion, verdict.baseline)
     assert f"<td>{diverged}</td>" in text or f">{diverged}<" in text
     assert "nan %" not in text
@@ -337,7 +347,7 @@ def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverg
 def test_strategies_that_have_all_diverged_make_a_page(tmp_path):
     skills = dict.fromkeys(SMALL, np.nan)
     text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
-    assert "Can the probabilities be believed?" not in text
+    assert "Are the probabilities calibrated?" not in text
 
 
 def test_the_confusions_of_many_classes_are_those_with_the_most_errors():
@@ -352,7 +362,7 @@ def test_the_confusions_of_many_classes_are_those_with_the_most_errors():
 def test_what_is_gained_and_lost_makes_the_difference():
     right = {"alone": [[1, 1, 0, 0]], "same": [[1, 1, 0, 0]], "trades": [[0, 1, 1, 1]]}
     right = {name: np.array(values, float) for name, values in right.items()}
-    answers = sections.Answers(right, np.arange(4), dict.fromkeys(right, 0.5), ["alone"], "test")
+    answers = Answers(right, np.arange(4), dict.fromkeys(right, 0.5), ["alone"], "test")
     (axes,) = exchange_figure(answers, ["same", "trades"], "alone").axes
     gained, lost = ([bar.get_width() for bar in bars] for bars in axes.containers)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["same", "trades"]

@@ -10,7 +10,6 @@ from scipy import stats
 from small import make_task
 
 from mmjax.analysis.summary import summarise
-from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.scores import standard_error
 from mmjax.data.task import Task
 from mmjax.errors import DataError
@@ -24,6 +23,7 @@ from mmjax.report.figures.scores_figure import save, score_figure
 from mmjax.report.figures.verdict_figures import curves_figure
 from mmjax.report.tables import summary_markdown
 from mmjax.runs.compare import write_summary
+from mmjax.runs.studies import read_assessments
 from mmjax.storage.jsonl import append_rows, read_rows, write_rows
 
 
@@ -70,9 +70,9 @@ def test_a_malformed_line_is_named(tmp_path, content):
 def test_a_last_line_that_was_cut_short_is_left_out_and_cut_away(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1}\n{"a": 2')
-    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 was cut short"):
+    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 is truncated"):
         assert read_rows(path) == [{"a": 1}]
-    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 was cut short"):
+    with pytest.warns(UserWarning, match=r"rows.jsonl: line 2 is truncated"):
         append_rows(path, [{"a": 3}])
     assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
 
@@ -130,7 +130,7 @@ def test_the_summary_calls_the_score_by_its_name(tmp_path):
     for name in ("rows.jsonl", "history.jsonl"):
         text = (folder / name).read_text().replace("accuracy", "r2").replace("macro_f1", "rmse")
         (folder / name).write_text(text)
-    write_summary(folder, Verdict("A headline."))
+    write_summary(folder, *read_assessments([folder]))
     text = (folder / "summary.md").read_text()
     assert "![R2 of each strategy](accuracy.png)" in text
     assert "![Validation R2 over training](curves.png)" in text

@@ -71,7 +71,7 @@ def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, mani
     assert resume(out) == 0
     told = capsys.readouterr().out
     for name in spoilt:
-        assert f"damaged: {out / name}: expected a whole PNG" in told
+        assert f"damaged: {out / name}: expected an intact PNG" in told
         assert f"rebuilt: {out / name}" in told
     assert fitted == []
     assert contents(out) == contents(whole)
@@ -82,7 +82,7 @@ def test_a_picture_that_nothing_has_a_copy_of_is_lost(out, capsys):
     for name in ("manifest.json", "embeddings.png", "report.html"):
         (out / name).write_bytes(bytes(100))
     assert resume(out) == 0
-    assert f"lost: {out / 'embeddings.png'}" in capsys.readouterr().out
+    assert f"not rebuilt: {out / 'embeddings.png'}" in capsys.readouterr().out
     assert run("verify", out) == 0
 
 
@@ -91,7 +91,7 @@ def test_an_arm_that_has_lost_its_predictions_is_trained_again(whole, out, fitte
     path = out / "predictions" / "b_only.npz"
     path.write_bytes(path.read_bytes()[:-1])
     assert resume(out) == 0
-    assert "Not all is there of b_only: trained again" in capsys.readouterr().out
+    assert "Incomplete, will be rerun: b_only" in capsys.readouterr().out
     assert fitted == ["b"]
     assert scores(out) == scores(whole)
     assert run("verify", out) == 0
@@ -116,7 +116,7 @@ def test_a_value_that_was_changed_in_a_run_that_was_stopped_is_found(out, fitted
     path = out / "rows.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"accuracy": 0.', b'"accuracy": 1.', 1))
     assert run("verify", out) == 1
-    assert f"{path}: not all is there of a_only" in capsys.readouterr().out
+    assert f"{path}: results of a_only are incomplete" in capsys.readouterr().out
     assert resume(out) == 0
     assert fitted == ["a"]
 
@@ -145,7 +145,7 @@ def test_an_empty_table_is_written_again(whole, out, fitted, lost, capsys):
     for name in lost:
         (out / name).unlink()
     assert resume(out) == 0
-    assert "lost: " not in capsys.readouterr().out
+    assert "not rebuilt: " not in capsys.readouterr().out
     assert fitted == []
     assert contents(out) == contents(whole)
 
@@ -155,7 +155,7 @@ def test_rows_of_other_data_are_refused(out, capsys):
     path.write_bytes(path.read_bytes().replace(b'"data": "', b'"data": "x'))
     before = contents(out)
     assert resume(out) == 2
-    assert "the data that the run was started with" in capsys.readouterr().err
+    assert "have changed since the run" in capsys.readouterr().err
     assert contents(out) == before
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_erased_before_its_replacement_is_there(out, emptied, monkeyp
 
     monkeypatch.setattr(mmjax.comparison.loop, "fit", stop)
     assert resume(out) == 130
-    assert "Not all is there of a_only, b_only, concat: trained again" in capsys.readouterr().out
+    assert "Incomplete, will be rerun: a_only, b_only, concat" in capsys.readouterr().out
     assert contents(out) == before
 
 
@@ -179,7 +179,7 @@ def test_a_comparison_that_is_killed_while_it_tidies_up_is_done(whole, out, monk
     for name in ("checkpoints", "arms"):
         (out / name / "concat").mkdir(parents=True)  # embeddings are gone already
     assert resume(out) == 0
-    assert "Compared already" in capsys.readouterr().out
+    assert "Already complete" in capsys.readouterr().out
     assert contents(out) == contents(whole)
     assert not (out / "checkpoints").exists()
     assert not (out / "arms").exists()
@@ -252,7 +252,7 @@ def test_a_training_that_has_lost_something_is_done_again(trained, tmp_path, nam
     assert run(*TRAIN, "--out", out, "--resume") == 0
     told = capsys.readouterr().out
     assert f"damaged: {out / name}" in told
-    assert "Not all is there of concat: it is trained again" in told
+    assert "Incomplete, will be rerun: concat" in told
     assert f"rebuilt: {out / name}" in told
     assert scores(out) == scores(trained)
     assert run("verify", out) == 0
@@ -263,7 +263,7 @@ def test_settings_that_cannot_be_made_again_are_an_error(trained, tmp_path, caps
     (out / "run.json").unlink()
     other = [*TRAIN[:-1], "3"]
     assert run(*other, "--out", out, "--resume") == 2
-    assert f"{out / 'run.json'}: expected the settings as given now" in capsys.readouterr().err
+    assert f"{out / 'run.json'}: the file is damaged" in capsys.readouterr().err
     assert run(*TRAIN, "--out", out, "--resume") == 0
     assert contents(out) == contents(trained)
 

@@ -114,7 +114,7 @@ def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
 
 def test_a_program_of_kernels_of_this_machine_is_refused(monkeypatch):
     monkeypatch.setenv("MMJAX_KERNELS", "1")
-    with pytest.raises(UsageError, match="MMJAX_KERNELS: expected 0 for an export, got 1"):
+    with pytest.raises(UsageError, match=r"MMJAX_KERNELS: .* Set it to 0 for an export"):
         export_program(untrained("sum"))
 
 
@@ -176,7 +176,7 @@ def test_the_card_says_what_the_rows_say(folders):
     row = rows[0]
     for fact in ("recipe", "data", "versions", "device"):
         assert row[fact] in card
-    assert f"{row['params']:,} parameters a seed" in card
+    assert f"{row['params']:,} parameters per seed" in card
     assert "| `a` | `float32` | `[12]` |" in card
     assert card.startswith("---\nlibrary_name: mmjax\n")
 
@@ -188,8 +188,8 @@ def test_damage_of_an_export_is_found(folders, tmp_path, capsys):
     (out / "model.stablehlo").unlink()
     assert run("verify", out) == 1
     told = capsys.readouterr().out
-    assert f"damaged     {out / 'README.md'}: expected the bytes" in told
-    assert f"damaged     {out / 'model.stablehlo'}: expected the bytes" in told
+    assert f"damaged     {out / 'README.md'}: expected the file as it was written" in told
+    assert f"damaged     {out / 'model.stablehlo'}: expected the file as it was written" in told
     assert f"ok          {out / WEIGHTS}" in told
 
 

@@ -70,7 +70,7 @@ def test_the_arm_of_a_killed_worker_runs_again(whole, tmp_path):
     os.kill(process_of(tmp_path / "run", "a_only"), signal.SIGKILL)
     printed, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
-    assert re.findall(r"(\w+) +begins again", printed) == ["a_only"]
+    assert re.findall(r"(\w+) +restarted", printed) == ["a_only"]
     assert_same(tmp_path / "run", whole)
 
 
@@ -192,7 +192,7 @@ def test_an_arm_that_is_done_is_not_run_again(whole, tmp_path, capsys):
     before = (own / "rows.jsonl").read_bytes()
     capsys.readouterr()
     assert run("arm", tmp_path, "concat") == 0
-    assert "Done already" in capsys.readouterr().out
+    assert "Already complete" in capsys.readouterr().out
     assert (own / "rows.jsonl").read_bytes() == before
     assert run("verify", tmp_path) == 0
     assert f"ok          {own / 'rows.jsonl'}" in capsys.readouterr().out

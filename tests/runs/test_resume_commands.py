@@ -81,14 +81,14 @@ def test_resume_refuses_other_data(tmp_path, capsys):
     save(Task.from_arrays(inputs, np.arange(60) // 2 % 2), data)
     before = (out / "labels.npz").read_bytes()
     assert run("compare", *flags, "--out", out, "--resume") == 2
-    assert "resume: expected the data that the run was started with" in capsys.readouterr().err
+    assert "resume: the data of" in capsys.readouterr().err
     assert (out / "labels.npz").read_bytes() == before
 
 
 def test_resume_of_a_finished_comparison_leaves_it_as_it_is(whole, capsys):
     before = {path: path.read_bytes() for path in whole.rglob("*.*")}
     assert run("compare", *COMPARE, "--out", whole, "--resume") == 0
-    assert "Compared already" in capsys.readouterr().out
+    assert "Already complete" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in whole.rglob("*.*")} == before
 
 

@@ -46,7 +46,7 @@ def test_verify_reads_a_study_and_finds_its_damage(tuned, tmp_path, capsys):
     (copy / "study.db").write_bytes(content)
     with pytest.raises(SystemExit, match="1"):
         main(["verify", str(copy)])
-    assert "expected a whole SQLite database" in capsys.readouterr().out
+    assert "expected an intact SQLite database" in capsys.readouterr().out
 
 
 def test_tune_leaves_trials_figures_and_a_page(tuned, capsys):
@@ -166,7 +166,7 @@ def test_without_a_completed_trial_there_is_no_best(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as end:
         main([*TUNE, "--out", str(tmp_path / "run")])
     assert end.value.code == 1
-    assert "none of 4 trials was completed: RuntimeError: no memory" in capsys.readouterr().err
+    assert "none of 4 trials completed: RuntimeError: no memory" in capsys.readouterr().err
 
 
 def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch, capsys):

@@ -75,10 +75,10 @@ def test_embeddings_are_those_of_the_best_seed(untrained):
 VECTOR, IMAGE = np.zeros((4, 5), np.float32), np.zeros((4, 8, 8, 1), np.uint8)
 WRONG = {
     "a missing modality": (
-        {"vector": VECTOR}, {}, UsageError, r"inputs: expected modality 'image' too, got only vec"
+        {"vector": VECTOR}, {}, UsageError, "inputs: modality 'image' is missing; got vector"
     ),
     "an unknown modality": (
-        {"vectro": VECTOR, "image": IMAGE}, {}, UsageError, "'vector' too, got only vectro, image"
+        {"vectro": VECTOR, "image": IMAGE}, {}, UsageError, "'vector' is missing; got vectro, image"
     ),
     "an unknown presence": (
         {"vector": VECTOR, "image": IMAGE}, {"imag": None}, UnknownNameError, "'image'"
@@ -129,7 +129,7 @@ def test_a_run_of_other_data_is_refused(tmp_path):
     data.rename(tmp_path / "moved")
     load_run(out, data=str(tmp_path / "moved"))
     save(Task.from_arrays({**inputs, "a": inputs["a"] + 1}, target), data)
-    with pytest.raises(DataError, match=r"expected the data that it was trained on, \w+, got arr"):
+    with pytest.raises(DataError, match=r"expected the training data, sha256 \w+, got arr"):
         load_run(out)
 
 
@@ -148,8 +148,8 @@ def test_a_run_knows_its_best_seed(folder):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "expected a row on validation for each seed"),
-        ([{"seed": 9}], "expected a row on"),
+        ([], "expected a validation row for each seed"),
+        ([{"seed": 9}], "expected a validation row"),
         ([{"nll": "x"}], "expected a row of scores, got nll 'x'"),
     ],
 )

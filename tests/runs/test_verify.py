@@ -43,7 +43,7 @@ def test_every_file_of_a_whole_run_is_ok(run, capsys):
     files += ["predictions/a_only.npz", "predictions/gmu.npz"]
     code, lines = verify(run, capsys)
     assert (code, lines[:-1]) == (0, [f"ok          {run / name}" for name in files])
-    assert lines[-1].startswith(f"unfinished  {run / MANIFEST}: it is written last")
+    assert lines[-1].startswith(f"unfinished  {run / MANIFEST}: not written yet")
     write_manifest(run, [run / name for name in files])
     assert verify(run, capsys) == (0, [f"ok          {run / name}" for name in sorted(files)])
 
@@ -116,7 +116,7 @@ def test_a_report_refuses_a_value_that_was_changed(run, capsys):
     path.write_bytes(path.read_bytes().replace(b'"params": 1000', b'"params": 1001', 1))
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(run), "--out", str(run.parent / "page.html")])
-    assert f"{path}: expected the bytes that were written, got others" in capsys.readouterr().err
+    assert f"{path}: expected the file as it was written" in capsys.readouterr().err
 
 
 def test_a_page_that_is_written_again_stays_true_to_the_manifest(run, capsys):
@@ -142,7 +142,7 @@ def test_a_run_that_is_not_done_is_not_damaged(run, capsys):
     write_run_file(run, RunFile(Settings(), [*SKILLS, "sum", "mean"]))
     code, lines = verify(run, capsys)
     assert code == 0
-    assert lines[-1] == f"unfinished  {run / 'rows.jsonl'}: no rows of sum, mean"
+    assert lines[-1] == f"unfinished  {run / 'rows.jsonl'}: no rows for sum, mean"
 
 
 def test_a_trained_run_has_a_checkpoint(tmp_path, capsys):
@@ -191,7 +191,7 @@ def test_no_bit_of_a_picture_changes_unseen(tmp_path):
     ]
     for content in (*flipped, whole + b"\n", whole[:-1], b""):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="a whole PNG"):
+        with pytest.raises(DataError, match="an intact PNG"):
             check_picture(path)
 
 

@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_used_costs_the_command_one_line(home, monkeypat
     with pytest.raises(SystemExit):
         main(["train", "concat", "--task", "no such task"])
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("mmjax: compiled programs are not kept: ")
+    assert first.startswith("mmjax: compiled programs are not cached: ")
     assert second.startswith("mmjax: task: expected one of")
     assert jax.config.jax_compilation_cache_dir is None
 

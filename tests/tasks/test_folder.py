@@ -260,27 +260,27 @@ DAMAGES = {
     ),
     "another rate": (
         lambda p: wavfile.write(p / "sound" / "r4.wav", 16000, wave(4)),
-        "sound: expected one rate, got 8000 and 16000 samples a second",
+        "sound: expected one sampling rate, got 8000 and 16000 Hz",
     ),
     "a file of no row": (lambda p: new_picture(p, "r77.png"), r"r77.png: expected a row r77"),
     "two files of a row": (
-        lambda p: new_picture(p, "r3.jpg"), r"r3.png: expected one file a row, got r3.jpg too"
+        lambda p: new_picture(p, "r3.jpg"), r"r3.png: expected one file per row, got r3.jpg, too"
     ),
     "an unknown file": (
-        lambda p: (p / "sound" / "r3.ogg").touch(), r"r3.ogg: expected a file with \.png, "
+        lambda p: (p / "sound" / "r3.ogg").touch(), r"r3.ogg: expected one of \.png, "
     ),
     "an empty sub-folder": (lambda p: (p / "empty").mkdir(), "empty: expected at least one sample"),
     "sound among pictures": (
         lambda p: (p / "picture" / "r3.png").unlink()
         or wavfile.write(p / "picture" / "r3.wav", 8000, wave(3)),
-        "picture: expected recordings alone, or arrays alone, got both",
+        "picture: expected either recordings or arrays, got both",
     ),
     "no labels": (lambda p: (p / "labels.csv").unlink(), "expected labels.csv, got only"),
     "no id": (lambda p: write_labels(p, {"target": ["a", "b"]}), r"got columns \['target'\]"),
     "no target": (lambda p: write_labels(p, {"id": ["r0", "r1"]}), r"got columns \['id'\]"),
     "no rows": (lambda p: write_labels(p, {"id": [], "target": []}), "got no rows"),
     "an id twice": (
-        lambda p: write_labels(p, {"id": ["r0", "r0"], "target": "ab"}), "an id that two rows have"
+        lambda p: write_labels(p, {"id": ["r0", "r0"], "target": "ab"}), "the id r0 in several rows"
     ),
     "an empty cell": (
         lambda p: write_labels(
@@ -295,7 +295,7 @@ DAMAGES = {
         lambda p: write_labels(
             p, {"id": [f"r{row}" for row in range(30)], "target": [f"t{row}" for row in range(30)]}
         ),
-        "mine: expected the files of a task, got target: expected classes, each of them in several",
+        "mine: expected a valid task, got target: expected classes that several rows share",
     ),
 }  # fmt: skip
 

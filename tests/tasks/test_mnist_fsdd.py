@@ -131,8 +131,8 @@ def test_other_layouts_and_compressed_images(tmp_path, official, layout):
             UsageError,
             "valid_speaker: expected one of ann, bob, got 'cy'",
         ),
-        ({"test_speaker": "cy"}, UsageError, 'test_speaker: expected none with split="official"'),
-        ({"seed": -1}, UsageError, "seed: expected an integer from 0"),
+        ({"test_speaker": "cy"}, UsageError, 'test_speaker: expected None with split="official"'),
+        ({"seed": -1}, UsageError, "seed: expected a non-negative integer"),
     ],
 )
 def test_bad_options_are_named(folder, options, error, message):
@@ -180,7 +180,7 @@ DAMAGES = {
         lambda folder: wavfile.write(
             folder / "recordings" / "7_ann_1.wav", 16000, np.ones(99, np.int16)
         ),
-        "7_ann_1.wav: expected 8000 samples a second, got 16000",
+        "7_ann_1.wav: expected a sampling rate of 8000 Hz, got 16000",
     ),
     "a digit never spoken": (no_digit_3_in_test, "test: expected a recording of digit 3, got none"),
     "no recordings": (
@@ -208,7 +208,7 @@ def test_a_missing_folder_is_explained(tmp_path):
 def test_two_speakers_cannot_be_kept_apart(tmp_path):
     write_images(tmp_path)
     write_recordings(tmp_path / "recordings", ("ann", "bob"))
-    with pytest.raises(DataError, match="expected three speakers or more, got ann, bob"):
+    with pytest.raises(DataError, match="expected at least three speakers, got ann, bob"):
         mnist_fsdd(tmp_path, split="speaker", test_speaker="ann")
 
 

@@ -91,9 +91,12 @@ def test_without_noise_a_modality_has_two_values():
         ({"num_modalities": 5}, "num_modalities: expected 2, 3 or 4, got 5"),
         ({"size": 401}, "size: expected a multiple of 20, got 401"),
         ({"size": 0}, "size: expected a multiple of 20, got 0"),
-        ({"size": 400, "num_modalities": 4, "noise": -1}, "noise: expected a finite number"),
-        ({"noise": float("nan")}, "noise: expected a finite number"),
-        ({"seed": -1}, "seed: expected an integer"),
+        (
+            {"size": 400, "num_modalities": 4, "noise": -1},
+            "noise: expected a finite non-negative number",
+        ),
+        ({"noise": float("nan")}, "noise: expected a finite non-negative number"),
+        ({"seed": -1}, "seed: expected a non-negative integer"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -51,7 +51,7 @@ def test_extreme_values_survive(tmp_path):
 def test_two_tasks_need_two_folders(tmp_path, task):
     prepare(task, tmp_path / "one")
     prepare(task, tmp_path / "two")
-    with pytest.raises(UsageError, match="folder: expected one without a task"):
+    with pytest.raises(UsageError, match="folder: expected a folder without a task"):
         prepare(task, tmp_path / "one")
 
 
@@ -100,7 +100,7 @@ def test_options_are_checked(tmp_path):
 
 def test_public_without_tensorflow_says_what_to_do(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"Install tensorflow, or take the task mnist_fsdd"):
+    with pytest.raises(UsageError, match=r"Install tensorflow, or use the task mnist_fsdd"):
         tfds(source="public")
 
 

@@ -79,7 +79,7 @@ def test_a_flipped_bit_in_any_file_is_noticed(tmp_path, state):
 def test_a_missing_and_a_new_file_are_noticed(tmp_path, state):
     checkpoint.save(tmp_path / "new", state)
     (tmp_path / "new" / "arrays" / "more").write_text("")
-    with pytest.raises(DataError, match="more: expected the bytes"):
+    with pytest.raises(DataError, match="more: expected the checkpoint"):
         checkpoint.verify(tmp_path / "new")
     (tmp_path / "new" / "arrays" / "more").unlink()
     files_of(tmp_path / "new" / "arrays")[0].unlink()

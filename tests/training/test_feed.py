@@ -178,7 +178,9 @@ def test_processes_read_every_row_of_a_batch_once(task, count):
 
 
 def test_processes_that_do_not_divide_a_batch_are_refused():
-    with pytest.raises(UsageError, match="batch_size: expected a multiple of 4 processes, got 18"):
+    with pytest.raises(
+        UsageError, match="batch_size: expected a multiple of 4, the number of processes, got 18"
+    ):
         process_part(18, 0, 4)
 
 

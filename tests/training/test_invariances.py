@@ -100,7 +100,7 @@ def test_a_batch_of_all_rows_is_cut_to_equal_parts(task):
 
 def test_more_parts_than_rows_are_refused(task):
     recipe = Recipe(make_model(task, "concat"), batch_size=200, accumulate=100, seeds=(0,))
-    with pytest.raises(UsageError, match="accumulate: expected at most 96, the training rows"):
+    with pytest.raises(UsageError, match="accumulate: expected at most 96, the rows per step"):
         fit(recipe, task)
 
 

@@ -124,7 +124,7 @@ def test_meshes_are_read():
 
 
 def test_a_mesh_must_fit_the_devices_and_the_recipe():
-    with pytest.raises(UsageError, match=f"as many devices as there are, {jax.device_count()}"):
+    with pytest.raises(UsageError, match=f"a mesh of the available devices, {jax.device_count()}"):
         make_mesh("data=64")
     check_mesh("data=4,seed=2", seed=6, data=64)
     with pytest.raises(UsageError, match="a divisor of 3 along seed, got seed=2"):

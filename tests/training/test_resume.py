@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(task, tmp_path, short_
         train(checkpoints=keep(), progress=stop_after(3))
     _, last = sorted(tmp_path.iterdir())
     flip_a_bit(largest_file(last / "arrays"))
-    with pytest.warns(UserWarning, match="damaged"):
+    with pytest.warns(UserWarning, match="corrupted"):
         check_equal(train(checkpoints=keep()), want)
 
 
@@ -119,7 +119,7 @@ def test_no_whole_checkpoint_is_an_error(task, tmp_path):
         train(checkpoints=Checkpoints(tmp_path, {}), progress=stop_after(0))
     (only,) = tmp_path.iterdir()
     flip_a_bit(only / "manifest.json")
-    with pytest.warns(UserWarning, match="damaged"), pytest.raises(DataError, match=only.name):
+    with pytest.warns(UserWarning, match="corrupted"), pytest.raises(DataError, match=only.name):
         train(checkpoints=Checkpoints(tmp_path, {}))
 
 

@@ -1,4 +1,4 @@
-"""Where a score comes from: what each modality adds to it, and how what they say overlaps."""
+"""Attribution of a score to modalities: Shapley values and partial information decomposition."""
 
 from mmjax.analysis.attribution.information import (
     Decomposition,

@@ -1,4 +1,4 @@
-"""Partial information decomposition: what two sources say about a class alone, both, together."""
+"""Partial information decomposition: what two sources carry about a class, alone and together."""
 
 import warnings
 from typing import NamedTuple
@@ -14,18 +14,23 @@ from mmjax.errors import UsageError
 
 TOLERANCE = 1e-6  # bits
 NUM_BLOCKS = 20
-_NEGLIGIBLE = 1e-12  # probability; smaller ones matter less than the tolerance, and round badly
+_NEGLIGIBLE = 1e-12  # probability; smaller ones are below the tolerance and ill-conditioned
 _CENTRED = 0.01  # squared Newton decrement in units of the weight: a small part of the gap
 
 
 class Decomposition(NamedTuple):
-    """What two sources say about a class, in bits.
+    """Information of two sources about a class, in bits.
 
     Attributes:
-        redundancy: said by either of them.
-        first: said by the first only.
-        second: said by the second only.
-        synergy: said by neither, but by both together.
+        redundancy: available from either source.
+        first: unique to the first source.
+        second: unique to the second source.
+        synergy: available only from both sources together.
+
+    Example:
+        >>> parts = Decomposition(redundancy=0.5, first=0.25, second=0.0, synergy=0.25)
+        >>> sum(parts)  # what both sources carry together
+        1.0
     """
 
     redundancy: float
@@ -36,19 +41,25 @@ class Decomposition(NamedTuple):
 
 @one_thread
 def decompose(joint: np.ndarray) -> Decomposition:
-    """Decomposes the mutual information of a class and two discrete sources.
+    """Decomposes the mutual information between a class and two discrete sources.
 
     ``redundancy + first`` is the information of the first source, ``redundancy + second`` that of
-    the second, and all four parts add up to that of both. Reference: Bertschinger et al.,
-    Quantifying Unique Information (Entropy 16, 2014, arXiv:1311.2852), whose measure Liang et al.
+    the second, and the four parts sum to that of both. Reference: Bertschinger et al., Quantifying
+    Unique Information (Entropy 16, 2014, arXiv:1311.2852), whose measure Liang et al.
     (arXiv:2302.12247) estimate for multimodal tasks. Every part is within ``TOLERANCE`` of its
-    value, which is never below zero.
+    true value, which is never negative.
 
     Args:
         joint: [first, second, class] probabilities, or counts.
 
     Raises:
-        UsageError: the shape is another, an entry is negative or not finite, or all are zero.
+        UsageError: the shape is wrong, an entry is negative or not finite, or all are zero.
+
+    Example:
+        >>> xor = np.zeros((2, 2, 2))
+        >>> xor[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 1
+        >>> [abs(round(part, 3)) for part in decompose(xor)]  # all of it is synergy
+        [0.0, 0.0, 0.0, 1.0]
     """
     joint = np.asarray(joint, np.float64)
     least, total = joint.min(initial=0), joint.sum()
@@ -72,18 +83,19 @@ def _information(joint: np.ndarray) -> float:
 
 
 def _union_information(joint: np.ndarray) -> float:
-    """The least information of both sources that those of each alone with the class allow, in bits.
+    """The least information of both sources compatible with each source's marginal, in bits.
 
     The dual of this convex program is to maximise ``E[a(first, class) + b(second, class)]`` such
     that ``exp(a + b)``, summed over classes, is at most 1 for every pair of symbols. Its optimum
-    is minus the greatest entropy of the class given both. With a logarithmic barrier of some
-    weight, the maximum is at most ``weight * pairs`` nats lower. Interior points are what Makkeh et
-    al. (Entropy 20, 2018) find most robust for this program.
+    is minus the largest entropy of the class given both. With a logarithmic barrier, the maximum is
+    at most ``weight * pairs`` nats lower. Makkeh et al. (Entropy 20, 2018) find interior-point
+    methods the most robust for this program.
     """
     of_first, of_second = joint.sum(axis=1), joint.sum(axis=0)
     probability = np.concatenate([of_first, of_second])
     support = (of_first > 0)[:, None] & (of_second > 0)[None]
-    terms = 0.5 * np.log(np.where(probability > 0, probability, 1)) - 0.5  # Cauchy-Schwarz: allowed
+    # A feasible start, by the Cauchy-Schwarz inequality.
+    terms = 0.5 * np.log(np.where(probability > 0, probability, 1)) - 0.5
     num_pairs = len(of_first) * len(of_second)
     for gap in np.geomspace(0.1, TOLERANCE / 2 * np.log(2), num=5):  # half: centres are inexact
         terms = _centre(terms, gap / num_pairs, probability, support)
@@ -94,12 +106,12 @@ def _union_information(joint: np.ndarray) -> float:
 def _centre(
     terms: np.ndarray, weight: float, probability: np.ndarray, support: np.ndarray
 ) -> np.ndarray:
-    """Maximises the dual with its barrier over terms [first and second, class]: Newton's method."""
+    """Newton's method for the dual with its barrier over terms [first and second, class]."""
     n = len(support)
     exponential = lambda t: np.exp(np.where(support, t[:n, None] + t[None, n:], -np.inf))
 
     def value(terms):
-        with np.errstate(over="ignore"):  # a step too far
+        with np.errstate(over="ignore"):  # the step was too long
             room = 1 - exponential(terms).sum(axis=2)
         barrier = np.log(room).sum() if room.min() > 0 else -np.inf
         return np.sum(probability * terms) + weight * barrier
@@ -118,7 +130,7 @@ def _centre(
 
 
 def _hessian(joint: np.ndarray, weight: float, probability: np.ndarray) -> np.ndarray:
-    """Minus the second derivative, [terms, terms], made regular where it is zero by nature."""
+    """Minus the second derivative, [terms, terms], regularised in its null directions."""
     num_first, num_second, num_classes = joint.shape
     each, size = np.eye(num_classes), probability.size
     pairs = joint[..., None] * each + joint[..., None] * joint[..., None, :] / weight
@@ -128,7 +140,7 @@ def _hessian(joint: np.ndarray, weight: float, probability: np.ndarray) -> np.nd
     blocks[second, :, second] = pairs.sum(axis=0)
     blocks[:num_first, :, num_first:] = pairs.transpose(0, 2, 1, 3)
     blocks[num_first:, :, :num_first] = pairs.transpose(1, 2, 0, 3)
-    # What one source's terms of a class gain the other's may lose: give that way a curvature.
+    # A constant can move between the two sources' terms of a class: give this direction curvature.
     flat = np.repeat([[1.0], [-1.0]], [num_first, num_second], axis=0) * probability
     blocks += np.einsum("ik,jl,kl->ikjl", flat, flat, each)
     return blocks.reshape(size, size) + np.diag(probability.ravel() == 0)
@@ -142,20 +154,21 @@ def estimate(
     *,
     seed: int = 0,
 ) -> tuple[Decomposition, Decomposition]:
-    """Decomposes what two observed sources say about the class of a row.
+    """Estimates the decomposition from observed rows.
 
-    Counts in place of probabilities make information, and synergy above all, too large by a term
-    that falls as 1 / rows. The jackknife takes it away and gives standard errors (Quenouille,
-    Biometrika 43, 1956; Miller, Biometrika 61, 1974; for entropy, Zahl, Ecology 58, 1977): rows are
-    left out in ``NUM_BLOCKS`` blocks of whole groups. Parts near zero may come out below it. Two
-    biases stay: where rows are fewer than the combinations of symbols and class, and where both
-    sources say the same, so that by chance one says more; that part falls as 1 / sqrt(rows) only.
+    Using counts for probabilities overestimates information, above all synergy, by a term that
+    falls as 1 / rows. The jackknife removes this bias and gives standard errors (Quenouille,
+    Biometrika 43, 1956; Miller, Biometrika 61, 1974; for entropy, Zahl, Ecology 58, 1977): it
+    leaves out ``NUM_BLOCKS`` blocks of whole groups. Parts near zero may come out negative. Two
+    biases remain: with fewer rows than combinations of symbols and class, and where both sources
+    carry the same information and one seems to carry more by chance, a bias that falls only as
+    1 / sqrt(rows).
 
     Args:
         first: [rows] integers, the symbols of one source.
         second: [rows] integers, those of the other.
         target: [rows] integer classes.
-        group: [rows] integers; rows of one group count as one draw. Every row its own if None.
+        group: [rows] integers; rows of one group count as one draw. None: each row is a group.
         seed: of the division into blocks.
 
     Returns:
@@ -163,6 +176,13 @@ def estimate(
 
     Raises:
         UsageError: the lengths differ, or there are fewer than two groups.
+
+    Example:
+        >>> first = np.arange(400) % 2
+        >>> second = np.random.default_rng(0).integers(2, size=400)  # says nothing about the class
+        >>> parts, errors = estimate(first, second, target=first)
+        >>> round(parts.redundancy + parts.first, 1)  # the bit that the first source carries
+        1.0
     """
     group = np.arange(len(target)) if group is None else group
     lengths = [len(array) for array in (first, second, target, group)]
@@ -186,34 +206,40 @@ def estimate(
 
 @one_thread
 def discretise(values: np.ndarray, num: int, *, fit_on: np.ndarray, seed: int) -> np.ndarray:
-    """Turns inputs or embeddings into symbols: the nearest of ``num`` k-means centres.
+    """Maps inputs or embeddings to symbols: the nearest of ``num`` k-means centres.
 
-    So do Liang et al. (arXiv:2302.12247). A symbol says no more about the class than the values do
-    (data processing inequality), so information is only lost, and what one source loses can look
-    like what only the other says.
+    This follows Liang et al. (arXiv:2302.12247). A symbol carries no more information about the
+    class than the values (data processing inequality), so information can only be lost, and what
+    one source loses can appear to be unique to the other.
 
     Args:
         values: [rows, ...], finite: only rows where the modality is present.
         num: number of symbols.
-        fit_on: [other rows, ...] of the training split, whose centres they are.
-        seed: of the centres that k-means starts from.
+        fit_on: [other rows, ...] of the training split, to which the centres are fitted.
+        seed: of the initial centres of k-means.
 
     Returns:
         [rows] integers from 0 to ``num - 1``.
+
+    Example:
+        >>> values = np.array([[0.0], [0.1], [9.0]])
+        >>> a, b, c = discretise(values, 2, fit_on=values, seed=0)
+        >>> bool(a == b), bool(a == c)
+        (True, False)
     """
     flat = lambda array: np.asarray(array, np.float32).reshape(len(array), -1)
     with warnings.catch_warnings():
-        # Fewer distinct rows than symbols leave some symbols unused, which changes nothing.
+        # Fewer distinct rows than symbols leave some symbols unused, which is harmless.
         warnings.simplefilter("ignore", ConvergenceWarning)
         means = KMeans(num, n_init=10, random_state=seed).fit(flat(fit_on))
     return means.predict(flat(values))
 
 
 def discretise_predictions(logits: np.ndarray, *, fit_on: np.ndarray) -> np.ndarray:
-    """Turns what a model predicts into symbols: as many kinds of probabilities as classes.
+    """Maps predictions to symbols by clustering probabilities, with as many clusters as classes.
 
-    The most probable class alone would not do. Where a model rightly says that two classes are
-    equally probable, which one is ahead is chance, and that it is in doubt is lost.
+    The predicted class alone would not do: where a model rightly gives two classes equal
+    probability, the predicted one is arbitrary, and the uncertainty is lost.
 
     Args:
         logits: [rows, classes], finite.
@@ -221,6 +247,12 @@ def discretise_predictions(logits: np.ndarray, *, fit_on: np.ndarray) -> np.ndar
 
     Returns:
         [rows] integers from 0 to ``classes - 1``.
+
+    Example:
+        >>> logits = np.array([[9.0, 0.0], [8.0, 0.0], [0.0, 9.0]])
+        >>> a, b, c = discretise_predictions(logits, fit_on=logits)
+        >>> bool(a == b), bool(a == c)
+        (True, False)
     """
     probabilities = lambda x: softmax(np.asarray(x, np.float64), axis=-1)
     num_classes = logits.shape[-1]

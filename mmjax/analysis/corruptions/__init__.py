@@ -1,4 +1,4 @@
-"""The corruptions: what may happen to a modality once a model is in use."""
+"""Corruptions: what may happen to a modality after deployment."""
 
 from mmjax.analysis.corruptions.corruption import NUM_SEVERITIES, Corruption
 from mmjax.analysis.corruptions.sweep import Condition, Sweep, make_sweep, sample_rows

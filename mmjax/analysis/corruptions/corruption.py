@@ -1,4 +1,4 @@
-"""What corruptions of several kinds share."""
+"""Code that several kinds of corruptions share."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -13,20 +13,27 @@ NUM_SEVERITIES = 5
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 """Signal over noise, in decibels of power, at severities 1 to 5."""
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Of what is masked or stopped, at severities 1 to 5."""
+"""Fraction that is masked or removed, at severities 1 to 5."""
 
 
 class Corruption(NamedTuple):
-    """A way to spoil one modality, in five severities.
+    """A corruption of one modality, in five severities.
 
     Attributes:
-        kind: what it is for: "pixels" [rows, height, width, channels] from 0 to 1 (or uint8),
+        kind: what it applies to: "pixels" [rows, height, width, channels] from 0 to 1 (or uint8),
             "waveform" [rows, samples], "sequence" [rows, length, features] and "vector"
             [rows, features], both with features of mean 0 and standard deviation 1, or "pairs".
         apply: ``(key, values, severity) -> values``, float32 of the same shape, for severities 1
-            to 5, which may be traced. What happens to row i follows from the key and i. A
-            corruption of pairs is ``(key, target [rows], group [rows], severity) -> index
-            [rows]``: the row from which each row takes the modality.
+            to 5, which may be traced. The key and i determine what happens to row i. A corruption
+            of pairs is ``(key, target [rows], group [rows], severity) -> index [rows]``: the row
+            from which each row takes the modality.
+
+    Example:
+        >>> from mmjax.analysis.corruptions import CORRUPTIONS
+        >>> dropout = CORRUPTIONS["feature_dropout"]
+        >>> values = dropout.apply(jax.random.key(0), jnp.ones((100, 8)), 5)
+        >>> dropout.kind, bool(0.4 < (values == 0).mean() < 0.6)
+        ('vector', True)
     """
 
     kind: str
@@ -39,7 +46,7 @@ def strength(levels: Sequence[float], severity: jax.Array | int) -> jax.Array:
 
 
 def row_wise(corrupt_row: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Turns ``(key, row, severity) -> row`` into what a Corruption applies to many rows."""
+    """Maps ``(key, row, severity) -> row`` over rows, as ``Corruption.apply`` expects."""
 
     @functools.wraps(corrupt_row)
     def apply(key: jax.Array, values: jax.Array, severity: jax.Array | int) -> jax.Array:
@@ -50,7 +57,7 @@ def row_wise(corrupt_row: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
 
 def row_keys(key: jax.Array, size: int) -> jax.Array:
-    """A key for each row, which does not depend on how many there are: [size]."""
+    """A key for each row, independent of the number of rows: [size]."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
 
 
@@ -62,9 +69,9 @@ def add_noise(key: jax.Array, signal: jax.Array, severity: jax.Array | int) -> j
 
 
 def stretch(size: int, share: jax.Array, place: jax.Array) -> jax.Array:
-    """[size] bool, true in one stretch of a share of the size, at least 1.
+    """[size] bool, true in one contiguous stretch of a fraction of the size, at least 1.
 
-    ``place``, from 0 to below 1, is uniform for one that is anywhere with the same probability.
+    With ``place`` uniform on [0, 1), every position of the stretch is equally likely.
     """
     width = jnp.maximum(jnp.round(share * size), 1)
     after = jnp.arange(size) - jnp.floor(place * (size - width + 1))
@@ -72,7 +79,7 @@ def stretch(size: int, share: jax.Array, place: jax.Array) -> jax.Array:
 
 
 def shifted(key: jax.Array, size: int, severity: jax.Array | int) -> jax.Array:
-    """Where each position comes from after a shift either way, perhaps beyond the ends: [size]."""
+    """The source of each position after a shift either way, possibly out of range: [size]."""
     share = strength((0.05, 0.1, 0.15, 0.2, 0.25), severity)
     shift = jnp.maximum(jnp.round(share * size), 1).astype(int)
     return jnp.arange(size) - shift * jax.random.rademacher(key, (), int)

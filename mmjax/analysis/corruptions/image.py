@@ -1,8 +1,8 @@
 """Corruptions of images, [rows, height, width, channels] from 0 to 1.
 
-Names, and strengths where given in shares of white, are those of Hendrycks and Dietterich,
-Benchmarking Neural Network Robustness to Common Corruptions and Perturbations (arXiv:1903.12261),
-or in their spirit. Lengths are shares of the shorter side, so that they suit images of any size.
+Names, and strengths given as fractions of white, follow Hendrycks and Dietterich, Benchmarking
+Neural Network Robustness to Common Corruptions and Perturbations (arXiv:1903.12261), or are in
+their spirit. Lengths are fractions of the shorter side, so that they suit images of any size.
 """
 
 import jax
@@ -23,7 +23,7 @@ def gaussian_noise(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax
 def blur(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Array:
     """Blurs by a Gaussian of standard deviation 0.02, 0.035, 0.05, 0.075 or 0.1 of the side.
 
-    Weights of pixels beyond the edges go to those within.
+    Near the edges, weights are renormalised over the pixels within the image.
     """
     height, width, _ = image.shape
     deviation = strength((0.02, 0.035, 0.05, 0.075, 0.1), severity) * min(height, width)
@@ -33,7 +33,7 @@ def blur(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Array:
 
 @row_wise
 def occlusion(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Array:
-    """Hides a square at a random place behind grey, 0.2, 0.3, 0.4, 0.5 or 0.6 of the side wide.
+    """Covers a random square, 0.2, 0.3, 0.4, 0.5 or 0.6 of the side wide, with grey.
 
     Reference: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks
     (arXiv:1311.2901), section 4.2.
@@ -48,9 +48,9 @@ def occlusion(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Arra
 
 @row_wise
 def rotation(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Array:
-    """Turns about the centre by 10, 20, 30, 45 or 60 degrees, one way or the other.
+    """Rotates about the centre by 10, 20, 30, 45 or 60 degrees in a random direction.
 
-    Pixels are interpolated linearly; beyond the edges the nearest one stands.
+    Pixels are interpolated linearly; beyond the edges, the nearest pixel is used.
     """
     angle = jnp.deg2rad(strength((10, 20, 30, 45, 60), severity)) * _sign(key)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -71,14 +71,14 @@ def contrast(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Array
 
 @row_wise
 def pixel_dropout(key: jax.Array, image: jax.Array, severity: jax.Array) -> jax.Array:
-    """Makes each pixel black with probability 0.1, 0.2, 0.3, 0.4 or 0.5, all channels at once."""
+    """Blackens each pixel, all channels, with probability 0.1, 0.2, 0.3, 0.4 or 0.5."""
     lost = strength((0.1, 0.2, 0.3, 0.4, 0.5), severity)
     keep = jax.random.uniform(key, (*image.shape[:2], 1)) >= lost
     return jnp.where(keep, image, 0)
 
 
 def _gaussian_weights(size: int, deviation: jax.Array) -> jax.Array:
-    """[size, size]; a row makes one pixel out of all, and sums to 1."""
+    """[size, size]; each row holds the weights of one output pixel and sums to 1."""
     at = jnp.arange(size)
     weight = jnp.exp(-(((at[:, None] - at[None]) / deviation) ** 2) / 2)
     return weight / weight.sum(axis=1, keepdims=True)

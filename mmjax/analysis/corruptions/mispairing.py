@@ -1,6 +1,6 @@
-"""Corruptions of the pairing: some rows get a modality that belongs to another row.
+"""Corruptions of the pairing: some rows take a modality from another row.
 
-A share of 0.2, 0.4, 0.6, 0.8 or 1 of the rows is drawn; the target of a row stays as it is.
+Each row is drawn with probability 0.2, 0.4, 0.6, 0.8 or 1; targets do not change.
 """
 
 import jax
@@ -14,24 +14,25 @@ SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 def conflicting(
     key: jax.Array, target: jax.Array, group: jax.Array, severity: jax.Array
 ) -> jax.Array:
-    """From rows of other classes, so that modalities contradict each other."""
+    """Takes the modality from rows of other classes, so that modalities contradict each other."""
     return _exchange(key, target[:, None] != target[None], severity)
 
 
 def desynchronised(
     key: jax.Array, target: jax.Array, group: jax.Array, severity: jax.Array
 ) -> jax.Array:
-    """From other groups of the same class: modalities agree, but were not observed together."""
+    """Takes the modality from other groups of the same class: consistent, but not one event."""
     alike = target[:, None] == target[None]
     return _exchange(key, alike & (group[:, None] != group[None]), severity)
 
 
 def _exchange(key: jax.Array, usable: jax.Array, severity: jax.Array) -> jax.Array:
-    """The row that each row takes from, [rows]: itself where not drawn, or where none is usable.
+    """The source of each row, [rows]: itself where it is not drawn or has no usable source.
 
     Args:
-        key: row i's choice follows from it and i; a row drawn once is drawn by all that is severer.
-        usable: [rows, rows] bool, the rows that each row may take from.
+        key: the key and i determine the source of row i; a row that is drawn at one severity is
+            drawn at every higher one.
+        usable: [rows, rows] bool, the sources that each row may have.
         severity: 1 to 5.
     """
     own = jnp.arange(len(usable))

@@ -1,4 +1,4 @@
-"""Corruptions of feature sequences and vectors, whose features have mean 0 and deviation 1."""
+"""Corruptions of sequences and vectors whose features have mean 0 and standard deviation 1."""
 
 import jax
 import jax.numpy as jnp
@@ -17,20 +17,20 @@ from mmjax.analysis.corruptions.corruption import (
 def sequence_noise(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
     """Adds white Gaussian noise at a signal-to-noise ratio of 20, 15, 10, 5 or 0 dB.
 
-    The ratio is that of the mean squares over all steps and features, and exact for each row.
+    The ratio is that of the mean squares over all steps and features, exact for each row.
     """
     return add_noise(key, steps, severity)
 
 
 @row_wise
 def sequence_shift(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
-    """Starts earlier or later by 0.05, 0.1, 0.15, 0.2 or 0.25 of the length; ends are repeated."""
+    """Shifts by 0.05, 0.1, 0.15, 0.2 or 0.25 of the length either way, repeating the end step."""
     return steps[jnp.clip(shifted(key, len(steps), severity), 0, len(steps) - 1)]
 
 
 @row_wise
 def time_masking(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
-    """Replaces a stretch of 0.1, 0.2, 0.3, 0.4 or 0.5 of all steps by the mean, 0.
+    """Sets a stretch of 0.1, 0.2, 0.3, 0.4 or 0.5 of all steps to the mean, 0.
 
     Reference: Park et al., SpecAugment (arXiv:1904.08779), section 2.
     """
@@ -40,7 +40,7 @@ def time_masking(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.A
 
 @row_wise
 def feature_masking(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
-    """Replaces a band of 0.1, 0.2, 0.3, 0.4 or 0.5 of all features by the mean, 0.
+    """Sets a band of 0.1, 0.2, 0.3, 0.4 or 0.5 of all features to the mean, 0.
 
     Reference: Park et al., SpecAugment (arXiv:1904.08779), section 2.
     """
@@ -57,6 +57,6 @@ def vector_noise(key: jax.Array, vector: jax.Array, severity: jax.Array) -> jax.
 
 @row_wise
 def feature_dropout(key: jax.Array, vector: jax.Array, severity: jax.Array) -> jax.Array:
-    """Replaces each feature by its mean, 0, with probability 0.1, 0.2, 0.3, 0.4 or 0.5."""
+    """Sets each feature to its mean, 0, with probability 0.1, 0.2, 0.3, 0.4 or 0.5."""
     keep = jax.random.uniform(key, vector.shape) >= strength(SHARES, severity)
     return jnp.where(keep, vector, 0)

@@ -1,8 +1,8 @@
-"""Rows of a task under every corruption that fits them."""
+"""Rows of a task under every applicable corruption."""
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -13,10 +13,11 @@ from mmjax.data.chunks import chunks_where
 from mmjax.data.scale import find_byte_scale, find_input_scale
 from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
-from mmjax.layers import as_float
+from mmjax.layers import tokens
 from mmjax.training.lanes import compiler_options
 from mmjax.types import Batch
 
+as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # accepts NumPy arrays, too
 _KINDS = {1: "vector", 2: "sequence", 3: "pixels"}  # by the number of axes of a sample
 
 
@@ -27,7 +28,12 @@ class Condition(NamedTuple):
         modality: its name.
         corruption: key of ``CORRUPTIONS``.
         severity: 1 to 5.
-        values: [rows, ...], of the shape and dtype of the task's own.
+        values: [rows, ...], of the same shape and dtype as in the task.
+
+    Example:
+        >>> modality, corruption, severity, values = Condition("image", "blur", 5, np.ones((2, 4)))
+        >>> corruption in CORRUPTIONS
+        True
     """
 
     modality: str
@@ -37,12 +43,19 @@ class Condition(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Rows as they are and under every corruption: the same for all that is judged on them.
+    """Clean rows and their corruptions, the same for every arm.
 
     Attributes:
         split: "test", or "valid" where test rows have no labels.
         rows: the sampled rows.
         conditions: the corruptions, one modality at a time.
+
+    Example:
+        >>> blurred = Condition("image", "blur", 5, np.full((2, 4), 0.5))
+        >>> sweep = Sweep("test", Batch({"image": np.eye(2, 4)}, {}, np.arange(2)), [blurred])
+        >>> spoilt = sweep.rows._replace(inputs={"image": sweep.conditions[0].values})
+        >>> spoilt.inputs["image"].shape == sweep.rows.inputs["image"].shape
+        True
     """
 
     split: str
@@ -53,20 +66,27 @@ class Sweep(NamedTuple):
 def make_sweep(
     task: Task, *, severities: Sequence[int] = (1, 3, 5), max_rows: int = 256, seed: int = 0
 ) -> Sweep:
-    """Corrupts every modality in every way that fits it, but for those that no training row has.
+    """Applies every applicable corruption to every modality that some training row has.
 
-    Recordings are corrupted before their features are computed where the task has them. Features
-    of vectors and sequences are corrupted as standardised on the training rows, images as scaled
-    to 0 to 1, and all are brought back to the task's own scale.
+    If the task holds recordings, they are corrupted before their features are computed. Vectors and
+    sequences are corrupted after standardisation on the training rows, images after scaling to
+    [0, 1]; all are then mapped back to the scale of the task.
 
     Args:
         task: with all of its modalities.
-        severities: of 1 to 5.
-        max_rows: that are sampled, no group twice before every group once.
+        severities: some of 1 to 5.
+        max_rows: number of rows to sample; no group comes twice before every group came once.
         seed: of the sample and the corruptions.
 
     Raises:
-        UsageError: a severity is not one of 1 to 5, or there is none.
+        UsageError: there is no severity, or one is not from 1 to 5.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> task = load_task("synthetic", options={"size": "60"})
+        >>> sweep = make_sweep(task, severities=[3], max_rows=8)
+        >>> sorted({condition.corruption for condition in sweep.conditions})
+        ['conflicting', 'desynchronised', 'feature_dropout', 'vector_noise']
     """
     if not severities or not set(severities) <= set(range(1, NUM_SEVERITIES + 1)):
         raise UsageError(
@@ -78,13 +98,13 @@ def make_sweep(
     conditions = []
     for modality in task.modalities:
         if not task.train.present[modality].any():
-            continue  # it has no scale, and no model has learned from it
+            continue  # it has no scale, and no model was trained on it
         kinds = _fitting_kinds(task, split, modality)
         for name, corruption in CORRUPTIONS.items():
             if corruption.kind not in kinds:
                 continue
             corrupt = _make_corrupt(corruption, task, split, modality)
-            # One key for all severities: what is drawn is the same, and only its strength differs.
+            # One key for all severities, so that the same noise differs only in strength.
             key = jax.random.fold_in(
                 jax.random.key(seed), zlib.crc32(f"{modality}/{name}".encode())
             )
@@ -93,7 +113,13 @@ def make_sweep(
 
 
 def sample_rows(group: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Positions of at most ``size`` rows, sorted; no group comes twice before every group once."""
+    """Sorted positions of at most ``size`` rows; every group comes once before any comes twice.
+
+    Example:
+        >>> group = np.array([7, 7, 7, 8, 9])
+        >>> group[sample_rows(group, size=3, seed=0)].tolist()
+        [7, 8, 9]
+    """
     order = np.random.default_rng(seed).permutation(len(group))
     _, index, count = np.unique(group[order], return_inverse=True, return_counts=True)
     turn = np.empty(len(group), int)
@@ -109,7 +135,7 @@ def _fitting_kinds(task: Task, split: Split, modality: str) -> set[str]:
 def _make_corrupt(
     corruption: Corruption, task: Task, split: Split, modality: str
 ) -> Callable[[jax.Array, int], np.ndarray]:
-    """Makes ``(key, severity) -> values``; rows that lack the modality stay as they are."""
+    """Makes ``(key, severity) -> values``; rows that lack the modality do not change."""
     apply = _compile(corruption.apply)  # one program for all severities
     inputs, present = split.inputs[modality], split.present[modality]
     if corruption.kind == "pairs":
@@ -137,7 +163,7 @@ def _compile(f: Callable) -> Callable:
 
 def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[..., np.ndarray]:
     inputs, present = split.inputs[modality], split.present[modality]
-    group = np.unique(split.group, return_inverse=True)[1]  # JAX would cut 64 bits to 32
+    group = np.unique(split.group, return_inverse=True)[1]  # JAX would truncate 64 bits to 32
     target = np.unique(split.target, axis=0, return_inverse=True)[1].reshape(-1)  # labels, too
 
     def corrupt(key: jax.Array, severity: int) -> np.ndarray:
@@ -149,7 +175,7 @@ def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[...
 
 
 def _scale(kind: str, train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offset and unit of what a corruption is given, from the training rows that have it."""
+    """Offset and unit by which inputs are scaled, from the training rows that have them."""
     if kind == "pixels":
         return _range(train, present)
     one = as_float(np.ones([1] * len(train.shape), train.dtype))  # of bytes, 1 / 255

@@ -1,4 +1,4 @@
-"""The table of corruptions."""
+"""The registry of corruptions."""
 
 from mmjax.analysis.corruptions import image, mispairing, sequence, waveform
 from mmjax.analysis.corruptions.corruption import Corruption

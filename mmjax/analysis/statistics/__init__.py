@@ -1,4 +1,4 @@
-"""Which differences between strategies are real: intervals, tests, ranks."""
+"""Which differences between strategies are significant: intervals, tests, ranks."""
 
 from mmjax.analysis.statistics.intervals import (
     Estimate,
@@ -16,11 +16,9 @@ from mmjax.analysis.statistics.pairs import (
     VERDICTS,
     Needed,
     Pair,
-    bootstrap_p,
     compare_pair,
     detectable,
     holm,
-    mcnemar_p,
     needed,
     power,
     sign_flip_p,
@@ -45,7 +43,6 @@ __all__ = [
     "Spread",
     "bootstrap",
     "bootstrap_interval",
-    "bootstrap_p",
     "cliques",
     "compare_pair",
     "detectable",
@@ -53,7 +50,6 @@ __all__ = [
     "holm",
     "interquartile_interval",
     "interquartile_mean",
-    "mcnemar_p",
     "needed",
     "performance_profile",
     "power",

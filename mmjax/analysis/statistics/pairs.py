@@ -1,4 +1,4 @@
-"""Is one strategy better than another, or can these seeds and rows not tell?"""
+"""Is one strategy significantly better than another, and if not, what would it take?"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,10 +8,8 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from mmjax.analysis.statistics.intervals import (
-    NUM_RESAMPLES,
     Estimate,
     Spread,
-    bootstrap,
     spread_of_sums,
     sum_groups,
 )
@@ -20,10 +18,10 @@ from mmjax.errors import UsageError
 ALPHA, POWER = 0.05, 0.8
 _MANY = 10**7
 _ROUNDING = 1e-12
-_ENUMERATED = 16  # groups that differ, whose 2^16 patterns of signs are all looked at
+_ENUMERATED = 16  # differing groups up to which all 2^16 sign patterns are enumerated
 VERDICTS = ("better", "worse", "not distinguishable")
 FEWEST = 5
-"""Groups that must differ for a verdict: the patterns of fewer are too few, 2^-4 > ``ALPHA``."""
+"""Groups that must differ for a verdict: fewer have too few sign patterns, 2^-4 > ``ALPHA``."""
 
 
 class Pair(NamedTuple):
@@ -31,72 +29,70 @@ class Pair(NamedTuple):
 
     Attributes:
         difference: mean, standard error and 95 % interval, for new seeds and new groups.
-        spread: where its variance comes from.
-        p: two-sided, for no difference between the strategies: new seeds and new groups.
-        p_bootstrap: the same for the models at hand and new groups, by the paired bootstrap.
-        p_mcnemar: the same by McNemar's test with groups as clusters.
-        share: of the rows on which one does better, how many are the first's; 0.5 says that
-            neither is better (Cohen's g + 0.5), NaN where they agree everywhere.
+        spread: its variance, by component.
+        p: two-sided p-value of no difference between the strategies, for new seeds and new groups.
         differing: number of groups on which the two differ.
         groups: number of groups.
+
+    Example:
+        >>> correct = np.repeat([[[1.0]], [[0.0]]], 10, axis=-1)  # [strategies, 1 seed, 10 rows]
+        >>> pair = compare_pair(*correct, group=np.arange(10) // 5)
+        >>> pair.difference.mean, pair.differing, pair.verdict()  # two groups are too few
+        (1.0, 2, 'not distinguishable')
     """
 
     difference: Estimate
     spread: Spread
     p: float
-    p_bootstrap: float
-    p_mcnemar: float
-    share: float
     differing: int
     groups: int
 
     def verdict(self, p: float | None = None) -> str:
-        """One of ``VERDICTS``, at 5 %; ``p`` is the corrected one where pairs are many."""
+        """One of ``VERDICTS``, at the 5 % level; ``p`` is a corrected p-value, if there is one."""
         if (self.p if p is None else p) >= ALPHA:
             return "not distinguishable"
         return "better" if self.difference.mean > 0 else "worse"
 
 
-def compare_pair(
-    first: np.ndarray, second: np.ndarray, group: np.ndarray, num_resamples: int = NUM_RESAMPLES
-) -> Pair:
-    """Judges a difference, paired by seed and by row.
+def compare_pair(first: np.ndarray, second: np.ndarray, group: np.ndarray) -> Pair:
+    """Tests a difference, paired by seed and by row.
 
-    Its p is the larger of two: of the crossed analysis that ``Spread`` describes, and of the signs
-    of the groups that differ, which no assumption about variances enters.
+    The p-value is the larger of two: that of the crossed analysis described in ``Spread``, and that
+    of a sign-flip test on the groups that differ, which assumes nothing about variances.
 
     Args:
-        first: [seeds, rows] scores, such as 1 where right and 0 where wrong.
-        second: the same of the other strategy.
+        first: [seeds, rows] scores, such as 1 for correct and 0 for incorrect.
+        second: the same for the other strategy.
         group: [rows] integers; rows of one group count as one draw.
-        num_resamples: of the paired bootstrap.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> right = rng.random((2, 3, 200)) < [[[0.9]], [[0.6]]]  # two strategies, three seeds
+        >>> pair = compare_pair(*right, group=np.arange(200))
+        >>> pair.verdict(), pair.groups
+        ('better', 200)
     """
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     sums, size = sum_groups(difference, group)
     mean, parts, sums = float(difference.mean()), spread_of_sums(sums, size), sums.mean(axis=0)
     p = max(_p(mean, parts), sign_flip_p(sums))
     reach = float(parts.reach(1 - ALPHA))
-    if p >= ALPHA:  # and so an interval leaves out zero only where there is a verdict
+    if p >= ALPHA:  # so that the interval excludes zero only where there is a verdict
         reach = max(reach, abs(mean))
     low, high = mean - reach, mean + reach
     if all(scores.min() >= 0 and scores.max() <= 1 for scores in map(np.asarray, (first, second))):
         low, high = max(low, -1.0), min(high, 1.0)
-    only_first, only_second = (difference > 0).sum(), (difference < 0).sum()
-    discordant = only_first + only_second
     return Pair(
         difference=Estimate(mean, float(parts.total**0.5), low, high),
         spread=parts,
         p=p,
-        p_bootstrap=bootstrap_p(difference, group, num_resamples),
-        p_mcnemar=mcnemar_p(difference, group),
-        share=float(only_first / discordant) if discordant else float("nan"),
         differing=int(_differ(sums).sum()),
         groups=len(sums),
     )
 
 
 def _p(mean: float, parts: Spread) -> float:
-    """One minus the confidence of the interval that just reaches zero."""
+    """One minus the confidence level of the interval that just reaches zero."""
     if mean == 0:
         return 1.0
     least = 1e-12
@@ -106,12 +102,16 @@ def _p(mean: float, parts: Spread) -> float:
 
 
 def sign_flip_p(sums: np.ndarray) -> float:
-    """Two-sided mid-p for sums of groups, [groups], whose signs are a matter of chance.
+    """Two-sided mid-p of a sign-flip test on the sums of groups, [groups].
 
-    All patterns of signs are looked at; of more than sixteen sums the least that it could be is
-    given. Of sums that are one and minus one it is McNemar's test, of which the exact version is
-    needlessly silent and the mid-p version keeps its level (Fagerland et al., BMC Medical Research
-    Methodology 13, 2013).
+    All sign patterns are enumerated; for more than sixteen nonzero sums, the smallest possible p is
+    returned. For sums of one and minus one this is McNemar's test, whose exact version is
+    needlessly conservative while the mid-p version keeps its level (Fagerland et al., BMC Medical
+    Research Methodology 13, 2013).
+
+    Example:
+        >>> sign_flip_p(np.ones(4)), sign_flip_p(np.ones(5))  # five groups are the fewest
+        (0.0625, 0.03125)
     """
     if not np.isfinite(sums).all():
         raise UsageError("sums", expected="finite numbers", got=str(sums[~np.isfinite(sums)][0]))
@@ -130,38 +130,13 @@ def _differ(sums: np.ndarray) -> np.ndarray:
     return np.abs(sums) > _ROUNDING
 
 
-def bootstrap_p(
-    difference: np.ndarray, group: np.ndarray, num_resamples: int = NUM_RESAMPLES
-) -> float:
-    """Two-sided p of a zero mean over [seeds, rows]: how often resampled groups change its sign.
-
-    One is added to both counts, so that it is never zero (Davison and Hinkley, Bootstrap Methods
-    and their Application, 1997, section 4.2).
-    """
-    means = bootstrap(difference.mean(axis=0), group, num_resamples)
-    below, above = ((means <= 0).sum(), (means >= 0).sum())
-    return float(min(1.0, 2 * (min(below, above) + 1) / (len(means) + 1)))
-
-
-def mcnemar_p(difference: np.ndarray, group: np.ndarray) -> float:
-    """McNemar's test for clustered pairs (Durkalski et al., Statistics in Medicine 22, 2003).
-
-    Groups are the clusters, and all seeds of a row belong to its group. With one seed and groups of
-    one row it is McNemar's own statistic (Psychometrika 12, 1947), (b - c)^2 / (b + c), which is
-    chi-squared with one degree of freedom.
-
-    Args:
-        difference: [seeds, rows], of -1, 0 and 1 where rows are right or wrong.
-        group: [rows].
-    """
-    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
-    excess = np.bincount(index, difference.mean(axis=0)) / size
-    variance = np.sum(excess**2)
-    return float(chi2.sf(excess.sum() ** 2 / variance, df=1)) if variance else 1.0
-
-
 def holm(p: Sequence[float]) -> np.ndarray:
-    """p-values that hold together (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """p-values corrected for multiple testing (Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Example:
+        >>> holm([0.01, 0.04, 0.02]).tolist()  # the smallest times 3, the next times 2, ...
+        [0.03, 0.04, 0.04]
+    """
     order = np.argsort(p)
     scaled = np.asarray(p, np.float64)[order] * np.arange(len(p), 0, -1)
     corrected = np.empty(len(p))
@@ -170,17 +145,29 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 class Needed(NamedTuple):
-    """What would tell a difference of the observed size; None where no number would."""
+    """Numbers that would detect a difference of the observed size; None where no number would.
+
+    Example:
+        >>> Needed(seeds=None, groups=400).groups
+        400
+    """
 
     seeds: int | None
     groups: int | None
 
 
 def needed(pair: Pair) -> Needed:
-    """The smallest number of seeds, on as many groups, and of groups, with as many seeds.
+    """The smallest number of seeds with the same groups, and of groups with the same seeds.
 
-    Each gives the test at 5 % a power of 80 % against the observed difference, if the variances
-    are as observed; and as many groups as a verdict needs would differ.
+    Each gives the test at the 5 % level a power of 80 % against the observed difference, if the
+    variances are as observed, and enough differing groups for a verdict.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> correct = rng.random((2, 3, 200)) < [[[0.92]], [[0.9]]]
+        >>> more = needed(compare_pair(*correct, group=np.arange(200)))
+        >>> more.groups > 200
+        True
     """
     parts = pair.spread
 
@@ -197,15 +184,21 @@ def needed(pair: Pair) -> Needed:
 
 
 def detectable(parts: Spread, alpha: float = ALPHA) -> float:
-    """The smallest difference that the test at level ``alpha`` finds with a power of 80 %."""
-    high = parts.reach(1 - alpha)
+    """The smallest difference that the test at level ``alpha`` detects with a power of 80 %.
+
+    Example:
+        >>> parts = Spread(seeds=1e-4, groups=1e-4, both=0.0, num_seeds=3, num_groups=200)
+        >>> detectable(parts.at(num_seeds=5, num_groups=200)) < detectable(parts)
+        True
+    """
+    high = float(parts.reach(1 - alpha))
     while power(parts, high, alpha) < POWER:
         high *= 2
     return float(brentq(lambda difference: power(parts, difference, alpha) - POWER, 0.0, high))
 
 
 def _smallest(enough: Callable[[int], bool], low: int) -> int | None:
-    """The smallest number from ``low`` that is enough, where more never hurts."""
+    """The smallest number from ``low`` that is enough, if every larger one is."""
     if enough(low):
         return low
     high = 2 * low
@@ -220,12 +213,17 @@ def _smallest(enough: Callable[[int], bool], low: int) -> int | None:
 
 
 def power(parts: Spread, difference: float, alpha: float = ALPHA) -> float:
-    """Chance that the test at that level tells a true difference, if the variances are as stated.
+    """Probability that the test at level ``alpha`` detects a true difference, given the variances.
 
-    The test will estimate them anew, and with few seeds that luck decides much: the chance is a
-    mean over what it may find, with each part as chi-squared over its degrees of freedom.
+    The test will estimate the variances anew, which matters with few seeds: the power is a mean
+    over the estimates, each component following a chi-squared over its degrees of freedom.
+
+    Example:
+        >>> parts = Spread(seeds=1e-4, groups=1e-4, both=0.0, num_seeds=3, num_groups=200)
+        >>> power(parts, 0.02) < power(parts, 0.1) < 1
+        True
     """
-    error = parts.total**0.5
+    error = float(parts.total**0.5)
     if error == 0:
         return float(difference != 0)
     found = parts._replace(
@@ -237,8 +235,8 @@ def power(parts: Spread, difference: float, alpha: float = ALPHA) -> float:
     return float(np.mean(norm.sf(above) + norm.cdf(below)))
 
 
-def _likely_ratios(draws: int, size: int) -> np.ndarray:
-    """As many equally likely ratios of an estimated variance to the true one."""
+def _likely_ratios(draws: float, size: int) -> np.ndarray:
+    """``size`` equally likely ratios of an estimated variance to the true one."""
     if draws == 1:
         return np.ones(1)
     return chi2.ppf((np.arange(size) + 0.5) / size, draws - 1) / (draws - 1)

@@ -1,4 +1,4 @@
-"""Strategies over several tasks: ranks, robust means, profiles of performance."""
+"""Strategies over several tasks: ranks, robust means, performance profiles."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,8 +15,14 @@ class Ranking(NamedTuple):
 
     Attributes:
         mean_ranks: [strategies], 1 is best.
-        p: of Friedman's test that all strategies are alike.
-        critical_difference: of mean ranks, by Nemenyi's test; smaller ones tell nothing.
+        p: p-value of Friedman's test that all strategies are equal.
+        critical_difference: of Nemenyi's test; smaller differences of mean ranks are not
+            significant.
+
+    Example:
+        >>> ranking = Ranking(np.array([1.0, 2.0, 3.0]), p=0.05, critical_difference=1.5)
+        >>> cliques(ranking.mean_ranks, ranking.critical_difference)
+        [(0, 1), (1, 2)]
     """
 
     mean_ranks: np.ndarray
@@ -28,11 +34,17 @@ def rank(scores: np.ndarray, alpha: float = ALPHA) -> Ranking:
     """Friedman's test with Nemenyi's critical difference (Demsar, JMLR 7, 2006, section 3.2.2).
 
     Args:
-        scores: [tasks, strategies], higher is better; ties share their ranks.
-        alpha: of the critical difference, how often chance alone would exceed it.
+        scores: [tasks, strategies], higher is better; ties share their mean rank.
+        alpha: significance level of the critical difference.
 
     Raises:
         UsageError: there are fewer than two tasks or three strategies.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.5]])
+        >>> ranking = rank(scores)
+        >>> ranking.mean_ranks.tolist(), round(ranking.critical_difference, 2)
+        ([1.0, 2.25, 2.75], 2.34)
     """
     num_tasks, num_strategies = scores.shape
     if num_tasks < 2 or num_strategies < 3:
@@ -42,7 +54,7 @@ def rank(scores: np.ndarray, alpha: float = ALPHA) -> Ranking:
             got=f"{num_tasks} and {num_strategies}",
         )
     mean_ranks = stats.rankdata(-scores, axis=1).mean(axis=0)
-    # Every strategy alike everywhere: the statistic is 0 / 0.
+    # If all strategies are equal on every task, the statistic is 0 / 0.
     alike = (scores == scores[:, :1]).all()
     p = 1.0 if alike else float(stats.friedmanchisquare(*scores.T).pvalue)
     reach = stats.studentized_range.isf(alpha, num_strategies, np.inf) / np.sqrt(2)
@@ -51,7 +63,7 @@ def rank(scores: np.ndarray, alpha: float = ALPHA) -> Ranking:
 
 
 def cliques(mean_ranks: np.ndarray, critical_difference: float) -> list[tuple[int, int]]:
-    """The largest runs of strategies, by rank, within which no difference is critical.
+    """The maximal runs of strategies, by rank, within which no difference is significant.
 
     Args:
         mean_ranks: [strategies], sorted.
@@ -59,6 +71,10 @@ def cliques(mean_ranks: np.ndarray, critical_difference: float) -> list[tuple[in
 
     Returns:
         (first, last) of each run of two or more.
+
+    Example:
+        >>> cliques(np.array([1.0, 1.5, 2.5, 5.0]), critical_difference=1.2)
+        [(0, 1), (1, 2)]
     """
     last = np.searchsorted(mean_ranks, mean_ranks + critical_difference, side="right") - 1
     runs = [(i, int(j)) for i, j in enumerate(last) if j > i]
@@ -66,10 +82,14 @@ def cliques(mean_ranks: np.ndarray, critical_difference: float) -> list[tuple[in
 
 
 def interquartile_mean(scores: np.ndarray) -> float:
-    """Mean of the middle half of all scores, of runs and tasks alike.
+    """Mean of the middle half of all scores, pooled over runs and tasks.
 
     Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (NeurIPS
     2021), section 4.3.
+
+    Example:
+        >>> interquartile_mean(np.array([[0.0, 0.5], [0.75, 1.0]]))  # extremes do not count
+        0.625
     """
     return float(stats.trim_mean(scores, 0.25, axis=None))
 
@@ -81,12 +101,18 @@ def interquartile_interval(
 
     Args:
         scores: [tasks, seeds].
-        confidence: share of such intervals that cover the mean.
-        num_resamples: how many.
+        confidence: fraction of such intervals that cover the mean.
+        num_resamples: number of resamples.
         seed: of the resampling.
 
     Raises:
-        UsageError: there is one seed, whose resamples are all alike.
+        UsageError: there is only one seed, so all resamples are equal.
+
+    Example:
+        >>> scores = np.array([[0.5, 0.6, 0.7], [0.8, 0.8, 0.9]])
+        >>> low, high = interquartile_interval(scores)
+        >>> low < interquartile_mean(scores) < high
+        True
     """
     num_tasks, num_seeds = scores.shape
     if num_seeds < 2:
@@ -100,5 +126,10 @@ def interquartile_interval(
 
 
 def performance_profile(scores: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """The share of runs above each threshold (ibid., section 4.2): [thresholds]."""
+    """The fraction of runs above each threshold (ibid., section 4.2): [thresholds].
+
+    Example:
+        >>> performance_profile(np.array([[0.5, 0.6], [0.8, 0.9]]), [0.0, 0.7, 1.0]).tolist()
+        [1.0, 0.5, 0.0]
+    """
     return (scores.reshape(-1, 1) > np.asarray(thresholds)).mean(axis=0)

@@ -1,9 +1,9 @@
-"""Layers in C++ for CPU, on request: MMJAX_KERNELS=1 in the environment.
+"""C++ layers for CPU, enabled by MMJAX_KERNELS=1 in the environment.
 
-They take float32 arrays, convolutions with one or two dimensions of space, and work inside
-``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives: those are for the caller to
-define. XLA does not see their operations, and leaves them out of what it counts of a
-program (see ``mmjax.analysis.cost``).
+They support float32 arrays and convolutions with one or two spatial dimensions, and work inside
+``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives; callers define those. XLA does not
+see their operations, and leaves them out of its cost analysis of a program (see
+``mmjax.analysis.cost``).
 """
 
 import os
@@ -35,7 +35,7 @@ VARIABLE = "MMJAX_KERNELS"
 
 
 def enabled() -> bool:
-    """Whether the environment asks for the kernels.
+    """Whether the environment enables the kernels.
 
     Raises:
         UsageError: the variable is neither 0 nor 1.
@@ -47,19 +47,20 @@ def enabled() -> bool:
 
 
 def usable(*arrays: jax.Array) -> bool:
-    """Whether the kernels are asked for, and made for such arrays and this backend."""
+    """Whether the kernels are enabled, and support these arrays and this backend."""
     made_for = all(x.dtype == jnp.float32 and x.ndim in (3, 4) for x in arrays)
     return enabled() and made_for and jax.default_backend() == "cpu"
 
 
 class Unpooled(NamedTuple):
-    """Zeros but for one entry of each window: the gradient of what has been pooled.
+    """Zeros except for one entry per window: the gradient of a max-pooled array.
 
     Attributes:
-        shape: [batch, *space, features] of all of it; a window that does not fit is left out.
-        window: [*window], sizes in each dimension of space.
-        values: [batch, *(space // window), features] the entries.
-        chosen: [batch, *(space // window), features] uint8, which entry of its window each is.
+        shape: [batch, *space, features] of the whole array; incomplete windows are left out.
+        window: [*window], size in each spatial dimension.
+        values: [batch, *(space // window), features], the entries.
+        chosen: [batch, *(space // window), features] uint8, the position of each entry in its
+            window.
     """
 
     shape: tuple[int, ...]
@@ -89,7 +90,7 @@ def convolve_and_pool(
     padding: Sequence[tuple[int, int]],
     window: Sequence[int],
 ) -> Unpooled:
-    """The largest entries, in windows side by side, of what ``convolve`` makes."""
+    """The output of ``convolve``, max-pooled over non-overlapping windows."""
     return _convolve(x, kernel, strides, padding, (1,) * len(strides), window)
 
 
@@ -119,7 +120,7 @@ def kernel_gradient(
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
 ) -> jax.Array:
-    """The gradient [*window, in, out] that a cotangent [batch, *out, features] pulls back."""
+    """The gradient of the kernel, [*window, in, out], for a cotangent [batch, *out, features]."""
     shape = (*window, x.shape[-1], cotangent.shape[-1])
     images, attributes = _operand(cotangent)
     attributes |= _attributes(strides=strides, padding=padding)
@@ -130,7 +131,7 @@ def kernel_gradient(
 def attend(
     queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What each query reads, as ``mmjax.layers.attention`` says, and what its gradient needs.
+    """Attention, as in ``mmjax.layers.attention``, and what its gradient needs.
 
     That is the logarithm of the normaliser of the weights, [batch, heads, queries].
     """
@@ -148,7 +149,7 @@ def attend_gradient(
     normaliser: jax.Array,
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The gradients of queries, keys and values that a cotangent of what is read pulls back."""
+    """The gradients of queries, keys and values for a cotangent of the output."""
     results = (_floats(x.shape) for x in (queries, keys, values))
     call = _call("mmjax_attend_gradient", *results)
     return tuple(call(queries, keys, values, mask, read, normaliser, cotangent))
@@ -168,7 +169,7 @@ def layer_norm(
 def layer_norm_gradient(
     x: jax.Array, scale: jax.Array, mean: jax.Array, inverse: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The gradients of x, scale and bias that a cotangent [..., features] pulls back."""
+    """The gradients of x, scale and bias for a cotangent [..., features]."""
     rows, width = _rows(x), _floats(scale.shape)
     call = _call("mmjax_layer_norm_gradient", _floats(rows.shape), width, width)
     dx, *others = call(rows, scale, mean.ravel(), inverse.ravel(), _rows(cotangent))
@@ -203,7 +204,7 @@ def _windows(kernel):
 
 
 def _operand(x, prefix=""):
-    """Values and choices, of which there are none for an array, with attributes."""
+    """Values, choices (empty for a plain array), and the attributes that describe them."""
     if not isinstance(x, Unpooled):
         x = Unpooled(x.shape, (1,) * (x.ndim - 2), x, jnp.zeros((0,) * x.ndim, jnp.uint8))
     images = [part.reshape(_image_shape(part.shape)) for part in (x.values, x.chosen)]

@@ -1,4 +1,4 @@
-"""Compiles the C++ source once per compiler, CPU and jaxlib, into the user's cache folder."""
+"""Compiles the C++ sources once per compiler, CPU and jaxlib, into the user's cache folder."""
 
 import ctypes
 import hashlib
@@ -18,7 +18,7 @@ from mmjax.storage.files import sync_tree
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
-# Results must not depend on -ffast-math; fusing a product with its sum only makes them more exact.
+# No -ffast-math, which changes results; fused multiply-adds only make them more accurate.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
 TARGETS = (
     "mmjax_convolve",
@@ -33,7 +33,7 @@ FIX = "Install a C++17 compiler and name it in CXX, or unset MMJAX_KERNELS."
 
 @cache
 def load() -> None:
-    """Makes the kernels known to XLA; the first call of all compiles them."""
+    """Registers the kernels with XLA, compiling them on first use."""
     library = ctypes.CDLL(str(build()))
     for target in TARGETS:
         handler = jax.ffi.pycapsule(getattr(library, target))
@@ -41,17 +41,17 @@ def load() -> None:
 
 
 def build() -> Path:
-    """The compiled library, from the cache folder if it is there.
+    """Path of the compiled library, which is built unless the cache folder has it.
 
     Raises:
         BuildError: there is no compiler, or it fails.
-        OSError: the cache folder cannot be made, or others can write to it.
+        OSError: the cache folder cannot be created, or others can write to it.
     """
     library = private_folder("kernels") / f"{_fingerprint()}.so"
     if library.exists():
         return library
-    # Other processes may be at the same: each compiles its own file, and the last one to finish
-    # puts its file in place, whole.
+    # Other processes may be building too: each compiles its own file, and moves it into place
+    # atomically; the last one to finish wins.
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         fresh = Path(folder) / "kernels.so"
         sources = map(str, SOURCES)
@@ -62,9 +62,9 @@ def build() -> Path:
 
 
 def _fingerprint():
-    """A hash of all that the library depends on.
+    """A hash of everything that the library depends on.
 
-    The macros that a compiler predefines name its version and the instructions of this CPU.
+    The compiler's predefined macros identify its version and the instruction set of this CPU.
     """
     macros = _compile(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
     code = [path.read_bytes() for path in (*SOURCES, *HEADERS)]
@@ -77,9 +77,9 @@ def _compile(*arguments):
     try:
         return subprocess.run(command, capture_output=True, check=True).stdout
     except OSError as error:
-        raise BuildError(command[0], expected="a C++ compiler", got=str(error), fix=FIX) from error
+        raise BuildError(command[0], f"cannot run the C++ compiler: {error}", fix=FIX) from error
     except subprocess.CalledProcessError as error:
         last = b"\n".join(error.stderr.splitlines()[-5:]).decode(errors="replace")
-        got = f"exit status {error.returncode}" + (f" and\n{last}\n" if last else "")
-        expected = "to compile the kernels"
-        raise BuildError(command[0], expected=expected, got=got, fix=FIX) from error
+        problem = f"compiling the kernels failed with exit status {error.returncode}"
+        problem += f":\n{last}" if last else ""
+        raise BuildError(command[0], problem, fix=FIX) from error

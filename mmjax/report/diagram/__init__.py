@@ -1,6 +1,6 @@
-"""A picture of a model: how data flows from its inputs to its prediction.
+"""Diagrams of a fusion: how data flows from its inputs to its prediction.
 
-``dataflow`` traces the model, ``placement`` gives each part a place, ``drawing`` draws it.
+``dataflow`` traces the fusion, ``placement`` lays out its parts, ``drawing`` draws them.
 """
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""What goes where in a fusion, read from the program that JAX traces of it."""
+"""The dataflow of a fusion, read from the program that JAX traces of it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import flax.linen as nn
 import jax
@@ -11,9 +11,9 @@ from mmjax.types import Outputs, Tokens
 
 Place = tuple[str, str]
 """Kind and name. Kinds are "modality", "parameter" (of the fusion itself), "module" (one of its
-submodules), "operations" (which join what comes from several places) and "output"."""
+submodules), "operations" (which join data from several places) and "output"."""
 
-# What only moves numbers, or hides those that are masked, is not worth a word.
+# Operations that only move or mask numbers are not shown.
 _SILENT = {"broadcast_in_dim", "convert_element_type", "copy", "gather", "iota", "pad", "reshape"}
 _SILENT |= {"select_n", "slice", "split", "squeeze", "stop_gradient", "transpose", "unstack"}
 _SILENT |= {"where", "clip"}
@@ -30,12 +30,12 @@ _IDIOMS = {
 
 
 class Node(NamedTuple):
-    """What is known of a place.
+    """A place of a dataflow.
 
     Attributes:
-        shape: of its array, the first of them where there are several; () for operations.
-        kind: the class of a module, else "".
-        operations: that join what comes from several places, in their order.
+        shape: of its array, or of the first of several; () for operations.
+        kind: class name of a module, otherwise "".
+        operations: operations that join data from several places, in order.
     """
 
     shape: tuple[int, ...] = ()
@@ -47,8 +47,8 @@ class Dataflow(NamedTuple):
     """A directed graph.
 
     Attributes:
-        nodes: {place: node}, in the order in which they are met.
-        edges: {(from, to): operations on the way, in their order}.
+        nodes: {place: node}, in the order in which they are encountered.
+        edges: {(from, to): operations on the way, in order}.
     """
 
     nodes: dict[Place, Node]
@@ -56,13 +56,21 @@ class Dataflow(NamedTuple):
 
 
 def trace_dataflow(fusion: nn.Module, tokens: Mapping[str, Tokens]) -> Dataflow:
-    """Which submodules, parameters and operations lead from the modalities to the outputs.
+    """Traces the submodules, parameters and operations between the modalities and the outputs.
 
-    Nothing is computed. Dropout, masks, and what follows from masks alone are left out.
+    Nothing is computed. Dropout, masks, and whatever depends on masks alone are omitted.
 
     Args:
         fusion: maps ``{name: [batch, length, features]}`` to ``[batch, out_dim]`` or to Outputs.
         tokens: {name: Tokens} of any size.
+
+    Example:
+        >>> from mmjax.fusion import FUSIONS
+        >>> from mmjax.testing import make_tokens
+        >>> tokens = make_tokens({"image": (4, 8), "audio": (1, 8)})
+        >>> flow = trace_dataflow(FUSIONS["concat"](out_dim=3), tokens)
+        >>> ("output", "prediction") in flow.nodes
+        True
     """
     run = lambda variables, tokens: fusion.apply(variables, tokens, train=False)
     init = lambda tokens: fusion.init(jax.random.key(0), tokens, train=False)
@@ -89,7 +97,7 @@ def trace_dataflow(fusion: nn.Module, tokens: Mapping[str, Tokens]) -> Dataflow:
 
 
 class _Graph:
-    """Follows a program, equation by equation: where each of its variables comes from."""
+    """Follows a program, equation by equation, and records the origin of each variable."""
 
     def __init__(self, modules: Mapping[str, Node]) -> None:
         self.modules = modules
@@ -99,7 +107,7 @@ class _Graph:
         self._joined: dict[Place, set[Place]] = {}
 
     def begin(self, var: Var, path: tuple[str, ...], leaf: Any) -> None:
-        """A parameter, ``0/params/name/..``, or what a modality has, ``1/name/values``."""
+        """Starts at a parameter, ``0/params/name/..``, or at a modality, ``1/name/values``."""
         kind, *names = path
         if kind == "1" and names[-1] == "values":
             place = ("modality", names[0])
@@ -112,11 +120,13 @@ class _Graph:
             self.nodes[place] = Node(leaf.shape)
 
     def follow(self, equation: JaxprEqn) -> None:
-        """What an equation computes comes from where it is computed, else from where it reads."""
+        """The origin of a result is the module that computes it, otherwise that of its inputs."""
         reads = [self._from[x] for x in equation.invars if self._known(x)]
-        if not reads or all(x.aval.dtype == bool for x in equation.outvars):
+        made: list[Any] = [x.aval for x in equation.outvars]
+        if not reads or all(aval.dtype == bool for aval in made):
             return
-        word, done = self._word(equation), ()
+        word = self._word(equation)
+        done: tuple[str, ...] = ()
         origins = {origin for origin, _ in reads}
         module = self._module(equation)
         if module:
@@ -124,7 +134,7 @@ class _Graph:
         elif len(origins) > 1:
             place = self._arrive(self._join(origins), reads, word)
         elif origins <= self._joined.keys():
-            place = self._arrive(*origins, [], word)
+            place = self._arrive(next(iter(origins)), [], word)
         else:
             (place,) = origins
             done = _then(*(words for _, words in reads), word)
@@ -137,17 +147,17 @@ class _Graph:
         self.nodes[place] = Node(leaf.shape)
         self._arrive(place, [self._from[var]] if self._known(var) else [])
 
-    def _known(self, x: Any) -> bool:
-        """Whether a variable, or constant, comes from any place."""
-        return _is_var(x) and x in self._from
+    def _known(self, x: Any) -> TypeGuard[Var]:
+        """Whether a variable or constant originates from any place."""
+        return isinstance(x, Var) and x in self._from
 
     def _module(self, equation: JaxprEqn) -> str | None:
-        """The submodule that an equation is part of, by the scopes that Flax names after it."""
+        """The submodule that an equation belongs to, by the scope names that Flax sets."""
         scopes = str(equation.source_info.name_stack).split("/")
         return next((scope for scope in scopes if scope in self.modules), None)
 
     def _word(self, equation: JaxprEqn) -> tuple[str, ...]:
-        """What an operation is called; none for one that only moves numbers."""
+        """The name of an operation; empty for one that only moves numbers."""
         params = equation.params
         inner = params["call_jaxpr"].eqns[:1] if "call_jaxpr" in params else ()
         named = [params.get("name"), *(e.params.get("name") for e in inner)]
@@ -160,7 +170,7 @@ class _Graph:
         return () if name in _SILENT else (_WORDS.get(name, name.replace("_", " ")),)
 
     def _join(self, origins: set[Place]) -> Place:
-        """The operations that join what comes from these places, or something and parts of it."""
+        """The operations that join these places; reused where they or their sources occur again."""
         for place, joined in self._joined.items():
             if origins == joined or (place in origins and origins - {place} <= joined):
                 return place
@@ -183,7 +193,7 @@ class _Graph:
 
 
 def _then(*parts: tuple[str, ...]) -> tuple[str, ...]:
-    """One sequence of words after the other, but for those that another begins with."""
+    """Concatenates sequences of words, except where one is a prefix of the other."""
     words: tuple[str, ...] = ()
     for part in parts:
         if part == words[: len(part)] or words == part[: len(words)]:
@@ -197,8 +207,9 @@ def _then(*parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _live(program: Any) -> list[JaxprEqn]:
-    """The equations that an output depends on, in their order."""
-    wanted, live = set(filter(_is_var, program.outvars)), []
+    """The equations that an output depends on, in order."""
+    wanted = set(filter(_is_var, program.outvars))
+    live: list[JaxprEqn] = []
     for equation in reversed(program.eqns):
         if wanted.intersection(equation.outvars):
             wanted.update(filter(_is_var, equation.invars))

@@ -1,4 +1,4 @@
-"""A diagram of a fusion, drawn from the module itself."""
+"""A diagram of a fusion, drawn from its traced dataflow."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,15 +23,23 @@ _INK, _PAPER = "#000000", "#ffffff"
 
 @plain_text
 def module_figure(fusion: Any, tokens: Mapping[str, Tokens]) -> matplotlib_figure.Figure:
-    """Draws a fusion: modalities above, submodules with the shapes they make, outputs below.
+    """Draws a fusion: modalities at the top, submodules with output shapes, outputs at the bottom.
 
-    Beside an arrow are the operations on its way, and without a frame those that join several. A
-    dashed frame is a parameter of the fusion itself. All of it is what
-    ``mmjax.report.diagram.dataflow.trace_dataflow`` finds.
+    Operations on the way are written beside an arrow; those that join several arrows have no frame.
+    A dashed frame is a parameter of the fusion itself. Everything is found by
+    ``mmjax.report.diagram.dataflow.trace_dataflow``.
 
     Args:
         fusion: a Linen module from {modality: Tokens} to [batch, out_dim] or Outputs.
-        tokens: what it takes; ``mmjax.testing.make_tokens`` makes some.
+        tokens: its input; ``mmjax.testing.make_tokens`` makes one.
+
+    Example:
+        >>> from mmjax.fusion import FUSIONS
+        >>> from mmjax.testing import make_tokens
+        >>> tokens = make_tokens({"image": (4, 8), "audio": (1, 8)})
+        >>> figure = module_figure(FUSIONS["concat"](out_dim=3), tokens)
+        >>> "prediction" in [text.get_text() for text in figure.axes[0].texts]
+        True
     """
     flow = trace_dataflow(fusion, tokens)
     batch = len(next(iter(tokens.values())).values)
@@ -49,7 +57,7 @@ def module_figure(fusion: Any, tokens: Mapping[str, Tokens]) -> matplotlib_figur
     axes.set_axis_off()
     readers = Counter(start for start, _ in flow.edges)
     for stops in ways:
-        along = 0.6 if readers[stops[0]] > 1 else 0.3  # apart from those that begin or end here
+        along = 0.6 if readers[stops[0]] > 1 else 0.3  # away from arrows that share an end
         words = _sentence(flow.edges[stops[0], stops[-1]], 3, 11)
         _draw_arrow(axes, [spots[stop] for stop in stops], words, along)
     for place, node in flow.nodes.items():
@@ -61,14 +69,16 @@ def module_figure(fusion: Any, tokens: Mapping[str, Tokens]) -> matplotlib_figur
 
 
 def _draw_arrow(axes: Axes, spots: list[Spot], words: str, along: float) -> None:
-    """An arrow past all spots, with words at a share of the way to the second."""
-    points, codes = [], []
+    """An arrow through all spots, with words at a fraction of the way to the second."""
+    points: list[tuple[float, float]] = []
+    codes: list[Any] = []
     for here, there in pairwise(spots):
         down = there.top < here.top
         start, end = (here.bottom, there.top) if down else (here.top, there.bottom)
         middle = (start + end) / 2
         points += [(here.x, start), (here.x, middle), (there.x, middle), (there.x, end)]
         codes += [Path.LINETO if codes else Path.MOVETO, *[Path.CURVE4] * 3]
+    style: dict[str, Any]
     style = {"arrowstyle": "-|>", "mutation_scale": 8, "color": QUIET, "shrinkA": 0, "shrinkB": 0}
     axes.add_patch(FancyArrowPatch(path=Path(points, codes), **style))
     if words:
@@ -80,7 +90,7 @@ def _draw_arrow(axes: Axes, spots: list[Spot], words: str, along: float) -> None
 
 
 def _draw_box(axes: Axes, at: Spot, width: float, place: Place, node: Node, batch: int) -> None:
-    """Name, class and shape in a frame."""
+    """Draws name, class and shape in a frame."""
     kind, name = place
     color = _COLORS.get(kind, _INK)
     frame = FancyBboxPatch(
@@ -111,13 +121,13 @@ def _write(axes: Axes, x: float, y: float, text: str, size: float, color: str = 
 
 
 def _shape(shape: tuple[int, ...], batch: int) -> str:
-    """Such as "[batch, 64]", or "[batch x 5, 64]" where the tokens of all rows are one axis."""
+    """Such as "[batch, 64]", or "[batch x 5, 64]" where the tokens of all rows share an axis."""
     if not shape:
         return "scalar"
-    first, *others = shape
-    if batch and first % batch == 0:
-        first = "batch" if first == batch else f"batch x {first // batch}"
-    return f"[{', '.join(map(str, [first, *others]))}]"
+    axes = list(map(str, shape))
+    if batch and shape[0] % batch == 0:
+        axes[0] = "batch" if shape[0] == batch else f"batch x {shape[0] // batch}"
+    return f"[{', '.join(axes)}]"
 
 
 def _sentence(words: tuple[str, ...], most: int, width: int) -> str:

@@ -1,4 +1,4 @@
-"""Where the places of a dataflow stand: in rows, each below all that lead to it."""
+"""Layout of a dataflow: places in rows, each below its predecessors."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,15 +9,15 @@ import numpy as np
 from mmjax.report.diagram.dataflow import Dataflow, Place
 
 Stop = tuple
-"""A place, or (from, to, row) where an arrow passes a row."""
+"""A place, or (from, to, row) where an arrow passes through a row."""
 
-_WIRE = 0.4  # inches that a passing arrow takes in a row
+_WIRE = 0.4  # inches for a passing arrow in a row
 _GAP = 0.25  # between two places of a row
 _BETWEEN = 0.5  # between two rows
 
 
 class Spot(NamedTuple):
-    """The middle and the ends of a stop, in inches; y is 0 at the top of all, and negative."""
+    """The centre and the ends of a stop in inches; y is 0 at the top and negative below."""
 
     x: float
     top: float
@@ -25,12 +25,12 @@ class Spot(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where everything stands.
+    """The position of every stop.
 
     Attributes:
-        spots: {stop: where it is}.
+        spots: {stop: its position}.
         ways: the stops of each arrow.
-        size: width and height of all of it, in inches.
+        size: width and height of the diagram, in inches.
     """
 
     spots: dict[Stop, Spot]
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
 
 def lay_out(flow: Dataflow, width: float, heights: Mapping[Place, float]) -> Layout:
-    """Puts the places in rows, with few arrows that cross.
+    """Arranges the places in rows, with few crossing arrows.
 
     Args:
         flow: the places and the arrows between them.
@@ -73,14 +73,14 @@ def lay_out(flow: Dataflow, width: float, heights: Mapping[Place, float]) -> Lay
 
 
 def _depths(flow: Dataflow) -> dict[Place, int]:
-    """The row of each place; what nothing leads to, but a modality, is just above its reader.
+    """The row of each place; one without predecessors, unless a modality, is just above its reader.
 
-    Places are in the order in which they are met: an arrow from a later one closes a circle, as
-    where a module is used twice, and goes up.
+    Places are in the order of encounter: an arrow from a later one closes a cycle, such as where a
+    module is used twice, and points up.
     """
     order = {place: i for i, place in enumerate(flow.nodes)}
     down = [way for way in flow.edges if order[way[0]] < order[way[1]]]
-    depth = {}
+    depth: dict[Place, int] = {}
     for place in flow.nodes:
         depth[place] = max((depth[start] + 1 for start, end in down if end == place), default=0)
     for place in flow.nodes:
@@ -91,9 +91,9 @@ def _depths(flow: Dataflow) -> dict[Place, int]:
 
 
 def _uncross(rows: list[list[Stop]], ways: Sequence[list[Stop]]) -> list[list[Stop]]:
-    """The rows, each in the order of the means of what its stops are joined to in the next.
+    """Orders each row by the mean position of its stops' neighbours in the next row.
 
-    Up and down several times, and then the best of what was met.
+    This sweeps up and down several times and keeps the order with the fewest crossings.
     Reference: Sugiyama et al., Methods for Visual Understanding of Hierarchical System Structures
     (IEEE TSMC 1981).
     """
@@ -107,14 +107,14 @@ def _uncross(rows: list[list[Stop]], ways: Sequence[list[Stop]]) -> list[list[St
             mean = {stop: (i + 0.5) / len(row) for i, stop in enumerate(row)}
             for stop in row:
                 seen = [where[other] for other in before if frozenset((stop, other)) in joined]
-                mean[stop] = np.mean(seen) if seen else mean[stop]
-            row.sort(key=mean.get)
+                mean[stop] = float(np.mean(seen)) if seen else mean[stop]
+            row.sort(key=mean.__getitem__)
         met.append(rows)
     return min(met, key=lambda rows: _crossings(rows, joints))
 
 
 def _crossings(rows: list[list[Stop]], joints: Sequence[tuple[Stop, Stop]]) -> int:
-    """How many pairs of arrows between neighbouring rows cross."""
+    """The number of pairs of arrows that cross between neighbouring rows."""
     total = 0
     for above, below in pairwise(rows):
         ends = [(above.index(a), below.index(b)) for a, b in joints if a in above and b in below]

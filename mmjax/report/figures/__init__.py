@@ -1,6 +1,6 @@
 """The figures of a report, drawn by Matplotlib without a display.
 
-Each function takes rows or arrays and returns a Figure; ``style`` has what they share.
+Each function takes rows or arrays and returns a Figure; ``style`` is shared by all.
 """
 
 __all__ = [

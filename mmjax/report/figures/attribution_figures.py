@@ -1,47 +1,57 @@
-"""Figures of what each modality adds, and of how what two of them say overlaps."""
+"""Figures of Shapley values, information decompositions and modality weights."""
 
-from collections import defaultdict
 from collections.abc import Mapping
+from operator import itemgetter
 
 import numpy as np
 from matplotlib import colormaps
 
 from mmjax.analysis.attribution import Decomposition
-from mmjax.analysis.summary import Rows, scored_split
+from mmjax.analysis.summary import Rows, group_by, scored_split
 from mmjax.comparison.scores import standard_error
 from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.style import Figure, plain_text
 
 _LABELS = {
-    "redundancy": "in both",
-    "first": "in the first only",
-    "second": "in the second only",
-    "synergy": "in the two together",
+    "redundancy": "redundant",
+    "first": "unique to the first",
+    "second": "unique to the second",
+    "synergy": "synergistic",
 }
 
 
 @plain_text
 def shapley_figure(rows: Rows) -> Figure:
-    """Points of the score that each modality adds: a bar, and one standard error either side.
+    """Shapley values in points of the score, with one standard error on either side.
 
     Args:
-        rows: what ``shapley_rows`` returns, of one task.
+        rows: the result of ``shapley_rows``, on one task.
+
+    Example:
+        >>> row = {"task": "toy", "strategy": "sum", "seed": 0, "split": "test"}
+        >>> shares = [{**row, "metric": "accuracy", "modality": name, "shapley": share}
+        ...           for name, share in (("image", 0.5), ("audio", 0.25))]
+        >>> figure = shapley_figure(shares)
+        >>> sorted(round(bar.get_width()) for bar in figure.axes[0].patches)
+        [25, 50]
     """
     split = scored_split(rows)
     score = next(MAIN_SCORES[row["metric"]] for row in rows if row["metric"] in MAIN_SCORES)
-    points = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row["metric"] in MAIN_SCORES and row["split"] == split:
-            points[row["modality"]][row["strategy"]].append(100 * row["shapley"])
+    shown = [row for row in rows if row["metric"] in MAIN_SCORES and row["split"] == split]
+    by_modality = group_by(shown, itemgetter("modality"))
     strategies = sorted({row["strategy"] for row in rows}, reverse=True)
     figure = Figure(figsize=(7, 0.9 + 0.4 * len(strategies)), layout="constrained")
     axes = figure.subplots()
-    height = 0.8 / len(points)
-    for index, (modality, of_strategy) in enumerate(sorted(points.items())):
+    height = 0.8 / len(by_modality)
+    for index, (modality, part) in enumerate(sorted(by_modality.items())):
+        of_strategy = group_by(part, itemgetter("strategy"))
         own = [place for place, name in enumerate(strategies) if name in of_strategy]
-        values = [np.array(of_strategy[strategies[place]]) for place in own]
+        values = [
+            np.array([100 * row["shapley"] for row in of_strategy[strategies[place]]])
+            for place in own
+        ]
         axes.barh(
-            np.array(own) + (len(points) / 2 - 0.5 - index) * height,
+            np.array(own) + (len(by_modality) / 2 - 0.5 - index) * height,
             [v.mean() for v in values],
             height,
             xerr=[standard_error(v) for v in values],
@@ -53,7 +63,7 @@ def shapley_figure(rows: Rows) -> Figure:
     axes.set_ylim(-0.7, len(strategies) - 0.3)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel(f"Shapley value: points of {split} {score}, +- standard error over seeds")
-    axes.set_title(f"{rows[0]['task']}: what each modality adds")
+    axes.set_title(f"{rows[0]['task']}: contribution of each modality")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
@@ -61,7 +71,7 @@ def shapley_figure(rows: Rows) -> Figure:
 
 @plain_text
 def information_figure(decompositions: Mapping[str, Decomposition]) -> Figure:
-    """The four parts of each decomposition, stacked; those below zero, which is noise, as zero."""
+    """The four parts of each decomposition, stacked; negative ones, which are noise, as zero."""
     parts = np.maximum(np.array(list(decompositions.values())), 0)
     left = np.cumsum(parts, axis=1) - parts
     figure = Figure(figsize=(7, 0.9 + 0.4 * len(parts)), layout="constrained")
@@ -71,7 +81,7 @@ def information_figure(decompositions: Mapping[str, Decomposition]) -> Figure:
         color = colormaps["tab10"](index)
         axes.barh(rows, parts[:, index], 0.7, left[:, index], color=color, label=_LABELS[part])
     axes.set_yticks(rows, list(decompositions))
-    axes.set_xlabel("information about the class, in bits")
+    axes.set_xlabel("information about the class (bits)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure
@@ -79,7 +89,7 @@ def information_figure(decompositions: Mapping[str, Decomposition]) -> Figure:
 
 @plain_text
 def weights_figure(rows: Rows) -> Figure:
-    """Mean weight of each modality: a row per strategy, a dot per seed, a colour per modality."""
+    """Mean weight of each modality: one row per strategy, dot per seed, colour per modality."""
     strategies = list(dict.fromkeys(row["strategy"] for row in rows))
     modalities = sorted({row["modality"] for row in rows})
     figure = Figure(figsize=(5.2, 1.1 + 0.4 * len(strategies)), layout="constrained")

@@ -1,9 +1,10 @@
-"""Figures of calibration: reliability diagrams, and accuracy when the model may abstain."""
+"""Figures of calibration: reliability diagrams and selective prediction."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from mmjax.analysis.calibration import NUM_BINS, Reliability, reliability, risk_coverage
@@ -12,14 +13,21 @@ from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
-    """A reliability diagram per strategy, the rows of all its seeds together, over their counts.
+    """A reliability diagram per strategy, with the seeds pooled, above a histogram of confidence.
 
-    The gap between accuracy and confidence is shaded; "ECE" is the mean over seeds of the expected
-    calibration error.
+    The gap between accuracy and confidence is shaded; "ECE" is the expected calibration error,
+    averaged over seeds.
 
     Args:
         logits: {strategy: [seeds, rows, classes]}, a few strategies.
         target: [rows] classes.
+
+    Example:
+        >>> logits = {"sum": np.log([[[0.75, 0.25]] * 4])}
+        >>> figure = reliability_figure(logits, np.array([0, 0, 0, 1]))  # 3 of 4 correct
+        >>> print(figure.axes[0].get_title())
+        sum
+        ECE 0.0 %
     """
     figure = Figure(figsize=(2.4 * len(logits) + 0.6, 3.6), layout="constrained")
     panels = figure.subplots(
@@ -27,19 +35,19 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> 
     )
     for (upper, lower), (name, values) in zip(panels.T, logits.items(), strict=True):
         error = np.mean([reliability(one, target).error for one in values])
-        words = f"{name}\nECE {100 * error:.1f} %"
-        upper.set_title(words, fontsize="medium", parse_math=False)
+        title = f"{name}\nECE {100 * error:.1f} %"
+        upper.set_title(title, fontsize="medium", parse_math=False)
         pooled = reliability(np.concatenate(values), np.tile(target, len(values)))
         _draw(upper, lower, pooled)
     panels[0, 0].set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     panels[1, 0].set(ylabel="rows", yscale="log", ylim=(0.5, None))
-    panels[1, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])  # no wider, or neighbours collide
+    panels[1, 0].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])  # wider ones would overlap
     panels[1, 0].yaxis.set_minor_formatter(NullFormatter())
     figure.supxlabel("confidence", fontsize="medium")
     return figure
 
 
-def _draw(upper, lower, bins: Reliability) -> None:
+def _draw(upper: Axes, lower: Axes, bins: Reliability) -> None:
     filled, width = bins.count > 0, 1 / NUM_BINS
     centre = width * (np.arange(NUM_BINS)[filled] + 0.5)
     confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
@@ -52,27 +60,32 @@ def _draw(upper, lower, bins: Reliability) -> None:
 
 @plain_text
 def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
-    """Accuracy on the most confident rows over their share, mean over seeds +- standard error.
+    """Accuracy over coverage, mean over seeds +- standard error.
 
     Args:
         logits: {strategy: [seeds, rows, classes]}.
         target: [rows] classes.
+
+    Example:
+        >>> logits = np.array([[[4.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 2.0]]])
+        >>> figure = selective_figure({"sum": logits}, np.array([0, 1, 1, 1]))
+        >>> figure.axes[0].lines[0].get_ydata().tolist()
+        [100.0, 100.0, 100.0, 75.0]
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    colors = colormaps["tab20"].colors
     for index, (name, values) in enumerate(logits.items()):
         curves = [risk_coverage(one, target) for one in values]
         coverage = 100 * curves[0].coverage
         accuracy = 100 * np.stack([curve.accuracy for curve in curves])
-        color = colors[index % len(colors)]
+        color = colormaps["tab20"](index % 20)
         axes.plot(coverage, accuracy.mean(axis=0), label=name, color=color)
         if len(curves) > 1:
             error = standard_error(accuracy)
             band = accuracy.mean(axis=0) - error, accuracy.mean(axis=0) + error
             axes.fill_between(coverage, *band, color=color, alpha=0.2, linewidth=0)
-    axes.set_xlabel("coverage: share of rows answered, most confident first, in %")
-    axes.set_ylabel("accuracy of the answers in %")
+    axes.set_xlabel("coverage: most confident rows in %")
+    axes.set_ylabel("accuracy on these rows in %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     return figure

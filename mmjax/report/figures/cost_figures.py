@@ -1,8 +1,9 @@
-"""The figure of what a score costs."""
+"""The figure of score against cost."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from mmjax.analysis.cost import pareto_front
@@ -11,19 +12,28 @@ from mmjax.comparison.scores import standard_error
 from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.style import ALONE, FUSED, QUIET, Figure, plain_text
 
-_GAP = 0.055  # between the names of points, as a share of the axes' height
+_GAP = 0.055  # between the names of points, as a fraction of the axes' height
 
 
 @plain_text
 def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
-    """The score against the operations of a forward pass, with one standard error either side.
+    """The score against the operations of a forward pass, with one standard error on either side.
 
-    Strategies that no other beats in both are joined by a line, and named beside the axes; so are
-    the others, in grey, where there is room for all.
+    The strategies of the Pareto front are joined by a line and named beside the axes; the others
+    are named in grey if there is room for all.
 
     Args:
         summaries: one per strategy.
-        costs: one row per strategy, as ``mmjax.analysis.cost.cost_row`` makes it.
+        costs: one row per strategy, from ``mmjax.analysis.cost.cost_row``.
+
+    Example:
+        >>> measured = [("sum", 0.75, 10), ("early", 0.5, 20), ("gmu", 1.0, 40)]
+        >>> summaries = [Summary(name, False, "accuracy", *[np.array([score])] * 3, 10, 1.0)
+        ...              for name, score, _ in measured]
+        >>> costs = [{"strategy": name, "flops": flops} for name, _, flops in measured]
+        >>> figure = cost_figure(summaries, costs)
+        >>> [text.get_text() for text in figure.axes[0].texts if text.get_color() == "black"]
+        ['sum', 'gmu']
     """
     by_strategy = {row["strategy"]: row["flops"] for row in costs}
     known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)
@@ -45,7 +55,7 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     points = [(s.strategy, on) for s, on in zip(known, front, strict=True)]
     points = [point for point, yes in zip(points, named, strict=True) if yes]
     _name_points(axes, points, flops[named], scores[named])
-    axes.set_xlabel("operations of one row's forward pass (FLOP)")
+    axes.set_xlabel("forward pass of one row (FLOP)")
     axes.set_ylabel(f"{MAIN_SCORES[known[0].metric]} in %, +- standard error")
     axes.grid(alpha=0.3)
     return figure
@@ -55,17 +65,19 @@ def _mean(summary: Summary) -> float:
     return 100 * summary.score.mean()
 
 
-def _name_points(axes, points: Sequence[tuple[str, bool]], x: np.ndarray, y: np.ndarray) -> None:
+def _name_points(
+    axes: Axes, points: Sequence[tuple[str, bool]], x: np.ndarray, y: np.ndarray
+) -> None:
     """Names points, sorted by y, in a column right of the axes, each joined to its point.
 
-    Points are (name, whether it is on the front); names of the others are grey.
+    Points are (name, whether it is on the front); the names of those that are not are grey.
     """
     low, high = axes.get_ylim()
     heights = spread_heights((y - low) / (high - low), _GAP)
-    for (name, on), height, *point in zip(points, heights, x, y, strict=True):
+    for (name, on), height, at, value in zip(points, heights, x, y, strict=True):
         axes.annotate(
             name,
-            xy=point,
+            xy=(at, value),
             xytext=(1.03, height),
             textcoords="axes fraction",
             va="center",
@@ -76,7 +88,12 @@ def _name_points(axes, points: Sequence[tuple[str, bool]], x: np.ndarray, y: np.
 
 
 def spread_heights(heights: np.ndarray, gap: float) -> np.ndarray:
-    """Sorted heights within 0 and 1, moved as far apart as ``gap``, or as there is room for."""
+    """Moves sorted heights in [0, 1] at least ``gap`` apart, or as far as there is room.
+
+    Example:
+        >>> spread_heights(np.array([0.5, 0.5, 1.0]), gap=0.25).tolist()
+        [0.5, 0.75, 1.0]
+    """
     gap = min(gap, 1 / max(len(heights) - 1, 1))
-    below = gap * np.arange(len(heights))  # the room that the names below each one need
+    below = gap * np.arange(len(heights))  # room for the names below each one
     return np.minimum(np.maximum.accumulate(heights - below), 1 - below[-1:]) + below

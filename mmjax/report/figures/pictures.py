@@ -1,11 +1,13 @@
-"""Pictures that need the data or the embeddings, made while both are at hand."""
+"""Pictures that need the data or the embeddings, drawn while both are in memory."""
 
+import io
 from collections.abc import Mapping
-from pathlib import Path
 
-from mmjax.analysis.answers import make_answers
-from mmjax.analysis.representation import Embedded, cka_matrix
-from mmjax.comparison.loop import Comparison
+from matplotlib.figure import Figure
+
+from mmjax.analysis.assessment import Assessment
+from mmjax.analysis.representation import cka_matrix
+from mmjax.comparison.outcomes import Embedded
 from mmjax.data.task import Task
 from mmjax.report.figures.representation_figures import (
     methods,
@@ -14,40 +16,57 @@ from mmjax.report.figures.representation_figures import (
     similarity_figure,
 )
 from mmjax.report.figures.samples import misclassified_figure
-from mmjax.report.figures.scores_figure import save
+from mmjax.report.figures.style import plain_text
 
 
-def save_pictures(
-    out: Path, task: Task, compared: Comparison, embedded: Mapping[str, Embedded]
-) -> None:
-    """Draws the worst mistakes of the best fusion, embeddings, and how alike those are.
+def draw_pictures(
+    task: Task, assessment: Assessment, embedded: Mapping[str, Embedded]
+) -> dict[str, bytes]:
+    """Draws the most confident errors of the best fusion, embeddings, and their similarity.
 
     Args:
-        out: a run folder.
         task: the data.
-        compared: what came of all strategies on it.
-        embedded: {strategy: embeddings of the same rows}; where there are none, pictures of them
-            that are there stay.
+        assessment: the results of all strategies on it.
+        embedded: {strategy: embeddings of the same rows}; may be empty.
+
+    Returns:
+        {file name: PNG}.
     """
-    answers = make_answers(compared)
+    answers = assessment.answers
     if answers is None:
-        return
+        return {}
     best = answers.best(alone=False) or answers.best(alone=True)
-    split = answers.split
-    classes = task.kind == "classes"
-    said = compared.predictions[best][split]
-    wrong = misclassified_figure(task.splits[split], said) if classes else None
-    if wrong:
-        wrong.suptitle(f"{best}: class, what it said, how sure", fontsize="medium")
-        save(wrong, out / "misclassified.png")
-    if not embedded:
-        return
+    if best is None:
+        return {}
+    figures: dict[str, Figure] = {}
+    if task.kind == "classes":
+        predictions = assessment.study.predictions[best][answers.split]
+        wrong = misclassified_figure(task.splits[answers.split], predictions)
+        if wrong:
+            wrong.suptitle(f"{best}: class → prediction, confidence", fontsize="medium")
+            figures["misclassified.png"] = wrong
+    if embedded:
+        figures |= _draw_embeddings(best, answers.best(alone=True), embedded)
+    return {name: _as_png(figure) for name, figure in figures.items()}
+
+
+def _draw_embeddings(
+    best: str, alone: str | None, embedded: Mapping[str, Embedded]
+) -> dict[str, Figure]:
     joint = {name: found.values["fused"] for name, found in embedded.items()}
     parts = {f"{best}, {n}": v for n, v in embedded[best].values.items() if n != "fused"}
-    alone = answers.best(alone=True)
     shown = {**({alone: joint[alone]} if alone else {}), **parts, best: joint[best]}
     maps = {m: {name: project(v[0], m) for name, v in shown.items()} for m in methods()}
-    save(projection_figure(maps, embedded[best].target), out / "embeddings.png")
+    figures: dict[str, Figure]
+    figures = {"embeddings.png": projection_figure(maps, embedded[best].target)}
     if len(joint) > 1:
         matrix = cka_matrix(list((joint | parts).values()))
-        save(similarity_figure(matrix, list(joint | parts)), out / "similarity.png")
+        figures["similarity.png"] = similarity_figure(matrix, list(joint | parts))
+    return figures
+
+
+@plain_text
+def _as_png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=150, format="png")
+    return file.getvalue()

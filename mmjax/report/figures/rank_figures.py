@@ -1,6 +1,7 @@
-"""Figures over several tasks: critical differences, interquartile means, profiles."""
+"""Figures over several tasks: critical differences, interquartile means, performance profiles."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,24 +15,30 @@ from mmjax.analysis.statistics import (
 from mmjax.report.figures.style import FUSED, PALETTE, QUIET, WIDTH, Figure, calm, legend_below
 
 _STEP = 0.28  # inches between names
-_CROWD = 20  # strategies whose ranks have not all room for a number
+_CROWD = 20  # strategies above which only every fifth rank is numbered
 _DASHES = ("-", "--", "-.", ":")
 
 
 def critical_difference_figure(names: Sequence[str], ranking: Ranking) -> Figure:
-    """Mean ranks on a line, and bars over strategies that Nemenyi's test cannot tell apart.
+    """Mean ranks on a line, with bars over strategies that do not differ by Nemenyi's test.
 
     The diagram of Demsar, JMLR 7 (2006), figure 1: the best is on the left.
 
     Args:
         names: [strategies].
         ranking: of the same strategies.
+
+    Example:
+        >>> ranking = Ranking(np.array([1.25, 1.75, 3.0]), p=0.04, critical_difference=1.0)
+        >>> figure = critical_difference_figure(["sum", "gmu", "early"], ranking)
+        >>> "sum  1.25" in [text.get_text() for text in figure.axes[0].texts]
+        True
     """
     order = np.argsort(ranking.mean_ranks, kind="stable")
     ranks, names = ranking.mean_ranks[order], [names[i] for i in order]
     count, half = len(ranks), (len(ranks) + 1) // 2
     bars = cliques(ranks, ranking.critical_difference)
-    depth = 0.8 + 0.5 * len(bars)  # where names begin, under the bars
+    depth = 0.8 + 0.5 * len(bars)  # where the names start, below the bars
     figure = Figure(figsize=(1.2 * WIDTH, 0.7 + _STEP * (depth + half + 1)), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0.5, count + 0.5), ylim=(depth + half, -2.2))
@@ -64,23 +71,23 @@ def interquartile_figure(scores: Mapping[str, np.ndarray]) -> Figure:
         scores: {strategy: [tasks, seeds] of scores, 1 is best}.
     """
     means = {name: interquartile_mean(values) for name, values in scores.items()}
-    names = sorted(means, key=means.get)
+    names = sorted(means, key=means.__getitem__)
     figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(names)), layout="constrained")
     axes = figure.subplots()
     for y, name in enumerate(names):
-        if scores[name].shape[1] > 1:  # of one seed there is no interval
+        if scores[name].shape[1] > 1:  # one seed gives no interval
             low, high = interquartile_interval(scores[name])
             axes.plot([100 * low, 100 * high], [y, y], color=FUSED, linewidth=1.8)
         axes.plot(100 * means[name], y, "o", color=FUSED, markersize=6)
     axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.set_xlabel("interquartile mean of the score in %")
+    axes.set_xlabel("interquartile mean score in %")
     axes.set_ylim(-0.7, len(names) - 0.3)
     calm(axes, grid="x")
     return figure
 
 
 def profiles_figure(scores: Mapping[str, np.ndarray]) -> Figure:
-    """The share of runs whose score is above each threshold.
+    """The percentage of runs whose score is above each threshold.
 
     Args:
         scores: {strategy: [tasks, seeds] of scores, 1 is best}.
@@ -91,12 +98,12 @@ def profiles_figure(scores: Mapping[str, np.ndarray]) -> Figure:
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axes = figure.subplots()
     for index, name in enumerate(best_first):
-        share = 100 * performance_profile(scores[name], thresholds)
+        share = 100 * performance_profile(scores[name], thresholds.tolist())
         color, dashes = PALETTE[index % len(PALETTE)], _DASHES[index // len(PALETTE) % 4]
-        line = {"color": color, "linestyle": dashes, "label": name}
+        line: dict[str, Any] = {"color": color, "linestyle": dashes, "label": name}
         axes.step(100 * thresholds, share, where="post", **line)
-    axes.set_xlabel("score in % (threshold)")
-    axes.set_ylabel("runs above it in %")
+    axes.set_xlabel("score threshold in %")
+    axes.set_ylabel("runs above the threshold in %")
     calm(axes, grid="both")
     legend_below(figure)
     return figure

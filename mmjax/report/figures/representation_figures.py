@@ -1,4 +1,4 @@
-"""Figures of embeddings: maps to the plane, and how alike strategies are."""
+"""Figures of embeddings: two-dimensional projections, and similarity between strategies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -17,31 +17,36 @@ from mmjax.report.figures.style import Figure
 
 @one_thread
 def project(values: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
-    """Maps embeddings to the plane: [rows, 2].
+    """Projects embeddings to two dimensions: [rows, 2].
 
-    ``pca``; ``tsne`` (van der Maaten and Hinton, JMLR 9, 2008), of which only neighbourhoods mean
-    something, not distances; or ``umap`` (McInnes et al., arXiv:1802.03426). Embeddings that are
-    the same in every row are one point.
+    ``pca``; ``tsne`` (van der Maaten and Hinton, JMLR 9, 2008), in which only neighbourhoods are
+    meaningful, not distances; or ``umap`` (McInnes et al., arXiv:1802.03426). Embeddings that are
+    equal in every row map to one point.
 
     Args:
-        values: [rows, features], four rows or more.
-        method: the name.
+        values: [rows, features], at least four rows.
+        method: one of ``methods()``.
         seed: of the method.
 
     Raises:
         UnknownNameError: there is no such method.
         UsageError: the package of the method is not installed.
+
+    Example:
+        >>> values = np.random.default_rng(0).normal(size=(20, 8))
+        >>> project(values, "pca").shape
+        (20, 2)
     """
     make = look_up("method", method, _PROJECTIONS)
-    if (values == values[0]).all():  # they divide by the spread; that of t-SNE ends the process
+    if (values == values[0]).all():  # methods divide by the variance; t-SNE would crash
         return np.zeros((len(values), 2))
     if values.shape[1] == 1:
-        values = np.pad(values, ((0, 0), (0, 1)))  # the methods want as many features as they give
+        values = np.pad(values, ((0, 0), (0, 1)))  # methods need at least two features
     return make(len(values), seed).fit_transform(values)
 
 
 def _tsne(num_rows: int, seed: int) -> TSNE:
-    perplexity = min(30.0, (num_rows - 1) / 3)  # no more neighbours than there are
+    perplexity = min(30.0, (num_rows - 1) / 3)  # limited by the number of rows
     return TSNE(init="pca", perplexity=perplexity, random_state=seed)
 
 
@@ -49,7 +54,7 @@ def _umap(num_rows: int, seed: int) -> Any:
     try:
         from umap import UMAP
     except ImportError as error:
-        expected, fix = "a method that is installed", "Install umap-learn, or use 'tsne'."
+        expected, fix = "an installed method", "Install umap-learn, or use 'tsne'."
         raise UsageError("method", expected=expected, got="'umap'", fix=fix) from error
     return UMAP(n_neighbors=min(15, num_rows - 1), random_state=seed, n_jobs=1)
 
@@ -63,20 +68,25 @@ _PROJECTIONS: Mapping[str, Callable[[int, int], Any]] = {
 
 
 def methods() -> list[str]:
-    """The methods of ``project`` whose packages are installed."""
+    """The methods of ``project`` whose packages are installed.
+
+    Example:
+        >>> methods()[:2]
+        ['tsne', 'pca']
+    """
     return [name for name in _PROJECTIONS if name != "umap" or find_spec("umap")]
 
 
-_FEW = 20  # strategies or classes that a figure has room to name
+_FEW = 20  # strategies or classes up to which a figure has room for their names
 
 
 def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray) -> Figure:
-    """A row of panels per method, a column per embedding, a dot per sample, coloured by target.
+    """One row of panels per method, column per embedding, dot per sample, coloured by target.
 
-    Colours are classes, the number of labels, or fifths of the first number.
+    Colours are classes, the number of labels, or quintiles of the first number.
 
     Args:
-        maps: {method: {embedding: [rows, 2]}} that ``project`` made.
+        maps: {method: {embedding: [rows, 2]}} from ``project``.
         target: of the rows.
     """
     target, what = _group(target)
@@ -99,28 +109,34 @@ def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.n
             axes.set_ylabel(_TITLES[method])
     if len(classes) <= _FEW:
         handles = panels[0, 0].get_legend_handles_labels()
-        place = {"loc": "outside right center", "frameon": False, "markerscale": 2}
-        figure.legend(*handles, title=what, **place)
+        figure.legend(
+            *handles, title=what, loc="outside right center", frameon=False, markerscale=2
+        )
     return figure
 
 
 def _group(target: np.ndarray) -> tuple[np.ndarray, str]:
-    """Few values [rows] to be told apart by colour, and what they are."""
+    """A few values [rows] to distinguish by colour, and what they are."""
     match kind_of(target):
         case "classes":
             return target, "class"
         case "labels":
             return target.sum(axis=1), "labels"
-    fifths = np.quantile(target[:, 0], [0.2, 0.4, 0.6, 0.8])
-    return 1 + np.searchsorted(fifths, target[:, 0]), "fifth"
+    edges = np.quantile(target[:, 0], [0.2, 0.4, 0.6, 0.8])
+    return 1 + np.searchsorted(edges, target[:, 0]), "quintile"
 
 
 def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figure:
-    """How alike the strategies' representations are; few of them with the number in each cell.
+    """Similarity of the strategies' representations; with few of them, numbers in the cells.
 
     Args:
         similarity: [strategies, strategies] from ``mmjax.analysis.representation.cka_matrix``.
         strategies: their names.
+
+    Example:
+        >>> figure = similarity_figure(np.array([[1.0, 0.5], [0.5, 1.0]]), ["sum", "gmu"])
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['1.00', '.50', '.50', '1.00']
     """
     few = len(strategies) <= _FEW
     size = 2.2 + (0.42 if few else 0.16) * len(strategies)
@@ -135,5 +151,5 @@ def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figu
         color = "white" if value < 0.6 else "black"
         cell = f"{value:.2f}".replace("0.", ".", 1)
         axes.text(column, row, cell, ha="center", va="center", fontsize=7, color=color)
-    figure.colorbar(image, label="linear CKA (diagonal: two seeds of one strategy)", shrink=0.8)
+    figure.colorbar(image, label="linear CKA (diagonal: seeds of one strategy)", shrink=0.8)
     return figure

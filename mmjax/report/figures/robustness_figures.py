@@ -1,4 +1,4 @@
-"""The figure of a comparison's robustness."""
+"""The figure of robustness to corruption."""
 
 import math
 from collections.abc import Mapping
@@ -18,13 +18,21 @@ NUM_HIGHLIGHTS, _COLUMNS = 8, 4
 
 @plain_text
 def robustness_figure(rows: Rows) -> Figure:
-    """The score against severity, mean over seeds: a panel per modality and corruption.
+    """The score against severity, mean over seeds: one panel per modality and corruption.
 
     At most ``NUM_HIGHLIGHTS`` strategies have a colour: the unimodal baselines (dashed), and the
-    fusions that keep most on average over all panels. The others are grey.
+    fusions with the highest mean area over all panels. The others are grey.
 
     Args:
-        rows: what ``mmjax.analysis.robustness.robustness_rows`` made of one arm or more.
+        rows: from ``mmjax.analysis.robustness.robustness_rows``, of one arm or more.
+
+    Example:
+        >>> row = {"strategy": "sum", "modalities": "image+audio", "modality": "image", "seed": 0}
+        >>> rows = [{**row, "corruption": corruption, "severity": severity, "accuracy": score}
+        ...         for corruption, severity, score in (("", 0, 0.75), ("blur", 5, 0.5))]
+        >>> axes = robustness_figure(rows).axes[0]
+        >>> axes.get_title(), axes.lines[0].get_ydata().tolist()
+        ('image: blur', [75.0, 50.0])
     """
     curves = score_curves(rows)
     alone = set(baselines(rows))
@@ -41,7 +49,7 @@ def robustness_figure(rows: Rows) -> Figure:
         axes.set_visible(False)
     figure.supxlabel("severity")
     figure.supylabel(f"{MAIN_SCORES[find_score(rows[0])]} in %")
-    # A baseline is only in the panels of its own modality.
+    # A baseline appears only in the panels of its own modality.
     handles = {line.get_label(): line for axes in panels.flat for line in axes.get_lines()}
     named = [name for name in colors if name in handles]
     figure.legend(
@@ -53,14 +61,14 @@ def robustness_figure(rows: Rows) -> Figure:
 
 def _highlights(
     curves: Mapping[tuple[str, str], Mapping[str, Curve]], alone: set[str]
-) -> dict[str, tuple[float, float, float]]:
-    """{strategy: colour} of the baselines, then of the fusions that keep most."""
+) -> dict[str, tuple[float, ...]]:
+    """{strategy: colour} of the baselines, then of the fusions with the highest mean area."""
     areas: dict[str, list[float]] = {}
     for by_strategy in curves.values():
         for strategy, curve in by_strategy.items():
             areas.setdefault(strategy, []).append(curve.area.mean())
     best_first = sorted(areas, key=lambda name: (name not in alone, -np.mean(areas[name])))
-    colors = [color for color in colormaps["tab10"].colors if len(set(color)) > 1]  # but for grey
+    colors = [colormaps["tab10"](index) for index in range(10) if index != 7]  # not grey
     return dict(zip(best_first[:NUM_HIGHLIGHTS], colors, strict=False))
 
 

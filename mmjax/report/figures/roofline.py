@@ -1,4 +1,4 @@
-"""What a benchmark found: a table, and the figure of operations against memory."""
+"""Results of a benchmark: a table and a roofline figure."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ _MARKERS = "osD^v"
 
 
 def bench_table(rows: Sequence[Row]) -> Table:
-    """The rows as the terminal shows them; what a row lacks is a dash."""
+    """The rows as the terminal shows them, with a dash for missing values."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown = [name for name in _COLUMNS if name not in _TOO_WIDE]
     for name in shown:
@@ -43,7 +43,14 @@ def bench_table(rows: Sequence[Row]) -> Table:
 
 
 def bench_markdown(rows: Sequence[Row]) -> str:
-    """The same table in Markdown, and below it what was refused."""
+    """The same table in Markdown, and below it the refused cases.
+
+    Example:
+        >>> case = {"strategy": "sum", "batch_size": 8, "dtype": "float32", "lanes": 2}
+        >>> table = bench_markdown([{**case, "how": "map", "refused": "out of memory"}])
+        >>> print(table.splitlines()[-1])
+        Refused: sum, batch 8, float32, 2 lanes, map: out of memory.
+    """
     lines = [[_cell(row, name) for name in _COLUMNS] for row in rows]
     table = markdown_table(list(_COLUMNS), lines)
     return "\n\n".join([table, *refusals(rows)]) + "\n"
@@ -67,10 +74,10 @@ def _cell(row: Row, column: str) -> str:
 
 @plain_text
 def roofline_figure(rows: Sequence[Row]) -> Figure:
-    """Each case by its operations per byte and per second, below what its devices reach.
+    """Operations per second against operations per byte, below the roof of the devices.
 
-    A strategy is a colour; a type of number and a number of devices are a marker and a roof, the
-    highest that was measured. A case whose share was refused has no point.
+    Each strategy has a colour; each dtype and number of devices has a marker and a roof, the
+    highest that was measured. Refused cases have no point.
     Reference: Williams et al., Roofline (Communications of the ACM 52, 2009).
     """
     known = [row for row in rows if row.get("share") is not None]
@@ -89,8 +96,8 @@ def roofline_figure(rows: Sequence[Row]) -> Figure:
         _draw_roof(axes, members, label, _MARKERS[index % len(_MARKERS)])
     for index, strategy in enumerate(strategies):
         axes.plot([], [], "s", color=PALETTE[index % len(PALETTE)], label=strategy)
-    axes.set_xlabel("operations per byte of a train step")
-    axes.set_ylabel("10^9 operations per second")
+    axes.set_xlabel("arithmetic intensity of a train step (FLOP/byte)")
+    axes.set_ylabel("GFLOP/s")
     axes.grid(alpha=0.3)
     if known:
         legend_below(figure)
@@ -98,7 +105,7 @@ def roofline_figure(rows: Sequence[Row]) -> Figure:
 
 
 def _draw_roof(axes: Axes, rows: Sequence[Row], label: str, marker: str) -> None:
-    """The lower of what memory and what arithmetic allow, beyond all points and its corner."""
+    """The lower of the memory and the arithmetic bound, over the range of all points."""
     matmul = max(row["matmul_gflops"] for row in rows)
     copy = max(row["copy_gb_s"] for row in rows)
     corner = matmul / copy

@@ -1,4 +1,4 @@
-"""What a task holds: numbers for the terminal, and a picture of a few samples."""
+"""The content of a task: tables for the terminal, and a figure of a few samples."""
 
 import hashlib
 import math
@@ -17,13 +17,13 @@ from mmjax.encoders import default_encoder
 from mmjax.report.figures.style import Figure, plain_text
 
 _NUM_WRONG = 10
-_MAX_SIDE = 400  # values along an axis: more would not be seen in a picture so small
+_MAX_SIDE = 400  # values along an axis: more would be invisible in a picture this small
 
 
 def task_tables(task: Task) -> Iterator[Table]:
-    """The splits, the modalities, and what two splits have in common.
+    """The splits, the modalities, and the contents that two splits share.
 
-    The encoder of a modality is the one that it gets for its shape, unless another is asked for.
+    The encoder shown for a modality is the default for its shape.
     """
     splits = _table("Splits", "split", "rows", "groups", _COUNTED[task.kind])
     for name, split in task.splits.items():
@@ -31,12 +31,11 @@ def task_tables(task: Task) -> Iterator[Table]:
         splits.add_row(name, f"{split.size:,}", f"{groups:,}", _label_counts(split, task.out_dim))
     yield splits
 
-    columns = ("modality", "encoder", "split", "shape", "dtype", "present", "distinct")
-    columns += ("mean", "std")
-    inputs = _table("Modalities", *columns)
+    columns = "modality encoder split shape dtype present distinct mean std"
+    inputs = _table("Modalities", *columns.split())
     pairs = (("train", "valid"), ("train", "test"), ("valid", "test"))
-    columns = ("modality", *(f"{a} and {b}" for a, b in pairs))
-    shared = _table("Distinct contents that two splits share", *columns)
+    names = (f"{a} and {b}" for a, b in pairs)
+    shared = _table("Distinct contents shared by two splits", "modality", *names)
     for name in task.modalities:
         contents = {k: _contents(split, name) for k, split in task.splits.items()}
         for split_name, split in task.splits.items():
@@ -50,7 +49,7 @@ def task_tables(task: Task) -> Iterator[Table]:
 _COUNTED = {
     "classes": "rows of each class",
     "labels": "rows with each label",
-    "numbers": "mean and deviation of each number",
+    "numbers": "mean and standard deviation of each number",
 }
 
 
@@ -83,7 +82,7 @@ def _describe(split: Split, name: str, *, distinct: int) -> tuple[str, ...]:
 
 
 def _moments(values: np.ndarray, present: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation of all numbers in the rows that are present."""
+    """Mean and standard deviation of all numbers in the rows that have the modality."""
     total, squares, count = 0.0, 0.0, 0
     for rows in chunks_where(values, present):
         seen = rows.astype(np.float64)
@@ -94,7 +93,7 @@ def _moments(values: np.ndarray, present: np.ndarray) -> tuple[float, float]:
 
 
 def _contents(split: Split, name: str) -> set[bytes]:
-    """A digest of each row that has the modality: the rows may be more than memory holds."""
+    """A digest of each row that has the modality, as the rows may not fit in memory."""
     parts = chunks_where(split.inputs[name], split.present[name])
     return {
         hashlib.blake2b(row.tobytes(), digest_size=16).digest() for part in parts for row in part
@@ -103,22 +102,24 @@ def _contents(split: Split, name: str) -> set[bytes]:
 
 @plain_text
 def samples_figure(task: Task) -> Figure:
-    """The first training sample of up to ten classes, a row of pictures per modality.
+    """The first training sample of up to ten classes, with a row of panels per modality.
 
-    Where targets are no classes, the first ten samples.
+    If targets are not classes, the first ten samples.
     """
     target = task.train.target
     if task.kind == "classes":
-        shown, what = np.unique(target, return_index=True)[1][:10], "sample of each class"
+        shown = np.unique(target, return_index=True)[1][:10]
+        what = "one training sample per class"
     else:
-        shown, what = list(range(min(task.train.size, 10))), "sample a column"
+        shown = np.arange(min(task.train.size, 10))
+        what = "training samples"
     figure = _rows_figure(task.train, shown, [_in_words(target[i]) for i in shown])
-    figure.suptitle(f"{task.name}: a training {what}", fontsize="medium")
+    figure.suptitle(f"{task.name}: {what}", fontsize="medium")
     return figure
 
 
 def _in_words(target: np.ndarray) -> str:
-    """A class, the labels that a row has, or its numbers."""
+    """The class, the labels or the numbers of a row, as text."""
     match target.dtype.kind, target.ndim:
         case "f", _:
             return " ".join(f"{value:.2f}" for value in target)
@@ -128,24 +129,31 @@ def _in_words(target: np.ndarray) -> str:
 
 
 def misclassified_figure(split: Split, logits: np.ndarray) -> Figure | None:
-    """The rows that a strategy gets wrong with the most confidence; None where it errs nowhere.
+    """The rows misclassified with the highest confidence; None if there are none.
 
     Args:
         split: the rows.
         logits: [seeds, rows, classes]; probabilities are averaged over seeds.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> test = load_task("synthetic", options={"size": "60"}).test
+        >>> perfect = 9 * np.eye(2)[None, test.target]
+        >>> misclassified_figure(test, perfect) is None
+        True
     """
     mean = softmax(logits, axis=-1).mean(axis=0)
-    said, sure = mean.argmax(axis=-1), mean.max(axis=-1)
-    wrong = np.flatnonzero(said != split.target)
-    shown = wrong[np.argsort(-sure[wrong], kind="stable")][:_NUM_WRONG]
+    predicted, confidence = mean.argmax(axis=-1), mean.max(axis=-1)
+    wrong = np.flatnonzero(predicted != split.target)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:_NUM_WRONG]
     if len(shown) == 0:
         return None
-    words = [f"{split.target[i]}, said {said[i]}\n{sure[i]:.0%}" for i in shown]
-    return _rows_figure(split, shown, words)
+    titles = [f"{split.target[i]} → {predicted[i]}\n{confidence[i]:.0%}" for i in shown]
+    return _rows_figure(split, shown, titles)
 
 
-def _rows_figure(split: Split, shown: Sequence[int], words: Sequence[str]) -> Figure:
-    """A row of pictures per modality, a column per row of the split with words above it."""
+def _rows_figure(split: Split, shown: np.ndarray, titles: Sequence[str]) -> Figure:
+    """One row of panels per modality, one titled column per row of the split."""
     size = (1.2 * len(shown) + 0.8, 1.4 * len(split.inputs) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(split.inputs), len(shown), squeeze=False)
@@ -154,13 +162,13 @@ def _rows_figure(split: Split, shown: Sequence[int], words: Sequence[str]) -> Fi
             _draw(axis, np.asarray(split.inputs[name][index]))
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name)
-    for axis, text in zip(axes[0], words, strict=True):
-        axis.set_title(text, fontsize="medium")
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize="medium")
     return figure
 
 
 def _draw(axis: Axes, sample: np.ndarray) -> None:
-    """An image as it is, a sequence with time to the right, a vector as steps."""
+    """Draws an image as it is, a sequence with time to the right, a vector as steps."""
     sample = sample[tuple(slice(None, None, math.ceil(n / _MAX_SIDE)) for n in sample.shape[:2])]
     if sample.ndim == 3:
         axis.imshow(_as_colours(sample), cmap="gray")
@@ -171,7 +179,7 @@ def _draw(axis: Axes, sample: np.ndarray) -> None:
 
 
 def _as_colours(image: np.ndarray) -> np.ndarray:
-    """The first three channels as red, green and blue, or the first alone, which becomes grey."""
+    """The first three channels as red, green and blue; with fewer, the first in grey."""
     if image.shape[-1] < 3:
         return image[..., 0]
     shown = image[..., :3]
@@ -182,7 +190,13 @@ def _as_colours(image: np.ndarray) -> np.ndarray:
 
 
 def task_facts(task: Task) -> str:
-    """Name, classes, size of the inputs and digest, on one line."""
+    """Name, number of outputs, size of the inputs and digest, on one line.
+
+    Example:
+        >>> from mmjax import load_task
+        >>> print(task_facts(load_task("synthetic", options={"size": "60"})))
+        synthetic/xor: 2 classes, ... MB, digest ...
+    """
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
     num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
     size = f"{task.out_dim} {task.kind}, {num_bytes / 1e6:.1f} MB"

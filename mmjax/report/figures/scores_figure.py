@@ -1,4 +1,4 @@
-"""Figures of a comparison, drawn without a display."""
+"""Figures of scores and learning curves."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,7 +15,14 @@ from mmjax.storage.files import whole_file
 
 @plain_text
 def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
-    """The score of each strategy: a dot per seed, the mean, and one standard error either side."""
+    """The score of each strategy: one dot per seed, and the mean with one standard error.
+
+    Example:
+        >>> scores = [np.array([0.5, 0.75])] * 3
+        >>> figure = score_figure([Summary("sum", False, "accuracy", *scores, 10, 1.0)], "toy")
+        >>> figure.axes[0].get_xlabel()
+        'accuracy in %, +- standard error (dotted: best unimodal baseline)'
+    """
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
     axes = figure.subplots()
     for y, summary in enumerate(reversed(summaries)):
@@ -30,7 +37,7 @@ def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
     if best is not None:
         axes.axvline(best, color=ALONE, linestyle=":", linewidth=1)
     score = MAIN_SCORES[summaries[0].metric]
-    axes.set_xlabel(f"{score} in %, +- standard error (dotted: best modality alone)")
+    axes.set_xlabel(f"{score} in %, +- standard error (dotted: best unimodal baseline)")
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     return figure
@@ -39,9 +46,14 @@ def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
 def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
     """{strategy: {step: score on validation in %, mean over seeds}}, steps sorted.
 
-    Epochs without a finite score are left out.
+    Epochs without a finite score are omitted.
+
+    Example:
+        >>> row = {"strategy": "sum", "step": 10}
+        >>> mean_curves([{**row, "valid_accuracy": score} for score in (0.5, 0.75)])
+        {'sum': {10: 62.5}}
     """
-    found = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in history:
         score = row.get(find_score(row, "valid_"))
         if score is not None:
@@ -53,13 +65,13 @@ def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
 
 
 def validation_label(history: Rows) -> str:
-    """What an axis with the scores of learning curves is called."""
+    """The label of an axis with the scores of learning curves."""
     score = find_score(history[0], "valid_").removeprefix("valid_")
     return f"validation {MAIN_SCORES[score]} in %"
 
 
 @plain_text
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format of the path's suffix."""
+    """Writes a figure, in the format given by the suffix of the path."""
     with whole_file(path) as file:
         figure.savefig(file, dpi=150, format=path.suffix[1:] or None)

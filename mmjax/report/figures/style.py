@@ -1,20 +1,21 @@
-"""How the figures of a page look."""
+"""The style of the figures of a page."""
 
 import io
+from typing import Literal
 
 from matplotlib import figure, rc_context
 from matplotlib.axes import Axes
 
-WIDTH = 5.2  # inches: two figures side by side on a desk, one on a phone
+WIDTH = 5.2  # inches: two figures side by side on a desktop, one on a phone
 FUSED, ALONE, QUIET = "#1f6f8b", "#b0622f", "#868d96"
 PALETTE = ("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00", "#cb4b8c", "#4b8b93", "#7d7a6f")
 
 plain_text = rc_context({"text.parse_math": False})
-"""Decorates what draws names that may hold a dollar sign, which does not begin a formula."""
+"""Decorates functions that draw names, in which a dollar sign does not start a formula."""
 
 
 class Figure(figure.Figure):
-    """A figure of matplotlib's that notebooks show, whether or not pyplot was imported."""
+    """A Matplotlib figure that notebooks display, whether or not pyplot was imported."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -22,8 +23,8 @@ class Figure(figure.Figure):
         return file.getvalue()
 
 
-def calm(axes: Axes, grid: str | None = None) -> None:
-    """Takes away the frame and the ticks, and draws a faint grid along "x", "y" or "both"."""
+def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
+    """Removes frame and ticks, and draws a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=0, labelsize=9)
     if grid:
@@ -32,7 +33,7 @@ def calm(axes: Axes, grid: str | None = None) -> None:
 
 
 def legend_below(figure: Figure) -> None:
-    """Names what has a label, as it is written."""
+    """A legend below the axes, without formulas in its labels."""
     legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -1,7 +1,8 @@
-"""Figures as SVG that takes its colours and its font from the page around it."""
+"""Figures as SVG that takes its colours and font from the surrounding page."""
 
 import io
 import re
+from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib import rc_context
@@ -9,17 +10,17 @@ from matplotlib.figure import Figure
 
 from mmjax.report.figures.style import ALONE, FUSED
 
-# Black and white are matplotlib's own; the page says what the others are on its background.
+# Black and white are Matplotlib's defaults; the page defines the others for its background.
 _COLORS = {
     "#000000": "currentColor",
     "#ffffff": "var(--page)",
     FUSED: "var(--fused)",
     ALONE: "var(--alone)",
 }
-_SETTINGS = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mmjax",
-}  # text stays text; always the same ids
+_SETTINGS: dict[Any, str] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "mmjax",  # the ids are reproducible
+}
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -27,21 +28,26 @@ def inline_svg(figure: Figure, label: str) -> Markup:
     """A figure as an ``svg`` element, as wide as it was drawn or as the page allows.
 
     Args:
-        figure: with a transparent background in mind: what is black takes the colour of the text.
-        label: what a screen reader says.
+        figure: drawn for a transparent background; black takes the colour of the page's text.
+        label: for screen readers.
+
+    Example:
+        >>> svg = inline_svg(Figure(figsize=(3, 2)), "an empty figure")
+        >>> svg.startswith('<svg role="img" aria-label="an empty figure" style="--width: 288px"')
+        True
     """
     file = io.StringIO()
     with rc_context(_SETTINGS):
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     text = file.getvalue()
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # the same in every figure, so no ids at all
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # equal in every figure, and ids must be unique
     text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
     for color, name in _COLORS.items():
         text = text.replace(color, name)
     width = round(96 * figure.get_figwidth())
     head = f'<svg role="img" aria-label="{escape(label)}" style="--width: {width}px" '
-    box = re.search(r'viewBox="[^"]*"', text)[0]
+    (box,) = re.findall(r'viewBox="[^"]*"', text)[:1]
     return Markup(f"{head}{box} {_NAMESPACES}>{text[text.index('>', text.index('<svg')) + 1 :]}")
 
 

@@ -1,6 +1,7 @@
-"""Figures of a study: what differs, how it was learned, what is lost without a modality."""
+"""Figures of a study: differences, learning curves, missing modalities, confusion matrices."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -21,16 +22,16 @@ from mmjax.report.figures.style import (
     legend_below,
 )
 
-NUM_CLASSES = 30  # that a matrix shows: each cell is a shape of the page
-_INK = 0.55  # of the strongest cell, so that text is legible on it
+NUM_CLASSES = 30  # at most in a matrix, as each cell is an element of the page
+_INK = 0.55  # opacity of the strongest cell, so that text is legible on it
 
 
 def forest_figure(
     judged: Sequence[Judged], baselines: Sequence[str], reference: str, score: str = "accuracy"
 ) -> Figure:
-    """Difference of every strategy to one, in points of a score, with 95 % intervals.
+    """Difference of every strategy to a reference, in points of a score, with 95 % intervals.
 
-    Dots are full where the verdict is that there is a difference.
+    Dots are filled where the difference is significant.
     """
     ordered = sorted(judged, key=lambda one: one.pair.difference.mean)
     figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
@@ -44,20 +45,20 @@ def forest_figure(
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
-    axes.set_xlabel(f"points of {score} above {reference}", parse_math=False)
+    axes.set_xlabel(f"gain over {reference}, points of {score}", parse_math=False)
     calm(axes, grid="x")
     return figure
 
 
 def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> Figure:
-    """How many rows each strategy gains and loses against one, in points; best first."""
+    """Rows that each strategy gains and loses against a reference, in %; best first."""
     trades = {name: answers.exchange(name, reference) for name in names}
     ordered = sorted(names, key=lambda name: np.subtract(*trades[name]))
     gained, lost = np.array([trades[name] for name in ordered]).T
     figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     rows = range(len(ordered))
-    axes.barh(rows, gained, 0.6, color=FUSED, label="right only with fusion")
+    axes.barh(rows, gained, 0.6, color=FUSED, label="correct only with fusion")
     axes.barh(rows, -lost, 0.6, color=ALONE, label="wrong only with fusion")
     axes.plot(gained - lost, rows, "|", color="#000000", markersize=9, label="difference")
     axes.axvline(0, color=QUIET, linewidth=1)
@@ -71,7 +72,7 @@ def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> F
 
 
 def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
-    """Every strategy of a list minus every other, in points."""
+    """Differences between all strategies of a list, row minus column, in points."""
     means = np.array([100 * answers.scores[name].mean() for name in names])
     gain = means[:, None] - means
     largest = max(np.abs(gain).max(), 1e-9)
@@ -81,7 +82,7 @@ def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
 
 
 def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
-    """The score on validation over steps, mean over seeds; strategies not highlighted are grey."""
+    """Validation score over steps, mean over seeds; strategies not highlighted are grey."""
     curves = mean_curves(history)
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     axes = figure.subplots()
@@ -101,10 +102,16 @@ def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
 
 
 def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figure:
-    """The score in % of every strategy with each subset of the modalities present at test.
+    """Score in % of every strategy with each subset of the modalities present at test time.
 
     Args:
-        scores: {strategy: {modalities that are present: score}}; one is best.
+        scores: {strategy: {modalities present: score}}; 1 is best.
+
+    Example:
+        >>> both, image = frozenset({"image", "audio"}), frozenset({"image"})
+        >>> figure = missing_figure({"sum": {both: 0.9, image: 0.6}})
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['90.0', '60.0']
     """
     subsets = {subset for values in scores.values() for subset in values}
     columns = sorted(subsets, key=lambda subset: (-len(subset), sorted(subset)))
@@ -118,12 +125,17 @@ def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figu
 
 
 def confusion_figure(counts: np.ndarray) -> Figure:
-    """Share in % of each true class's rows by the class predicted.
+    """Confusion matrix: percentage of the rows of each true class by predicted class.
 
     Of more than ``NUM_CLASSES`` classes, those with the most errors are shown.
 
     Args:
         counts: [classes, classes], true classes first.
+
+    Example:
+        >>> figure = confusion_figure(np.array([[3, 1], [0, 4]]))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['75', '25', '', '100']
     """
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     errors = counts.sum(axis=1) - counts.diagonal()
@@ -134,7 +146,7 @@ def confusion_figure(counts: np.ndarray) -> Figure:
     shade = lambda i, j: (FUSED if i == j else ALONE, share[i, j] / 100)
     side = np.clip(3.4 / len(shown), 0.12, 0.7)
     figure = _heat_map(shade, text, classes, classes, cell=(side, side))
-    figure.axes[0].set(xlabel="class predicted", ylabel="true class", aspect="equal")
+    figure.axes[0].set(xlabel="predicted class", ylabel="true class", aspect="equal")
     return figure
 
 
@@ -146,19 +158,21 @@ def _heat_map(
     *,
     cell: tuple[float, float],
 ) -> Figure:
-    """Cells in one colour of varying strength, so that they read on light and on dark."""
+    """Cells of varying opacity, legible on light and on dark backgrounds."""
     size = (max(WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     for i in range(len(rows)):
         for j in range(len(columns)):
             color, strength = shade(i, j)
-            look = {"facecolor": color, "alpha": _INK * float(strength), "linewidth": 0}
+            opacity = _INK * float(strength)
+            look: dict[str, Any] = {"facecolor": color, "alpha": opacity, "linewidth": 0}
             axes.add_patch(Rectangle((j - 0.48, i - 0.47), 0.96, 0.94, **look))
             axes.text(j, i, text(i, j), ha="center", va="center", fontsize=8)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     widest = max(len(line) for name in columns for line in name.split("\n"))
     fits = 0.09 * widest < cell[0]
+    turn: dict[str, Any]
     turn = {} if fits else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(columns)), columns, parse_math=False, **turn)
     axes.set_yticks(range(len(rows)), rows, parse_math=False)

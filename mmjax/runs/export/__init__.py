@@ -1,4 +1,4 @@
-"""A trained run as files that others can use: weights, a program, a model card."""
+"""Exports a trained run: weights, a StableHLO program and a model card."""
 
 from mmjax.runs.export.export import export_run
 from mmjax.runs.export.weights import load_export

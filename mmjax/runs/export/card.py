@@ -11,11 +11,11 @@ from mmjax.training.sizes import num_params
 
 
 def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
-    """The card as Markdown, with the front matter that hubs of models read.
+    """The card as Markdown, with the front matter that model hubs read.
 
     Args:
-        run: the run that is exported.
-        rows: its scores; what the card says of them, it takes from there.
+        run: the exported run.
+        rows: its scores.
     """
     arm, task = run.arm, run.arm.task
     inputs = [
@@ -43,7 +43,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
 _TELLS = {
     "classes": "which of {} classes a row has",
     "labels": "which of {} labels a row has",
-    "numbers": "{} numbers of a row",
+    "numbers": "{} numbers for each row",
 }
 
 
@@ -52,7 +52,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """As code, on one line, in which nothing is markup."""
+    """Inline code, on one line and without markup."""
     return "`" + printable(text).replace("`", "'") + "`"
 
 
@@ -66,7 +66,7 @@ tags:
 
 # {strategy} on {task}
 
-Tells {answer} from {modalities}; {num_params} parameters a seed, trained with the seeds {seeds}.
+Predicts {answer} from {modalities}; {num_params} parameters per seed, trained with seeds {seeds}.
 
 ## Scores
 
@@ -79,11 +79,11 @@ On the {split} split.
 
 {inputs}
 
-Every modality may be absent from a row, as `present` says.
+Any modality may be absent from a row; `present` marks it.
 
 ## Use
 
-With mmjax, the mean over the seeds of the {said}:
+With mmjax, the {said}, averaged over the seeds:
 
 ```python
 from mmjax.runs.export import load_export
@@ -93,7 +93,7 @@ run.predict(inputs)  # {{modality: [rows, ...]}}
 run.embed(inputs)  # {{modality and "fused": [rows, features]}}
 ```
 
-Without mmjax, the {said} of seed {best_seed}, which did best on validation:
+Without mmjax, the {said} of seed {best_seed}, the best on validation:
 
 ```python
 from pathlib import Path
@@ -105,7 +105,7 @@ program.call(inputs, present)  # {{modality: [rows, ...]}}, {{modality: [rows] b
 
 ## Training
 
-Data: sha256 {data} (its first digits). Recipe:
+Data: sha256 {data} (truncated). Recipe:
 
 ```
 {recipe}

@@ -1,8 +1,8 @@
-"""Parameters, and what a model is made from, in one safetensors file."""
+"""Parameters and the description of the model in one safetensors file."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from mmjax.tasks.description import describe, parse
 
 WEIGHTS = "model.safetensors"
 FACTS = "mmjax"
-"""Key of the file's metadata: what the model is made from, as JSON."""
+"""Metadata key of the model's description, as JSON."""
 
-# Far beyond what is trained, but a hostile file may claim more: numbers of all empty rows, numbers
+# Far above real models, but a hostile file may claim more: values of all placeholder rows, values
 # of one row, outputs, and arrays.
 _MAX_VALUES, _MAX_ROW, _MAX_OUT_DIM, _MAX_ARRAYS = 1 << 30, 1 << 26, 1 << 22, 1 << 14
-_MAX_UNHELD = 1000  # width, or number of modalities, that may have left nothing in the arrays
+_MAX_UNHELD = 1000  # width, or number of modalities, that the arrays need not bear out
 
 
 def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
@@ -56,14 +56,14 @@ def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
 def load_export(folder: str | Path) -> TrainedRun:
     """Reads ``model.safetensors`` back; the run folder and the data are not needed.
 
-    The run's predictions are those of the run that was exported, bit by bit. Its task has the name
-    and the shapes of the real one, and in each split as few rows of zeros as can be.
+    Predictions are bitwise those of the exported run. The task has the name and shapes of the
+    original, and a few placeholder rows of zeros.
 
     Args:
-        folder: what ``export_run`` wrote.
+        folder: a folder that ``export_run`` wrote.
 
     Raises:
-        DataError: there is no such file, or it is malformed or does not fit.
+        DataError: the file is missing or malformed.
         UsageError: safetensors is not installed.
     """
     safetensors = import_extra("export", "safetensors", "export")
@@ -72,7 +72,7 @@ def load_export(folder: str | Path) -> TrainedRun:
             facts = json.loads((file.metadata() or {})[FACTS])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if facts.pop("sha256") != digest_weights(facts, arrays):
-            refuse("facts or arrays other than those that were written")
+            refuse("a checksum mismatch")
         run = parse_run(facts["run"])
         _check_sizes(run, facts, arrays)
         try:
@@ -93,17 +93,17 @@ def load_export(folder: str | Path) -> TrainedRun:
 
 
 def digest_weights(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """A sha256, in hex, by which damage to any of them is found."""
+    """The sha256 of the description and the arrays, in hex."""
     return json_digest({**facts, "arrays": {n: digest_array(x) for n, x in arrays.items()}})
 
 
 def _constants(model: MultimodalModel) -> dict[str, chex.ArrayTree]:
-    """What a model has from its training rows beside its parameters."""
+    """Statistics of the training rows that the model holds besides its parameters."""
     return {"means": dict(model.means), "scales": dict(model.scales)}
 
 
 def _reduce(found: RunFile, run: TrainedRun) -> RunFile:
-    """The run without its folder, modalities that it does not use, and a search for its width."""
+    """The run with its width fixed, and without data folder, unused encoders and match_params."""
     used = lambda pair: pair.partition("=")[0] in run.arm.task.shapes
     encoders = tuple(filter(used, found.settings.encoders))
     settings = replace(found.settings, data=None, encoders=encoders, match_params=None)
@@ -112,7 +112,7 @@ def _reduce(found: RunFile, run: TrainedRun) -> RunFile:
 
 
 def _check_sizes(run: RunFile, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError for facts that would take for ever, and are not those of the arrays."""
+    """Raises ValueError for sizes that the arrays contradict, before any work depends on them."""
     settings, inputs, out_dim = run.settings, facts["inputs"], facts["out_dim"]
     numbers = sum(x.size for x in arrays.values())
     lanes = {x.shape[:1] for name, x in arrays.items() if name.startswith("params.")}
@@ -137,7 +137,7 @@ def _check_sizes(run: RunFile, facts: Mapping[str, Any], arrays: Mapping[str, np
 
 
 def _shape_task(facts: Mapping[str, Any]) -> Task:
-    """A task with the shapes of the real one and nothing in it: a model is made from those."""
+    """A task with the shapes of the original and placeholder rows, enough to build the model."""
     inputs, out_dim = facts["inputs"], facts["out_dim"]
     target = _TARGETS[facts["kind"]](out_dim)
     zeros = lambda dtype, *shape: np.broadcast_to(np.zeros((), dtype), (len(target), *shape))
@@ -145,7 +145,9 @@ def _shape_task(facts: Mapping[str, Any]) -> Task:
     return Task(facts["task"], split, split, split, out_dim, **parse(facts))
 
 
-_TARGETS = {  # as short as a target can be in which everything occurs
+_TARGETS: dict[
+    str, Callable[[int], np.ndarray]
+] = {  # the shortest targets in which every class or label occurs
     "classes": np.arange,
     "labels": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim]),
     "numbers": lambda out_dim: np.array([[0] * out_dim, [1] * out_dim], np.float32),

@@ -1,6 +1,6 @@
-"""Launchers: what starts commands on this machine, by SLURM, on a Ray cluster.
+"""Launchers start commands on this machine, through SLURM or on a Ray cluster.
 
-Clients of clusters are imported where they are used: they are extras, and Ray takes a second.
+Cluster clients are imported where they are used: they are extras, and Ray takes a second to import.
 """
 
 import json
@@ -22,18 +22,31 @@ LAUNCHERS = {"local": open_local, "submitit": open_submitit, "ray": open_ray}
 
 @contextmanager
 def open_launcher(launch: Launch) -> Iterator[Start]:
-    """Gives what starts commands, as long as the block lasts.
+    """Context manager that yields a function which starts commands.
 
     Raises:
-        UsageError: the launcher's package is not installed, or it refuses the request.
+        UsageError: the launcher's package is not installed, or rejects the request.
+
+    Example:
+        >>> import sys
+        >>> from pathlib import Path
+        >>> from mmjax.runs.launchers import open_launcher
+        >>> from mmjax.runs.settings import Launch
+        >>> with open_launcher(Launch("local")) as start:
+        ...     job = start([sys.executable, "-c", "print('hello')"], Path("log.txt"))
+        ...     code = job.wait()  # a Popen here; jobs of all launchers have poll and terminate
+        >>> code, Path("log.txt").read_text()
+        (0, 'hello\\n')
     """
     pairs = parse_pairs("request", launch.request)
-    with LAUNCHERS[launch.launcher]({name: _parse(text) for name, text in pairs.items()}) as start:
+    with LAUNCHERS[str(launch.launcher)](
+        {name: _parse(text) for name, text in pairs.items()}
+    ) as start:
         yield start
 
 
 def _parse(text: str) -> Any:
-    """Numbers, lists and the like as JSON has them; anything else is text."""
+    """Parses JSON values, such as numbers and lists; anything else is text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Commands: started, run by workers of a cluster, asked for their exit code."""
+"""Commands: started here, or run by the workers of a cluster."""
 
 import os
 import subprocess
@@ -18,10 +18,10 @@ def start_command(
     """Starts a command.
 
     Args:
-        folder: where it runs.
-        command: its words.
+        folder: its working directory.
+        command: program and arguments.
         log: file to which its output is appended.
-        **how: more arguments of ``subprocess.Popen``.
+        **how: further arguments of ``subprocess.Popen``.
     """
     with log.open("ab") as file:
         return subprocess.Popen(
@@ -35,7 +35,7 @@ def start_command(
 
 
 def run_command(folder: Path, command: Sequence[str], log: Path) -> int:
-    """What a worker does: runs a command, which ends first if the worker is asked to end.
+    """Runs a command in a worker, and terminates it if the worker is interrupted.
 
     Returns:
         its exit code.
@@ -43,7 +43,7 @@ def run_command(folder: Path, command: Sequence[str], log: Path) -> int:
     process = start_command(folder, command, log)
     try:
         while process.poll() is None:
-            time.sleep(PAUSE)  # out of a wait without end Ray could not call it
+            time.sleep(PAUSE)  # Ray could not interrupt process.wait()
     except BaseException:
         process.terminate()
         process.wait()
@@ -52,16 +52,16 @@ def run_command(folder: Path, command: Sequence[str], log: Path) -> int:
 
 
 def apart() -> chdir:
-    """Inside it, the current folder is the root, which has nothing to import.
+    """Context manager that changes to the root folder, which has nothing to import.
 
-    Workers of clusters import from the folder in which they were asked for, before the standard
-    library: a ``random.py`` of the user's there would break them.
+    Cluster workers import from the folder that submits them before the standard library: a user's
+    ``random.py`` there would break them.
     """
     return chdir(os.sep)
 
 
 def exit_code(ask: Callable[[], int], log: Path) -> int:
-    """The exit code that a worker has sent, or ``LOST``; then the log has what is known."""
+    """The exit code that a worker returned, or ``LOST`` after logging the error."""
     try:
         return ask()
     except Exception as error:  # clusters lose workers in many ways
@@ -71,5 +71,5 @@ def exit_code(ask: Callable[[], int], log: Path) -> int:
 
 
 def refused(package: str, error: Exception) -> UsageError:
-    """The error of a request that a cluster or its client refuses."""
-    return UsageError("request", expected=f"what {package} accepts", got=str(error))
+    """The error for a request that a cluster or its client rejects."""
+    return UsageError("request", f"rejected by {package}: {error}")

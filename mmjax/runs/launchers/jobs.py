@@ -1,4 +1,4 @@
-"""Jobs: commands that have been started, so many at once."""
+"""Jobs: commands that have been started, a limited number at a time."""
 
 import signal
 import time
@@ -8,27 +8,27 @@ from pathlib import Path
 from typing import Protocol
 
 TRIES = 3
-"""How often a job is started whose worker is lost."""
+"""Attempts at a job whose worker is lost each time."""
 
 LOST = -int(signal.SIGKILL)
-"""The exit code of a command whose worker is gone without a word."""
+"""Exit code of a command whose worker disappeared."""
 
 PAUSE = 0.2
-"""Seconds between two looks at what runs."""
+"""Polling interval in seconds."""
 
 
 class Job(Protocol):
     """A command that has been started; ``subprocess.Popen`` is one."""
 
     def poll(self) -> int | None:
-        """Its exit code, None until it has one; as of Popen, negative for a signal."""
+        """The exit code, None while it runs; as for Popen, negative for a signal."""
 
     def terminate(self) -> None:
-        """Asks it to end, and does not wait."""
+        """Asks it to terminate, without waiting."""
 
 
 Start = Callable[[Sequence[str], Path], Job]
-"""``(command, log) -> Job``: the output is appended to the file ``log``."""
+"""``(command, log) -> Job``; output is appended to the file ``log``."""
 
 
 def run_all(
@@ -39,18 +39,27 @@ def run_all(
     on_end: Callable[[str, int], None],
     heed: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs jobs, so many at once; one whose worker is lost begins again.
+    """Runs jobs, at most ``workers`` at a time; a job whose worker is lost is retried.
 
-    However this function ends, all jobs have ended or been told to.
+    On an exception, running jobs are terminated and awaited.
 
     Args:
-        names: of the jobs, in the order in which they begin.
-        start: begins a job.
-        workers: jobs at once.
-        on_end: called with a name and an exit code; that of a lost worker after ``TRIES`` of them.
-        heed: called several times a second; what it raises ends all jobs.
+        names: of the jobs, in starting order.
+        start: starts a job.
+        workers: number of concurrent jobs.
+        on_end: called with a name and an exit code, for a lost worker after ``TRIES`` attempts.
+        heed: called several times a second; an exception from it terminates all jobs.
+
+    Example:
+        >>> import subprocess, sys
+        >>> from mmjax.runs.launchers.jobs import run_all
+        >>> start = lambda code: subprocess.Popen([sys.executable, "-c", f"exit({code})"])
+        >>> run_all(["0", "3"], start, workers=1, on_end=lambda name, code: print(name, code))
+        0 0
+        3 3
     """
-    waiting, running, starts = deque(names), {}, Counter()
+    waiting, starts = deque(names), Counter[str]()
+    running: dict[str, Job] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -75,5 +84,5 @@ def run_all(
 
 
 def is_lost(code: int) -> bool:
-    """Whether an exit code is that of a signal: -n, or 128 + n where a shell or mmjax says it."""
+    """Whether an exit code is a signal's: -n, or 128 + n from a shell or mmjax."""
     return code < 0 or code > 128

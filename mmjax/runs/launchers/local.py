@@ -12,8 +12,8 @@ from mmjax.runs.launchers.jobs import Start
 
 @contextmanager
 def open_local(request: Mapping[str, Any]) -> Iterator[Start]:
-    """Gives what starts a process here; there is nothing to request.
+    """Context manager that yields a function which starts processes; it has no options.
 
-    A session of its own keeps Ctrl-C from it, so that who runs jobs can end them in order.
+    A process has its own session, so that Ctrl-C reaches only the caller, which terminates it.
     """
     yield partial(start_command, Path.cwd(), start_new_session=True)

@@ -14,18 +14,20 @@ from mmjax.runs.launchers.jobs import Start
 
 @contextmanager
 def open_ray(request: Mapping[str, Any]) -> Iterator[Start]:
-    """Connects to the cluster at ``RAY_ADDRESS``, or starts one here, and gives what starts tasks.
+    """Context manager that yields a function which starts Ray tasks.
+
+    It connects to the cluster at ``RAY_ADDRESS``, or else starts one on this machine.
 
     Args:
         request: options of a Ray task.
 
     Raises:
-        UsageError: Ray is not installed, or it refuses the request.
+        UsageError: Ray is not installed, or rejects the request.
         ConnectionError: there is no cluster at the address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unasked
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry by default
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
-        # Ray ends tasks by it, and its workers would ignore it as this process does.
+        # Ray cancels tasks with SIGINT, and its workers would inherit that it is ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     ray = import_extra("launcher", "ray", "ray")
     try:

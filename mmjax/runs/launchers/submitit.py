@@ -1,4 +1,4 @@
-"""Jobs of a SLURM cluster, by submitit; processes of submitit's where there is no SLURM."""
+"""SLURM jobs through submitit, which runs local processes where there is no SLURM."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +10,19 @@ from mmjax.errors import import_extra
 from mmjax.runs.launchers.commands import apart, exit_code, refused, run_command
 from mmjax.runs.launchers.jobs import LOST, Job, Start
 
-_DAY = 24 * 60  # minutes; submitit grants five unless told
+_DAY = 24 * 60  # minutes; submitit's default is five
 
 
 @contextmanager
 def open_submitit(request: Mapping[str, Any]) -> Iterator[Start]:
-    """Gives what submits jobs.
+    """Context manager that yields a function which submits jobs.
 
     Args:
-        request: parameters of ``submitit.AutoExecutor``; a job may take a day by default.
+        request: parameters of ``submitit.AutoExecutor``; the default time limit is a day.
 
     Raises:
-        UsageError: submitit is not installed, or it refuses the request. What only SLURM refuses
-            is raised by the start of the first job.
+        UsageError: submitit is not installed, or rejects the request. A request that only SLURM
+            rejects is reported when the first job is submitted.
     """
     submitit = import_extra("launcher", "submitit", "slurm")
 
@@ -44,7 +44,7 @@ def open_submitit(request: Mapping[str, Any]) -> Iterator[Start]:
         return _Submitted(job, log)
 
     with TemporaryDirectory() as folder:
-        make_executor(folder)  # refuses before anything has been written
+        make_executor(folder)  # rejects the request before anything is written
     yield start
 
 
@@ -54,7 +54,7 @@ class _Submitted:
 
     def poll(self) -> int | None:
         if self._cancelled:
-            return LOST  # SLURM sees to it; until it says so may take minutes
+            return LOST  # SLURM may take minutes to confirm it
         if not self._job.done():
             return None
         return exit_code(self._job.result, self._log)

@@ -1,7 +1,7 @@
-"""`mmjax tune`: a search over fusions, methods and numbers, in a study that workers share.
+"""`mmjax tune`: a hyperparameter search in an Optuna study that workers share.
 
-Unlike ``mmjax.comparison.tuning``, which gives every arm the same few random trials, it learns from
-one trial what to try next, and drops those that fall behind. The only package that knows Optuna.
+``mmjax.comparison.tuning`` gives every arm the same few random trials; this search chooses trials
+by the results of earlier ones, and prunes. No other package imports Optuna.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Trials that train as one program."""
+"""Trains several trials as one program."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_batches(trials: "Sequence[Trial]") -> "list[list[Trial]]":
-    """The trials that differ in numbers alone, together."""
+    """Groups trials that differ only in ``NUMBERS``."""
     key = lambda trial: repr(sorted(without_numbers(trial.params).items()))
     return [list(alike) for _, alike in groupby(sorted(trials, key=key), key)]
 
@@ -32,15 +32,15 @@ def train_batch(
     progress: Progress,
     on_trial: "Callable[[Trial], None]",
 ) -> None:
-    """Trains trials side by side, a lane for each, and tells the study what comes of them.
+    """Trains trials in parallel, a lane for each, and reports their results to the study.
 
-    Training ends when all have fallen behind. An error ends all that still train.
+    Training stops once all are pruned. An error fails all trials that are still running.
 
     Args:
-        study: to which they belong.
-        trials: of one batch.
-        make_arm: gives what a trial is, with one seed; its test split is not touched.
-        progress: called after each epoch with the number of steps that it took.
+        study: the study that they belong to.
+        trials: a group of ``make_batches``.
+        make_arm: builds the arm of a trial, with one seed; the test split is not used.
+        progress: called after each epoch with its number of steps.
         on_trial: called with each trial that has ended.
     """
     running = dict(enumerate(trials))
@@ -50,7 +50,7 @@ def train_batch(
         np.fmax(best, epoch[find_score(epoch, "valid_")], out=best)
         last = epoch["step"] == recipe.steps
         rows = epoch["step"] * rows_per_step(recipe, arms[0].task)
-        # The best first: each is held against those that have come before it.
+        # The best first: pruning compares a trial with those that reported before it.
         for lane in sorted(running, key=lambda lane: -best[lane]):
             if not study.report(running[lane], float(best[lane]), rows, last=last):
                 on_trial(running.pop(lane))
@@ -60,7 +60,7 @@ def train_batch(
         arms = [make_arm(trial) for trial in trials]
         recipe = join_lanes([arm.recipe for arm in arms])
         trained = fit(recipe, arms[0].task, progress=progress, on_epoch=on_epoch)
-    except study.broken:  # which is not the trials' fault
+    except study.broken:  # not an error of the trials
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -74,5 +74,5 @@ def train_batch(
             score, minus_nll = scores[lane]
             study.complete(trial, score, nll=-minus_nll, best_step=step)
         else:
-            study.fail(trial, "its scores on validation were never finite")
+            study.fail(trial, "no validation score was finite")
         on_trial(trial)

@@ -1,11 +1,11 @@
-"""Where Optuna keeps a study: a database with the signs of life of those who work on it."""
+"""The database of an Optuna study, with heartbeats of its workers."""
 
 import sqlite3
 import warnings
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmjax.errors import UsageError, import_extra
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 BEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""How often a worker says that it is alive, and after what silence it is taken for dead."""
-_MAX_RETRIES = 3  # of a trial that may be what its workers die of
-_LOCK_SECONDS = 60  # that SQLite waits for another writer
+"""Heartbeat interval of a worker, and the silence after which its trials are stale."""
+_MAX_RETRIES = 3  # a trial may itself be what kills its workers
+_LOCK_SECONDS = 60  # how long SQLite waits for another writer
 
 
 def import_optuna() -> ModuleType:
-    """Optuna, which does not come with mmjax unasked.
+    """Imports Optuna.
 
     Raises:
         UsageError: it is not installed.
@@ -28,19 +28,19 @@ def import_optuna() -> ModuleType:
 
 
 def open_storage(where: str | Path) -> "RDBStorage":
-    """A database, in which what a silent worker leaves waits to be done again.
+    """Opens a database in which trials of stale workers are retried.
 
     Args:
-        where: its URL, as SQLAlchemy has it; or a file of SQLite's, which may have any name.
+        where: an SQLAlchemy URL, or the path of a SQLite file.
 
     Raises:
         UsageError: it cannot be opened.
     """
     storages = import_optuna().storages
-    url, options = where, {}
+    url, options = str(where), dict[str, Any]()
     if isinstance(where, Path):
-        how = {"timeout": _LOCK_SECONDS, "check_same_thread": False}
-        url, options = "sqlite:///study.db", {"creator": partial(sqlite3.connect, where, **how)}
+        connect = partial(sqlite3.connect, where, timeout=_LOCK_SECONDS, check_same_thread=False)
+        url, options = "sqlite:///study.db", {"creator": connect}
     elif where.startswith("sqlite"):
         options = {"connect_args": {"timeout": _LOCK_SECONDS}}
     try:
@@ -54,13 +54,13 @@ def open_storage(where: str | Path) -> "RDBStorage":
                     _MAX_RETRIES
                 ),
             )
-    except Exception as error:  # of SQLAlchemy, of a driver, or that there is no driver
+    except Exception as error:  # from SQLAlchemy, a driver, or a missing driver
         cause = error.__cause__ or error
-        got = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        raise UsageError("storage", expected="the URL of a database", got=got) from error
+        reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        raise UsageError("storage", f"cannot open the database: {reason}") from error
 
 
 def allow_experimental() -> warnings.catch_warnings:
-    """Heartbeats, retries and samplers that are fixed in part are experimental in Optuna."""
+    """Context manager that silences warnings about experimental features of Optuna."""
     category = import_optuna().exceptions.ExperimentalWarning
     return warnings.catch_warnings(action="ignore", category=category)

@@ -1,4 +1,4 @@
-"""From a space to what a trial is, and from that to the settings that train it."""
+"""Turns a search space into trial parameters, and those into settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,27 +17,34 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 NUMBERS = ("learning_rate", "weight_decay", "dropout")
-"""In these alone do trials differ that train as one program."""
+"""Parameters in which trials that train as one program may differ."""
 _ENCODER = "encoder_"
 
 Params = Mapping[str, Any]
-"""What a trial is: a value of each of its parameters."""
+"""{parameter: value} of a trial."""
 
 
 def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]:
-    """The fusions to choose among, once all that can be chosen is known to exist.
+    """Validates a search space, and returns its fusions.
 
-    Of `all` those are left out that have a search of their own.
+    ``all`` excludes fusions that have a search of their own.
 
     Raises:
-        UsageError: a setting names what is searched; or a name or number cannot be.
+        UsageError: a setting fixes what is searched; or a name or number is invalid.
+
+    Example:
+        >>> import mmjax
+        >>> from mmjax.runs.search.params import parse_space
+        >>> from mmjax.runs.search.space import Space
+        >>> from mmjax.runs.settings import Settings
+        >>> parse_space(Settings(), Space(fusions="gmu,sum"), mmjax.load_task("synthetic"))
+        ('gmu', 'sum')
     """
     plain = Settings()
     for name in ("tune", "match_params", *SEARCHED):
         if getattr(settings, name) != getattr(plain, name):
-            use = f"--{SEARCHED[name].replace('_', '-')}" if name in SEARCHED else "nothing"
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(name, expected=f"{use} in its place", got=flag)
+            fix = f"Use --{SEARCHED[name].replace('_', '-')}." if name in SEARCHED else ""
+            raise UsageError(name, "cannot be set in a search", fix=fix)
     fusions = parse_fusions(space.fusions, task.kind)
     arms = make_arms(settings, task, fusions)
     for name, source in SEARCHED.items():
@@ -48,12 +55,13 @@ def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]
             make_arms(replace(settings, encoders=(f"{modality}={name}",)), task, fusions[:1])
     closed = tuple(arm.strategy for arm in arms if not is_open(arm.recipe))
     if closed != fusions and space.fusions != "all":
-        raise UsageError("fusions", expected="none with a search of its own", got=space.fusions)
+        own = ", ".join(name for name in fusions if name not in closed)
+        raise UsageError("fusions", f"{own} cannot be tuned: it has a search of its own")
     return closed
 
 
 def suggest(trial: "Trial", space: Space, fusions: Sequence[str]) -> None:
-    """Has an Optuna trial choose a value of each parameter that its fusion has."""
+    """Suggests a value for each parameter that the trial's fusion has."""
     fusion = FUSIONS[trial.suggest_categorical("fusion", fusions)]
     if not hasattr(fusion, "method"):
         trial.suggest_categorical("method", space.methods)
@@ -71,27 +79,45 @@ def suggest(trial: "Trial", space: Space, fusions: Sequence[str]) -> None:
 
 
 def without_numbers(params: Params) -> dict[str, Any]:
-    """The parameters that trials must share to train as one program."""
+    """The parameters that trials must share to train as one program.
+
+    Example:
+        >>> from mmjax.runs.search.params import without_numbers
+        >>> without_numbers({"fusion": "gmu", "width": 32, "learning_rate": 0.01})
+        {'fusion': 'gmu', 'width': 32}
+    """
     return {name: value for name, value in params.items() if name not in NUMBERS}
 
 
 def rows_seen(settings: Settings, size: int) -> int:
-    """How many of ``size`` training rows the settings train on, again and again.
+    """Number of rows that the settings train on, with repetition, from ``size`` training rows.
 
-    A batch has at most all of them.
+    Example:
+        >>> from mmjax.runs.search.params import rows_seen
+        >>> from mmjax.runs.settings import Settings
+        >>> rows_seen(Settings(steps=10, batch_size=64), size=1000)
+        640
     """
     return settings.steps * min(settings.batch_size, size)
 
 
 def apply_params(settings: Settings, params: Params, size: int) -> tuple[str, Settings]:
-    """The strategy of a trial, and the settings that train it.
+    """The strategy of a trial, and its settings.
 
-    Whatever its batch size, it sees as many rows: the settings' steps are of their batch size.
+    Steps are scaled by the batch size, so that all trials train on equally many rows.
 
     Args:
-        settings: what no trial changes.
-        params: what the trial is.
+        settings: the settings that all trials share.
+        params: parameters of the trial.
         size: number of training rows.
+
+    Example:
+        >>> from mmjax.runs.search.params import apply_params
+        >>> from mmjax.runs.settings import Settings
+        >>> params = {"fusion": "gmu", "batch_size": 32}
+        >>> strategy, settings = apply_params(Settings(steps=10, batch_size=64), params, 1000)
+        >>> strategy, settings.batch_size, settings.steps
+        ('gmu', 32, 20)
     """
     params = dict(params)
     strategy = params.pop("fusion")

@@ -1,4 +1,4 @@
-"""Optuna's own plots of a study, as PNG files."""
+"""Optuna's plots of a study, as PNG files."""
 
 import warnings
 from collections import Counter
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from optuna import Study
 
 PLOTS = {
-    "optimization_history": "{score} on validation of each trial, and the best so far.",
-    "intermediate_values": "The best so far over training rows seen: where a line ends early, the "
-    "trial was behind.",
-    "param_importances": "What share of the differences in {score} each parameter explains, among "
+    "optimization_history": "Validation {score} of each trial, and the best so far.",
+    "intermediate_values": "Best {score} so far against training rows seen; a line that ends early "
+    "is a pruned trial.",
+    "param_importances": "Share of the variation in {score} that each parameter explains, among "
     "completed trials.",
-    "parallel_coordinate": "A line is a trial; the darker, the better.",
-    "slice": "{score} against each parameter; the darker, the later.",
+    "parallel_coordinate": "Each line is a trial; darker is better.",
+    "slice": "{score} against each parameter; darker is later.",
 }
-"""Plots by Optuna's names, and what they show of a score."""
+"""{Optuna's name of a plot: its caption}."""
 
 
 def save_plots(study: "Study", out: Path, score: str) -> dict[str, str]:
-    """Draws what can be drawn of the trials: {name of a PNG file without suffix: what it shows}.
+    """Draws the plots that the trials allow, and returns {PNG file name without suffix: caption}.
 
     Args:
-        study: whose trials they are.
-        out: folder of the files.
-        score: what the captions call that by which trials are judged.
+        study: the study.
+        out: folder for the files.
+        score: name of the score in captions.
     """
     from matplotlib import pyplot, rc_context
 
@@ -42,9 +42,9 @@ def save_plots(study: "Study", out: Path, score: str) -> dict[str, str]:
     for name in PLOTS:
         of_params = name in ("param_importances", "parallel_coordinate", "slice")
         if of_params and (not varied or len({trial.value for trial in completed}) < 2):
-            continue  # there are no differences to explain
+            continue  # no variation to explain
         options = {"params": varied} if of_params else {}
-        # Optuna's plots write beyond the edge, and change the style of all that come later.
+        # Optuna's plots draw beyond the figure, and change the global style.
         with rc_context({"savefig.bbox": "tight"}), warnings.catch_warnings(action="ignore"):
             axes = getattr(plots, f"plot_{name}")(study, **options)
             figure = getattr(axes, "figure", None) or axes.flat[0].figure
@@ -56,7 +56,7 @@ def save_plots(study: "Study", out: Path, score: str) -> dict[str, str]:
 
 
 def _varied(trials: Sequence[Params]) -> list[str]:
-    """The parameters that do not have one value in all trials."""
+    """The parameters with more than one value among the trials."""
     values = {(name, value) for params in trials for name, value in params.items()}
     count = Counter(name for name, _ in values)
     return sorted(name for name in count if count[name] > 1)

@@ -1,7 +1,6 @@
-"""The study that workers share: who trains which trial, and which must be trained again.
+"""A study that workers share: claims, heartbeats and retries of trials.
 
-A worker says every few seconds that it is alive. What it had when it falls silent waits to be
-trained again, with the same parameters.
+Workers send heartbeats. The trials of a stale worker are retried with the same parameters.
 """
 
 import json
@@ -29,21 +28,21 @@ class SharedStudy:
     """Trials in a database, each trained by one of the workers that share it.
 
     Args:
-        where: a database, as ``open_storage`` takes it.
+        where: a database, as in ``open_storage``.
         name: of the study in the database.
-        about: what all workers must agree on, as JSON has it.
-        trials: how many are to be trained.
-        rows: training rows that one sees, again and again.
-        resume: the study may be there already.
+        about: settings that all workers must share, serialisable as JSON.
+        trials: number of trials to complete.
+        rows: training rows per trial, as in ``rows_seen``.
+        resume: whether the study may exist already.
 
     Attributes:
-        optuna: the study, as Optuna has it.
+        optuna: the Optuna study.
         trials: as given.
-        broken: what is raised when the database does not answer.
+        broken: the exception raised when the database is unavailable.
 
     Raises:
-        UsageError: there is such a study and ``resume`` is false; or it is about something else;
-            or the database cannot be used.
+        UsageError: the study exists and ``resume`` is false; it has other settings; or the database
+            cannot be opened.
     """
 
     def __init__(
@@ -56,7 +55,8 @@ class SharedStudy:
         rows: int,
         resume: bool,
     ) -> None:
-        self.trials, self._seen = trials, set()
+        self.trials = trials
+        self._seen: set[int] = set()
         self._module = optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._states = optuna.trial.TrialState
@@ -70,9 +70,8 @@ class SharedStudy:
         try:
             self.optuna = optuna.create_study(direction="maximize", pruner=pruner, **known)
         except optuna.exceptions.DuplicatedStudyError as error:
-            fix = "Go on with it by --resume, or name another folder."
-            got = "one that exists"
-            raise UsageError(f"study {name}", expected="a new one", got=got, fix=fix) from error
+            fix = "Join it with --resume, or choose another folder."
+            raise UsageError(f"study {name}", "already in the database", fix=fix) from error
         self._agree(json.loads(json.dumps(about)))
 
     def _agree(self, about: Mapping[str, Any]) -> None:
@@ -82,16 +81,13 @@ class SharedStudy:
             return
         differing = [f"{n} {was.get(n)!r}, not {x!r}" for n, x in about.items() if was.get(n) != x]
         if differing:
-            raise UsageError(
-                "resume",
-                expected="the settings that the study was started with",
-                got="; ".join(differing),
-                fix="Leave out --resume and name another folder.",
-            )
+            problem = f"the study was started with other settings: {'; '.join(differing)}"
+            fix = "Use the same settings, or choose another folder."
+            raise UsageError("resume", problem, fix=fix)
 
     @property
     def done(self) -> "list[FrozenTrial]":
-        """The trials that nobody will train any more, or again."""
+        """The trials that have ended and will not be retried."""
         return [trial for trial in self.optuna.get_trials(deepcopy=False) if self._is_done(trial)]
 
     def _is_done(self, trial: "FrozenTrial") -> bool:
@@ -99,15 +95,19 @@ class SharedStudy:
         return ended or "error" in trial.user_attrs
 
     def claim(self, count: int, suggest: "Callable[[Trial], None]") -> "list[Trial]":
-        """At most so many trials for this worker, with their parameters; none if none is left.
+        """Claims at most ``count`` trials for this worker; none if none is left.
 
-        Those that other workers have left come first. New ones differ in numbers alone. One worker
+        Retries of stale trials come first. New trials differ only in ``NUMBERS``. Only one worker
         at a time may claim.
+
+        Args:
+            count: the most to claim.
+            suggest: suggests the parameters of a trial; a retry keeps those that it had.
         """
         self._revive()
         known = self.optuna.get_trials(deepcopy=False)
         taken = [t for t in known if t.state == self._states.RUNNING or self._is_done(t)]
-        claimed = []
+        claimed: list[Trial] = []
         for _ in range(min(count, self.trials - len(taken))):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
@@ -119,7 +119,7 @@ class SharedStudy:
         return claimed
 
     def _make_sampler(self, trial: "Trial", claimed: "Sequence[Trial]") -> "BaseSampler":
-        """What it draws follows from the study so far; it repeats what is not a number."""
+        """A seeded sampler; after the first claim it draws new ``NUMBERS`` only."""
         samplers = self._module.samplers
         sampler = samplers.TPESampler(seed=trial.number)
         if not claimed:
@@ -128,9 +128,9 @@ class SharedStudy:
             return samplers.PartialFixedSampler(without_numbers(claimed[0].params), sampler)
 
     def _revive(self) -> None:
-        """Has trials wait again whose workers have fallen silent."""
+        """Queues the trials of stale workers for a retry."""
         running = self.optuna.get_trials(deepcopy=False, states=(self._states.RUNNING,))
-        # Those that a worker left before its first beat would never count as silent.
+        # Without a first heartbeat a trial would never become stale.
         self._beat([trial for trial in running if trial.number not in self._seen])
         self._seen |= {trial.number for trial in running}
         with allow_experimental():
@@ -138,15 +138,15 @@ class SharedStudy:
 
     @contextmanager
     def hold(self, trials: "Sequence[Trial]") -> Iterator[None]:
-        """Inside it, this worker says that it is alive and has these trials.
+        """Context manager that sends heartbeats for trials.
 
-        A KeyboardInterrupt leaves those that have not ended to whoever comes next.
+        A KeyboardInterrupt queues the unfinished ones for a retry.
         """
         ended = threading.Event()
 
         def beat() -> None:
             while not ended.wait(database.BEAT_SECONDS):
-                with suppress(self.broken):  # the next may work
+                with suppress(self.broken):  # the next heartbeat may succeed
                     self._beat(trials)
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -155,9 +155,10 @@ class SharedStudy:
             yield
         except KeyboardInterrupt:
             for trial in trials:
-                with suppress(ValueError):  # it has ended
+                with suppress(ValueError):  # the trial has ended
                     frozen = self.optuna.tell(trial, state=self._states.FAIL)
-                    self._storage.get_heartbeat_stale_trial_callback()(self.optuna, frozen)
+                    if on_lost := self._storage.get_heartbeat_stale_trial_callback():
+                        on_lost(self.optuna, frozen)
             raise
         finally:
             ended.set()
@@ -165,13 +166,12 @@ class SharedStudy:
 
     def _beat(self, trials: "Sequence[Trial | FrozenTrial]") -> None:
         for trial in trials:
-            self._storage.record_heartbeat(trial._trial_id)  # Optuna has no public name for it
+            self._storage.record_heartbeat(trial._trial_id)  # Optuna has no public name for the id
 
     def report(self, trial: "Trial", score: float, rows: int, *, last: bool) -> bool:
-        """Tells how far a trial is after so many rows, and returns whether it goes on.
+        """Reports a trial's score after ``rows`` rows, and returns whether it continues.
 
-        It does not if it has fallen behind; nor if this worker was taken for dead meanwhile, and
-        another one trains the trial.
+        It does not if it is pruned, or if another worker is retrying it because this one was stale.
         """
         try:
             trial.report(score, rows)
@@ -183,29 +183,29 @@ class SharedStudy:
         return False
 
     def complete(self, trial: "Trial", score: float, **facts: Any) -> None:
-        """Ends a trial that was trained, with facts that are kept beside its score."""
+        """Completes a trial; ``facts`` are stored with its score."""
         with suppress(self._lost):
             for name, value in facts.items():
                 trial.set_user_attr(name, value)
         self.optuna.tell(trial, score, skip_if_finished=True)
 
     def fail(self, trial: "Trial", error: str) -> None:
-        """Ends a trial that cannot be trained."""
+        """Fails a trial, without a retry."""
         with suppress(self._lost):
             trial.set_user_attr("error", error)
         self.optuna.tell(trial, state=self._states.FAIL, skip_if_finished=True)
 
     def note(self, trials: "Sequence[Trial]", facts: Mapping[str, str]) -> None:
-        """Keeps facts beside trials that have not ended."""
+        """Stores facts with running trials."""
         for trial in trials:
             for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
 
     def read(self, trial: "Trial") -> "FrozenTrial":
-        """A trial as the database has it now."""
+        """The current state of a trial in the database."""
         return self._storage.get_trial(trial._trial_id)
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Closes the connections to the database."""
         self._storage.remove_session()
         self._storage.engine.dispose()

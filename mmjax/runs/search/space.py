@@ -1,4 +1,4 @@
-"""What a search chooses among, as plain values; imports no JAX."""
+"""The search space as plain values; imports no JAX."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from mmjax.errors import UsageError
 
 @dataclass(frozen=True)
 class Space:
-    """What `mmjax tune` chooses among: some values, or all between a lowest and a highest.
+    """The search space of `mmjax tune`: lists of choices, and ranges of numbers.
 
     Attributes:
-        fusions: names with commas between them; `core`, ten of most kinds, or `all`.
+        fusions: comma-separated names; `core`, ten of most kinds, or `all`.
         methods: training methods, for fusions that have none of their own.
-        encoder_choices: encoders as MODALITY=NAME,NAME; the other modalities have one.
+        encoder_choices: encoders as MODALITY=NAME,NAME; other modalities keep theirs.
         widths: of the fusion.
         depths: numbers of layers, for fusions that have layers.
         batch_sizes: rows per step.
-        learning_rates: the lowest and the highest, uniform in the logarithm.
-        weight_decays: the lowest and the highest, uniform in the logarithm.
-        dropouts: the lowest and the highest.
+        learning_rates: lowest and highest, sampled log-uniformly.
+        weight_decays: lowest and highest, sampled log-uniformly.
+        dropouts: lowest and highest, sampled uniformly.
     """
 
     fusions: str = "core"
@@ -37,12 +37,12 @@ class Space:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 got = " ".join(map(str, values)) or "none"
-                raise UsageError(name, expected="one or more, each once", got=got)
+                raise UsageError(name, expected="one or more distinct values", got=got)
         for name in ("learning_rates", "weight_decays", "dropouts"):
             low, high = getattr(self, name)
             logarithmic = name != "dropouts" and low != high
             if not low <= high < math.inf or (logarithmic and low <= 0):
-                expected = "a lowest and a highest" + ", both above 0" * logarithmic
+                expected = "a lowest and a highest value" + ", both above 0" * logarithmic
                 raise UsageError(name, expected=expected, got=f"{low} {high}")
 
 
@@ -55,4 +55,4 @@ SEARCHED = {
     "weight_decay": "weight_decays",
     "dropout": "dropouts",
 }
-"""Settings that a search chooses, and from which part of its space."""
+"""{setting that a search chooses: the attribute of ``Space`` with its values}."""

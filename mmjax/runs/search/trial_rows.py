@@ -1,4 +1,4 @@
-"""Trials as flat rows, and as a command line."""
+"""Trials as flat rows and as command lines."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def make_row(trial: "FrozenTrial") -> Row:
     """A trial as a flat row.
 
-    ``accuracy``, or ``r2`` of numbers, is the best on validation, in a trial that was pruned up to
-    then; ``rows`` are the training rows that it has seen; ``retry_of`` is the first trial with
-    these parameters, if a worker has left one.
+    ``accuracy`` (``r2`` for numbers) is the best on validation, of a pruned trial until then;
+    ``rows`` is the number of training rows seen; ``retry_of`` is, in a retry, the first trial with
+    these parameters.
     """
     known, seconds = trial.user_attrs, trial.duration
     return {
@@ -38,7 +38,7 @@ def make_row(trial: "FrozenTrial") -> Row:
 
 
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
-    """The best first: completed ones, by score and then by loss; those without scores last."""
+    """Sorts completed trials first, then by score and by loss; trials without scores come last."""
     low = lambda value: math.inf if value is None else value
     score = lambda row: row[find_score(row)] or 0
     key = lambda row: (row["state"] != "complete", -score(row), low(row["nll"]))
@@ -46,9 +46,15 @@ def sort_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def train_command(settings: Settings, params: Params, size: int) -> str:
-    """The command that trains a trial with all seeds, and scores it on test.
+    """The command that trains a trial with all seeds and scores it on test.
 
     The arguments are those of ``apply_params``.
+
+    Example:
+        >>> from mmjax.runs.search.trial_rows import train_command
+        >>> from mmjax.runs.settings import Settings
+        >>> train_command(Settings(seeds=5), {"fusion": "gmu", "width": 32, "batch_size": 64}, 1000)
+        'mmjax train gmu --seeds 5 --width 32'
     """
     strategy, chosen = apply_params(settings, params, size)
     return f"mmjax train {strategy} {as_flags(chosen)}".strip()

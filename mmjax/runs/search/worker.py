@@ -1,4 +1,4 @@
-"""A worker of a study, and the folder that shows what has come of it."""
+"""A worker of a study, and the folder with its results."""
 
 import os
 import platform
@@ -20,6 +20,7 @@ from mmjax.errors import DataError, FailedTrialsError, UsageError
 from mmjax.report.search_page import TrialsProgress, trials_table, write_trials_report
 from mmjax.runs.columns import salvage_table
 from mmjax.runs.damage import begin_changes, end_changes, find_damage
+from mmjax.runs.folder import check_new_folder
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.search.batch import make_batches, train_batch
@@ -30,8 +31,8 @@ from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.runs.search.space import Space
 from mmjax.runs.search.trial_rows import make_row, sort_rows, train_command
 from mmjax.runs.settings import Settings
-from mmjax.storage.files import has_files, held
 from mmjax.storage.jsonl import write_rows
+from mmjax.storage.locks import held
 from mmjax.storage.reading import open_database
 
 if TYPE_CHECKING:
@@ -53,25 +54,29 @@ def tune_in(
     storage: str | None = None,
     resume: bool = False,
 ) -> list[Row]:
-    """Works on a study until all its trials are done, and shows them in a folder.
+    """Works on a study until all its trials have ended, and writes a folder with the results.
 
-    A trial is one training of seed 0, judged on validation; the test split is not touched.
+    A trial trains seed 0 and is judged on validation; the test split is not used.
 
     Args:
-        out: gets trials.jsonl, figures and report.html; and the study, unless it is elsewhere.
-        settings: what no trial changes.
-        space: what trials choose.
-        console: where progress, the table and the command that trains the best trial go.
-        trials: how many there are to be, those of other workers included.
-        lanes: how many train as one program.
-        storage: URL of the database that workers share; None for study.db in the folder. The study
-            in it is named as the folder is.
-        resume: go on with the study, if there is one, beside whoever works on it.
+        out: receives trials.jsonl, figures and report.html; and study.db, unless ``storage`` is
+            given.
+        settings: the settings that all trials share.
+        space: the search space.
+        console: for progress, the table and the command that trains the best trial.
+        trials: number of trials, including those of other workers.
+        lanes: number of trials that train as one program.
+        storage: URL of a database that workers share, by default study.db in the folder. The study
+            has the name of the folder.
+        resume: join the study if it exists; other workers may be active.
+
+    Returns:
+        the trials as flat rows, the best first.
 
     Raises:
-        MmjaxError: a setting, the data, the folder or the database is not usable.
-        FailedTrialsError: not one trial could be trained to its end.
-        Interrupted: a signal has come; the trials that it has cut short wait to be trained again.
+        MmjaxError: a setting, the data, the folder or the database is invalid.
+        FailedTrialsError: no trial completed.
+        Interrupted: a signal arrived; the interrupted trials will be retried.
     """
     for name, number in (("trials", trials), ("lanes", lanes)):
         if number < 1:
@@ -79,12 +84,13 @@ def tune_in(
     import_optuna()
     task = make_task(settings)
     fusions = parse_space(settings, space, task)
-    # Workers on other machines may have the data elsewhere, but must have the same.
+    # Workers on other machines may have the data in another folder, but must have the same data.
     about = {**asdict(settings), **asdict(space), "data": task.digest()}
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
-        _check_folder(out, resume)
+        if not resume or (out / "run.json").exists():  # of another command
+            check_new_folder(out, "" if resume else ", or join a study in it with --resume")
         damage = find_damage(out)
         if storage is None:
             _check_study(out)
@@ -103,9 +109,9 @@ def tune_in(
             end_changes(out, damage.keys() - {STUDY}, console)
             return rows
     except study.broken as error:
-        got = f"{error.__cause__ or error}".splitlines()[0]
-        fix = "Go on by --resume once it does."
-        raise UsageError("storage", expected="a database that answers", got=got, fix=fix) from error
+        problem = f"the database is unavailable: {error.__cause__ or error}".splitlines()[0]
+        fix = "Resume with --resume once it is back."
+        raise UsageError("storage", problem, fix=fix) from error
     finally:
         study.close()
 
@@ -117,30 +123,19 @@ def _make_arm(settings: Settings, task: Task, trial: "Trial") -> Arm:
 
 
 def _alone(out: Path) -> AbstractContextManager[BinaryIO]:
-    """Inside it, no other worker opens the folder's study, claims trials or writes results."""
+    """Context manager that keeps other workers from opening the study, claiming and writing."""
     return held(out / "lock", wait=True)
 
 
-def _check_folder(out: Path, resume: bool) -> None:
-    goes_on = resume and not (out / "run.json").exists()
-    if has_files(out) and not goes_on:
-        raise UsageError(
-            "out",
-            expected="a new or empty folder",
-            got=f"{out}, which has files",
-            fix="Name another, or work on the study that it holds by --resume.",
-        )
-
-
 def _check_study(out: Path) -> None:
-    """Raises DataError where a study that has ended is not in its file, which is all it has."""
+    """Raises DataError if study.db has fewer trials than trials.jsonl."""
     ended = len(salvage_table(out, "trials")[0])
     if not ended:
         return
     with open_database(out / STUDY) as database:
         (found,) = database.execute("SELECT count(*) FROM trials").fetchone()
     if found < ended:
-        fix = "Bring it back, or name another folder."
+        fix = "Restore the file, or choose another folder."
         raise DataError(out / STUDY, expected=f"{ended} trials", got=f"{found}", fix=fix)
 
 
@@ -153,7 +148,7 @@ def _work(
     out: Path,
     console: Console,
 ) -> None:
-    """Trains what there is to train until all trials are done, whoever has them."""
+    """Claims and trains trials until all have ended, including those of other workers."""
     with (
         TrialsProgress(len(study.done), study.trials, console) as progress,
         held_signals(lambda steps: None) as heed,
@@ -162,7 +157,7 @@ def _work(
         while len(study.done) < study.trials:
             with _alone(out):
                 claimed = study.claim(lanes, choose)
-            if not claimed:  # others have the last ones, and may fall silent
+            if not claimed:  # other workers have the last trials, and may become stale
                 time.sleep(_WAIT_SECONDS)
                 heed(0)
                 continue
@@ -179,8 +174,8 @@ def _conclude(
     write_rows(out / "trials.jsonl", rows)
     if rows[0]["state"] != "complete":
         errors = sorted({row["error"] for row in rows if row["error"]})
-        why = "; ".join(errors) or "all have fallen behind others"
-        raise FailedTrialsError(f"none of {len(rows)} trials was completed: {why}")
+        why = "; ".join(errors) or "all were pruned"
+        raise FailedTrialsError(f"none of {len(rows)} trials completed: {why}")
     best = next(t for t in study.optuna.get_trials() if t.number == rows[0]["trial"])
     command = train_command(settings, best.params, train_size)
     abroad = replace(settings, data=settings.data and "DATA")
@@ -190,7 +185,7 @@ def _conclude(
     completed = [row for row in rows if row["state"] == "complete"]
     title = f"{settings.task}, best trials on validation"
     console.print(trials_table(completed[:_SHOWN_ROWS], title))
-    console.print("Train the best, and score it on test, by")
+    console.print("To train the best trial with all seeds and score it on test:")
     console.print(command, soft_wrap=True)
     console.print(f"Report and trials: {out / 'report.html'}", soft_wrap=True)
     return rows

@@ -1,6 +1,6 @@
-"""Readers of files: what each format holds, checked before it is believed.
+"""File readers, which check what each format claims before they trust it.
 
-``formats`` reads those that are published as data sets, ``files`` a sample by its extension,
+``formats`` reads the formats of published datasets, ``files`` a sample by its extension, and
 ``sound`` and ``mfcc`` recordings; ``samples`` and ``columns`` join samples into arrays.
 """
 

@@ -1,4 +1,4 @@
-"""Prepared tasks: what is wrong with one, and columns that stay on disk."""
+"""Prepared tasks: error reporting, and columns that stay on disk."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +11,12 @@ import numpy as np
 
 from mmjax.errors import DataError
 
-_ROWS = 256  # whose records, which hold all columns, are in memory together
+_ROWS = 256  # records, with all their columns, in memory at a time
 
 
 @contextmanager
 def opening(folder: str | Path) -> Iterator[None]:
-    """Whatever goes wrong with a prepared task becomes one error that names its folder."""
+    """Turns every failure with a prepared task into one DataError that names its folder."""
     try:
         yield
     except DataError:
@@ -31,7 +31,7 @@ def opening(folder: str | Path) -> Iterator[None]:
 
 
 class Column:
-    """One feature of every row, like an array [rows, ...] that is read when it is indexed.
+    """One feature of every row, like an array [rows, ...] that is read when indexed.
 
     Attributes:
         shape: number of rows, and the shape of one.
@@ -44,12 +44,12 @@ class Column:
         shape: tuple[int, ...],
         dtype: np.dtype,
     ) -> None:
-        """``read(rows)`` gives the value of each of these rows; it may be called in threads."""
+        """``read(rows)`` returns the value of each of these rows, and must be thread-safe."""
         self._read, self.shape, self.dtype = read, shape, np.dtype(dtype)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values, if they were in memory."""
+        """Bytes that all values would take in memory."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -76,17 +76,17 @@ class Column:
 
 
 def check_rows(builder: Any) -> None:
-    """Raises ValueError where a dataset claims more rows than its files hold."""
+    """Raises ValueError if a split's files do not hold as many rows as the dataset claims."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     for role, split in builder.info.splits.items():
         found = sum(ArrayRecordReader(str(path)).num_records() for path in split.filepaths)
         if split.num_examples != found:
-            raise ValueError(f"{split.num_examples} rows claimed in {role}, and {found} there")
+            raise ValueError(f"{found} rows in {role}, which claims {split.num_examples}")
 
 
 def open_columns(builder: Any, role: str) -> dict[str, Column]:
-    """All columns of a split of a dataset; nothing of the others is decoded to read one."""
+    """All columns of a split of a dataset; reading one decodes no other."""
     import tensorflow_datasets
 
     raw = tensorflow_datasets.decode.DeserializeMethod.RAW_BYTES

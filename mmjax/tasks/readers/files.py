@@ -1,4 +1,4 @@
-"""A sample from a file: a picture, a recording, a table or an array, by the file's extension."""
+"""Reads a sample from a file: a picture, a recording, a table or an array, by its extension."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from mmjax.tasks.readers.formats import FIX, MAX_SMALL, read_flac, read_wav
 from mmjax.tasks.readers.sound import Sound
 
 MAX_PIXELS = 1 << 24
-"""Of a picture."""
+"""Most pixels of a picture."""
 
 _GREYS, _COLOURS = ("1", "L", "LA"), ("P", "RGB", "RGBA")  # Pillow's names
 _ORIENTATION, _TURNS = 0x0112, {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -24,12 +24,18 @@ _ORIENTATION, _TURNS = 0x0112, {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Reads a PNG or JPEG file: uint8 [height, width, channels], grey (1) or red, green, blue (3).
+    """Reads a PNG or JPEG file: uint8 [height, width, channels], with 1 (grey) or 3 (RGB) channels.
 
     Raises:
-        DataError: the file is missing, malformed, larger than ``MAX_PIXELS``, or has colours of
-            another kind, such as 16 bits.
+        DataError: the file is missing, malformed, larger than ``MAX_PIXELS``, or of another colour
+            mode, such as 16 bits.
         UsageError: Pillow is not installed.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("RGBA", (3, 2), "red").save("red.png")
+        >>> read_picture(Path("red.png"))[0, 0].tolist()  # without the transparency
+        [255, 0, 0]
     """
     pillow = import_extra("data", "PIL.Image", "files")
     with reading(path, "a picture in a PNG or JPEG file", FIX, MAX_SMALL) as (path, refuse):
@@ -41,13 +47,13 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def pixels_of(picture: Any) -> np.ndarray:
-    """What a Pillow image shows: uint8 [height, width, channels], grey or red, green and blue.
+    """The pixels of a Pillow image: uint8 [height, width, channels], grey or RGB.
 
-    It stands as the camera was held, or as it is stored where damaged EXIF does not say how that
-    was; transparency is dropped.
+    The image is rotated as its EXIF orientation says, unless the EXIF data are corrupted;
+    transparency is dropped.
 
     Raises:
-        ValueError: its colours are of another kind.
+        ValueError: the colour mode is not supported.
     """
     picture.load()
     with warnings.catch_warnings():
@@ -56,20 +62,20 @@ def pixels_of(picture: Any) -> np.ndarray:
     if picture.mode in _GREYS:
         return np.array(picture.convert("L"))[..., None]
     if picture.mode in _COLOURS:
-        # By way of RGBA, because Pillow warns of palettes whose transparency would be lost.
+        # Via RGBA, because Pillow warns when a palette would lose its transparency.
         return np.array(picture.convert("RGBA").convert("RGB"))
-    raise ValueError(f"colours of mode {picture.mode}")
+    raise ValueError(f"colour mode {picture.mode}, which is not supported")
 
 
 def _ignore_metadata() -> None:
-    """Ignores what Pillow warns of: damaged pixels are errors, so that leaves EXIF and the like."""
+    """Ignores Pillow's warnings, which are about EXIF and the like: bad pixels raise errors."""
     warnings.simplefilter("ignore", UserWarning)
 
 
 def _turn(picture: Any) -> Any:
     try:
         turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
-    except Exception:  # damaged EXIF fails in many ways, and only its orientation matters
+    except Exception:  # corrupted EXIF fails in many ways, and only the orientation matters
         return picture
     return picture if turn is None else picture.transpose(turn)
 
@@ -77,13 +83,19 @@ def _turn(picture: Any) -> Any:
 def read_table(path: Path) -> np.ndarray:
     """Reads a CSV file of numbers: float64 [features] of one line, [lines, features] of several.
 
-    A first line without any number is a heading, and passed over; so is one that counts columns of
-    other numbers, 0,1,2, as data frames have it. A column without a name that counts the lines is
-    passed over, too.
+    A first line without any number is a header, and skipped; so is one that counts the columns
+    (0,1,2), as of a data frame, above other numbers. An unnamed column that counts the lines is
+    skipped, too.
 
     Raises:
         DataError: the file is missing, is not text, has lines of unequal length or without
-            numbers, or begins with a line that may be a heading or not.
+            numbers, or begins with a line that may or may not be a header.
+
+    Example:
+        >>> _ = Path("walk.csv").write_text("speed,pulse\\n1.5,80\\n2,95\\n")
+        >>> read_table(Path("walk.csv"))
+        array([[ 1.5, 80. ],
+               [ 2. , 95. ]])
     """
     with (
         reading(path, "a CSV file of numbers", FIX, MAX_SMALL) as (path, refuse),
@@ -96,14 +108,14 @@ def read_table(path: Path) -> np.ndarray:
         if is_unnamed(first[0]):
             index = [line[0] for line in rest]
             if not (_counts(index) or _counts(["0", *index])):
-                refuse("a column without a name, which does not count the lines")
+                refuse("an unnamed column that does not count the lines")
             rest = [line[1:] for line in rest]
         elif any(map(_is_number, first)):
             whole = all(cell.strip().lstrip("-").isdecimal() for line in rest for cell in line)
             if not (rest and _counts(first)) or (whole and len(first) == 1):
                 rest = [first, *rest]
             elif whole or len(first) == 1:
-                refuse(f"a first line {','.join(first)}, which may be a heading: name the columns")
+                refuse(f"the first line {','.join(first)}, which may be a header: name the columns")
         if not rest:
             refuse("no numbers")
         values = np.array(rest, np.float64)
@@ -111,15 +123,20 @@ def read_table(path: Path) -> np.ndarray:
 
 
 def _counts(cells: Sequence[str]) -> bool:
-    """Whether they are 0, 1, 2, ..."""
+    """Whether the cells are 0, 1, 2, ..."""
     return [*cells] == [str(number) for number in range(len(cells))]
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Reads a .npy file of numbers, at most as large as other files of samples.
+    """Reads a .npy file of numbers with one to three dimensions, of at most ``MAX_SMALL`` bytes.
 
     Raises:
-        DataError: the file is missing, malformed, or holds anything but numbers.
+        DataError: the file is missing, malformed, too large, or holds anything but numbers.
+
+    Example:
+        >>> np.save("gait.npy", np.arange(6.0).reshape(2, 3))
+        >>> read_array(Path("gait.npy")).shape
+        (2, 3)
     """
     with reading(path, "an array of numbers in a .npy file", FIX, MAX_SMALL) as (path, refuse):
         array = parse_npy(np.frombuffer(path.read_bytes(), np.uint8))

@@ -2,6 +2,7 @@
 
 import functools
 from types import ModuleType
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +10,24 @@ import numpy as np
 from scipy.fft import dct
 
 NUM_MELS = 40
-FLOOR, RANGE = 1e-10, 80.0  # smallest power, and decibels below the loudest that still count
+FLOOR, RANGE = 1e-10, 80.0  # smallest power, and dynamic range in decibels
+
+A = TypeVar("A", np.ndarray, jax.Array)
 
 
 def mfcc(
-    waveform: np.ndarray | jax.Array,
+    waveform: A,
     rate: int = 8000,
     *,
     num_coefficients: int = 12,
     window: int = 400,
     hop: int = 210,
-) -> np.ndarray | jax.Array:
+) -> A:
     """Energy and cepstral coefficients: ``[..., samples] -> [..., frames, 1 + num_coefficients]``.
 
     One second at 8 kHz gives 39 frames of 13 numbers, as in the published spoken digits: frames of
-    50 ms every 26 ms. Column 0 is the log energy of the frame, in decibels, in the place of the
-    cepstral coefficient 0 that says much the same; column k is coefficient k.
+    50 ms every 26 ms. Column 0 is the log energy of the frame, in decibels, instead of the largely
+    equivalent cepstral coefficient 0; column k is coefficient k.
 
     Columns from 1 equal ``librosa.feature.mfcc(y, sr=rate, n_mfcc=13, n_fft=window,
     hop_length=hop, n_mels=40)``: centred frames with zeros beyond the ends, periodic Hann window,
@@ -33,13 +36,17 @@ def mfcc(
 
     Args:
         waveform: samples in [-1, 1]; leading axes are separate recordings.
-        rate: samples a second.
+        rate: sampling rate in Hz.
         num_coefficients: cepstral coefficients after the energy.
-        window: samples a frame.
+        window: samples per frame.
         hop: samples from one frame to the next; there are ``1 + samples // hop`` frames.
 
     Returns:
-        float32, of the kind of array that came.
+        a float32 array of NumPy or JAX, as given.
+
+    Example:
+        >>> mfcc(np.zeros((2, 8000), np.float32)).shape
+        (2, 39, 13)
     """
     xp = jnp if isinstance(waveform, jax.Array) else np
     windows = frames(xp, xp.asarray(waveform, xp.float32), window, hop)
@@ -52,10 +59,14 @@ def mfcc(
 
 
 def fit_length(waveform: np.ndarray, length: int = 8000) -> np.ndarray:
-    """Brings ``[samples]`` to ``[length]``: zeros on both sides, or the loudest stretch.
+    """Pads ``[samples]`` with zeros to ``[length]``, or crops to the loudest stretch.
 
-    A digit shorter than ``length`` is centred. Of a longer recording the ``length`` samples with
-    the most energy are kept, since the word may stand anywhere between two silences.
+    A recording shorter than ``length`` is centred. Of a longer one, the ``length`` consecutive
+    samples with the most energy are kept, because the word may be anywhere in the recording.
+
+    Example:
+        >>> fit_length(np.array([1.0, 2.0]), 4), fit_length(np.array([0.0, 0, 3, 4, 0]), 2)
+        (array([0., 1., 2., 0.]), array([3., 4.]))
     """
     missing = length - len(waveform)
     if missing >= 0:
@@ -66,7 +77,7 @@ def fit_length(waveform: np.ndarray, length: int = 8000) -> np.ndarray:
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Centres and scales every column by the mean and deviation it has in ``train`` alone.
+    """Standardises every column by its mean and standard deviation in ``train``.
 
     Args:
         train: [rows, ..., columns]; all axes but the last are averaged over.
@@ -96,7 +107,7 @@ def frames(xp: ModuleType, waveform, window: int, hop: int):
 
 
 def decibels(xp: ModuleType, power):
-    """Decibels of ``[..., frames, bands]``, at most ``RANGE`` below each recording's loudest."""
+    """Decibels of ``[..., frames, bands]``, clipped at ``RANGE`` below each recording's maximum."""
     level = 10 * xp.log10(xp.maximum(power, FLOOR))
     return xp.maximum(level, level.max(axis=(-2, -1), keepdims=True) - RANGE)
 

@@ -1,4 +1,4 @@
-"""Samples one by one, as files and datasets have them, made into one array for each modality."""
+"""Stacks the samples of files and datasets into one array per modality."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from mmjax.tasks.readers.mfcc import mfcc
 from mmjax.tasks.readers.sound import Sound
 
 FRAME, HOP = 0.05, 0.02625
-"""Seconds of a frame of sound, and from one to the next: 39 frames a second, as in the tasks."""
+"""Length of a frame of sound and hop between frames in seconds: 39 frames per second."""
 
-_MAX_VALUES = 1 << 30  # of a modality: recordings are padded, and one may be very long
+_MAX_VALUES = 1 << 30  # of a modality, because a single long recording pads all others
 
 
 class Stacked(NamedTuple):
@@ -23,28 +23,34 @@ class Stacked(NamedTuple):
 
 
 def stack(samples: Sequence[np.ndarray | Sound | None], where: object) -> Stacked:
-    """One array of the samples of all rows.
+    """Stacks the samples of all rows into one array.
 
-    Recordings become MFCCs [frames, 13]; shorter ones are padded with silence, which is what stands
-    after a recording anyway. Images where some are grey and others are not become colour all.
-    Samples that differ in shape otherwise are refused: how a picture is best cropped, or what
-    stands after the last of some measurements, is not for a loader to guess.
+    Recordings become MFCCs [frames, 13]; shorter ones are padded with silence. If some images are
+    grey and others in colour, all become colour. Samples that differ in shape otherwise are
+    rejected: a loader cannot guess how to crop a picture or pad a series of measurements.
 
     Args:
         samples: all recordings or all arrays; None where a row lacks the modality.
         where: what an error calls them.
 
     Raises:
-        DataError: there are none; they differ in shape, or in their rate; or are of both kinds.
+        DataError: there are no samples, they differ in shape or sampling rate, or recordings and
+            arrays are mixed.
+
+    Example:
+        >>> stacked = stack([np.ones((2, 2, 3)), None, np.zeros((2, 2, 1))], "photo")
+        >>> stacked.values.shape, stacked.present.tolist()
+        ((3, 2, 2, 3), [True, False, True])
     """
     present = np.array([sample is not None for sample in samples], bool)
     there = [sample for sample in samples if sample is not None]
+    sounds = [sample for sample in there if isinstance(sample, Sound)]
+    arrays = [sample for sample in there if not isinstance(sample, Sound)]
     if not there:
         raise DataError(where, expected="at least one sample", got="none")
-    sounds = [isinstance(sample, Sound) for sample in there]
-    if any(sounds) and not all(sounds):
-        raise DataError(where, expected="recordings alone, or arrays alone", got="both")
-    found = _features(there, where) if all(sounds) else _alike(there, where)
+    if sounds and arrays:
+        raise DataError(where, expected="either recordings or arrays", got="both")
+    found = _features(sounds, where) if sounds else _alike(arrays, where)
     values = np.zeros((len(samples), *found.shape[1:]), found.dtype)
     values[present] = found
     return Stacked(values, present)
@@ -54,13 +60,13 @@ def _features(sounds: Sequence[Sound], where: object) -> np.ndarray:
     rates = sorted({sound.rate for sound in sounds})
     if len(rates) > 1:
         raise DataError(
-            where, expected="one rate", got=f"{rates[0]} and {rates[-1]} samples a second",
-            fix="Bring all recordings to one rate first.",
+            where, expected="one sampling rate", got=f"{rates[0]} and {rates[-1]} Hz",
+            fix="Resample the recordings first.",
         )  # fmt: skip
     longest = max(len(sound.samples) for sound in sounds)
     if longest * len(sounds) > _MAX_VALUES:
-        got = f"{len(sounds)} of them, of which the longest has {longest / rates[0]:.0f} s"
-        fix = "Cut the long ones: shorter ones are padded to the longest."
+        got = f"{len(sounds)}, all padded to the longest, {longest / rates[0]:.0f} s"
+        fix = "Crop the long ones."
         raise DataError(where, expected="recordings that fit in memory", got=got, fix=fix)
     window, hop = (max(2, round(seconds * rates[0])) for seconds in (FRAME, HOP))
     pad = lambda samples: np.pad(samples, (0, longest - len(samples)))
@@ -77,6 +83,6 @@ def _alike(arrays: Sequence[np.ndarray], where: object) -> np.ndarray:
             where,
             expected="samples of one shape",
             got=f"{len(shapes)} shapes, {shapes[0]} and {shapes[-1]} among them",
-            fix="Crop, scale, cut or pad them first, in the way that fits the data.",
+            fix="Crop, scale or pad them first, in whatever way suits the data.",
         )
     return np.stack(arrays)

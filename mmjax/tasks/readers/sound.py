@@ -1,4 +1,4 @@
-"""Recordings, decoded by libsndfile; what it tolerates without a word is checked here."""
+"""Recordings, decoded by libsndfile, with checks for faults that it silently tolerates."""
 
 import io
 import struct
@@ -9,13 +9,13 @@ import numpy as np
 import soundfile
 
 MAX_SAMPLES = 1 << 24
-"""Of a recording, all channels together."""
+"""Most samples of a recording, over all channels."""
 
 LOUDEST = 1.25
 """Largest sample: resampling overshoots the edges of a full-scale square wave by 0.18 (Gibbs)."""
 
-_STREAMED = 0x7FFFF000  # bytes of samples that a header claims, or more, when nobody knew yet
-_BLOCK = 1 << 16  # samples that are decoded together
+_STREAMED = 0x7FFFF000  # a header with this many bytes or more was written before they were known
+_BLOCK = 1 << 16  # samples decoded at a time
 _PLAIN = (0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE)  # PCM, float, A-law, u-law, extensible
 
 Refuse = Callable[[str], NoReturn]
@@ -25,9 +25,9 @@ class Sound(NamedTuple):
     """A recording.
 
     Attributes:
-        samples: float32 [samples], the mean over channels. Full scale is 1; the little above it
-            that resampling leaves is kept.
-        rate: samples a second.
+        samples: float32 [samples], the mean over channels. Full scale is 1; small overshoots, as
+            from resampling, are kept.
+        rate: sampling rate in Hz.
     """
 
     samples: np.ndarray
@@ -35,11 +35,11 @@ class Sound(NamedTuple):
 
 
 def decode(content: bytes, formats: tuple[str, ...], refuse: Refuse) -> Sound:
-    """Decodes a recording a block at a time, since its header may claim any length.
+    """Decodes a recording block by block, because its header may claim any length.
 
     Args:
         content: of the file.
-        formats: what it may be, in libsndfile's words.
+        formats: the accepted formats, by libsndfile's names.
         refuse: called with what is wrong.
     """
     try:
@@ -48,14 +48,14 @@ def decode(content: bytes, formats: tuple[str, ...], refuse: Refuse) -> Sound:
             if file.format not in formats:
                 refuse(f"a file of format {file.format}")
             if not 0 < file.frames * file.channels <= MAX_SAMPLES:
-                refuse(f"a header that claims {claims}")
+                refuse(f"a header that states {claims}")
             size = max(1, _BLOCK // file.channels)
             blocks = [_mean(block, refuse) for block in file.blocks(size, always_2d=True)]
             if (found := sum(map(len, blocks))) != file.frames:
-                refuse(f"a header that claims {claims}, and {found} of them")
+                refuse(f"{found} samples per channel, though the header states {claims}")
             return Sound(np.concatenate(blocks), file.samplerate)
-    except soundfile.LibsndfileError:  # whose text is about a Python object, not about the file
-        refuse("damaged content, or samples of an unknown kind")
+    except soundfile.LibsndfileError:  # its message is about a Python object, not the file
+        refuse("corrupted content, or an unknown encoding")
 
 
 def _mean(block: np.ndarray, refuse: Refuse) -> np.ndarray:
@@ -64,28 +64,28 @@ def _mean(block: np.ndarray, refuse: Refuse) -> np.ndarray:
     if not np.isfinite(peak):
         refuse("NaN or infinity")
     if peak > LOUDEST:
-        refuse(f"samples as large as {peak:g}, where full scale is 1")
+        refuse(f"samples up to {peak:g}, where full scale is 1")
     return block.mean(axis=1).astype(np.float32)
 
 
 def check_wav(content: bytes, refuse: Refuse) -> None:
-    """Refuses a WAV file that was cut short, or whose header contradicts itself.
+    """Rejects a WAV file that is truncated, or whose header contradicts itself.
 
-    A length of 0xFFFFFFFF, which ffmpeg writes into a pipe, or of 0x7FFFF000, as sox does, claims
-    nothing. Nor does the length of the whole file, which many programs get wrong.
+    A length of 0xFFFFFFFF, which ffmpeg writes to a pipe, or of 0x7FFFF000, as sox does, means
+    unknown. The length of the whole file is ignored, as many programs get it wrong.
     """
     if content[:4] not in (b"RIFF", b"RIFX", b"RF64"):
         refuse(f"content that begins with {content[:12]!r}")
     order = ">" if content[:4] == b"RIFX" else "<"
     chunks = _chunks(content, order)
     if not chunks.keys() >= {b"fmt ", b"data"}:
-        refuse("no samples, or no format before them")
+        refuse("no data chunk, or no fmt chunk before it")
     at, size = chunks[b"fmt "]
     if size < 16:
-        refuse(f"a format of {size} bytes")
+        refuse(f"a fmt chunk of {size} bytes")
     code, _, rate, speed, block = struct.unpack_from(f"{order}HHIIH", content, at)
     if code in _PLAIN and speed != rate * block:
-        refuse(f"{rate} samples a second of {block} bytes, and {speed} bytes a second")
+        refuse(f"{speed} bytes per second, though {rate} Hz with {block} bytes per sample")
     at, claimed = chunks[b"data"]
     there = len(content) - at
     if content[:4] == b"RF64":
@@ -94,11 +94,11 @@ def check_wav(content: bytes, refuse: Refuse) -> None:
     elif claimed >= _STREAMED:
         claimed = there
     if not 0 < claimed <= there:
-        refuse(f"a header that claims {claimed} bytes of samples, and {there} after it")
+        refuse(f"{there} bytes of samples, though the header states {claimed}")
 
 
 def _chunks(content: bytes, order: str) -> dict[bytes, tuple[int, int]]:
-    """{name: where its content starts, and the bytes that it claims}; samples are the last."""
+    """{name: (start of its content, stated size)} of the chunks up to the samples."""
     found, at = {}, 12
     while b"data" not in found and at + 8 <= len(content):
         name, size = struct.unpack_from(f"{order}4sI", content, at)
