@@ -32,6 +32,7 @@ def alone(task):
     return {n: fit(arm.recipe, arm.task) for n, arm in arms.items()}
 
 
+@pytest.mark.slow
 def test_encodings_are_what_the_fusion_would_see(task, alone):
     tasks = encode(task, alone)
     assert [t.name for t in tasks] == ["small/encoded"] * 2

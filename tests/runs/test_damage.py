@@ -97,6 +97,7 @@ def test_an_arm_that_has_lost_its_predictions_is_trained_again(whole, out, fitte
     assert run("verify", out) == 0
 
 
+@pytest.mark.slow
 def test_a_flipped_key_is_named_and_only_its_arm_is_trained_again(whole, out, fitted, capsys):
     (out / "manifest.json").unlink()  # as in a run that was stopped
     lines = (out / "cost.jsonl").read_bytes().splitlines(keepends=True)

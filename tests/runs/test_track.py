@@ -36,6 +36,7 @@ def read_events(folder):
     return found
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_curves_and_scores(tmp_path):
     out = tmp_path / "run"
     flags = (*TINY, "--seeds", "2", "--out", out, "--track", "tensorboard")

@@ -15,6 +15,8 @@ from mmjax.tasks.av_mnist import spectrogram
 from mmjax.tasks.real_digits import KEPT, principal_directions, read_parts
 from mmjax.tasks.strokes import thin, trace
 
+pytestmark = pytest.mark.slow  # recordings are written, decoded and learned from
+
 NAMES = ("av_mnist", "digit_sets", "digit_sum", "spoken_list", "strokes")
 
 
