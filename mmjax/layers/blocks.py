@@ -141,7 +141,7 @@ def show_rollout(module: nn.Module, blocks: Sequence[str], sources: np.ndarray) 
 
     Args:
         module: the module whose compact method calls this.
-        blocks: names of its ``TransformerBlock``s, in order; each reads the output of the previous
+        blocks: names of its transformer blocks, in order; each reads the output of the previous
             one, and queries that are not its input tokens are learned.
         sources: [tokens that the first block reads, modality] one-hot, modalities sorted by name;
             learned tokens belong to none.
