@@ -22,7 +22,7 @@ from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
 from mmjax.runs.compare import compare_arms_in, conclude
 from mmjax.runs.damage import end_changes
-from mmjax.runs.folder import open_folder, put_study, remove_what_is_done_with
+from mmjax.runs.folder import open_folder, put_study
 from mmjax.runs.from_settings import make_arms, parse_fusions
 from mmjax.runs.run_file import RunFile, read_run_file
 from mmjax.runs.settings import Settings
@@ -147,12 +147,9 @@ class Result:
 
     def save_report(self, path: str | Path) -> None:
         """Writes the report as one self-contained HTML file."""
-        from mmjax.report.figures.pictures import draw_pictures
         from mmjax.report.page import write_page
 
-        if self.task and not self.study.pictures:
-            drawn = draw_pictures(self.task, self._assessment, self.embedded)
-            self.study.pictures.update(drawn)
+        self._draw_pictures()
         write_page([self._assessment], Path(path))
 
     def save(self, folder: str | Path) -> None:
@@ -170,10 +167,18 @@ class Result:
         out = Path(folder)
         with locked(out):
             open_folder(out, self.run, resume=False)
-            put_study(out, self.study, self.embedded)
-            conclude(out, self.task, self.embedded)
+            self._draw_pictures()
+            put_study(out, self.study)
+            conclude(out)
             end_changes(out, {}, PlainConsole(quiet=True))
-            remove_what_is_done_with(out)
+
+    def _draw_pictures(self) -> None:
+        """Draws those that need the data, once; a study from a folder has them already."""
+        from mmjax.report.figures.pictures import draw_pictures
+
+        if self.task and not self.study.pictures:
+            drawn = draw_pictures(self.task, self._assessment, self.embedded)
+            self.study.pictures.update(drawn)
 
 
 def compare(
@@ -230,7 +235,8 @@ def compare(
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     if resume and out is None:
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
-    arms = _make_arms(task, fusions, subsets, chosen := _make_settings(task, settings))
+    chosen = _make_settings(task, settings)
+    arms = _make_arms(task, fusions, subsets, chosen)
     run = RunFile(chosen, [arm.strategy for arm in arms], parse_examine(examine))
     console = PlainConsole(stderr=True, quiet=quiet)
     console.print(_tell_encoders(arms))

@@ -320,6 +320,9 @@ def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
     assert sections_of(tmp_path / "saved" / "report.html") == want
     for title in ("Robustness to missing modalities", "Robustness to corruption", "Embeddings"):
         assert title in want
+    loaded.save(tmp_path / "again")
+    drawn = (tmp_path / "saved" / "embeddings.png").read_bytes()
+    assert (tmp_path / "again" / "embeddings.png").read_bytes() == drawn
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
         kept.save(tmp_path / "saved")
     with pytest.raises(UsageError, match="trained by another process"):

@@ -1,4 +1,4 @@
-"""The command line of a comparison."""
+"""The command lines of comparisons and trainings."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ def compare_command(
         >>> compare_command(Settings(seeds=5), [*alone, "gmu"], alone)
         'mmjax compare --seeds 5 --fusions gmu'
     """
-    settings = replace(settings, data=settings.data and "DATA")
+    settings = hide_data_folder(settings)
     fused = [name for name in strategies if name not in baselines]
     fusions = tuple(name for name in fused if "@" not in name)
     groups = {(): "", CORE: "", tuple(FUSIONS): "--fusions all"}
@@ -38,3 +38,13 @@ def compare_command(
     measured = f"--examine {asked}" if tuple(examine) != EXAMINATIONS else ""
     words = ["mmjax compare", as_flags(settings), chosen, subsets, measured]
     return " ".join(filter(None, words))
+
+
+def train_command(settings: Settings, strategy: str) -> str:
+    """The command line of the training of one strategy."""
+    return f"mmjax train {strategy} {as_flags(settings)}".strip()
+
+
+def hide_data_folder(settings: Settings) -> Settings:
+    """The settings with DATA in place of a data folder, which elsewhere is another."""
+    return replace(settings, data=settings.data and "DATA")

@@ -34,13 +34,14 @@ from mmjax.runs.folder import (
     remove_what_is_done_with,
     write_empty_tables,
     write_labels,
+    write_pictures,
 )
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.run_file import RunFile
 from mmjax.runs.settings import Launch, Settings
 from mmjax.runs.studies import read_studies
-from mmjax.storage.files import whole_file, write_text
+from mmjax.storage.files import write_text
 from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training.sizes import TOLERANCE, explain_mismatch
@@ -144,7 +145,9 @@ def compare_arms_in(
             end_changes(out, damage, console)
             raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
         remarks += [f"{strategy} failed: {error}" for strategy, error in failed.items()]
-        assessment = conclude(out, task, _read_embedded(out, run, console), remarks)
+        done = [arm.strategy for arm in arms if arm.strategy not in failed]
+        embedded = _read_embedded(out, done, console) if "embeddings" in run.examine else {}
+        assessment = conclude(out, task, embedded, remarks)
         end_changes(out, damage, console)
         if not failed:
             remove_what_is_done_with(out)
@@ -154,7 +157,10 @@ def compare_arms_in(
 
 
 def conclude(
-    out: Path, task: Task | None, embedded: Mapping[str, Embedded], remarks: Sequence[str] = ()
+    out: Path,
+    task: Task | None = None,
+    embedded: Mapping[str, Embedded] = {},
+    remarks: Sequence[str] = (),
 ) -> Assessment:
     """Judges the results in a folder, and writes pictures, summary.md and report.html.
 
@@ -170,9 +176,7 @@ def conclude(
     write_empty_tables(out)
     assessment = Assessment(read_studies([out])[0])
     pictures = draw_pictures(task, assessment, embedded) if task else {}
-    for name, picture in pictures.items():
-        with whole_file(out / name) as file:
-            file.write(picture)
+    write_pictures(out, pictures)
     assessment.study.pictures.update(pictures)
     write_summary(out, assessment, remarks)
     write_page([assessment], out / "report.html")
@@ -206,19 +210,14 @@ def _is_done_apart(out: Path, arm: Arm, console: Console) -> bool:
     return not _not_done(own, [arm])
 
 
-def _read_embedded(out: Path, run: RunFile, console: Console) -> dict[str, Embedded]:
-    """The embeddings of all arms; empty once a completed run has removed them."""
-    if "embeddings" not in run.examine:
-        return {}
-    found = {}
+def _read_embedded(out: Path, done: Sequence[str], console: Console) -> dict[str, Embedded]:
+    """The embeddings of completed arms; empty once a completed run has removed them."""
     try:
-        for name in finished_arms(out):
-            found[name] = read_embedded(out, name)
+        return {name: read_embedded(out, name) for name in done}
     except DataError as error:
         if not (out / "embeddings.png").exists():
             console.print(f"Cannot draw embeddings: {error}", soft_wrap=True)
         return {}
-    return found
 
 
 def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:

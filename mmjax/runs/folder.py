@@ -18,7 +18,14 @@ from mmjax.errors import DataError, UsageError
 from mmjax.runs.columns import put_rows, read_table, salvage_table
 from mmjax.runs.damage import find_damage
 from mmjax.runs.run_file import RunFile, read_run_file, restore_run_file, write_run_file
-from mmjax.storage.files import digest_file, has_files, json_digest, remove_parts, write_npz
+from mmjax.storage.files import (
+    digest_file,
+    has_files,
+    json_digest,
+    remove_parts,
+    whole_file,
+    write_npz,
+)
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.reading import read_npz
 from mmjax.training.checkpoint import Checkpoints
@@ -136,11 +143,15 @@ def _digest_arms(out: Path, strategies: Sequence[str]) -> dict[str, str]:
     checkpoint = sorted((out / "checkpoint").rglob("*"))
     found = {}
     for strategy in strategies:
-        own = lambda rows, strategy=strategy: [r for r in rows if r["strategy"] == strategy]
+        own = {name: _rows_of(strategy, rows) for name, rows in tables.items()}
         files = [out / "predictions" / f"{strategy}.npz", *checkpoint]
         digests = {str(f.relative_to(out)): digest_file(f) for f in files if f.is_file()}
-        found[strategy] = json_digest({**digests, **{n: own(rows) for n, rows in tables.items()}})
+        found[strategy] = json_digest({**digests, **own})
     return found
+
+
+def _rows_of(strategy: str, rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["strategy"] == strategy]
 
 
 def remove_what_is_done_with(out: Path) -> None:
@@ -176,7 +187,7 @@ def put_arm(
     if predictions is not None:
         write_predictions(out, strategy, predictions)
     if embedded:
-        write_embedded(out / CHECKPOINTS / strategy, embedded)
+        write_embedded(out, strategy, embedded)
     end_arm(out, strategy)  # last: until then, resuming reruns the arm
 
 
@@ -191,16 +202,14 @@ def put_outcome(out: Path, outcome: ArmResult | ArmFailure) -> None:
     put_arm(out, strategy, tables, outcome.predictions, outcome.embedded)
 
 
-def put_study(out: Path, study: Study, embedded: Mapping[str, Embedded]) -> None:
-    """Writes all arms of a study, and the errors of those that failed."""
+def put_study(out: Path, study: Study) -> None:
+    """Writes all arms of a study, the errors of those that failed, and its pictures."""
     write_npz(out / "labels.npz", study.labels)
+    write_pictures(out, study.pictures)
     all_tables = {"rows": study.rows, "history": study.history, **study.tables}
     for strategy, predictions in study.predictions.items():
-        own = {
-            name: [row for row in rows if row["strategy"] == strategy]
-            for name, rows in all_tables.items()
-        }
-        put_arm(out, strategy, own, predictions, embedded.get(strategy))
+        own = {name: _rows_of(strategy, rows) for name, rows in all_tables.items()}
+        put_arm(out, strategy, own, predictions)
     for strategy, reason in study.failed.items():
         end_arm(out, strategy, reason)
 
@@ -210,8 +219,7 @@ def merge_arm(out: Path, strategy: str) -> None:
     own = arm_folder(out, strategy)
     tables = {name: read_table(own, name) for name in RESULTS if (own / f"{name}.jsonl").exists()}
     predictions = read_npz(own / "predictions" / f"{strategy}.npz")
-    has_embedded = (own / CHECKPOINTS / strategy / "embeddings.npz").exists()
-    embedded = read_embedded(own, strategy) if has_embedded else None
+    embedded = read_embedded(own, strategy) if _embeddings(own, strategy).exists() else None
     put_arm(out, strategy, tables, predictions, embedded)
 
 
@@ -269,14 +277,26 @@ def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
     return Checkpoints(folder, identity)
 
 
-def write_embedded(folder: Path, embedded: Embedded) -> None:
+def write_pictures(out: Path, pictures: Mapping[str, bytes]) -> None:
+    """Writes PNG files, {file name: content}."""
+    for name, picture in pictures.items():
+        with whole_file(out / name) as file:
+            file.write(picture)
+
+
+def write_embedded(out: Path, strategy: str, embedded: Embedded) -> None:
     """Writes embeddings.npz, for the pictures that are drawn when all arms have completed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_npz(folder / "embeddings.npz", {"target": embedded.target, **embedded.values})
+    path = _embeddings(out, strategy)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_npz(path, {"target": embedded.target, **embedded.values})
 
 
 def read_embedded(out: Path, strategy: str) -> Embedded:
     """Reads the embeddings.npz of an arm."""
-    values = read_npz(out / CHECKPOINTS / strategy / "embeddings.npz")
+    values = read_npz(_embeddings(out, strategy))
     target = values.pop("target")
     return Embedded(values, target)
+
+
+def _embeddings(out: Path, strategy: str) -> Path:
+    return out / CHECKPOINTS / strategy / "embeddings.npz"

@@ -1,6 +1,5 @@
 """Trains one strategy and writes a run folder."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mmjax.comparison.outcomes import ArmResult, unfailing
 from mmjax.comparison.scores import Row, history_rows
 from mmjax.report.progress import ComparisonProgress
 from mmjax.runs.columns import read_table
+from mmjax.runs.command import hide_data_folder, train_command
 from mmjax.runs.damage import begin_changes, end_changes
 from mmjax.runs.folder import (
     finished_arms,
@@ -25,7 +25,7 @@ from mmjax.runs.folder import (
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.run_file import RunFile, write_run_file
-from mmjax.runs.settings import Settings, as_flags
+from mmjax.runs.settings import Settings
 from mmjax.storage.locks import locked
 from mmjax.storage.manifest import MANIFEST
 from mmjax.training import checkpoint
@@ -103,8 +103,8 @@ def _found(settings: Settings, arm: Arm) -> RunFile:
 
 
 def _asked(settings: Settings, strategy: str) -> RunFile:
-    flags = as_flags(replace(settings, data=settings.data and "DATA"))
-    return RunFile(settings, [strategy], command=f"mmjax train {strategy} {flags}".rstrip())
+    command = train_command(hide_data_folder(settings), strategy)
+    return RunFile(settings, [strategy], command=command)
 
 
 def _train_along(out: Path, arm: Arm) -> list[Row]:

@@ -3,8 +3,6 @@
 import io
 from collections.abc import Mapping
 
-from matplotlib.figure import Figure
-
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.representation import cka_matrix
 from mmjax.comparison.outcomes import Embedded
@@ -16,7 +14,8 @@ from mmjax.report.figures.representation_figures import (
     similarity_figure,
 )
 from mmjax.report.figures.samples import misclassified_figure
-from mmjax.report.figures.style import plain_text
+from mmjax.report.figures.scores_figure import write_figure
+from mmjax.report.figures.style import Figure
 
 
 def draw_pictures(
@@ -65,8 +64,7 @@ def _draw_embeddings(
     return figures
 
 
-@plain_text
 def _as_png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, dpi=150, format="png")
+    write_figure(figure, file)
     return file.getvalue()

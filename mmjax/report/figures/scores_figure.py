@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -70,8 +71,13 @@ def validation_label(history: Rows) -> str:
     return f"validation {MAIN_SCORES[score]} in %"
 
 
-@plain_text
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure, in the format given by the suffix of the path."""
     with whole_file(path) as file:
-        figure.savefig(file, dpi=150, format=path.suffix[1:] or None)
+        write_figure(figure, file, path.suffix[1:] or None)
+
+
+@plain_text
+def write_figure(figure: Figure, file: BinaryIO, format: str | None = "png") -> None:
+    """Writes a figure to an open file."""
+    figure.savefig(file, dpi=150, format=format)

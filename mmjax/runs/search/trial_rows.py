@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from mmjax.comparison.scores import Row
 from mmjax.data.targets import find_score
+from mmjax.runs.command import train_command
 from mmjax.runs.search.params import Params, apply_params
-from mmjax.runs.settings import Settings, as_flags
+from mmjax.runs.settings import Settings
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -45,16 +46,16 @@ def sort_rows(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=key)
 
 
-def train_command(settings: Settings, params: Params, size: int) -> str:
+def trial_command(settings: Settings, params: Params, size: int) -> str:
     """The command that trains a trial with all seeds and scores it on test.
 
     The arguments are those of ``apply_params``.
 
     Example:
-        >>> from mmjax.runs.search.trial_rows import train_command
+        >>> from mmjax.runs.search.trial_rows import trial_command
         >>> from mmjax.runs.settings import Settings
-        >>> train_command(Settings(seeds=5), {"fusion": "gmu", "width": 32, "batch_size": 64}, 1000)
+        >>> trial_command(Settings(seeds=5), {"fusion": "gmu", "width": 32, "batch_size": 64}, 1000)
         'mmjax train gmu --seeds 5 --width 32'
     """
     strategy, chosen = apply_params(settings, params, size)
-    return f"mmjax train {strategy} {as_flags(chosen)}".strip()
+    return train_command(chosen, strategy)

@@ -19,6 +19,7 @@ from mmjax.data.task import Task
 from mmjax.errors import DataError, FailedTrialsError, UsageError
 from mmjax.report.search_page import TrialsProgress, trials_table, write_trials_report
 from mmjax.runs.columns import salvage_table
+from mmjax.runs.command import hide_data_folder
 from mmjax.runs.damage import begin_changes, end_changes, find_damage
 from mmjax.runs.folder import check_new_folder
 from mmjax.runs.from_settings import make_arms, make_task
@@ -29,7 +30,7 @@ from mmjax.runs.search.params import apply_params, parse_space, rows_seen, sugge
 from mmjax.runs.search.plots import save_plots
 from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.runs.search.space import Space
-from mmjax.runs.search.trial_rows import make_row, sort_rows, train_command
+from mmjax.runs.search.trial_rows import make_row, sort_rows, trial_command
 from mmjax.runs.settings import Settings
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.locks import held
@@ -177,9 +178,8 @@ def _conclude(
         why = "; ".join(errors) or "all were pruned"
         raise FailedTrialsError(f"none of {len(rows)} trials completed: {why}")
     best = next(t for t in study.optuna.get_trials() if t.number == rows[0]["trial"])
-    command = train_command(settings, best.params, train_size)
-    abroad = replace(settings, data=settings.data and "DATA")
-    elsewhere = train_command(abroad, best.params, train_size)
+    command = trial_command(settings, best.params, train_size)
+    elsewhere = trial_command(hide_data_folder(settings), best.params, train_size)
     plots = save_plots(study.optuna, out, MAIN_SCORES[find_score(rows[0])])
     write_trials_report(out, settings.task, rows, elsewhere, plots)
     completed = [row for row in rows if row["state"] == "complete"]
