@@ -11,8 +11,9 @@ from mmjax.model import MultimodalModel
 from mmjax.training.fit import fit
 from mmjax.training.optimiser import Adam
 from mmjax.training.predict import make_evaluate
-from mmjax.training.program import compile_recipe, init_lanes
+from mmjax.training.program import compile_recipe
 from mmjax.training.recipe import Recipe
+from mmjax.types import Prepared
 
 
 def make_model(name: str) -> MultimodalModel:
@@ -53,12 +54,12 @@ def make_work(case: Case) -> Work:
     task, recipe = make_task(case), make_recipe(case)
     if case.work == "first":
         return lambda times: [fit(recipe, task) for _ in range(times)]
-    lanes = init_lanes(recipe, task.train.batch())
+    program = compile_recipe(recipe, task)
+    lanes = program.init(recipe.seeds, Prepared())
     if case.work == "predict":
         predict = make_evaluate(recipe.model, case.batch_size).predict
         rows = task.valid.batch()
         return lambda times: [predict(lanes.best, rows) for _ in range(times)]
-    program = compile_recipe(recipe, task)
     train, same = jax.device_put(task.train.batch()), np.zeros(case.seeds, bool)
 
     def train_steps(times: int) -> None:

@@ -13,7 +13,8 @@ from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, identify, versions
 from mmjax.training.lanes import how
 from mmjax.training.mesh import num_devices, place_lanes
-from mmjax.training.program import compile_recipe, init_lanes
+from mmjax.training.program import compile_recipe
+from mmjax.types import Prepared
 
 
 def identify_case(arm: Arm) -> Row:
@@ -61,11 +62,11 @@ def measure(arm: Arm) -> Row:
 
 
 def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
-    recipe, rows = arm.recipe, arm.task.train.batch()
+    recipe = arm.recipe
     jax.clear_caches()  # otherwise later cases would reuse what the first one compiled
     program = compile_recipe(recipe, arm.task)
     train, *_ = next(iter(program.feed(recipe, arm.task)(0, 1)))
-    lanes = place_lanes(init_lanes(recipe, rows), program.mesh)
+    lanes = place_lanes(program.init(recipe.seeds, Prepared()), program.mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
     lanes, *_ = program.advance(carried, train, 0, 0)
     cost = training_cost(program, lanes, train)

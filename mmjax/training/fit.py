@@ -18,7 +18,7 @@ from mmjax.training.epochs import Lane, batch_rows, steps_per_epoch
 from mmjax.training.feed import place
 from mmjax.training.mesh import agreed, place_lanes, to_host
 from mmjax.training.predict import Predict, View
-from mmjax.training.program import Program, compile_recipe, init_lanes
+from mmjax.training.program import Program, compile_recipe
 from mmjax.training.recipe import Recipe
 from mmjax.training.step import MAX_SKIPPED
 from mmjax.types import Array, Batch, FitLoop, Prepared, TrainState
@@ -163,12 +163,12 @@ class _Run:
         prepared = Prepared(params or {})
         if not params:
             prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
-        lanes = init_lanes(self.recipe, self.task.train.batch(), prepared)
+        lanes = self.program.init(self.recipe.seeds, prepared)
         self.lanes = place_lanes(lanes, self.program.mesh)
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Restores the last checkpoint."""
-        fresh = init_lanes(self.recipe, self.task.train.batch())
+        fresh = self.program.init(self.recipe.seeds, Prepared())
         (lanes, self.total), facts = checkpoints.latest((fresh, self.total))
         self.lanes = place_lanes(lanes, self.program.mesh)
         self.first, self.seconds = facts["first"], facts["seconds"]

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -49,7 +51,7 @@ class Adam:
             expected, got = "a non-negative float32 number", str(self.weight_decay)
             raise UsageError("weight_decay", expected=expected, got=got)
 
-    def build(self, steps: int, lane: int = 0) -> optax.GradientTransformation:
+    def build(self, steps: int, lane: int | jax.Array = 0) -> optax.GradientTransformation:
         """The optimiser for a run of ``steps`` steps; ``lane`` is the index among the seeds.
 
         Lanes differ only in their initial state: one optimiser updates all of them.
@@ -65,8 +67,9 @@ class Adam:
         rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
         if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
             adamw = optax.inject_hyperparams(adamw)  # one program, whatever their values
-        optimiser = adamw(rates[lane % len(rates)], decays[lane % len(decays)])
-        return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
+        optimiser = adamw(at_lane(rates, lane), at_lane(decays, lane))
+        # On one long vector: a handful of operations to compile and run, not some for each array.
+        return optax.flatten(optax.chain(optax.clip_by_global_norm(self.clip), optimiser))
 
 
 def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:
@@ -77,3 +80,8 @@ def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:
         ((0.1,), (0.1, 0.2))
     """
     return value if isinstance(value, tuple) else (value,)
+
+
+def at_lane(values: tuple[float, ...], lane: int | jax.Array) -> float | jax.Array:
+    """The value of a lane, whose index may be traced; values are cycled through."""
+    return values[0] if len(values) == 1 else jnp.float32(values)[lane % len(values)]

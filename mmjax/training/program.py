@@ -1,7 +1,7 @@
 """A recipe as one compiled program for the shapes of a task."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,8 +15,9 @@ from mmjax.errors import UsageError
 from mmjax.storage.trees import is_key
 from mmjax.training.epochs import Lane, trace_step, zero_metrics
 from mmjax.training.feed import Feed, compile_advance, make_feed
+from mmjax.training.lanes import compile_soon
 from mmjax.training.mesh import make_mesh, place_lanes
-from mmjax.training.optimiser import per_seed
+from mmjax.training.optimiser import at_lane, per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
 from mmjax.training.sizes import Sizes, sizes
@@ -28,6 +29,8 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
+        init: ``(seeds, Prepared) -> Lane``, [seeds, ...]; parts that are prepared replace fresh
+            ones.
         advance: from ``feed.compile_advance``.
         zeros: the sum of metrics over zero steps, [seeds] of each.
         evaluate: from ``predict.make_evaluate``.
@@ -38,6 +41,7 @@ class Program(NamedTuple):
         mesh: the devices it runs on, if there is more than one.
     """
 
+    init: Callable[[Sequence[int], Prepared], Lane]
     advance: Callable
     zeros: dict[str, np.ndarray]
     evaluate: Evaluate
@@ -58,28 +62,31 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     See ``fit`` for an example.
     """
     start = time.perf_counter()
-    step = make_step(
-        recipe.model,
-        recipe.objective,
-        _optimiser(recipe),
-        recipe.method,
-        accumulate=recipe.accumulate,
-        dtype=recipe.dtype,
-        remat=recipe.remat,
+    step = jax.jit(  # its trace serves the analysis of costs, too
+        make_step(
+            recipe.model,
+            recipe.objective,
+            _optimiser(recipe),
+            recipe.method,
+            accumulate=recipe.accumulate,
+            dtype=recipe.dtype,
+            remat=recipe.remat,
+        ),
+        inline=True,
     )
     batch_size = rows_per_step(recipe, task)
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
+    train = task.train.batch()
+    init = _compile_init(recipe, train)
     advance = compile_advance(step, task.train, batch_size, mesh)
     evaluate = make_evaluate(recipe.model, mesh=mesh)
-    train = task.train.batch()
-    lanes = _blank_lanes(recipe, train)
+    lanes = init(recipe.seeds, Prepared())
     traced = trace_step(step, lanes, train, batch_size)
     zeros = zero_metrics(traced, len(recipe.seeds))
     model = sizes(recipe.model, task)
-    program = Program(advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
+    program = Program(init, advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
     # Calls with no steps and a single row compile everything that is needed later.
-    lanes = place_lanes(lanes, mesh)
-    carried = (lanes, np.zeros(len(recipe.seeds), bool), zeros)
+    carried = (place_lanes(lanes, mesh), np.zeros(len(recipe.seeds), bool), zeros)
     for call in program.feed(recipe, task)(0, 0):
         lanes, *_ = advance(carried, *call)
     evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
@@ -99,36 +106,28 @@ def rows_per_step(recipe: Recipe, task: Task) -> int:
     return rows - rows % recipe.accumulate
 
 
-def init_lanes(recipe: Recipe, rows: Batch, prepared: Prepared = Prepared()) -> Lane:
-    """The initial lanes of all seeds, [seeds, ...], with prepared parts instead of fresh ones.
+def _compile_init(recipe: Recipe, rows: Batch) -> Callable[[Sequence[int], Prepared], Lane]:
+    """Makes ``Program.init``."""
+    dropout = per_seed(recipe.dropout)
 
-    Only the shapes of the rows matter.
-    """
-    lanes = [_init_lane(recipe, rows, prepared, index) for index in range(len(recipe.seeds))]
-    return jax.tree.map(_stack, *lanes)
+    def init_lane(seed: jax.Array, lane: jax.Array, prepared: Prepared) -> Lane:
+        given, memory = prepared
+        params = {**init_params(recipe.model, rows, seed), **given}
+        if memory is None:
+            memory = recipe.method.init(make_forward(recipe.model), params, rows)
+        tx, rate = _optimiser(recipe, lane), at_lane(dropout, lane)
+        return Lane(init_state(params, tx, seed, memory, rate), params)
 
+    # For one seed, so that the seeds beside it change nothing.
+    compiled = jax.jit(init_lane, compiler_options=compile_soon())
 
-def _init_lane(recipe: Recipe, rows: Batch, prepared: Prepared, index: int) -> Lane:
-    given, memory = jax.tree.map(lambda x: x[index], prepared)
-    seed, rates = recipe.seeds[index], per_seed(recipe.dropout)
-    params = {**init_params(recipe.model, rows, seed), **given}
-    if memory is None:
-        memory = recipe.method.init(make_forward(recipe.model), params, rows)
-    tx = _optimiser(recipe, index)
-    return Lane(init_state(params, tx, seed, memory, rates[index % len(rates)]), params)
+    def init(seeds: Sequence[int], prepared: Prepared) -> Lane:
+        own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(seeds))]
+        low_bits = np.array(seeds).astype(np.uint32)  # which are all that a key depends on
+        lanes = [compiled(seed, lane, own[lane]) for lane, seed in enumerate(low_bits)]
+        return jax.tree.map(_stack, *lanes)
 
-
-def _blank_lanes(recipe: Recipe, rows: Batch) -> Lane:
-    """Lanes in the shapes of ``init_lanes``, of zeros: enough to compile for, and sooner made."""
-    lane = jax.eval_shape(lambda: _init_lane(recipe, rows, Prepared(), 0))
-    size = len(recipe.seeds)
-
-    def blank(x: jax.ShapeDtypeStruct) -> jax.Array | np.ndarray:
-        if is_key(x):
-            return jax.random.split(jax.random.key(0), size)
-        return np.zeros((size, *x.shape), x.dtype)
-
-    return jax.tree.map(blank, lane)
+    return init
 
 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
@@ -137,5 +136,5 @@ def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
     return np.stack(leaves)  # in NumPy, to avoid compiling a program for every shape
 
 
-def _optimiser(recipe: Recipe, lane: int = 0) -> optax.GradientTransformation:
+def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:
     return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
