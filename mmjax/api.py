@@ -28,6 +28,7 @@ from mmjax.runs.run_file import RunFile, read_run_file
 from mmjax.runs.settings import Settings
 from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
+from mmjax.storage.compile_cache import cached_programs
 from mmjax.storage.locks import locked
 from mmjax.training.recipe import FusionLike
 
@@ -194,7 +195,9 @@ def compare(
 ) -> Result:
     """Trains fusion strategies and all unimodal baselines on a task, and compares them.
 
-    Parameters are selected on validation; the test split is used for reporting only.
+    Parameters are selected on validation; the test split is used for reporting only. Compiled
+    programs are kept in the user's cache folder for later comparisons; with
+    JAX_ENABLE_COMPILATION_CACHE=false in the environment nothing is kept.
 
     Args:
         task: the data.
@@ -241,15 +244,16 @@ def compare(
     console = PlainConsole(stderr=True, quiet=quiet)
     console.print(_tell_encoders(arms))
     outcomes: list[ArmResult | ArmFailure] = []
-    if out is None:
-        sink = outcomes.append
-        failed = run_arms(task, arms, console, sink=sink, examine=run.examine)
-        if len(failed) == len(arms):
-            raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-        study = make_study(task, _results(outcomes), failed)
-    else:
-        into = partial(run_arms_in, also=outcomes.append)
-        study = compare_arms_in(Path(out), run, task, arms, console, into, resume=resume)
+    with cached_programs(console.print):
+        if out is None:
+            sink = outcomes.append
+            failed = run_arms(task, arms, console, sink=sink, examine=run.examine)
+            if len(failed) == len(arms):
+                raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
+            study = make_study(task, _results(outcomes), failed)
+        else:
+            into = partial(run_arms_in, also=outcomes.append)
+            study = compare_arms_in(Path(out), run, task, arms, console, into, resume=resume)
     results = {result.arm.strategy: result for result in _results(outcomes)}
     trained = {
         name: TrainedRun(one.arm, one.trained.params, best_seed(one.rows))

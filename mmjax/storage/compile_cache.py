@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 LIMIT = 2**30
 """Bytes that the programs of earlier processes may take, over all kinds of CPU."""
@@ -66,7 +67,31 @@ def enable_compilation_cache() -> Path | None:
         if name.upper() not in os.environ:
             jax.config.update(name, value)
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    compilation_cache.reset_cache()  # this process may have compiled without one
     return folder
+
+
+@contextmanager
+def cached_programs(warn: Callable[[str], object]) -> Iterator[None]:
+    """Caches what is compiled in this context, as ``enable_compilation_cache``.
+
+    Args:
+        warn: called with the reason if that is impossible, which only costs time.
+    """
+    names = ("jax_compilation_cache_dir", *_SETTINGS)
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        folder = enable_compilation_cache()
+    except (OSError, RuntimeError) as error:
+        folder = None
+        warn(f"compiled programs are not cached: {error}")
+    try:
+        yield
+    finally:
+        if folder:
+            for name, value in before.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
 
 
 def private_folder(*names: str) -> Path:

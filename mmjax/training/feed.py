@@ -47,16 +47,19 @@ Feed = Callable[[int, int], Iterable[tuple[Batch | Block, int, int]]]
 calls that together take them; one call if there are no steps."""
 
 
-def compile_advance(
-    step: Step, train: Split, batch_size: int, mesh: Mesh | None = None
+def make_all_advance(
+    step: Step, batch_size: int, per_epoch: int | None = None, mesh: Mesh | None = None
 ) -> Callable:
-    """Compiles ``make_advance`` for all seeds: ``(carried, rows, first, last) -> carried``.
+    """Jits ``make_advance`` for all seeds: ``(carried, rows, first, last) -> carried``.
 
-    The rows are those that ``make_feed`` yields for the same split.
+    Args:
+        step: the train step.
+        batch_size: rows of a step.
+        per_epoch: steps of an epoch if rows are streamed, or None; ``make_feed`` yields both.
+        mesh: the devices, if there is more than one.
     """
-    if not _streamed(train):
+    if per_epoch is None:
         return over_seeds(make_advance(step, batch_size, mesh), mesh, donate_argnums=0)
-    per_epoch = steps_per_epoch(train.size, batch_size)
 
     def advance(carried, block, first, last):
         batch_at = lambda i: deal_rows(take_rows(block.rows, i - block.first), mesh)
@@ -75,7 +78,7 @@ def make_feed(
     Raises:
         UsageError: rows are to be streamed, but grain is not installed.
     """
-    if _streamed(train):
+    if streamed(train):
         part = slice(None)
         if mesh is not None and mesh.shape["data"] % jax.process_count() == 0:
             part = process_part(batch_size, jax.process_index(), jax.process_count())
@@ -86,10 +89,10 @@ def make_feed(
 
 def place(split: Split) -> Batch:
     """All rows of a split for repeated prediction: on the device, unless streamed."""
-    return split.batch() if _streamed(split) else jax.device_put(split.batch())
+    return split.batch() if streamed(split) else jax.device_put(split.batch())
 
 
-def _streamed(split: Split) -> bool:
+def streamed(split: Split) -> bool:
     """Whether rows are streamed; the environment variable MMJAX_FEED overrides the default.
 
     By default rows are streamed if they are on disk, or larger than half of the device's memory.

@@ -82,6 +82,6 @@ def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def at_lane(values: tuple[float, ...], lane: int | jax.Array) -> float | jax.Array:
+def at_lane(values: tuple[T, ...], lane: int | jax.Array) -> T | jax.Array:
     """The value of a lane, whose index may be traced; values are cycled through."""
-    return values[0] if len(values) == 1 else jnp.float32(values)[lane % len(values)]
+    return values[0] if len(values) == 1 else jnp.asarray(values)[lane % len(values)]

@@ -51,8 +51,8 @@ class Evaluate(NamedTuple):
 
     Attributes:
         predict: ``(params of all seeds, rows) -> predictions [seeds, rows, out_dim]``.
-        view: ``(params of all seeds, rows) -> View``; a separate program, because it takes longer
-            than the prediction. It is compiled on first use.
+        view: ``(params of all seeds, rows) -> View``. Where the fusion reports weights, which may
+            take longer than the prediction, it is a program of its own, compiled on first use.
     """
 
     predict: Predict
@@ -60,7 +60,7 @@ class Evaluate(NamedTuple):
 
 
 def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None) -> Evaluate:
-    """Makes both programs that evaluate a model, with ``chunk`` rows per forward pass.
+    """Makes both functions that evaluate a model, with ``chunk`` rows per forward pass.
 
     Example:
         >>> from mmjax.tasks.synthetic import synthetic
@@ -74,14 +74,10 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
         (['a', 'b', 'fused'], (1, 20, 2))
     """
 
-    def predict(params, rows):
+    def see(params, rows, mutable=()):
         variables, rows = {"params": params}, deal_rows(rows, mesh)
-        outputs = model.apply(variables, rows.inputs, rows.present, train=False)
-        return cast(Outputs, outputs).prediction
-
-    def view(params, rows):
         outputs, state = model.apply(
-            {"params": params}, rows.inputs, rows.present, train=False, mutable=["intermediates"]
+            variables, rows.inputs, rows.present, train=False, mutable=list(mutable)
         )
         fused = outputs.prediction if outputs.fused is None else outputs.fused
         means = {name: masked_mean(tokens) for name, tokens in outputs.tokens.items()}
@@ -90,7 +86,20 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
         embeddings = {**means, "fused": fused}
         return View(outputs.prediction, embeddings, shown[0] if shown else None)
 
-    return Evaluate(*(_in_chunks(over_seeds(f, mesh), chunk, mesh) for f in (predict, view)))
+    def see_weights(params, rows):
+        return see(params, rows, mutable=("intermediates",))
+
+    plain, weighted = over_seeds(see, mesh), over_seeds(see_weights, mesh)
+
+    def view(params, rows):
+        one = lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
+        shapes = jax.eval_shape(see_weights, jax.tree.map(one, params), rows)
+        program = plain if shapes.weights is None else weighted
+        return _in_chunks(program, chunk, mesh)(params, rows)
+
+    # It computes somewhat more than the prediction, which is cheaper than another compilation.
+    predict = lambda *arguments: plain(*arguments).prediction
+    return Evaluate(_in_chunks(predict, chunk, mesh), view)
 
 
 def _in_chunks(

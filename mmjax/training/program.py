@@ -1,37 +1,32 @@
 """A recipe as one compiled program for the shapes of a task."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
-from mmjax.storage.trees import is_key
-from mmjax.training.epochs import Lane, trace_step, zero_metrics
-from mmjax.training.feed import Feed, compile_advance, make_feed
-from mmjax.training.lanes import compile_soon
-from mmjax.training.mesh import make_mesh, place_lanes
-from mmjax.training.optimiser import at_lane, per_seed
-from mmjax.training.predict import Evaluate, make_evaluate
+from mmjax.training.epochs import Lane, steps_per_epoch, trace_step, zero_metrics
+from mmjax.training.feed import Feed, make_feed, streamed
+from mmjax.training.functions import make_functions
+from mmjax.training.mesh import place_lanes
+from mmjax.training.predict import Evaluate
 from mmjax.training.recipe import Recipe
 from mmjax.training.sizes import Sizes, sizes
-from mmjax.training.step import init_params, init_state, make_forward, make_step
-from mmjax.types import Batch, Prepared
+from mmjax.types import Prepared
 
 
 class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        init: ``(seeds, Prepared) -> Lane``, [seeds, ...]; parts that are prepared replace fresh
-            ones.
-        advance: from ``feed.compile_advance``.
+        init: ``(seeds, Prepared) -> Lane``, as in ``Functions``.
+        advance: from ``feed.make_all_advance``.
         zeros: the sum of metrics over zero steps, [seeds] of each.
         evaluate: from ``predict.make_evaluate``.
         sizes: parameters and FLOPs of the model.
@@ -41,7 +36,7 @@ class Program(NamedTuple):
         mesh: the devices it runs on, if there is more than one.
     """
 
-    init: Callable[[Sequence[int], Prepared], Lane]
+    init: Callable[..., Lane]
     advance: Callable
     zeros: dict[str, np.ndarray]
     evaluate: Evaluate
@@ -62,24 +57,12 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     See ``fit`` for an example.
     """
     start = time.perf_counter()
-    step = jax.jit(  # its trace serves the analysis of costs, too
-        make_step(
-            recipe.model,
-            recipe.objective,
-            _optimiser(recipe),
-            recipe.method,
-            accumulate=recipe.accumulate,
-            dtype=recipe.dtype,
-            remat=recipe.remat,
-        ),
-        inline=True,
-    )
     batch_size = rows_per_step(recipe, task)
-    mesh = make_mesh(recipe.mesh) if recipe.mesh else None
+    per_epoch = steps_per_epoch(task.train.size, batch_size) if streamed(task.train) else None
     train = task.train.batch()
-    init = _compile_init(recipe, train)
-    advance = compile_advance(step, task.train, batch_size, mesh)
-    evaluate = make_evaluate(recipe.model, mesh=mesh)
+    functions = make_functions(recipe, batch_size, per_epoch)
+    init = partial(functions.init, rows=train)
+    step, advance, evaluate, mesh = functions[1:]
     lanes = init(recipe.seeds, Prepared())
     traced = trace_step(step, lanes, train, batch_size)
     zeros = zero_metrics(traced, len(recipe.seeds))
@@ -104,37 +87,3 @@ def rows_per_step(recipe: Recipe, task: Task) -> int:
         expected = f"at most {rows}, the rows per step"
         raise UsageError("accumulate", expected=expected, got=str(recipe.accumulate))
     return rows - rows % recipe.accumulate
-
-
-def _compile_init(recipe: Recipe, rows: Batch) -> Callable[[Sequence[int], Prepared], Lane]:
-    """Makes ``Program.init``."""
-    dropout = per_seed(recipe.dropout)
-
-    def init_lane(seed: jax.Array, lane: jax.Array, prepared: Prepared) -> Lane:
-        given, memory = prepared
-        params = {**init_params(recipe.model, rows, seed), **given}
-        if memory is None:
-            memory = recipe.method.init(make_forward(recipe.model), params, rows)
-        tx, rate = _optimiser(recipe, lane), at_lane(dropout, lane)
-        return Lane(init_state(params, tx, seed, memory, rate), params)
-
-    # For one seed, so that the seeds beside it change nothing.
-    compiled = jax.jit(init_lane, compiler_options=compile_soon())
-
-    def init(seeds: Sequence[int], prepared: Prepared) -> Lane:
-        own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(seeds))]
-        low_bits = np.array(seeds).astype(np.uint32)  # which are all that a key depends on
-        lanes = [compiled(seed, lane, own[lane]) for lane, seed in enumerate(low_bits)]
-        return jax.tree.map(_stack, *lanes)
-
-    return init
-
-
-def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
-    if is_key(leaves[0]):
-        return jnp.stack(leaves)
-    return np.stack(leaves)  # in NumPy, to avoid compiling a program for every shape
-
-
-def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-    return recipe.method.transform(recipe.tx.build(recipe.steps, lane))

@@ -80,7 +80,9 @@ def test_a_step_is_timed_without_what_an_epoch_adds(clock):
     lanes = Lane(TrainState(jnp.zeros(2, int), {}, {}, None), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "_CALLS", cost_calls)
-        low, median, high = time_step(Program(advance, {}, None, None, 0.0, None, 1), lanes, None)
+        low, median, high = time_step(
+            Program(None, advance, {}, None, None, 0.0, None, 1), lanes, None
+        )
     assert calls == [0] * 5 + [3] * 5  # one of each is not timed
     assert low == median == 0.125
     assert high == pytest.approx(0.125 + 0.25 * 0.75 / 3)  # a quarter of the way to the last

@@ -98,6 +98,27 @@ def test_settings_of_jax_come_first(home, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
+def test_programs_are_cached_in_a_context_only_and_after_others_were_compiled(home):
+    jax.jit(lambda x: x + 1)(1)  # without a cache, which JAX remembers
+    before = {name: getattr(jax.config, name) for name in TOUCHED}
+    with cache.cached_programs(pytest.fail):
+        jax.jit(lambda x: x * 7 + 1)(2)
+        made = entries(home)
+        assert made
+    assert {name: getattr(jax.config, name) for name in TOUCHED} == before
+    jax.jit(lambda x: x * 9 + 1)(2)
+    assert entries(home) == made
+
+
+def test_what_prevents_the_cache_is_said(home):
+    (home / "mmjax").touch()
+    said = []
+    with cache.cached_programs(said.append):
+        assert jax.jit(lambda x: x * 11)(2) == 22
+    assert len(said) == 1
+    assert said[0].startswith("compiled programs are not cached: ")
+
+
 def make_a_file_of_it(home, monkeypatch):
     (home / "mmjax").touch()
 

@@ -1,0 +1,151 @@
+"""The jitted functions of a recipe, which recipes that are alike share.
+
+JAX compiles a function once for all calls of the same shapes. Folds of a task, repeated comparisons
+and trials therefore compile once, as long as they call the same functions.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from mmjax.storage.trees import is_key
+from mmjax.training.epochs import Lane
+from mmjax.training.feed import make_all_advance
+from mmjax.training.lanes import compile_soon
+from mmjax.training.mesh import make_mesh
+from mmjax.training.optimiser import at_lane, per_seed
+from mmjax.training.predict import Evaluate, make_evaluate
+from mmjax.training.recipe import Recipe
+from mmjax.training.step import init_params, init_state, make_forward, make_step
+from mmjax.types import Batch, Prepared
+
+_KEPT = 32
+
+
+class Functions(NamedTuple):
+    """The jitted functions of a recipe.
+
+    Attributes:
+        init: ``(seeds, Prepared, *, rows) -> Lane``, [seeds, ...]; parts that are prepared replace
+            fresh ones, and of the rows only the shapes matter.
+        step: from ``step.make_step``.
+        advance: from ``feed.make_all_advance``.
+        evaluate: from ``predict.make_evaluate``.
+        mesh: the devices they run on, if there is more than one.
+    """
+
+    init: Callable[..., Lane]
+    step: Callable
+    advance: Callable
+    evaluate: Evaluate
+    mesh: Mesh | None
+
+
+def make_functions(recipe: Recipe, batch_size: int, per_epoch: int | None) -> Functions:
+    """Makes the functions of a recipe, or returns those of one that is alike.
+
+    Recipes are alike if they differ in the seeds' values and in objects that are equal only.
+
+    Args:
+        recipe: what to train, and how.
+        batch_size: rows of a step.
+        per_epoch: as in ``feed.make_all_advance``.
+    """
+    # Seeds are arguments; settings in the environment change what is traced.
+    settings = {k: v for k, v in os.environ.items() if k.startswith("MMJAX_")}
+    same = (replace(recipe, seeds=tuple(range(len(recipe.seeds)))), batch_size, per_epoch, settings)
+    try:
+        return _make(_Keyed(_key_of(same), recipe), batch_size, per_epoch)
+    except _NoKey:
+        return _make.__wrapped__(_Keyed((), recipe), batch_size, per_epoch)
+
+
+@dataclass(frozen=True)
+class _Keyed:
+    """A recipe that equals those with the same key."""
+
+    key: Any
+    recipe: Recipe = field(compare=False)
+
+
+class _NoKey(Exception):
+    """A recipe holds an object that cannot be compared."""
+
+
+def _key_of(value: Any) -> Any:
+    """A hashable value that is equal for objects that are equal, arrays included."""
+    if is_dataclass(value):
+        return type(value), tuple((f.name, _key_of(getattr(value, f.name))) for f in fields(value))
+    if isinstance(value, Mapping):
+        return tuple((name, _key_of(value[name])) for name in sorted(value))
+    if isinstance(value, (tuple, list)):
+        return type(value), tuple(map(_key_of, value))
+    if isinstance(value, (np.ndarray, jax.Array)):
+        array = np.asarray(value)
+        return array.shape, array.dtype, array.tobytes()
+    try:
+        hash(value)
+    except TypeError as error:
+        raise _NoKey from error
+    return type(value), value
+
+
+@lru_cache(maxsize=_KEPT)
+def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None) -> Functions:
+    recipe = keyed.recipe
+    step = make_step(
+        recipe.model,
+        recipe.objective,
+        _optimiser(recipe),
+        recipe.method,
+        accumulate=recipe.accumulate,
+        dtype=recipe.dtype,
+        remat=recipe.remat,
+    )
+    jitted = jax.jit(step, inline=True)  # so that one trace serves cost analysis and training
+    mesh = make_mesh(recipe.mesh) if recipe.mesh else None
+    advance = make_all_advance(jitted, batch_size, per_epoch, mesh)
+    evaluate = make_evaluate(recipe.model, mesh=mesh)
+    return Functions(_make_init(recipe), jitted, advance, evaluate, mesh)
+
+
+def _make_init(recipe: Recipe) -> Callable[..., Lane]:
+    dropout = per_seed(recipe.dropout)
+
+    def init_lane(seed: jax.Array, lane: jax.Array, prepared: Prepared, rows: Batch) -> Lane:
+        given, memory = prepared
+        params = {**init_params(recipe.model, rows, seed), **given}
+        if memory is None:
+            memory = recipe.method.init(make_forward(recipe.model), params, rows)
+        tx, rate = _optimiser(recipe, lane), at_lane(dropout, lane)
+        return Lane(init_state(params, tx, seed, memory, rate), params)
+
+    # For one seed, so that the seeds beside it change nothing.
+    jitted = jax.jit(init_lane, compiler_options=compile_soon())
+
+    def init(seeds: Sequence[int], prepared: Prepared, *, rows: Batch) -> Lane:
+        row = jax.tree.map(lambda x: x[:1], rows)
+        own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(seeds))]
+        low_bits = np.array(seeds).astype(np.uint32)  # which are all that a key depends on
+        lanes = [jitted(seed, lane, own[lane], row) for lane, seed in enumerate(low_bits)]
+        return jax.tree.map(_stack, *lanes)
+
+    return init
+
+
+def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:
+    return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
+
+
+def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
+    if is_key(leaves[0]):
+        return jnp.stack(leaves)
+    return np.stack(leaves)  # in NumPy, to avoid compiling a program for every shape

@@ -1,0 +1,103 @@
+"""Recipes that are alike share their functions, and only those."""
+
+from dataclasses import replace
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from small import make_task
+
+from mmjax.comparison.arm import make_arm
+from mmjax.fusion import ConcatFusion
+from mmjax.methods import METHODS
+from mmjax.tasks.synthetic import synthetic
+from mmjax.training.functions import make_functions
+from mmjax.training.optimiser import Adam
+from mmjax.types import Prepared
+
+
+@pytest.fixture(scope="module")
+def task():
+    return synthetic(size=60)
+
+
+def recipe_of(task, fusion="sum", **settings):
+    return make_arm(task, fusion, steps=4, seeds=(0, 1), **settings).recipe
+
+
+def are_shared(one, other):
+    return make_functions(one, 10, None) is make_functions(other, 10, None)
+
+
+def test_equal_recipes_of_any_seeds_share(task):
+    recipe = recipe_of(task)
+    assert are_shared(recipe, recipe_of(task))
+    assert are_shared(recipe, replace(recipe, seeds=(5, 2)))
+
+
+def test_what_changes_a_program_is_not_shared(task, monkeypatch):
+    recipe = recipe_of(task)
+    others = [
+        replace(recipe, seeds=(0, 1, 2)),
+        replace(recipe, steps=5),
+        replace(recipe, tx=Adam(1e-4)),
+        replace(recipe, dropout=0.3),
+        recipe_of(task, "max"),
+        recipe_of(task, method=METHODS["ogm_ge"]()),
+        recipe_of(task, absent="mean"),
+    ]
+    for other in others:
+        assert not are_shared(recipe, other), other
+    assert make_functions(recipe, 10, None) is not make_functions(recipe, 12, None)
+    before = make_functions(recipe, 10, None)
+    monkeypatch.setenv("MMJAX_LANES", "vmap")
+    assert make_functions(recipe, 10, None) is not before
+
+
+def test_arrays_in_a_model_are_compared_by_value():
+    task = make_task()
+    recipe = recipe_of(task, absent="mean")
+    moved = {name: mean + np.float32(1) for name, mean in recipe.model.means.items()}
+    assert recipe.model.means
+    assert are_shared(recipe, recipe_of(task, absent="mean"))
+    assert not are_shared(recipe, replace(recipe, model=recipe.model.clone(means=moved)))
+
+
+class Tagged(ConcatFusion):
+    tag: object = None
+
+
+def test_objects_that_cannot_be_compared_are_not_shared(task):
+    recipe = recipe_of(task)
+    odd = lambda tag: replace(recipe, model=recipe.model.clone(fusion=Tagged(out_dim=2, tag=tag)))
+    assert are_shared(odd("a"), odd("a"))
+    assert not are_shared(odd("a"), odd("b"))
+    assert not are_shared(odd(1), odd(1.0))
+    assert not are_shared(odd({1}), odd({1}))
+
+
+def test_classes_of_one_name_are_two(task):
+    def own(bias):
+        class Mine(nn.Module):
+            out_dim: int
+
+            @nn.compact
+            def __call__(self, tokens, *, train):
+                first = next(iter(tokens.values())).values.mean(axis=1)
+                return nn.Dense(self.out_dim, use_bias=bias)(first)
+
+        return recipe_of(task, Mine)
+
+    assert not are_shared(own(True), own(False))
+
+
+def test_a_seed_starts_alike_whatever_is_beside_it(task):
+    recipe, rows = recipe_of(task), task.train.batch()
+    start = lambda *seeds: make_functions(replace(recipe, seeds=seeds), 10, None).init(
+        seeds, Prepared(), rows=rows
+    )
+    both, alone = start(3, 2**31), start(2**31)
+    for x, y in zip(jax.tree.leaves(both.best), jax.tree.leaves(alone.best), strict=True):
+        np.testing.assert_array_equal(x[1], y[0])
+    assert any(x[0].any() and (x[0] != x[1]).any() for x in jax.tree.leaves(both.best))
