@@ -204,9 +204,9 @@ def compare(
         fusions: "core" (ten fusions that cover most kinds), "all", or a list of names of fusions,
             Flax modules, and module classes that need only ``out_dim``.
         subsets: also train each named fusion on every proper subset of at least two modalities.
-        examine: what to measure beyond scores: "all", "scores" for nothing, or a list of "missing"
-            (modalities hidden at test), "corruptions", "embeddings", "weights" (of modalities) and
-            "cost".
+        examine: what to measure beyond scores: "all"; "full", with corruptions of every row rather
+            than of 512; "scores" for nothing; or a list of "missing" (modalities hidden at test),
+            "corruptions", "embeddings", "weights" (of modalities) and "cost".
         out: new folder to fill while the comparison runs, like that of `mmjax compare`; by default
             everything stays in memory.
         resume: continue the comparison in the folder ``out``; completed arms are not repeated.

@@ -48,8 +48,8 @@ def compare(
     Args:
         fusions: Comma-separated names; or `core`, ten that cover most kinds; or `all`.
         subsets: Also train each fusion on every proper subset of at least two modalities.
-        examine: What to measure beyond scores: `all`; `scores` for nothing; or any of missing,
-            corruptions, embeddings, weights and cost.
+        examine: What to measure beyond scores: `all`; `full`, with corruptions of every row, not
+            of 512; `scores` for nothing; or any of missing, corruptions, embeddings, weights, cost.
         out: New folder for rows, figures and the report; by default runs/TASK-TIME.
         resume: Continue the comparison in the folder, if there is one.
     """

@@ -356,6 +356,11 @@ def test_what_can_be_examined(asked, error):
         assert parse_examine(asked) == tuple([asked] * bool(asked))
 
 
+def test_full_is_all_with_every_row():
+    assert parse_examine("full") == (*parse_examine("all"), "full")
+    assert parse_examine(parse_examine("full")) == parse_examine("full")
+
+
 def test_public_names_are_there_and_listed():
     for name in mmjax.__all__:
         assert getattr(mmjax, name).__doc__

@@ -12,13 +12,15 @@ from mmjax.analysis.representation import representation_rows, sample
 from mmjax.analysis.robustness import robustness_rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.loop import Examine
-from mmjax.comparison.outcomes import EXAMINATIONS, Embedded, Examination
+from mmjax.comparison.outcomes import EXAMINATIONS, FULL, Embedded, Examination
 from mmjax.comparison.scores import Row, add_facts, identify
 from mmjax.data.task import Task
 from mmjax.training.fit import Fit, Progress
 from mmjax.training.predict import View
 from mmjax.types import Batch
 
+MAX_CORRUPTED = 512
+"""Rows of the scored split that are corrupted, unless all are asked for."""
 MAX_ROWS = 500
 """Rows of the training and of the scored split whose embeddings and weights are examined."""
 
@@ -32,11 +34,12 @@ def make_examine(
 
     Args:
         task: the data, with all modalities.
-        parts: the measurements to take, from ``EXAMINATIONS``.
+        parts: the measurements to take, from ``parse_examine``.
         progress: called with 0 before each prediction; an exception in it ends the examination.
     """
-    sweep = make_sweep(task) if "corruptions" in parts else None
     scored = "test" if task.test.labelled else "valid"
+    max_rows = task.splits[scored].size if FULL in parts else MAX_CORRUPTED
+    sweep = make_sweep(task, max_rows=max_rows) if "corruptions" in parts else None
 
     def examine(arm: Arm, trained: Fit, idle: Callable[[], object]) -> Examination:
         params = trained.params

@@ -25,10 +25,14 @@ class Embedded(NamedTuple):
 
 EXAMINATIONS = ("missing", "corruptions", "embeddings", "weights", "cost")
 """Measurements that can be taken of a trained arm beyond its scores."""
+FULL = "full"
+"""All of them, and corruptions on every row rather than on a sample."""
 
 
 def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
-    """The names among ``EXAMINATIONS`` that "all", "scores" or a list of names stand for.
+    """The names of ``EXAMINATIONS`` that "all", "full", "scores" or a list of names stand for.
+
+    "full" itself is among the names it stands for.
 
     Raises:
         UnknownNameError: there is no such examination.
@@ -43,9 +47,11 @@ def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
     if names == ["all"]:
         return EXAMINATIONS
     for name in names:
-        look_up("examine", name, dict.fromkeys(("all", "scores", *EXAMINATIONS)))
+        look_up("examine", name, dict.fromkeys(("all", FULL, "scores", *EXAMINATIONS)))
     if {"all", "scores"} & set(names):
         raise UsageError("examine", expected="all or scores alone", got=", ".join(names))
+    if FULL in names:
+        return (*EXAMINATIONS, FULL)
     return tuple(name for name in EXAMINATIONS if name in names)
 
 

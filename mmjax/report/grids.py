@@ -95,14 +95,20 @@ def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
     ]
     return Grid(
         "Robustness",
-        f"Means over corruptions, in points of {score}, on a sample of rows that all strategies "
-        "share, so clean scores differ from those of the main table. Area: mean score over "
-        "severities (Liang et al., 2021). Relative: area minus its mean over strategies; "
-        "effective: the same after correcting for the clean score (Taori et al., 2020).",
+        f"Means over corruptions, in points of {score}, {_sampled(rows)}. Area: mean score over "
+        "severities. Relative: area minus its mean over strategies (after Taori et al., 2020); "
+        "effective: the same after correcting for the clean score (Liang et al., 2021).",
         ("strategy", *keys),
         (1, 1, 1, 1),
         lines,
     )
+
+
+def _sampled(rows: Sequence[dict[str, Any]]) -> str:
+    """What scores under corruption rest on; folders of earlier versions do not say how many."""
+    sizes = sorted({row["rows"] for row in rows if "rows" in row})
+    known = f"the same {' or '.join(map(str, sizes))} {rows[0].get('split', '')} rows"
+    return f"on {known if sizes else 'a sample of rows'} for all strategies"
 
 
 def _representation(rows: Sequence[dict[str, Any]]) -> Grid:

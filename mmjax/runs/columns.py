@@ -28,7 +28,7 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
         **_OF_SEED,
         **dict.fromkeys(("modality", "corruption"), str),
         "severity": _NUMBER,
-        **dict.fromkeys(("task", "modalities", "split", "macro_f1", "rmse", "nll"), _ANY),
+        **dict.fromkeys(("task", "modalities", "split", "rows", "macro_f1", "rmse", "nll"), _ANY),
     },
     "representation": {
         **_OF_SEED,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from representatives import slow
 
+from mmjax.analysis import examine
 from mmjax.analysis.examine import make_examine
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.scores import score
@@ -106,3 +107,11 @@ def test_fusions_with_weights_show_them(task, name):
 
 def test_fusions_without_weights_show_none(task):
     assert view_untrained(task, "concat").weights is None
+
+
+def test_every_row_is_corrupted_only_where_that_is_asked_for(task, monkeypatch):
+    asked = []
+    monkeypatch.setattr(examine, "make_sweep", lambda task, *, max_rows: asked.append(max_rows))
+    make_examine(task, ("corruptions",))
+    make_examine(task, ("corruptions", "full"))
+    assert asked == [examine.MAX_CORRUPTED, task.test.size]

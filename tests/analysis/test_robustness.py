@@ -213,9 +213,10 @@ def trusts(modality):
 def test_rows_have_the_scores_of_each_condition_and_seed(task, sweep):
     rows = robustness_rows(arm_of(task), trusts("image"), None, sweep)
     assert len(rows) == 2 * (3 + len(sweep.conditions))
+    assert {row["rows"] for row in rows} == {60}
     assert list(rows[0]) == [
-        "task", "strategy", "modalities", "seed", "split", "modality", "corruption", "severity",
-        "accuracy", "macro_f1", "nll",
+        "task", "strategy", "modalities", "seed", "split", "rows", "modality", "corruption",
+        "severity", "accuracy", "macro_f1", "nll",
     ]  # fmt: skip
     assert {row["modalities"] for row in rows} == {"image+sequence+vector"}
     accuracy = {
@@ -245,7 +246,7 @@ def test_the_input_of_a_model_keeps_its_shapes_and_types(task, sweep):
     shapes = set()
 
     def predict(params, rows):
-        shapes.add(str(jax.tree.map(lambda x: (x.shape, x.dtype), rows)))
+        shapes.add(str(jax.tree.map(lambda x: (x.shape[1:], x.dtype), rows)))
         return np.zeros((2, len(rows.target), 3), np.float32)
 
     robustness_rows(arm_of(task), predict, None, sweep)

@@ -64,7 +64,7 @@ class Sweep(NamedTuple):
 
 
 def make_sweep(
-    task: Task, *, severities: Sequence[int] = (1, 3, 5), max_rows: int = 256, seed: int = 0
+    task: Task, *, severities: Sequence[int] = (1, 3, 5), max_rows: int = 512, seed: int = 0
 ) -> Sweep:
     """Applies every applicable corruption to every modality that some training row has.
 

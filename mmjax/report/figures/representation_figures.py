@@ -47,7 +47,7 @@ def project(values: np.ndarray, method: str, seed: int = 0) -> np.ndarray:
 
 def _tsne(num_rows: int, seed: int) -> TSNE:
     perplexity = min(30.0, (num_rows - 1) / 3)  # limited by the number of rows
-    return TSNE(init="pca", perplexity=perplexity, random_state=seed)
+    return TSNE(init="pca", perplexity=perplexity, max_iter=500, random_state=seed)
 
 
 def _umap(num_rows: int, seed: int) -> Any:
