@@ -16,7 +16,7 @@ from mmjax.comparison.outcomes import EXAMINATIONS, FULL, Embedded, Examination
 from mmjax.comparison.scores import Row, add_facts, identify
 from mmjax.data.task import Task
 from mmjax.training.fit import Fit, Progress
-from mmjax.training.predict import View
+from mmjax.training.predict import Chunks, View
 from mmjax.types import Batch
 
 MAX_CORRUPTED = 512
@@ -45,7 +45,7 @@ def make_examine(
         params = trained.params
         tables: dict[str, list[Row]] = {}
 
-        def predict(params: chex.ArrayTree, rows: Batch) -> np.ndarray:
+        def predict(params: chex.ArrayTree, rows: Batch | Chunks) -> np.ndarray:
             progress(0)
             return trained.predict(params, rows)
 

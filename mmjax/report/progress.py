@@ -43,7 +43,7 @@ class ComparisonProgress:
         self._bar.stop()
 
     def on_steps(self, steps: int) -> None:
-        """Call after each epoch."""
+        """Call after each round of training."""
         self._in_arm += steps
         self._show()
 

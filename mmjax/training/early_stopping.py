@@ -20,7 +20,7 @@ class Validation:
     """
 
     def __init__(self, seeds: int, patience: int) -> None:
-        """For a number of seeds, and of epochs without improvement before a seed stops."""
+        """For a number of seeds, and of validations without improvement before a seed stops."""
         self.patience = patience
         self.improved = np.zeros(seeds, bool)
         self.given_up = np.zeros(seeds, bool)

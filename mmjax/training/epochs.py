@@ -1,5 +1,6 @@
 """Repeats the train step over epochs, on the device, in an order determined by the seed."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from mmjax.training.mesh import deal_rows
 from mmjax.training.step import ORDER, Metrics, Step
 from mmjax.types import Batch, TrainState
 
+MIN_STEPS = 8
+"""The fewest steps between validations, unless training ends."""
+
 
 class Lane(NamedTuple):
     """The training state of a seed, and its best parameters on validation."""
@@ -27,43 +31,73 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return rows // batch_size
 
 
+def steps_per_round(per_epoch: int) -> int:
+    """Steps between validations: those of an epoch, or of as many as have ``MIN_STEPS``.
+
+    Example:
+        >>> steps_per_round(100), steps_per_round(3)
+        (100, 9)
+    """
+    return per_epoch * math.ceil(MIN_STEPS / per_epoch)
+
+
 def make_advance(
     step: Step, batch_size: int, mesh: Mesh | None = None
 ) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
     """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
     If ``improved``, which is returned as false, the lane first stores its parameters as the best so
-    far; then it takes the steps ``first`` to ``last - 1``, all of one epoch. An epoch is a
+    far; then it takes the steps ``first`` to ``last - 1``, all of one round. An epoch is a
     permutation of the training rows cut into batches; the leftover rows differ between epochs.
-    ``total`` is the sum of the metrics over the epoch so far, so that an epoch may be taken in any
+    ``total`` is the sum of the metrics over the round so far, so that a round may be taken in any
     number of calls. On a mesh, the rows of a batch are sharded over its devices.
     """
 
     def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
-        per_epoch = steps_per_epoch(len(train.target), batch_size)
-        order = epoch_order(carried[0].state.key, first // per_epoch, len(train.target))
+        size = len(train.target)
+        per_epoch, key = steps_per_epoch(size, batch_size), carried[0].state.key
 
-        def batch_at(i):
-            rows = lax.dynamic_slice(order, (i % per_epoch * batch_size,), (batch_size,))
-            return deal_rows(take_rows(train, rows), mesh)
+        def take_epoch(epoch, carry):
+            order, start = epoch_order(key, epoch, size), epoch * per_epoch
 
-        return take_steps(step, carried, batch_at, per_epoch, first, last)
+            def batch_at(i):
+                rows = lax.dynamic_slice(order, ((i - start) * batch_size,), (batch_size,))
+                return deal_rows(take_rows(train, rows), mesh)
+
+            begin, end = jnp.maximum(first, start), jnp.minimum(last, start + per_epoch)
+            return take_steps(step, carry, batch_at, begin, end)
+
+        # At least one epoch, so that a call without steps takes the time to shuffle the rows.
+        epoch, end = first // per_epoch, (last + per_epoch - 1) // per_epoch
+        take = lambda carry: lax.fori_loop(epoch, jnp.maximum(end, epoch + 1), take_epoch, carry)
+        return take_round(take, carried, per_epoch, first)
 
     return advance
 
 
-def take_steps(
-    step: Step,
+def take_round(
+    take: Callable[[tuple[TrainState, Metrics]], tuple[TrainState, Metrics]],
     carried: tuple[Lane, jax.Array, Metrics],
-    batch_at: Callable[[jax.Array], Batch],
     per_epoch: int,
     first: jax.Array,
-    last: jax.Array,
 ) -> tuple[Lane, jax.Array, Metrics]:
-    """As ``make_advance``, with batches from anywhere: ``batch_at(step) -> Batch``."""
+    """As ``make_advance``, with ``take``, from ``take_steps``, for the steps from ``first`` on."""
     (state, best), improved, total = carried
     best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
-    total = jax.tree.map(lambda x: jnp.where(first % per_epoch == 0, 0, x), total)
+    begins = first % steps_per_round(per_epoch) == 0
+    total = jax.tree.map(lambda x: jnp.where(begins, 0, x), total)
+    state, total = take((state, total))
+    return Lane(state, best), jnp.zeros_like(improved), total
+
+
+def take_steps(
+    step: Step,
+    carry: tuple[TrainState, Metrics],
+    batch_at: Callable[[jax.Array], Batch],
+    first: jax.Array,
+    last: jax.Array,
+) -> tuple[TrainState, Metrics]:
+    """Takes the steps ``first`` to ``last - 1`` on ``batch_at(step)``, and adds up the metrics."""
 
     def take_step(i, carry):
         state, total = carry
@@ -71,8 +105,7 @@ def take_steps(
         return state, jax.tree.map(jnp.add, total, metrics)
 
     # Unlike a scan, its length is an argument: a partial epoch needs no second program.
-    state, total = lax.fori_loop(first, last, take_step, (state, total))
-    return Lane(state, best), jnp.zeros_like(improved), total
+    return lax.fori_loop(first, last, take_step, carry)
 
 
 def trace_step(step: Step, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Traced:

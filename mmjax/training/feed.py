@@ -17,9 +17,17 @@ from jax.sharding import Mesh
 from mmjax.data.chunks import on_disk
 from mmjax.data.task import Split
 from mmjax.errors import UsageError, import_extra
-from mmjax.training.epochs import epoch_order, make_advance, steps_per_epoch, take_rows, take_steps
+from mmjax.training.epochs import (
+    epoch_order,
+    make_advance,
+    steps_per_epoch,
+    take_round,
+    take_rows,
+    take_steps,
+)
 from mmjax.training.lanes import over_seeds
 from mmjax.training.mesh import block_sharding, deal_rows, replicate
+from mmjax.training.predict import Chunks, cut
 from mmjax.training.step import Step
 from mmjax.types import Batch
 
@@ -43,7 +51,7 @@ class Block(NamedTuple):
 
 
 Feed = Callable[[int, int], Iterable[tuple[Batch | Block, int, int]]]
-"""Maps ``(first, last)``, steps of one epoch, to ``(rows, first, last)`` of the consecutive program
+"""Maps ``(first, last)``, steps of one round, to ``(rows, first, last)`` of the consecutive program
 calls that together take them; one call if there are no steps."""
 
 
@@ -63,7 +71,8 @@ def make_all_advance(
 
     def advance(carried, block, first, last):
         batch_at = lambda i: deal_rows(take_rows(block.rows, i - block.first), mesh)
-        return take_steps(step, carried, batch_at, per_epoch, first, last)
+        take = lambda carry: take_steps(step, carry, batch_at, first, last)
+        return take_round(take, carried, per_epoch, first)
 
     return over_seeds(advance, mesh, lanes=2, donate_argnums=0)
 
@@ -87,9 +96,12 @@ def make_feed(
     return lambda first, last: [(rows, first, last)]
 
 
-def place(split: Split) -> Batch:
-    """All rows of a split for repeated prediction: on the device, unless streamed."""
-    return split.batch() if streamed(split) else jax.device_put(split.batch())
+def place(split: Split, chunk: int) -> Batch | Chunks:
+    """All rows of a split for repeated prediction: in chunks on the device, unless streamed."""
+    if streamed(split):
+        return split.batch()
+    size, parts = cut(split.batch(), chunk)
+    return Chunks(size, jax.device_put(list(parts)))
 
 
 def streamed(split: Split) -> bool:
@@ -160,7 +172,7 @@ class Stream:
         self._block: Block
 
     def __call__(self, first: int, last: int) -> Iterator[tuple[Block, int, int]]:
-        """Yields the blocks of some steps of one epoch, on the device."""
+        """Yields the blocks of some steps, on the device."""
         if first == last:
             yield self._nothing(), first, last
         while first < last:
@@ -178,7 +190,7 @@ class Stream:
         return self._block
 
     def _read_from(self, step: int) -> Iterator[tuple[range, Block]]:
-        blocks = cut(step, self._num_steps, self._per_epoch, self._block_steps)
+        blocks = cut_steps(step, self._num_steps, self._per_epoch, self._block_steps)
         read = self._grain.MapDataset.source(blocks).map(lambda steps: (steps, self._read(steps)))
         return iter(read.to_iter_dataset(self._grain.ReadOptions(_THREADS, _AHEAD)))
 
@@ -205,7 +217,7 @@ class Stream:
         return jax.make_array_from_process_local_data(sharding, x, whole)
 
 
-def cut(first: int, last: int, per_epoch: int, size: int) -> list[range]:
+def cut_steps(first: int, last: int, per_epoch: int, size: int) -> list[range]:
     """The steps ``first`` to ``last - 1`` in blocks of at most ``size``, each of one epoch."""
     blocks = []
     while first < last:

@@ -1,4 +1,7 @@
-"""The training loop: epochs on the device, validation after each, model selection per seed."""
+"""The training loop: rounds on the device, validation after each, model selection per seed.
+
+A round is an epoch, or as many epochs as have ``epochs.MIN_STEPS`` steps.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,19 +17,19 @@ from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.early_stopping import Validation
-from mmjax.training.epochs import Lane, batch_rows, steps_per_epoch
+from mmjax.training.epochs import Lane, batch_rows, steps_per_epoch, steps_per_round
 from mmjax.training.feed import place
 from mmjax.training.mesh import agreed, place_lanes, to_host
-from mmjax.training.predict import Predict, View
+from mmjax.training.predict import CHUNK, Chunks, Predict, View
 from mmjax.training.program import Program, compile_recipe
 from mmjax.training.recipe import Recipe
 from mmjax.training.step import MAX_SKIPPED
 from mmjax.types import Array, Batch, FitLoop, Prepared, TrainState
 
 Progress = Callable[[int], None]
-"""Called after each epoch, or part of one, with the number of steps taken."""
-OnEpoch = Callable[[dict[str, Any]], bool]
-"""Called after each epoch with its entry of the history; training ends if it returns true."""
+"""Called after each round, or part of one, with the number of steps taken."""
+OnRound = Callable[[dict[str, Any]], bool]
+"""Called after each round with its entry of the history; training ends if it returns true."""
 
 _FIRST_CALL, _CALL_SECONDS = 64, 5.0  # steps of the first call, seconds of later ones
 _SHOWN_ROWS = 16
@@ -41,7 +44,7 @@ class Fit:
         program: the compiled recipe.
         params: the best parameters on validation, [seeds, ...].
         state: the TrainState after the last step, [seeds, ...].
-        history: one mapping per epoch: the step at its end, [seeds] of each metric, averaged over
+        history: one mapping per round: the step at its end, [seeds] of each metric, averaged over
             the steps that were not skipped, and the number of skipped steps.
         best_step: [seeds] the step of the best parameters.
         seconds: wall time of compilation (or loading), training and validation, over all seeds.
@@ -78,7 +81,7 @@ def fit(
     params: chex.ArrayTree | None = None,
     program: Program | None = None,
     progress: Progress = lambda steps: None,
-    on_epoch: OnEpoch = lambda epoch: False,
+    on_round: OnRound = lambda entry: False,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Trains a recipe on a task, all seeds in one program.
@@ -92,9 +95,9 @@ def fit(
         params: {submodule: parameters [seeds, ...]} to start from instead of fresh ones; the
             method's preliminary runs are skipped.
         program: the recipe compiled for the task, if it is already.
-        progress: called after each epoch or part of one. If it raises KeyboardInterrupt, training
+        progress: called after each round or part of one. If it raises KeyboardInterrupt, training
             ends after a last checkpoint.
-        on_epoch: called after each epoch with its entry of the history; training ends if it
+        on_round: called after each round with its entry of the history; training ends if it
             returns true.
         checkpoints: where training is saved, and resumed from; the results are bit-identical to
             those of an uninterrupted run.
@@ -115,7 +118,7 @@ def fit(
     """
     program = program or compile_recipe(recipe, task)
     start = time.perf_counter()
-    valid = task.valid.batch() if program.mesh else place(task.valid)
+    valid = task.valid.batch() if program.mesh else place(task.valid, CHUNK)
     run = _Run(recipe, task, program)
     if checkpoints and checkpoints.exist:
         run.resume(checkpoints)
@@ -124,9 +127,9 @@ def fit(
     ended = False
     while run.first < recipe.steps and not (run.watch.settled or ended):
         taken = run.advance()
-        if run.ends_epoch:
+        if run.ends_round:
             run.validate(valid)
-            ended = on_epoch(run.history[-1])
+            ended = on_round(run.history[-1])
         try:
             progress(taken)
         except KeyboardInterrupt:
@@ -155,7 +158,8 @@ class _Run:
         self.total: Mapping[str, Array] = program.zeros
         self.seconds = 0.0  # taken by earlier processes
         self._started = time.perf_counter()
-        self._per_epoch = steps_per_epoch(task.train.size, program.batch_size)
+        per_epoch = steps_per_epoch(task.train.size, program.batch_size)
+        self._per_round = steps_per_round(per_epoch)
         self._per_call = _FIRST_CALL
 
     def begin(self, params: chex.ArrayTree | None, fit: FitLoop) -> None:
@@ -173,8 +177,8 @@ class _Run:
         self.lanes = place_lanes(lanes, self.program.mesh)
         self.first, self.seconds = facts["first"], facts["seconds"]
         self.watch.load(facts["watch"])
-        arrays = lambda epoch: {name: np.array(value) for name, value in epoch.items()}
-        self.history = [{**arrays(epoch), "step": epoch["step"]} for epoch in facts["history"]]
+        arrays = lambda entry: {name: np.array(value) for name, value in entry.items()}
+        self.history = [{**arrays(entry), "step": entry["step"]} for entry in facts["history"]]
 
     def tree(self) -> tuple[Lane, Mapping[str, Array]]:
         """The arrays of a checkpoint."""
@@ -182,28 +186,28 @@ class _Run:
 
     def facts(self) -> dict[str, Any]:
         """The rest of a checkpoint."""
-        lists = lambda epoch: {name: np.asarray(value).tolist() for name, value in epoch.items()}
+        lists = lambda entry: {name: np.asarray(value).tolist() for name, value in entry.items()}
         return {
             "first": self.first,
             "seconds": self.seconds + time.perf_counter() - self._started,
             "watch": self.watch.dump(),
-            "history": [lists(epoch) for epoch in self.history],
+            "history": [lists(entry) for entry in self.history],
         }
 
     @property
-    def ends_epoch(self) -> bool:
-        """Whether the last step was the last of an epoch or of the run."""
-        return self.first % self._per_epoch == 0 or self.first == self.recipe.steps
+    def ends_round(self) -> bool:
+        """Whether the last step was the last of a round or of the run."""
+        return self.first % self._per_round == 0 or self.first == self.recipe.steps
 
     def advance(self) -> int:
-        """Takes some steps, at most to the end of the epoch, and returns their number.
+        """Takes some steps, at most to the end of the round, and returns their number.
 
         A call takes a few seconds, so that whatever happens between calls, such as a signal, does
         not wait long.
         """
-        end = min((self.first // self._per_epoch + 1) * self._per_epoch, self.recipe.steps)
+        end = min((self.first // self._per_round + 1) * self._per_round, self.recipe.steps)
         last = min(self.first + self._per_call, end)
-        begins = self.first % self._per_epoch == 0
+        begins = self.first % self._per_round == 0
         improved = self.watch.improved & begins  # otherwise stored already
         start = time.perf_counter()
         self._take_steps(improved, last)
@@ -215,10 +219,10 @@ class _Run:
             raise self._diverged(in_row)
         return taken
 
-    def validate(self, valid: Batch) -> None:
-        """Ends an epoch: computes its metrics, and whether validation has improved."""
+    def validate(self, valid: Batch | Chunks) -> None:
+        """Ends a round: computes its metrics, and whether validation has improved."""
         total = {name: np.asarray(value) for name, value in to_host(self.total).items()}
-        steps = (self.first - 1) % self._per_epoch + 1
+        steps = (self.first - 1) % self._per_round + 1
         taken = np.where(total["skipped"] < steps, steps - total["skipped"], np.nan)
         mean = lambda x: (x / taken.astype(np.float32)).astype(np.float64)
         metrics = {name: mean(x) for name, x in total.items() if name != "skipped"}

@@ -1,6 +1,6 @@
 """Predictions of a model, its embeddings and modality weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
 
 import chex
@@ -17,7 +17,20 @@ from mmjax.types import Batch, Outputs, Tokens
 CHUNK = 256
 """Default number of rows per forward pass, so that one program serves splits of every size."""
 
-Predict = Callable[[chex.ArrayTree, Batch], np.ndarray]
+
+class Chunks(NamedTuple):
+    """Rows for repeated prediction, cut into batches of one size; the last is padded.
+
+    Attributes:
+        size: number of rows, without the padding.
+        parts: their batches.
+    """
+
+    size: int
+    parts: Iterable[Batch]
+
+
+Predict = Callable[[chex.ArrayTree, Batch | Chunks], np.ndarray]
 
 
 def make_encode(model: nn.Module) -> Callable[[chex.ArrayTree, Batch], dict[str, Tokens]]:
@@ -107,15 +120,18 @@ def _in_chunks(
 ) -> Callable[..., Any]:
     """Makes ``(params of all seeds, rows) -> arrays [seeds, rows, ...]`` from a forward pass."""
 
-    def apply(params: chex.ArrayTree, rows: Batch) -> Any:
-        size = len(rows.target)
+    def apply(params: chex.ArrayTree, rows: Batch | Chunks) -> Any:
+        size, parts = rows if isinstance(rows, Chunks) else cut(rows, chunk)
         # Once, not for every chunk.
         params = place_lanes(params, mesh) if mesh else jax.device_put(params)
-        parts = []
-        for start in range(0, size, chunk):
-            index = np.arange(start, start + chunk) % size  # the last chunk is padded
-            parts.append(program(params, jax.tree.map(lambda x, i=index: x[i], rows)))
-        join = lambda *chunks: np.concatenate(chunks, axis=1)[:, :size]
-        return jax.tree.map(join, *jax.device_get(to_host(parts)))
+        outputs = jax.device_get(to_host([program(params, part) for part in parts]))
+        return jax.tree.map(lambda *x: np.concatenate(x, axis=1)[:, :size], *outputs)
 
     return apply
+
+
+def cut(rows: Batch, chunk: int) -> Chunks:
+    """Cuts rows, in memory or on disk, into batches of ``chunk`` rows, one at a time."""
+    size = len(rows.target)
+    index = (np.arange(start, start + chunk) % size for start in range(0, size, chunk))
+    return Chunks(size, (jax.tree.map(lambda x, i=i: x[i], rows) for i in index))

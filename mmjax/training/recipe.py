@@ -48,8 +48,8 @@ class Recipe:
         remat: whether transformer blocks are recomputed for their gradient instead of stored.
         mesh: devices by axis, such as ``data=4,seed=2``, or None; see ``training.mesh``. It changes
             results by rounding only, and is not part of ``repr``.
-        patience: number of epochs without a better validation score after which a seed stops;
-            training ends when all seeds have stopped.
+        patience: number of validations (one per round, see ``training.fit``) without a better score
+            after which a seed stops; training ends when all seeds have stopped.
 
     Raises:
         UsageError: a value is out of range.

@@ -276,9 +276,7 @@ def test_a_batch_of_more_than_all_rows_sees_all_rows(task):
     arm = arm_of(task, 0, batch_size=10 * size)
     assert arm.recipe.steps == round(SETTINGS.steps * SETTINGS.batch_size / size)
     train_batch(log, [0], lambda _: arm, lambda steps: None, lambda trial: None)
-    assert [rows for _, rows, _ in log.reports] == [
-        (step + 1) * size for step in range(arm.recipe.steps)
-    ]
+    assert log.reports[-1][1] == arm.recipe.steps * size
 
 
 def test_what_goes_wrong_ends_the_trials_of_its_batch_alone(task):

@@ -20,8 +20,9 @@ from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.tfds import prepare, tfds
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.epochs import batch_rows
-from mmjax.training.feed import Stream, cut, make_feed, place, process_part
+from mmjax.training.feed import Stream, cut_steps, make_feed, place, process_part
 from mmjax.training.fit import fit
+from mmjax.training.predict import Chunks
 from mmjax.training.program import compile_recipe
 from mmjax.training.recipe import Recipe, make_model
 
@@ -160,7 +161,7 @@ def test_blocks_hold_the_rows_of_their_steps(task):
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_blocks_are_of_one_epoch_and_have_every_step_once(size):
-    blocks = cut(7, 42, 10, size)
+    blocks = cut_steps(7, 42, 10, size)
     assert [step for block in blocks for step in block] == list(range(7, 42))
     assert all(block[0] // 10 == block[-1] // 10 and len(block) <= size for block in blocks)
 
@@ -191,8 +192,8 @@ def test_rows_are_streamed_that_are_on_disk_or_too_many(task, tmp_path, monkeypa
     mapped = arrays(tmp_path)
     assert is_streamed(mapped.train)
     assert not is_streamed(task.train)
-    assert isinstance(place(task.train).target, jax.Array)
-    assert place(mapped.train).inputs["vector"] is mapped.train.inputs["vector"]
+    assert isinstance(place(task.train, 8), Chunks)
+    assert place(mapped.train, 8).inputs["vector"] is mapped.train.inputs["vector"]
 
     class Device:
         memory = sum(x.nbytes for x in task.train.inputs.values()) * 2

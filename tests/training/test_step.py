@@ -13,7 +13,7 @@ from mmjax.fusion import FUSIONS
 from mmjax.methods import Joint, TwoStage
 from mmjax.model import MultimodalModel
 from mmjax.objectives import cross_entropy
-from mmjax.training.epochs import Lane, make_advance, take_rows
+from mmjax.training.epochs import Lane, batch_rows, make_advance, take_rows
 from mmjax.training.lanes import over_seeds
 from mmjax.training.optimiser import Adam
 from mmjax.training.step import init_params, init_state, make_step
@@ -79,7 +79,8 @@ def test_training_continues_bit_for_bit_from_the_state_in_the_middle_of_an_epoch
     assert so_far["loss"] < total["loss"]
 
 
-def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train):
+@pytest.mark.parametrize("calls", [[(0, 6), (6, 12)], [(0, 12)], [(0, 4), (4, 12)]])
+def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train, calls):
     seen = []
 
     def record(state, batch):
@@ -89,9 +90,11 @@ def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train)
     numbered = train._replace(target=jnp.arange(len(train.target)))
     state = init_state({}, optax.identity(), 0)
     advance = make_advance(record, BATCH)
-    for epoch in range(2):
-        advance((Lane(state, {}), False, {"loss": 0.0}), numbered, 6 * epoch, 6 * epoch + 6)
+    for first, last in calls:
+        advance((Lane(state, {}), False, {"loss": 0.0}), numbered, first, last)
     jax.effects_barrier()
+    for step, rows in enumerate(seen):
+        np.testing.assert_array_equal(rows, batch_rows(state.key, step, 96, BATCH))
     first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
     assert sorted(first) == sorted(second) == list(range(96))
     assert (first != second).any()

@@ -40,16 +40,16 @@ def train_batch(
         study: the study that they belong to.
         trials: a group of ``make_batches``.
         make_arm: builds the arm of a trial, with one seed; the test split is not used.
-        progress: called after each epoch with its number of steps.
+        progress: called after each round with its number of steps.
         on_trial: called with each trial that has ended.
     """
     running = dict(enumerate(trials))
     best = np.full(len(trials), -np.inf)
 
-    def on_epoch(epoch: dict[str, Any]) -> bool:
-        np.fmax(best, epoch[find_score(epoch, "valid_")], out=best)
-        last = epoch["step"] == recipe.steps
-        rows = epoch["step"] * rows_per_step(recipe, arms[0].task)
+    def on_round(entry: dict[str, Any]) -> bool:
+        np.fmax(best, entry[find_score(entry, "valid_")], out=best)
+        last = entry["step"] == recipe.steps
+        rows = entry["step"] * rows_per_step(recipe, arms[0].task)
         # The best first: pruning compares a trial with those that reported before it.
         for lane in sorted(running, key=lambda lane: -best[lane]):
             if not study.report(running[lane], float(best[lane]), rows, last=last):
@@ -59,7 +59,7 @@ def train_batch(
     try:
         arms = [make_arm(trial) for trial in trials]
         recipe = join_lanes([arm.recipe for arm in arms])
-        trained = fit(recipe, arms[0].task, progress=progress, on_epoch=on_epoch)
+        trained = fit(recipe, arms[0].task, progress=progress, on_round=on_round)
     except study.broken:  # not an error of the trials
         raise
     except Exception as error:
