@@ -3,10 +3,10 @@
     pip install ".[bench]" && python benchmarks/speed.py --out runs/speed
 
 Each side works in a process of its own; all sides of a case take turns, round after round, so that
-a machine that slows down slows all of them. Sides: ``mmjax``; ``mmjax+kernels``, with its own
-convolution; and PyTorch ``eager``, ``tuned`` and ``compile``, each with the memory allocator as it
-comes and tuned (``+malloc``). ``rows.jsonl`` has a row per case and side; a benchmark that was
-stopped goes on where it was. benchmarks/performance_page.py makes docs/performance.md of it.
+a machine that slows down slows all of them. Sides: ``mmjax``, without its C++ kernels;
+``mmjax+kernels``; and PyTorch ``eager``, ``tuned`` and ``compile``, each with the memory allocator
+as it comes and tuned (``+malloc``). ``rows.jsonl`` has a row per case and side; a benchmark that
+was stopped goes on where it was. benchmarks/performance_page.py makes docs/performance.md of it.
 
 About an hour on two CPU cores, which should have nothing else to do.
 """
@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 PEERS = ("eager", "tuned", "compile")
 SIDES = ("mmjax", "mmjax+kernels", *PEERS, *(f"{peer}+malloc" for peer in PEERS))
 ENVIRONMENT = {
-    "kernels": {"MMJAX_KERNELS": "1"},
+    "kernels": {"MMJAX_KERNELS": "1"},  # off without it
     # Large arrays stay with the process instead of going back to the system after each step.
     "malloc": {
         "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -175,7 +175,7 @@ class Worker:
 def worker_process(side: str, case: Case) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a side's process."""
     name, *settings = side.split("+")
-    environment = dict(os.environ, PYTHONPATH=str(HERE.parent))
+    environment = dict(os.environ, PYTHONPATH=str(HERE.parent), MMJAX_KERNELS="0")
     for setting in settings:
         environment |= ENVIRONMENT[setting]
     command = [sys.executable, str(HERE / "worker.py"), name, json.dumps(asdict(case))]

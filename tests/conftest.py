@@ -22,7 +22,10 @@ os.environ["XLA_FLAGS"] = (
 _BEGUN_HERE = "PYTEST_XDIST_WORKER" not in os.environ
 if _BEGUN_HERE:
     _PROGRAMS = tempfile.mkdtemp(prefix="mmjax-programs-")
+    if shutil.which(os.environ.get("CXX") or "c++") is None:
+        os.environ.setdefault("MMJAX_KERNELS", "0")
     os.environ |= {
+        "XDG_CACHE_HOME": _PROGRAMS,  # of the C++ kernels
         "JAX_ENABLE_COMPILATION_CACHE": "true",
         "JAX_COMPILATION_CACHE_DIR": _PROGRAMS,
         # To keep and load what takes less would cost more than to compile it again.

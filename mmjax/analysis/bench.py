@@ -47,7 +47,7 @@ def measure(arm: Arm) -> Row:
     step, and ``step_flops`` and ``step_bytes`` are those of one lane and batch. Operations are
     counted before XLA optimises and bytes after, whether from memory or from a cache. The
     operations are a lower bound (``flops_are``): the body of a loop, such as that of a recurrent
-    encoder, counts once, and a call of another program, such as a C++ kernel, does not count.
+    encoder, counts once. Both are those of a step without C++ kernels, which XLA does not see into.
 
     ``gflops`` is the rate of those operations over all lanes, and ``share`` is that rate divided by
     ``matmul_gflops``, measured alongside with the same devices and dtype. A share outside (0, 1] is

@@ -173,6 +173,6 @@ def labels(task: Task) -> dict[str, np.ndarray]:
 
 @cache
 def versions() -> str:
-    """Versions of the packages that determine a result, and whether the C++ kernels were used."""
+    """Versions of the packages that determine a result, and of the C++ kernels, if used."""
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
-    return ", ".join(packages + ["C++ kernels"] * kernels.enabled())
+    return ", ".join([*packages, kernels.version()])

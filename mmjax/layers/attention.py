@@ -2,8 +2,8 @@
 
 On CPU, XLA spends most of its time on the weights, [batch, heads, queries, keys], which are much
 larger than everything else: passes over them are kept to a minimum, and every product has the
-layout that is fastest there. With MMJAX_KERNELS=1, C++ kernels keep the weights of one head in
-cache.
+layout that is fastest there. C++ kernels, where there are any, keep the weights of one
+head in cache.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 XLA's native implementations are best on GPU and TPU. On CPU their gradients are tens of times
 slower than the same computation written as matrix products and element-wise selections, above all
-inside ``lax.scan``. With MMJAX_KERNELS=1, C++ kernels replace both on CPU.
+inside ``lax.scan``. C++ kernels, where there are any, replace both.
 """
 
 from collections.abc import Sequence

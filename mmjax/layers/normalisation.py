@@ -1,7 +1,7 @@
 """Layer normalisation with a custom gradient.
 
 Automatic differentiation would store and pass over several arrays as large as the input, which on
-CPU takes longer than the arithmetic. With MMJAX_KERNELS=1, C++ kernels pass over each array once.
+CPU takes longer than the arithmetic. C++ kernels, where there are any, pass over each array once.
 """
 
 import flax.linen as nn

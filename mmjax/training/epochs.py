@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 
+from mmjax.layers import kernels
 from mmjax.training.mesh import deal_rows
 from mmjax.training.step import ORDER, Metrics, Step
 from mmjax.types import Batch, TrainState
@@ -109,10 +110,14 @@ def take_steps(
 
 
 def trace_step(step: Step, lanes: Lane, train: Batch, batch_size: int) -> jax.stages.Traced:
-    """The step of one seed and batch, traced; only the shapes of ``lanes`` and rows matter."""
+    """The step of one seed and batch, traced without kernels, whose operations XLA does not see.
+
+    Only the shapes of ``lanes`` and rows matter.
+    """
     shape = lambda x, *first: jax.ShapeDtypeStruct((*first, *x.shape[1:]), x.dtype)
     batch = jax.tree.map(lambda x: shape(x, batch_size), train)
-    return jax.jit(step).trace(jax.tree.map(shape, lanes.state), batch)
+    with kernels.without():
+        return jax.jit(step).trace(jax.tree.map(shape, lanes.state), batch)
 
 
 def zero_metrics(step: jax.stages.Traced, num_lanes: int) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
+from mmjax.layers import kernels
 from mmjax.training.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
@@ -69,7 +70,8 @@ def over_seeds(
         if mesh is not None:
             divides = num_lanes(own) % mesh.shape["seed"] == 0
             every = _deal(one_by_one, mesh) if divides else one_by_one
-            return keep_lanes(every(own, *shared), mesh)
+            with kernels.without():  # whose work XLA does not divide
+                return keep_lanes(every(own, *shared), mesh)
         chosen = how(num_lanes(own))
         if chosen == "vmap":
             return jax.vmap(lambda lane: f(*lane, *shared))(own)

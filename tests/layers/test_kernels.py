@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -18,11 +19,16 @@ from attention_cases import (
 )
 from norm_cases import SHAPES, check_layer_norm
 
-from mmjax.errors import BuildError, UsageError
+from mmjax.errors import BuildError, UsageError, tell
 from mmjax.layers import kernels
 from mmjax.layers.convolution import Conv, conv
 from mmjax.layers.kernels.build import build
 from mmjax.layers.normalisation import LayerNorm
+from mmjax.tasks.synthetic import synthetic
+from mmjax.training.lanes import over_seeds
+from mmjax.training.mesh import make_mesh
+from mmjax.training.recipe import make_model
+from mmjax.training.sizes import sizes
 
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 pytestmark = [
@@ -49,11 +55,18 @@ CONVOLUTIONS = [
 
 
 @pytest.fixture(autouse=True)
-def built_once(monkeypatch, tmp_path_factory, worker_id):
-    """Turns the kernels on, in a folder that all processes of the test run share."""
-    folder = tmp_path_factory.getbasetemp()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder if worker_id == "master" else folder.parent))
+def demanded(monkeypatch):
+    """With this, nothing is tested without kernels unnoticed."""
     monkeypatch.setenv("MMJAX_KERNELS", "1")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    """As in a new process, on a machine without a compiler."""
+    monkeypatch.setattr(kernels, "_problem", cache(kernels._problem.__wrapped__))
+    monkeypatch.setattr(kernels, "_tell_once", cache(tell))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
 
 
 def draw(*shape, seed=0):
@@ -148,12 +161,52 @@ def test_other_types_and_ranks_take_the_way_without_kernels():
     assert uses_kernels(forward, x[0], kernel[0])
 
 
-def test_kernels_are_off_unless_asked_for(monkeypatch):
+def test_kernels_are_used_unless_turned_off(monkeypatch):
     x, kernel = draw(1, 4, 4, 2), draw(3, 3, 2, 3)
-    monkeypatch.setenv("MMJAX_KERNELS", "0")
-    assert not uses_kernels(forward, x, kernel)
     monkeypatch.delenv("MMJAX_KERNELS")
-    assert not uses_kernels(forward, x, kernel)
+    assert uses_kernels(partial(forward), x, kernel)
+    assert kernels.version().startswith("kernels ")
+    monkeypatch.setenv("MMJAX_KERNELS", "0")
+    assert not uses_kernels(partial(forward), x, kernel)
+    assert kernels.version() == "no kernels"
+
+
+def test_a_program_is_traced_again_without_kernels():
+    program, given = jax.jit(forward), (draw(1, 4, 4, 2), draw(3, 3, 2, 3))
+    with_kernels = program(*given)
+    with kernels.without():
+        assert "mmjax_" not in program.lower(*given).as_text()
+        np.testing.assert_allclose(program(*given), with_kernels, rtol=1e-5, atol=1e-6)
+    assert "mmjax_" in program.lower(*given).as_text()
+
+
+def test_without_a_compiler_all_goes_on_and_one_line_says_so(monkeypatch, no_compiler, capsys):
+    monkeypatch.delenv("MMJAX_KERNELS")
+    for _ in range(2):
+        assert not uses_kernels(partial(forward), draw(1, 4, 4, 2), draw(3, 3, 2, 3))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mmjax: training without C++ kernels, slower (MMJAX_KERNELS=0 accepts")
+    assert "cannot run the C++ compiler" in line
+    assert kernels.version() == "no kernels"
+
+
+def test_without_a_compiler_what_is_demanded_is_an_error(no_compiler):
+    with pytest.raises(BuildError, match=r"no-such-compiler: cannot run the C\+\+ compiler.*CXX"):
+        forward(draw(1, 4, 4, 2), draw(3, 3, 2, 3))
+
+
+def test_operations_are_counted_the_same(monkeypatch):
+    task = synthetic(size=60)
+    model = make_model(task, "transformer")
+    with_kernels = sizes(model, task)
+    monkeypatch.setenv("MMJAX_KERNELS", "0")
+    assert sizes(model, task) == with_kernels
+
+
+def test_a_mesh_does_without_kernels():
+    mapped = over_seeds(forward, make_mesh("data=1"), lanes=2)
+    given = draw(1, 1, 4, 4, 2), draw(1, 3, 3, 2, 3)
+    assert "mmjax_" not in mapped.lower(*given).as_text()
 
 
 def test_seeds_and_steps_are_as_one_by_one():
@@ -210,19 +263,13 @@ def test_many_convolutions_at_once_wait_for_each_other_but_not_for_ever():
 def test_a_value_that_is_no_switch_is_an_error(monkeypatch, value):
     monkeypatch.setenv("MMJAX_KERNELS", value)
     with pytest.raises(UsageError, match="MMJAX_KERNELS: expected 0 or 1"):
-        kernels.enabled()
-
-
-def test_a_missing_compiler_is_named(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(BuildError, match=r"no-such-compiler: cannot run the C\+\+ compiler.*CXX"):
-        build()
+        kernels.available()
 
 
 def test_a_failing_compiler_is_quoted_and_leaves_nothing_behind(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", f"{COMPILER} -include no_such_header.h")
-    with pytest.raises(BuildError, match=r"(?s)exit status.*no_such_header.*unset MMJAX_KERNELS"):
+    with pytest.raises(BuildError, match=r"(?s)exit status.*no_such_header.*name one in CXX"):
         build()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -112,10 +112,9 @@ def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
         np.testing.assert_allclose(program.call(*rows), model.best.predict(*rows), atol=1e-6)
 
 
-def test_a_program_of_kernels_of_this_machine_is_refused(monkeypatch):
-    monkeypatch.setenv("MMJAX_KERNELS", "1")
-    with pytest.raises(UsageError, match=r"MMJAX_KERNELS: .* Set it to 0 for an export"):
-        export_program(untrained("sum"))
+def test_a_program_has_no_kernels_of_this_machine():
+    content = export_program(untrained("transformer", {"image": "cnn"}))
+    assert b"mmjax_" not in export.deserialize(bytearray(content)).mlir_module_serialized
 
 
 def test_means_widths_and_encoders_come_back(tmp_path):

@@ -1,55 +1,103 @@
-"""C++ layers for CPU, enabled by MMJAX_KERNELS=1 in the environment.
+"""C++ layers for CPU, used by default where they can be compiled.
 
 They support float32 arrays and convolutions with one or two spatial dimensions, and work inside
-``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives; callers define those. XLA does not
-see their operations, and leaves them out of its cost analysis of a program (see
-``mmjax.analysis.cost``).
+``lax.scan``, ``lax.map`` and ``vmap``. They have no derivatives; callers define those, but only the
+first. XLA does not see their operations: programs are counted as traced ``without`` them.
+
+MMJAX_KERNELS=0 in the environment turns them off; with MMJAX_KERNELS=1 it is an error if they are
+not available.
 """
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.errors import UsageError
-from mmjax.layers.kernels.build import load
+from mmjax.errors import UsageError, tell
+from mmjax.layers.kernels.build import digest, load
 
 __all__ = [
     "VARIABLE",
     "Unpooled",
     "attend",
     "attend_gradient",
+    "available",
     "convolve",
     "convolve_and_pool",
-    "enabled",
     "kernel_gradient",
     "layer_norm",
     "layer_norm_gradient",
     "usable",
+    "version",
+    "without",
 ]
 
 VARIABLE = "MMJAX_KERNELS"
+_off = jax.make_user_context(False)  # one that JAX's caches of programs distinguish
+_loading = threading.Lock()
+_tell_once = cache(tell)
 
 
-def enabled() -> bool:
-    """Whether the environment enables the kernels.
+def available() -> bool:
+    """Whether the kernels are loaded; the first call compiles them, which takes seconds.
+
+    All programs of a process get the same answer, because results differ in the last digits. If
+    the kernels cannot be loaded, a line says why, once.
 
     Raises:
-        UsageError: the variable is neither 0 nor 1.
+        UsageError: MMJAX_KERNELS is neither 0 nor 1.
+        BuildError: it is 1, and the kernels cannot be compiled.
+        OSError: it is 1, and the cache folder cannot be used, or the library cannot be loaded.
+        RuntimeError: it is 1, and the user has no home folder, or XLA rejects the library.
     """
-    value = os.environ.get(VARIABLE, "0")
-    if value not in ("0", "1"):
-        raise UsageError(VARIABLE, expected="0 or 1", got=repr(value))
-    return value == "1"
+    setting = os.environ.get(VARIABLE)
+    if setting not in (None, "0", "1"):
+        raise UsageError(VARIABLE, expected="0 or 1", got=repr(setting))
+    if setting == "0" or _off.value:
+        return False
+    with _loading:
+        problem = _problem()
+    if problem is None:
+        return True
+    if setting == "1":
+        raise problem
+    first = str(problem).partition("\n")[0].removesuffix(":")
+    _tell_once(f"training without C++ kernels, slower ({VARIABLE}=0 accepts that): {first}")
+    return False
+
+
+@cache
+def _problem() -> Exception | None:
+    try:
+        load()
+    except (OSError, RuntimeError) as error:  # among the latter, BuildError and XLA's own
+        return error
+    return None
 
 
 def usable(*arrays: jax.Array) -> bool:
-    """Whether the kernels are enabled, and support these arrays and this backend."""
+    """Whether the kernels are available, and support these arrays and this backend."""
     made_for = all(x.dtype == jnp.float32 and x.ndim in (3, 4) for x in arrays)
-    return enabled() and made_for and jax.default_backend() == "cpu"
+    return made_for and jax.default_backend() == "cpu" and available()
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """What is traced within does not use the kernels: to count it, or to run it elsewhere."""
+    with _off(True):
+        yield
+
+
+def version() -> str:
+    """The kernels that programs of this process use, by a digest of their sources."""
+    used = jax.default_backend() == "cpu" and available()
+    return f"kernels {digest()}" if used else "no kernels"
 
 
 class Unpooled(NamedTuple):
@@ -181,7 +229,6 @@ def _rows(x):
 
 
 def _call(target, *results):
-    load()
     results = results if len(results) > 1 else results[0]
     return jax.ffi.ffi_call(target, results, vmap_method="sequential")
 

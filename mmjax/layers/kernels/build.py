@@ -1,25 +1,30 @@
-"""Compiles the C++ sources once per compiler, CPU and jaxlib, into the user's cache folder."""
+"""Compiles the C++ sources on first use, once per CPU and jaxlib, into the user's cache folder.
+
+A wheel would have to guess both: the instruction set that programs are for, and XLA's interface.
+"""
 
 import ctypes
 import hashlib
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import jaxlib
 
 from mmjax.errors import BuildError
-from mmjax.storage.compile_cache import private_folder
+from mmjax.storage.compile_cache import cpu_identity, private_folder
 from mmjax.storage.files import sync_tree
+from mmjax.storage.locks import locked
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # No -ffast-math, which changes results; fused multiply-adds only make them more accurate.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-pthread")
 TARGETS = (
     "mmjax_convolve",
     "mmjax_kernel_gradient",
@@ -28,12 +33,17 @@ TARGETS = (
     "mmjax_layer_norm",
     "mmjax_layer_norm_gradient",
 )
-FIX = "Install a C++17 compiler and name it in CXX, or unset MMJAX_KERNELS."
+FIX = "Install a C++17 compiler, or name one in CXX."
 
 
-@cache
 def load() -> None:
-    """Registers the kernels with XLA, compiling them on first use."""
+    """Registers the kernels with XLA, compiling them on first use.
+
+    Raises:
+        BuildError: there is no compiler, or it fails.
+        OSError: the cache folder cannot be used, or the library cannot be loaded.
+        RuntimeError: the user has no home folder, or XLA rejects the library.
+    """
     library = ctypes.CDLL(str(build()))
     for target in TARGETS:
         handler = jax.ffi.pycapsule(getattr(library, target))
@@ -43,43 +53,68 @@ def load() -> None:
 def build() -> Path:
     """Path of the compiled library, which is built unless the cache folder has it.
 
-    Raises:
-        BuildError: there is no compiler, or it fails.
-        OSError: the cache folder cannot be created, or others can write to it.
+    Raises: as ``load``.
     """
-    library = private_folder("kernels") / f"{_fingerprint()}.so"
-    if library.exists():
-        return library
-    # Other processes may be building too: each compiles its own file, and moves it into place
-    # atomically; the last one to finish wins.
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        fresh = Path(folder) / "kernels.so"
-        sources = map(str, SOURCES)
-        _compile(*FLAGS, "-isystem", jax.ffi.include_dir(), *sources, "-o", str(fresh))
-        sync_tree(Path(folder))
-        os.replace(fresh, library)
+    folder = private_folder("kernels")
+    library = folder / f"{_fingerprint()}.so"
+    if not library.exists():
+        with locked(folder, wait=True):
+            if not library.exists():  # otherwise another process has built it meanwhile
+                _build_at(library)
     return library
 
 
-def _fingerprint():
-    """A hash of everything that the library depends on.
+def digest() -> str:
+    """Eight characters that identify the sources and the options of the compiler."""
+    return _hash(*_code())[:8]
 
-    The compiler's predefined macros identify its version and the instruction set of this CPU.
+
+def _build_at(library):
+    with (
+        tempfile.TemporaryDirectory(dir=library.parent) as folder,
+        ThreadPoolExecutor(len(SOURCES)) as together,
+    ):
+        fresh = Path(folder, "kernels.so")
+        objects = [str(Path(folder, f"{source.stem}.o")) for source in SOURCES]
+        include = ("-isystem", jax.ffi.include_dir())
+        compile_one = lambda source, to: _compile(*FLAGS, *include, "-c", str(source), "-o", to)
+        list(together.map(compile_one, SOURCES, objects))
+        _compile(*FLAGS, "-shared", *objects, "-o", str(fresh))
+        sync_tree(Path(folder))
+        os.replace(fresh, library)
+
+
+def _fingerprint():
+    """A hash of what the library depends on.
+
+    The version of the compiler is left out: whoever has the library needs no compiler.
     """
-    macros = _compile(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
-    code = [path.read_bytes() for path in (*SOURCES, *HEADERS)]
-    parts = (*code, macros, " ".join(FLAGS).encode(), jaxlib.__version__.encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+    system = os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else ""
+    parts = (_compiler(), jaxlib.__version__, cpu_identity(), system or "")
+    return _hash(*_code(), *(part.encode() for part in parts))[:32]
+
+
+def _code():
+    return *(path.read_bytes() for path in (*SOURCES, *HEADERS)), " ".join(FLAGS).encode()
+
+
+def _hash(*parts):
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _compiler():
+    return os.environ.get("CXX") or "c++"
 
 
 def _compile(*arguments):
-    command = [*shlex.split(os.environ.get("CXX") or "c++"), *arguments]
+    compiler = _compiler()
     try:
-        return subprocess.run(command, capture_output=True, check=True).stdout
-    except OSError as error:
-        raise BuildError(command[0], f"cannot run the C++ compiler: {error}", fix=FIX) from error
+        command = [*shlex.split(compiler), *arguments]
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    except (OSError, ValueError) as error:
+        raise BuildError(compiler, f"cannot run the C++ compiler: {error}", fix=FIX) from error
     except subprocess.CalledProcessError as error:
         last = b"\n".join(error.stderr.splitlines()[-5:]).decode(errors="replace")
         problem = f"compiling the kernels failed with exit status {error.returncode}"
         problem += f":\n{last}" if last else ""
-        raise BuildError(command[0], problem, fix=FIX) from error
+        raise BuildError(compiler, problem, fix=FIX) from error

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 from jax.extend.core import JaxprEqn, Var
 
+from mmjax.layers import kernels
 from mmjax.types import Outputs, Tokens
 
 Place = tuple[str, str]
@@ -84,7 +85,7 @@ def trace_dataflow(fusion: nn.Module, tokens: Mapping[str, Tokens]) -> Dataflow:
             modules[name] = Node(jax.tree.leaves(out)[0].shape, type(context.module).__name__)
         return out
 
-    with nn.intercept_methods(note):
+    with nn.intercept_methods(note), kernels.without():
         program, out = jax.make_jaxpr(run, return_shape=True)(variables, tokens)
     graph = _Graph(modules)
     for var, (path, leaf) in zip(program.jaxpr.invars, _leaves((variables, tokens)), strict=True):

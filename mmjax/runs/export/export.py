@@ -25,7 +25,7 @@ def export_run(folder: Path, out: Path, data: str | None = None) -> list[Path]:
 
     Raises:
         DataError: a file of the run is missing or malformed.
-        UsageError: ``out`` has files; the extra ``export`` is not installed; or MMJAX_KERNELS is 1.
+        UsageError: ``out`` has files, or the extra ``export`` is not installed.
 
     Example:
         >>> from pathlib import Path

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax import export
 
-from mmjax.errors import UsageError, import_extra
+from mmjax.errors import import_extra
 from mmjax.layers import kernels
 from mmjax.runs.trained import TrainedRun
 from mmjax.types import Outputs
@@ -24,12 +24,9 @@ def export_program(run: TrainedRun) -> bytes:
     constants of the program, which is lowered for CPU, NVIDIA and AMD GPUs and TPU.
 
     Raises:
-        UsageError: flatbuffers is not installed, or MMJAX_KERNELS is 1.
+        UsageError: flatbuffers is not installed.
     """
     import_extra("export", "flatbuffers", "export")  # a dependency that jax.export leaves optional
-    if kernels.enabled():
-        problem = "a program that uses the C++ kernels runs on this machine only"
-        raise UsageError(kernels.VARIABLE, problem, fix="Set it to 0 for an export.")
     task, model = run.arm.task, run.arm.recipe.model
     params = jax.tree.map(lambda x: x[0], run.best.params)
 
@@ -45,4 +42,6 @@ def export_program(run: TrainedRun) -> bytes:
     (rows,) = export.symbolic_shape("rows")
     like = lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
     program = export.export(jax.jit(jax.vmap(answer)), platforms=PLATFORMS)
-    return bytes(program(*jax.tree.map(like, (batch.inputs, batch.present))).serialize())
+    with kernels.without():  # which other machines lack
+        exported = program(*jax.tree.map(like, (batch.inputs, batch.present)))
+    return bytes(exported.serialize())
