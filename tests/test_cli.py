@@ -16,8 +16,7 @@ from scipy.special import softmax
 
 import mmjax
 from mmjax.cli import main
-from mmjax.comparison.arm import CORE
-from mmjax.fusion import FUSIONS
+from mmjax.registry import CORE, FUSIONS
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.settings import Settings
 from mmjax.runs.trained import load_run

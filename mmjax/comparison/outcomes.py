@@ -7,7 +7,6 @@ import numpy as np
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row
-from mmjax.errors import UsageError, look_up
 from mmjax.training.fit import Fit
 
 
@@ -21,32 +20,6 @@ class Embedded(NamedTuple):
 
     values: Mapping[str, np.ndarray]
     target: np.ndarray
-
-
-EXAMINATIONS = ("missing", "corruptions", "embeddings", "weights", "cost")
-"""Measurements that can be taken of a trained arm beyond its scores."""
-
-
-def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
-    """The names among ``EXAMINATIONS`` that "all", "scores" or a list of names stand for.
-
-    Raises:
-        UnknownNameError: there is no such examination.
-
-    Example:
-        >>> parse_examine("scores"), parse_examine(["cost", "missing"])
-        ((), ('missing', 'cost'))
-    """
-    names = [asked] if isinstance(asked, str) else list(asked)
-    if names == ["scores"]:
-        return ()
-    if names == ["all"]:
-        return EXAMINATIONS
-    for name in names:
-        look_up("examine", name, dict.fromkeys(("all", "scores", *EXAMINATIONS)))
-    if {"all", "scores"} & set(names):
-        raise UsageError("examine", expected="all or scores alone", got=", ".join(names))
-    return tuple(name for name in EXAMINATIONS if name in names)
 
 
 class Examination(NamedTuple):
