@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
+from mmjax.layers.platform import platform
 from mmjax.training.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
@@ -29,7 +30,7 @@ def how(num_lanes: int) -> str:
     chosen = os.environ.get(VARIABLE)
     spreads = jax.local_device_count() > 1 and num_lanes % jax.local_device_count() == 0
     if chosen is None:
-        if jax.default_backend() != "cpu":
+        if platform() != "cpu":
             return "vmap"
         return "shard" if spreads else "map"
     if chosen not in _HOW:
@@ -82,7 +83,7 @@ def over_seeds(
 
 def compiler_options() -> dict[str, Any] | None:
     """Options of ``jax.jit``; on CPU, equally fast code in two thirds of the compile time."""
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return {"xla_backend_optimization_level": 1} if platform() == "cpu" else None
 
 
 def num_lanes(lanes: chex.ArrayTree) -> int:

@@ -73,6 +73,11 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
         >>> sorted(view.embeddings), view.weights.shape
         (['a', 'b', 'fused'], (1, 20, 2))
     """
+    return Evaluate(*(_in_chunks(f, chunk, mesh) for f in compile_forward(model, mesh)))
+
+
+def compile_forward(model: nn.Module, mesh: Mesh | None = None) -> tuple[Callable, Callable]:
+    """The two programs of ``Evaluate``, which take all rows in one forward pass."""
 
     def predict(params, rows):
         variables, rows = {"params": params}, deal_rows(rows, mesh)
@@ -90,7 +95,7 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
         embeddings = {**means, "fused": fused}
         return View(outputs.prediction, embeddings, shown[0] if shown else None)
 
-    return Evaluate(*(_in_chunks(over_seeds(f, mesh), chunk, mesh) for f in (predict, view)))
+    return over_seeds(predict, mesh), over_seeds(view, mesh)
 
 
 def _in_chunks(

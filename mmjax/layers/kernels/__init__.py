@@ -16,6 +16,7 @@ import numpy as np
 
 from mmjax.errors import UsageError
 from mmjax.layers.kernels.build import load
+from mmjax.layers.platform import platform
 
 __all__ = [
     "VARIABLE",
@@ -49,7 +50,7 @@ def enabled() -> bool:
 def usable(*arrays: jax.Array) -> bool:
     """Whether the kernels are enabled, and support these arrays and this backend."""
     made_for = all(x.dtype == jnp.float32 and x.ndim in (3, 4) for x in arrays)
-    return enabled() and made_for and jax.default_backend() == "cpu"
+    return enabled() and made_for and platform() == "cpu"
 
 
 class Unpooled(NamedTuple):
