@@ -70,7 +70,8 @@ def generic(like: jax.Array) -> jax.Array:
 
 def fill_masked(tokens: Tokens, junk: float) -> Tokens:
     """The same tokens with ``junk`` wherever the mask is false."""
-    return tokens._replace(values=np.where(tokens.mask[..., None], tokens.values, junk))
+    values: Any = np.where(tokens.mask[..., None], tokens.values, junk)  # NumPy for JAX
+    return tokens._replace(values=values)
 
 
 def maps(init: Callable[[jax.Array], Any], variables: Any) -> bool:

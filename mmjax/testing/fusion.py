@@ -269,14 +269,15 @@ def _join_rows(first: Any, second: Any, size: int) -> Any:
 
 def _ragged(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
     """Row 1 lacks the first modality, row 2 the last token of each, row 3 all but the first."""
-    masks = {n: np.array(mask) for n, (_, mask) in tokens.items()}
+    masks: Any = {n: np.array(mask) for n, (_, mask) in tokens.items()}  # NumPy for JAX
     for n, mask in masks.items():
         mask[2, -1] = mask[1 if n == min(tokens) else 3] = False
     return {n: Tokens(t.values, masks[n]) for n, t in tokens.items()}
 
 
 def _without(tokens: Mapping[str, Tokens], absent: Iterable[str]) -> dict[str, Tokens]:
-    none = {n: Tokens(tokens[n].values, np.zeros_like(tokens[n].mask)) for n in absent}
+    nowhere: Any = {n: np.zeros_like(tokens[n].mask) for n in absent}
+    none = {n: Tokens(tokens[n].values, nowhere[n]) for n in absent}
     return {**tokens, **none}
 
 
