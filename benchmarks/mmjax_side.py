@@ -46,7 +46,8 @@ def make_recipe(case: Case) -> Recipe:
     tx = Adam(LEARNING_RATE, warmup=WARMUP, clip=CLIP)
     seeds = tuple(range(case.seeds))
     model = make_model(case.model)
-    return Recipe(model, tx=tx, batch_size=case.batch_size, steps=case.steps, seeds=seeds)
+    size = {"batch_size": case.batch_size, "steps": case.steps}
+    return Recipe(model, tx=tx, seeds=seeds, dtype=case.dtype, **size)
 
 
 def make_work(case: Case) -> Work:

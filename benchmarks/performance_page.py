@@ -82,10 +82,10 @@ MEMORY_TARGET = 1.1  # at most so many times the peak of eager
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a benchmark, in its order."""
+    """The rows of a benchmark, in its order; those older than a field have its default."""
     names = [field.name for field in fields(Case)]
     return [
-        Row(Case(**{n: row[n] for n in names}), row["side"], tuple(row["seconds"]), row)
+        Row(Case(**{n: row[n] for n in names if n in row}), row["side"], tuple(row["seconds"]), row)
         for row in read_rows(path)
     ]
 

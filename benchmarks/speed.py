@@ -8,7 +8,8 @@ a machine that slows down slows all of them. Sides: ``mmjax``, without its C++ k
 as it comes and tuned (``+malloc``). ``rows.jsonl`` has a row per case and side; a benchmark that
 was stopped goes on where it was. benchmarks/performance_page.py makes docs/performance.md of it.
 
-About an hour on two CPU cores, which should have nothing else to do.
+About an hour on two CPU cores, which should have nothing else to do. benchmarks/gpu.sh runs it with
+``--platform cuda``: other cases, on an NVIDIA GPU.
 """
 
 import json
@@ -22,11 +23,12 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -65,8 +67,18 @@ CASES = (
     Case("first", "conv"),
     Case("compare", "digits"),
 )
+CUDA_CASES = tuple(
+    Case("train", model, batch_size, seeds, dtype=dtype, platform="cuda")
+    for model, batch_size, dtype, seeds in product(
+        ("conv", "transformer-64", "bottleneck-64"),
+        (128, 1024),
+        ("float32", "bfloat16"),
+        (1, 8, 64),
+    )
+)
 TINY = (
     Case("train", "conv", batch_size=4, rows=12),
+    Case("train", "conv", batch_size=4, rows=12, seeds=2, dtype="bfloat16"),
     Case("predict", "transformer-8", batch_size=500, rows=1000),
     Case("first", "bottleneck-8", batch_size=4, rows=12),
 )
@@ -81,6 +93,7 @@ class Benchmark:
         sides: what is timed.
         rounds: turns of each side.
         seconds: what a turn takes at least.
+        platform: where; it determines the cases.
         tiny: a few rows and small batches, to see that everything runs.
     """
 
@@ -88,6 +101,7 @@ class Benchmark:
     sides: tuple[str, ...] = SIDES
     rounds: int = 9
     seconds: float = 1.0
+    platform: Literal["cpu", "cuda"] = "cpu"
     tiny: bool = False
 
 
@@ -96,8 +110,12 @@ def main(benchmark: Benchmark) -> None:
     benchmark.out.mkdir(parents=True, exist_ok=True)
     path = benchmark.out / "rows.jsonl"
     done = {_key(row) for row in read_rows(path)} if path.exists() else set()
-    cases = [c for c in (TINY if benchmark.tiny else CASES) if _key(asdict(c)) not in done]
-    facts = {"versions": f"{versions()}, torch {_torch_version()}", "device": device_name()}
+    chosen = CUDA_CASES if benchmark.platform == "cuda" else CASES
+    if benchmark.tiny:
+        chosen = [replace(case, platform=benchmark.platform) for case in TINY]
+    cases = [case for case in chosen if _key(asdict(case)) not in done]
+    device = gpu_name() if benchmark.platform == "cuda" else device_name()
+    facts = {"versions": f"{versions()}, torch {_torch_version()}", "device": device}
     for case in track(cases, "cases"):
         peaks = machine_peaks()
         measure = measure_turns if case.work in ("train", "predict") else measure_processes
@@ -106,7 +124,7 @@ def main(benchmark: Benchmark) -> None:
 
 
 def _key(row: dict[str, Any]) -> tuple:
-    return tuple(row[field.name] for field in fields(Case))
+    return tuple(row.get(field.name, field.default) for field in fields(Case))
 
 
 def _torch_version() -> str:
@@ -121,6 +139,12 @@ def device_name() -> str:
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def gpu_name() -> str:
+    """The first NVIDIA GPU."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0]
 
 
 def machine_peaks() -> dict[str, float]:
@@ -175,7 +199,12 @@ class Worker:
 def worker_process(side: str, case: Case) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a side's process."""
     name, *settings = side.split("+")
-    environment = dict(os.environ, PYTHONPATH=str(HERE.parent), MMJAX_KERNELS="0")
+    environment = dict(
+        os.environ,
+        PYTHONPATH=str(HERE.parent),
+        JAX_PLATFORMS=case.platform,
+        MMJAX_KERNELS="0",
+    )
     for setting in settings:
         environment |= ENVIRONMENT[setting]
     command = [sys.executable, str(HERE / "worker.py"), name, json.dumps(asdict(case))]

@@ -24,7 +24,10 @@ def make_work(case: Case, side: str) -> Work:
             oneDNN likes, with the fused optimiser and batches cut from tensors; ``compile``: the
             tuned one through torch.compile.
     """
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs, as in JAX; no change on CPU
     train, valid = (as_tensors(rows, side) for rows in make_splits(case))
+    if side != "eager":
+        train = tuple(x.to(case.platform) for x in train)
     runs = [_Run(case, seed, side, train) for seed in range(case.seeds)]
     if case.work == "train":
         return lambda times: [run.take_steps(times) for run in runs]
@@ -51,8 +54,9 @@ class _Run:
 
     def __init__(self, case: Case, seed: int, side: str, train: Tensors) -> None:
         torch.manual_seed(seed)
-        self.batch_size, self.module = case.batch_size, make_module(case.model)
+        self.case, self.module = case, make_module(case.model)
         initialise(self.module)
+        self.module.to(case.platform)
         if side != "eager":
             self.module.to(memory_format=torch.channels_last)
         self.call = torch.compile(self.module) if side == "compile" else self.module
@@ -66,19 +70,25 @@ class _Run:
 
     def take_steps(self, number: int) -> None:
         self.module.train()
-        for audio, image, target in itertools.islice(self.batches, number):
+        where, half = self.case.platform, self.case.dtype == "bfloat16"
+        for batch in itertools.islice(self.batches, number):
+            audio, image, target = (x.to(where) for x in batch)
             self.optimiser.zero_grad()
-            loss = F.cross_entropy(self.call(audio, image), target)
+            with torch.autocast(where, torch.bfloat16, enabled=half):
+                loss = F.cross_entropy(self.call(audio, image), target)
             loss.backward()
             nn.utils.clip_grad_norm_(self.module.parameters(), CLIP)
             self.optimiser.step()
             self.schedule.step()
+        if where == "cuda":
+            torch.cuda.synchronize()
 
     @torch.inference_mode()
     def predict(self, rows: Tensors) -> np.ndarray:
         self.module.eval()
-        audio, image, _ = (x.split(self.batch_size) for x in rows)
-        return torch.cat([self.call(*chunk) for chunk in zip(audio, image, strict=True)]).numpy()
+        audio, image, _ = (x.to(self.case.platform).split(self.case.batch_size) for x in rows)
+        chunks = zip(audio, image, strict=True)
+        return torch.cat([self.call(*chunk) for chunk in chunks]).cpu().numpy()
 
 
 def _load_batches(rows: Tensors, batch_size: int) -> Iterator[Tensors]:
@@ -89,7 +99,7 @@ def _load_batches(rows: Tensors, batch_size: int) -> Iterator[Tensors]:
 
 def _cut_batches(rows: Tensors, batch_size: int) -> Iterator[Tensors]:
     while True:
-        order = torch.randperm(len(rows[-1]))
+        order = torch.randperm(len(rows[-1]), device=rows[-1].device)
         for start in range(0, len(order) - batch_size + 1, batch_size):
             index = order[start : start + batch_size]
             yield tuple(x[index] for x in rows)

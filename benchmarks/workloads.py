@@ -56,6 +56,8 @@ class Case:
         batch_size: rows of a step, or of a forward pass.
         seeds: models that are trained.
         rows: training rows.
+        dtype: of the computation in training, ``float32`` or ``bfloat16``.
+        platform: where it is done, ``cpu`` or ``cuda``.
     """
 
     work: str
@@ -63,6 +65,8 @@ class Case:
     batch_size: int = 128
     seeds: int = 1
     rows: int = 10_000
+    dtype: str = "float32"
+    platform: str = "cpu"
 
     @property
     def steps(self) -> int:

@@ -13,7 +13,7 @@ from mmjax.analysis.study import Study, make_study
 from mmjax.analysis.summary import Summary, majority_warnings
 from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.arm import Arm, all_strategies
-from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded, parse_examine
+from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
@@ -25,7 +25,7 @@ from mmjax.runs.damage import end_changes
 from mmjax.runs.folder import open_folder, put_study
 from mmjax.runs.from_settings import make_arms, parse_fusions
 from mmjax.runs.run_file import RunFile, read_run_file
-from mmjax.runs.settings import Settings
+from mmjax.runs.settings import Settings, parse_examine
 from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
 from mmjax.storage.compile_cache import cached_programs

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,9 @@ import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError, printable
 from mmjax.runs.interrupt import raised_signals
+from mmjax.runs.names import check_fusions, check_settings, check_space, check_strategies
 from mmjax.runs.search.space import Space
-from mmjax.runs.settings import Launch, Settings
+from mmjax.runs.settings import Launch, Settings, parse_examine
 
 Shared = Annotated[Settings, tyro.conf.arg(name="")]
 Searched = Annotated[Space, tyro.conf.arg(name="")]
@@ -53,6 +55,9 @@ def compare(
         out: New folder for rows, figures and the report; by default runs/TASK-TIME.
         resume: Continue the comparison in the folder, if there is one.
     """
+    check_settings(settings)
+    check_fusions(fusions)
+    parse_examine(examine)
     _keep_programs()
     from mmjax.runs.compare import compare_in
     from mmjax.runs.track import tracked
@@ -104,6 +109,8 @@ def tune(
         out: New folder for the study, its trials and a report; by default runs/TASK-TIME.
         resume: Join or continue the study in the folder, if there is one.
     """
+    check_settings(settings)
+    check_space(space)
     _keep_programs()
     from mmjax.runs.search.worker import tune_in
 
@@ -129,6 +136,8 @@ def train(
         distributed: Train across processes that run this same command: `auto` on SLURM, TPU pods,
             Kubernetes and Open MPI; otherwise HOST:PORT,COUNT,INDEX of this process.
     """
+    check_settings(settings)
+    check_strategies([strategy])
     _keep_programs()
     from mmjax.runs.track import tracked
     from mmjax.runs.train import train_in
@@ -217,21 +226,31 @@ def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> Non
 
 
 def zoo(
-    task: str = "digits", data: Data = None, options: tuple[str, ...] = (), json: bool = False
+    cost: bool = False,
+    task: str = "digits",
+    data: Data = None,
+    options: tuple[str, ...] = (),
+    json: bool = False,
 ) -> None:
     """List all fusions, encoders, objectives, methods and tasks with their references.
 
-    The parameters and floating-point operations of a fusion (forward pass of one sample) are those
-    of the whole model for the task, encoders included.
-
     Args:
+        cost: Also count the parameters and floating-point operations (forward pass of one sample)
+            of every fusion's model for a task, encoders included; takes a while.
         task: Task for whose input sizes models are counted.
         options: Options of the task as NAME=VALUE.
         json: Print one JSON object instead of tables.
     """
-    from mmjax.runs.inspect import show_zoo
+    settings = Settings(task=task, data=data, options=options)
+    check_settings(settings)
+    from mmjax.runs.zoo import list_zoo, show_zoo
 
-    show_zoo(Settings(task=task, data=data, options=options), _console(), as_json=json)
+    listed = list_zoo()
+    if cost:
+        from mmjax.runs.inspect import add_costs
+
+        add_costs(listed["fusions"], settings)
+    show_zoo(listed, _console(), as_json=json)
 
 
 def data(settings: Shared, out: Path | None = None) -> None:
@@ -240,6 +259,7 @@ def data(settings: Shared, out: Path | None = None) -> None:
     Args:
         out: New PNG file for the figure; none is drawn by default.
     """
+    check_settings(settings)
     from mmjax.runs.inspect import inspect_task
 
     inspect_task(settings, out, _console())
@@ -309,6 +329,9 @@ def bench(
             or seeds of a case is skipped.
         out: Folder for rows, table and figure; cases that it already contains are not repeated.
     """
+    for dtype in dtypes or (settings.dtype,):
+        check_settings(replace(settings, dtype=dtype))
+    check_strategies(strategies)
     from mmjax.runs.measure import bench_in, make_cases
 
     cases = make_cases(

@@ -9,15 +9,8 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
 from mmjax.layers import as_float, learned_tokens
+from mmjax.registry import ABSENCES
 from mmjax.types import Outputs, Tokens
-
-ABSENCES = {
-    "mask": "nothing: its tokens are masked",
-    "zero": "an input of zeros, after standardisation",
-    "mean": "the mean of the training inputs",
-    "learned": "learned tokens",
-}
-"""What replaces a modality that a row lacks."""
 
 
 class MultimodalModel(nn.Module):

@@ -1,12 +1,21 @@
-"""Tables of members by name: mmjax's own, and those that other packages provide."""
+"""Tables of members by name: mmjax's own, and those that other packages provide.
+
+A member is imported when it is first looked up, so that names can be checked, and ``--help`` and
+errors shown, without waiting for JAX.
+"""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmjax.errors import UsageError
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+    from mmjax.types import Objective
 
 T = TypeVar("T")
 
@@ -20,7 +29,7 @@ class Table(Mapping[str, T]):
 
     Args:
         group: entry-point group, such as "mmjax.fusions".
-        own: mmjax's own members.
+        own: mmjax's own members, or where they are, as ``module:name``.
 
     Example:
         >>> from mmjax.fusion import FUSIONS
@@ -30,7 +39,7 @@ class Table(Mapping[str, T]):
         (True, ['early', 'concat', 'sum'])
     """
 
-    def __init__(self, group: str, own: Mapping[str, T]) -> None:
+    def __init__(self, group: str, own: Mapping[str, T | str]) -> None:
         self._group, self._own = group, dict(own)
 
     @cached_property
@@ -45,7 +54,8 @@ class Table(Mapping[str, T]):
 
     def __getitem__(self, name: str) -> T:
         if name in self._own:
-            return self._own[name]
+            own = self._own[name]
+            return EntryPoint(name, own, self._group).load() if isinstance(own, str) else own
         try:
             return self._others[name].load()
         except KeyboardInterrupt:
@@ -101,3 +111,162 @@ def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(argument, f"the name {name!r} is given more than once")
         parsed[name] = value
     return parsed
+
+
+FUSIONS: Table[type] = Table(
+    "mmjax.fusions",
+    {
+        "early": "mmjax.fusion.early:EarlyFusion",
+        "concat": "mmjax.fusion.concat:ConcatFusion",
+        "sum": "mmjax.fusion.elementwise:SumFusion",
+        "mean": "mmjax.fusion.elementwise:MeanFusion",
+        "max": "mmjax.fusion.elementwise:MaxFusion",
+        "product": "mmjax.fusion.elementwise:ProductFusion",
+        "weighted": "mmjax.fusion.weighted:WeightedFusion",
+        "attention_pool": "mmjax.fusion.weighted:AttentionPoolFusion",
+        "deepsets": "mmjax.fusion.deepsets:DeepSetsFusion",
+        "gmu": "mmjax.fusion.gmu:GMUFusion",
+        "gated": "mmjax.fusion.gated:GatedFusion",
+        "nl_gate": "mmjax.fusion.nl_gate:NLGateFusion",
+        "film": "mmjax.fusion.gated:FiLMFusion",
+        "mi_matrix": "mmjax.fusion.multiplicative:MatrixInteractionFusion",
+        "mi_vector": "mmjax.fusion.multiplicative:VectorInteractionFusion",
+        "mi_scalar": "mmjax.fusion.multiplicative:ScalarInteractionFusion",
+        "mcb": "mmjax.fusion.bilinear:MCBFusion",
+        "mlb": "mmjax.fusion.bilinear:MLBFusion",
+        "mfb": "mmjax.fusion.bilinear:MFBFusion",
+        "mfh": "mmjax.fusion.bilinear:MFHFusion",
+        "tucker": "mmjax.fusion.tucker:TuckerFusion",
+        "mutan": "mmjax.fusion.tucker:MutanFusion",
+        "block": "mmjax.fusion.tucker:BlockFusion",
+        "tensor": "mmjax.fusion.tensor:TensorFusion",
+        "low_rank": "mmjax.fusion.tensor:LowRankFusion",
+        "activation": "mmjax.fusion.activation:ActivationFusion",
+        "mmtm": "mmjax.fusion.mmtm:MMTMFusion",
+        "centralnet": "mmjax.fusion.centralnet:CentralNetFusion",
+        "embracenet": "mmjax.fusion.embracenet:EmbraceNetFusion",
+        "mixture_of_experts": "mmjax.fusion.mixture_of_experts:MixtureOfExpertsFusion",
+        "transformer": "mmjax.fusion.transformer:TransformerFusion",
+        "late_transformer": "mmjax.fusion.late_transformer:LateTransformerFusion",
+        "cross_attention": "mmjax.fusion.cross_attention:CrossAttentionFusion",
+        "co_attention": "mmjax.fusion.co_attention:CoAttentionFusion",
+        "bottleneck": "mmjax.fusion.bottleneck:BottleneckFusion",
+        "perceiver_io": "mmjax.fusion.perceiver_io:PerceiverIOFusion",
+        "zorro": "mmjax.fusion.zorro:ZorroFusion",
+        "hierarchical_attention": "mmjax.fusion.hierarchical_attention:HierarchicalAttentionFusion",
+        "late_mean": "mmjax.fusion.late:LateMeanFusion",
+        "late_prob_mean": "mmjax.fusion.late:LateProbMeanFusion",
+        "late_max": "mmjax.fusion.late:LateMaxFusion",
+        "late_weighted": "mmjax.fusion.late:LateWeightedFusion",
+        "product_of_experts": "mmjax.fusion.late:ProductOfExpertsFusion",
+        "i2m2": "mmjax.fusion.i2m2:I2M2Fusion",
+        "evidential": "mmjax.fusion.evidential:EvidentialFusion",
+        "energy_weighted": "mmjax.fusion.energy_weighted:EnergyWeightedFusion",
+        "dynamic": "mmjax.fusion.dynamic:DynamicFusion",
+        "stacking": "mmjax.fusion.stacking:StackingFusion",
+        "mvae": "mmjax.fusion.vae:MVAEFusion",
+        "mmvae": "mmjax.fusion.vae:MMVAEFusion",
+        "mopoe": "mmjax.fusion.vae:MoPoEFusion",
+        "mfm": "mmjax.fusion.mfm:MFMFusion",
+        "mctn": "mmjax.fusion.mctn:MCTNFusion",
+        "refnet": "mmjax.fusion.refnet:ReFNetFusion",
+        "deep_cca": "mmjax.fusion.deep_cca:DeepCCAFusion",
+        "searched": "mmjax.fusion.searched:SearchedFusion",
+    },
+)
+
+CORE = (
+    "early",
+    "concat",
+    "sum",
+    "product",
+    "attention_pool",
+    "gmu",
+    "transformer",
+    "cross_attention",
+    "late_mean",
+    "product_of_experts",
+)
+"""The default fusions of a comparison: ten that cover most kinds."""
+
+ENCODERS: "Table[type[nn.Module]]" = Table(
+    "mmjax.encoders",
+    {
+        "cnn": "mmjax.encoders.cnn:CNN",
+        "cnn1d": "mmjax.encoders.cnn:CNN1D",
+        "cnn2d": "mmjax.encoders.cnn:CNN2D",
+        "gru": "mmjax.encoders.gru:GRU",
+        "mlp": "mmjax.encoders.mlp:MLPEncoder",
+        "patches": "mmjax.encoders.transformer:Patches",
+        "raw": "mmjax.encoders.raw:Raw",
+        "transformer": "mmjax.encoders.transformer:Transformer",
+    },
+)
+
+OBJECTIVES: "Table[Objective]" = Table(
+    "mmjax.objectives",
+    {
+        "cross_entropy": "mmjax.objectives.classification:cross_entropy",
+        "label_smoothing": "mmjax.objectives.classification:label_smoothing",
+        "focal": "mmjax.objectives.classification:focal",
+        "mse": "mmjax.objectives.classification:mse",
+        "info_nce": "mmjax.objectives.contrastive:info_nce",
+        "supervised_contrastive": "mmjax.objectives.contrastive:supervised_contrastive",
+        "deep_cca": "mmjax.objectives.deep_cca:deep_cca",
+        "branches": "mmjax.objectives.branches:branches",
+        "evidential": "mmjax.objectives.evidential:evidential",
+        "confidence_ranking": "mmjax.objectives.confidence_ranking:confidence_ranking",
+    },
+)
+
+METHODS: Table[type] = Table(
+    "mmjax.methods",
+    {
+        "joint": "mmjax.methods.joint:Joint",
+        "two_stage": "mmjax.methods.two_stage:TwoStage",
+        "modality_dropout": "mmjax.methods.modality_dropout:ModalityDropout",
+        "gradient_blending": "mmjax.methods.gradient_blending:GradientBlending",
+        "ogm_ge": "mmjax.methods.ogm_ge:OGMGE",
+        "agm": "mmjax.methods.agm:AGM",
+        "pmr": "mmjax.methods.pmr:PMR",
+        "mmpareto": "mmjax.methods.mmpareto:MMPareto",
+        "mla": "mmjax.methods.mla:MLA",
+        "greedy": "mmjax.methods.greedy:Greedy",
+        "distillation": "mmjax.methods.distillation:Distillation",
+        "stacking": "mmjax.methods.stacking:Stacking",
+    },
+)
+
+TASKS: Table[Callable[..., Any]] = Table(
+    "mmjax.tasks",
+    {
+        "arrays": "mmjax.tasks.arrays:arrays",
+        "av_mnist": "mmjax.tasks.av_mnist:av_mnist",
+        "digit_sets": "mmjax.tasks.digit_sets:digit_sets",
+        "digit_sum": "mmjax.tasks.digit_sum:digit_sum",
+        "digits": "mmjax.tasks.digits:digits",
+        "folder": "mmjax.tasks.folder:folder",
+        "mnist_fsdd": "mmjax.tasks.mnist_fsdd:mnist_fsdd",
+        "spoken_list": "mmjax.tasks.spoken_list:spoken_list",
+        "strokes": "mmjax.tasks.strokes:strokes",
+        "synthetic": "mmjax.tasks.synthetic:synthetic",
+        "tfds": "mmjax.tasks.tfds:tfds",
+        "written_spoken_digits": "mmjax.tasks.written_spoken_digits:written_spoken_digits",
+    },
+)
+
+ABSENCES = {
+    "mask": "nothing: its tokens are masked",
+    "zero": "an input of zeros, after standardisation",
+    "mean": "the mean of the training inputs",
+    "learned": "learned tokens",
+}
+"""What replaces a modality that a row lacks."""
+
+DTYPES = ("float32", "bfloat16")
+"""Dtypes of the computation in training."""
+
+EXAMINATIONS = ("missing", "corruptions", "embeddings", "weights", "cost")
+"""Measurements that can be taken of a trained arm beyond its scores."""
+FULL = "full"
+"""All of them, and corruptions on every row rather than on a sample."""

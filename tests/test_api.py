@@ -16,11 +16,11 @@ from representatives import slow
 import mmjax
 from mmjax.analysis.summary import scored_split
 from mmjax.comparison.arm import make_arm
-from mmjax.comparison.outcomes import parse_examine
 from mmjax.errors import DataError, FailedArmsError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
 from mmjax.methods import METHODS
+from mmjax.runs.settings import parse_examine
 from mmjax.runs.trained import TrainedRun
 from mmjax.tasks.arrays import save
 from mmjax.training.step import init_params

@@ -16,8 +16,7 @@ from scipy.special import softmax
 
 import mmjax
 from mmjax.cli import main
-from mmjax.comparison.arm import CORE
-from mmjax.fusion import FUSIONS
+from mmjax.registry import CORE, FUSIONS
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.settings import Settings
 from mmjax.runs.trained import load_run
@@ -179,11 +178,10 @@ def test_what_cannot_be_matched_is_a_strategy_that_failed(tmp_path, capsys):
     assert why in (out / "summary.md").read_text()
 
 
-def test_zoo_lists_all_tables(capsys, monkeypatch):
-    monkeypatch.setattr("mmjax.runs.inspect.add_sizes", lambda fusion, task: None)
-    main(["zoo", "--task", "synthetic"])
+def test_zoo_lists_all_tables(capsys):
+    main(["zoo"])
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
-    main(["zoo", "--task", "synthetic", "--json"])
+    main(["zoo", "--json"])
     zoo = json.loads(capsys.readouterr().out)
     assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "tasks"}
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
@@ -192,7 +190,7 @@ def test_zoo_lists_all_tables(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_zoo_tells_what_every_fusion_costs_on_a_task(capsys):
-    main(["zoo", "--task", "synthetic", "--json"])
+    main(["zoo", "--cost", "--task", "synthetic", "--json"])
     zoo = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
     assert all(entry["flops"] > entry["params"] > 0 for entry in zoo["fusions"])
@@ -200,9 +198,9 @@ def test_zoo_tells_what_every_fusion_costs_on_a_task(capsys):
 
 def test_zoo_tells_what_a_fusion_costs_on_a_task(capsys, monkeypatch):
     monkeypatch.setitem(TABLES, "fusions", {"gmu": FUSIONS["gmu"]})
-    main(["zoo", "--task", "synthetic"])
+    main(["zoo", "--cost", "--task", "synthetic"])
     shown = capsys.readouterr().out
-    main(["zoo", "--task", "synthetic", "--json"])
+    main(["zoo", "--cost", "--task", "synthetic", "--json"])
     (gmu,) = json.loads(capsys.readouterr().out)["fusions"]
     assert gmu["flops"] > gmu["params"] > 0
     assert f"{gmu['params']:,}" in shown
@@ -218,29 +216,77 @@ def test_data_tells_what_a_task_holds(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_python_m_mmjax_prints_help_without_importing_jax():
+def modules_after(*commands):
+    """The modules that a process has imported after each of some commands, whatever they print."""
     code = (
-        "import sys; sys.argv = ['mmjax', '--help']\n"
+        "import contextlib, io, sys\n"
         "from mmjax.cli import main\n"
-        "try: main()\n"
-        "except SystemExit as end: print('exit', end.code, 'jax' in sys.modules)"
+        "for words in (line.split() for line in sys.argv[1:]):\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):\n"
+        "        with contextlib.redirect_stdout(io.StringIO()): main(words)\n"
+        "    print(*sys.modules)"
     )
+    command = [sys.executable, "-c", code, *commands]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+AT_ONCE = (
+    "--help",
+    "compare --help",
+    "compare --fusions sum,concta",
+    "compare --examine csot",
+    "compare --launcher locl",
+    "compare --task digts",
+    "train concta",
+    "train sum --objective mze",
+    "train sum --method jint",
+    "train sum --encoders image=cn",
+    "train sum --absent zeros",
+    "train sum --dtype float23",
+    "tune --methods joint jint",
+    "tune --encoder-choices image=cnn,cn",
+    "bench --strategies sum concta",
+    "bench --dtypes float23",
+    "data --task digts",
+    "zoo --task digts",
+    "predict run --out x.csv --layout wide",
+)
+
+
+def test_help_and_wrong_names_do_not_wait_for_jax():
+    for command, modules in zip(AT_ONCE, modules_after(*AT_ONCE), strict=True):
+        assert not {"jax", "flax", "scipy", "mmjax.runs.from_settings"} & modules, command
+
+
+def test_options_and_axes_are_checked_before_data_are_loaded():
+    commands = ("train sum --options sed=3", "train sum --mesh dat=2")
+    for command, modules in zip(commands, modules_after(*commands), strict=True):
+        assert not {"flax", "mmjax.runs.from_settings"} & modules, command
+
+
+HEAVY = {"matplotlib", "pandas", "scipy.stats", "sklearn", "jinja2", "optuna", "tensorflow"}
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("zoo", {"mmjax.training", "mmjax.runs.from_settings", "orbax"}),
+        ("data --task synthetic --options size=60", {"orbax"}),
+        slow("data --task digits", {"orbax"}),
+        ("evaluate {run}", set()),
+        slow("predict {run} --out {out}", set()),
+    ],
+)
+def test_a_command_imports_only_what_it_uses(command, unused, trained, tmp_path):
+    (modules,) = modules_after(command.format(run=trained, out=tmp_path / "out.csv"))
+    assert not (HEAVY | unused) & modules
+
+
+def test_comparing_from_python_imports_figures_and_scikit_learn_only_when_used():
+    code = "import sys, mmjax; mmjax.compare; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("exit 0 False\n")
-    module = subprocess.run(
-        [sys.executable, "-m", "mmjax", "--help"], capture_output=True, text=True, check=True
-    )
-    assert "compare" in module.stdout
-
-
-HEAVY = {"orbax", "tensorflow_datasets", "tensorflow", "matplotlib", "sklearn", "jinja2"}
-
-
-@pytest.mark.parametrize(("module", "heavy"), [("cli", {"jax", *HEAVY}), ("runs.trained", HEAVY)])
-def test_importing_a_module_does_not_load_what_only_some_commands_need(module, heavy):
-    code = f"import sys, mmjax.{module}; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    assert not HEAVY & set(done.stdout.split())
 
 
 def test_fusions_by_name():

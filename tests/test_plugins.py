@@ -17,7 +17,8 @@ from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.registry import Table
 from mmjax.runs import zoo
-from mmjax.runs.zoo import add_sizes, list_zoo, zoo_tables
+from mmjax.runs.inspect import add_sizes
+from mmjax.runs.zoo import list_zoo, zoo_tables
 from mmjax.testing import check_encoder, check_fusion, check_objective
 
 PACKAGE = Path(__file__).parent / "example_package"

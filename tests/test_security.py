@@ -21,10 +21,10 @@ from small import make_task
 from mmjax.analysis.summary import summarise
 from mmjax.errors import DataError, UsageError
 from mmjax.report.console import PlainConsole
-from mmjax.report.figures.samples import task_facts, task_tables
 from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
 from mmjax.report.tables import rich_table
+from mmjax.report.task_tables import task_facts, task_tables
 from mmjax.runs.studies import read_assessments
 from mmjax.storage.files import write_csv
 from mmjax.storage.jsonl import append_rows, read_rows

@@ -12,9 +12,10 @@ from mmjax.analysis.representation import representation_rows, sample
 from mmjax.analysis.robustness import robustness_rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.loop import Examine
-from mmjax.comparison.outcomes import EXAMINATIONS, FULL, Embedded, Examination
+from mmjax.comparison.outcomes import Embedded, Examination
 from mmjax.comparison.scores import Row, add_facts, identify
 from mmjax.data.task import Task
+from mmjax.registry import EXAMINATIONS, FULL
 from mmjax.training.fit import Fit, Progress
 from mmjax.training.predict import Chunks, View
 from mmjax.types import Batch

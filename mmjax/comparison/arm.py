@@ -9,24 +9,9 @@ from mmjax.comparison.cell_search import search_steps
 from mmjax.comparison.tuning import tune_steps
 from mmjax.data.task import Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
-from mmjax.fusion import FUSIONS
-from mmjax.methods import METHODS
+from mmjax.registry import CORE, FUSIONS, METHODS
 from mmjax.training.recipe import FusionLike, Recipe, make_model, name_fusion
 from mmjax.training.sizes import match_params, set_num_layers, set_width
-
-CORE = (
-    "early",
-    "concat",
-    "sum",
-    "product",
-    "attention_pool",
-    "gmu",
-    "transformer",
-    "cross_attention",
-    "late_mean",
-    "product_of_experts",
-)
-"""The default fusions of a comparison: ten that cover most kinds."""
 
 
 @dataclass(frozen=True)

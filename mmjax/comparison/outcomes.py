@@ -7,7 +7,6 @@ import numpy as np
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row
-from mmjax.errors import UsageError, look_up
 from mmjax.training.fit import Fit
 
 
@@ -21,38 +20,6 @@ class Embedded(NamedTuple):
 
     values: Mapping[str, np.ndarray]
     target: np.ndarray
-
-
-EXAMINATIONS = ("missing", "corruptions", "embeddings", "weights", "cost")
-"""Measurements that can be taken of a trained arm beyond its scores."""
-FULL = "full"
-"""All of them, and corruptions on every row rather than on a sample."""
-
-
-def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of ``EXAMINATIONS`` that "all", "full", "scores" or a list of names stand for.
-
-    "full" itself is among the names it stands for.
-
-    Raises:
-        UnknownNameError: there is no such examination.
-
-    Example:
-        >>> parse_examine("scores"), parse_examine(["cost", "missing"])
-        ((), ('missing', 'cost'))
-    """
-    names = [asked] if isinstance(asked, str) else list(asked)
-    if names == ["scores"]:
-        return ()
-    if names == ["all"]:
-        return EXAMINATIONS
-    for name in names:
-        look_up("examine", name, dict.fromkeys(("all", FULL, "scores", *EXAMINATIONS)))
-    if {"all", "scores"} & set(names):
-        raise UsageError("examine", expected="all or scores alone", got=", ".join(names))
-    if FULL in names:
-        return (*EXAMINATIONS, FULL)
-    return tuple(name for name in EXAMINATIONS if name in names)
 
 
 class Examination(NamedTuple):

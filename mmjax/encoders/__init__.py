@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-import flax.linen as nn
-
 from mmjax.encoders.cnn import CNN, CNN1D, CNN2D
 from mmjax.encoders.gru import GRU
 from mmjax.encoders.mlp import MLPEncoder
 from mmjax.encoders.raw import Raw
 from mmjax.encoders.transformer import Patches, Transformer
-from mmjax.registry import Table
+from mmjax.registry import ENCODERS
 
 __all__ = [
     "CNN",
@@ -23,20 +21,6 @@ __all__ = [
     "Transformer",
     "default_encoder",
 ]
-
-ENCODERS: Table[type[nn.Module]] = Table(
-    "mmjax.encoders",
-    {
-        "cnn": CNN,
-        "cnn1d": CNN1D,
-        "cnn2d": CNN2D,
-        "gru": GRU,
-        "mlp": MLPEncoder,
-        "patches": Patches,
-        "raw": Raw,
-        "transformer": Transformer,
-    },
-)
 
 _DEFAULT_FOR_RANK = {1: "mlp", 2: "cnn1d", 3: "cnn"}
 

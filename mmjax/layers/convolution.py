@@ -16,6 +16,7 @@ from jax import lax
 
 from mmjax.layers import kernels
 from mmjax.layers.initializers import lecun_normal, zeros
+from mmjax.layers.platform import platform
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -70,7 +71,7 @@ def conv(
     pads = tuple((low, high) for low, high in padding)
     if pool and kernels.usable(x, kernel):
         return _conv_and_pool(x, kernel, strides, pads, tuple(pool))
-    compute = _cpu_conv if jax.default_backend() == "cpu" else _native_conv
+    compute = _cpu_conv if platform() == "cpu" else _native_conv
     y = compute(x, kernel, strides, pads)
     return max_pool(y, pool) if pool else y
 
@@ -207,7 +208,7 @@ def _shift(x, offset, sizes, strides):
 
 def max_pool(x: jax.Array, window: Sequence[int]) -> jax.Array:
     """Non-overlapping max pooling of [batch, *space, features]; remainders are dropped."""
-    if jax.default_backend() != "cpu":
+    if platform() != "cpu":
         return _native_max_pool(x, window)
     return _cpu_max_pool(x, tuple(window))
 

@@ -12,7 +12,7 @@ from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.pmr import PMR
 from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
-from mmjax.registry import Table
+from mmjax.registry import METHODS
 
 __all__ = [
     "AGM",
@@ -29,21 +29,3 @@ __all__ = [
     "Stacking",
     "TwoStage",
 ]
-
-METHODS: Table[type] = Table(
-    "mmjax.methods",
-    {
-        "joint": Joint,
-        "two_stage": TwoStage,
-        "modality_dropout": ModalityDropout,
-        "gradient_blending": GradientBlending,
-        "ogm_ge": OGMGE,
-        "agm": AGM,
-        "pmr": PMR,
-        "mmpareto": MMPareto,
-        "mla": MLA,
-        "greedy": Greedy,
-        "distillation": Distillation,
-        "stacking": Stacking,
-    },
-)

@@ -6,8 +6,7 @@ from mmjax.objectives.confidence_ranking import confidence_ranking
 from mmjax.objectives.contrastive import info_nce, supervised_contrastive
 from mmjax.objectives.deep_cca import deep_cca
 from mmjax.objectives.evidential import evidential
-from mmjax.registry import Table
-from mmjax.types import Objective
+from mmjax.registry import OBJECTIVES
 
 __all__ = [
     "OBJECTIVES",
@@ -22,19 +21,3 @@ __all__ = [
     "mse",
     "supervised_contrastive",
 ]
-
-OBJECTIVES: Table[Objective] = Table(
-    "mmjax.objectives",
-    {
-        "cross_entropy": cross_entropy,
-        "label_smoothing": label_smoothing,
-        "focal": focal,
-        "mse": mse,
-        "info_nce": info_nce,
-        "supervised_contrastive": supervised_contrastive,
-        "deep_cca": deep_cca,
-        "branches": branches,
-        "evidential": evidential,
-        "confidence_ranking": confidence_ranking,
-    },
-)

@@ -19,4 +19,5 @@ __all__ = [
     "search_page",
     "sections",
     "tables",
+    "task_tables",
 ]

@@ -3,9 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from mmjax.comparison.arm import CORE
-from mmjax.comparison.outcomes import EXAMINATIONS
-from mmjax.fusion import FUSIONS
+from mmjax.registry import CORE, EXAMINATIONS, FUSIONS
 from mmjax.runs.settings import Settings, as_flags
 
 

@@ -13,7 +13,7 @@ from mmjax.analysis.study import Study
 from mmjax.analysis.summary import majority_warnings, scored_split
 from mmjax.comparison.arm import Arm, all_strategies
 from mmjax.comparison.cell_search import is_open
-from mmjax.comparison.outcomes import Embedded, parse_examine
+from mmjax.comparison.outcomes import Embedded
 from mmjax.comparison.scores import Row
 from mmjax.data.targets import MAIN_SCORES
 from mmjax.data.task import Task
@@ -39,7 +39,7 @@ from mmjax.runs.folder import (
 from mmjax.runs.from_settings import make_arms, make_task, parse_fusions
 from mmjax.runs.launching import RunArms, open_runner
 from mmjax.runs.run_file import RunFile
-from mmjax.runs.settings import Launch, Settings
+from mmjax.runs.settings import Launch, Settings, parse_examine
 from mmjax.runs.studies import read_studies
 from mmjax.storage.files import write_text
 from mmjax.storage.locks import locked

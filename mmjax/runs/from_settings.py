@@ -5,15 +5,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from mmjax.comparison.arm import CORE, Arm, make_arm, match_arm, resize_arm
+from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
 from mmjax.data.missing import lose
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
-from mmjax.fusion import FUSIONS
-from mmjax.methods import METHODS
-from mmjax.objectives import OBJECTIVES
-from mmjax.registry import parse_pairs
+from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, parse_pairs
 from mmjax.runs.settings import Settings, parse_shares
 from mmjax.tasks import load_task
 from mmjax.training.mesh import check_mesh

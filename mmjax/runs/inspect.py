@@ -1,24 +1,25 @@
-"""Prints the contents of tasks and registries."""
+"""What is in a task, and what the fusions cost on it."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
+from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.report.console import PlainConsole
+from mmjax.report.task_tables import task_facts, task_tables
 from mmjax.runs.folder import check_new_file
 from mmjax.runs.from_settings import make_task
 from mmjax.runs.settings import Settings
-from mmjax.runs.zoo import add_sizes, list_zoo, zoo_tables
+from mmjax.runs.zoo import Entry
+from mmjax.training.recipe import make_model
+from mmjax.training.sizes import sizes
 
 
 def inspect_task(settings: Settings, picture: Path | None, console: Console) -> None:
     """Prints facts about a task, and draws a few samples to a PNG file if one is given."""
-    from mmjax.report.figures.samples import samples_figure, task_facts, task_tables
-    from mmjax.report.figures.scores_figure import save
-
     if picture:
         if picture.suffix.lower() != ".png":
             raise UsageError("out", expected="a file name that ends in .png", got=str(picture))
@@ -26,17 +27,28 @@ def inspect_task(settings: Settings, picture: Path | None, console: Console) -> 
     task = make_task(settings)
     console.print(task_facts(task), *task_tables(task))
     if picture:
+        from mmjax.report.figures.samples import samples_figure
+        from mmjax.report.figures.scores_figure import save
+
         save(samples_figure(task), picture)
         console.print(f"Picture: {picture}", soft_wrap=True)
 
 
-def show_zoo(settings: Settings, console: Console, *, as_json: bool) -> None:
-    """Prints the registries, with the sizes of every fusion's model for a task."""
-    task, zoo = make_task(settings), list_zoo()
-    progress = PlainConsole(stderr=True)
-    for entry in track(zoo["fusions"], "sizes", console=progress, transient=True):
+def add_costs(fusions: Sequence[Entry], settings: Settings) -> None:
+    """Adds what every fusion costs on a task to its entry; shows progress on stderr."""
+    task, progress = make_task(settings), PlainConsole(stderr=True)
+    for entry in track(fusions, "models counted", console=progress, transient=True):
         add_sizes(entry, task)
-    if as_json:
-        print(json.dumps(zoo, indent=1))
-    else:
-        console.print(*zoo_tables(zoo))
+
+
+def add_sizes(fusion: Entry, task: Task) -> None:
+    """Adds ``params`` and ``flops`` of a fusion's whole model for a task to its entry.
+
+    If the model cannot be built for the task, the error is appended to the summary.
+    """
+    if "broken" in fusion:
+        return
+    try:
+        fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
+    except Exception as error:  # a plugin's fusion may raise anything
+        fusion["summary"] += f" No sizes: {type(error).__name__}: {error}"

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmjax.comparison.cell_search import Cells
-from mmjax.comparison.outcomes import parse_examine
 from mmjax.errors import DataError
 from mmjax.fusion.searched import NUM_LEVELS
-from mmjax.runs.settings import Settings, parse_settings
+from mmjax.runs.settings import Settings, parse_examine, parse_settings
 from mmjax.storage.files import json_digest, write_text
 from mmjax.storage.manifest import read_manifest
 from mmjax.storage.reading import MAX_SMALL, reading

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_origin
 
-from mmjax.errors import UsageError
-from mmjax.registry import parse_pairs
+from mmjax.errors import UsageError, look_up
+from mmjax.registry import EXAMINATIONS, FULL, parse_pairs
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,33 @@ def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise UsageError(argument, expected="NAME=NUMBER", got=f"{name}={value!r}") from error
     return shares
+
+
+def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of ``EXAMINATIONS`` that "all", "full", "scores" or a list of names stand for.
+
+    "full" itself is among the names it stands for.
+
+    Raises:
+        UnknownNameError: there is no such examination.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_examine
+        >>> parse_examine("scores"), parse_examine(["cost", "missing"])
+        ((), ('missing', 'cost'))
+    """
+    names = [asked] if isinstance(asked, str) else list(asked)
+    if names == ["scores"]:
+        return ()
+    if names == ["all"]:
+        return EXAMINATIONS
+    for name in names:
+        look_up("examine", name, dict.fromkeys(("all", FULL, "scores", *EXAMINATIONS)))
+    if {"all", "scores"} & set(names):
+        raise UsageError("examine", expected="all or scores alone", got=", ".join(names))
+    if FULL in names:
+        return (*EXAMINATIONS, FULL)
+    return tuple(name for name in EXAMINATIONS if name in names)
 
 
 def as_flags(settings: Settings) -> str:

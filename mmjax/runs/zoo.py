@@ -1,23 +1,18 @@
 """The contents of the registries, with the summary and reference from each entry's docstring."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmjax.data.task import Task
-from mmjax.encoders import ENCODERS
 from mmjax.errors import UsageError
-from mmjax.fusion import FUSIONS
-from mmjax.methods import METHODS
-from mmjax.objectives import OBJECTIVES
-from mmjax.tasks import TASKS
-from mmjax.training.recipe import make_model
-from mmjax.training.sizes import sizes
+from mmjax.registry import ENCODERS, FUSIONS, METHODS, OBJECTIVES, TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "fusions": FUSIONS,
@@ -46,17 +41,12 @@ def list_zoo() -> dict[str, list[Entry]]:
     return {table: [_entry(name, members) for name in members] for table, members in TABLES.items()}
 
 
-def add_sizes(fusion: Entry, task: Task) -> None:
-    """Adds ``params`` and ``flops`` of a fusion's whole model for a task to its entry.
-
-    If the model cannot be built for the task, the error is appended to the summary.
-    """
-    if "broken" in fusion:
-        return
-    try:
-        fusion |= sizes(make_model(task, fusion["name"]), task)._asdict()
-    except Exception as error:  # a plugin's fusion may raise anything
-        fusion["summary"] += f" No sizes: {type(error).__name__}: {error}"
+def show_zoo(zoo: Mapping[str, list[Entry]], console: Console, *, as_json: bool) -> None:
+    """Prints the registries."""
+    if as_json:
+        print(json.dumps(zoo, indent=1))
+    else:
+        console.print(*zoo_tables(zoo))
 
 
 def zoo_tables(zoo: Mapping[str, list[Entry]]) -> Iterator[Table]:

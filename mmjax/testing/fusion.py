@@ -41,12 +41,14 @@ class _Run(NamedTuple):
 
 
 class _FusionProbe:
-    """A fusion with tokens of some modalities, and its parameters, outputs and gradients."""
+    """A fusion with tokens of some modalities, and its parameters, outputs and gradients.
+
+    All arrays are NumPy's: outside compiled functions, JAX would compile every operation.
+    """
 
     def __init__(self, fusion: nn.Module, shapes: Mapping[str, tuple[int, int]]) -> None:
         self.fusion = fusion
-        self.tokens = make_tokens(shapes)
-        self.others = make_tokens(shapes, seed=1)
+        self.tokens, self.others = (jax.device_get(make_tokens(shapes, seed=s)) for s in (0, 1))
         self.num_traces = 0
         self._run = compile_fast(self._trace)
         self._apply = compile_fast(self._forward, static_argnums=(1, 3))
@@ -62,16 +64,18 @@ class _FusionProbe:
             return self.init(self.tokens)
         shapes = jax.eval_shape(lambda: self.fusion.init(KEYS[0], self.tokens, train=False))
         rng = np.random.default_rng(0)
-        draw = lambda x: jnp.asarray(rng.normal(scale=0.3, size=x.shape), x.dtype)
+        draw = lambda x: rng.normal(scale=0.3, size=x.shape).astype(x.dtype)
         return jax.tree.map(draw, shapes)
 
     def init(self, tokens: Mapping[str, Tokens]) -> Any:
-        """The parameters, initialised one by one: those of equal shape share a compilation."""
-        return self.fusion.lazy_init(KEYS[0], _shapes(tokens), train=False)
+        """The parameters of the first key."""
+        initialise = lambda key: self.fusion.init(key, tokens, train=False)
+        return jax.device_get(compile_fast(initialise)(KEYS[0]))
 
     def apply(self, tokens: Mapping[str, Tokens], *, train: bool = False) -> Outputs:
         """Outputs without the tokens; the order of the names is kept, which jit would sort."""
-        return self._apply(self.variables, tuple(tokens), tuple(tokens.values()), train)
+        given = tuple(tokens), tuple(tokens.values())
+        return jax.device_get(self._apply(self.variables, *given, train))
 
     def _forward(self, variables, names, tokens, train):
         rngs = {"dropout": KEYS[1]} if train else {}
@@ -82,7 +86,8 @@ class _FusionProbe:
         """Outputs, and the gradients of a random combination of the predictions plus aux."""
         values = {n: t.values for n, t in tokens.items()}
         masks = {n: t.mask for n, t in tokens.items()}
-        return self._run(self.variables if variables is None else variables, values, masks)
+        variables = self.variables if variables is None else variables
+        return jax.device_get(self._run(variables, values, masks))
 
     def _trace(self, variables, values, masks):
         self.num_traces += 1
@@ -128,7 +133,7 @@ def rows_are_independent(probes: list[_FusionProbe]) -> Iterator[str]:
     rows = _rows(probe.run(tokens).outputs)
     if not is_close(reverse_rows(rows), _rows(probe.run(reverse_rows(tokens)).outputs)):
         yield "reversing the rows changes more than their order"
-    replaced = jax.tree.map(lambda x, y: x.at[1:].set(y[1:]), tokens, probe.others)
+    replaced = _join_rows(tokens, probe.others, 1)
     if not is_close(first_row(rows), first_row(_rows(probe.run(replaced).outputs))):
         yield "replacing the other rows changes the first"
     train = lambda tokens: _rows(probe.apply(tokens, train=True))
@@ -193,7 +198,7 @@ def nothing_present_is_finite(probes: list[_FusionProbe]) -> Iterator[str]:
     """With every modality absent, the output and all gradients are finite."""
     for probe in probes:
         nothing = _without(probe.tokens, probe.tokens)
-        in_one_row = jax.tree.map(lambda x, y: x.at[0].set(y[0]), probe.tokens, nothing)
+        in_one_row = _join_rows(nothing, probe.tokens, 1)
         for where, tokens in {"any row": nothing, "the first row": in_one_row}.items():
             for part, tree in zip(_Run._fields, probe.run(tokens), strict=True):
                 if not is_finite(tree):
@@ -217,9 +222,7 @@ def compiles_once(probes: list[_FusionProbe]) -> Iterator[str]:
     two.run(two.tokens, jax.tree.map(lambda p, g: p - g, two.variables, run.param_grads))
     if two.num_traces != 1:
         yield f"a step of gradient descent retraced the fusion: {two.num_traces} traces"
-    if not maps(
-        lambda key: two.fusion.lazy_init(key, _shapes(two.tokens), train=False), two.variables
-    ):
+    if not maps(lambda key: two.fusion.init(key, two.tokens, train=False), two.variables):
         yield "init mapped over keys differs from init with a single key"
     if run.outputs.prediction.dtype != jnp.float32:
         yield f"float32 tokens give {run.outputs.prediction.dtype} predictions"
@@ -249,10 +252,6 @@ FUSION_RULES: tuple[Rule, ...] = (
 )
 
 
-def _shapes(tokens: Mapping[str, Tokens]) -> Mapping[str, Tokens]:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tokens)
-
-
 def _as_outputs(result: Any) -> Outputs:
     result = result if isinstance(result, Outputs) else Outputs(result)
     return result._replace(tokens={})
@@ -263,15 +262,22 @@ def _rows(outputs: Outputs) -> Outputs:
     return outputs._replace(aux={})
 
 
+def _join_rows(first: Any, second: Any, size: int) -> Any:
+    """The first ``size`` rows of one tree, and the other rows of another."""
+    return jax.tree.map(lambda x, y: np.concatenate([x[:size], y[size:]]), first, second)
+
+
 def _ragged(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
     """Row 1 lacks the first modality, row 2 the last token of each, row 3 all but the first."""
-    gaps = {n: mask.at[2, -1].set(False) for n, (_, mask) in tokens.items()}
-    lacks = lambda n: 1 if n == min(tokens) else 3
-    return {n: Tokens(t.values, gaps[n].at[lacks(n)].set(False)) for n, t in tokens.items()}
+    masks: Any = {n: np.array(mask) for n, (_, mask) in tokens.items()}  # NumPy for JAX
+    for n, mask in masks.items():
+        mask[2, -1] = mask[1 if n == min(tokens) else 3] = False
+    return {n: Tokens(t.values, masks[n]) for n, t in tokens.items()}
 
 
 def _without(tokens: Mapping[str, Tokens], absent: Iterable[str]) -> dict[str, Tokens]:
-    none = {n: Tokens(tokens[n].values, jnp.zeros_like(tokens[n].mask)) for n in absent}
+    nowhere: Any = {n: np.zeros_like(tokens[n].mask) for n in absent}
+    none = {n: Tokens(tokens[n].values, nowhere[n]) for n in absent}
     return {**tokens, **none}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from mmjax.layers.platform import platform
 from mmjax.storage.trees import is_key
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
@@ -59,9 +60,9 @@ def make_functions(recipe: Recipe, batch_size: int, per_epoch: int | None) -> Fu
         batch_size: rows of a step.
         per_epoch: as in ``feed.make_all_advance``.
     """
-    # Seeds are arguments; settings in the environment change what is traced.
-    settings = {k: v for k, v in os.environ.items() if k.startswith("MMJAX_")}
-    same = (replace(recipe, seeds=tuple(range(len(recipe.seeds)))), batch_size, per_epoch, settings)
+    # Seeds are arguments; the platform and the environment change what is traced.
+    chosen = platform(), {k: v for k, v in os.environ.items() if k.startswith("MMJAX_")}
+    same = (replace(recipe, seeds=tuple(range(len(recipe.seeds)))), batch_size, per_epoch, chosen)
     try:
         return _make(_Keyed(_key_of(same), recipe), batch_size, per_epoch)
     except _NoKey:

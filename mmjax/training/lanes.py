@@ -11,6 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
 from mmjax.layers import kernels
+from mmjax.layers.platform import platform
 from mmjax.training.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
@@ -30,7 +31,7 @@ def how(num_lanes: int) -> str:
     chosen = os.environ.get(VARIABLE)
     spreads = jax.local_device_count() > 1 and num_lanes % jax.local_device_count() == 0
     if chosen is None:
-        if jax.default_backend() != "cpu":
+        if platform() != "cpu":
             return "vmap"
         return "shard" if spreads else "map"
     if chosen not in _HOW:
@@ -84,12 +85,12 @@ def over_seeds(
 
 def compiler_options() -> dict[str, Any] | None:
     """Options of ``jax.jit``; on CPU, equally fast code in two thirds of the compile time."""
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return {"xla_backend_optimization_level": 1} if platform() == "cpu" else None
 
 
 def compile_soon() -> dict[str, Any] | None:
     """Options for a program that runs but a few times; on CPU, a third of the compile time."""
-    if jax.default_backend() != "cpu":
+    if platform() != "cpu":
         return None
     return {
         "xla_backend_optimization_level": 0,

@@ -86,6 +86,21 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
         >>> sorted(view.embeddings), view.weights.shape
         (['a', 'b', 'fused'], (1, 20, 2))
     """
+    plain, weighted = compile_forward(model, mesh)
+
+    def view(params, rows):
+        first = next(iter(cut(rows, chunk).parts))
+        weights = jax.eval_shape(weighted, params, first).weights
+        program = plain if weights is None else weighted
+        return _in_chunks(program, chunk, mesh)(params, rows)
+
+    # It computes somewhat more than the prediction, which is cheaper than another compilation.
+    predict = lambda *arguments: plain(*arguments).prediction
+    return Evaluate(_in_chunks(predict, chunk, mesh), view)
+
+
+def compile_forward(model: nn.Module, mesh: Mesh | None = None) -> tuple[Callable, Callable]:
+    """``(params of all seeds, rows) -> View`` in one forward pass, without weights and with."""
 
     def see(params, rows, mutable=()):
         variables, rows = {"params": params}, deal_rows(rows, mesh)
@@ -102,17 +117,7 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
     def see_weights(params, rows):
         return see(params, rows, mutable=("intermediates",))
 
-    plain, weighted = over_seeds(see, mesh), over_seeds(see_weights, mesh)
-
-    def view(params, rows):
-        one = lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-        shapes = jax.eval_shape(see_weights, jax.tree.map(one, params), rows)
-        program = plain if shapes.weights is None else weighted
-        return _in_chunks(program, chunk, mesh)(params, rows)
-
-    # It computes somewhat more than the prediction, which is cheaper than another compilation.
-    predict = lambda *arguments: plain(*arguments).prediction
-    return Evaluate(_in_chunks(predict, chunk, mesh), view)
+    return over_seeds(see, mesh), over_seeds(see_weights, mesh)
 
 
 def _in_chunks(

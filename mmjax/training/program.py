@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -57,6 +57,26 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     See ``fit`` for an example.
     """
     start = time.perf_counter()
+    program, (lanes, *rest) = make_program(recipe, task)
+    # Calls with no steps and a single row compile everything that is needed later.
+    for call in program.feed(recipe, task)(0, 0):
+        lanes, *_ = program.advance((lanes, *rest), *call)
+    program.evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], task.train.batch()))
+    return program._replace(seconds=time.perf_counter() - start)
+
+
+def make_program(recipe: Recipe, task: Task) -> tuple[Program, tuple[Lane, np.ndarray, Any]]:
+    """The program, of which nothing is compiled yet, and what it carries, in its shapes.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import Recipe, make_model
+        >>> task = synthetic(size=100)
+        >>> program, carried = make_program(Recipe(make_model(task, "gmu")), task)
+        >>> lowered = program.advance.lower(carried, task.train.batch(), 0, 1)
+        >>> "stablehlo" in lowered.as_text()
+        True
+    """
     batch_size = rows_per_step(recipe, task)
     per_epoch = steps_per_epoch(task.train.size, batch_size) if streamed(task.train) else None
     train = task.train.batch()
@@ -68,12 +88,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     zeros = zero_metrics(traced, len(recipe.seeds))
     model = sizes(recipe.model, task)
     program = Program(init, advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
-    # Calls with no steps and a single row compile everything that is needed later.
-    carried = (place_lanes(lanes, mesh), np.zeros(len(recipe.seeds), bool), zeros)
-    for call in program.feed(recipe, task)(0, 0):
-        lanes, *_ = advance(carried, *call)
-    evaluate.predict(lanes.best, jax.tree.map(lambda x: x[:1], train))
-    return program._replace(seconds=time.perf_counter() - start)
+    return program, (place_lanes(lanes, mesh), np.zeros(len(recipe.seeds), bool), zeros)
 
 
 def rows_per_step(recipe: Recipe, task: Task) -> int:

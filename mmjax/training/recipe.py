@@ -12,16 +12,15 @@ import numpy as np
 from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
 from mmjax.data.task import Split, Task
-from mmjax.encoders import ENCODERS, default_encoder
+from mmjax.encoders import default_encoder
 from mmjax.errors import UsageError, look_up
-from mmjax.fusion import FUSIONS
 from mmjax.layers import as_float
 from mmjax.methods import Joint
-from mmjax.model import ABSENCES, MultimodalModel
+from mmjax.model import MultimodalModel
 from mmjax.objectives import cross_entropy
+from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS
 from mmjax.training.mesh import parse_mesh
 from mmjax.training.optimiser import Adam, per_seed
-from mmjax.training.step import DTYPES
 from mmjax.types import Method, Objective
 
 FusionLike = str | Callable[..., nn.Module] | nn.Module
@@ -93,7 +92,7 @@ class Recipe:
             expected = f"1 for {type(self.method).__name__}, which counts steps"
             fix = "Reduce batch_size instead."
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
-        look_up("dtype", self.dtype, DTYPES)
+        look_up("dtype", self.dtype, dict.fromkeys(DTYPES))
         if self.mesh is not None:
             parse_mesh(self.mesh)
         numbers = (self.tx.learning_rate, self.tx.weight_decay, self.dropout)

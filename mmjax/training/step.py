@@ -27,7 +27,6 @@ INIT, ORDER, DROPOUT = range(3)  # what fold_in derives from a run's key
 MAX_SKIPPED = 20
 """Consecutive steps without a finite loss and gradient after which a seed has diverged."""
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 """Types of the computation in training."""
 
 Metrics = dict[str, jax.Array]
@@ -77,7 +76,7 @@ def make_forward(
     def forward(params, batch, key):
         inputs = batch.inputs
         if dtype != "float32":
-            params, inputs = _cast((params, jax.tree.map(as_float, inputs)), DTYPES[dtype])
+            params, inputs = _cast((params, jax.tree.map(as_float, inputs)), jnp.dtype(dtype))
         with (
             nullcontext() if dropout is None else dropout_at(dropout),
             blocks_computed_again() if remat else nullcontext(),

@@ -19,7 +19,7 @@ from mmjax.comparison.scores import score_rows
 from mmjax.data.missing import lose
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.layers import as_float
-from mmjax.model import ABSENCES
+from mmjax.registry import ABSENCES
 from mmjax.tasks import load_task
 from mmjax.training.fit import fit
 from mmjax.training.recipe import make_model

@@ -13,15 +13,11 @@ from mmjax.analysis.summary import summarise
 from mmjax.comparison.scores import standard_error
 from mmjax.data.task import Task
 from mmjax.errors import DataError
-from mmjax.report.figures.samples import (
-    misclassified_figure,
-    samples_figure,
-    task_facts,
-    task_tables,
-)
+from mmjax.report.figures.samples import misclassified_figure, samples_figure
 from mmjax.report.figures.scores_figure import save, score_figure
 from mmjax.report.figures.verdict_figures import curves_figure
 from mmjax.report.tables import summary_markdown
+from mmjax.report.task_tables import task_facts, task_tables
 from mmjax.runs.compare import write_summary
 from mmjax.runs.studies import read_assessments
 from mmjax.storage.jsonl import append_rows, read_rows, write_rows

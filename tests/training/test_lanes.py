@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from mmjax.errors import UsageError
+from mmjax.layers.platform import stated_platform
 from mmjax.training.lanes import how, over_seeds
 
 
-def test_the_backend_chooses_how_unless_told_otherwise(monkeypatch):
+def test_the_platform_chooses_how_unless_told_otherwise(monkeypatch):
     monkeypatch.delenv("MMJAX_LANES", raising=False)
     assert how(4) == "map"
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert how(4) == "vmap"
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    with stated_platform("gpu"):
+        assert how(4) == "vmap"
     monkeypatch.setattr(jax, "local_device_count", lambda: 2)
     assert how(4) == "shard"
     assert how(3) == "map"

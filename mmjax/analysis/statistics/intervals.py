@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from mmjax.errors import UsageError
 
@@ -82,10 +82,10 @@ class Spread(NamedTuple):
         1960): Satterthwaite's degrees of freedom undercover with two or three seeds.
         """
         tail = (1 + confidence) / 2
-        of_groups = student.ppf(tail, self.num_groups - 1) ** 2 * self.groups
+        of_groups = stdtrit(self.num_groups - 1, tail) ** 2 * self.groups
         if self.num_seeds == 1:
             return of_groups**0.5
-        return (student.ppf(tail, self.num_seeds - 1) ** 2 * self.seeds + of_groups) ** 0.5
+        return (stdtrit(self.num_seeds - 1, tail) ** 2 * self.seeds + of_groups) ** 0.5
 
 
 def spread(values: np.ndarray, group: np.ndarray) -> Spread:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2, norm
+from scipy.special import gammaincinv, ndtr
 
 from mmjax.analysis.statistics.intervals import (
     Estimate,
@@ -232,11 +232,12 @@ def power(parts: Spread, difference: float, alpha: float = ALPHA) -> float:
     )
     reach = found.reach(1 - alpha)
     above, below = (reach - abs(difference)) / error, (-reach - abs(difference)) / error
-    return float(np.mean(norm.sf(above) + norm.cdf(below)))
+    return float(np.mean(ndtr(-above) + ndtr(below)))
 
 
 def _likely_ratios(draws: float, size: int) -> np.ndarray:
     """``size`` equally likely ratios of an estimated variance to the true one."""
     if draws == 1:
         return np.ones(1)
-    return chi2.ppf((np.arange(size) + 0.5) / size, draws - 1) / (draws - 1)
+    freedom = (draws - 1) / 2
+    return gammaincinv(freedom, (np.arange(size) + 0.5) / size) / freedom  # chi-squared

@@ -1,10 +1,12 @@
-"""Strategies over several tasks: ranks, robust means, performance profiles."""
+"""Strategies over several tasks: ranks, robust means, performance profiles.
+
+``scipy.stats`` takes half a second to import, and is imported where it is used.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from mmjax.analysis.statistics.pairs import ALPHA
 from mmjax.errors import UsageError
@@ -46,6 +48,8 @@ def rank(scores: np.ndarray, alpha: float = ALPHA) -> Ranking:
         >>> ranking.mean_ranks.tolist(), round(ranking.critical_difference, 2)
         ([1.0, 2.25, 2.75], 2.34)
     """
+    from scipy import stats
+
     num_tasks, num_strategies = scores.shape
     if num_tasks < 2 or num_strategies < 3:
         raise UsageError(
@@ -91,6 +95,8 @@ def interquartile_mean(scores: np.ndarray) -> float:
         >>> interquartile_mean(np.array([[0.0, 0.5], [0.75, 1.0]]))  # extremes do not count
         0.625
     """
+    from scipy import stats
+
     return float(stats.trim_mean(scores, 0.25, axis=None))
 
 
@@ -114,6 +120,8 @@ def interquartile_interval(
         >>> low < interquartile_mean(scores) < high
         True
     """
+    from scipy import stats
+
     num_tasks, num_seeds = scores.shape
     if num_seeds < 2:
         raise UsageError("scores", expected="at least two seeds of each task", got="one")

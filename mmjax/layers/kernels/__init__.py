@@ -21,6 +21,7 @@ import numpy as np
 
 from mmjax.errors import UsageError, tell
 from mmjax.layers.kernels.build import digest, load
+from mmjax.layers.platform import platform
 
 __all__ = [
     "VARIABLE",
@@ -84,7 +85,7 @@ def _problem() -> Exception | None:
 def usable(*arrays: jax.Array) -> bool:
     """Whether the kernels are available, and support these arrays and this backend."""
     made_for = all(x.dtype == jnp.float32 and x.ndim in (3, 4) for x in arrays)
-    return made_for and jax.default_backend() == "cpu" and available()
+    return made_for and platform() == "cpu" and available()
 
 
 @contextmanager

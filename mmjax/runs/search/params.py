@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from mmjax.comparison.cell_search import is_open
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
-from mmjax.fusion import FUSIONS
-from mmjax.registry import parse_pairs
+from mmjax.registry import FUSIONS, parse_pairs
 from mmjax.runs.from_settings import make_arms, parse_fusions
-from mmjax.runs.search.space import SEARCHED, Space
+from mmjax.runs.search.space import SEARCHED, Space, parse_choices
 from mmjax.runs.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def parse_space(settings: Settings, space: Space, task: Task) -> tuple[str, ...]
     for name, source in SEARCHED.items():
         for value in getattr(space, source):
             make_arms(replace(settings, **{name: value}), task, fusions[:1])
-    for modality, names in _encoder_choices(space).items():
+    for modality, names in parse_choices(space).items():
         for name in names:
             make_arms(replace(settings, encoders=(f"{modality}={name}",)), task, fusions[:1])
     closed = tuple(arm.strategy for arm in arms if not is_open(arm.recipe))
@@ -66,7 +65,7 @@ def suggest(trial: "Trial", space: Space, fusions: Sequence[str]) -> None:
     if not hasattr(fusion, "method"):
         trial.suggest_categorical("method", space.methods)
     if getattr(fusion, "level", None) != "input":
-        for modality, names in _encoder_choices(space).items():
+        for modality, names in parse_choices(space).items():
             trial.suggest_categorical(_ENCODER + modality, names)
     if hasattr(fusion, "width"):
         trial.suggest_categorical("width", space.widths)
@@ -127,8 +126,3 @@ def apply_params(settings: Settings, params: Params, size: int) -> tuple[str, Se
         encoders[name.removeprefix(_ENCODER)] = params.pop(name)
     pairs = tuple(f"{modality}={name}" for modality, name in encoders.items())
     return strategy, replace(settings, encoders=pairs, steps=steps, **params)
-
-
-def _encoder_choices(space: Space) -> dict[str, list[str]]:
-    pairs = parse_pairs("encoder_choices", space.encoder_choices)
-    return {modality: names.split(",") for modality, names in pairs.items()}

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from mmjax.errors import UsageError
+from mmjax.registry import parse_pairs
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,18 @@ SEARCHED = {
     "dropout": "dropouts",
 }
 """{setting that a search chooses: the attribute of ``Space`` with its values}."""
+
+
+def parse_choices(space: Space) -> dict[str, list[str]]:
+    """{modality: names of the encoders to choose from}.
+
+    Raises:
+        UsageError: a choice is not of the form MODALITY=NAME,NAME.
+
+    Example:
+        >>> from mmjax.runs.search.space import Space, parse_choices
+        >>> parse_choices(Space(encoder_choices=("audio=gru,cnn1d",)))
+        {'audio': ['gru', 'cnn1d']}
+    """
+    pairs = parse_pairs("encoder_choices", space.encoder_choices)
+    return {modality: names.split(",") for modality, names in pairs.items()}

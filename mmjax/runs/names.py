@@ -1,0 +1,96 @@
+"""Checks the names that a command was given, before anything is loaded."""
+
+from collections.abc import Iterable
+
+from mmjax.errors import UnknownNameError, look_up
+from mmjax.registry import (
+    ABSENCES,
+    DTYPES,
+    ENCODERS,
+    FUSIONS,
+    METHODS,
+    OBJECTIVES,
+    TASKS,
+    parse_pairs,
+)
+from mmjax.runs.search.space import Space, parse_choices
+from mmjax.runs.settings import Settings, parse_shares
+
+
+def check_settings(settings: Settings) -> None:
+    """Checks all names in the settings but those of modalities, which the data decide.
+
+    What only the task's loader and JAX know, its options and the axes of a mesh, comes last.
+
+    Raises:
+        UnknownNameError: a name is in no table.
+        UsageError: an option is malformed.
+
+    Example:
+        >>> from mmjax.runs.names import check_settings
+        >>> from mmjax.runs.settings import Settings
+        >>> check_settings(Settings(method="ogm"))
+        Traceback (most recent call last):
+            ...
+        mmjax.errors.UnknownNameError: method: expected one of agm, distillation,
+            gradient_blending, greedy, joint, mla, mmpareto, modality_dropout, ogm_ge, pmr,
+            stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
+    """
+    _check("task", [settings.task], TASKS)
+    _check("objective", [settings.objective], OBJECTIVES)
+    _check("method", [settings.method], METHODS)
+    _check("encoder", parse_pairs("encoders", settings.encoders).values(), ENCODERS)
+    _check("absent", [settings.absent], ABSENCES)
+    _check("dtype", [settings.dtype], DTYPES)
+    parse_shares("missing", settings.missing)
+    options = parse_pairs("options", settings.options)
+    if options:
+        from mmjax.tasks import parse_options
+
+        parse_options(settings.task, options)
+    if settings.mesh is not None:
+        from mmjax.training.mesh import parse_mesh
+
+        parse_mesh(settings.mesh)
+
+
+def check_strategies(names: Iterable[str]) -> None:
+    """Checks names of strategies: a fusion, perhaps of some modalities, or MODALITY_only.
+
+    Raises:
+        UnknownNameError: there is no such strategy.
+
+    Example:
+        >>> from mmjax.runs.names import check_strategies
+        >>> check_strategies(["gmu", "sum@audio+image", "audio_only"])
+    """
+    for name in names:
+        if not name.endswith("_only") and name.partition("@")[0] not in FUSIONS:
+            raise UnknownNameError("strategy", name, ["MODALITY_only", *FUSIONS])
+
+
+def check_fusions(text: str) -> None:
+    """Checks the names in a list of fusions, as ``parse_fusions`` takes it.
+
+    Raises:
+        UnknownNameError: there is no such fusion.
+    """
+    if text not in ("core", "all"):
+        _check("fusion", (name.strip().partition("@")[0] for name in text.split(",")), FUSIONS)
+
+
+def check_space(space: Space) -> None:
+    """Checks the names in a search space.
+
+    Raises:
+        UnknownNameError: a name is in no table.
+    """
+    check_fusions(space.fusions)
+    _check("method", space.methods, METHODS)
+    for names in parse_choices(space).values():
+        _check("encoder", names, ENCODERS)
+
+
+def _check(kind: str, names: Iterable[str], table: Iterable[str]) -> None:
+    for name in names:
+        look_up(kind, name, dict.fromkeys(table))
