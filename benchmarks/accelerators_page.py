@@ -20,6 +20,7 @@ from speed import device_name
 from mmjax.comparison.scores import versions
 from mmjax.errors import DataError
 from mmjax.report.tables import markdown_table
+from mmjax.storage.jsonl import read_rows
 
 PEERS = ("eager", "tuned", "compile")
 
@@ -42,7 +43,8 @@ def main(
         DataError: the page has no place for the table, or there is nothing to put there.
     """
     table = (run / "bench.md").read_text(encoding="utf-8").strip()
-    parts = [f"{device_name()}; {versions()}.", table]
+    devices = {row["device"] for row in read_rows(run / "bench.jsonl")} - {"cpu"}
+    parts = [f"{', '.join(sorted(devices)) or device_name()}; {versions()}.", table]
     if peers:
         parts.append(compare_peers(peers))
     figure = page.with_name(f"{page.stem}{'-gpu' if kind == 'gpu' else ''}.png")

@@ -23,7 +23,7 @@ from mmjax.training.program import make_program
 SEEDS = 11  # of which nothing in a model has as many
 LOWERED = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # JAX has two names for some
 ACCELERATORS = ["gpu", slow("tpu")]
-READABLE = {"cnn2d": "image", "patches": "image", "cnn1d": "sequence", "gru": "sequence"}
+READABLE = {"cnn": "image", "patches": "image"}  # the others read sequences
 LIBRARIES = {  # linear algebra that a platform brings along
     "cusolver_potrf_ffi",
     "cusolver_gesvdj_ffi",
