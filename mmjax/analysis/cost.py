@@ -18,7 +18,7 @@ from mmjax.training.lanes import num_lanes, over_seeds
 from mmjax.training.program import Program
 from mmjax.types import Batch
 
-_SECONDS, _CALLS = 0.1, 5  # a timed call is repeated at least this long and this often
+_SECONDS, _CALLS = 0.05, 5  # a timed call is repeated at least this long and this often
 _STEPS = 3  # per timed call
 
 

@@ -30,7 +30,7 @@ Examine = Callable[[Arm, Fit, Callable[[], object]], Examination]
 def compare_arms(
     arms: Sequence[Arm],
     *,
-    examine: Examine = lambda arm, trained, idle: Examination(),
+    make_examine: Callable[[], Examine] = lambda: lambda arm, trained, idle: Examination(),
     progress: Progress = lambda steps: None,
     checkpoints: Callable[[Arm], Checkpoints | None] = lambda arm: None,
 ) -> Iterator[ArmResult | ArmFailure]:
@@ -38,7 +38,7 @@ def compare_arms(
 
     Args:
         arms: what to compare, at least one, all on the same rows.
-        examine: takes further measurements of a trained arm.
+        make_examine: prepares further measurements of trained arms, while the first one compiles.
         progress: called after each epoch, or part of one, with the number of steps that it took.
         checkpoints: where the training state of an arm is saved and resumed from; None for nowhere.
 
@@ -54,6 +54,7 @@ def compare_arms(
     """
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = _start(arms[0], pool, progress)
+        examine = make_examine()
         for following in [*arms[1:], None]:
             arm, compiling = ahead
             wait([compiling])

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmjax.comparison.arm import Arm
-from mmjax.comparison.loop import compare_arms
+from mmjax.comparison.loop import Examine, compare_arms
 from mmjax.comparison.outcomes import ArmFailure, ArmResult
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, look_up
@@ -43,16 +43,19 @@ def run_arms(
         examine: measurements of each arm, from ``EXAMINATIONS``.
         checkpoints: gives the checkpoints that an arm's training saves, and resumes from.
     """
-    from mmjax.analysis.examine import make_examine  # scikit-learn takes a second to import
+
+    def prepare() -> Examine:
+        from mmjax.analysis.examine import make_examine  # scikit-learn takes a second to import
+
+        return make_examine(task, examine, on_steps)
 
     failed: dict[str, str] = {}
     with (
         ComparisonProgress(arms, console) as progress,
         held_signals(progress.on_steps) as on_steps,
     ):
-        examination = make_examine(task, examine, on_steps)
         for outcome in compare_arms(
-            arms, examine=examination, progress=on_steps, checkpoints=checkpoints
+            arms, make_examine=prepare, progress=on_steps, checkpoints=checkpoints
         ):
             sink(outcome)
             if isinstance(outcome, ArmFailure):

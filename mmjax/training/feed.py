@@ -56,7 +56,11 @@ calls that together take them; one call if there are no steps."""
 
 
 def make_all_advance(
-    step: Step, batch_size: int, per_epoch: int | None = None, mesh: Mesh | None = None
+    step: Step,
+    batch_size: int,
+    per_epoch: int | None = None,
+    mesh: Mesh | None = None,
+    effort: str = "normal",
 ) -> Callable:
     """Jits ``make_advance`` for all seeds: ``(carried, rows, first, last) -> carried``.
 
@@ -65,16 +69,18 @@ def make_all_advance(
         batch_size: rows of a step.
         per_epoch: steps of an epoch if rows are streamed, or None; ``make_feed`` yields both.
         mesh: the devices, if there is more than one.
+        effort: of the compiler, as in ``lanes.compiler_options``.
     """
     if per_epoch is None:
-        return over_seeds(make_advance(step, batch_size, mesh), mesh, donate_argnums=0)
+        advance = make_advance(step, batch_size, mesh)
+        return over_seeds(advance, mesh, effort=effort, donate_argnums=0)
 
-    def advance(carried, block, first, last):
+    def advance_streamed(carried, block, first, last):
         batch_at = lambda i: deal_rows(take_rows(block.rows, i - block.first), mesh)
         take = lambda carry: take_steps(step, carry, batch_at, first, last)
         return take_round(take, carried, per_epoch, first)
 
-    return over_seeds(advance, mesh, lanes=2, donate_argnums=0)
+    return over_seeds(advance_streamed, mesh, lanes=2, effort=effort, donate_argnums=0)
 
 
 def make_feed(

@@ -20,7 +20,7 @@ from mmjax.layers.platform import platform
 from mmjax.storage.trees import is_key
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
-from mmjax.training.lanes import compile_soon
+from mmjax.training.lanes import compiler_options
 from mmjax.training.mesh import make_mesh
 from mmjax.training.optimiser import at_lane, per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
@@ -50,7 +50,9 @@ class Functions(NamedTuple):
     mesh: Mesh | None
 
 
-def make_functions(recipe: Recipe, batch_size: int, per_epoch: int | None) -> Functions:
+def make_functions(
+    recipe: Recipe, batch_size: int, per_epoch: int | None, effort: str = "normal"
+) -> Functions:
     """Makes the functions of a recipe, or returns those of one that is alike.
 
     Recipes are alike if they differ in the seeds' values and in objects that are equal only.
@@ -59,14 +61,15 @@ def make_functions(recipe: Recipe, batch_size: int, per_epoch: int | None) -> Fu
         recipe: what to train, and how.
         batch_size: rows of a step.
         per_epoch: as in ``feed.make_all_advance``.
+        effort: of the compiler, as in ``lanes.compiler_options``.
     """
     # Seeds are arguments; the platform and the environment change what is traced.
     chosen = platform(), {k: v for k, v in os.environ.items() if k.startswith("MMJAX_")}
-    same = (replace(recipe, seeds=tuple(range(len(recipe.seeds)))), batch_size, per_epoch, chosen)
+    same = (replace(recipe, seeds=tuple(range(len(recipe.seeds)))), chosen)
     try:
-        return _make(_Keyed(_key_of(same), recipe), batch_size, per_epoch)
+        return _make(_Keyed(_key_of(same), recipe), batch_size, per_epoch, effort)
     except _NoKey:
-        return _make.__wrapped__(_Keyed((), recipe), batch_size, per_epoch)
+        return _make.__wrapped__(_Keyed((), recipe), batch_size, per_epoch, effort)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def _key_of(value: Any) -> Any:
 
 
 @lru_cache(maxsize=_KEPT)
-def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None) -> Functions:
+def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None, effort: str) -> Functions:
     recipe = keyed.recipe
     step = make_step(
         recipe.model,
@@ -113,8 +116,8 @@ def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None) -> Functions:
     )
     jitted = jax.jit(step, inline=True)  # so that one trace serves cost analysis and training
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = make_all_advance(jitted, batch_size, per_epoch, mesh)
-    evaluate = make_evaluate(recipe.model, mesh=mesh)
+    advance = make_all_advance(jitted, batch_size, per_epoch, mesh, effort)
+    evaluate = make_evaluate(recipe.model, mesh=mesh, effort=effort)
     return Functions(_make_init(recipe), jitted, advance, evaluate, mesh)
 
 
@@ -130,7 +133,7 @@ def _make_init(recipe: Recipe) -> Callable[..., Lane]:
         return Lane(init_state(params, tx, seed, memory, rate), params)
 
     # For one seed, so that the seeds beside it change nothing.
-    jitted = jax.jit(init_lane, compiler_options=compile_soon())
+    jitted = jax.jit(init_lane, compiler_options=compiler_options("least"))
 
     def init(seeds: Sequence[int], prepared: Prepared, *, rows: Batch) -> Lane:
         row = jax.tree.map(lambda x: x[:1], rows)

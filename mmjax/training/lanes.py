@@ -46,7 +46,11 @@ def how(num_lanes: int) -> str:
 
 
 def over_seeds(
-    f: Callable, mesh: Mesh | None = None, lanes: int = 1, **jit_options: Any
+    f: Callable,
+    mesh: Mesh | None = None,
+    lanes: int = 1,
+    effort: str = "normal",
+    **jit_options: Any,
 ) -> Callable:
     """Compiles ``f(lane, *shared)`` for all lanes, [seeds, ...], as one program.
 
@@ -57,6 +61,7 @@ def over_seeds(
         f: the function of one lane.
         mesh: the devices, if there is more than one.
         lanes: number of leading arguments that differ between lanes.
+        effort: as in ``compiler_options``.
         jit_options: options of ``jax.jit``.
 
     Example:
@@ -80,23 +85,25 @@ def over_seeds(
             one_by_one = _deal(one_by_one, make_mesh(f"seed={jax.local_device_count()}"))
         return one_by_one(own, *shared)
 
-    return jax.jit(apply, compiler_options=compiler_options(), **jit_options)
+    return jax.jit(apply, compiler_options=compiler_options(effort), **jit_options)
 
 
-def compiler_options() -> dict[str, Any] | None:
-    """Options of ``jax.jit``; on CPU, equally fast code in two thirds of the compile time."""
-    return {"xla_backend_optimization_level": 1} if platform() == "cpu" else None
+def compiler_options(effort: str = "normal") -> dict[str, Any] | None:
+    """Options of ``jax.jit``, for a CPU; ``None`` for other platforms.
+
+    Args:
+        effort: ``normal``: as fast as with all effort, in two thirds of the compile time; ``low``:
+            for small work, in half of that; ``least``: for a program that runs but a few times.
+    """
+    return _EFFORTS[effort] if platform() == "cpu" else None
 
 
-def compile_soon() -> dict[str, Any] | None:
-    """Options for a program that runs but a few times; on CPU, a third of the compile time."""
-    if platform() != "cpu":
-        return None
-    return {
-        "xla_backend_optimization_level": 0,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
+_LOW = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+_EFFORTS: dict[str, dict[str, Any]] = {
+    "normal": {"xla_backend_optimization_level": 1},
+    "low": {"xla_backend_optimization_level": 1, **_LOW},
+    "least": {"xla_backend_optimization_level": 0, **_LOW},
+}
 
 
 def num_lanes(lanes: chex.ArrayTree) -> int:

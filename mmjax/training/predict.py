@@ -72,7 +72,9 @@ class Evaluate(NamedTuple):
     view: Callable[[chex.ArrayTree, Batch], View]
 
 
-def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None) -> Evaluate:
+def make_evaluate(
+    model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None, effort: str = "normal"
+) -> Evaluate:
     """Makes both functions that evaluate a model, with ``chunk`` rows per forward pass.
 
     Example:
@@ -86,7 +88,7 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
         >>> sorted(view.embeddings), view.weights.shape
         (['a', 'b', 'fused'], (1, 20, 2))
     """
-    plain, weighted = compile_forward(model, mesh)
+    plain, weighted = compile_forward(model, mesh, effort)
 
     def view(params, rows):
         first = next(iter(cut(rows, chunk).parts))
@@ -99,7 +101,9 @@ def make_evaluate(model: nn.Module, chunk: int = CHUNK, mesh: Mesh | None = None
     return Evaluate(_in_chunks(predict, chunk, mesh), view)
 
 
-def compile_forward(model: nn.Module, mesh: Mesh | None = None) -> tuple[Callable, Callable]:
+def compile_forward(
+    model: nn.Module, mesh: Mesh | None = None, effort: str = "normal"
+) -> tuple[Callable, Callable]:
     """``(params of all seeds, rows) -> View`` in one forward pass, without weights and with."""
 
     def see(params, rows, mutable=()):
@@ -117,7 +121,7 @@ def compile_forward(model: nn.Module, mesh: Mesh | None = None) -> tuple[Callabl
     def see_weights(params, rows):
         return see(params, rows, mutable=("intermediates",))
 
-    return over_seeds(see, mesh), over_seeds(see_weights, mesh)
+    return tuple(over_seeds(f, mesh, effort=effort) for f in (see, see_weights))
 
 
 def _in_chunks(

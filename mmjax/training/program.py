@@ -20,6 +20,8 @@ from mmjax.training.recipe import Recipe
 from mmjax.training.sizes import Sizes, sizes
 from mmjax.types import Prepared
 
+_SMALL = 2e10  # operations of a training that is over before a better program would be compiled
+
 
 class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
@@ -80,13 +82,14 @@ def make_program(recipe: Recipe, task: Task) -> tuple[Program, tuple[Lane, np.nd
     batch_size = rows_per_step(recipe, task)
     per_epoch = steps_per_epoch(task.train.size, batch_size) if streamed(task.train) else None
     train = task.train.batch()
-    functions = make_functions(recipe, batch_size, per_epoch)
+    model = sizes(recipe.model, task)
+    work = 3 * model.flops * batch_size * recipe.steps * len(recipe.seeds)
+    functions = make_functions(recipe, batch_size, per_epoch, "low" if work < _SMALL else "normal")
     init = partial(functions.init, rows=train)
     step, advance, evaluate, mesh = functions[1:]
     lanes = init(recipe.seeds, Prepared())
     traced = trace_step(step, lanes, train, batch_size)
     zeros = zero_metrics(traced, len(recipe.seeds))
-    model = sizes(recipe.model, task)
     program = Program(init, advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
     return program, (place_lanes(lanes, mesh), np.zeros(len(recipe.seeds), bool), zeros)
 

@@ -12,8 +12,10 @@ from mmjax.comparison.arm import make_arm
 from mmjax.fusion import ConcatFusion
 from mmjax.methods import METHODS
 from mmjax.tasks.synthetic import synthetic
+from mmjax.training import program
 from mmjax.training.functions import make_functions
 from mmjax.training.optimiser import Adam
+from mmjax.training.step import init_params
 from mmjax.types import Prepared
 
 
@@ -101,3 +103,22 @@ def test_a_seed_starts_alike_whatever_is_beside_it(task):
     for x, y in zip(jax.tree.leaves(both.best), jax.tree.leaves(alone.best), strict=True):
         np.testing.assert_array_equal(x[1], y[0])
     assert any(x[0].any() and (x[0] != x[1]).any() for x in jax.tree.leaves(both.best))
+
+
+def test_small_work_is_compiled_with_little_effort(task, monkeypatch):
+    asked = []
+    make = lambda *arguments: asked.append(arguments[3]) or make_functions(*arguments)
+    monkeypatch.setattr(program, "make_functions", make)
+    recipe = recipe_of(task)
+    for steps in (4, 10**7):
+        program.make_program(replace(recipe, steps=steps), task)
+    assert asked == ["low", "normal"]
+    assert make_functions(recipe, 10, None) is not make_functions(recipe, 10, None, "low")
+
+
+def test_effort_changes_rounding_only(task):
+    recipe = recipe_of(task, "gmu")
+    params = jax.tree.map(lambda x: x[None], init_params(recipe.model, task.valid.batch(), 0))
+    evaluate = lambda effort: make_functions(recipe, 10, None, effort).evaluate
+    low, normal = (evaluate(e).predict(params, task.valid.batch()) for e in ("low", "normal"))
+    np.testing.assert_allclose(low, normal, rtol=1e-5, atol=1e-6)

@@ -158,7 +158,7 @@ def _make_corrupt(
 
 
 def _compile(f: Callable) -> Callable:
-    return jax.jit(f, compiler_options=compiler_options())
+    return jax.jit(f, compiler_options=compiler_options("low"))
 
 
 def _make_exchange(apply: Callable, split: Split, modality: str) -> Callable[..., np.ndarray]:
