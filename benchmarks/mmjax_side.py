@@ -1,12 +1,28 @@
 """The workloads in mmjax, made of its own encoders, fusions, training and evaluation."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
-from workloads import CLASSES, CLIP, LEARNING_RATE, WARMUP, Arrays, Case, Work, make_splits
+from workloads import (
+    CLASSES,
+    CLIP,
+    COMPARISONS,
+    LEARNING_RATE,
+    WARMUP,
+    Arrays,
+    Case,
+    Comparison,
+    Work,
+    make_small,
+    make_splits,
+)
 
+import mmjax
 from mmjax.data.task import Split, Task
 from mmjax.encoders import CNN, CNN1D, Patches, Transformer
 from mmjax.fusion import FUSIONS
+from mmjax.layers import as_float
 from mmjax.model import MultimodalModel
 from mmjax.training.fit import fit
 from mmjax.training.optimiser import Adam
@@ -50,8 +66,36 @@ def make_recipe(case: Case) -> Recipe:
     return Recipe(model, tx=tx, seeds=seeds, dtype=case.dtype, **size)
 
 
+def make_compared(comparison: Comparison) -> Task:
+    """The data of a comparison."""
+    if comparison.task != "small":
+        return mmjax.load_task(comparison.task)
+    return Task.from_arrays(*make_small(), name="small", kind="classes")
+
+
+def save_compared(comparison: Comparison, path: Path) -> None:
+    """Saves the rows of a comparison, standardised as models see them, for PyTorch to load."""
+    task = make_compared(comparison)
+    arrays = {"classes": np.array(task.out_dim)}
+    for part in ("train", "valid"):
+        split = task.splits[part]
+        arrays[f"target_{part}"] = split.target.astype(np.int64)
+        for name, values in split.inputs.items():
+            scale, x = task.input_scales.get(name), np.asarray(as_float(values))
+            arrays[f"{part}_{name}"] = scale.standardise(x) if scale else x
+    np.savez(path, **arrays)
+
+
+def compare(comparison: Comparison) -> None:
+    """A comparison from Python, with all that it examines by default."""
+    task, (_, fusions, seeds, steps, size) = make_compared(comparison), comparison
+    mmjax.compare(task, fusions, seeds=seeds, steps=steps, batch_size=size, quiet=True)
+
+
 def make_work(case: Case) -> Work:
-    """The work of a case, compiled."""
+    """The work of a case, compiled unless it is a comparison."""
+    if case.work == "compare":
+        return lambda times: [compare(COMPARISONS[case.model]) for _ in range(times)]
     task, recipe = make_task(case), make_recipe(case)
     if case.work == "first":
         return lambda times: [fit(recipe, task) for _ in range(times)]

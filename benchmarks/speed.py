@@ -8,8 +8,9 @@ a machine that slows down slows all of them. Sides: ``mmjax``, without its C++ k
 as it comes and tuned (``+malloc``). ``rows.jsonl`` has a row per case and side; a benchmark that
 was stopped goes on where it was. benchmarks/performance_page.py makes docs/performance.md of it.
 
-About an hour on two CPU cores, which should have nothing else to do. benchmarks/gpu.sh runs it with
-``--platform cuda``: other cases, on an NVIDIA GPU.
+Some hours on two CPU cores, which should have nothing else to do; ``--cases small digits`` takes
+the comparisons only. benchmarks/gpu.sh runs it with ``--platform cuda``: other cases, on an NVIDIA
+GPU.
 """
 
 import json
@@ -32,16 +33,19 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
+from matplotlib import get_cachedir
+from mmjax_side import save_compared
 from rich.progress import track
-from workloads import Case
+from workloads import COMPARISONS, Case
 
 from mmjax.comparison.scores import versions
 from mmjax.layers.kernels.build import build
 from mmjax.storage.jsonl import append_rows, read_rows
 
 HERE = Path(__file__).parent
+OURS = ("mmjax", "mmjax+kernels")
 PEERS = ("eager", "tuned", "compile")
-SIDES = ("mmjax", "mmjax+kernels", *PEERS, *(f"{peer}+malloc" for peer in PEERS))
+SIDES = (*OURS, *PEERS, *(f"{peer}+malloc" for peer in PEERS))
 ENVIRONMENT = {
     "kernels": {"MMJAX_KERNELS": "1"},  # off without it
     # Large arrays stay with the process instead of going back to the system after each step.
@@ -65,6 +69,7 @@ CASES = (
     *(Case("predict", f"{f}-64") for f in ("transformer", "bottleneck")),
     Case("train", "conv", rows=600_000),
     Case("first", "conv"),
+    Case("compare", "small"),
     Case("compare", "digits"),
 )
 CUDA_CASES = tuple(
@@ -81,6 +86,8 @@ TINY = (
     Case("train", "conv", batch_size=4, rows=12, seeds=2, dtype="bfloat16"),
     Case("predict", "transformer-8", batch_size=500, rows=1000),
     Case("first", "bottleneck-8", batch_size=4, rows=12),
+    Case("compare", "tiny"),
+    Case("compare", "tiny-small"),
 )
 
 
@@ -94,6 +101,7 @@ class Benchmark:
         rounds: turns of each side.
         seconds: what a turn takes at least.
         platform: where; it determines the cases.
+        cases: what is done, or with which model, such as small digits; by default everything.
         tiny: a few rows and small batches, to see that everything runs.
     """
 
@@ -102,6 +110,7 @@ class Benchmark:
     rounds: int = 9
     seconds: float = 1.0
     platform: Literal["cpu", "cuda"] = "cpu"
+    cases: tuple[str, ...] = ()
     tiny: bool = False
 
 
@@ -114,6 +123,8 @@ def main(benchmark: Benchmark) -> None:
     if benchmark.tiny:
         chosen = [replace(case, platform=benchmark.platform) for case in TINY]
     cases = [case for case in chosen if _key(asdict(case)) not in done]
+    if benchmark.cases:
+        cases = [case for case in cases if {case.work, case.model} & set(benchmark.cases)]
     device = gpu_name() if benchmark.platform == "cuda" else device_name()
     facts = {"versions": f"{versions()}, torch {_torch_version()}", "device": device}
     for case in track(cases, "cases"):
@@ -243,28 +254,39 @@ def measure_processes(benchmark: Benchmark, case: Case) -> list[dict[str, Any]]:
     """A row for each side: ``seconds`` from the start of a process to its end, in each round.
 
     mmjax takes two turns in a round: ``cold`` with no compiled programs in its cache, and ``warm``
-    with those of the turn before. The kernels, which a machine compiles once, are there for both.
+    with those of the turn before. The kernels, which a machine compiles once, are there for both,
+    and so is Matplotlib's list of fonts, except in the first turn on a machine.
     """
-    comparing = case.work == "compare"
-    ours = ("mmjax",) if comparing else ("mmjax", "mmjax+kernels")
-    ours = [f"{o}+{start}" for o in ours if o in benchmark.sides for start in ("cold", "warm")]
-    peers = [side for side in ("eager", "tuned") if side in benchmark.sides and not comparing]
-    seconds = defaultdict(list)
-    for _ in range(1 if comparing else benchmark.rounds):
+    ours = [f"{o}+{start}" for o in OURS if o in benchmark.sides for start in ("cold", "warm")]
+    peers = [side for side in ("eager", "tuned") if side in benchmark.sides]
+    seconds, rows = defaultdict(list), benchmark.out / "rows.npz"
+    if case.work == "compare":
+        save_compared(COMPARISONS[case.model], rows)
+    for _ in range(benchmark.rounds):
         with tempfile.TemporaryDirectory() as folder:
             if "mmjax+kernels" in benchmark.sides:
-                shutil.copytree(build().parent, Path(folder, "mmjax", "kernels"))
+                shutil.copytree(build().parent, Path(folder, "mmjax+kernels", "mmjax", "kernels"))
             for side in ours + peers:
                 command, environment = worker_process(side, case)
-                if comparing:
-                    command = [sys.executable, "-m", "mmjax", "compare", "--task", case.model]
-                    command += ["--out", str(Path(folder, side))]
-                environment["XDG_CACHE_HOME"] = folder
+                if case.work == "compare" and side in peers:
+                    command.append(str(rows))
+                elif case.work == "compare" and COMPARISONS[case.model].task != "small":
+                    command = _compare_command(case, Path(folder, "results", side))
+                environment["MPLCONFIGDIR"] = get_cachedir()
+                environment["XDG_CACHE_HOME"] = str(Path(folder, side.rpartition("+")[0]))
                 run = partial(subprocess.run, command, env=environment, check=True)
                 seconds[side].append(
                     _seconds(partial(run, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
                 )
     return [{"side": side, "seconds": values} for side, values in seconds.items()]
+
+
+def _compare_command(case: Case, out: Path) -> list[str]:
+    """The default comparison of a task as a command, its page included."""
+    task, fusions, seeds, steps, batch_size = COMPARISONS[case.model]
+    command = [sys.executable, "-m", "mmjax", "compare", "--task", task, "--out", str(out)]
+    command += ["--fusions", ",".join(fusions), "--seeds", str(seeds), "--steps", str(steps)]
+    return [*command, "--batch-size", str(batch_size)]
 
 
 if __name__ == "__main__":

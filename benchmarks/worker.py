@@ -1,8 +1,9 @@
 """One side of a benchmark in a process of its own, asked for rounds of work over its input.
 
-    python benchmarks/worker.py SIDE CASE
+    python benchmarks/worker.py SIDE CASE [ROWS]
 
-CASE is the JSON of a ``workloads.Case``. When all is compiled and run once, it prints a line; then
+CASE is the JSON of a ``workloads.Case``; ROWS, from ``mmjax_side.save_compared``, is what PyTorch
+compares on. When all is compiled and run once, it prints a line; then
 for each line with a number on its input it does the work so many times and prints a JSON object:
 ``seconds``, and ``peak_mib``, the most memory that the process has had resident so far.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from workloads import Case, Work
 
 
-def make_work(side: str, case: Case) -> Work:
+def make_work(side: str, case: Case, *rows: str) -> Work:
     """The work of a side, ``mmjax`` or one of ``torch_side``."""
     if side == "mmjax":
         import mmjax_side
@@ -28,12 +29,12 @@ def make_work(side: str, case: Case) -> Work:
         return mmjax_side.make_work(case)
     import torch_side
 
-    return torch_side.make_work(case, side)
+    return torch_side.make_work(case, side, *map(Path, rows))
 
 
 def main() -> None:
-    side, case = sys.argv[1], Case(**json.loads(sys.argv[2]))
-    work = make_work(side, case)
+    side, case, *rows = sys.argv[1:]
+    work = make_work(side, Case(**json.loads(case)), *rows)
     work(1)
     _say(0.0)
     for line in sys.stdin:

@@ -1,5 +1,6 @@
 """What the benchmarks time, the same for every side. Imports neither JAX nor PyTorch."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 
 CLASSES = 10
 LEARNING_RATE, WARMUP, CLIP = 3e-3, 0.1, 1.0
+MIN_STEPS, PATIENCE = 8, 10  # of a comparison: steps between validations, those without progress
 _VALID_ROWS = 1000
 
 FLOPS = 6 * (
@@ -48,11 +50,13 @@ class Case:
     """One kind of work.
 
     Attributes:
-        work: ``train``, a step of every seed; ``predict``, a pass over the validation rows; or
-            ``first``, an epoch and its predictions on them, from nothing.
+        work: ``train``, a step of every seed; ``predict``, a pass over the validation rows;
+            ``first``, an epoch and its predictions on them, from nothing; or ``compare``, a whole
+            comparison.
         model: ``conv``: two stages of convolution and a vector of 128 per modality, concatenated,
             one hidden layer of 128; ``transformer-WIDTH`` or ``bottleneck-WIDTH``: two layers over
-            49 patches of the image and 39 frames of the sequence.
+            49 patches of the image and 39 frames of the sequence. Of a comparison, a key of
+            ``COMPARISONS``, which says the rest.
         batch_size: rows of a step, or of a forward pass.
         seeds: models that are trained.
         rows: training rows.
@@ -79,6 +83,49 @@ class Case:
         if self.work == "predict":
             return _VALID_ROWS
         return self.batch_size * self.seeds * (self.steps if self.work == "first" else 1)
+
+
+class Comparison(NamedTuple):
+    """What a comparison trains, apart from a baseline for each modality.
+
+    Attributes:
+        task: a built-in task of mmjax, or ``small``, from ``make_small``.
+        fusions: names of fusions.
+        seeds: number of seeds.
+        steps: of each seed at most.
+        batch_size: rows of a step at most.
+    """
+
+    task: str
+    fusions: tuple[str, ...]
+    seeds: int
+    steps: int
+    batch_size: int = 64
+
+    def steps_per_round(self, rows: int) -> int:
+        """Steps between validations: an epoch, or as many as have ``MIN_STEPS``."""
+        per_epoch = rows // min(rows, self.batch_size)
+        return per_epoch * math.ceil(MIN_STEPS / per_epoch)
+
+
+CORE = (
+    *("early", "concat", "sum", "product", "attention_pool", "gmu"),
+    *("transformer", "cross_attention", "late_mean", "product_of_experts"),
+)
+COMPARISONS = {
+    "digits": Comparison("digits", CORE, seeds=3, steps=200),
+    "small": Comparison("small", ("concat", "gmu"), seeds=5, steps=100),
+    "tiny": Comparison("synthetic", ("sum",), seeds=1, steps=2),
+    "tiny-small": Comparison("small", ("gmu",), seeds=2, steps=9),
+}
+
+
+def make_small() -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """40 rows of 120 and of 21 numbers, which depend on their class, and their classes."""
+    rng, target = np.random.default_rng(0), np.arange(40) % 4
+    draw = lambda rows, size: rng.standard_normal((rows, size), np.float32)
+    numbers = lambda size: draw(4, size)[target] + draw(40, size)
+    return {"a": numbers(120), "b": numbers(21)}, target
 
 
 def make_arrays(rows: int, seed: int) -> Arrays:

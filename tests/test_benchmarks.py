@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import streaming
 from accelerators_page import compare_peers
-from mmjax_side import make_model, make_task
+from mmjax_side import make_compared, make_model, make_task, save_compared
 from page import fill
-from performance_page import TARGETS, describe
+from performance_page import START_TARGETS, TARGETS, describe, read, start_table
 from performance_page import main as write_page
 from representatives import slow
 from roofline_page import main as write_predictions
@@ -21,12 +21,17 @@ from speed import TINY, Benchmark
 from speed import main as measure
 from streaming_page import main as write_streaming_page
 from streaming_worker import load
-from workloads import Case, make_splits
+from workloads import COMPARISONS, CORE, PATIENCE, Case, make_splits
 
+from mmjax.comparison.arm import CORE as CORE_OF_MMJAX
+from mmjax.comparison.arm import make_arm
 from mmjax.data.chunks import on_disk
 from mmjax.errors import DataError
+from mmjax.runs.settings import Settings
 from mmjax.storage.jsonl import append_rows, read_rows
+from mmjax.training.epochs import steps_per_epoch, steps_per_round
 from mmjax.training.optimiser import Adam
+from mmjax.training.recipe import Recipe
 from mmjax.training.step import init_params
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
@@ -42,12 +47,7 @@ def test_both_sides_compute_the_same(name):
     from torch_side import as_tensors
 
     case = Case("predict", name, rows=20)
-    rows = make_task(case).train.batch()
-    params = init_params(make_model(name), rows, 0)
-    rng = np.random.default_rng(0)  # biases and scales must not be at their zeros and ones
-    params = jax.tree.map(lambda x: np.float32(x + 0.1 * rng.normal(size=x.shape)), params)
-    model = make_model(name)
-    want = model.apply({"params": params}, rows.inputs, rows.present, train=False).prediction
+    params, want = _apply(make_model(name), make_task(case).train.batch())
     module = make_module(name)
     copy_params(module, params)
     for side in ("eager", "tuned"):
@@ -55,7 +55,98 @@ def test_both_sides_compute_the_same(name):
         with torch.no_grad():
             got = module.eval()(audio, image).numpy()
         np.testing.assert_allclose(got, want, atol=1e-4)
-    assert sum(p.numel() for p in module.parameters()) == sum(map(np.size, jax.tree.leaves(params)))
+    assert _size(module) == sum(map(np.size, jax.tree.leaves(params)))
+
+
+def _apply(model, rows):
+    """Parameters, none of them at the zeros or ones of biases and scales; and predictions."""
+    rng = np.random.default_rng(0)
+    blur = lambda x: np.float32(x + 0.1 * rng.normal(size=x.shape))
+    params = jax.tree.map(blur, init_params(model, rows, 0))
+    outputs = model.apply({"params": params}, rows.inputs, rows.present, train=False)
+    return params, outputs.prediction
+
+
+def _size(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+_FAST = ("audio_only", "early", "attention_pool")
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    "strategy", [*_FAST, *(slow(n) for n in ("image_only", *CORE) if n not in _FAST)]
+)
+def test_both_sides_of_a_comparison_compute_the_same(strategy):
+    import torch
+    from torch_side import as_tensors
+
+    case = Case("compare", "digits", rows=20)
+    task = make_task(case)
+    images = dict(zip(("audio", "image"), as_tensors(make_splits(case)[0], "tuned"), strict=False))
+    arm = make_arm(task, strategy)
+    inputs = [images[name] for name in arm.task.modalities]
+    with torch.no_grad():
+        _check_same(strategy, arm, inputs)
+
+
+@needs_torch
+@pytest.mark.parametrize("strategy", ["a_only", "b_only", *COMPARISONS["small"].fusions])
+def test_both_sides_of_the_small_comparison_compute_the_same(strategy, tmp_path):
+    import torch
+
+    comparison = COMPARISONS["small"]
+    task = make_compared(comparison)
+    save_compared(comparison, tmp_path / "rows.npz")
+    stored = np.load(tmp_path / "rows.npz")
+    np.testing.assert_array_equal(stored["target_train"], task.train.target)
+    arm = make_arm(task, strategy)
+    with torch.no_grad():
+        inputs = [torch.from_numpy(stored[f"train_{name}"]) for name in arm.task.modalities]
+        _check_same(strategy, arm, inputs)
+
+
+def _check_same(strategy, arm, inputs):
+    from torch_fusions import make_model as make_module
+
+    params, want = _apply(arm.recipe.model, arm.task.train.batch())
+    shapes = {n: tuple(x.shape[1:]) for n, x in zip(arm.task.modalities, inputs, strict=True)}
+    module = make_module(strategy, shapes, arm.task.out_dim)
+    module.copy(params)
+    np.testing.assert_allclose(module.eval()(*inputs).numpy(), want, atol=1e-4)
+    assert _size(module) == sum(map(np.size, jax.tree.leaves(params)))
+
+
+def test_a_comparison_is_that_of_the_command():
+    default, digits = Settings(), COMPARISONS["digits"]
+    assert digits.fusions == CORE == CORE_OF_MMJAX
+    assert (digits.task, digits.seeds, digits.steps) == (default.task, default.seeds, default.steps)
+    assert (digits.batch_size, PATIENCE) == (default.batch_size, Recipe.patience)
+    for rows in (20, 64, 300, 4720):
+        per_epoch = steps_per_epoch(rows, min(rows, digits.batch_size))
+        assert digits.steps_per_round(rows) == steps_per_round(per_epoch)
+
+
+@needs_torch
+def test_early_stopping_is_that_of_mmjax(monkeypatch):
+    from torch import nn
+    from torch_side import _Run
+
+    found = iter([(0.5, -1.0), (0.5, -0.9), (0.4, -0.1), *[(0.5, -0.9)] * PATIENCE])
+    taken, module = [], nn.Linear(1, 1)
+    run = object.__new__(_Run)
+    run.module = module
+
+    def take_steps(number):
+        taken.append(number)
+        nn.init.constant_(module.bias, len(taken))
+
+    monkeypatch.setattr(run, "take_steps", take_steps, raising=False)
+    monkeypatch.setattr(run, "validate", lambda rows: next(found))
+    run.fit(1000, 9, ())
+    assert taken == [9] * (2 + PATIENCE)
+    assert module.bias.item() == 2  # the second was the best
 
 
 @needs_torch
@@ -76,7 +167,7 @@ def test_a_tiny_benchmark_runs_and_goes_on_where_it_was(tmp_path):
     benchmark = Benchmark(tmp_path, sides, rounds=1, seconds=0.01, tiny=True)
     measure(benchmark)
     rows = read_rows(tmp_path / "rows.jsonl")
-    assert {row["work"] for row in rows} == {case.work for case in TINY}
+    assert {(row["work"], row["model"]) for row in rows} == {(c.work, c.model) for c in TINY}
     assert all(s > 0 for row in rows for s in row["seconds"])
     if TORCH:
         assert {"eager", "tuned"} < {row["side"] for row in rows}
@@ -108,6 +199,18 @@ def test_the_page_shows_ratios_of_rounds(tmp_path):
     assert page.with_suffix(".png").stat().st_size > 1000
     write_page(tmp_path, page)
     assert page.read_text() == text
+
+
+def test_the_page_shows_whole_processes_beside_their_targets(tmp_path):
+    seconds = {"mmjax+kernels+cold": [4.0], "mmjax+kernels+warm": [1.0], "eager": [3.0]}
+    for case in START_TARGETS:
+        lines = [{**vars(case), "side": s, "seconds": v} for s, v in seconds.items()]
+        append_rows(tmp_path / "rows.jsonl", lines)
+    text = start_table({(row.case, row.side): row for row in read(tmp_path / "rows.jsonl")})
+    name = "mmjax compare on digits"
+    assert f"| {name} | mmjax+kernels+cold | 4.0 | 4.0 to 4.0 | 1.5 | 0.75 (0.75 to 0.75) |" in text
+    assert f"| {name} | mmjax+kernels+warm | 1.0 | 1.0 to 1.0 | 2.5 | **3.00 (3.00" in text
+    assert text.count("**3.00") == len(START_TARGETS)
 
 
 def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Predictions of a model, its embeddings and modality weights."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import chex
@@ -121,7 +122,8 @@ def compile_forward(
     def see_weights(params, rows):
         return see(params, rows, mutable=("intermediates",))
 
-    return tuple(over_seeds(f, mesh, effort=effort) for f in (see, see_weights))
+    compiled = partial(over_seeds, mesh=mesh, effort=effort)
+    return compiled(see), compiled(see_weights)
 
 
 def _in_chunks(

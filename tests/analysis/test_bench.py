@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from accelerators_page import main as write_page
-from page import BEGIN, END
 
 from mmjax.analysis import bench, cost, peaks
 from mmjax.cli import main
@@ -119,7 +118,7 @@ def test_what_is_refused_is_shown_with_its_reason_and_without_a_share(measured):
 @pytest.mark.slow
 def test_the_page_has_the_table_and_the_figure(measured, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
+    page.write_text("Before.\n<!-- measured -->\nold\n<!-- /measured -->\nAfter.\n")
     write_page(measured, page)
     text = page.read_text()
     assert text.startswith("Before.")

@@ -132,14 +132,17 @@ def fill_the_disk(home, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 10, 0))
 
 
+NO_DATA = ["--task", "folder", "--data", "no-such-folder"]
+
+
 @pytest.mark.parametrize("spoil", [make_a_file_of_it, forbid_writing, fill_the_disk])
 def test_a_folder_that_cannot_be_used_costs_the_command_one_line(home, monkeypatch, capsys, spoil):
     spoil(home, monkeypatch)
     with pytest.raises(SystemExit):
-        main(["train", "concat", "--task", "no such task"])
+        main(["train", "concat", *NO_DATA])
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("mmjax: compiled programs are not cached: ")
-    assert second.startswith("mmjax: task: expected one of")
+    assert "no-such-folder" in second
     assert jax.config.jax_compilation_cache_dir is None
 
 
@@ -190,7 +193,7 @@ def test_a_group_of_the_user_alone_may_write(home, monkeypatch):
 
 @pytest.mark.parametrize("verb", [["compare"], ["train", "sum"], ["evaluate"], ["predict"]])
 def test_every_command_that_compiles_turns_it_on(home, tmp_path, capsys, verb):
-    aim = ["--task", "none"] if verb[0] in ("compare", "train") else [str(tmp_path / "none")]
+    aim = NO_DATA if verb[0] in ("compare", "train") else [str(tmp_path / "none")]
     out = ["--out", str(tmp_path / "p.csv")] if verb == ["predict"] else []
     with pytest.raises(SystemExit):
         main([*verb, *aim, *out])
