@@ -329,6 +329,7 @@ def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
         loaded.best  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_comparison_in_a_folder_goes_on(tmp_path):
     task = make_task("classes", rows=60)
     again = partial(compare, seeds=1, steps=2, out=tmp_path / "run")

@@ -245,6 +245,7 @@ def test_the_page_of_accelerators_compares_with_each_peer(tmp_path):
         compare_peers(tmp_path)
 
 
+@pytest.mark.slow
 def test_operations_of_a_step_are_counted_and_bound_its_time(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- predicted -->\n<!-- /predicted -->\n")

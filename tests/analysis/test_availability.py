@@ -112,6 +112,7 @@ def test_policies_differ_only_where_something_is_absent(task):
         assert np.abs(got[first] - got[second])[1::2].max() > 1e-4, (first, second)
 
 
+@pytest.mark.slow
 def test_learned_tokens_learn_from_rows_that_lack_the_modality(task):
     model = make_model(task.only("sequence", "vector"), "concat", absent="learned")
 

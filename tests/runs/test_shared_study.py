@@ -139,6 +139,7 @@ def test_trials_of_a_claim_differ_in_numbers_alone_and_repeat_with_the_study(tmp
     assert claims[0] == claims[1]
 
 
+@pytest.mark.slow
 def test_what_a_silent_worker_had_is_claimed_again(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "BEAT_SECONDS", 1)
     monkeypatch.setattr(storage, "GRACE_SECONDS", 5)

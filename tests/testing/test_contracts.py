@@ -8,7 +8,7 @@ from mmjax.fusion import FUSIONS
 from mmjax.testing import check_fusion
 
 
-@pytest.mark.parametrize("name", representatives(FUSIONS, CHOSEN[:-1]))
+@pytest.mark.parametrize("name", representatives(FUSIONS, set(CHOSEN) - {"mmtm", "mvae"}))
 def test_fusion_keeps_the_contract(name):
     check_fusion(FUSIONS[name](out_dim=3))
 

@@ -6,8 +6,6 @@ from functools import cache
 import jax
 import pytest
 from jax import export
-from representatives import FUSIONS as SOME_FUSIONS
-from representatives import METHODS as SOME_METHODS
 from representatives import representatives, slow
 from small import make_task
 
@@ -72,20 +70,20 @@ def check(programs):
 
 
 @pytest.mark.parametrize("platform", ACCELERATORS)
-@pytest.mark.parametrize("name", representatives(FUSIONS, SOME_FUSIONS[1:3]))
+@pytest.mark.parametrize("name", representatives(FUSIONS, ["concat"]))
 def test_a_fusion_is_one_batched_program(name, platform):
     check(lower(platform, name, modalities=("vector", "sequence")))
 
 
 @pytest.mark.parametrize("platform", ACCELERATORS)
-@pytest.mark.parametrize("name", representatives(METHODS, SOME_METHODS[1:]))
+@pytest.mark.parametrize("name", representatives(METHODS, []))
 def test_a_method_is_one_batched_program(name, platform):
     fusion = {"mla": "mean", "stacking": "stacking"}.get(name, "concat")
     check(lower(platform, fusion, modalities=("vector", "sequence"), method=METHODS[name]()))
 
 
 @pytest.mark.parametrize("platform", ACCELERATORS)
-@pytest.mark.parametrize("name", representatives(ENCODERS, ["transformer"]))
+@pytest.mark.parametrize("name", representatives(ENCODERS, []))
 def test_an_encoder_is_one_batched_program(name, platform):
     read = READABLE.get(name, "sequence")
     check(lower(platform, modalities=("vector", read), encoders={read: name}))

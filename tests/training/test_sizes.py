@@ -53,6 +53,7 @@ def test_a_budget_below_the_encoders_names_them(task):
     assert model.fusion.width == 1
 
 
+@pytest.mark.slow
 def test_a_matched_width_is_one_that_the_heads_divide(task):
     model = match_params(make_model(task, "transformer"), task, 60_000)
     assert model.fusion.width % model.fusion.num_heads == 0
