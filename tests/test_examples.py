@@ -23,9 +23,10 @@ def _module_name(path):
 
 
 def _case(path):
-    """Examples that train are left to the slow tests."""
-    trains = re.search(r">>> .*(\bfit|compare|compare_arms|train_in|score)\(", path.read_text())
-    return pytest.param(_module_name(path), marks=[pytest.mark.slow] * bool(trains))
+    """Examples that train or compile more than a layer are left to the slow tests."""
+    heavy = r">>> .*(\bfit|compare|compare_arms|train_in|score|make_program|make_step|check_\w+)\("
+    slow = re.search(heavy, path.read_text()) or path.parent.name in ("methods", "objectives")
+    return pytest.param(_module_name(path), marks=[pytest.mark.slow] * bool(slow))
 
 
 @pytest.mark.parametrize("name", [*map(_case, WITH_EXAMPLES)])

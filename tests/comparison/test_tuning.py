@@ -53,6 +53,7 @@ def test_every_lane_trains_as_it_would_alone(task):
             np.testing.assert_allclose(together["loss"][lane], solo["loss"][0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_trial_on_validation_is_taken(task):
     recipe = recipe_of(task)
     trials = draw_trials(recipe, 2)

@@ -95,6 +95,7 @@ CNNS = {"image": "cnn", "sequence": "gru"}
 MIXED = {"image": "patches", "sequence": "transformer"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "encoders"),
     [
@@ -112,11 +113,13 @@ def test_programs_of_all_kinds_take_any_number_of_rows(strategy, encoders):
         np.testing.assert_allclose(program.call(*rows), model.best.predict(*rows), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_program_has_no_kernels_of_this_machine():
     content = export_program(untrained("transformer", {"image": "cnn"}))
     assert b"mmjax_" not in export.deserialize(bytearray(content)).mlir_module_serialized
 
 
+@pytest.mark.slow
 def test_means_widths_and_encoders_come_back(tmp_path):
     """What is found in data, or by a search, is read and not sought again."""
     model = untrained("sum", {"image": "mlp"}, absent="mean")
@@ -157,6 +160,7 @@ def test_all_kinds_of_targets_and_standardised_inputs_come_back(kind, tmp_path):
         assert abs(want[:, 0].mean() - 29.5) < 20  # in the units that were given
 
 
+@pytest.mark.slow
 def test_a_part_of_the_modalities_is_enough(tmp_path):
     model = untrained("sum@vector+sequence")
     settings = Settings(encoders=("image=mlp",), seeds=2)

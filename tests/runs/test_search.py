@@ -62,6 +62,7 @@ def test_tune_leaves_trials_figures_and_a_page(tuned, capsys):
     assert (tuned / "optimization_history.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_command_it_names_trains_the_best_trial(tuned, tmp_path, capsys):
     page = (tuned / "report.html").read_text()
     (command,) = re.findall(r"<code>mmjax (.*?)</code>", page)
@@ -73,6 +74,7 @@ def test_the_command_it_names_trains_the_best_trial(tuned, tmp_path, capsys):
     assert scores["valid"]["nll"] == pytest.approx(best["nll"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_to_more_trials_and_not_with_other_settings(tuned, capsys):
     more = [*TUNE[:-1], "6", "--out", str(tuned)]
     with pytest.raises(SystemExit):

@@ -79,6 +79,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, metho
     check_equal(train(checkpoints=Checkpoints(tmp_path, {})), train())
 
 
+@pytest.mark.slow
 def test_one_seed_and_an_end_of_an_epoch(task, tmp_path, short_calls):
     recipe = make_recipe(task, seeds=(3,))
     train = partial(fit, recipe, task, program=compile_recipe(recipe, task))

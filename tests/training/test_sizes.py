@@ -32,6 +32,7 @@ def test_operations_are_those_of_the_matrix_products_and_a_little_more(task):
     assert products < sizes(model, alone).flops < 1.2 * products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", representatives(FUSIONS, ["concat"]))
 def test_a_matched_model_is_within_the_tolerance_or_says_why_not(task, name):
     budget = 60_000
