@@ -7,7 +7,8 @@ and trials therefore compile once, as long as they call the same functions.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import FunctionType, NoneType
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +30,7 @@ from mmjax.training.step import init_params, init_state, make_forward, make_step
 from mmjax.types import Batch, Prepared
 
 _KEPT = 32
+_CONSTANT = ("mmjax", "flax", "jax", "optax")  # packages whose code does not change
 
 
 class Functions(NamedTuple):
@@ -55,7 +57,8 @@ def make_functions(
 ) -> Functions:
     """Makes the functions of a recipe, or returns those of one that is alike.
 
-    Recipes are alike if they differ in the seeds' values and in objects that are equal only.
+    Recipes are alike if they differ in the seeds' values only. Those with a module, objective or
+    method of the user's own are never alike: what that computes may have changed since.
 
     Args:
         recipe: what to train, and how.
@@ -81,25 +84,31 @@ class _Keyed:
 
 
 class _NoKey(Exception):
-    """A recipe holds an object that cannot be compared."""
+    """A recipe holds what may change between calls."""
 
 
 def _key_of(value: Any) -> Any:
-    """A hashable value that is equal for objects that are equal, arrays included."""
-    if is_dataclass(value):
-        return type(value), tuple((f.name, _key_of(getattr(value, f.name))) for f in fields(value))
-    if isinstance(value, Mapping):
-        return tuple((name, _key_of(value[name])) for name in sorted(value))
-    if isinstance(value, (tuple, list)):
-        return type(value), tuple(map(_key_of, value))
+    """A hashable value that is equal for objects that are equal, arrays included.
+
+    Code of the user's has none: it may read a global variable, or be an object, that has changed.
+    """
+    if isinstance(value, (str, int, float, NoneType)):
+        return type(value), value
     if isinstance(value, (np.ndarray, jax.Array)):
         array = np.asarray(value)
         return array.shape, array.dtype, array.tobytes()
-    try:
-        hash(value)
-    except TypeError as error:
-        raise _NoKey from error
-    return type(value), value
+    if isinstance(value, (tuple, list)):
+        return type(value), tuple(map(_key_of, value))
+    if isinstance(value, Mapping):
+        return tuple((name, _key_of(value[name])) for name in sorted(value))
+    if isinstance(value, partial):
+        return _key_of((value.func, value.args, value.keywords))
+    own = value if isinstance(value, (type, FunctionType)) else type(value)
+    if own.__module__.partition(".")[0] not in _CONSTANT:
+        raise _NoKey
+    if is_dataclass(own) and own is not value:
+        return own, tuple((f.name, _key_of(getattr(value, f.name))) for f in fields(value))
+    return value
 
 
 @lru_cache(maxsize=_KEPT)

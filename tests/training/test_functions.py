@@ -1,8 +1,8 @@
 """Recipes that are alike share their functions, and only those."""
 
 from dataclasses import replace
+from functools import partial
 
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from small import make_task
 from mmjax.comparison.arm import make_arm
 from mmjax.fusion import ConcatFusion
 from mmjax.methods import METHODS
+from mmjax.objectives import cross_entropy
 from mmjax.tasks.synthetic import synthetic
 from mmjax.training import program
 from mmjax.training.functions import make_functions
@@ -66,32 +67,22 @@ def test_arrays_in_a_model_are_compared_by_value():
     assert not are_shared(recipe, replace(recipe, model=recipe.model.clone(means=moved)))
 
 
-class Tagged(ConcatFusion):
-    tag: object = None
+class Mine(ConcatFusion):
+    """A fusion of the user's, which may read what has changed."""
 
 
-def test_objects_that_cannot_be_compared_are_not_shared(task):
+def my_loss(outputs, batch):
+    return cross_entropy(outputs, batch)
+
+
+def test_code_of_the_users_is_not_shared(task):
     recipe = recipe_of(task)
-    odd = lambda tag: replace(recipe, model=recipe.model.clone(fusion=Tagged(out_dim=2, tag=tag)))
-    assert are_shared(odd("a"), odd("a"))
-    assert not are_shared(odd("a"), odd("b"))
-    assert not are_shared(odd(1), odd(1.0))
-    assert not are_shared(odd({1}), odd({1}))
-
-
-def test_classes_of_one_name_are_two(task):
-    def own(bias):
-        class Mine(nn.Module):
-            out_dim: int
-
-            @nn.compact
-            def __call__(self, tokens, *, train):
-                first = next(iter(tokens.values())).values.mean(axis=1)
-                return nn.Dense(self.out_dim, use_bias=bias)(first)
-
-        return recipe_of(task, Mine)
-
-    assert not are_shared(own(True), own(False))
+    mine = replace(recipe, model=recipe.model.clone(fusion=Mine(out_dim=2)))
+    assert not are_shared(mine, mine)
+    assert not are_shared(*[replace(recipe, objective=my_loss)] * 2)
+    assert not are_shared(*[replace(recipe, objective=partial(my_loss))] * 2)
+    library = partial(cross_entropy)
+    assert are_shared(*[replace(recipe, objective=library)] * 2)
 
 
 def test_a_seed_starts_alike_whatever_is_beside_it(task):
