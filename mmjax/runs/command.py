@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from mmjax.registry import CORE, EXAMINATIONS, FUSIONS
+from mmjax.registry import CORE, EXAMINATIONS, FULL, FUSIONS
 from mmjax.runs.settings import Settings, as_flags
 
 
@@ -19,12 +19,12 @@ def compare_command(
         settings: of the run.
         strategies: all of its arms.
         baselines: strategies that every comparison includes.
-        examine: measurements of each arm, from ``EXAMINATIONS``.
+        examine: measurements of each arm, from ``parse_examine``.
 
     Example:
         >>> alone = ["image_only", "audio_only"]
-        >>> compare_command(Settings(seeds=5), [*alone, "gmu"], alone)
-        'mmjax compare --seeds 5 --fusions gmu'
+        >>> compare_command(Settings(seeds=5), [*alone, "gmu"], alone, [*EXAMINATIONS, FULL])
+        'mmjax compare --seeds 5 --fusions gmu --examine full'
     """
     settings = hide_data_folder(settings)
     fused = [name for name in strategies if name not in baselines]
@@ -32,7 +32,7 @@ def compare_command(
     groups = {(): "", CORE: "", tuple(FUSIONS): "--fusions all"}
     chosen = groups.get(fusions, f"--fusions {','.join(fusions)}")
     subsets = "--subsets" if len(fusions) < len(fused) else ""
-    asked = " ".join(examine) or "scores"
+    asked = FULL if FULL in examine else " ".join(examine) or "scores"
     measured = f"--examine {asked}" if tuple(examine) != EXAMINATIONS else ""
     words = ["mmjax compare", as_flags(settings), chosen, subsets, measured]
     return " ".join(filter(None, words))
