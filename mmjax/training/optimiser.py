@@ -68,8 +68,7 @@ class Adam:
         if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
             adamw = optax.inject_hyperparams(adamw)  # one program, whatever their values
         optimiser = adamw(at_lane(rates, lane), at_lane(decays, lane))
-        # On one long vector: a handful of operations to compile and run, not some for each array.
-        return optax.flatten(optax.chain(optax.clip_by_global_norm(self.clip), optimiser))
+        return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
 
 
 def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.flatten_util import ravel_pytree
 
 from mmjax.layers import as_float
 from mmjax.layers.blocks import blocks_computed_again
@@ -130,7 +129,7 @@ def make_step(
         grads, memory, metrics = gradient(state.params, state.memory, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        finite = jnp.isfinite(metrics["loss"] + jnp.linalg.norm(ravel_pytree(grads)[0]))
+        finite = jnp.isfinite(metrics["loss"] + optax.tree.norm(grads))
         finite &= state.skipped.in_row < MAX_SKIPPED
         if_finite = lambda new, old: jax.tree.map(partial(jnp.where, finite), new, old)
         bad = 1 - finite.astype(jnp.int32)

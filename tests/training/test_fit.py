@@ -124,8 +124,8 @@ def test_a_recipe_prints_on_one_line_without_addresses(task):
 
 
 @pytest.mark.slow
-def test_training_ends_after_the_epoch_that_is_told_to_be_the_last(task):
-    recipe = Recipe(make_model(task, "concat"), steps=12, batch_size=32, seeds=(0, 1))
+def test_training_ends_after_the_round_that_is_told_to_be_the_last(task):
+    recipe = Recipe(make_model(task, "concat"), steps=24, batch_size=32, seeds=(0, 1))
     whole, seen = fit(recipe, task), []
     steps = [epoch["step"] for epoch in whole.history]
 
