@@ -392,12 +392,9 @@ def _check_lists(args: Sequence[str]) -> None:
 
 def _keep_programs() -> None:
     """Turns on the cache of compiled programs; without it, only speed is lost."""
-    from mmjax.storage.compile_cache import enable_compilation_cache
+    from mmjax.storage.compile_cache import try_caching
 
-    try:
-        enable_compilation_cache()
-    except (OSError, RuntimeError) as error:
-        _warn(f"compiled programs are not cached: {error}")
+    try_caching(_warn)
 
 
 def _console():

@@ -71,20 +71,21 @@ def enable_compilation_cache() -> Path | None:
     return folder
 
 
+def try_caching(warn: Callable[[str], object]) -> Path | None:
+    """``enable_compilation_cache``, or a call of ``warn`` with the reason if that is impossible."""
+    try:
+        return enable_compilation_cache()
+    except (OSError, RuntimeError) as error:
+        warn(f"compiled programs are not cached: {error}")
+    return None
+
+
 @contextmanager
 def cached_programs(warn: Callable[[str], object]) -> Iterator[None]:
-    """Caches what is compiled in this context, as ``enable_compilation_cache``.
-
-    Args:
-        warn: called with the reason if that is impossible, which only costs time.
-    """
+    """Caches what is compiled in this context, as ``try_caching``."""
     names = ("jax_compilation_cache_dir", *_SETTINGS)
     before = {name: getattr(jax.config, name) for name in names}
-    try:
-        folder = enable_compilation_cache()
-    except (OSError, RuntimeError) as error:
-        folder = None
-        warn(f"compiled programs are not cached: {error}")
+    folder = try_caching(warn)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The jitted functions of a recipe, which recipes that are alike share.
+"""The functions of a recipe, jitted but for its step, which recipes that are alike share.
 
 JAX compiles a function once for all calls of the same shapes. Folds of a task, repeated comparisons
 and trials therefore compile once, as long as they call the same functions.
@@ -26,7 +26,7 @@ from mmjax.training.mesh import make_mesh
 from mmjax.training.optimiser import at_lane, per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
-from mmjax.training.step import init_params, init_state, make_forward, make_step
+from mmjax.training.step import Step, init_params, init_state, make_forward, make_step
 from mmjax.types import Batch, Prepared
 
 _KEPT = 32
@@ -34,7 +34,7 @@ _CONSTANT = ("mmjax", "flax", "jax", "optax")  # packages whose code does not ch
 
 
 class Functions(NamedTuple):
-    """The jitted functions of a recipe.
+    """The functions of a recipe, jitted but for ``step``.
 
     Attributes:
         init: ``(seeds, Prepared, *, rows) -> Lane``, [seeds, ...]; parts that are prepared replace
@@ -46,7 +46,7 @@ class Functions(NamedTuple):
     """
 
     init: Callable[..., Lane]
-    step: Callable
+    step: Step
     advance: Callable
     evaluate: Evaluate
     mesh: Mesh | None
@@ -123,11 +123,10 @@ def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None, effort: str) ->
         dtype=recipe.dtype,
         remat=recipe.remat,
     )
-    jitted = jax.jit(step, inline=True)  # so that one trace serves cost analysis and training
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = make_all_advance(jitted, batch_size, per_epoch, mesh, effort)
+    advance = make_all_advance(step, batch_size, per_epoch, mesh, effort)
     evaluate = make_evaluate(recipe.model, mesh=mesh, effort=effort)
-    return Functions(_make_init(recipe), jitted, advance, evaluate, mesh)
+    return Functions(_make_init(recipe), step, advance, evaluate, mesh)
 
 
 def _make_init(recipe: Recipe) -> Callable[..., Lane]:
