@@ -57,23 +57,26 @@ class _MethodProbe:
 
     def __init__(self, method: Method, model: nn.Module) -> None:
         rng = np.random.default_rng(0)
-        draw = lambda size: jnp.asarray(rng.normal(size=(6, size)), jnp.float32)
-        here = {"amber": jnp.arange(6) != 1, "blue": jnp.arange(6) != 2}
-        self.batch = Batch({"amber": draw(4), "blue": draw(5)}, here, jnp.arange(6) % 3)
+        draw = lambda size: rng.normal(size=(6, size)).astype(np.float32)
+        here = {"amber": np.arange(6) != 1, "blue": np.arange(6) != 2}
+        self.batch = Batch({"amber": draw(4), "blue": draw(5)}, here, np.arange(6) % 3)
         self.model, self.num_traces = model, 0
         self.params = self.init(KEYS[0])
         self.gradient = method.gradient(self._forward, _cross_entropy)
-        self.memory = method.init(self._forward, self.params, self.batch)
+        self.memory = jax.device_get(method.init(self._forward, self.params, self.batch))
         self.run = compile_fast(self._trace)
 
     def init(self, key: jax.Array) -> Any:
         """The parameters of the model."""
-        return self.model.init(key, self.batch.inputs, self.batch.present, train=False)["params"]
+        inputs, present = self.batch.inputs, self.batch.present
+        init = compile_fast(self.model.init, static_argnames="train")
+        return jax.device_get(init(key, inputs, present, train=False)["params"])
 
     @cached_property
     def eager(self) -> _Result:
         """The first step, not compiled, as jit would sort the metrics."""
-        return _Result(*self.gradient(self.params, self.memory, self.batch, KEYS[1]))
+        params, memory, batch = jax.device_put((self.params, self.memory, self.batch))
+        return _Result(*self.gradient(params, memory, batch, KEYS[1]))
 
     def steps(self) -> Iterator[_Result]:
         """The first steps, all with the same parameters."""
@@ -85,7 +88,7 @@ class _MethodProbe:
 
     def lacking(self, *names: str) -> _Result:
         """A step on rows that lack some modalities."""
-        nowhere = dict.fromkeys(names, jnp.zeros(6, bool))
+        nowhere = dict.fromkeys(names, np.zeros(6, bool))
         batch = self.batch._replace(present={**self.batch.present, **nowhere})
         return self.run(self.params, self.memory, batch, KEYS[1])
 
@@ -136,7 +139,7 @@ def method_keeps_its_memory(probe: _MethodProbe) -> Iterator[str]:
 def method_ignores_the_absent(probe: _MethodProbe) -> Iterator[str]:
     """Absent modalities have exactly zero influence; their encoders have no gradient."""
     inputs, present = probe.batch.inputs, probe.batch.present
-    junk = {n: jnp.where(present[n][:, None], x, np.nan) for n, x in inputs.items()}
+    junk = {n: np.where(present[n][:, None], x, np.nan) for n, x in inputs.items()}
     dirty = probe.batch._replace(inputs=junk)
     clean, dirty = (
         probe.run(probe.params, probe.memory, rows, KEYS[1]) for rows in (probe.batch, dirty)
@@ -160,12 +163,12 @@ def method_survives_empty_rows(probe: _MethodProbe) -> Iterator[str]:
 def method_maps(probe: _MethodProbe) -> Iterator[str]:
     """Runs under vmap equal separate runs."""
     others = probe.init(KEYS[1])
-    both = jax.tree.map(lambda *x: jnp.stack(x), probe.params, others)
-    memories = jax.tree.map(lambda x: jnp.stack([x, x]), probe.memory)
+    both = jax.tree.map(lambda *x: np.stack(x), probe.params, others)
+    memories = jax.tree.map(lambda x: np.stack([x, x]), probe.memory)
     step = lambda params, memory, key: probe.gradient(params, memory, probe.batch, key)
-    mapped = first_row(compile_fast(jax.vmap(step))(both, memories, jnp.stack(KEYS)))
+    mapped = jax.device_get(compile_fast(jax.vmap(step))(both, memories, jnp.stack(KEYS)))
     alone = probe.run(probe.params, probe.memory, probe.batch, KEYS[0])
-    if not is_close(_Result(*mapped), alone):
+    if not is_close(_Result(*first_row(mapped)), alone):
         yield "vmap over runs changes the results"
 
 

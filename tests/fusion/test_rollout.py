@@ -1,5 +1,7 @@
 """Attention rollout: which modalities a chain of transformer blocks has read."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,14 +22,15 @@ from mmjax.fusion import FUSIONS
 from mmjax.fusion.building_blocks import token_sources
 from mmjax.layers import MODALITY_WEIGHTS, learned_tokens
 from mmjax.layers.blocks import TransformerBlock, show_rollout
+from mmjax.testing.common import compile_fast
 from mmjax.types import Tokens
 
 CHAINED = ["transformer", "late_transformer", "zorro", "perceiver_io"]
 
 
 def observe(module, variables, *args, **kwargs):
-    _, state = module.apply(variables, *args, mutable=["intermediates"], **kwargs)
-    return state["intermediates"]
+    apply = partial(module.apply, mutable=["intermediates"], **kwargs)
+    return compile_fast(apply)(variables, *args)[1]["intermediates"]
 
 
 class Chain(nn.Module):

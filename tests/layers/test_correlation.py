@@ -1,5 +1,6 @@
 """Canonical correlation, the fusion and the objective, against NumPy, SciPy and scikit-learn."""
 
+from functools import partial
 from itertools import combinations
 
 import jax
@@ -15,6 +16,7 @@ from mmjax.fusion.deep_cca import DeepCCAFusion
 from mmjax.layers.correlation import total_correlation
 from mmjax.objectives.deep_cca import deep_cca
 from mmjax.testing import make_tokens
+from mmjax.testing.common import compile_fast
 from mmjax.types import Batch, Outputs, Tokens
 
 
@@ -35,7 +37,7 @@ def views(rows=60, p=3, q=4):
 
 def correlate(x, y, mask=None, **fields):
     mask = np.ones(len(x), bool) if mask is None else mask
-    return total_correlation(*map(jnp.float32, (x, y)), jnp.asarray(mask), **fields)
+    return compile_fast(partial(total_correlation, **fields))(np.float32(x), np.float32(y), mask)
 
 
 def test_correlation_is_that_of_scikit_learn():
@@ -62,7 +64,9 @@ def test_identical_rows_correlate_in_every_dimension():
 
 def test_gradient_of_the_correlation_is_the_slope():
     x, y = views(rows=20)
-    grad = jax.grad(correlate)(jnp.float32(x), jnp.float32(y), ridge=0.01)
+    grad = compile_fast(jax.grad(partial(total_correlation, ridge=0.01)))(
+        np.float32(x), np.float32(y), np.ones(20, bool)
+    )
     step = np.random.default_rng(1).normal(size=x.shape)
     slope = (nuclear(x + 1e-5 * step, y, 0.01) - nuclear(x - 1e-5 * step, y, 0.01)) / 2e-5
     np.testing.assert_allclose(np.vdot(grad, step), slope, rtol=1e-3)
@@ -82,9 +86,8 @@ DEGENERATE = {
 def test_gradient_of_the_correlation_is_finite(case):
     x, y, count = DEGENERATE[case](np.random.default_rng(0).normal(size=(12, 5)))
     mask = np.arange(len(x)) < count
-    value, grads = jax.value_and_grad(correlate, argnums=(0, 1))(
-        jnp.float32(x), jnp.float32(y), mask
-    )
+    gradient = compile_fast(jax.value_and_grad(total_correlation, argnums=(0, 1)))
+    value, grads = gradient(np.float32(x), np.float32(y), mask)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() and not g[~mask].any() for g in grads)
     assert (value < 1e-6) == (case in ("one row", "no row", "constant"))
@@ -127,8 +130,9 @@ def test_the_objective_adds_the_correlations_of_all_pairs():
     rng = np.random.default_rng(0)
     tokens, here = three((2, 3, 2))
     logits, classes = rng.normal(size=(20, 3)), np.arange(20) % 3
-    batch = Batch({}, {}, jnp.asarray(classes))
-    loss, _ = deep_cca(Outputs(jnp.float32(logits), tokens), batch, weight=0.5, ridge=0.01)
+    batch = Batch({}, {}, classes)
+    objective = compile_fast(partial(deep_cca, weight=0.5, ridge=0.01))
+    loss, _ = objective(Outputs(np.float32(logits), tokens), batch)
     pooled = pool(tokens)
     total = 0
     for i, j in combinations(tokens, 2):

@@ -1,5 +1,7 @@
 """Objectives against NumPy, with modalities that rows lack, and what they leave out."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from mmjax.objectives.classification import cross_entropy, focal, label_smoothin
 from mmjax.objectives.confidence_ranking import confidence_ranking
 from mmjax.objectives.contrastive import info_nce, supervised_contrastive
 from mmjax.objectives.evidential import evidential
+from mmjax.testing.common import compile_fast
 from mmjax.types import Batch, Outputs, Tokens
 
 RNG = np.random.default_rng(0)
@@ -35,7 +38,7 @@ OUTPUTS = jax.tree.map(jnp.asarray, Outputs(LOGITS, TOKENS, BRANCHES))
 
 
 def value(objective, outputs=OUTPUTS, batch=BATCH, **options):
-    return float(objective(outputs, batch, **options)[0])
+    return float(compile_fast(partial(objective, **options))(outputs, batch)[0])
 
 
 def nll(logits):
@@ -67,7 +70,7 @@ def test_without_focus_and_smoothing_the_cross_entropy_remains():
 def test_focal_of_a_certain_row_is_finite(focus):
     loss = lambda x: focal(Outputs(x), BATCH, focus=focus)[0]
     certain = 100 * jax.nn.one_hot(TARGET, CLASSES)
-    assert np.isfinite(jax.grad(loss)(certain)).all()
+    assert np.isfinite(compile_fast(jax.grad(loss))(certain)).all()
 
 
 def branch_terms():
@@ -139,7 +142,8 @@ def test_ranking_moves_confidence_and_not_the_losses():
         return confidence_ranking(outputs, BATCH)[0] - branches(outputs, BATCH)[0]
 
     logits = OUTPUTS.branches["audio"]
-    push = jax.grad(ranks)(logits) / jax.nn.softmax(logits)  # by confidence, the same for a class
+    slope = jax.nn.softmax(logits)  # of the confidence, which is pushed alike for every class
+    push = compile_fast(jax.grad(ranks))(logits) / slope
     assert np.any(push)
     np.testing.assert_allclose(push, np.tile(push[:, :1], CLASSES), atol=1e-5)
 
@@ -194,7 +198,8 @@ MULTIMODAL = [branches, evidential, confidence_ranking, info_nce, supervised_con
 def test_nothing_but_a_prediction_leaves_the_cross_entropy(objective):
     outputs = Outputs(OUTPUTS.prediction)
     close(value(objective, outputs), value(cross_entropy, outputs))
-    grad = jax.grad(lambda x: objective(Outputs(x), BATCH)[0])(outputs.prediction)
+    loss = lambda x: objective(Outputs(x), BATCH)[0]
+    grad = compile_fast(jax.grad(loss))(outputs.prediction)
     assert np.isfinite(grad).all()
 
 
@@ -216,7 +221,8 @@ def test_rows_without_a_partner_are_finite(objective, rows_left):
         return objective(outputs, BATCH._replace(present=here))[0]
 
     values = {n: t.values for n, t in tokens.items()}
-    result = jax.value_and_grad(loss, argnums=(0, 1))(values, OUTPUTS.branches)
+    gradient = compile_fast(jax.value_and_grad(loss, argnums=(0, 1)))
+    result = gradient(values, OUTPUTS.branches)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
     assert not any(np.any(x[rows_left:]) for x in jax.tree.leaves(result[1]))
 
@@ -227,7 +233,7 @@ def test_an_embedding_of_zero_has_a_finite_gradient(objective):
         tokens = {n: Tokens(values, OUTPUTS.tokens[n].mask) for n in HERE}
         return objective(OUTPUTS._replace(tokens=tokens), BATCH)[0]
 
-    assert np.isfinite(jax.grad(loss)(jnp.zeros((ROWS, 2, 4)))).all()
+    assert np.isfinite(compile_fast(jax.grad(loss))(np.zeros((ROWS, 2, 4), np.float32))).all()
 
 
 @pytest.mark.parametrize("objective", [info_nce, supervised_contrastive])

@@ -57,10 +57,10 @@ def test_step_is_the_optimisers_update_of_the_objectives_gradient(model, train):
         log_p = jax.nn.log_softmax(out.prediction)
         return -log_p[jnp.arange(BATCH), batch.target].mean()
 
-    value, grads = jax.value_and_grad(loss)(state.params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(state.params)
     want = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, grads)
 
-    new, metrics = make_step(model, cross_entropy, tx)(state, batch)
+    new, metrics = jax.jit(make_step(model, cross_entropy, tx))(state, batch)
 
     chex.assert_trees_all_close(new.params, want, atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
@@ -146,7 +146,7 @@ def test_two_stage_leaves_the_encoders_exactly_alone(model, train):
     tx = method.transform(optax.adamw(0.1, weight_decay=0.1))  # decay moves what has no gradient
     state = init_state(init_params(model, train, 0), tx, 0)
     batch = take_rows(train, jnp.arange(BATCH))
-    new, _ = make_step(model, cross_entropy, tx, method)(state, batch)
+    new, _ = jax.jit(make_step(model, cross_entropy, tx, method))(state, batch)
     for name, before in state.params.items():
         changed = jax.tree.map(lambda a, b: (a != b).any(), before, new.params[name])
         assert any(jax.tree.leaves(changed)) == (name == "fusion")
