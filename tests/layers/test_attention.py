@@ -8,6 +8,8 @@ from attention_cases import ATTENTIONS, check_attention, check_extreme_scores
 
 from mmjax.layers.attention import attend, attention_weights
 
+pytestmark = pytest.mark.usefixtures("formulation")
+
 
 @pytest.mark.parametrize("sizes", ATTENTIONS)
 def test_attention_is_a_plain_softmax(sizes):

@@ -8,6 +8,8 @@ import pytest
 
 from mmjax.layers.convolution import Conv, max_pool
 
+pytestmark = pytest.mark.usefixtures("formulation")
+
 CONVOLUTIONS = [
     # size, features in and out, window, strides, padding
     ((7,), 3, 4, (3,), 1, "SAME"),

@@ -8,6 +8,8 @@ from norm_cases import SHAPES, check_layer_norm
 
 from mmjax.layers.normalisation import LayerNorm
 
+pytestmark = pytest.mark.usefixtures("formulation")
+
 
 @pytest.mark.parametrize("shape", [*SHAPES, (6, 5)])
 def test_layer_norm_is_that_of_flax(shape):
