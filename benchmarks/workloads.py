@@ -113,7 +113,7 @@ CORE = (
     *("transformer", "cross_attention", "late_mean", "product_of_experts"),
 )
 COMPARISONS = {
-    "digits": Comparison("digits", CORE, seeds=3, steps=200),
+    "digits": Comparison("digits", CORE, seeds=5, steps=200),
     "small": Comparison("small", ("concat", "gmu"), seeds=5, steps=100),
     "tiny": Comparison("synthetic", ("sum",), seeds=1, steps=2),
     "tiny-small": Comparison("small", ("gmu",), seeds=2, steps=9),

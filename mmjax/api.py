@@ -22,7 +22,7 @@ from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
 from mmjax.runs.compare import compare_arms_in, conclude
 from mmjax.runs.damage import end_changes
-from mmjax.runs.folder import open_folder, put_study
+from mmjax.runs.folder import check_new_folder, open_folder, put_study
 from mmjax.runs.from_settings import make_arms, parse_fusions
 from mmjax.runs.run_file import RunFile, read_run_file
 from mmjax.runs.settings import Settings, parse_examine
@@ -88,13 +88,14 @@ class Result:
         """The trained strategy with the best score on validation.
 
         Raises:
-            UsageError: it was trained by another process, and its parameters were not kept.
+            UsageError: it was read from a folder or trained by another process, and its parameters
+                were not kept.
         """
         name = max(self.study.strategies, key=self.study.on_validation)
         if name not in self.trained:
             raise UsageError(
                 "best",
-                f"{name} was trained by another process; a comparison keeps no parameters",
+                f"{name} was not trained here, and a comparison saves no parameters",
                 fix="Train it with `mmjax train`, and load that folder with load_run.",
             )
         return self.trained[name]
@@ -167,6 +168,7 @@ class Result:
         """
         out = Path(folder)
         with locked(out):
+            check_new_folder(out)
             open_folder(out, self.run, resume=False)
             self._draw_pictures()
             put_study(out, self.study)

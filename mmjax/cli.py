@@ -283,12 +283,16 @@ def report(
     from mmjax.report.page import write_page
     from mmjax.runs.studies import read_assessments
 
+    folder = out.with_suffix("")
+    if paper and folder == out:
+        problem = f"the report and the folder of the paper would both be {out}"
+        raise UsageError("out", problem, fix=f"Name an HTML file, such as {out}.html.")
     assessments = read_assessments(runs)
     write_page(assessments, out)
     _say(f"Report: {out}")
     if paper:
-        write_paper(assessments, out.with_suffix(""))
-        _say(f"Table and figures for a paper: {out.with_suffix('')}")
+        write_paper(assessments, folder)
+        _say(f"Table and figures for a paper: {folder}")
 
 
 def verify(run: tyro.conf.Positional[Path]) -> None:

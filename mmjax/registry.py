@@ -4,6 +4,7 @@ A member is imported when it is first looked up, so that names can be checked, a
 errors shown, without waiting for JAX.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mmjax.types import Objective
 
 T = TypeVar("T")
+
+_NAME = re.compile(r"\w[\w.-]*")  # names of files derive from it
 
 
 class Table(Mapping[str, T]):
@@ -44,12 +47,16 @@ class Table(Mapping[str, T]):
 
     @cached_property
     def _others(self) -> dict[str, EntryPoint]:
-        found = {entry.name: entry for entry in entry_points(group=self._group)}
-        for name in sorted(found.keys() & self._own.keys()):
-            entry = found.pop(name)
-            warnings.warn(
-                f"{entry.value} is ignored: {self._group} already has {name!r}.", stacklevel=2
-            )
+        found: dict[str, EntryPoint] = {}
+        for entry in sorted(entry_points(group=self._group)):
+            if entry.name in self._own or entry.name in found:
+                problem = f"{self._group} already has {entry.name!r}"
+            elif entry.name.endswith("_only") or not _NAME.fullmatch(entry.name):
+                problem = f"{entry.name!r} cannot name a member of {self._group}"
+            else:
+                found[entry.name] = entry
+                continue
+            warnings.warn(f"{entry.value} is ignored: {problem}.", stacklevel=2)
         return found
 
     def __getitem__(self, name: str) -> T:

@@ -325,7 +325,7 @@ def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
     assert (tmp_path / "again" / "embeddings.png").read_bytes() == drawn
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
         kept.save(tmp_path / "saved")
-    with pytest.raises(UsageError, match="trained by another process"):
+    with pytest.raises(UsageError, match="was not trained here"):
         loaded.best  # noqa: B018
 
 

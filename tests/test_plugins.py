@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,9 +90,25 @@ class _FakeEntry(EntryPoint):
         return EntryPoint(name="broken-package", value="", group="")
 
 
-def offer(monkeypatch, name, value):
-    entry = _FakeEntry(name=name, value=value, group="mmjax.fusions")
-    monkeypatch.setattr(table, "entry_points", lambda group: [entry])
+def offer(monkeypatch, name, *values):
+    entries = [_FakeEntry(name=name, value=value, group="mmjax.fusions") for value in values]
+    monkeypatch.setattr(table, "entry_points", lambda group: entries)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "problem"),
+    [
+        ("ours", ["b:B"], "b:B is ignored: mmjax.fusions already has 'ours'"),
+        ("theirs", ["c:C", "b:B"], "c:C is ignored: mmjax.fusions already has 'theirs'"),
+        ("a_only", ["b:B"], "'a_only' cannot name a member"),
+        ("../x", ["b:B"], "'../x' cannot name a member"),
+    ],
+)
+def test_names_that_are_taken_or_no_names_are_ignored(monkeypatch, name, values, problem):
+    offer(monkeypatch, name, *values)
+    with pytest.warns(UserWarning, match=re.escape(problem)):
+        names = list(Table("mmjax.fusions", {"ours": 1}))
+    assert names == ["ours", *(["theirs"] if name == "theirs" else [])]
 
 
 def test_a_package_that_cannot_be_imported_is_named_when_it_is_looked_up(monkeypatch):

@@ -75,7 +75,7 @@ def summarise(rows: Rows) -> list[Summary]:
     by_strategy = group_by(shown, itemgetter("strategy"))
     return sorted(
         (_summarise_one(name, part, split) for name, part in by_strategy.items()),
-        key=lambda s: -s.score.mean(),
+        key=lambda s: (-s.score.mean(), s.strategy),
     )
 
 

@@ -218,7 +218,7 @@ def _outlook(pair: Pair) -> list[str]:
     if want.groups:
         ways.append(f"collect about {_rough(want.groups)} groups of test rows")
     required = f"To detect a difference of this size with 80 % power, {', or '.join(ways)}."
-    never = "No number of seeds alone or groups alone would detect a difference of this size."
+    never = "More seeds alone, or more groups alone, would not detect a difference of this size."
     return [required if ways else never, *_resolution(spread)]
 
 
@@ -229,7 +229,7 @@ def _resolution(spread: Spread, tests: int = 1) -> list[str]:
         return []
     points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
     own = points(spread.num_seeds)
-    now = f"differences above {own:.1f} points" if own < _MOST else "no difference"
+    now = f"differences above {own:.1f} points" if own < _MOST else "hardly any difference"
     each = f" in each of {tests} tests" if tests > 1 else ""
     would = [f"{n} seeds, above {found:.1f}" for n in more if (found := points(n)) < _MOST]
     return [

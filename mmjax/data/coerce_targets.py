@@ -90,7 +90,7 @@ def _check_values(
     if missing.any():
         fix = "Drop these rows; only the test split as a whole may be unlabelled. "
         if values.dtype.kind in "OU":
-            fix += "Text such as NA and None counts as missing: rename a class that is called so."
+            fix += "Text such as NA and None counts as missing: rename a class of that name."
         got = f"none in {name_rows(missing, ids)}"
         raise DataError("target", expected="a target for each row", got=got, fix=fix.strip())
     if values.dtype.kind == "f":

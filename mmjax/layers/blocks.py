@@ -37,13 +37,14 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(
         self, queries: jax.Array, context: jax.Array, mask: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array | None]:
         """Attends from [batch, queries, width] to [batch, length, width].
 
         The mask says which keys may be attended to: [batch, length], or [batch, queries, length].
 
         Returns:
-            The output, [batch, queries, width], and the weights, [batch, heads, queries, length].
+            The output, [batch, queries, width], and the weights, [batch, heads, queries, length],
+            if intermediates are collected.
         """
         width = queries.shape[-1]
         if width % self.num_heads:
@@ -55,7 +56,9 @@ class Attention(nn.Module):
         q, k, v = split("query", queries), split("key", context), split("value", context)
         mask = mask[:, None] if mask.ndim == 2 else mask
         out = DenseGeneral(width, axis=(-2, -1), use_bias=False, name="out")
-        return out(attend(q, k, v, mask)), attention_weights(q, k, mask)
+        # XLA would drop weights that nobody reads, but tracing them takes a while.
+        seen = self.is_mutable_collection("intermediates")
+        return out(attend(q, k, v, mask)), attention_weights(q, k, mask) if seen else None
 
 
 _COMPUTED_AGAIN = ContextVar("computed_again", default=False)
@@ -121,10 +124,11 @@ class TransformerBlock(nn.Module):
         if reads is not None:
             mask = mask[:, None] & reads[None]
         read, weights = Attention(self.num_heads)(queries, keys, mask)
-        flow = weights.mean(axis=1)  # over heads
-        if context is None:
-            flow = (flow + jnp.eye(flow.shape[1])[None]) / 2  # the residual keeps each token's own
-        self.sow("intermediates", _FLOW, flow)
+        if weights is not None:
+            flow = weights.mean(axis=1)  # over heads
+            if context is None:  # the residual keeps each token's own
+                flow = (flow + jnp.eye(flow.shape[1])[None]) / 2
+            self.sow("intermediates", _FLOW, flow)
         values = x.values + drop(read)
         down, up = Dense(width), Dense(width * self.expansion)
         hidden = down(nn.gelu(up(LayerNorm()(values))))

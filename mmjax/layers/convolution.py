@@ -5,6 +5,7 @@ slower than the same computation written as matrix products and element-wise sel
 inside ``lax.scan``. C++ kernels, where there are any, replace both.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial, reduce
 from itertools import product
@@ -69,7 +70,7 @@ def conv(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(space, window, strides, padding)
     pads = tuple((low, high) for low, high in padding)
-    if pool and kernels.usable(x, kernel):
+    if pool and math.prod(pool) <= kernels.MAX_POOL and kernels.usable(x, kernel):
         return _conv_and_pool(x, kernel, strides, pads, tuple(pool))
     compute = _cpu_conv if platform() == "cpu" else _native_conv
     y = compute(x, kernel, strides, pads)

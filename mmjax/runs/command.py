@@ -23,8 +23,8 @@ def compare_command(
 
     Example:
         >>> alone = ["image_only", "audio_only"]
-        >>> compare_command(Settings(seeds=5), [*alone, "gmu"], alone, [*EXAMINATIONS, FULL])
-        'mmjax compare --seeds 5 --fusions gmu --examine full'
+        >>> compare_command(Settings(seeds=3), [*alone, "gmu"], alone, [*EXAMINATIONS, FULL])
+        'mmjax compare --seeds 3 --fusions gmu --examine full'
     """
     settings = hide_data_folder(settings)
     fused = [name for name in strategies if name not in baselines]

@@ -48,8 +48,8 @@ class Settings:
 
     Example:
         >>> from mmjax.runs.settings import Settings, as_flags
-        >>> as_flags(Settings(seeds=5, encoders=("audio=gru",)))
-        '--encoders audio=gru --seeds 5'
+        >>> as_flags(Settings(seeds=3, encoders=("audio=gru",)))
+        '--encoders audio=gru --seeds 3'
     """
 
     task: str = "digits"
@@ -58,7 +58,7 @@ class Settings:
     encoders: tuple[str, ...] = ()
     objective: str = "cross_entropy"
     method: str = "joint"
-    seeds: int = 3
+    seeds: int = 5
     steps: int = 200
     batch_size: int = 64
     accumulate: int = 1
@@ -173,12 +173,15 @@ def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         UnknownNameError: there is no such examination.
+        UsageError: it is no name and no list of names.
 
     Example:
         >>> from mmjax.runs.settings import parse_examine
         >>> parse_examine("scores"), parse_examine(["cost", "missing"])
         ((), ('missing', 'cost'))
     """
+    if not isinstance(asked, (str, Sequence)):
+        raise UsageError("examine", expected="a name or a list of names", got=repr(asked))
     names = [asked] if isinstance(asked, str) else list(asked)
     if names == ["scores"]:
         return ()

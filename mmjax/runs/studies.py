@@ -50,7 +50,7 @@ def read_pictures(folder: Path) -> dict[str, bytes]:
 def _read(folder: Path) -> list[Study]:
     rows = read_table(folder, "rows")
     if not rows:
-        got = "an empty file" if (folder / "rows.jsonl").exists() else "nothing there"
+        got = "an empty file" if (folder / "rows.jsonl").exists() else "no such file"
         raise DataError(folder / "rows.jsonl", expected="at least one row", got=got)
     history = read_table(folder, "history")
     tables = {name: read_table(folder, name) for name in TABLES}

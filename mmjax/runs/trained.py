@@ -119,7 +119,11 @@ class TrainedRun:
                 fix = "For rows without it, pass zeros and present={...} with False there."
                 raise UsageError("inputs", problem, fix=fix)
         rows = {name: self._read(name, inputs[name]) for name in known}
-        size = max(map(len, rows.values()))
+        sizes = {name: len(values) for name, values in rows.items()}
+        if len(set(sizes.values())) > 1:
+            got = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise DataError("inputs", expected="as many rows of each modality", got=got)
+        size = sizes.popitem()[1]
         everywhere = np.ones(size, bool)
         here = {name: np.asarray(present.get(name, everywhere)) for name in known}
         for name, like in known.items():

@@ -50,6 +50,9 @@ def verify_run(folder: Path) -> list[Finding]:
         ok          run.json
         unfinished  rows.jsonl: no rows for sum
     """
+    if not (folder / MANIFEST).exists() and not any(map(Path.exists, _find_files(folder))):
+        problem = "it is not the folder of a run, study, benchmark or export"
+        raise DataError(folder, problem, fix="Name the folder that a command printed.")
     findings = list(_verify_listed(folder))
     if not findings:
         findings = _check_all(folder)

@@ -53,7 +53,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, target)
         sync(target.parent)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}, left as it was", str(path)) from error
+        problem = f"{error.strerror}, the file was not changed"
+        raise OSError(error.errno, problem, str(path)) from error
     finally:
         with suppress(OSError):  # where there is no folder, there is no part
             part.unlink(missing_ok=True)

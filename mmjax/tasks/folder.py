@@ -119,7 +119,7 @@ def _read_labels(path: Path) -> dict[str, Sequence[str]]:
             refuse("no rows")
         if len(set(columns["id"])) < len(rows):
             twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
-            refuse(f"the id {twice} in several rows")
+            refuse(f"several rows with the id {twice}")
         return {name: columns[name] for name in name_columns(path, columns)}
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.errors import UsageError
 from mmjax.testing.common import (
     KEYS,
     Rule,
@@ -290,6 +291,7 @@ def check_fusion(fusion: nn.Module) -> None:
 
     Raises:
         ContractError: the fusion breaks a rule.
+        UsageError: it is a class, not an instance.
 
     Example:
         >>> import flax.linen as nn
@@ -305,6 +307,9 @@ def check_fusion(fusion: nn.Module) -> None:
             give a finite [batch, out_dim], in training too): prediction has shape (1, 3), expected
             (4, 3), for amber.
     """
+    if isinstance(fusion, type):
+        instance = f"an instance, such as {fusion.__name__}(out_dim=3)"
+        raise UsageError("fusion", expected=instance, got="a class")
     sizes = range(1, len(_SHAPES) + 1)
     probes = [_FusionProbe(fusion, dict(list(_SHAPES.items())[:size])) for size in sizes]
     check(fusion, FUSION_RULES, probes, traced=compiles_once)

@@ -5,6 +5,7 @@ and trials therefore compile once, as long as they call the same functions.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache, partial
@@ -90,25 +91,34 @@ class _NoKey(Exception):
 def _key_of(value: Any) -> Any:
     """A hashable value that is equal for objects that are equal, arrays included.
 
-    Code of the user's has none: it may read a global variable, or be an object, that has changed.
+    What may change has none: arrays that can be written to, and code of the user's, which may
+    read a global variable that has changed.
     """
     if isinstance(value, (str, int, float, NoneType)):
         return type(value), value
-    if isinstance(value, (np.ndarray, jax.Array)):
+    frozen = isinstance(value, np.ndarray) and not value.flags.writeable
+    if frozen or (isinstance(value, jax.Array) and not is_key(value)):
         array = np.asarray(value)
         return array.shape, array.dtype, array.tobytes()
     if isinstance(value, (tuple, list)):
         return type(value), tuple(map(_key_of, value))
     if isinstance(value, Mapping):
-        return tuple((name, _key_of(value[name])) for name in sorted(value))
+        return tuple((name, _key_of(value[name])) for name in sorted(value, key=repr))
     if isinstance(value, partial):
         return _key_of((value.func, value.args, value.keywords))
-    own = value if isinstance(value, (type, FunctionType)) else type(value)
-    if own.__module__.partition(".")[0] not in _CONSTANT:
-        raise _NoKey
-    if is_dataclass(own) and own is not value:
-        return own, tuple((f.name, _key_of(getattr(value, f.name))) for f in fields(value))
-    return value
+    if isinstance(value, (type, FunctionType)) and _is_constant(value):
+        return value
+    own = type(value)
+    if is_dataclass(own) and _is_constant(own):
+        return own, tuple((f.name, _key_of(getattr(value, f.name))) for f in fields(own))
+    raise _NoKey
+
+
+def _is_constant(code: type | FunctionType) -> bool:
+    """Whether code is what its package has under its name, not the user's in a wrapper."""
+    module = sys.modules.get(code.__module__)
+    constant = code.__module__.partition(".")[0] in _CONSTANT
+    return constant and getattr(module, code.__qualname__, None) is code
 
 
 @lru_cache(maxsize=_KEPT)

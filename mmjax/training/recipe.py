@@ -196,6 +196,8 @@ def make_model(
             _check_encoder(f"{name}={key}", chosen[name], shape)
     means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
     statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
+    for array in jax.tree.leaves(statistics):
+        array.setflags(write=False)  # models are compared by their contents
     return MultimodalModel(chosen, fuse, absent, *statistics)
 
 

@@ -190,8 +190,8 @@ def test_a_case_without_enough_memory_is_a_row(monkeypatch):
     monkeypatch.setattr(bench, "compile_recipe", exhaust)
     (arm,) = make_cases(SETTINGS, ["concat"])
     row = bench.measure(arm)
-    assert (row["refused"], row["lanes"]) == ("RESOURCE_EXHAUSTED: out of memory", 3)
-    assert "| concat | 20 | float32 | 3 | 1 | map | - | - |" in bench_markdown([row])
+    assert (row["refused"], row["lanes"]) == ("RESOURCE_EXHAUSTED: out of memory", 5)
+    assert "| concat | 20 | float32 | 5 | 1 | map | - | - |" in bench_markdown([row])
 
 
 def test_cases_are_combined_with_meshes_that_divide_them(monkeypatch):

@@ -274,6 +274,22 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing_behind(monkeypatch, tmp
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_windows_of_more_entries_than_a_byte_counts_are_pooled():
+    x, kernel = draw(2, 20, 20, 1), draw(3, 3, 1, 4, seed=1)
+    pooled = lambda x: nn.max_pool(conv(x, kernel), (17, 17), strides=(17, 17))
+    got = jax.jit(jax.grad(lambda x: (conv(x, kernel, pool=(17, 17)) ** 2).sum()))(x)
+    want = jax.jit(jax.grad(lambda x: (pooled(x) ** 2).sum()))(x)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_half_a_library_is_compiled_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = build()
+    whole = library.read_bytes()
+    library.write_bytes(whole[: len(whole) // 2])
+    assert build().stat().st_size == len(whole)
+
+
 def test_a_library_is_compiled_once():
     first = build()
     stamp = first.stat().st_mtime_ns

@@ -1,5 +1,7 @@
 """The shared layers against Flax and NumPy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +77,9 @@ def test_attention_is_softmax_attention_to_valid_tokens():
     mask = np.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]], bool)
     attention = Attention(num_heads=2)
     variables = random_variables(attention, queries, context, mask)
-    got, weights = attention.apply(variables, queries, context, jnp.asarray(mask))
+    apply = partial(attention.apply, variables, queries, context, jnp.asarray(mask))
+    (got, weights), _ = apply(mutable=["intermediates"])
+    assert apply()[1] is None
     want = attend(variables["params"], queries, context, mask)
     shares = attention_weights(variables["params"], queries, context, mask)
     np.testing.assert_allclose(weights, shares, rtol=1e-4, atol=1e-6)

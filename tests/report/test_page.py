@@ -74,7 +74,10 @@ def test_the_verdict_comes_first(page):
         < body.index("<svg")
         < body.index("How to read this page")
     )
-    assert "mmjax compare --task toy --data DATA --fusions concat,<wbr>gmu,<wbr>late_mean" in body
+    assert (
+        "mmjax compare --task toy --data DATA --seeds 3 --fusions concat,<wbr>gmu,<wbr>late_mean"
+        in body
+    )
     assert "secret" not in body
 
 

@@ -41,7 +41,7 @@ def test_a_full_disk_ends_the_command_with_one_line(tmp_path, capsys):
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert f"left as it was: '{out / 'labels.npz'}'" in error
+    assert f"the file was not changed: '{out / 'labels.npz'}'" in error
     assert [path.name for path in out.iterdir()] == ["run.json"]
 
 
@@ -59,7 +59,9 @@ def test_rows_on_a_disk_that_is_really_full(tmp_path):
             written.append(row)
 
     try:
-        with pytest.raises(OSError, match=r"No space left on device, left as it was: .*rows"):
+        with pytest.raises(
+            OSError, match=r"No space left on device, the file was not changed: .*rows"
+        ):
             fill()
         assert written
         assert [row["row"] for row in read_rows(path)] == written

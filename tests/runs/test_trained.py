@@ -84,7 +84,7 @@ WRONG = {
         {"vector": VECTOR, "image": IMAGE}, {"imag": None}, UnknownNameError, "'image'"
     ),
     "fewer rows": (
-        {"vector": VECTOR[:3], "image": IMAGE}, {}, DataError, r"'vector': expected shape \(4, 5\)"
+        {"vector": VECTOR[:3], "image": IMAGE}, {}, DataError, "got vector 3, image 4"
     ),
     "no rows": ({"vector": VECTOR[:0], "image": IMAGE[:0]}, {}, DataError, "got no rows"),
     "no mapping": ([VECTOR, IMAGE], {}, DataError, "inputs: expected {modality: array}, got list"),

@@ -11,6 +11,7 @@ from mmjax.cli import main
 from mmjax.errors import DataError
 from mmjax.runs.run_file import RunFile, write_run_file
 from mmjax.runs.settings import Settings
+from mmjax.runs.verify import verify_run
 from mmjax.storage.manifest import MANIFEST, write_manifest
 from mmjax.storage.reading import check_picture, read_npz
 from mmjax.training import checkpoint
@@ -49,7 +50,7 @@ def test_every_file_of_a_whole_run_is_ok(run, capsys):
 
 
 DAMAGE = {
-    "run.json": lambda old: old.replace(b'"seeds": 3', b'"seeds": 5'),
+    "run.json": lambda old: old.replace(b'"seeds": 5', b'"seeds": 6'),
     "rows.jsonl": lambda old: old[:-5],
     "history.jsonl": lambda old: old.replace(b"{", b"(", 2),
     "labels.npz": lambda old: old[:-5],
@@ -159,10 +160,10 @@ def test_a_trained_run_has_a_checkpoint(tmp_path, capsys):
     assert verify(folder, capsys)[0] == 1
 
 
-def test_a_folder_that_is_no_run_is_damaged(tmp_path, capsys):
-    code, lines = verify(tmp_path / "missing", capsys)
-    assert code == 1
-    assert "run.json: expected the settings of a run" in lines[0]
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="it is not the folder of a run"):
+        verify_run(tmp_path / name)
 
 
 @pytest.mark.parametrize("listed", ["nowhere", "in a manifest that is damaged"])

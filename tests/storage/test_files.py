@@ -56,7 +56,7 @@ def test_arrays_may_be_called_anything(tmp_path):
 
 def test_an_error_names_the_file(tmp_path):
     path = tmp_path / "missing" / "a.txt"
-    with pytest.raises(FileNotFoundError, match=r"left as it was: .*missing/a\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"the file was not changed: .*missing/a\.txt"):
         write_text(path, "x")
 
 

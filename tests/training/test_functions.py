@@ -1,8 +1,9 @@
 """Recipes that are alike share their functions, and only those."""
 
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from small import make_task
 from mmjax.comparison.arm import make_arm
 from mmjax.fusion import ConcatFusion
 from mmjax.methods import METHODS
-from mmjax.objectives import cross_entropy
+from mmjax.objectives import cross_entropy, focal
 from mmjax.tasks.synthetic import synthetic
 from mmjax.training import lanes, program
 from mmjax.training.functions import make_functions
@@ -62,6 +63,8 @@ def test_arrays_in_a_model_are_compared_by_value():
     task = make_task()
     recipe = recipe_of(task, absent="mean")
     moved = {name: mean + np.float32(1) for name, mean in recipe.model.means.items()}
+    for mean in moved.values():
+        mean.setflags(write=False)
     assert recipe.model.means
     assert are_shared(recipe, recipe_of(task, absent="mean"))
     assert not are_shared(recipe, replace(recipe, model=recipe.model.clone(means=moved)))
@@ -83,6 +86,27 @@ def test_code_of_the_users_is_not_shared(task):
     assert not are_shared(*[replace(recipe, objective=partial(my_loss))] * 2)
     library = partial(cross_entropy)
     assert are_shared(*[replace(recipe, objective=library)] * 2)
+
+
+@pytest.mark.parametrize("wrap", [wraps(cross_entropy), jax.custom_jvp, jax.jit])
+def test_an_objective_of_the_users_in_a_wrapper_is_not_shared(task, wrap):
+    recipe = replace(recipe_of(task), objective=wrap(my_loss))
+    assert not are_shared(recipe, recipe)
+
+
+@pytest.mark.parametrize("wrap", [nn.jit, nn.remat])
+def test_a_fusion_of_the_users_in_a_wrapper_is_not_shared(task, wrap):
+    recipe = recipe_of(task)
+    recipe = replace(recipe, model=recipe.model.clone(fusion=wrap(Mine)(out_dim=2)))
+    assert not are_shared(recipe, recipe)
+
+
+def test_arrays_that_can_be_written_to_are_not_shared(task):
+    focus = np.array(0.0, np.float32)
+    recipe = replace(recipe_of(task), objective=partial(focal, focus=focus))
+    assert not are_shared(recipe, recipe)
+    focus.setflags(write=False)
+    assert are_shared(recipe, recipe)
 
 
 def test_a_seed_starts_alike_whatever_is_beside_it(task):

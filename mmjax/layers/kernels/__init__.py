@@ -24,6 +24,7 @@ from mmjax.layers.kernels.build import digest, load
 from mmjax.layers.platform import platform
 
 __all__ = [
+    "MAX_POOL",
     "VARIABLE",
     "Unpooled",
     "attend",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 VARIABLE = "MMJAX_KERNELS"
+MAX_POOL = 256  # entries of a window to pool: a byte says which one was the largest
 _off = jax.make_user_context(False)  # one that JAX's caches of programs distinguish
 _loading = threading.Lock()
 _tell_once = cache(tell)

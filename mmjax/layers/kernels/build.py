@@ -18,7 +18,7 @@ import jaxlib
 
 from mmjax.errors import BuildError
 from mmjax.storage.compile_cache import cpu_identity, private_folder
-from mmjax.storage.files import sync_tree
+from mmjax.storage.files import digest_file, sync_tree, write_text
 from mmjax.storage.locks import locked
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
@@ -57,11 +57,23 @@ def build() -> Path:
     """
     folder = private_folder("kernels")
     library = folder / f"{_fingerprint()}.so"
-    if not library.exists():
+    if not _is_intact(library):
         with locked(folder, wait=True):
-            if not library.exists():  # otherwise another process has built it meanwhile
+            if not _is_intact(library):  # otherwise another process has built it meanwhile
                 _build_at(library)
     return library
+
+
+def _is_intact(library):
+    """Whether it is as it was built: to load half of one would end the process."""
+    try:
+        return _checksum_file(library).read_text() == digest_file(library)
+    except FileNotFoundError:
+        return False
+
+
+def _checksum_file(library):
+    return library.with_suffix(".sha256")
 
 
 def digest() -> str:
@@ -82,6 +94,7 @@ def _build_at(library):
         _compile(*FLAGS, "-shared", *objects, "-o", str(fresh))
         sync_tree(Path(folder))
         os.replace(fresh, library)
+        write_text(_checksum_file(library), digest_file(library))
 
 
 def _fingerprint():

@@ -54,8 +54,8 @@ def trial_command(settings: Settings, params: Params, size: int) -> str:
     Example:
         >>> from mmjax.runs.search.trial_rows import trial_command
         >>> from mmjax.runs.settings import Settings
-        >>> trial_command(Settings(seeds=5), {"fusion": "gmu", "width": 32, "batch_size": 64}, 1000)
-        'mmjax train gmu --seeds 5 --width 32'
+        >>> trial_command(Settings(seeds=3), {"fusion": "gmu", "width": 32, "batch_size": 64}, 1000)
+        'mmjax train gmu --seeds 3 --width 32'
     """
     strategy, chosen = apply_params(settings, params, size)
     return train_command(chosen, strategy)
