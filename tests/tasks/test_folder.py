@@ -280,7 +280,8 @@ DAMAGES = {
     "no target": (lambda p: write_labels(p, {"id": ["r0", "r1"]}), r"got columns \['id'\]"),
     "no rows": (lambda p: write_labels(p, {"id": [], "target": []}), "got no rows"),
     "an id twice": (
-        lambda p: write_labels(p, {"id": ["r0", "r0"], "target": "ab"}), "several rows with the id r0"
+        lambda p: write_labels(p, {"id": ["r0", "r0"], "target": "ab"}),
+        "got several rows with the id r0",
     ),
     "an empty cell": (
         lambda p: write_labels(
