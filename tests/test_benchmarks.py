@@ -192,8 +192,8 @@ def test_the_page_shows_ratios_of_rounds(tmp_path):
     assert text.endswith("After.\n")
     assert "old" not in text
     assert (
-        f"| {describe(target.case)}, against {target.peer} | 2.0 | **2.50 (2.50 to 3.00)** | - |"
-        in text
+        f"| {describe(target.case)}, against {target.peer} | {target.ratio} "
+        "| **2.50 (2.50 to 3.00)** | - |" in text
     )
     assert "| 1,280 | 427 |" in text  # samples per second
     assert page.with_suffix(".png").stat().st_size > 1000

@@ -300,6 +300,9 @@ BAD = {
     "an unknown task": (["--task", "digit"], "Did you mean 'digits'?"),
     "an unknown fusion": (["--fusions", "concta"], "Did you mean 'concat'?"),
     "a fusion twice": (["--fusions", "sum,sum"], "fusions: expected each name once"),
+    "a fusion twice, in another order": (
+        ["--fusions", "sum@a+b,sum@b+a"], "fusions: expected each name once"
+    ),
     "no steps": (["--steps", "0"], "steps: expected at least 1, got 0"),
     "no seeds": (["--seeds", "0"], "seeds: expected at least 1, got 0"),
     "no batch": (["--batch-size", "0"], "batch_size: expected at least 1, got 0"),

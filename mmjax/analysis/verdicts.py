@@ -230,11 +230,10 @@ def _resolution(spread: Spread, tests: int = 1) -> list[str]:
     points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
     own = points(spread.num_seeds)
     now = f"differences above {own:.1f} points" if own < _MOST else "hardly any difference"
-    each = f" in each of {tests} tests" if tests > 1 else ""
+    lead = "For a typical pair that is not distinguishable, " if tests > 1 else ""
     would = [f"{n} seeds, above {found:.1f}" for n in more if (found := points(n)) < _MOST]
-    return [
-        f"{_seeds(spread.num_seeds)} on these rows can detect {'; '.join([now + each, *would])}."
-    ]
+    own_seeds = f"{lead}{_seeds(spread.num_seeds)} on these rows can detect"
+    return [f"{own_seeds} {'; '.join([now, *would])}."]
 
 
 def _rough(number: int) -> str:
@@ -258,6 +257,6 @@ def _sort_out(judged: Sequence[Judged], which: str) -> list[str]:
     lines = [f"{which}{tests}. {' '.join(parts)}"]
     open_ = [one.pair.spread for one in judged if not one.told]
     if open_:  # the middle one stands for what more seeds would detect
-        middle = sorted(open_, key=lambda spread: spread.total)[len(open_) // 2]
+        middle = sorted(open_, key=lambda spread: spread.total)[(len(open_) - 1) // 2]
         lines += _resolution(middle, len(judged))
     return lines

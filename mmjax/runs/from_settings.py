@@ -79,8 +79,11 @@ def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
         names = CORE if text == "core" else FUSIONS.usable()
         return tuple(name for name in names if suits(FUSIONS[name], kind))
     names = tuple(name.strip() for name in text.split(","))
+    seen = set()
     for name in names:
-        look_up("fusion", name.partition("@")[0], FUSIONS)
-    if len(set(names)) < len(names):
+        fusion, _, chosen = name.partition("@")
+        look_up("fusion", fusion, FUSIONS)
+        seen.add((fusion, frozenset(chosen.split("+"))))
+    if len(seen) < len(names):
         raise UsageError("fusions", expected="each name once", got=repr(text))
     return names

@@ -150,8 +150,8 @@ def test_long_lists_are_counted_and_ask_for_seeds():
     told = [one for one in verdict.against_baseline[1:] if one.told]
     assert f"Not distinguishable: the other {22 - len(told)}." in verdict.text
     small, large, larger = re.search(
-        r"3 seeds on these rows can detect differences above ([\d.]+) points in each of 22 tests; "
-        r"5 seeds, above ([\d.]+); 10 seeds, above ([\d.]+)\.",
+        r"For a typical pair that is not distinguishable, 3 seeds on these rows can detect "
+        r"differences above ([\d.]+) points; 5 seeds, above ([\d.]+); 10 seeds, above ([\d.]+)\.",
         verdict.text,
     ).groups()
     assert float(small) > float(large) > float(larger)

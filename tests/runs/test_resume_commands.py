@@ -27,7 +27,8 @@ def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
         return fit(recipe, task, **options)
 
     monkeypatch.setattr(mmjax.comparison.loop, "fit", fail)
-    assert run("compare", *COMPARE, "--out", out) == 1
+    command = ("compare", *COMPARE, "--examine", "missing", "--out", out)  # all of rows.jsonl
+    assert run(*command) == 1
     said = capsys.readouterr()
     assert "1 of 3 arms failed: b_only" in said.err
     assert "b_only" in said.out
@@ -39,7 +40,7 @@ def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
     fitted = []
     count = lambda recipe, task, **options: fitted.append(task) or fit(recipe, task, **options)
     monkeypatch.setattr(mmjax.comparison.loop, "fit", count)
-    assert run("compare", *COMPARE, "--out", out, "--resume") == 0
+    assert run(*command, "--resume") == 0
     assert [task.modalities for task in fitted] == [("b",)]
     by_strategy = lambda rows: sorted(
         rows, key=lambda r: (r["strategy"], r["split"], r["hidden"], r["seed"])

@@ -89,7 +89,8 @@ def test_an_encoder_is_one_batched_program(name, platform):
     check(lower(platform, modalities=("vector", read), encoders={read: name}))
 
 
-@pytest.mark.parametrize("platform", ACCELERATORS)
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
 def test_convolution_and_pooling_are_those_of_the_platform(platform, monkeypatch):
     (_, train), (_, predict) = programs = lower(platform, modalities=("image", "sequence"))
     check(programs)

@@ -38,6 +38,7 @@ def test_the_returned_parameters_are_those_of_the_best_validation(task):
         assert at[trained.best_step[index]] == best
 
 
+@pytest.mark.slow  # test_step has it for one epoch
 def test_a_seed_does_not_depend_on_the_seeds_beside_it(task):
     model = make_model(task, "concat")
     both = fit(Recipe(model, steps=24, batch_size=32, seeds=(0, 1), patience=2), task)
