@@ -301,7 +301,8 @@ BAD = {
     "an unknown fusion": (["--fusions", "concta"], "Did you mean 'concat'?"),
     "a fusion twice": (["--fusions", "sum,sum"], "fusions: expected each name once"),
     "a fusion twice, in another order": (
-        ["--fusions", "sum@a+b,sum@b+a"], "fusions: expected each name once"
+        ["--fusions", "sum@a+b,sum@b+a"],
+        "fusions: expected each name once",
     ),
     "no steps": (["--steps", "0"], "steps: expected at least 1, got 0"),
     "no seeds": (["--seeds", "0"], "seeds: expected at least 1, got 0"),
