@@ -22,9 +22,9 @@ from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
 from mmjax.runs.compare import compare_arms_in, conclude
 from mmjax.runs.damage import end_changes
-from mmjax.runs.folder import check_new_folder, open_folder, put_study
+from mmjax.runs.folder import check_new_folder, put_study
 from mmjax.runs.from_settings import make_arms, parse_fusions
-from mmjax.runs.run_file import RunFile, read_run_file
+from mmjax.runs.run_file import RunFile, read_run_file, write_run_file
 from mmjax.runs.settings import Settings, parse_examine
 from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
@@ -169,7 +169,7 @@ class Result:
         out = Path(folder)
         with locked(out):
             check_new_folder(out)
-            open_folder(out, self.run, resume=False)
+            write_run_file(out, self.run)
             self._draw_pictures()
             put_study(out, self.study)
             conclude(out)

@@ -230,10 +230,10 @@ def _resolution(spread: Spread, tests: int = 1) -> list[str]:
     points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
     own = points(spread.num_seeds)
     now = f"differences above {own:.1f} points" if own < _MOST else "hardly any difference"
-    lead = "For a typical pair that is not distinguishable, " if tests > 1 else ""
+    whose = "For a typical pair that is not distinguishable, " if tests > 1 else ""
     would = [f"{n} seeds, above {found:.1f}" for n in more if (found := points(n)) < _MOST]
-    own_seeds = f"{lead}{_seeds(spread.num_seeds)} on these rows can detect"
-    return [f"{own_seeds} {'; '.join([now, *would])}."]
+    detects = "; ".join([now, *would])
+    return [f"{whose}{_seeds(spread.num_seeds)} on these rows can detect {detects}."]
 
 
 def _rough(number: int) -> str:

@@ -132,7 +132,9 @@ def test_small_work_is_compiled_with_little_effort(task, monkeypatch):
 
 
 def test_effort_changes_rounding_only(task, monkeypatch):
-    monkeypatch.setitem(lanes._EFFORTS, "normal", {"xla_backend_optimization_level": 1})
+    normal = {"xla_backend_optimization_level": 1}  # as for users: tests are in a hurry
+    monkeypatch.setitem(lanes._EFFORTS, "normal", normal)
+    monkeypatch.setitem(lanes._EFFORTS, "low", {**normal, **lanes._LOW})
     recipe = recipe_of(task, "gmu")
     params = jax.tree.map(lambda x: x[None], init_params(recipe.model, task.valid.batch(), 0))
     evaluate = lambda effort: make_functions(recipe, 10, None, effort).evaluate

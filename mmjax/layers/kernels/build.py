@@ -67,7 +67,7 @@ def build() -> Path:
 def _is_intact(library):
     """Whether it is as it was built: to load half of one would end the process."""
     try:
-        return _checksum_file(library).read_text() == digest_file(library)
+        return _checksum_file(library).read_bytes() == digest_file(library).encode()
     except FileNotFoundError:
         return False
 
