@@ -1,4 +1,7 @@
-"""Commands of seconds, in this process, and what they leave."""
+"""Commands of seconds, in this process or one of their own, and what they leave."""
+
+import subprocess
+import sys
 
 from mmjax.cli import main
 from mmjax.storage.jsonl import read_rows
@@ -14,6 +17,20 @@ def run(*arguments):
     except SystemExit as end:
         return end.code
     return 0
+
+
+def command(*arguments):
+    """The words that start a command in a process of its own.
+
+    Its programs are compiled as users' are; in this process, with less effort: their last digits
+    differ.
+    """
+    return [sys.executable, "-m", "mmjax", *map(str, arguments)]
+
+
+def run_apart(*arguments):
+    """The exit code of a command in a process of its own."""
+    return subprocess.run(command(*arguments), stdout=subprocess.DEVNULL).returncode
 
 
 def scores(out):

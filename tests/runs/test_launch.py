@@ -5,13 +5,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from commands import COMPARE, run, scores
+from commands import COMPARE, command, run, run_apart, scores
 
 import mmjax.comparison.loop
 from mmjax.runs import folder
@@ -39,20 +38,26 @@ def assert_same(out, whole):
 
 def start_comparison(out, launcher):
     """In a process of its own: Ray forks, and in this one JAX has threads."""
-    command = [sys.executable, "-m", "mmjax", "compare", *COMPARE, "--out", str(out)]
-    options = ["--launcher", launcher, "--workers", "2"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*command, *options], **pipes, text=True)
+    words = command("compare", *COMPARE, "--out", out, "--launcher", launcher, "--workers", "2")
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def whole_apart(tmp_path_factory):
+    """The folder of a comparison that nothing disturbed, in a process of its own."""
+    out = tmp_path_factory.mktemp("apart") / "run"
+    assert run_apart("compare", *COMPARE, "--out", out) == 0
+    return out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit", "ray"])
-def test_a_cluster_gives_the_rows_of_one_process(launcher, whole, tmp_path):
+def test_a_cluster_gives_the_rows_of_one_process(launcher, whole_apart, tmp_path):
     pytest.importorskip(launcher)
     process = start_comparison(tmp_path / "run", launcher)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
-    assert_same(tmp_path / "run", whole)
+    assert_same(tmp_path / "run", whole_apart)
 
 
 def process_of(out, strategy):
@@ -65,17 +70,17 @@ def process_of(out, strategy):
 
 
 @pytest.mark.slow
-def test_the_arm_of_a_killed_worker_runs_again(whole, tmp_path):
+def test_the_arm_of_a_killed_worker_runs_again(whole_apart, tmp_path):
     process = start_comparison(tmp_path / "run", "local")
     os.kill(process_of(tmp_path / "run", "a_only"), signal.SIGKILL)
     printed, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert re.findall(r"(\w+) +restarted", printed) == ["a_only"]
-    assert_same(tmp_path / "run", whole)
+    assert_same(tmp_path / "run", whole_apart)
 
 
 @pytest.mark.slow
-def test_a_signal_ends_the_workers_and_resume_goes_on(whole, tmp_path):
+def test_a_signal_ends_the_workers_and_resume_goes_on(whole_apart, tmp_path):
     out = tmp_path / "run"
     process = start_comparison(out, "local")
     workers = [process_of(out, strategy) for strategy in STRATEGIES[:2]]
@@ -86,8 +91,8 @@ def test_a_signal_ends_the_workers_and_resume_goes_on(whole, tmp_path):
         with pytest.raises(ProcessLookupError):
             os.kill(worker, 0)
     options = ("--launcher", "local", "--workers", "2", "--resume")
-    assert run("compare", *COMPARE, "--out", out, *options) == 0
-    assert_same(out, whole)
+    assert run_apart("compare", *COMPARE, "--out", out, *options) == 0
+    assert_same(out, whole_apart)
 
 
 class Ended:
@@ -108,8 +113,8 @@ def here(monkeypatch):
     """A launcher that runs commands in this process, whose parts can be replaced; what it ran."""
     started = []
 
-    def start(command, log):
-        _, _, _, _, *arguments = command
+    def start(words, log):
+        _, _, _, _, *arguments = words
         started.append(arguments[-1])
         return Ended(run(*arguments))
 
@@ -152,7 +157,7 @@ def test_a_failing_arm_is_recorded_and_resume_makes_up_for_it(here, whole, tmp_p
 def test_an_arm_whose_worker_ends_says_its_last_words(tmp_path, monkeypatch, capsys):
     @contextmanager
     def open_launcher(launch):
-        def start(command, log):
+        def start(words, log):
             log.write_text('Traceback ...\n  File "x.py"\nImportError: no \x1b[31mluck\n\n')
             return Ended(1)
 
