@@ -7,11 +7,14 @@ array, so a shorter array is a prefix of a longer one, and a few lengths serve a
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
 
 Initializer = Callable[..., jax.Array | np.ndarray]
 
@@ -23,19 +26,18 @@ def normal(stddev: float) -> Initializer:
     """Like ``flax.linen.initializers.normal``."""
 
     def init(key, shape, dtype=jnp.float32):
-        return _draw(jax.random.normal, key, shape, dtype) * np.asarray(stddev, dtype)
+        return _draw("normal", key, shape, dtype) * np.asarray(stddev, dtype)
 
     return init
 
 
 def variance_scaling(scale: float) -> Initializer:
     """Like ``flax.linen.initializers.variance_scaling`` with fan-in and truncated normal."""
-    cut_normal = lambda key, shape, dtype: jax.random.truncated_normal(key, -2, 2, shape, dtype)
 
     def init(key, shape, dtype=jnp.float32):
         fan_in = math.prod(shape[:-1])
         deviation = np.sqrt(np.float32(scale / max(1, fan_in))) / _CUT_DEVIATION
-        return _draw(cut_normal, key, shape, dtype) * np.asarray(deviation, dtype)
+        return _draw("cut_normal", key, shape, dtype) * np.asarray(deviation, dtype)
 
     return init
 
@@ -58,10 +60,42 @@ def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
 _unit_variance = variance_scaling(1.0)
 
 
-def _draw(sample, key, shape, dtype):
-    """Draws [*shape] from a key; under tracing, within a larger program, exactly that shape."""
-    if isinstance(key, jax.core.Tracer):
-        return sample(key, shape, dtype)
+_SAMPLES = {
+    "normal": jax.random.normal,
+    "cut_normal": lambda key, shape, dtype: jax.random.truncated_normal(key, -2, 2, shape, dtype),
+}
+
+
+def _draw(kind, key, shape, dtype):
+    """Draws [*shape] from a key; within a larger program, exactly that shape."""
+    return _draw_p.bind(key, kind=kind, shape=tuple(shape), dtype=jnp.dtype(dtype))
+
+
+def _draw_traced(key, *, kind, shape, dtype):
+    return _SAMPLES[kind](key, shape, dtype)
+
+
+def _draw_now(key, *, kind, shape, dtype):
     size = math.prod(shape)
     length = next((n for n in _LENGTHS if n >= size), size)
-    return np.asarray(sample(key, (length,), dtype))[:size].reshape(shape)
+    return np.asarray(_program(kind, length, dtype)(key))[:size].reshape(shape)
+
+
+@cache
+def _program(kind, length, dtype):
+    return jax.jit(partial(_draw_traced, kind=kind, shape=(length,), dtype=dtype))
+
+
+def _draw_batched(keys, axes, **which):
+    draw = partial(_draw_traced, **which)
+    return jax.vmap(draw, axes)(*keys), 0
+
+
+# A primitive, so that the parameters of a traced model can be drawn without compiling it.
+_draw_p = Primitive("draw")
+_draw_p.def_impl(_draw_now)
+_draw_p.def_abstract_eval(
+    lambda key, *, kind, shape, dtype: jax.core.ShapedArray(shape, dtype)  # of one key
+)
+batching.primitive_batchers[_draw_p] = _draw_batched
+mlir.register_lowering(_draw_p, mlir.lower_fun(_draw_traced, multiple_results=False))

@@ -84,7 +84,7 @@ def take_round(
 ) -> tuple[Lane, jax.Array, Metrics]:
     """As ``make_advance``, with ``take``, from ``take_steps``, for the steps from ``first`` on."""
     (state, best), improved, total = carried
-    best = jax.tree.map(lambda new, old: jnp.where(improved, new, old), state.params, best)
+    best = lax.cond(improved, lambda new, old: new, lambda new, old: old, state.params, best)
     begins = first % steps_per_round(per_epoch) == 0
     total = jax.tree.map(lambda x: jnp.where(begins, 0, x), total)
     state, total = take((state, total))

@@ -12,10 +12,13 @@ from functools import lru_cache, partial
 from types import FunctionType, NoneType
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.interpreters.partial_eval import dce_jaxpr
 from jax.sharding import Mesh
 
 from mmjax.layers.platform import platform
@@ -140,11 +143,11 @@ def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None, effort: str) ->
 
 
 def _make_init(recipe: Recipe) -> Callable[..., Lane]:
-    dropout = per_seed(recipe.dropout)
+    draw, dropout = _make_draw(recipe.model), per_seed(recipe.dropout)
 
-    def init_lane(seed: jax.Array, lane: jax.Array, prepared: Prepared, rows: Batch) -> Lane:
+    def init_lane(seed, lane, params, prepared: Prepared, rows: Batch) -> Lane:
         given, memory = prepared
-        params = {**init_params(recipe.model, rows, seed), **given}
+        params = {**params, **given}
         if memory is None:
             memory = recipe.method.init(make_forward(recipe.model), params, rows)
         tx, rate = _optimiser(recipe, lane), at_lane(dropout, lane)
@@ -157,14 +160,40 @@ def _make_init(recipe: Recipe) -> Callable[..., Lane]:
         row = jax.tree.map(lambda x: x[:1], rows)
         own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(seeds))]
         low_bits = np.array(seeds).astype(np.uint32)  # which are all that a key depends on
-        lanes = [jitted(seed, lane, own[lane], row) for lane, seed in enumerate(low_bits)]
+        drawn = draw(row, low_bits)
+        lanes = [
+            jitted(seed, lane, drawn[lane], own[lane], row) for lane, seed in enumerate(low_bits)
+        ]
         return jax.tree.map(_stack, *lanes)
 
     return init
 
 
+def _make_draw(model: nn.Module) -> Callable[[Batch, np.ndarray], list[Any]]:
+    """Makes ``(rows, seeds) -> init_params of each seed``, which traces the model once.
+
+    The initialisers of mmjax draw from programs that all models share. A model with others is
+    compiled, since operation by operation it would need many.
+    """
+    whole = jax.jit(partial(init_params, model), compiler_options=compiler_options("least"))
+
+    def draw(rows, seeds):
+        traced = whole.trace(rows, seeds[0])
+        outputs, shape = jax.tree.flatten(traced.out_info)
+        needed, _ = dce_jaxpr(traced.jaxpr.jaxpr, [True] * len(outputs), instantiate=True)
+        if any(equation.primitive.name == "jit" for equation in needed.eqns):
+            return [whole(rows, seed) for seed in seeds]
+        run = jax.extend.core.jaxpr_as_fun(traced.jaxpr.replace(jaxpr=needed))
+        return [jax.tree.unflatten(shape, run(*jax.tree.leaves(rows), seed)) for seed in seeds]
+
+    return draw
+
+
 def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-    return recipe.method.transform(recipe.tx.build(recipe.steps, lane))
+    adam = recipe.tx.build(recipe.steps, lane)
+    # On one vector: a program with a few operations for each parameter takes longer to compile.
+    # XLA cannot cut that vector where the parameters are sharded.
+    return recipe.method.transform(adam if recipe.mesh else optax.flatten(adam))
 
 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:
