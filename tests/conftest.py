@@ -64,13 +64,13 @@ def pytest_unconfigure():
 def in_a_hurry():
     """No test looks at how long anything took: programs are compiled, and timed, in little time."""
     from mmjax.analysis import cost
-    from mmjax.training import lanes
+    from mmjax.layers import platform
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "_SECONDS", 0.0)
         patch.setattr(cost, "_CALLS", 2)
-        for effort in lanes._EFFORTS:
-            patch.setitem(lanes._EFFORTS, effort, lanes._EFFORTS["least"])
+        for effort in platform._EFFORTS:
+            patch.setitem(platform._EFFORTS, effort, platform._EFFORTS["least"])
         yield
 
 

@@ -20,7 +20,7 @@ import mmjax.training.fit
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import score
 from mmjax.errors import Interrupted
-from mmjax.training import lanes
+from mmjax.layers import platform
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import fit
 from mmjax.training.mesh import join_processes
@@ -44,7 +44,7 @@ def main(worker: Worker) -> None:
         join_processes(worker.distributed)
     # An epoch of six in two calls or more.
     mmjax.training.fit._FIRST_CALL, mmjax.training.fit._CALL_SECONDS = 4, 1e-9
-    lanes._EFFORTS = dict.fromkeys(lanes._EFFORTS, lanes._EFFORTS["least"])
+    platform._EFFORTS = dict.fromkeys(platform._EFFORTS, platform._EFFORTS["least"])
     task = make_task().only("vector", "sequence")
     model = make_model(task, "gmu", {"sequence": "mlp"})
     for name in worker.meshes:

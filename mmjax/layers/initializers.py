@@ -8,13 +8,16 @@ array, so a shorter array is a prefix of a longer one, and a few lengths serve a
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import batching, mlir
+from jax.interpreters.partial_eval import dce_jaxpr
+
+T = TypeVar("T")
 
 Initializer = Callable[..., jax.Array | np.ndarray]
 
@@ -60,6 +63,27 @@ def ones(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Any:
 _unit_variance = variance_scaling(1.0)
 
 
+def drawing(function: Callable[..., T], **jit_options: Any) -> Callable[..., T]:
+    """Jits a function that initialises parameters, or runs it from programs that models share.
+
+    It is traced once for arguments of the same shapes. What computes nothing but draws of the
+    initialisers above is then not compiled; initialisers of other libraries are, since operation by
+    operation they would need many programs.
+    """
+    jitted: Any = jax.jit(function, **jit_options)
+
+    def run(*arguments):
+        traced = jitted.trace(*arguments)
+        outputs, structure = jax.tree.flatten(traced.out_info)
+        needed, _ = dce_jaxpr(traced.jaxpr.jaxpr, [True] * len(outputs), instantiate=True)
+        if any(equation.primitive.name == "jit" for equation in needed.eqns):
+            return jitted(*arguments)
+        evaluate = jaxpr_as_fun(traced.jaxpr.replace(jaxpr=needed))
+        return jax.tree.unflatten(structure, evaluate(*jax.tree.leaves(arguments)))
+
+    return run
+
+
 _SAMPLES = {
     "normal": jax.random.normal,
     "cut_normal": lambda key, shape, dtype: jax.random.truncated_normal(key, -2, 2, shape, dtype),
@@ -71,14 +95,19 @@ def _draw(kind, key, shape, dtype):
     return _draw_p.bind(key, kind=kind, shape=tuple(shape), dtype=jnp.dtype(dtype))
 
 
-def _draw_traced(key, *, kind, shape, dtype):
-    return _SAMPLES[kind](key, shape, dtype)
+def _draw_traced(keys, *, kind, shape, dtype):
+    draw = lambda key: _SAMPLES[kind](key, shape, dtype)
+    for _ in keys.shape:
+        draw = jax.vmap(draw)
+    return draw(keys)
 
 
-def _draw_now(key, *, kind, shape, dtype):
+def _draw_now(keys, *, kind, shape, dtype):
     size = math.prod(shape)
     length = next((n for n in _LENGTHS if n >= size), size)
-    return np.asarray(_program(kind, length, dtype)(key))[:size].reshape(shape)
+    draw = _program(kind, length, dtype)
+    drawn = [np.asarray(draw(key))[:size] for key in keys.reshape(-1)]
+    return np.stack(drawn).reshape((*keys.shape, *shape))
 
 
 @cache
@@ -86,16 +115,16 @@ def _program(kind, length, dtype):
     return jax.jit(partial(_draw_traced, kind=kind, shape=(length,), dtype=dtype))
 
 
-def _draw_batched(keys, axes, **which):
-    draw = partial(_draw_traced, **which)
-    return jax.vmap(draw, axes)(*keys), 0
+def _draw_batched(arguments, axes, **which):
+    (keys,), (axis,) = arguments, axes
+    return _draw_p.bind(jnp.moveaxis(keys, axis, 0), **which), 0
 
 
 # A primitive, so that the parameters of a traced model can be drawn without compiling it.
 _draw_p = Primitive("draw")
 _draw_p.def_impl(_draw_now)
 _draw_p.def_abstract_eval(
-    lambda key, *, kind, shape, dtype: jax.core.ShapedArray(shape, dtype)  # of one key
+    lambda keys, *, kind, shape, dtype: jax.core.ShapedArray((*keys.shape, *shape), dtype)
 )
 batching.primitive_batchers[_draw_p] = _draw_batched
 mlir.register_lowering(_draw_p, mlir.lower_fun(_draw_traced, multiple_results=False))

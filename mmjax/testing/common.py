@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import MmjaxError
+from mmjax.layers.initializers import drawing
+from mmjax.layers.platform import compiler_options
 from mmjax.types import Tokens
 
 KEYS = jax.random.key(0), jax.random.key(1)
@@ -59,8 +61,12 @@ def check(subject: Any, rules: tuple[Rule, ...], probe: Any, *, traced: Rule) ->
 
 def compile_fast(function: Callable, **jit_options: Any) -> Callable:
     """Compiles with little optimisation: everything here runs a few times, on tiny arrays."""
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(function, compiler_options=options, **jit_options)
+    return jax.jit(function, compiler_options=compiler_options("least"), **jit_options)
+
+
+def initialise(init: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
+    """The variables that ``init`` gives for a key, as NumPy arrays."""
+    return jax.device_get(drawing(init, compiler_options=compiler_options("least"))(keys))
 
 
 def generic(like: jax.Array) -> jax.Array:
@@ -76,8 +82,7 @@ def fill_masked(tokens: Tokens, junk: float) -> Tokens:
 
 def maps(init: Callable[[jax.Array], Any], variables: Any) -> bool:
     """Whether ``vmap(init)`` over keys gives the same variables as init with the first key."""
-    mapped = jax.device_get(compile_fast(jax.vmap(init))(jnp.stack(KEYS)))
-    return is_close(first_row(mapped), variables)
+    return is_close(first_row(initialise(jax.vmap(init), jnp.stack(KEYS))), variables)
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:

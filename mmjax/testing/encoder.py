@@ -15,6 +15,7 @@ from mmjax.testing.common import (
     compile_fast,
     first_row,
     generic,
+    initialise,
     is_close,
     is_finite,
     maps,
@@ -29,7 +30,7 @@ class _EncoderProbe:
     def __init__(self, encoder: nn.Module, x: jax.Array) -> None:
         self.encoder, self.x, self.num_traces = encoder, jnp.asarray(x), 0
         self.apply: Callable[..., Any] = encoder.apply
-        self.variables = encoder.init(KEYS[0], self.x, train=False)
+        self.variables = initialise(lambda key: encoder.init(key, self.x, train=False), KEYS[0])
         self.run = compile_fast(self._trace)
 
     def _trace(self, variables, x):

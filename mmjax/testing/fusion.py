@@ -20,6 +20,7 @@ from mmjax.testing.common import (
     fill_masked,
     first_row,
     generic,
+    initialise,
     is_close,
     is_equal,
     is_finite,
@@ -70,8 +71,7 @@ class _FusionProbe:
 
     def init(self, tokens: Mapping[str, Tokens]) -> Any:
         """The parameters of the first key."""
-        initialise = lambda key: self.fusion.init(key, tokens, train=False)
-        return jax.device_get(compile_fast(initialise)(KEYS[0]))
+        return initialise(lambda key: self.fusion.init(key, tokens, train=False), KEYS[0])
 
     def apply(self, tokens: Mapping[str, Tokens], *, train: bool = False) -> Outputs:
         """Outputs without the tokens; the order of the names is kept, which jit would sort."""

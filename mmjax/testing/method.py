@@ -16,6 +16,7 @@ from mmjax.testing.common import (
     check,
     compile_fast,
     first_row,
+    initialise,
     is_close,
     is_equal,
     is_finite,
@@ -69,8 +70,8 @@ class _MethodProbe:
     def init(self, key: jax.Array) -> Any:
         """The parameters of the model."""
         inputs, present = self.batch.inputs, self.batch.present
-        init = compile_fast(self.model.init, static_argnames="train")
-        return jax.device_get(init(key, inputs, present, train=False)["params"])
+        init = lambda key: self.model.init(key, inputs, present, train=False)
+        return initialise(init, key)["params"]
 
     @cached_property
     def eager(self) -> _Result:

@@ -69,7 +69,7 @@ def make_all_advance(
         batch_size: rows of a step.
         per_epoch: steps of an epoch if rows are streamed, or None; ``make_feed`` yields both.
         mesh: the devices, if there is more than one.
-        effort: of the compiler, as in ``lanes.compiler_options``.
+        effort: of the compiler, as in ``platform.compiler_options``.
     """
     if per_epoch is None:
         advance = make_advance(step, batch_size, mesh)

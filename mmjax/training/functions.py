@@ -12,20 +12,17 @@ from functools import lru_cache, partial
 from types import FunctionType, NoneType
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.interpreters.partial_eval import dce_jaxpr
 from jax.sharding import Mesh
 
-from mmjax.layers.platform import platform
+from mmjax.layers.initializers import drawing
+from mmjax.layers.platform import compiler_options, platform
 from mmjax.storage.trees import is_key
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
-from mmjax.training.lanes import compiler_options
 from mmjax.training.mesh import make_mesh
 from mmjax.training.optimiser import at_lane, per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
@@ -68,7 +65,7 @@ def make_functions(
         recipe: what to train, and how.
         batch_size: rows of a step.
         per_epoch: as in ``feed.make_all_advance``.
-        effort: of the compiler, as in ``lanes.compiler_options``.
+        effort: of the compiler, as in ``platform.compiler_options``.
     """
     # Seeds are arguments; the platform and the environment change what is traced.
     chosen = platform(), {k: v for k, v in os.environ.items() if k.startswith("MMJAX_")}
@@ -143,7 +140,9 @@ def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None, effort: str) ->
 
 
 def _make_init(recipe: Recipe) -> Callable[..., Lane]:
-    draw, dropout = _make_draw(recipe.model), per_seed(recipe.dropout)
+    cheaply = compiler_options("least")
+    draw = drawing(partial(init_params, recipe.model), compiler_options=cheaply)
+    dropout = per_seed(recipe.dropout)
 
     def init_lane(seed, lane, params, prepared: Prepared, rows: Batch) -> Lane:
         given, memory = prepared
@@ -154,39 +153,19 @@ def _make_init(recipe: Recipe) -> Callable[..., Lane]:
         return Lane(init_state(params, tx, seed, memory, rate), params)
 
     # For one seed, so that the seeds beside it change nothing.
-    jitted = jax.jit(init_lane, compiler_options=compiler_options("least"))
+    jitted = jax.jit(init_lane, compiler_options=cheaply)
 
     def init(seeds: Sequence[int], prepared: Prepared, *, rows: Batch) -> Lane:
         row = jax.tree.map(lambda x: x[:1], rows)
         own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(seeds))]
         low_bits = np.array(seeds).astype(np.uint32)  # which are all that a key depends on
-        drawn = draw(row, low_bits)
         lanes = [
-            jitted(seed, lane, drawn[lane], own[lane], row) for lane, seed in enumerate(low_bits)
+            jitted(seed, lane, draw(row, seed), own[lane], row)
+            for lane, seed in enumerate(low_bits)
         ]
         return jax.tree.map(_stack, *lanes)
 
     return init
-
-
-def _make_draw(model: nn.Module) -> Callable[[Batch, np.ndarray], list[Any]]:
-    """Makes ``(rows, seeds) -> init_params of each seed``, which traces the model once.
-
-    The initialisers of mmjax draw from programs that all models share. A model with others is
-    compiled, since operation by operation it would need many.
-    """
-    whole = jax.jit(partial(init_params, model), compiler_options=compiler_options("least"))
-
-    def draw(rows, seeds):
-        traced = whole.trace(rows, seeds[0])
-        outputs, shape = jax.tree.flatten(traced.out_info)
-        needed, _ = dce_jaxpr(traced.jaxpr.jaxpr, [True] * len(outputs), instantiate=True)
-        if any(equation.primitive.name == "jit" for equation in needed.eqns):
-            return [whole(rows, seed) for seed in seeds]
-        run = jax.extend.core.jaxpr_as_fun(traced.jaxpr.replace(jaxpr=needed))
-        return [jax.tree.unflatten(shape, run(*jax.tree.leaves(rows), seed)) for seed in seeds]
-
-    return draw
 
 
 def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import UsageError
 from mmjax.layers import kernels
-from mmjax.layers.platform import platform
+from mmjax.layers.platform import compiler_options, platform
 from mmjax.training.mesh import keep_lanes, make_mesh
 
 VARIABLE = "MMJAX_LANES"
@@ -61,7 +61,7 @@ def over_seeds(
         f: the function of one lane.
         mesh: the devices, if there is more than one.
         lanes: number of leading arguments that differ between lanes.
-        effort: as in ``compiler_options``.
+        effort: as in ``platform.compiler_options``.
         jit_options: options of ``jax.jit``.
 
     Example:
@@ -86,24 +86,6 @@ def over_seeds(
         return one_by_one(own, *shared)
 
     return jax.jit(apply, compiler_options=compiler_options(effort), **jit_options)
-
-
-def compiler_options(effort: str = "normal") -> dict[str, Any] | None:
-    """Options of ``jax.jit``, for a CPU; ``None`` for other platforms.
-
-    Args:
-        effort: ``normal``: as fast as with all effort, in two thirds of the compile time; ``low``:
-            for small work, in half of that; ``least``: for a program that runs but a few times.
-    """
-    return _EFFORTS[effort] if platform() == "cpu" else None
-
-
-_LOW = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-_EFFORTS: dict[str, dict[str, Any]] = {
-    "normal": {"xla_backend_optimization_level": 1},
-    "low": {"xla_backend_optimization_level": 1, **_LOW},
-    "least": {"xla_backend_optimization_level": 0, **_LOW},
-}
 
 
 def num_lanes(lanes: chex.ArrayTree) -> int:

@@ -5,6 +5,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from matplotlib.text import Text
 from small import make_task
@@ -121,7 +122,8 @@ def test_the_row_says_what_it_measured(arm, program, row):
 
 def test_the_operations_of_a_step_are_those_of_one_seed_and_batch(arm, trained, row):
     recipe = arm.recipe
-    step = make_step(recipe.model, recipe.objective, recipe.tx.build(recipe.steps), recipe.method)
+    tx = optax.flatten(recipe.tx.build(recipe.steps))
+    step = make_step(recipe.model, recipe.objective, tx, recipe.method)
     state = jax.tree.map(lambda x: x[0], trained.state)
     batch = arm.task.train.take(np.arange(32)).batch()
     alone = jax.jit(step).lower(state, batch).cost_analysis()["flops"]

@@ -54,3 +54,24 @@ def test_many_shapes_need_one_program(caplog):
         for rows in range(2, 9):
             initializers.lecun_normal(jax.random.key(rows), (rows, 43))
     assert "truncated_normal" not in caplog.text
+
+
+def test_keys_may_be_mapped_over():
+    keys, init = jax.random.split(jax.random.key(1), 3), initializers.lecun_normal
+    drawn = jax.vmap(jax.vmap(lambda key: init(key, (4, 5))))(keys[None])
+    want = [init(key, (4, 5)) for key in keys]
+    np.testing.assert_array_equal(drawn[0], want)
+
+
+def test_parameters_are_drawn_without_compiling_the_model(caplog):
+    def make(layer):
+        return initializers.drawing(lambda key, x: nn.Sequential([layer(7), layer(3)]).init(key, x))
+
+    x, key = np.ones((2, 5), np.float32), jax.random.key(0)
+    make(Dense)(key, x)
+    with jax.log_compiles():
+        ours = make(lambda width: Dense(width))(key, x)
+        assert "Finished XLA compilation" not in caplog.text
+        theirs = make(nn.Dense)(key, x)
+        assert caplog.text.count("Finished XLA compilation") == 1
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)

@@ -11,10 +11,11 @@ from small import make_task
 
 from mmjax.comparison.arm import make_arm
 from mmjax.fusion import ConcatFusion
+from mmjax.layers import platform
 from mmjax.methods import METHODS
 from mmjax.objectives import cross_entropy, focal
 from mmjax.tasks.synthetic import synthetic
-from mmjax.training import lanes, program
+from mmjax.training import program
 from mmjax.training.functions import make_functions
 from mmjax.training.optimiser import Adam
 from mmjax.training.step import init_params
@@ -133,8 +134,8 @@ def test_small_work_is_compiled_with_little_effort(task, monkeypatch):
 
 def test_effort_changes_rounding_only(task, monkeypatch):
     normal = {"xla_backend_optimization_level": 1}  # as for users: tests are in a hurry
-    monkeypatch.setitem(lanes._EFFORTS, "normal", normal)
-    monkeypatch.setitem(lanes._EFFORTS, "low", {**normal, **lanes._LOW})
+    monkeypatch.setitem(platform._EFFORTS, "normal", normal)
+    monkeypatch.setitem(platform._EFFORTS, "low", {**normal, **platform._LOW})
     recipe = recipe_of(task, "gmu")
     params = jax.tree.map(lambda x: x[None], init_params(recipe.model, task.valid.batch(), 0))
     evaluate = lambda effort: make_functions(recipe, 10, None, effort).evaluate

@@ -14,7 +14,7 @@ from mmjax.data.scale import find_byte_scale, find_input_scale
 from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
 from mmjax.layers import tokens
-from mmjax.training.lanes import compiler_options
+from mmjax.layers.platform import compiler_options
 from mmjax.types import Batch
 
 as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # accepts NumPy arrays, too
