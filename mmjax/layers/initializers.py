@@ -7,7 +7,7 @@ array, so a shorter array is a prefix of a longer one, and a few lengths serve a
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar
 
 import jax
@@ -29,7 +29,7 @@ def normal(stddev: float) -> Initializer:
     """Like ``flax.linen.initializers.normal``."""
 
     def init(key, shape, dtype=jnp.float32):
-        return _draw("normal", key, shape, dtype) * np.asarray(stddev, dtype)
+        return _draw("normal", key, shape, dtype, stddev)
 
     return init
 
@@ -40,7 +40,7 @@ def variance_scaling(scale: float) -> Initializer:
     def init(key, shape, dtype=jnp.float32):
         fan_in = math.prod(shape[:-1])
         deviation = np.sqrt(np.float32(scale / max(1, fan_in))) / _CUT_DEVIATION
-        return _draw("cut_normal", key, shape, dtype) * np.asarray(deviation, dtype)
+        return _draw("cut_normal", key, shape, dtype, deviation)
 
     return init
 
@@ -90,29 +90,30 @@ _SAMPLES = {
 }
 
 
-def _draw(kind, key, shape, dtype):
+def _draw(kind, key, shape, dtype, scale):
     """Draws [*shape] from a key; within a larger program, exactly that shape."""
-    return _draw_p.bind(key, kind=kind, shape=tuple(shape), dtype=jnp.dtype(dtype))
+    which = {"kind": kind, "shape": tuple(shape), "dtype": jnp.dtype(dtype)}
+    return _draw_p.bind(key, scale=float(scale), **which)
 
 
-def _draw_traced(keys, *, kind, shape, dtype):
-    draw = lambda key: _SAMPLES[kind](key, shape, dtype)
+def _draw_traced(keys, *, kind, shape, dtype, scale):
+    draw = lambda key: _SAMPLES[kind](key, shape, dtype) * np.asarray(scale, dtype)
     for _ in keys.shape:
         draw = jax.vmap(draw)
     return draw(keys)
 
 
-def _draw_now(keys, *, kind, shape, dtype):
+def _draw_now(keys, *, kind, shape, dtype, scale):
     size = math.prod(shape)
     length = next((n for n in _LENGTHS if n >= size), size)
     draw = _program(kind, length, dtype)
     drawn = [np.asarray(draw(key))[:size] for key in keys.reshape(-1)]
-    return np.stack(drawn).reshape((*keys.shape, *shape))
+    return np.stack(drawn).reshape((*keys.shape, *shape)) * np.asarray(scale, dtype)
 
 
 @cache
 def _program(kind, length, dtype):
-    return jax.jit(partial(_draw_traced, kind=kind, shape=(length,), dtype=dtype))
+    return jax.jit(lambda key: _SAMPLES[kind](key, (length,), dtype))
 
 
 def _draw_batched(arguments, axes, **which):
@@ -124,7 +125,7 @@ def _draw_batched(arguments, axes, **which):
 _draw_p = Primitive("draw")
 _draw_p.def_impl(_draw_now)
 _draw_p.def_abstract_eval(
-    lambda keys, *, kind, shape, dtype: jax.core.ShapedArray((*keys.shape, *shape), dtype)
+    lambda keys, *, shape, dtype, **_: jax.core.ShapedArray((*keys.shape, *shape), dtype)
 )
 batching.primitive_batchers[_draw_p] = _draw_batched
 mlir.register_lowering(_draw_p, mlir.lower_fun(_draw_traced, multiple_results=False))
