@@ -13,6 +13,8 @@ from mmjax.errors import UsageError
 
 T = TypeVar("T")
 
+_LARGE = 2**14  # entries of an array that takes longer to copy, over a training, than to compile
+
 _SMALLEST, _LARGEST = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
 
 
@@ -69,6 +71,24 @@ class Adam:
             adamw = optax.inject_hyperparams(adamw)  # one program, whatever their values
         optimiser = adamw(at_lane(rates, lane), at_lane(decays, lane))
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
+
+
+def as_vector(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same optimiser, on one vector if the parameters are many small arrays.
+
+    It must treat all entries alike. A few operations on each of many arrays take longer to compile
+    than a few on one vector, which has to be copied together instead: large arrays are left alone.
+    """
+    joined = optax.flatten(tx)
+
+    def suited(arrays):
+        sizes = [leaf.size for leaf in jax.tree.leaves(arrays)]
+        return joined if sum(sizes) < _LARGE * len(sizes) else tx
+
+    return optax.GradientTransformation(
+        lambda params: suited(params).init(params),
+        lambda grads, state, params: suited(grads).update(grads, state, params),
+    )
 
 
 def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:

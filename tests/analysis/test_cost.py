@@ -5,7 +5,6 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from matplotlib.text import Text
 from small import make_task
@@ -17,6 +16,7 @@ from mmjax.comparison.arm import make_arm
 from mmjax.report.figures.cost_figures import cost_figure, spread_heights
 from mmjax.training.epochs import Lane
 from mmjax.training.fit import fit
+from mmjax.training.optimiser import as_vector
 from mmjax.training.program import Program, compile_recipe
 from mmjax.training.sizes import sizes
 from mmjax.training.step import make_step
@@ -122,7 +122,7 @@ def test_the_row_says_what_it_measured(arm, program, row):
 
 def test_the_operations_of_a_step_are_those_of_one_seed_and_batch(arm, trained, row):
     recipe = arm.recipe
-    tx = optax.flatten(recipe.tx.build(recipe.steps))
+    tx = as_vector(recipe.tx.build(recipe.steps))
     step = make_step(recipe.model, recipe.objective, tx, recipe.method)
     state = jax.tree.map(lambda x: x[0], trained.state)
     batch = arm.task.train.take(np.arange(32)).batch()
