@@ -112,6 +112,11 @@ def describe(case: Case) -> str:
     return ", ".join(parts)
 
 
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    """A table, or nothing without lines."""
+    return markdown_table(head, lines) if lines else ""
+
+
 def target_table(rows: dict[tuple[Case, str], Row]) -> str:
     """Every target with what was reached, without and with the kernels; bold where it is met."""
     lines = []
@@ -120,7 +125,7 @@ def target_table(rows: dict[tuple[Case, str], Row]) -> str:
             continue
         cells = [f"{describe(target.case)}, against {target.peer}", f"{target.ratio}"]
         lines.append(cells + [_reached(rows, target, ours) for ours in OURS])
-    return markdown_table(["mmjax is so many times as fast", "target", *OURS], lines)
+    return _table(["mmjax is so many times as fast", "target", *OURS], lines)
 
 
 def _reached(rows: dict[tuple[Case, str], Row], target: Target, ours: str) -> str:
@@ -139,7 +144,7 @@ def speed_table(rows: dict[tuple[Case, str], Row]) -> str:
         values = [rows.get((case, side)) for side in sides]
         speed = lambda row, case=case: f"{case.samples / median(row.seconds):,.0f}"
         lines.append([describe(case), *(speed(row) if row else "-" for row in values)])
-    return markdown_table(["samples per second", *sides], lines)
+    return _table(["samples per second", *sides], lines)
 
 
 def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
@@ -153,7 +158,7 @@ def memory_table(rows: dict[tuple[Case, str], Row]) -> str:
         cells = [f"{peaks[s]:,}" if s in peaks else "-" for s in sides]
         shares = (f"{peaks[o] / peaks['eager']:.2f}" for o in OURS if {o, "eager"} <= set(peaks))
         lines.append([describe(case), *cells, f"{MEMORY_TARGET}", ", ".join(shares)])
-    return markdown_table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
+    return _table(["peak memory, MiB", *sides, "target", "ours / eager"], lines)
 
 
 def start_table(rows: dict[tuple[Case, str], Row]) -> str:
@@ -169,22 +174,21 @@ def start_table(rows: dict[tuple[Case, str], Row]) -> str:
             against = f"**{found}**" if found.middle >= target else str(found)
         middle = f"{median(row.seconds):.1f}"
         lines.append([START_NAMES[case], side, middle, spread, f"{target or ''}", against])
-    return markdown_table(
+    return _table(
         ["from a new process", "side", "seconds", "range", "target", "against eager"], lines
     )
 
 
 def share_line(rows: dict[tuple[Case, str], Row]) -> str:
     """How much of the matrix-product peak training reaches."""
-    if (_BASE, OURS[0]) not in rows:
+    found = {side: rows[_BASE, side] for side in OURS if (_BASE, side) in rows}
+    if not found:
         return ""
     parts = []
-    for side in OURS:
-        row = rows.get((_BASE, side))
-        if row:
-            done = FLOPS * _BASE.samples / median(row.seconds) / 1e9
-            parts.append(f"{side} {done / row.facts['matmul_gflops']:.0%}")
-    peak = rows[_BASE, OURS[0]].facts
+    for side, row in found.items():
+        done = FLOPS * _BASE.samples / median(row.seconds) / 1e9
+        parts.append(f"{side} {done / row.facts['matmul_gflops']:.0%}")
+    peak = next(iter(found.values())).facts
     return (
         f"Matrix product {peak['matmul_gflops']:.0f} GFLOP/s and copy {peak['copy_gb_s']:.0f} GB/s "
         f"beside it; training at batch 128 reaches of the former: {', '.join(parts)}."
@@ -217,20 +221,25 @@ def draw(rows: dict[tuple[Case, str], Row]) -> Figure:
 
 
 def main(runs: tyro.conf.Positional[Path], page: Path = Path("docs/performance.md")) -> None:
-    """Replaces the tables of the page, and its figure beside it.
+    """Replaces the tables of the page, device by device, and the figure of the first beside it.
 
     Raises:
         DataError: there are no rows, or the page has no place for the tables.
     """
-    rows = {(row.case, row.side): row for row in read(runs / "rows.jsonl")}
-    if not rows:
+    by_device: dict[str, dict[tuple[Case, str], Row]] = {}
+    for row in read(runs / "rows.jsonl"):
+        by_device.setdefault(row.facts["device"], {})[row.case, row.side] = row
+    if not by_device:
         raise DataError(runs / "rows.jsonl", expected="rows of benchmarks/speed.py", got="none")
+    fill(page, "\n\n".join(map(_section, by_device.values())))
+    save(draw(next(iter(by_device.values()))), page.with_suffix(".png"))
+
+
+def _section(rows: dict[tuple[Case, str], Row]) -> str:
     facts = next(iter(rows.values())).facts
-    tables = (target_table, share_line, speed_table, start_table, memory_table)
-    measured = "\n\n".join(filter(None, (make(rows) for make in tables)))
-    origin = f"{facts['device']}; {facts['versions']}."
-    fill(page, f"{origin}\n\n{measured}")
-    save(draw(rows), page.with_suffix(".png"))
+    makers = (target_table, share_line, speed_table, start_table, memory_table)
+    tables = filter(None, (make(rows) for make in makers))
+    return "\n\n".join([f"### {facts['device']}", f"{facts['versions']}.", *tables])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Comparisons from Python: ``compare`` and the ``Result`` that it returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optax
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study, make_study
@@ -15,8 +16,10 @@ from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.arm import Arm, all_strategies
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
+from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
+from mmjax.registry import ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
@@ -30,7 +33,8 @@ from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
 from mmjax.storage.compile_cache import cached_programs
 from mmjax.storage.locks import locked
-from mmjax.training.recipe import FusionLike
+from mmjax.training.optimiser import Optax
+from mmjax.training.recipe import EncoderLike, FusionLike, name_member
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,6 +192,10 @@ def compare(
     task: Task,
     fusions: str | Sequence[FusionLike] = "core",
     *,
+    encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {},
+    objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy",
+    method: MethodLike | Sequence[MethodLike] = "joint",
+    optimizer: optax.GradientTransformation | Callable[..., Any] | None = None,
     subsets: bool = False,
     examine: str | Sequence[str] = "all",
     out: str | Path | None = None,
@@ -201,10 +209,20 @@ def compare(
     programs are kept in the user's cache folder for later comparisons; with
     JAX_ENABLE_COMPILATION_CACHE=false in the environment nothing is kept.
 
+    Whatever has a name in a table of the zoo may also be an object of your own. For encoders,
+    objective and method, a list compares alternatives side by side; a strategy's name ends with
+    what is not the default, as in ``concat:ogm_ge+image=patches``.
+
     Args:
         task: the data.
         fusions: "core" (ten fusions that cover most kinds), "all", or a list of names of fusions,
             Flax modules, and module classes that need only ``out_dim``.
+        encoders: {modality: encoder}: a name, a Flax module, or a class that needs no arguments; by
+            default the shape of an input decides.
+        objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``.
+        method: the name of a training method, or an instance.
+        optimizer: an Optax optimiser in place of Adam, used as it is, or a function that makes one
+            for a number of steps.
         subsets: also train each named fusion on every proper subset of at least two modalities.
         examine: what to measure beyond scores: "all"; "full", with corruptions of every row rather
             than of 512; "scores" for nothing; or a list of "missing" (modalities hidden at test),
@@ -213,8 +231,8 @@ def compare(
             everything stays in memory.
         resume: continue the comparison in the folder ``out``; completed arms are not repeated.
         quiet: print nothing during training.
-        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate, objective,
-            method, encoders={"audio": "gru"} and the other fields of ``Settings``.
+        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate and the
+            other fields of ``Settings``.
 
     Returns:
         the result. Strategies that failed are listed in ``Result.failed``.
@@ -222,7 +240,8 @@ def compare(
     Raises:
         UnknownNameError: there is no such fusion, objective, method, examination or setting.
         UsageError: a setting is invalid; a fusion does not support this kind of target, returns
-            the wrong shape, or shares its name with another; or the folder cannot be used.
+            the wrong shape, or shares its name with another; an encoder cannot read its modality;
+            or the folder cannot be used.
         FailedArmsError: all strategies failed.
 
     Example:
@@ -240,8 +259,14 @@ def compare(
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     if resume and out is None:
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
-    chosen = _make_settings(task, settings)
-    arms = _make_arms(task, fusions, subsets, chosen)
+    choices = Choices(encoders, objective, method)
+    chosen = _make_settings(task, settings, choices, optimizer)
+    strategies = _find_strategies(task, fusions, subsets)
+    own = None if optimizer is None else Optax(optimizer)
+    arms = make_arms(chosen, task, strategies, choices, own)
+    if len({arm.strategy for arm in arms}) < len(arms):
+        got = ", ".join(arm.strategy for arm in arms)
+        raise UsageError("fusions", expected="each name once", got=got)
     run = RunFile(chosen, [arm.strategy for arm in arms], parse_examine(examine))
     console = PlainConsole(stderr=True, quiet=quiet)
     console.print(_tell_encoders(arms))
@@ -295,18 +320,13 @@ def _results(outcomes: Sequence[ArmResult | ArmFailure]) -> list[ArmResult]:
     return [outcome for outcome in outcomes if isinstance(outcome, ArmResult)]
 
 
-def _make_arms(
-    task: Task, fusions: str | Sequence[FusionLike], subsets: bool, settings: Settings
-) -> list[Arm]:
+def _find_strategies(
+    task: Task, fusions: str | Sequence[FusionLike], subsets: bool
+) -> list[FusionLike]:
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()
-    strategies: list[FusionLike] = [*all_strategies(task, names, subsets=subsets), *own]
-    arms = make_arms(settings, task, strategies)
-    if len({arm.strategy for arm in arms}) < len(arms):
-        got = ", ".join(arm.strategy for arm in arms)
-        raise UsageError("fusions", expected="each name once", got=got)
-    return arms
+    return [*all_strategies(task, names, subsets=subsets), *own]
 
 
 def _tell_encoders(arms: Sequence[Arm]) -> str:
@@ -325,18 +345,26 @@ _AXES = {1: ("features",), 2: ("length", "features"), 3: ("height", "width", "ch
 
 
 _OF_TASK = ("task", "data", "options", "missing")
+_OF_ADAM = ("learning_rate", "weight_decay", "tune")
 
 
-def _make_settings(task: Task, given: Mapping[str, Any]) -> Settings:
-    """Settings from Python values: mappings take the place of NAME=VALUE."""
+def _make_settings(
+    task: Task, given: Mapping[str, Any], choices: Choices, optimizer: object
+) -> Settings:
+    """Settings from Python values, in which objects have names."""
     known = [field.name for field in fields(Settings) if field.name not in _OF_TASK]
     for name in given:
         look_up("setting", name, dict.fromkeys(known))
-
-    def plain(value):
-        if isinstance(value, Mapping):
-            return tuple(f"{name}={part}" for name, part in value.items())
-        return value.item() if isinstance(value, np.generic) else value
-
+    if optimizer is not None and (both := [name for name in _OF_ADAM if given.get(name)]):
+        problem = f"optimizer and {both[0]} are mutually exclusive"
+        raise UsageError("optimizer", problem, fix="Give it a learning rate of its own.")
+    plain = lambda value: value.item() if isinstance(value, np.generic) else value
     values: dict[str, Any] = {name: plain(value) for name, value in given.items()}
-    return Settings(task=task.name, **values)
+    names = lambda value, table: ",".join(name_member(v, table) for v in as_list(value))
+    return Settings(
+        task=task.name,
+        encoders=tuple(f"{m}={names(e, ENCODERS)}" for m, e in choices.encoders.items()),
+        objective=names(choices.objective, OBJECTIVES),
+        method=names(choices.method, METHODS),
+        **values,
+    )

@@ -112,7 +112,9 @@ class UnknownNameError(UsageError, KeyError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
+        initials = lambda long: "".join(word[:1] for word in long.split("_"))
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = near or [long for long in known if initials(long) == name]
         fix = f"Did you mean {near[0]!r}?" if near else ""
         expected = f"one of {', '.join(known)}" if known else "none"
         super().__init__(kind, expected=expected, got=repr(name), fix=fix)

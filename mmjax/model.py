@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float, learned_tokens
+from mmjax.layers import as_float, as_tokens, learned_tokens
 from mmjax.registry import ABSENCES
 from mmjax.types import Outputs, Tokens
 
@@ -78,10 +78,11 @@ class MultimodalModel(nn.Module):
             x = (x - mean) / deviation
             if self.absent == "zero":  # raw zeros may be far from every input
                 x = jnp.where(known, x, 0)
-        values, mask = self.encoders[name](x, train=train)
+        values, mask = as_tokens(self.encoders[name](x, train=train))
         if self.absent == "mask":
             return Tokens(values, mask & here[:, None])
         if self.absent != "learned":
             return Tokens(values, mask)
-        learned = learned_tokens(self, f"absent_{name}", values.shape[1:], len(values))
+        batch, length, width = values.shape
+        learned = learned_tokens(self, f"absent_{name}", (length, width), batch)
         return Tokens(jnp.where(here[:, None, None], values, learned.values), mask | ~here[:, None])

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mmjax.errors import UsageError
 
@@ -118,6 +118,35 @@ def parse_pairs(argument: str, pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(argument, f"the name {name!r} is given more than once")
         parsed[name] = value
     return parsed
+
+
+class Strategy(NamedTuple):
+    """What the name of a strategy says: ``FUSION``, ``FUSION@A+B``, ``A_only``, ``FUSION:focal``.
+
+    Attributes:
+        member: a key of ``FUSIONS``, or ``A_only`` for the unimodal baseline of modality A.
+        modalities: those that it uses; empty for all.
+        choices: what differs from the arms without them: keys of ``METHODS`` and ``OBJECTIVES``,
+            and encoders as MODALITY=NAME.
+    """
+
+    member: str
+    modalities: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+
+
+def parse_strategy(name: str) -> Strategy:
+    """Parses the name of a strategy; whether its parts exist is not checked.
+
+    Example:
+        >>> from mmjax.registry import parse_strategy
+        >>> parse_strategy("sum@audio+image:ogm_ge+image=patches")
+        Strategy(member='sum', modalities=('audio', 'image'), choices=('ogm_ge', 'image=patches'))
+    """
+    rest, colon, choices = name.strip().partition(":")
+    member, at, modalities = rest.partition("@")
+    some = lambda given, text: tuple(text.split("+")) if given else ()
+    return Strategy(member, some(at, modalities), some(colon, choices))
 
 
 FUSIONS: Table[type] = Table(

@@ -128,9 +128,12 @@ class TrainState(NamedTuple):
 
 
 class Encoder(Protocol):
-    """Maps one modality to tokens: ``(x [batch, ...], *, train) -> Tokens``."""
+    """Maps one modality to tokens: ``(x [batch, ...], *, train) -> Tokens``.
 
-    def __call__(self, x: jax.Array, *, train: bool) -> Tokens: ...
+    An array, [batch, features] or [batch, length, features], stands for tokens that are all valid.
+    """
+
+    def __call__(self, x: jax.Array, *, train: bool) -> Tokens | jax.Array: ...
 
 
 class Fusion(Protocol):

@@ -69,9 +69,7 @@ def make_folder(folder, skills=SKILLS, *, task="toy", seeds=3, groups=60, withou
         np.savez(folder / "labels.npz", valid_group=group, test_group=group, **labels)
     if "run" not in without:
         settings = Settings(task=task, seeds=seeds, data="/secret/place")
-        alone = [name for name in skills if name.endswith("_only")]
-        run = RunFile(
-            settings, list(skills), command=compare_command(settings, list(skills), alone)
-        )
+        fused = [name for name in skills if not name.endswith("_only")]
+        run = RunFile(settings, list(skills), command=compare_command(settings, fused))
         write_run_file(folder, run)
     return folder

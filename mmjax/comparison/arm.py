@@ -5,13 +5,23 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+import jax
+import numpy as np
+
 from mmjax.comparison.cell_search import search_steps
 from mmjax.comparison.tuning import tune_steps
 from mmjax.data.task import Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
-from mmjax.registry import CORE, FUSIONS, METHODS
-from mmjax.training.recipe import FusionLike, Recipe, make_model, name_fusion
+from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, Strategy, parse_strategy
+from mmjax.training.recipe import (
+    EncoderLike,
+    FusionLike,
+    Recipe,
+    make_model,
+    name_member,
+)
 from mmjax.training.sizes import match_params, set_num_layers, set_width
+from mmjax.training.step import init_params, make_forward
 
 
 @dataclass(frozen=True)
@@ -43,19 +53,23 @@ class Arm:
 def make_arm(
     task: Task,
     strategy: FusionLike,
-    encoders: Mapping[str, str] | None = None,
+    encoders: Mapping[str, EncoderLike] | None = None,
     absent: str = "mask",
+    choices: Sequence[str] = (),
     **recipe: Any,
 ) -> Arm:
     """Builds an arm from the name of a strategy, or from a fusion of your own.
 
     Args:
         task: the data.
-        strategy: a key of ``FUSIONS``; ``FUSION@A+B`` to use modalities A and B only; ``NAME_only``
-            for the unimodal baseline of modality NAME; or a fusion of your own, a module or a
-            module class, whose name becomes the strategy's.
-        encoders: {modality: key of ``ENCODERS``}, for modalities that should not get their default.
+        strategy: a name, as in ``parse_strategy``: a key of ``FUSIONS``; ``FUSION@A+B`` to use
+            modalities A and B only; ``NAME_only`` for the unimodal baseline of modality NAME; with
+            ``:CHOICE`` for another method, objective or encoder. Or a fusion of your own, a module
+            or a module class, whose name becomes the strategy's.
+        encoders: {modality: encoder}, as in ``make_model``, for modalities that should not get
+            their default.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
+        choices: what to add to the name, if arms are to differ in other arguments.
         **recipe: fields of ``Recipe`` other than the model. A fusion that prescribes a training
             method is trained with that one.
 
@@ -70,30 +84,93 @@ def make_arm(
         >>> arm = make_arm(task, "gmu", seeds=(0, 1), steps=100)
         >>> arm.strategy, arm.task.modalities, arm.planned_steps
         ('gmu', ('a', 'b'), 100)
+        >>> type(make_arm(task, "sum:ogm_ge+a=raw").recipe.method).__name__
+        'OGMGE'
     """
-    part, fusion = _find(task, strategy) if isinstance(strategy, str) else (task, strategy)
+    part, fusion = task, strategy
+    if isinstance(strategy, str):
+        asked = parse_strategy(strategy)
+        part, fusion = _find(task, asked)
+        named = _find_choices(part, asked)
+        if choices and asked.choices:
+            problem = f"{strategy} cannot be combined with the alternatives {'+'.join(choices)}"
+            raise UsageError("strategy", problem, fix="Name all choices, or none.")
+        if "method" in named and prescribed_method(strategy):
+            problem = f"{asked.member} prescribes the method {prescribed_method(strategy)}"
+            raise UsageError("strategy", problem, fix="Leave the method out of its name.")
+        encoders, recipe = {**(encoders or {}), **named.pop("encoders")}, {**recipe, **named}
     model = make_model(part, fusion, encoders, absent)
-    own_method = getattr(model.fusion, "method", None)
+    own_method = prescribed_method(model.fusion)
     if own_method:
         recipe["method"] = METHODS[own_method]()
-    name = strategy if isinstance(strategy, str) else name_fusion(model.fusion)
-    return Arm(name, Recipe(model, **recipe), part)
+    name = strategy if isinstance(strategy, str) else name_member(model.fusion, FUSIONS)
+    added = f":{'+'.join(choices)}" if choices else ""
+    made = Recipe(model, **recipe)
+    _check_objective(made, part)
+    return Arm(f"{name}{added}", made, part)
 
 
-def _find(task: Task, strategy: str) -> tuple[Task, str]:
+def _check_objective(recipe: Recipe, task: Task) -> None:
+    """Raises UsageError for an objective of the user's own that returns something else."""
+    if name_member(recipe.objective, OBJECTIVES) in OBJECTIVES:
+        return
+    rows = task.valid.take(np.arange(2) % task.valid.size).batch()
+
+    def lose():
+        params = init_params(recipe.model, rows, 0)
+        outputs = make_forward(recipe.model)(params, rows, jax.random.key(0))
+        return recipe.objective(outputs, rows)
+
+    found = jax.eval_shape(lose)
+    if not (isinstance(found, tuple) and len(found) == 2 and getattr(found[0], "shape", 1) == ()):
+        expected = "to return (loss, {metric: value}), with a scalar loss"
+        name = name_member(recipe.objective, OBJECTIVES)
+        raise UsageError("objective", expected=f"{name} {expected}", got=f"{found}"[:200])
+
+
+def modalities_of(task: Task, strategy: FusionLike) -> tuple[str, ...]:
+    """The modalities that a strategy uses."""
+    if not isinstance(strategy, str):
+        return task.modalities
+    part, _ = _find(task, parse_strategy(strategy))
+    return part.modalities
+
+
+def prescribed_method(strategy: FusionLike) -> str | None:
+    """The key of the training method without which a fusion makes no sense, if there is one."""
+    if isinstance(strategy, str):
+        strategy = FUSIONS.get(parse_strategy(strategy).member, strategy)
+    return getattr(strategy, "method", None)
+
+
+def _find(task: Task, asked: Strategy) -> tuple[Task, str]:
     """The task and the fusion that a strategy's name stands for."""
     baselines = {f"{name}_only": name for name in task.modalities}
-    if strategy in baselines:
-        return task.only(baselines[strategy]), "concat"
-    fusion, at, chosen = strategy.partition("@")
-    if fusion not in FUSIONS:
-        raise UnknownNameError("strategy", strategy, [*baselines, *FUSIONS])
-    names = chosen.split("+") if at else task.modalities
+    if asked.member in baselines and not asked.modalities:
+        return task.only(baselines[asked.member]), "concat"
+    if asked.member not in FUSIONS:
+        raise UnknownNameError("strategy", asked.member, [*baselines, *FUSIONS])
+    names = asked.modalities or task.modalities
     for name in names:
         look_up("modality", name, task.shapes)
     if len(set(names)) < len(names):
-        raise UsageError("strategy", expected="each modality once", got=repr(strategy))
-    return task.only(*names), fusion
+        raise UsageError("strategy", expected="each modality once", got="+".join(names))
+    return task.only(*names), asked.member
+
+
+def _find_choices(task: Task, asked: Strategy) -> dict[str, Any]:
+    """Arguments of ``make_arm`` that a strategy's name states."""
+    found: dict[str, Any] = {"encoders": {}}
+    for choice in asked.choices:
+        modality, equals, encoder = choice.partition("=")
+        if equals:
+            look_up("modality of an encoder", modality, task.shapes)
+            found["encoders"][modality] = encoder
+        elif choice in METHODS:
+            found["method"] = METHODS[choice]()
+        else:
+            found["objective"] = look_up("choice", choice, {**dict.fromkeys(METHODS), **OBJECTIVES})
+    return found
 
 
 def resize_arm(arm: Arm, width: int | None = None, num_layers: int | None = None) -> Arm:

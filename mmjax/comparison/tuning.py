@@ -11,7 +11,7 @@ from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.training.fit import Fit, fit
 from mmjax.training.optimiser import per_seed
-from mmjax.training.recipe import Recipe, join_lanes
+from mmjax.training.recipe import Recipe, adam_of, join_lanes
 from mmjax.training.sizes import set_width
 
 LEARNING_RATES = (3e-4, 3e-2)
@@ -53,7 +53,8 @@ def draw_trials(recipe: Recipe, count: int, seed: int = 0) -> list[Trial]:
     ]
     if not hasattr(recipe.model.fusion, "width"):
         drawn = [replace(trial, widening=1.0) for trial in drawn]
-    (rate, *_), (decay, *_) = per_seed(recipe.tx.learning_rate), per_seed(recipe.tx.weight_decay)
+    adam = adam_of(recipe)
+    (rate, *_), (decay, *_) = per_seed(adam.learning_rate), per_seed(adam.weight_decay)
     return [Trial(rate, decay, 1.0), *drawn]
 
 
@@ -65,7 +66,8 @@ def tune_steps(recipe: Recipe, count: int) -> int:
 
 def apply_trial(recipe: Recipe, trial: Trial) -> Recipe:
     """The recipe with the hyperparameters of a trial."""
-    tx = replace(recipe.tx, learning_rate=trial.learning_rate, weight_decay=trial.weight_decay)
+    rates = {"learning_rate": trial.learning_rate, "weight_decay": trial.weight_decay}
+    tx = replace(adam_of(recipe), **rates)
     return replace(_widen(recipe, trial.widening), tx=tx)
 
 

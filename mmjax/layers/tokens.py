@@ -48,6 +48,20 @@ def all_valid(values: jax.Array) -> Tokens:
     return Tokens(values, jnp.ones(values.shape[:2], bool))
 
 
+def as_tokens(output: jax.Array | Tokens) -> Tokens:
+    """What an encoder returns as Tokens: of an array [batch, ..., features], all are valid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.layers import as_tokens
+        >>> as_tokens(jnp.ones((2, 5))).values.shape
+        (2, 1, 5)
+    """
+    if isinstance(output, tuple):
+        return Tokens(*output)
+    return all_valid(as_sequence(output))
+
+
 def join(*parts: Tokens) -> Tokens:
     """Concatenates tokens along their length: [batch, total length, features].
 

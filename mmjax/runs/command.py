@@ -1,6 +1,6 @@
 """The command lines of comparisons and trainings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mmjax.registry import CORE, EXAMINATIONS, FULL, FUSIONS
@@ -9,32 +9,29 @@ from mmjax.runs.settings import Settings, as_flags
 
 def compare_command(
     settings: Settings,
-    strategies: Sequence[str],
-    baselines: Collection[str],
+    fusions: Sequence[str],
+    *,
+    subsets: bool = False,
     examine: Sequence[str] = EXAMINATIONS,
 ) -> str:
     """The command line of a comparison, with DATA in place of the data folder.
 
     Args:
         settings: of the run.
-        strategies: all of its arms.
-        baselines: strategies that every comparison includes.
+        fusions: from ``parse_fusions``.
+        subsets: whether each is also trained on every subset of the modalities.
         examine: measurements of each arm, from ``parse_examine``.
 
     Example:
-        >>> alone = ["image_only", "audio_only"]
-        >>> compare_command(Settings(seeds=3), [*alone, "gmu"], alone, [*EXAMINATIONS, FULL])
+        >>> compare_command(Settings(seeds=3), ["gmu"], examine=[*EXAMINATIONS, FULL])
         'mmjax compare --seeds 3 --fusions gmu --examine full'
     """
-    settings = hide_data_folder(settings)
-    fused = [name for name in strategies if name not in baselines]
-    fusions = tuple(name for name in fused if "@" not in name)
     groups = {(): "", CORE: "", tuple(FUSIONS): "--fusions all"}
-    chosen = groups.get(fusions, f"--fusions {','.join(fusions)}")
-    subsets = "--subsets" if len(fusions) < len(fused) else ""
+    chosen = groups.get(tuple(fusions), f"--fusions {','.join(fusions)}")
     asked = FULL if FULL in examine else " ".join(examine) or "scores"
     measured = f"--examine {asked}" if tuple(examine) != EXAMINATIONS else ""
-    words = ["mmjax compare", as_flags(settings), chosen, subsets, measured]
+    flags = as_flags(hide_data_folder(settings))
+    words = ["mmjax compare", flags, chosen, "--subsets" if subsets else "", measured]
     return " ".join(filter(None, words))
 
 

@@ -80,8 +80,9 @@ def compare_in(
     parts = parse_examine(examine)
     with open_runner(launch) as run_arms:  # first: Ray forks, which is unsafe with JAX's threads
         task = make_task(settings)
-        names = all_strategies(task, parse_fusions(fusions, task.kind), subsets=subsets)
-        command = compare_command(settings, names, all_strategies(task, ()), parts)
+        chosen = parse_fusions(fusions, task.kind)
+        names = all_strategies(task, chosen, subsets=subsets)
+        command = compare_command(settings, chosen, subsets=subsets, examine=parts)
         run = RunFile(settings, names, parts, command)
         arms = make_arms(settings, task, names)
         study = compare_arms_in(out, run, task, arms, console, run_arms, resume=resume)

@@ -6,15 +6,16 @@ from functools import partial
 from typing import Any
 
 from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
+from mmjax.comparison.variants import Choices, variants
 from mmjax.data.missing import lose
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
-from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, parse_pairs
+from mmjax.registry import CORE, FUSIONS, parse_pairs, parse_strategy
 from mmjax.runs.settings import Settings, parse_shares
 from mmjax.tasks import load_task
 from mmjax.training.mesh import check_mesh
-from mmjax.training.optimiser import Adam
+from mmjax.training.optimiser import Adam, Optax
 from mmjax.training.recipe import FusionLike, suits
 
 
@@ -24,8 +25,21 @@ def make_task(settings: Settings) -> Task:
     return lose(task, parse_shares("missing", settings.missing))
 
 
-def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) -> list[Arm]:
-    """Builds an arm for each strategy on the loaded task.
+def make_arms(
+    settings: Settings,
+    task: Task,
+    strategies: Sequence[FusionLike],
+    choices: Choices | None = None,
+    optimizer: Optax | None = None,
+) -> list[Arm]:
+    """Builds the arms of each strategy on the loaded task.
+
+    Args:
+        settings: what all arms share.
+        task: the data.
+        strategies: names, or fusions of your own.
+        choices: encoders, objectives and methods; by default, those in the settings.
+        optimizer: in place of Adam.
 
     Raises:
         UnknownNameError: a name is not registered.
@@ -33,15 +47,14 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
     """
     if settings.mesh is not None:
         check_mesh(settings.mesh, seed=settings.seeds, data=settings.batch_size)
-    encoders = parse_pairs("encoders", settings.encoders)
-    for name in encoders:
-        look_up("modality of an encoder", name, task.shapes)
+    if choices is None:
+        encoders = parse_pairs("encoders", settings.encoders)
+        choices = Choices(encoders, settings.objective, settings.method)
+    if optimizer is not None:
+        optimizer.build(settings.steps)  # an error in it is one of the call, not of every arm
     recipe: dict[str, Any] = {
-        "encoders": encoders,
         "absent": settings.absent,
-        "objective": look_up("objective", settings.objective, OBJECTIVES),
-        "method": look_up("method", settings.method, METHODS)(),
-        "tx": Adam(settings.learning_rate, settings.weight_decay),
+        "tx": optimizer or Adam(settings.learning_rate, settings.weight_decay),
         "dropout": settings.dropout,
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,
@@ -52,7 +65,11 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
         "seeds": tuple(range(settings.seeds)),
     }
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
-    made = [resize(make_arm(task, strategy, **recipe)) for strategy in strategies]
+    made = [
+        resize(make_arm(task, strategy, choices=names, **given, **recipe))
+        for strategy in strategies
+        for names, given in variants(choices, task, strategy)
+    ]
     arms = [replace(arm, trials=settings.tune) for arm in made]
     if settings.match_params is None:
         return arms
@@ -62,7 +79,8 @@ def make_arms(settings: Settings, task: Task, strategies: Sequence[FusionLike]) 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
     """Parses comma-separated names, or ``core`` or ``all``: those that suit a kind of target.
 
-    A name may be ``FUSION@A+B``, which uses modalities A and B only.
+    A name may be ``FUSION@A+B``, which uses modalities A and B only, or ``FUSION:focal``, with
+    another objective, method or encoder; see ``parse_strategy``.
 
     Raises:
         UnknownNameError: there is no such fusion.
@@ -79,11 +97,9 @@ def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
         names = CORE if text == "core" else FUSIONS.usable()
         return tuple(name for name in names if suits(FUSIONS[name], kind))
     names = tuple(name.strip() for name in text.split(","))
-    seen = set()
-    for name in names:
-        fusion, _, chosen = name.partition("@")
-        look_up("fusion", fusion, FUSIONS)
-        seen.add((fusion, frozenset(chosen.split("+"))))
-    if len(seen) < len(names):
+    asked = [parse_strategy(name) for name in names]
+    for one in asked:
+        look_up("fusion", one.member, FUSIONS)
+    if len({(one.member, *map(frozenset, one[1:])) for one in asked}) < len(names):
         raise UsageError("fusions", expected="each name once", got=repr(text))
     return names

@@ -11,7 +11,9 @@ from mmjax.registry import (
     METHODS,
     OBJECTIVES,
     TASKS,
+    Strategy,
     parse_pairs,
+    parse_strategy,
 )
 from mmjax.runs.search.space import Space, parse_choices
 from mmjax.runs.settings import Settings, parse_shares
@@ -64,9 +66,10 @@ def check_strategies(names: Iterable[str]) -> None:
         >>> from mmjax.runs.names import check_strategies
         >>> check_strategies(["gmu", "sum@audio+image", "audio_only"])
     """
-    for name in names:
-        if not name.endswith("_only") and name.partition("@")[0] not in FUSIONS:
-            raise UnknownNameError("strategy", name, ["MODALITY_only", *FUSIONS])
+    for asked in map(parse_strategy, names):
+        if not asked.member.endswith("_only") and asked.member not in FUSIONS:
+            raise UnknownNameError("strategy", asked.member, ["MODALITY_only", *FUSIONS])
+        _check_choices(asked)
 
 
 def check_fusions(text: str) -> None:
@@ -76,7 +79,15 @@ def check_fusions(text: str) -> None:
         UnknownNameError: there is no such fusion.
     """
     if text not in ("core", "all"):
-        _check("fusion", (name.strip().partition("@")[0] for name in text.split(",")), FUSIONS)
+        for asked in map(parse_strategy, text.split(",")):
+            look_up("fusion", asked.member, dict.fromkeys(FUSIONS))
+            _check_choices(asked)
+
+
+def _check_choices(asked: Strategy) -> None:
+    encoders = [choice.partition("=")[2] for choice in asked.choices if "=" in choice]
+    _check("encoder", encoders, ENCODERS)
+    _check("choice", [c for c in asked.choices if "=" not in c], [*METHODS, *OBJECTIVES])
 
 
 def check_space(space: Space) -> None:

@@ -24,7 +24,7 @@ from mmjax.storage.trees import is_key
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
 from mmjax.training.mesh import make_mesh, parse_mesh
-from mmjax.training.optimiser import as_vector, at_lane, per_seed
+from mmjax.training.optimiser import Adam, as_vector, at_lane, per_seed
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
 from mmjax.training.step import Step, init_params, init_state, make_forward, make_step
@@ -169,10 +169,12 @@ def _make_init(recipe: Recipe) -> Callable[..., Lane]:
 
 
 def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-    adam = recipe.tx.build(recipe.steps, lane)
+    tx = recipe.tx.build(recipe.steps, lane)
     # XLA cannot cut one vector where the parameters are sharded.
     sharded = recipe.mesh is not None and parse_mesh(recipe.mesh)["model"] > 1
-    return recipe.method.transform(adam if sharded else as_vector(adam))
+    if isinstance(recipe.tx, Adam) and not sharded:
+        tx = as_vector(tx)
+    return recipe.method.transform(tx)
 
 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:

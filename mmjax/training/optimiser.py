@@ -1,6 +1,7 @@
 """The optimiser, whose hyperparameters may differ between the seeds of a program."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -53,6 +54,11 @@ class Adam:
             expected, got = "a non-negative float32 number", str(self.weight_decay)
             raise UsageError("weight_decay", expected=expected, got=got)
 
+    @property
+    def numbers(self) -> tuple[float | tuple[float, ...], ...]:
+        """The hyperparameters that may differ by seed."""
+        return self.learning_rate, self.weight_decay
+
     def build(self, steps: int, lane: int | jax.Array = 0) -> optax.GradientTransformation:
         """The optimiser for a run of ``steps`` steps; ``lane`` is the index among the seeds.
 
@@ -71,6 +77,43 @@ class Adam:
             adamw = optax.inject_hyperparams(adamw)  # one program, whatever their values
         optimiser = adamw(at_lane(rates, lane), at_lane(decays, lane))
         return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
+
+
+@dataclass(frozen=True)
+class Optax:
+    """An optimiser of your own, used as it is: its gradients are not clipped.
+
+    Attributes:
+        tx: an Optax optimiser, or a function that makes one for a number of steps.
+
+    Example:
+        >>> decays = Optax(lambda steps: optax.sgd(optax.cosine_decay_schedule(0.1, steps)))
+        >>> tx = decays.build(steps=100)
+    """
+
+    tx: optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.tx, optax.GradientTransformation) or callable(self.tx)):
+            expected = "an Optax optimiser, such as optax.adamw(1e-3), or a function of the steps"
+            raise UsageError("optimizer", expected=expected, got=f"{self.tx!r:.80}")
+
+    @property
+    def numbers(self) -> tuple[()]:
+        """None of its hyperparameters differs by seed."""
+        return ()
+
+    def build(self, steps: int, lane: int | jax.Array = 0) -> optax.GradientTransformation:
+        """The optimiser for a run of ``steps`` steps, the same for all lanes.
+
+        Raises:
+            UsageError: the function makes something else.
+        """
+        tx = self.tx(steps) if callable(self.tx) else self.tx
+        if not isinstance(tx, optax.GradientTransformation):
+            expected, got = "a function that returns an Optax optimiser", f"{tx!r:.80}"
+            raise UsageError("optimizer", expected=expected, got=got)
+        return tx
 
 
 def as_vector(tx: optax.GradientTransformation) -> optax.GradientTransformation:

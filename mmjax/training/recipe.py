@@ -1,30 +1,38 @@
 """A recipe: everything that determines a result, except the data."""
 
 import functools
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from types import FunctionType
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
+import optax
 
 from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
 from mmjax.data.task import Split, Task
 from mmjax.encoders import default_encoder
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float
+from mmjax.layers import as_float, as_tokens
 from mmjax.methods import Joint
 from mmjax.model import MultimodalModel
 from mmjax.objectives import cross_entropy
 from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS
+from mmjax.storage.trees import digest_array
 from mmjax.training.mesh import parse_mesh
-from mmjax.training.optimiser import Adam, per_seed
+from mmjax.training.optimiser import Adam, Optax, per_seed
 from mmjax.types import Method, Objective
 
 FusionLike = str | Callable[..., nn.Module] | nn.Module
 """A fusion by name, as a class or as a module."""
+
+EncoderLike = str | Callable[[], nn.Module] | nn.Module
+"""An encoder by name, as a class or as a module."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Recipe:
     model: MultimodalModel
     objective: Objective = cross_entropy
     method: Method = Joint()
-    tx: Adam = Adam()
+    tx: Adam | Optax = Adam()
     dropout: float | tuple[float, ...] | None = None
     batch_size: int = 64
     steps: int = 200
@@ -95,7 +103,7 @@ class Recipe:
         look_up("dtype", self.dtype, dict.fromkeys(DTYPES))
         if self.mesh is not None:
             parse_mesh(self.mesh)
-        numbers = (self.tx.learning_rate, self.tx.weight_decay, self.dropout)
+        numbers = (*self.tx.numbers, self.dropout)
         alike = not any(isinstance(number, tuple) for number in numbers)
         if not self.seeds or (alike and len(set(self.seeds)) < len(self.seeds)):
             raise UsageError("seeds", expected="one or more distinct seeds", got=str(self.seeds))
@@ -123,11 +131,23 @@ def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
     """
     first, seeds = recipes[0], tuple(recipe.seeds[0] for recipe in recipes)
     own = lambda value: per_seed(value)[0]
-    rates = tuple(own(recipe.tx.learning_rate) for recipe in recipes)
-    decays = tuple(own(recipe.tx.weight_decay) for recipe in recipes)
-    tx = replace(first.tx, learning_rate=rates, weight_decay=decays)
+    rates = tuple(own(adam_of(recipe).learning_rate) for recipe in recipes)
+    decays = tuple(own(adam_of(recipe).weight_decay) for recipe in recipes)
+    tx = replace(adam_of(first), learning_rate=rates, weight_decay=decays)
     dropout = None if first.dropout is None else tuple(own(recipe.dropout) for recipe in recipes)
     return replace(first, tx=tx, dropout=dropout, seeds=seeds)
+
+
+def adam_of(recipe: Recipe) -> Adam:
+    """The recipe's optimiser, whose learning rate and weight decay can be replaced.
+
+    Raises:
+        UsageError: it is an optimiser of the user's own.
+    """
+    if not isinstance(recipe.tx, Adam):
+        expected = "Adam, whose learning rate and weight decay can be searched"
+        raise UsageError("optimizer", expected=expected, got=describe(recipe.tx)[:80])
+    return recipe.tx
 
 
 def suits(fusion: Any, kind: Kind) -> bool:
@@ -161,16 +181,51 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     return fuse
 
 
+def make_encoder(name: str, encoder: EncoderLike, shape: tuple[int, ...]) -> nn.Module:
+    """The encoder of a modality as a module that can read its samples.
+
+    Args:
+        name: the modality.
+        encoder: a key of ``ENCODERS``, a module, or a class that needs no arguments.
+        shape: of a sample.
+
+    Raises:
+        UnknownNameError: there is no such encoder.
+        UsageError: it is not an encoder, or cannot read samples of this shape.
+    """
+    make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
+    given = f"{name}={encoder if isinstance(encoder, str) else f'{encoder!r:.60}'}"
+    sample = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    try:
+        module = make if isinstance(make, nn.Module) else make()
+        run = lambda x: module.init_with_output(jax.random.key(0), x, train=False)[0]
+        tokens = jax.eval_shape(lambda x: as_tokens(run(x)), sample)
+    except Exception as error:  # whatever its code does
+        kind = "one" if isinstance(encoder, str) else "a Flax module, or a class of one,"
+        expected = f"{kind} that reads samples of shape {shape}"
+        got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError("encoders", expected=expected, got=got) from error
+    if tokens.values.ndim != 3 or tokens.mask.shape != tokens.values.shape[:2]:
+        got = f"{given}: values {tokens.values.shape}, mask {tokens.mask.shape}"
+        expected = "tokens [batch, length, features] with a mask [batch, length], or an array"
+        raise UsageError("encoders", expected=f"{expected} [batch, features]", got=got)
+    return module
+
+
 def make_model(
-    task: Task, fusion: FusionLike, encoders: Mapping[str, str] | None = None, absent: str = "mask"
+    task: Task,
+    fusion: FusionLike,
+    encoders: Mapping[str, EncoderLike] | None = None,
+    absent: str = "mask",
 ) -> MultimodalModel:
     """Makes the model of a fusion for a task, with default hyperparameters.
 
     Args:
         task: determines the modalities and their shapes.
         fusion: a key of ``FUSIONS``, a module, or a class that needs only ``out_dim``.
-        encoders: {modality: key of ``ENCODERS``} to override the default for the modality's shape;
-            modalities that the task lacks are ignored.
+        encoders: {modality: encoder} to override the default for the modality's shape: keys of
+            ``ENCODERS``, modules, or classes that need no arguments. Modalities that the task lacks
+            are ignored.
         absent: a key of ``ABSENCES``: how a missing modality is handled.
 
     Raises:
@@ -190,26 +245,14 @@ def make_model(
     chosen = {}
     for name, shape in task.shapes.items():
         default = "raw" if raw else default_encoder(shape)
-        key = (encoders or {}).get(name, default)
-        chosen[name] = look_up("encoder", key, ENCODERS)()
-        if key != default:
-            _check_encoder(f"{name}={key}", chosen[name], shape)
+        encoder = (encoders or {}).get(name, default)
+        usual = isinstance(encoder, str) and encoder == default  # made for this shape
+        chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
     means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
     statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
     for array in jax.tree.leaves(statistics):
         array.setflags(write=False)  # models are compared by their contents
     return MultimodalModel(chosen, fuse, absent, *statistics)
-
-
-def _check_encoder(given: str, encoder: nn.Module, shape: tuple[int, ...]) -> None:
-    """Raises UsageError if a chosen encoder cannot read a modality."""
-    sample = jax.ShapeDtypeStruct((1, *shape), np.float32)
-    try:
-        jax.eval_shape(lambda x: encoder.init(jax.random.key(0), x, train=False), sample)
-    except Exception as error:
-        expected = f"one that reads samples of shape {shape}"
-        got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError("encoders", expected=expected, got=got) from error
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:
@@ -225,30 +268,61 @@ def _mean_input(split: Split, name: str) -> np.ndarray:
     return (total / present.sum()).astype(np.float32)
 
 
-def name_fusion(fusion: nn.Module) -> str:
-    """A fusion's key or class, with its non-default arguments: ``gmu(width=32)``.
+def name_member(member: Any, table: Mapping[str, Any]) -> str:
+    """What a member of a table, or one of your own, is called in the names of strategies.
+
+    That is its key in the table, or else the name of its class or function, with the arguments that
+    are not its defaults.
 
     Example:
-        >>> name_fusion(FUSIONS["gmu"](out_dim=2, width=32))
+        >>> name_member(FUSIONS["gmu"](out_dim=2, width=32), FUSIONS)
         'gmu(width=32)'
     """
-    keys = [key for key, make in FUSIONS.items() if make is type(fusion)]
+    if isinstance(member, str):
+        return member
+    kind = type(member) if is_dataclass(member) and not isinstance(member, type) else member
+    key = next((key for key, known in table.items() if known is kind), None)
+    if kind is member:
+        return key or describe(member)
     default = lambda f: f.default if f.default_factory is MISSING else f.default_factory()
-    own = [f for f in fields(fusion) if f.name not in ("out_dim", "parent", "name")]
-    values = {f.name: (describe(getattr(fusion, f.name)), describe(default(f))) for f in own}
+    own = [f for f in fields(member) if f.name not in ("out_dim", "parent", "name")]
+    values = {f.name: (describe(getattr(member, f.name)), describe(default(f))) for f in own}
     inner = ", ".join(f"{n}={value}" for n, (value, usual) in values.items() if value != usual)
-    return next(iter(keys), type(fusion).__name__) + (f"({inner})" if inner else "")
+    return (key or kind.__name__) + (f"({inner})" if inner else "")
 
 
 def describe(value: Any) -> str:
-    """A one-line ``repr`` that is the same in every process: no addresses or Linen internals."""
-    if is_dataclass(value):
+    """A one-line ``repr`` that is the same in every process: no addresses or Linen internals.
+
+    A function is described by its name and the values that it holds on to; what Optax makes, by the
+    name of its maker and its hyperparameters.
+
+    Example:
+        >>> import optax
+        >>> describe(optax.trace(0.9))
+        'trace(accumulator_dtype=None, decay=0.9, nesterov=False)'
+    """
+    if is_dataclass(value) and not isinstance(value, type):
         own = [f.name for f in fields(value) if f.repr and f.name not in ("parent", "name")]
         inner = ", ".join(f"{name}={describe(getattr(value, name))}" for name in own)
         return f"{type(value).__name__}({inner})"
+    if isinstance(value, optax.GradientTransformation):
+        return describe(value.update)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {describe(v)}" for k, v in sorted(value.items())) + "}"
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(describe, value))})"
     if isinstance(value, functools.partial):
         inner = ", ".join(f"{k}={describe(v)}" for k, v in value.keywords.items())
         return f"{describe(value.func)}({inner})"
-    return getattr(value, "__name__", None) or repr(value)
+    if isinstance(value, FunctionType):
+        made_by = value.__qualname__.partition(".<locals>")[0]
+        name = made_by if value.__module__.startswith("optax.") else value.__name__
+        held = sorted(inspect.getclosurevars(value).nonlocals.items())
+        # Optax's schedules make floats of their integers when they are called.
+        whole = lambda v: int(v) if isinstance(v, float) and v.is_integer() else v
+        inner = ", ".join(f"{k}={describe(whole(v))}" for k, v in held)
+        return name + (f"({inner})" if held else "")
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim:
+        return f"{value.dtype}{list(value.shape)} {digest_array(np.asarray(value))[:8]}"
+    return getattr(value, "__name__", None) or re.sub(" at 0x[0-9a-f]+", "", repr(value))
