@@ -1,13 +1,12 @@
 """Comparisons from Python: ``compare`` and the ``Result`` that it returns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optax
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study, make_study
@@ -33,7 +32,7 @@ from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
 from mmjax.storage.compile_cache import cached_programs
 from mmjax.storage.locks import locked
-from mmjax.training.optimiser import Optax
+from mmjax.training.optimiser import OptimiserLike
 from mmjax.training.recipe import EncoderLike, FusionLike, name_member
 
 if TYPE_CHECKING:
@@ -195,7 +194,7 @@ def compare(
     encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {},
     objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy",
     method: MethodLike | Sequence[MethodLike] = "joint",
-    optimizer: optax.GradientTransformation | Callable[..., Any] | None = None,
+    optimizer: OptimiserLike | None = None,
     subsets: bool = False,
     examine: str | Sequence[str] = "all",
     out: str | Path | None = None,
@@ -262,8 +261,7 @@ def compare(
     choices = Choices(encoders, objective, method)
     chosen = _make_settings(task, settings, choices, optimizer)
     strategies = _find_strategies(task, fusions, subsets)
-    own = None if optimizer is None else Optax(optimizer)
-    arms = make_arms(chosen, task, strategies, choices, own)
+    arms = make_arms(chosen, task, strategies, choices, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
         raise UsageError("fusions", expected="each name once", got=got)

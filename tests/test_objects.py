@@ -114,7 +114,7 @@ class NoTokens(nn.Module):
         ({"method": []}, UsageError, "at least one"),
         ({"method": ["joint", "joint"]}, UsageError, "different names"),
         ({"optimizer": "adam"}, UsageError, "optax.adamw"),
-        ({"optimizer": lambda steps: 3}, UsageError, "returns an Optax optimiser"),
+        ({"optimizer": lambda steps: 3}, UsageError, "3 from <function"),
         ({"optimizer": optax.sgd(0.1), "tune": 3}, UsageError, "mutually exclusive"),
         ({"lr": 0.1}, UnknownNameError, "Did you mean 'learning_rate'"),
     ],

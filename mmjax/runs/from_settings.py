@@ -15,7 +15,7 @@ from mmjax.registry import CORE, FUSIONS, parse_pairs, parse_strategy
 from mmjax.runs.settings import Settings, parse_shares
 from mmjax.tasks import load_task
 from mmjax.training.mesh import check_mesh
-from mmjax.training.optimiser import Adam, Optax
+from mmjax.training.optimiser import Adam, OptimiserLike, make_optimiser
 from mmjax.training.recipe import FusionLike, suits
 
 
@@ -30,7 +30,7 @@ def make_arms(
     task: Task,
     strategies: Sequence[FusionLike],
     choices: Choices | None = None,
-    optimizer: Optax | None = None,
+    optimizer: OptimiserLike | None = None,
 ) -> list[Arm]:
     """Builds the arms of each strategy on the loaded task.
 
@@ -50,11 +50,10 @@ def make_arms(
     if choices is None:
         encoders = parse_pairs("encoders", settings.encoders)
         choices = Choices(encoders, settings.objective, settings.method)
-    if optimizer is not None:
-        optimizer.build(settings.steps)  # an error in it is one of the call, not of every arm
+    adam = Adam(settings.learning_rate, settings.weight_decay)
     recipe: dict[str, Any] = {
         "absent": settings.absent,
-        "tx": optimizer or Adam(settings.learning_rate, settings.weight_decay),
+        "tx": adam if optimizer is None else make_optimiser(optimizer, settings.steps),
         "dropout": settings.dropout,
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,

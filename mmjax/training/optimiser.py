@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -81,22 +81,13 @@ class Adam:
 
 @dataclass(frozen=True)
 class Optax:
-    """An optimiser of your own, used as it is: its gradients are not clipped.
+    """An Optax optimiser of your own, used as it is: its gradients are not clipped.
 
     Attributes:
-        tx: an Optax optimiser, or a function that makes one for a number of steps.
-
-    Example:
-        >>> decays = Optax(lambda steps: optax.sgd(optax.cosine_decay_schedule(0.1, steps)))
-        >>> tx = decays.build(steps=100)
+        tx: the optimiser.
     """
 
-    tx: optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.tx, optax.GradientTransformation) or callable(self.tx)):
-            expected = "an Optax optimiser, such as optax.adamw(1e-3), or a function of the steps"
-            raise UsageError("optimizer", expected=expected, got=f"{self.tx!r:.80}")
+    tx: optax.GradientTransformation
 
     @property
     def numbers(self) -> tuple[()]:
@@ -104,16 +95,31 @@ class Optax:
         return ()
 
     def build(self, steps: int, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-        """The optimiser for a run of ``steps`` steps, the same for all lanes.
+        """The optimiser, the same for all lanes."""
+        return self.tx
 
-        Raises:
-            UsageError: the function makes something else.
-        """
-        tx = self.tx(steps) if callable(self.tx) else self.tx
-        if not isinstance(tx, optax.GradientTransformation):
-            expected, got = "a function that returns an Optax optimiser", f"{tx!r:.80}"
-            raise UsageError("optimizer", expected=expected, got=got)
-        return tx
+
+OptimiserLike: TypeAlias = optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
+"""An Optax optimiser, or a function that makes one for a number of steps."""
+
+
+def make_optimiser(optimiser: OptimiserLike, steps: int) -> Optax:
+    """An optimiser of your own for a run of ``steps`` steps.
+
+    Raises:
+        UsageError: it is none.
+
+    Example:
+        >>> make = lambda steps: optax.sgd(optax.cosine_decay_schedule(0.1, steps))
+        >>> isinstance(make_optimiser(make, steps=100), Optax)
+        True
+    """
+    made = optimiser(steps) if callable(optimiser) else optimiser
+    if not isinstance(made, optax.GradientTransformation):
+        expected = "an Optax optimiser, such as optax.adamw(1e-3), or a function of the steps"
+        got = f"{made!r:.80} from {optimiser!r:.80}" if callable(optimiser) else f"{made!r:.80}"
+        raise UsageError("optimizer", expected=expected, got=got)
+    return Optax(made)
 
 
 def as_vector(tx: optax.GradientTransformation) -> optax.GradientTransformation:
