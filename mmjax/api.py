@@ -350,6 +350,9 @@ def _make_settings(
     task: Task, given: Mapping[str, Any], choices: Choices, optimizer: object
 ) -> Settings:
     """Settings from Python values, in which objects have names."""
+    if not isinstance(choices.encoders, Mapping):
+        got = f"{choices.encoders!r:.80}"
+        raise UsageError("encoders", expected="{modality: encoder}", got=got)
     known = [field.name for field in fields(Settings) if field.name not in _OF_TASK]
     for name in given:
         look_up("setting", name, dict.fromkeys(known))

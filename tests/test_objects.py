@@ -104,6 +104,7 @@ class NoTokens(nn.Module):
     ("given", "error", "said"),
     [
         ({"encoders": {"nowhere": Vector}}, UnknownNameError, "nowhere"),
+        ({"encoders": ["mlp"]}, UsageError, "{modality: encoder}"),
         ({"encoders": {0: 3}}, UsageError, "a Flax module, or a class of one"),
         ({"encoders": {0: NoTokens}}, UsageError, "with a mask"),
         ({"encoders": {0: "cnn3d"}}, UnknownNameError, "cnn2d"),
@@ -120,7 +121,7 @@ class NoTokens(nn.Module):
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_trained(task, given, error, said):
-    if "encoders" in given:
+    if isinstance(given.get("encoders"), dict):
         named = {task.modalities[0] if n == 0 else n: e for n, e in given["encoders"].items()}
         given = {"encoders": named}
     with pytest.raises(error, match=said):

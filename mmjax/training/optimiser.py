@@ -99,7 +99,9 @@ class Optax:
         return self.tx
 
 
-OptimiserLike: TypeAlias = optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
+OptimiserLike: TypeAlias = (
+    optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
+)
 """An Optax optimiser, or a function that makes one for a number of steps."""
 
 
