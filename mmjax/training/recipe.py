@@ -310,8 +310,8 @@ def describe(value: Any) -> str:
         return describe(value.update)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {describe(v)}" for k, v in sorted(value.items())) + "}"
-    if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(describe, value))})"
+    if type(value) is tuple:
+        return f"({', '.join(map(describe, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, functools.partial):
         inner = ", ".join(f"{k}={describe(v)}" for k, v in value.keywords.items())
         return f"{describe(value.func)}({inner})"
