@@ -100,6 +100,14 @@ class NoTokens(nn.Module):
         return jnp.float32(3)
 
 
+def test_a_function_with_the_name_of_an_objective_is_checked_too(task):
+    def focal(outputs, batch):
+        return outputs.prediction
+
+    with pytest.raises(UsageError, match="a scalar loss"):
+        compare(task, objective=focal)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
