@@ -133,10 +133,10 @@ def summarise(rows: list[Row]) -> str:
 
 _HEAD = """# Verdicts in every metric
 
-Made by `python experiments/metric_verdicts.py --out runs/metric_verdicts`. In %, for numbers of test
-rows and of seeds: how often a pair of copies is told apart at the 5 % level, and after the stroke
-how often the better of two strategies is told to be better. {pairs} pairs each: the standard error
-of 5 % is {error} points.
+Made by `python experiments/metric_verdicts.py --out runs/metric_verdicts`. In %, for numbers of
+test rows and of seeds: how often a pair of copies is told apart at the 5 % level, and after the
+stroke how often the better of two strategies is told to be better. {pairs} pairs each: the standard
+error of 5 % is {error} points.
 """
 
 
