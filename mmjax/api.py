@@ -16,6 +16,7 @@ from mmjax.comparison.arm import Arm, all_strategies
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
 from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
+from mmjax.data.folds import fold_task
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.metrics import MetricLike, default_metric, with_metric
@@ -99,8 +100,9 @@ class Result:
         if name not in self.trained:
             raise UsageError(
                 "best",
-                f"{name} was not trained here, and a comparison saves no parameters",
-                fix="Train it with `mmjax train`, and load that folder with load_run.",
+                f"{name} was not trained here, or in folds, and a comparison saves no parameters",
+                fix="Compare without folds, or train it with `mmjax train` and load that folder "
+                "with load_run.",
             )
         return self.trained[name]
 
@@ -268,6 +270,8 @@ def compare(
     choices = Choices(encoders, objective, method)
     chosen = _make_settings(task, settings, choices, optimizer)
     strategies = _find_strategies(task, fusions, subsets)
+    if chosen.folds:
+        task = fold_task(task, chosen.folds, chosen.repeats)
     arms = make_arms(chosen, task, strategies, choices, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
@@ -290,6 +294,7 @@ def compare(
     trained = {
         name: TrainedRun(one.arm, one.trained.params, best_seed(one.rows))
         for name, one in results.items()
+        if not one.arm.parts  # each fold has a model of its own
     }
     embedded = {name: one.embedded for name, one in results.items() if one.embedded}
     return Result(run, study, trained, task, embedded)

@@ -1,11 +1,19 @@
 """What each row contributes to the score of each strategy, from which differences are judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.analysis.statistics import Pair, compare_pair
+from mmjax.analysis.statistics import (
+    Estimate,
+    Folds,
+    Pair,
+    compare_pair,
+    correct,
+    estimate,
+    widen,
+)
 from mmjax.analysis.study import Study
 from mmjax.metrics import METRICS, as_blocks, decide
 from mmjax.types import Metric
@@ -26,6 +34,7 @@ class Answers(NamedTuple):
         decisions: {strategy: [seeds, rows]}, the class or labels that it decides for, if the
             metric depends on these alone.
         target: [rows] of classes, or [rows, labels], beside ``decisions``.
+        folds: how rows were dealt, in cross-validation.
 
     Example:
         >>> scores = {"image_only": np.eye(1, 4), "sum": np.ones((1, 4))}
@@ -45,6 +54,7 @@ class Answers(NamedTuple):
     metric: Metric = METRICS["accuracy"]
     decisions: Mapping[str, np.ndarray] = {}
     target: np.ndarray | None = None
+    folds: Folds | None = None
 
     def best(self, *, alone: bool) -> str | None:
         """The best unimodal baseline, or the best fusion, on validation."""
@@ -53,15 +63,26 @@ class Answers(NamedTuple):
 
     def compare(self, strategy: str, reference: str) -> Pair:
         """Tests the gain of a strategy over another."""
-        return compare_pair(*self._versus(strategy, reference), self.group)
+        own, other = self._versus(strategy, reference)
+        pair = compare_pair(own, other, self.group)
+        return pair if self.folds is None else correct(pair, own - other, self.folds)
+
+    def estimate(self, strategy: str) -> Estimate:
+        """The mean contribution of the rows to a strategy's score, with its interval."""
+        values = self.scores[strategy]
+        found = estimate(values, self.group)
+        return found if self.folds is None else widen(found, values, self.folds)
 
     def _versus(self, strategy: str, reference: str) -> tuple[np.ndarray, np.ndarray]:
         """[seeds, rows] twice, equal on rows where the two decide alike."""
         if not self.decisions or self.metric.trade is None or self.target is None:
             return self.scores[strategy], self.scores[reference]
-        both = zip(self.decisions[strategy], self.decisions[reference], strict=True)
-        own, other = zip(*(self.metric.trade(*pair, self.target) for pair in both), strict=True)
-        return np.stack(own), np.stack(other)
+        own, other = self.decisions[strategy], self.decisions[reference]
+        found = np.empty((2, *own.shape[:2]))
+        for lane, rows in _tested_together(self.folds, own.shape[0], own.shape[1]):
+            part = own[lane, rows], other[lane, rows], self.target[rows]
+            found[:, lane, rows] = self.metric.trade(*part)
+        return found[0], found[1]
 
     def exchange(self, strategy: str, reference: str) -> tuple[float, float]:
         """Percentage of rows on which the strategy scores higher, and on which it scores lower."""
@@ -106,19 +127,26 @@ def make_answers(study: Study) -> Answers | None:
         if study.metric.trade:
             decisions[name] = decide(read, study.target)
     valid = {name: study.on_validation(name) for name in scored}
-    return Answers(
-        scored,
-        group,
-        valid,
-        study.baselines,
-        study.split,
-        study.metric,
-        decisions,
-        study.target,
-    )
+    about = (study.metric, decisions, study.target, study.folds)
+    return Answers(scored, group, valid, study.baselines, study.split, *about)
 
 
 def _contribute(study: Study, predictions: np.ndarray) -> np.ndarray:
-    target = study.read(study.target)
-    each = [study.metric.contributions(one, target, study.group) for one in predictions]
-    return np.stack(each)
+    target, found = study.read(study.target), np.empty(predictions.shape[:2])
+    for lane, rows in _tested_together(study.folds, len(found), len(target)):
+        part = predictions[lane, rows], target[rows], study.group[rows]
+        found[lane, rows] = study.metric.contributions(*part)
+    return found
+
+
+def _tested_together(
+    folds: Folds | None, lanes: int, rows: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(lane, rows) of each model: all rows, or with folds those that it was not trained on."""
+    for lane in range(lanes):
+        if folds is None:
+            yield lane, np.arange(rows)
+            continue
+        fold = folds.fold[lane * len(folds.fold) // lanes]
+        for index in np.unique(fold):
+            yield lane, np.flatnonzero(fold == index)

@@ -31,7 +31,8 @@ def make_examine(
 ) -> Examine:
     """Makes ``(arm, its training, idle) -> Examination`` for the arms of one task.
 
-    Whatever does not depend on an arm, such as corrupted rows, is computed once.
+    Whatever does not depend on an arm, such as corrupted rows, is computed once. Of an arm with
+    folds, the first is examined, and all with modalities hidden.
 
     Args:
         task: the data, with all modalities.
@@ -43,6 +44,8 @@ def make_examine(
     sweep = make_sweep(task, max_rows=max_rows) if "corruptions" in parts else None
 
     def examine(arm: Arm, trained: Fit, idle: Callable[[], object]) -> Examination:
+        if arm.fold and (arm.fold.repeat, arm.fold.index) != (0, 0):
+            return later(arm, trained)
         params = trained.params
         tables: dict[str, list[Row]] = {}
 
@@ -66,6 +69,14 @@ def make_examine(
             idle()  # wait until the machine is free
             tables["cost"] = [cost_row(arm, trained)]
         return Examination(add_facts(scores, arm, trained), tables, embedded)
+
+    def later(arm: Arm, trained: Fit) -> Examination:
+        """What is measured in every fold."""
+        if "missing" not in parts:
+            return Examination()
+        progress(0)
+        rows = availability_rows(arm, trained.predict, trained.params)
+        return Examination(add_facts(rows, arm, trained))
 
     return examine
 

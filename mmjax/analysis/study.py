@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.analysis.statistics import Folds
 from mmjax.analysis.summary import scored_split
 from mmjax.comparison.outcomes import ArmResult
-from mmjax.comparison.scores import Row, baselines, history_rows, labels
+from mmjax.comparison.scores import Row, baselines, labels, over_folds
 from mmjax.data.targets import Kind, kind_of
 from mmjax.data.task import Task
 from mmjax.metrics import metric_of
@@ -28,7 +29,7 @@ class Study(NamedTuple):
         tables: {name in ``TABLES``: rows} of the tables that are available.
         predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
         labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, and
-            "deviation" of standardised numbers, or empty.
+            "deviation" of standardised numbers, and "fold" and "fold_train", or empty.
         commands: the command lines that produced it.
         pictures: {file name: PNG}, of data and embeddings.
         failed: {strategy: reason} of those that could not be trained.
@@ -88,6 +89,15 @@ class Study(NamedTuple):
         return metric_of(self.rows[0])
 
     @property
+    def folds(self) -> Folds | None:
+        """How rows were dealt, in cross-validation."""
+        if "fold" not in self.labels:
+            return None
+        sizes = self.labels["fold_train"]
+        tested = self.labels["fold"].size / len(sizes)
+        return Folds(self.labels["fold"], tested / float(sizes.mean()))
+
+    @property
     def kind(self) -> Kind:
         """The kind of the targets; "classes" where only accuracies are known."""
         if self.labels:
@@ -99,6 +109,8 @@ class Study(NamedTuple):
     ) -> np.ndarray:
         """[seeds] of a column with no modality hidden, seeds sorted; NaN where it is not finite.
 
+        With folds, [repeats * seeds], each the mean of all rows that were tested.
+
         Args:
             strategy: its name.
             column: of the rows; by default the metric.
@@ -108,8 +120,7 @@ class Study(NamedTuple):
         keys = ("strategy", "split", "hidden")
         wanted = (strategy, split or self.split, "")
         found = [row for row in self.rows if tuple(map(row.get, keys)) == wanted]
-        found.sort(key=lambda row: row["seed"])
-        return np.array([row.get(column) for row in found], np.float64)
+        return over_folds(found, column)
 
     def on_validation(self, strategy: str) -> float:
         """Mean validation score, by which strategies are selected; negated if lower is better."""
@@ -144,7 +155,7 @@ def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, st
         task=task.name,
         folders=(),
         rows=[row for result in results for row in result.rows],
-        history=[row for result in results for row in history_rows(result.arm, result.trained)],
+        history=[row for result in results for row in result.history],
         tables={name: rows for name, rows in tables.items() if rows},
         predictions={result.arm.strategy: result.predictions for result in results},
         labels=labels(task),

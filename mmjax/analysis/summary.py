@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mmjax.comparison.scores import baselines
+from mmjax.comparison.scores import baselines, over_folds
 from mmjax.metrics import metric_of, second_metric
 from mmjax.types import Metric
 
@@ -41,7 +41,7 @@ class Summary:
         strategy: its name.
         unimodal: whether it is a unimodal baseline.
         metric: what ``score`` and ``valid_score`` are values of.
-        score: [seeds], seeds sorted.
+        score: [seeds], seeds sorted; with folds, [repeats * seeds], each over all folds.
         second: [seeds] of the metric that tables show beside it.
         valid_score: [seeds], by which strategies are selected.
         params: number of parameters.
@@ -77,7 +77,7 @@ def summarise(rows: Rows) -> list[Summary]:
         [('gmu', [0.75, 0.75]), ('sum', [0.5, 0.5])]
     """
     split = scored_split(rows)
-    shown = sorted((row for row in rows if not row["hidden"]), key=itemgetter("seed"))
+    shown = [row for row in rows if not row["hidden"]]
     by_strategy = group_by(shown, itemgetter("strategy"))
     return sorted(
         (_summarise_one(name, part, split) for name, part in by_strategy.items()),
@@ -96,7 +96,7 @@ def scored_split(rows: Rows) -> str:
 
 
 def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
-    of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
+    of = lambda column, split: over_folds([r for r in rows if r["split"] == split], column)
     metric, scored = metric_of(rows[0]), next((row for row in rows if row["split"] == split), {})
     second = second_metric(metric)
     names = [f"majority_{one.name}" for one in (metric, second)]

@@ -10,6 +10,7 @@ from mmjax.analysis.statistics import (
     ALPHA,
     FEWEST,
     VERDICTS,
+    Folds,
     Pair,
     Spread,
     detectable,
@@ -111,13 +112,15 @@ def judge(answers: Answers | None) -> Verdict:
     fusions = [name for name in others if name not in answers.baselines]
     against_baseline = judge_all(answers, others, baseline, pair)
     against_fusion = judge_all(answers, fusions, fusion, pair)
-    metric = answers.metric
-    sentences = [*_evidence(pair, answers), *_outlook(pair, metric)]
+    metric, folded = answers.metric, answers.folds is not None
+    sentences = [*_evidence(pair, answers)]
+    if not folded:  # whose number the formulas for more seeds or rows do not know
+        sentences += _outlook(pair, metric)
     if pair.p < ALPHA:
         others_of = f"Others against {baseline}, {_BASELINE}"
-        sentences += _sort_out(against_baseline, others_of, metric)
+        sentences += _sort_out(against_baseline, others_of, metric, folded)
         fusions_of = f"Other fusions against {fusion}, the best fusion"
-        sentences += _sort_out(against_fusion, fusions_of, metric)
+        sentences += _sort_out(against_fusion, fusions_of, metric, folded)
     elif others:
         sentences.append("Therefore no other pair is tested.")
     return Verdict(
@@ -192,6 +195,8 @@ def _count(groups: int, answers: Answers) -> str:
 
 
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
+    if answers.folds is not None:
+        return _evidence_of_folds(answers.folds, pair.spread.num_seeds, answers)
     num_seeds, rows = pair.spread.num_seeds, len(answers.group)
     where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
     evidence = f"Based on {_seeds(num_seeds)} and {where}"
@@ -204,6 +209,18 @@ def _evidence(pair: Pair, answers: Answers) -> list[str]:
             "selected on: the scores are optimistic."
         )
     return lines
+
+
+def _evidence_of_folds(folds: Folds, models: int, answers: Answers) -> list[str]:
+    repeats = len(folds.fold)
+    seeds, parts = _seeds(models // repeats), f"{folds.total // repeats} folds"
+    times = f", dealt {repeats} times" if repeats > 1 else ""
+    rows, groups = len(answers.group), len(np.unique(answers.group))
+    return [
+        f"Based on {seeds} and {parts}{times}, which together test all {rows:,} rows in {groups:,} "
+        "groups; both strategies were selected on validation rows inside the folds.",
+        "The test accounts for the training rows that folds share.",
+    ]
 
 
 def _seeds(number: int) -> str:
@@ -245,7 +262,7 @@ def _rough(number: int) -> str:
     return f"{-(-number // unit) * unit:,}"
 
 
-def _sort_out(judged: Sequence[Judged], which: str, metric: Metric) -> list[str]:
+def _sort_out(judged: Sequence[Judged], which: str, metric: Metric, folded: bool) -> list[str]:
     parts: list[str] = []
     for verdict in VERDICTS:
         names = [one.strategy for one in judged if one.verdict == verdict]
@@ -259,7 +276,7 @@ def _sort_out(judged: Sequence[Judged], which: str, metric: Metric) -> list[str]
     tests = f" ({len(judged)} tests, Holm-corrected)" if len(judged) > 1 else ""
     lines = [f"{which}{tests}. {' '.join(parts)}"]
     open_ = [one.pair.spread for one in judged if not one.told]
-    if open_:  # the middle one stands for what more seeds would detect
+    if open_ and not folded:  # the middle one stands for what more seeds would detect
         middle = sorted(open_, key=lambda spread: spread.total)[(len(open_) - 1) // 2]
         lines += _resolution(middle, metric, len(judged))
     return lines

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmjax.comparison.cell_search import search_steps
 from mmjax.comparison.tuning import tune_steps
-from mmjax.data.task import Task
+from mmjax.data.task import Fold, Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
 from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, Strategy, parse_strategy
 from mmjax.training.recipe import EncoderLike, FusionLike, Recipe, make_model, name_member
@@ -29,6 +29,8 @@ class Arm:
         trials: number of trial runs that select its learning rate, weight decay and width on
             validation; 0 for none.
         search_seconds: wall time of the search for its cells or hyperparameters.
+        parts: the arms of the folds of its task, if it has any, which are trained in its place.
+        fold: which fold of which task it is a part of, if it is one.
     """
 
     strategy: str
@@ -36,10 +38,14 @@ class Arm:
     task: Task
     trials: int = 0
     search_seconds: float = 0.0
+    parts: tuple["Arm", ...] = ()
+    fold: Fold | None = None
 
     @property
     def planned_steps(self) -> int:
         """The most training steps that it can take, searches and preliminary runs included."""
+        if self.parts:
+            return sum(part.planned_steps for part in self.parts)
         searched = search_steps(self.recipe) + tune_steps(self.recipe, self.trials)
         return searched + self.recipe.planned_steps
 

@@ -113,6 +113,22 @@ class Split:
         )
 
 
+class Fold(NamedTuple):
+    """A part of the rows of a task that is tested by models trained on the others.
+
+    Attributes:
+        repeat: number of the dealing, from 0.
+        index: number of the part in it.
+        rows: of the test split of the whole task.
+        task: these rows as its test split, and the others for training and validation.
+    """
+
+    repeat: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples
+    rows: np.ndarray
+    task: "Task"
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A multimodal problem: arrays, not iterators.
@@ -133,6 +149,7 @@ class Task:
         names: of the classes, labels or numbers, if not 0, 1, ...
         scale: of numbers before standardisation; predictions are converted back to it.
         metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
+        folds: made by ``fold_task``, if its test rows are tested fold by fold.
 
     Raises:
         DataError: an array has the wrong shape, dtype, length or range, or is not finite; a split
@@ -154,6 +171,7 @@ class Task:
     names: tuple[str, ...] = ()
     scale: Scale | None = None
     metric: Metric = None  # type: ignore[assignment]  # set below
+    folds: tuple[Fold, ...] = ()
 
     def __post_init__(self) -> None:
         check_task(self)
@@ -163,6 +181,8 @@ class Task:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
         sizes = ", ".join(f"{split.size} {name}" for name, split in self.splits.items())
+        if self.folds:
+            sizes = f"{self.test.size} in {len(self.folds)} folds"
         return f"Task({self.name!r}: {shapes} -> {self.out_dim} {self.kind}; rows: {sizes})"
 
     @classmethod
@@ -338,7 +358,9 @@ class Task:
             raw = {name: raw for name, raw in split.raw.items() if name in modalities}
             return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
 
-        return replace(self, train=cut(self.train), valid=cut(self.valid), test=cut(self.test))
+        folds = [fold._replace(task=fold.task.only(*modalities)) for fold in self.folds]
+        train, valid, test = map(cut, (self.train, self.valid, self.test))
+        return replace(self, train=train, valid=valid, test=test, folds=tuple(folds))
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring use.

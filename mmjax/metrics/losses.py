@@ -41,10 +41,12 @@ def _absolute(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _root_mean_square(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    squares = np.square(_errors(prediction, target))
+    errors = _errors(prediction, target)
+    unit = _unit(errors)
+    squares = np.square(errors / unit)
     mean = squares.mean(axis=0)
     root = np.sqrt(mean)
-    return (root + (squares - mean) / np.where(root > 0, 2 * root, 1)).mean(axis=-1)
+    return (unit * (root + (squares - mean) / np.where(root > 0, 2 * root, 1))).mean(axis=-1)
 
 
 def determination(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -52,11 +54,18 @@ def determination(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     The variance is taken as known: it is the same for all models.
     """
-    squares = np.square(_errors(prediction, target))
-    variance = target.var(axis=0, dtype=np.float64)
+    apart = target.astype(np.float64) - target.mean(axis=0, dtype=np.float64)
+    unit = _unit(apart)
+    squares = np.square(_errors(prediction, target) / unit)
+    variance = np.square(apart / unit).mean(axis=0)
     varies = variance > 0  # a constant is right or wrong, as in scikit-learn
     shares = np.where(varies, squares / np.where(varies, variance, 1), squares > 0)
     return 1 - shares.mean(axis=-1)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """A power of two for each number, so that squares of very small or large ones are finite."""
+    return np.exp2(np.frexp(np.abs(values).max(axis=0))[1] - 1)
 
 
 _LOSS: dict[str, Any] = {"lower_is_better": True, "percent": False, "limits": _POSITIVE}

@@ -86,7 +86,7 @@ def _attribution(study: Study) -> Iterator[Drawing]:
             shapley_figure(shares),
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
-    pair = len(predictions) == 2 and all(map(_usable, predictions))
+    pair = not study.folds and len(predictions) == 2 and all(map(_usable, predictions))
     if study.kind == "classes" and pair and _has_groups(study):
         yield _information(study)
     if "weights" in study.tables:

@@ -42,7 +42,7 @@ def make_grids(study: Study) -> Iterator[Grid]:
         >>> [(grid.title, grid.rows) for grid in make_grids(study)]
         [('Representation', [('sum, fused', 0.9, 0.8, 0.5, 1.0)])]
     """
-    if study.predictions and study.split == "test" and study.kind == "classes":
+    if study.predictions and not study.folds and study.split == "test" and study.kind == "classes":
         yield _calibration(study)
     if "robustness" in study.tables:
         yield _robustness(study.tables["robustness"], study.metric)

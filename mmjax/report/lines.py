@@ -6,7 +6,7 @@ import numpy as np
 
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.calibration import reliability
-from mmjax.analysis.statistics import Estimate, bootstrap_interval, estimate
+from mmjax.analysis.statistics import Estimate, bootstrap_interval
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import MAJORITY, find_majority, summarise
 from mmjax.analysis.verdicts import UNTESTED, Verdict
@@ -72,8 +72,7 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
         mean = lambda metric: _finite(study.scores(name, metric).mean())
         one, word, found, gain = judged.get(name), "", None, None
         if answers and name in answers.scores:
-            each = answers.scores[name]
-            found = estimate(each, answers.group)
+            found = answers.estimate(name)
             if verdict.baseline is not None:
                 gain = answers.compare(name, verdict.baseline).difference
         if name == verdict.baseline:

@@ -14,6 +14,7 @@ _TEXT = (str, type(None))
 _ANY = object  # or absent: Ellipsis, which stands for an absent column, is an object too
 _OF_SEED = {"strategy": str, "seed": int}
 _METRIC = (str, type(...))
+_FOLD = dict.fromkeys(("repeat", "fold"), (int, type(...)))
 _SHOWN = ("accuracy", "macro_f1", "r2", "rmse")
 COLUMNS: dict[str, Mapping[str, Any]] = {
     "rows": {
@@ -25,6 +26,7 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
         **dict.fromkeys(("rows", "groups", "best_step", "skipped", "diverged", "flops"), _ANY),
         **dict.fromkeys(("steps", "trials", "recipe", "versions", "device"), _ANY),
         "metric": _METRIC,
+        **_FOLD,
     },
     "history": {**_OF_SEED, "step": int},
     "robustness": {
@@ -34,21 +36,25 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
         **dict.fromkeys(_SHOWN, (*_MAYBE, type(...))),
         **dict.fromkeys(("task", "modalities", "split", "rows", "nll"), _ANY),
         "metric": _METRIC,
+        **_FOLD,
     },
     "representation": {
         **_OF_SEED,
+        **_FOLD,
         "embedding": str,
         **dict.fromkeys(("ari", "nmi", "silhouette", "probe_accuracy"), _MAYBE),
         **dict.fromkeys(("task", "modalities"), _ANY),
     },
     "weights": {
         **_OF_SEED,
+        **_FOLD,
         "modality": str,
         "weight": _MAYBE,
         **dict.fromkeys(("task", "modalities", "split", "alone"), _ANY),
     },
     "cost": {
         "strategy": str,
+        **_FOLD,
         **dict.fromkeys(("params", "flops", "bytes", "peak_bytes", "compile_seconds"), _MAYBE),
         **dict.fromkeys(("step_ms", "latency_1_us", "latency_256_us"), _MAYBE),
         **dict.fromkeys(("task", "batch_size", "step_flops", "device"), _ANY),

@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 LIKELIHOOD = "log_likelihood"
 """The name of the negated ``nll`` among the metrics."""
-_KEYS = ("task", "strategy", "seed", "split")
+_KEYS = ("task", "strategy", "seed", "repeat", "fold", "split")
 
 
 def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -48,12 +48,13 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         read = {metric.name: (metric.name, metric.sign), LIKELIHOOD: ("nll", -1)}
         for name, (key, sign) in read.items():
             if key in row:
-                names = (*(row[k] for k in _KEYS), name)
+                names = (*(row.get(k) for k in _KEYS), name)
                 games[names, modalities][present] = sign * np.float64(row[key])  # NaN for null
     shares: list[dict[str, Any]] = []
     for (names, modalities), values in games.items():
         if len(modalities) > 1:
-            game = dict(zip((*_KEYS, "metric"), names, strict=True))
+            both = zip((*_KEYS, "metric"), names, strict=True)
+            game = {key: value for key, value in both if value is not None}
             where = f"rows of {game['strategy']}, seed {game['seed']}, {game['split']}"
             gains = shapley(values, modalities, where)
             shares += [{**game, "modality": n, "shapley": float(v)} for n, v in gains.items()]

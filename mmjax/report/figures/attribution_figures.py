@@ -8,7 +8,7 @@ from matplotlib import colormaps
 
 from mmjax.analysis.attribution import LIKELIHOOD, Decomposition
 from mmjax.analysis.summary import Rows, group_by, scored_split
-from mmjax.comparison.scores import standard_error
+from mmjax.comparison.scores import over_folds, standard_error
 from mmjax.metrics import find_metric
 from mmjax.report.figures.style import Figure, plain_text
 
@@ -48,8 +48,7 @@ def shapley_figure(rows: Rows) -> Figure:
         of_strategy = group_by(part, itemgetter("strategy"))
         own = [place for place, name in enumerate(strategies) if name in of_strategy]
         values = [
-            np.array([metric.factor * row["shapley"] for row in of_strategy[strategies[place]]])
-            for place in own
+            metric.factor * over_folds(of_strategy[strategies[place]], "shapley") for place in own
         ]
         axes.barh(
             np.array(own) + (len(by_modality) / 2 - 0.5 - index) * height,
