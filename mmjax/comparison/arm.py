@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mmjax.comparison.cell_search import search_steps
+from mmjax.comparison.frozen import FrozenEncoders
 from mmjax.comparison.tuning import tune_steps
 from mmjax.data.task import Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
@@ -50,6 +51,7 @@ def make_arm(
     encoders: Mapping[str, EncoderLike] | None = None,
     absent: str = "mask",
     choices: Sequence[str] = (),
+    frozen: FrozenEncoders | None = None,
     **recipe: Any,
 ) -> Arm:
     """Builds an arm from the name of a strategy, or from a fusion of your own.
@@ -64,6 +66,7 @@ def make_arm(
             their default.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         choices: what to add to the name, if arms are to differ in other arguments.
+        frozen: runs frozen encoders; arms that share it share their features.
         **recipe: fields of ``Recipe`` other than the model. A fusion that prescribes a training
             method is trained with that one.
 
@@ -93,6 +96,7 @@ def make_arm(
             problem = f"{asked.member} prescribes the method {prescribed_method(strategy)}"
             raise UsageError("strategy", problem, fix="Leave the method out of its name.")
         encoders, recipe = {**(encoders or {}), **named.pop("encoders")}, {**recipe, **named}
+    part, encoders = (frozen or FrozenEncoders())(part, encoders or {})
     model = make_model(part, fusion, encoders, absent)
     own_method = prescribed_method(model.fusion)
     if own_method:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
+from mmjax.comparison.frozen import FrozenEncoders
 from mmjax.comparison.variants import Choices, variants
 from mmjax.data.missing import lose
 from mmjax.data.targets import Kind
@@ -64,8 +65,9 @@ def make_arms(
         "seeds": tuple(range(settings.seeds)),
     }
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
+    frozen = FrozenEncoders()
     made = [
-        resize(make_arm(task, strategy, choices=names, **given, **recipe))
+        resize(make_arm(task, strategy, choices=names, frozen=frozen, **given, **recipe))
         for strategy in strategies
         for names, given in variants(choices, task, strategy)
     ]
