@@ -18,12 +18,12 @@ import numpy as np
 
 from mmjax.data.chunks import chunks, on_disk
 from mmjax.data.task import Split, Task
-from mmjax.encoders.pretrained import Features, Pretrained, encode, pack
+from mmjax.encoders.pretrained import Features, Pretrained, pack
 from mmjax.errors import DataError, name_rows, tell
 from mmjax.model import read_input
 from mmjax.storage.array_cache import keep_array
 from mmjax.training.predict import cut
-from mmjax.training.recipe import EncoderLike, describe, make_encoder
+from mmjax.training.recipe import EncoderLike, make_encoder
 from mmjax.types import Batch
 
 BATCH = 64
@@ -44,8 +44,7 @@ class FrozenEncoder:
     def __init__(self, name: str, encoder: Pretrained, shape: tuple[int, ...]) -> None:
         self.name, self.encoder = name, encoder
         row = jax.ShapeDtypeStruct((1, *shape), np.float32)
-        output = jax.eval_shape(encoder.function, encoder.weights.tree(), row)
-        self.reader = Features(describe(encoder), masked=isinstance(output, tuple))
+        self.reader = Features(repr(encoder.network), encoder.network.makes_tokens(row))
         """The encoder of a model that reads its features."""
 
     def features(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -77,7 +76,7 @@ class FrozenEncoder:
     @property
     def arrays(self) -> dict[str, Any]:
         """Its parameters by name."""
-        return self.encoder.weights.arrays
+        return self.encoder.network.weights.arrays
 
     @cached_property
     def _program(self) -> Any:
@@ -87,7 +86,7 @@ class FrozenEncoder:
         """The features of rows, a pure function of the encoder's arrays."""
         x = read_input(self.encoder, values)
         x = jnp.where(present.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
-        tokens = encode(self.encoder.function, self.encoder.weights.tree(arrays), x)
+        tokens = self.encoder.network.encode(x, arrays)
         return jnp.where(present[:, None, None], pack(tokens, self.reader.masked), 0)
 
     def _key(self, text: str, values: np.ndarray, present: np.ndarray) -> str:
@@ -96,8 +95,9 @@ class FrozenEncoder:
         The program tells what the code and everything that it closes over compute; names do not.
         """
         versions = [version(package) for package in ("mmjax", "jax", "jaxlib")]
-        facts = text, self.encoder.weights.digest, versions, jax.devices()[0].device_kind
-        sha = hashlib.sha256(repr(facts).encode())
+        facts = self.encoder.network.weights.digest, versions, jax.devices()[0].device_kind
+        sha = hashlib.sha256(f"{facts}".encode())
+        sha.update(text.encode())
         for array in (values, present):
             for rows in chunks(array):
                 sha.update(np.ascontiguousarray(rows).data)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmjax.encoders.cnn import CNN, CNN1D, CNN2D
 from mmjax.encoders.gru import GRU
 from mmjax.encoders.mlp import MLPEncoder
-from mmjax.encoders.pretrained import Pretrained, pretrained
+from mmjax.encoders.pretrained import pretrained
 from mmjax.encoders.raw import Raw
 from mmjax.encoders.transformer import Patches, Transformer
 from mmjax.registry import ENCODERS
@@ -18,7 +18,6 @@ __all__ = [
     "GRU",
     "MLPEncoder",
     "Patches",
-    "Pretrained",
     "Raw",
     "Transformer",
     "default_encoder",

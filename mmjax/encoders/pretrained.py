@@ -1,14 +1,14 @@
 """Encoders that were trained elsewhere, frozen or fine-tuned."""
 
-import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.encoders.networks import from_linen, from_nnx, is_nnx
+from mmjax.encoders.flax_networks import from_linen, from_nnx, is_nnx
+from mmjax.encoders.network import Function, Network
 from mmjax.encoders.weights import Weights
 from mmjax.errors import UsageError
 from mmjax.layers import as_tokens
@@ -16,10 +16,6 @@ from mmjax.types import Tokens
 
 if TYPE_CHECKING:
     from flax import nnx
-
-Function = Callable[[Any, jax.Array], Any]
-"""``(params, x [batch, ...]) -> features``: [batch, features], [batch, length, features], or
-Tokens."""
 
 
 class Pretrained(nn.Module):
@@ -29,31 +25,29 @@ class Pretrained(nn.Module):
     and 1, other bytes are numbers as they are.
 
     Attributes:
-        function: maps parameters and inputs to features.
-        weights: the given parameters.
-        trainable: 0 if they are frozen, else the factor of the learning rate with which they are
+        network: a function and its parameters.
+        trainable: 0 if these are frozen, else the factor of the learning rate with which they are
             trained, from the given values on.
     """
 
     in_units: ClassVar[bool] = True  # of the task: its input is not standardised
 
-    function: Function
-    weights: Weights
+    network: Network
     trainable: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, ...] to tokens, in evaluation mode whatever ``train`` is."""
         if not self.trainable:
-            return encode(self.function, self.weights.tree(), x)
+            return self.network.encode(x)
         if self.trainable != 1 and len(self.path) > 1:
             raise UsageError(
                 "trainable",
                 f"{self.trainable} applies to the encoder of a modality, not to a part of one",
                 fix="Use trainable=True there, or pass the encoder itself.",
             )
-        given = self.param("given", lambda key: self.weights.floats())
-        return encode(self.function, self.weights.tree(given), x)
+        given = self.param("given", lambda key: self.network.weights.floats())
+        return self.network.encode(x, given)
 
 
 def pretrained(
@@ -88,58 +82,39 @@ def pretrained(
         >>> encoder.apply({}, jnp.ones((2, 5)), train=False).values.shape
         (2, 1, 8)
     """
-    rate = float(trainable)
-    if not 0 <= rate <= 1 or math.isnan(rate):
+    number = isinstance(trainable, bool | int | float)
+    if not number or not 0 <= trainable <= 1:
         raise UsageError("trainable", expected="a number from 0 to 1", got=repr(trainable))
-    made: Function
+    return Pretrained(_make_network(network, params), float(trainable))
+
+
+def _make_network(network: Any, params: Any) -> Network:
     if is_nnx(network):
         if params is not None:
             raise UsageError("params", "an NNX module holds its own parameters")
-        made, params = from_nnx(cast(Any, network))
-    elif isinstance(network, nn.Module):
-        made, params = from_linen(network, params)
-    elif callable(network) and not isinstance(network, type):
-        made = network
-    else:
-        expected = "a function (params, x) -> features, or a Flax module"
-        raise UsageError("network", expected=expected, got=f"{network!r:.80}")
-    return Pretrained(made, Weights(params), rate)
-
-
-def encode(function: Function, params: Any, x: jax.Array) -> Tokens:
-    """The features of [batch, ...] as Tokens.
-
-    Raises:
-        UsageError: they are not [batch, features], [batch, length, features] or Tokens.
-    """
-    output = function(params, x)
-    values, mask = output if isinstance(output, tuple) and len(output) == 2 else (output, None)
-    fits = getattr(values, "ndim", None) in (2, 3) and len(values) == len(x)
-    if mask is not None:
-        fits &= values.ndim == 3 and mask.shape == values.shape[:2] and mask.dtype == bool
-    if not fits:
-        got = jax.tree.map(lambda part: getattr(part, "shape", part), output)
-        raise UsageError(
-            "features",
-            expected=f"[batch, features], [batch, length, features] or Tokens of {len(x)} rows",
-            got=f"{got}"[:200],
-            fix="Reshape them in the function; a feature map, for example, to one token a place.",
-        )
-    return as_tokens(output)
+        return from_nnx(network)
+    if isinstance(network, nn.Module):
+        return from_linen(network, params)
+    if callable(network) and not isinstance(network, type):
+        named = getattr(network, "func", network)  # of functools.partial
+        name = getattr(named, "__name__", type(named).__name__)
+        return Network(network, Weights(params), name.strip("<>"))
+    expected = "a function (params, x) -> features, or a Flax module"
+    raise UsageError("network", expected=expected, got=f"{network!r:.80}")
 
 
 class Features(nn.Module):
     """Reads the features of a frozen encoder, which are the input of the model.
 
     Attributes:
-        of: the encoder in words, for recipes.
+        of: the network in words, for recipes.
         masked: whether the last feature marks padding, as ``pack`` puts it there.
     """
 
     in_units: ClassVar[bool] = True
 
     of: str
-    masked: bool = False
+    masked: bool = field(default=False, repr=False)
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:

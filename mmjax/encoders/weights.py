@@ -10,33 +10,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import UsageError
-from mmjax.storage.trees import digest_array, is_key, key_bits
+from mmjax.storage.trees import digest_array, key_bits
 
 
 class Weights:
-    """Parameters of a network, in any tree; equal if their digests are.
+    """Parameters of a network, in any tree.
 
     NumPy arrays are copied, so that later changes have no effect. Leaves that are not arrays, such
     as the activation functions in a tree of Equinox, stay as they are.
 
     Args:
         tree: the parameters.
+        trained: the part that can be trained, if not all of it.
 
     Raises:
         UsageError: two arrays have the same name.
 
     Example:
         >>> weights = Weights({"kernel": np.ones((2, 3), np.float32), "steps": np.arange(2)})
-        >>> list(weights.floats()), weights.size
-        (['kernel'], 8)
-        >>> weights == Weights({"kernel": np.ones((2, 3), np.float32), "steps": np.arange(2)})
-        True
+        >>> list(weights.arrays), list(weights.floats())
+        (['kernel', 'steps'], ['kernel'])
     """
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: Any, trained: str = "") -> None:
         found, self._structure = jax.tree_util.tree_flatten_with_path(tree)
-        name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
+        name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".") or "params"
         self._leaves = {name(path): _fixed(leaf) for path, leaf in found}
+        self._trained = trained
         if len(self._leaves) < len(found):
             raise UsageError("params", "two arrays have the same name", fix="Rename one.")
 
@@ -45,15 +45,11 @@ class Weights:
         """The arrays by name."""
         return {name: leaf for name, leaf in self._leaves.items() if _is_array(leaf)}
 
-    @property
-    def size(self) -> int:
-        """How many numbers they hold."""
-        return sum(leaf.size for leaf in self.arrays.values())
-
     def floats(self) -> dict[str, Any]:
-        """The arrays of floats, which can be trained, by name."""
+        """The arrays that can be trained, by name."""
         is_float = lambda x: jnp.issubdtype(x.dtype, jnp.floating)
-        return {name: leaf for name, leaf in self.arrays.items() if is_float(leaf)}
+        own = {name: x for name, x in self.arrays.items() if name.startswith(self._trained)}
+        return {name: x for name, x in own.items() if is_float(x)}
 
     def tree(self, arrays: Mapping[str, Any] = {}) -> Any:
         """The tree as it was given, with some of its arrays replaced."""
@@ -69,27 +65,14 @@ class Weights:
             sha.update(f"{name} {bits} ".encode())
         return sha.hexdigest()
 
-    def __repr__(self) -> str:
-        return self.digest[:8]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Weights) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | jax.Array)
 
 
 def _fixed(leaf: Any) -> Any:
-    """A leaf that cannot change; numbers become arrays, in a dtype that JAX has."""
-    if isinstance(leaf, jax.Array) and is_key(leaf):
-        return leaf
-    if isinstance(leaf, jax.Array):
-        return leaf
-    if isinstance(leaf, bool | str) or not hasattr(leaf, "__array__"):
+    """A leaf that cannot change; an array in a dtype that JAX has."""
+    if isinstance(leaf, jax.Array) or not hasattr(leaf, "__array__"):
         return leaf
     array = np.asarray(leaf)
     fixed = np.array(array, jax.dtypes.canonicalize_dtype(array.dtype))
