@@ -14,7 +14,8 @@ from scipy.integrate import trapezoid
 from mmjax.analysis.corruptions import Condition, Sweep
 from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import Arm
-from mmjax.comparison.frozen import EncodedTask, FrozenEncoder
+from mmjax.comparison.frozen import EncodedTask
+from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.comparison.scores import Row, identify, standard_error
 from mmjax.data.targets import find_score
 from mmjax.data.task import Task

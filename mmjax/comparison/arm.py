@@ -74,6 +74,7 @@ def make_arm(
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
         UsageError: the fusion does not support this kind of target, returns the wrong shape, or is
             not a fusion.
+        DataError: the features of a frozen encoder are not finite.
 
     Example:
         >>> from mmjax.tasks import load_task

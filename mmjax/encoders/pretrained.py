@@ -35,6 +35,11 @@ class Pretrained(nn.Module):
     network: Network
     trainable: float = 0.0
 
+    @property
+    def label(self) -> str:
+        """What it is called in the names of strategies: ``vit 1a2b3c4d at 0.1``."""
+        return f"{self.network}" + (f" at {self.trainable:g}" if self.trainable else "")
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps [batch, ...] to tokens, in evaluation mode whatever ``train`` is."""

@@ -17,6 +17,7 @@ from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
 from mmjax.data.task import Split, Task
 from mmjax.encoders import default_encoder
+from mmjax.encoders.pretrained import Pretrained
 from mmjax.errors import UsageError, look_up
 from mmjax.layers import as_tokens
 from mmjax.methods import Joint
@@ -283,6 +284,8 @@ def name_member(member: Any, table: Mapping[str, Any]) -> str:
     """
     if isinstance(member, str):
         return member
+    if isinstance(member, Pretrained):
+        return member.label
     kind = type(member) if is_dataclass(member) and not isinstance(member, type) else member
     key = next((key for key, known in table.items() if known is kind), None)
     if kind is member:

@@ -14,7 +14,8 @@ import mmjax
 from mmjax.analysis.corruptions import make_sweep
 from mmjax.analysis.robustness import behind_encoders
 from mmjax.comparison.arm import make_arm
-from mmjax.comparison.frozen import FrozenEncoder, FrozenEncoders, encode_rows, source_of
+from mmjax.comparison.frozen import FrozenEncoders, encode_rows, source_of
+from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.data.chunks import on_disk
 from mmjax.encoders import ENCODERS, pretrained
 from mmjax.errors import DataError, UsageError
@@ -305,7 +306,10 @@ def test_a_part_of_an_encoded_task_knows_its_source(task):
     assert source_of(alone).modalities == ("vector",)
     assert alone.digest() == task.only("vector").digest()
     assert source_of(task) is task
-    assert encode_rows(task, task.test.batch()) is not None
+    rows = source_of(alone).test.batch()
+    encoded = encode_rows(alone, rows).inputs["vector"]
+    np.testing.assert_array_equal(encoded, alone.test.inputs["vector"])
+    assert encode_rows(task, rows) is rows
 
 
 def test_a_comparison_in_a_folder_is_resumed(task, tmp_path):
@@ -328,8 +332,8 @@ def test_alternatives_are_arms_side_by_side(task):
     digest = frozen.network.weights.digest[:8]
     assert names == [
         "concat",
-        f"concat:vector=Pretrained(network=project {digest})",
-        f"concat:vector=Pretrained(network=project {digest}, trainable=0.1)",
+        f"concat:vector=project {digest}",
+        f"concat:vector=project {digest} at 0.1",
     ]
     params = [row["params"] for row in result.rows if row["strategy"] in names[1:]]
     assert max(params) - min(params) == WEIGHTS.size
