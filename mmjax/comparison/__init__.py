@@ -1,8 +1,8 @@
 """Many strategies trained and scored alike on one task.
 
 An ``arm`` is a strategy with its recipe; ``loop`` yields what comes of each arm, ``outcomes`` says
-what that is; ``tuning`` and ``cell_search`` settle what an arm leaves open;
-``frozen`` puts frozen encoders before the arms.
+what that is; ``tuning`` and ``cell_search`` settle what an arm leaves open; ``frozen`` puts frozen
+encoders before the arms.
 """
 
 __all__ = [
