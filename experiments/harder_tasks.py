@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
 from mmjax.comparison.scores import standard_error
-from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.scores_figure import save
 from mmjax.report.figures.style import ALONE, FUSED, calm
 from mmjax.report.tables import markdown_table, notes
@@ -46,7 +45,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:
 
 def summary(studies: list[Study]) -> str:
     """Scores by strategy and task, and what each task's verdict is."""
-    heads = [f"{study.task}, {MAIN_SCORES[study.metric]} %" for study in studies]
+    heads = [f"{study.task}, {study.metric.head}" for study in studies]
     baselines = list(dict.fromkeys(name for study in studies for name in study.baselines))
     fusions = {name for study in studies for name in study.strategies} - {*baselines}
     order = sorted(fusions, key=lambda name: -mean_gain(studies, name))

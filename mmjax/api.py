@@ -209,8 +209,8 @@ def compare(
     """Trains fusion strategies and all unimodal baselines on a task, and compares them.
 
     Parameters are selected on validation; the test split is used for reporting only. Compiled
-    programs are kept in the user's cache folder for later comparisons; with
-    JAX_ENABLE_COMPILATION_CACHE=false in the environment nothing is kept.
+    programs and features of frozen encoders are kept in the user's cache folder for later
+    comparisons; with JAX_ENABLE_COMPILATION_CACHE=false in the environment nothing is kept.
 
     Whatever has a name in a table of the zoo may also be an object of your own. For encoders,
     objective and method, a list compares alternatives side by side; a strategy's name ends with
@@ -220,8 +220,8 @@ def compare(
         task: the data.
         fusions: "core" (ten fusions that cover most kinds), "all", or a list of names of fusions,
             Flax modules, and module classes that need only ``out_dim``.
-        encoders: {modality: encoder}: a name, a Flax module, or a class that needs no arguments; by
-            default the shape of an input decides.
+        encoders: {modality: encoder}: a name, a Flax module, a class that needs no arguments, or
+            what ``mmjax.encoders.pretrained`` makes; by default the shape of an input decides.
         objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``.
         method: the name of a training method, or an instance.
         metric: what models are selected by and compared in: a name, or a function ``(probabilities
@@ -249,6 +249,7 @@ def compare(
         UsageError: a setting is invalid; a fusion or the metric does not support this kind of
             target; a fusion returns the wrong shape, or shares its name with another; an encoder
             cannot read its modality; or the folder cannot be used.
+        DataError: the features of a frozen encoder are not finite.
         FailedArmsError: all strategies failed.
 
     Example:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float, as_tokens, learned_tokens
+from mmjax.layers import as_float, as_tokens, in_units, learned_tokens
 from mmjax.registry import ABSENCES
 from mmjax.types import Outputs, Tokens
 
@@ -68,7 +68,7 @@ class MultimodalModel(nn.Module):
             )
 
     def _encode(self, name: str, x: jax.Array, here: jax.Array, train: bool) -> Tokens:
-        x = as_float(x)
+        x = read_input(self.encoders[name], x)
         stand_in = self.means[name][None] if self.absent == "mean" else 0
         # Masked tokens would pass NaN on to the gradient, so absent inputs are always replaced.
         known = here.reshape(-1, *[1] * (x.ndim - 1))
@@ -86,3 +86,8 @@ class MultimodalModel(nn.Module):
         batch, length, width = values.shape
         learned = learned_tokens(self, f"absent_{name}", (length, width), batch)
         return Tokens(jnp.where(here[:, None, None], values, learned.values), mask | ~here[:, None])
+
+
+def read_input(encoder: nn.Module, x: jax.Array) -> jax.Array:
+    """An input as floats, before it is standardised; some encoders read it in its own units."""
+    return in_units(x) if getattr(encoder, "in_units", False) else as_float(x)

@@ -9,7 +9,7 @@ from mmjax.analysis.availability import availability_rows
 from mmjax.analysis.corruptions import make_sweep
 from mmjax.analysis.cost import cost_row
 from mmjax.analysis.representation import representation_rows, sample
-from mmjax.analysis.robustness import robustness_rows
+from mmjax.analysis.robustness import behind_encoders, robustness_rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.loop import Examine
 from mmjax.comparison.outcomes import Embedded, Examination
@@ -42,6 +42,7 @@ def make_examine(
     scored = "test" if task.test.labelled else "valid"
     max_rows = task.splits[scored].size if FULL in parts else MAX_CORRUPTED
     sweep = make_sweep(task, max_rows=max_rows) if "corruptions" in parts else None
+    behind = behind_encoders(sweep) if sweep else None
 
     def examine(arm: Arm, trained: Fit, idle: Callable[[], object]) -> Examination:
         if arm.fold and (arm.fold.repeat, arm.fold.index) != (0, 0):
@@ -54,8 +55,8 @@ def make_examine(
             return trained.predict(params, rows)
 
         scores = availability_rows(arm, predict, params) if "missing" in parts else []
-        if sweep:
-            tables["robustness"] = robustness_rows(arm, predict, params, sweep)
+        if behind:
+            tables["robustness"] = robustness_rows(arm, predict, params, behind(arm.task))
         embedded = None
         if {"embeddings", "weights"} & set(parts):
             rows = sample(arm.task.splits[scored], MAX_ROWS)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mmjax.comparison.cell_search import search_steps
+from mmjax.comparison.frozen import FrozenEncoders
 from mmjax.comparison.tuning import tune_steps
 from mmjax.data.task import Fold, Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
@@ -56,6 +57,7 @@ def make_arm(
     encoders: Mapping[str, EncoderLike] | None = None,
     absent: str = "mask",
     choices: Sequence[str] = (),
+    frozen: FrozenEncoders | None = None,
     **recipe: Any,
 ) -> Arm:
     """Builds an arm from the name of a strategy, or from a fusion of your own.
@@ -70,6 +72,7 @@ def make_arm(
             their default.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         choices: what to add to the name, if arms are to differ in other arguments.
+        frozen: runs frozen encoders; arms that share it share their features.
         **recipe: fields of ``Recipe`` other than the model. A fusion that prescribes a training
             method is trained with that one.
 
@@ -77,6 +80,7 @@ def make_arm(
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
         UsageError: the fusion does not support this kind of target, returns the wrong shape, or is
             not a fusion.
+        DataError: the features of a frozen encoder are not finite.
 
     Example:
         >>> from mmjax.tasks import load_task
@@ -99,6 +103,7 @@ def make_arm(
             problem = f"{asked.member} prescribes the method {prescribed_method(strategy)}"
             raise UsageError("strategy", problem, fix="Leave the method out of its name.")
         encoders, recipe = {**(encoders or {}), **named.pop("encoders")}, {**recipe, **named}
+    part, encoders = (frozen or FrozenEncoders())(part, encoders or {})
     model = make_model(part, fusion, encoders, absent)
     own_method = prescribed_method(model.fusion)
     if own_method:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmjax.encoders.cnn import CNN, CNN1D, CNN2D
 from mmjax.encoders.gru import GRU
 from mmjax.encoders.mlp import MLPEncoder
+from mmjax.encoders.pretrained import pretrained
 from mmjax.encoders.raw import Raw
 from mmjax.encoders.transformer import Patches, Transformer
 from mmjax.registry import ENCODERS
@@ -20,6 +21,7 @@ __all__ = [
     "Raw",
     "Transformer",
     "default_encoder",
+    "pretrained",
 ]
 
 _DEFAULT_FOR_RANK = {1: "mlp", 2: "cnn1d", 3: "cnn"}

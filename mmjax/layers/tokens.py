@@ -24,6 +24,19 @@ def as_float(x: jax.Array) -> jax.Array:
     return x
 
 
+def in_units(x: jax.Array) -> jax.Array:
+    """Floats unchanged; images of bytes scaled to [0, 1], other unsigned integers as floats.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.layers import in_units
+        >>> in_units(np.array([[0, 255]], np.uint8)).tolist()
+        [[0.0, 255.0]]
+    """
+    counts = jnp.issubdtype(x.dtype, jnp.unsignedinteger) and x.ndim < 4
+    return x.astype(jnp.float32) if counts else as_float(x)
+
+
 def as_sequence(x: jax.Array) -> jax.Array:
     """[batch, length, features]: a vector becomes one token, an image a sequence of its rows.
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
+from mmjax.comparison.frozen import FrozenEncoders
 from mmjax.comparison.variants import Choices, variants
 from mmjax.data.folds import fold_task
 from mmjax.data.missing import lose
@@ -69,9 +70,12 @@ def make_arms(
         "seeds": tuple(range(settings.seeds)),
     }
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
+    frozen = FrozenEncoders()
 
     def build(task: Task, strategy: FusionLike, **given: Any) -> Arm:
-        arm = replace(resize(make_arm(task, strategy, **given, **recipe)), trials=settings.tune)
+        arm = replace(
+            resize(make_arm(task, strategy, frozen=frozen, **given, **recipe)), trials=settings.tune
+        )
         return arm if settings.match_params is None else match_arm(arm, settings.match_params)
 
     def build_folds(strategy: FusionLike, **given: Any) -> Arm:

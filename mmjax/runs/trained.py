@@ -13,6 +13,7 @@ import numpy as np
 
 from mmjax.comparison.arm import Arm, resize_arm
 from mmjax.comparison.cell_search import choose_cells
+from mmjax.comparison.frozen import encode_rows, source_of
 from mmjax.comparison.scores import Row, score_rows
 from mmjax.data.coerce import check_mapping, drop_unnamed
 from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
@@ -109,7 +110,8 @@ class TrainedRun:
 
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
         """A checked batch of the rows."""
-        known, present = self.arm.task.train.inputs, {} if present is None else present
+        known = source_of(self.arm.task).train.inputs
+        present = {} if present is None else present
         check_mapping("inputs", inputs)
         check_mapping("present", present)
         for name in present:
@@ -133,11 +135,11 @@ class TrainedRun:
             if rows[name].dtype != like.dtype:  # the model scales uint8, but not floats
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
-        return Batch(rows, here, np.full(size, UNLABELLED))
+        return encode_rows(self.arm.task, Batch(rows, here, np.full(size, UNLABELLED)))
 
     def _read(self, name: str, given: Any) -> np.ndarray:
         """Converts an input as ``Task.from_arrays`` does."""
-        train = self.arm.task.train
+        train = source_of(self.arm.task).train
         some = np.flatnonzero(train.present[name])[:_SOME]
         given = drop_unnamed(f"input {name!r}", given)
         return as_input(name, shape_like(name, as_numbers(name, given), train.inputs[name][some]))
@@ -248,7 +250,7 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     """
     check_new_file(out)
     run = load_run(folder, data)
-    rows = run.arm.task.splits[split]
+    rows = source_of(run.arm.task).splits[split]
     mean = run.predict(rows.inputs, rows.present)
     kind, names = run.arm.task.kind, run.arm.task.names or range(mean.shape[1])
     numbers = [f"{'y' if kind == 'numbers' else 'p'}{index}" for index in range(mean.shape[1])]
@@ -275,7 +277,7 @@ def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str
     """Writes the embeddings of a split to an .npz file, and returns their shapes."""
     check_new_file(out)
     run = load_run(folder, data)
-    rows = run.arm.task.splits[split]
+    rows = source_of(run.arm.task).splits[split]
     embeddings = run.embed(rows.inputs, rows.present)
     write_npz(out, embeddings)
     return {name: values.shape for name, values in embeddings.items()}

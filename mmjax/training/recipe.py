@@ -17,10 +17,11 @@ from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
 from mmjax.data.task import Split, Task
 from mmjax.encoders import default_encoder
+from mmjax.encoders.pretrained import Pretrained
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float, as_tokens
+from mmjax.layers import as_tokens
 from mmjax.methods import Joint
-from mmjax.model import MultimodalModel
+from mmjax.model import MultimodalModel, read_input
 from mmjax.objectives import cross_entropy
 from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS
 from mmjax.storage.trees import digest_array
@@ -248,14 +249,17 @@ def make_model(
         encoder = (encoders or {}).get(name, default)
         usual = isinstance(encoder, str) and encoder == default  # made for this shape
         chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
-    means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
-    statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
+    used = chosen if absent == "mean" else {}
+    means = {name: _mean_input(task.train, name, encoder) for name, encoder in used.items()}
+    scaled = {name for name, encoder in chosen.items() if not getattr(encoder, "in_units", False)}
+    scales = {name: scale for name, scale in task.input_scales.items() if name in scaled}
+    statistics: Any = (means, scales)  # NumPy arrays, which serve as JAX's
     for array in jax.tree.leaves(statistics):
         array.setflags(write=False)  # models are compared by their contents
     return MultimodalModel(chosen, fuse, absent, *statistics)
 
 
-def _mean_input(split: Split, name: str) -> np.ndarray:
+def _mean_input(split: Split, name: str, encoder: nn.Module) -> np.ndarray:
     """Mean over the rows in which the modality is present, as the model sees it: float32."""
     if not split.present[name].any():
         expected = f"a training row with {name}, which absent='mean' needs"
@@ -264,7 +268,7 @@ def _mean_input(split: Split, name: str) -> np.ndarray:
     total = np.zeros(values.shape[1:])
     rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):
-        total += np.asarray(as_float(rows)).sum(axis=0, dtype=np.float64)
+        total += np.asarray(read_input(encoder, rows)).sum(axis=0, dtype=np.float64)
     return (total / present.sum()).astype(np.float32)
 
 
@@ -280,6 +284,8 @@ def name_member(member: Any, table: Mapping[str, Any]) -> str:
     """
     if isinstance(member, str):
         return member
+    if isinstance(member, Pretrained):
+        return member.label
     kind = type(member) if is_dataclass(member) and not isinstance(member, type) else member
     key = next((key for key, known in table.items() if known is kind), None)
     if kind is member:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmjax.analysis.summary import scored_split, summarise
+from mmjax.comparison.frozen import source_of
 from mmjax.comparison.scores import Row
 from mmjax.errors import printable
 from mmjax.report.tables import markdown_table, notes, summary_markdown
@@ -17,7 +18,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         run: the exported run.
         rows: its scores.
     """
-    arm, task = run.arm, run.arm.task
+    arm, task = run.arm, source_of(run.arm.task)
     inputs = [
         [_code(name), _code(str(x.dtype)), _code(str([*x.shape[1:]]))]
         for name, x in sorted(task.train.inputs.items())
