@@ -72,7 +72,7 @@ def summary(studies: list[Study]) -> str:
 
 def gains(study: Study) -> dict[str, float]:
     """Points of each fusion over the modality that is best on validation."""
-    mean = lambda name: 100 * study.scores(name, study.metric).mean()
+    mean = lambda name: 100 * study.scores(name).mean()
     alone = max(study.baselines, key=study.on_validation)
     return {name: mean(name) - mean(alone) for name in study.strategies.keys() - study.baselines}
 
@@ -85,7 +85,7 @@ def mean_gain(studies: list[Study], name: str) -> float:
 def _cell(study: Study, name: str) -> str:
     if name not in study.strategies:
         return ""
-    scores = 100 * study.scores(name, study.metric)
+    scores = 100 * study.scores(name)
     return f"{scores.mean():.1f} +- {standard_error(scores):.1f}"
 
 
