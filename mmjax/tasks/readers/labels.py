@@ -38,8 +38,8 @@ class Labels(NamedTuple):
     ids: Sequence[str]
     target: np.ndarray
     names: tuple[str, ...] = ()
-    group: Sequence[str] | None = None
-    split: Sequence[str] | None = None
+    group: Sequence[str] | np.ndarray | None = None
+    split: Sequence[str] | np.ndarray | None = None
 
 
 def read_labels(path: Path) -> Labels:
