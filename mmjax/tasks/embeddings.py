@@ -43,7 +43,8 @@ def embeddings(
     ``.safetensors``  the only tensor beside ``ids``     tensor ``ids``, integers; or as for .npy
     ``.parquet``      one column of lists, or several    column ``id``
                       of numbers
-    ``.h5, .hdf5``    the only dataset beside ``ids``    dataset ``ids``, text or integers
+    ``.h5, .hdf5``    the only dataset beside ``ids``    dataset ``ids``, integers or text of fixed
+                                                         length, as ``numpy.array(ids, "S")``
     ================  =================================  ========================================
 
     ``labels.csv`` is that of the task ``folder``: the columns ``id``, optionally ``group`` and

@@ -24,6 +24,13 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(ROWS, 4))
 
 
+def test_half_precision_is_widened_without_a_warning():
+    half = X.astype(np.float16)
+    task = Task.from_arrays({"x": half}, np.arange(ROWS) % 2, kind="classes", split=SPLIT)
+    np.testing.assert_array_equal(task.test.inputs["x"], half[SPLIT == "test"])
+    assert task.test.inputs["x"].dtype == np.float32
+
+
 def from_rows(inputs, target, **options):
     rows = [
         {**{n: x[i] for n, x in inputs.items()}, "target": target[i]} for i in range(len(target))

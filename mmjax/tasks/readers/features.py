@@ -129,8 +129,8 @@ def _read_parquet(path: Path) -> tuple[np.ndarray, Any]:
         columns = [_unnest(name, table[name].combine_chunks()) for name in names]
         if len(names) > 1 and any(column.ndim > 1 for column in columns):
             raise ValueError(f"lists beside other columns, {', '.join(names)[:200]}")
-        ids = table["id"].to_pylist() if "id" in table.column_names else None
-    return columns[0] if columns and columns[0].ndim > 1 else np.stack(columns, axis=1), ids
+        values = columns[0] if len(names) == 1 and columns[0].ndim > 1 else np.stack(columns, 1)
+        return values, table["id"].to_pylist() if "id" in table.column_names else None
 
 
 def _unnest(name: str, column: Any) -> np.ndarray:
@@ -159,27 +159,21 @@ def _read_hdf5(path: Path) -> tuple[np.ndarray, Any]:
                 raise ValueError(f"{name}, which is a link")
             if not isinstance(file[name], h5py.Dataset):
                 raise ValueError(f"{name}, which is no array")
-        ids = _read_dataset(file["ids"], path.stat().st_size) if "ids" in file else None
-        return _read_dataset(file[_find_array(file)], path.stat().st_size), ids
+        ids = _read_dataset(file["ids"]) if "ids" in file else None
+        return _read_dataset(file[_find_array(file)]), ids
 
 
-def _read_dataset(dataset: Any, file_size: int) -> np.ndarray:
+def _read_dataset(dataset: Any) -> np.ndarray:
     """The values of a dataset that has no part in other files, and not more than its file can."""
     plan = dataset.id.get_create_plist()
     filters = [plan.get_filter(number)[0] for number in range(plan.get_nfilters())]
     if dataset.is_virtual or dataset.external or len({*filters} & _FILTERS) < len(filters):
         raise ValueError(f"{dataset.name}, which is kept in another file or by another filter")
+    if dataset.dtype.kind not in "fiubS":  # HDF5 may never end to look for text of any length
+        raise ValueError(f"{dataset.name} of {dataset.dtype}; write text by numpy.array(ids, 'S')")
     if dataset.nbytes > _DENSEST * dataset.id.get_storage_size():
         raise ValueError(f"{dataset.name}, most of which was never written")
-    if dataset.dtype != object:
-        return dataset[()]
-    values: list[Any] = []  # text of any length, which many rows could share
-    rows = max(1, MAX_SMALL // file_size)
-    for start in range(0, len(dataset), rows):
-        values += dataset[start : start + rows].tolist()
-        if sum(map(len, values)) > MAX_SMALL:
-            raise ValueError(f"{dataset.name} of more than {MAX_SMALL} characters")
-    return np.array(values, object)
+    return dataset[()]
 
 
 FORMATS: Mapping[str, Callable[[Path], tuple[np.ndarray, Any]]] = {

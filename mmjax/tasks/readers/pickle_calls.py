@@ -52,7 +52,7 @@ class Call:
 
 def _fill(content: Any, dtype: DType, shape: tuple[int, ...], order: _Order) -> np.ndarray:
     """The array of bytes in memory, of which nothing is copied, or of a list of objects."""
-    kind = np.dtype(dtype.code).newbyteorder(dtype.order)
+    kind = np.dtype(dtype.order + dtype.code)
     sound = all(isinstance(side, int) and 0 <= side <= _MAX_SIDE for side in shape[:_MAX_NDIM])
     if not sound or len(shape) > _MAX_NDIM or kind.itemsize == 0:
         raise ValueError("an array of an impossible shape or dtype")
