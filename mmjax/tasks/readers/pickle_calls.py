@@ -65,7 +65,7 @@ def _fill(content: Any, dtype: DType, shape: tuple[int, ...], order: _Order) -> 
     if held != needed:
         raise ValueError(f"an array of shape {shape} in {held} bytes or objects")
     if is_list:
-        return np.fromiter(content, object, size).reshape(shape, order=order)
+        return np.fromiter(content, object, size).reshape(shape)  # by row, whatever the order
     flat = np.frombuffer(content, kind) if size else np.empty(0, kind)
     return flat.reshape(shape, order=order)
 
@@ -85,7 +85,7 @@ def _make_array(
 
 def _encode(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes in the encoding {encoding[:99]}")
+        raise ValueError("bytes in another encoding than latin-1")
     return text.encode("latin-1")
 
 

@@ -78,13 +78,14 @@ def _check_layout(data: Any, target: str) -> Mapping[str, Mapping[str, Any]]:
         raise ValueError("no dictionary of dictionaries")
     if not data or not {*data} <= {*ROLES, *SYNONYMS}:
         raise ValueError(f"splits {', '.join(data)}"[:300])
-    for key in (*MODALITIES, target, "id", "group"):
+    for split, part in data.items():
+        if target not in part:
+            keys = ", ".join(part)[:300]
+            raise ValueError(f"no {target} in {split}, but {keys}; pass target=KEY")
+    for key in (*MODALITIES, "id", "group"):
         there = [split for split, part in data.items() if key in part]
         if there and len(there) < len(data):
             raise ValueError(f"{key} in {', '.join(there)} only")
-        if key == target and not there:
-            found = ", ".join(next(iter(data.values())))
-            raise ValueError(f"keys {found[:300]}, and not {target!r}; pass target=KEY")
         for split in there:
             if len(data[split][key]) != len(data[split][target]):
                 raise ValueError(f"another number of rows in {key} than in {target} of {split}")
