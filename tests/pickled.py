@@ -117,6 +117,10 @@ PROGRAMS = {
     "an array of text of gigabytes": push_array(ONE, FOUR, "U999999999"),
     "an array of text without size": push_array(b"J\xff\xff\xff\x7f\x85", b"C\0", "U0"),
     "an array of pointers": push_array(ONE, b"C\10abcdefgh", "O8", "|"),
+    "a dtype with more than NumPy writes": push_name("numpy dtype")
+    + b"(S'f4'\n"
+    + b"N" * 100
+    + b"tR",
     "an array of another order": push_array(ONE, FOUR, order="S"),
     "an array of objects from text": push_array(ONE, push_text("a"), "O8", "|"),
     "bytes said to be exabytes": b"\x8e" + struct.pack("<Q", 2**62) + b"abc",
@@ -126,9 +130,14 @@ PROGRAMS = {
     "a memo of exabytes": b"Np" + str(2**62).encode() + b"\n",
     "a reference to nothing": b"h\7",
     "a list in itself": b"]q\0h\0a",
+    "a list in an array in the list": b"]q\1" + push_array(ONE, b"h\1", "O8", "|") + b"a",
     "a dictionary in itself": b"}q\0S'a'\nh\0s",
-    "a tuple in two places": b"(Ntq\0h\0\x86",
-    "lists in lists, again and again": nested(30),
+    "an array of the same objects, again and again": b"]q\1("
+    + b"N" * 10**4
+    + b"e0("
+    + push_array(b"M\x10\x27\x85", b"h\1", "O8", "|") * 200
+    + b"t",
+    "lists in lists, again and again": nested(12),
     "lists too deep": b"]" * DEEP + b"a" * (DEEP - 1),
     "tuples too deep": b")" + b"\x85" * DEEP,
     "bytes in another encoding": ENCODE + push_text("a") + push_text("idna") + b"\x86R",

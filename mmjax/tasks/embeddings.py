@@ -145,10 +145,12 @@ def _read_modality(path: Path, ids: Sequence[str], by_row: bool) -> Stacked:
         got = f"other ids, such as {names[0]}"
         raise DataError(path, expected=f"ids of {LABELS}, such as {ids[0]}", got=got)
     absent, dropped = int((~present).sum()), len(names) - int(present.sum())
-    if absent or dropped:
-        lacks = f"{absent} of the {len(ids)} rows in {LABELS} are absent here"
-        more = f"{dropped} of the {len(names)} rows here are not in {LABELS}, and dropped"
-        tell(f"{path}: {lacks}; {more}")
+    if absent:
+        tell(
+            f"{path}: {absent} of {len(ids)} rows in {LABELS} lack {path.stem}; add them to have it"
+        )
+    if dropped:
+        tell(f"{path}: dropped {dropped} of {len(names)} rows; add them to {LABELS} to use them")
     joined = np.zeros((len(ids), *values.shape[1:]), values.dtype)
     joined[present] = values[places[present]]
     return Stacked(joined, present)

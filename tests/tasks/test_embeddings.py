@@ -1,9 +1,14 @@
 """Precomputed features become what their files hold, joined by ids; what does not fit is told."""
 
+import tempfile
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
 from commands import run
+from hypothesis import given
+from hypothesis import strategies as st
 from layouts import write_labels
 from safetensors.numpy import save_file
 
@@ -136,8 +141,8 @@ def test_ids_join_modalities_and_say_what_is_absent(tmp_path, capsys):
     assert not got[~present].any()
     np.testing.assert_array_equal(joined(task, lambda split: split.inputs["face"]), VECTORS)
     assert [line for line in capsys.readouterr().err.splitlines() if ".npz" in line] == [
-        f"mmjax: {place}/steps.npz: 10 of the 30 rows in labels.csv are absent here; 3 of the 23 "
-        "rows here are not in labels.csv, and dropped"
+        f"mmjax: {place}/steps.npz: 10 of 30 rows in labels.csv lack steps; add them to have it",
+        f"mmjax: {place}/steps.npz: dropped 3 of 23 rows; add them to labels.csv to use them",
     ]
 
 
@@ -168,14 +173,30 @@ def test_groups_and_numbers_are_those_of_the_table(tmp_path):
     np.testing.assert_array_equal(joined(task, lambda split: split.group), np.arange(ROWS) // 3)
 
 
-def test_a_comparison_is_one_command(tmp_path, capsys):
+def test_data_says_what_is_read(tmp_path, capsys):
     place = labelled(tmp_path / "mine")
     write_npz(place / "face.npz", VECTORS, IDS)
     write_npz(place / "steps.npz", SEQUENCES[3:], IDS[3:])
     assert run("data", "--task", "embeddings", "--data", place, "--options", "kind=classes") == 0
-    said = capsys.readouterr().out
-    assert "face" in said
-    assert "steps" in said
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shapes = {(line[0], line[3]) for line in lines if "train" in line[2:3]}
+    assert shapes == {("face", "4"), ("steps", "3x2")}
+
+
+@given(st.lists(st.integers(0, ROWS + 10), unique=True, min_size=1).filter(lambda r: min(r) < ROWS))
+def test_any_rows_in_any_order_are_joined_by_their_ids(rows):
+    """Rows from 30 on are unknown to the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = labelled(Path(folder, "mine"))
+        write_npz(place / "face.npz", VECTORS, IDS)
+        values = np.float32([[row, -row] for row in rows])
+        write_npz(place / "some.npz", values, [f"r{row}" for row in rows])
+        task = embeddings(place)
+        present = joined(task, lambda split: split.present["some"])
+        np.testing.assert_array_equal(present, np.isin(np.arange(ROWS), rows))
+        got = joined(task, lambda split: split.inputs["some"])
+        want = np.arange(ROWS)[:, None] * present[:, None] * [1, -1]
+        np.testing.assert_array_equal(got, want)
 
 
 def both(place):

@@ -114,11 +114,12 @@ def test_arrays_of_python_2_are_read():
     np.testing.assert_array_equal(read(program + b"."), np.float32([1.5, -2]), strict=True)
 
 
-def test_nothing_is_copied_and_shared_arrays_are_read_once():
-    array = np.arange(5.0)
-    one, other = read(pickle.dumps([array, array], 5))
+def test_arrays_are_not_copied_and_may_be_in_two_places():
+    array, names = np.arange(5.0), ["a", ("b", 2)]
+    one, other, *lists = read(pickle.dumps([array, array, names, names], 5))
     assert one is other
     assert one.base is not None
+    assert lists == [names, names]
 
 
 IMPORTS = {
@@ -164,7 +165,7 @@ def test_a_pickle_is_limited(monkeypatch):
     with pytest.raises(ValueError, match="opcode 100, NONE"):
         read(b"](" + b"N" * 200 + b"e.")
     assert read(b")" + b"\x85" * 16 + b".")
-    with pytest.raises(ValueError, match="more than 16 objects in each other"):
+    with pytest.raises(ValueError, match="too deep"):
         read(b")" + b"\x85" * 17 + b".")
 
 
@@ -178,15 +179,15 @@ def test_the_same_text_becomes_bytes_only_as_often_as_it_takes_space():
     )
     again = push_name("_codecs encode") + b"h\0h\1\x86R"
     assert read(b"(" + encode + b"t.") == (b"a" * 1000,)
-    with pytest.raises(ValueError, match="again and again"):
+    with pytest.raises(ValueError, match="more copies of its parts"):
         read(b"(" + encode + again * 2 + b"t.")
 
 
 def test_random_opcodes_execute_nothing():
     counts = fuzz_pickles.fuzz(20_000, seed=1)
     assert counts["opcodes"] >= 20_000
-    assert min(counts["refused an import"], counts["data"], counts["refused otherwise"]) >= 10
     assert counts["events"] == counts["slow"] == 0
+    assert min(counts["refused an import"], counts["data"], counts["refused otherwise"]) >= 10
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ class DType:
 
     def build(self, state: tuple[Any, ...]) -> None:
         """Takes the state that NumPy writes."""
-        _, order, subarray, names, fields, *_ = state
+        _, order, subarray, names, fields, _, _, _ = state
         if order not in ("<", ">", "|", "=") or (subarray, names, fields) != (None, None, None):
             raise ValueError("an array of records")
         self.order = order
@@ -70,7 +70,7 @@ def _fill(content: Any, dtype: DType, shape: tuple[int, ...], order: _Order) -> 
     return flat.reshape(shape, order=order)
 
 
-def _make_dtype(code: str, *_: Any) -> DType:
+def _make_dtype(code: str, align: Any, copy: Any) -> DType:
     if not _CODE.fullmatch(code):
         raise ValueError(f"an array of dtype {code[:99]}")
     return DType(code)

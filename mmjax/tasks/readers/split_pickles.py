@@ -43,6 +43,15 @@ def read_split_pickle(
     Raises:
         DataError: the file is missing, malformed, has another layout, or is no plain data.
         UnknownNameError: there is no such group.
+
+    Example:
+        >>> import pickle
+        >>> part = {"text": np.ones((2, 5)), "labels": [-1.5, 3.0], "id": ["a[0]", "a[1]"]}
+        >>> splits = {"train": part, "test": {**part, "id": ["b[0]", "b[1]"]}}
+        >>> _ = Path("mosi.pkl").write_bytes(pickle.dumps(splits))
+        >>> samples, labels = read_split_pickle(Path("mosi.pkl"))
+        >>> samples["text"].values.shape, labels.ids, labels.group
+        ((4, 5), ['a[0]', 'a[1]', 'b[0]', 'b[1]'], ['a', 'a', 'b', 'b'])
     """
     look_up("group", group, dict.fromkeys(GROUPS))
     data = read_pickle(path)
