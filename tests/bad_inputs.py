@@ -896,7 +896,7 @@ FEATURES = {
     "weights of nothing": ("word.safetensors", save_safetensors({})),
     "a table of text": ("walk.parquet", b"PAR1 no table PAR1"),
     "a table with a footer said to be gigabytes": ("walk.parquet", b"PAR1\xff\xff\xff\x7fPAR1"),
-    "HDF5 of a signature": ("voice.h5", b"\x89HDF\r\n\x1a\n"),
+    **({"HDF5 of a signature": ("voice.h5", b"\x89HDF\r\n\x1a\n")} if h5py else {}),
     "a file of no kind": ("face.exe", b"MZ"),
     "a pickle beside them": ("face.pkl", pickle.dumps({})),
 }  # fmt: skip

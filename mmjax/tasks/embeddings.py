@@ -94,6 +94,10 @@ def embeddings(
     if pickles and len(files) > 1:
         got = ", ".join(path.name for path in files)[:300]
         raise DataError(place, expected="a pickle alone, with its labels in it", got=got)
+    if not pickles and (target, group) != ("labels", "recording"):
+        raise UsageError("target, group", f"are of pickles; {LABELS} has columns of both")
+    if pickles and order:
+        raise UsageError("order", "is of files without ids, and not of pickles")
     if pickles:
         samples, labels = read_split_pickle(pickles[0], target=target, group=group)
     else:
@@ -146,9 +150,8 @@ def _read_modality(path: Path, ids: Sequence[str], by_row: bool) -> Stacked:
         raise DataError(path, expected=f"ids of {LABELS}, such as {ids[0]}", got=got)
     absent, dropped = int((~present).sum()), len(names) - int(present.sum())
     if absent:
-        tell(
-            f"{path}: {absent} of {len(ids)} rows in {LABELS} lack {path.stem}; add them to have it"
-        )
+        lack = f"{absent} of {len(ids)} rows in {LABELS} lack {path.stem}"
+        tell(f"{path}: {lack}; add them to have it")
     if dropped:
         tell(f"{path}: dropped {dropped} of {len(names)} rows; add them to {LABELS} to use them")
     joined = np.zeros((len(ids), *values.shape[1:]), values.dtype)

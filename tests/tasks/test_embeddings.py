@@ -165,6 +165,16 @@ def test_the_order_of_rows_is_stated_or_an_error(tmp_path):
         embeddings(tmp_path, order="labels")
 
 
+def test_an_option_that_has_no_effect_is_refused(tmp_path):
+    write_npz(labelled(tmp_path / "table") / "face.npz", VECTORS, IDS)
+    with pytest.raises(UsageError, match=r"target, group: are of pickles; labels\.csv has columns"):
+        embeddings(tmp_path / "table", target="mood")
+    (tmp_path / "pickle").mkdir()
+    (tmp_path / "pickle" / "a.pkl").write_bytes(b"N.")
+    with pytest.raises(UsageError, match="order: is of files without ids"):
+        embeddings(tmp_path / "pickle", order="labels")
+
+
 def test_groups_and_numbers_are_those_of_the_table(tmp_path):
     labelled(tmp_path, mood=np.linspace(-3, 3, ROWS), group=[row // 3 for row in range(ROWS)])
     write_npz(tmp_path / "face.npz", VECTORS, IDS)
