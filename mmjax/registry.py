@@ -300,6 +300,7 @@ TASKS: Table[Callable[..., Any]] = Table(
         "digit_sets": "mmjax.tasks.digit_sets:digit_sets",
         "digit_sum": "mmjax.tasks.digit_sum:digit_sum",
         "digits": "mmjax.tasks.digits:digits",
+        "embeddings": "mmjax.tasks.embeddings:embeddings",
         "folder": "mmjax.tasks.folder:folder",
         "mnist_fsdd": "mmjax.tasks.mnist_fsdd:mnist_fsdd",
         "spoken_list": "mmjax.tasks.spoken_list:spoken_list",

@@ -57,7 +57,7 @@ def _is_masked(values: Any) -> bool:
 
 def _keep_integers(array: np.ndarray, given: Any) -> np.ndarray:
     """Undoes NumPy's conversion to float of integers from 2**63 beside smaller ones."""
-    if array.dtype.kind != "f" or not (array >= 2.0**63).any():
+    if array.dtype != np.float64 or not (array >= 2.0**63).any():
         return array
     objects = np.asarray(given, object)
     whole = all(isinstance(value, int | np.integer) and value >= 0 for value in objects.flat)

@@ -1,30 +1,19 @@
 """A folder of files: one sub-folder per modality, and a table of labels."""
 
-import csv
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
-from mmjax.data.coerce import MISSING, is_unnamed, name_columns
 from mmjax.data.coerce_inputs import InputKind
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
-from mmjax.errors import DataError, printable
+from mmjax.errors import DataError
 from mmjax.registry import parse_pairs
-from mmjax.storage.reading import reading
 from mmjax.tasks.readers.files import READERS
-from mmjax.tasks.readers.formats import FIX, MAX_SMALL, data_folder, find
+from mmjax.tasks.readers.formats import data_folder, find
+from mmjax.tasks.readers.labels import LABELS, make_task, read_labels
 from mmjax.tasks.readers.samples import Stacked, stack
-
-LABELS = "labels.csv"
-OTHERS = ("id", "group", "split")
-"""Columns of the labels that are not targets."""
 
 
 def folder(
@@ -77,50 +66,10 @@ def folder(
     if isinstance(kinds, str):  # ``Task.from_arrays`` checks the values
         pairs = parse_pairs("kinds", kinds.split(",") if kinds else ())
         kinds = cast(Mapping[str, InputKind], pairs)
-    columns = _read_labels(find(place, LABELS))
+    labels = read_labels(find(place, LABELS))
     modalities = sorted(filter(_is_modality, place.iterdir()))
-    read = {path.name: _read_modality(path, columns["id"]) for path in modalities}
-    names = tuple(name for name in columns if name not in OTHERS)
-    try:
-        task = Task.from_arrays(
-            {name: stacked.values for name, stacked in read.items()},
-            _parse_targets({name: columns[name] for name in names}),
-            name=f"folder/{printable(place.resolve().name)}",
-            group=columns.get("group"),
-            present={name: stacked.present for name, stacked in read.items()},
-            split=columns.get("split"),
-            meta={"id": columns["id"]},
-            seed=seed,
-            kind=kind,
-            kinds=kinds,
-        )
-    except DataError as error:  # does not name the folder
-        raise DataError(place, expected="a valid task", got=f"{error}"[:500]) from error
-    return task if task.kind == "classes" else replace(task, names=names)
-
-
-def _read_labels(path: Path) -> dict[str, Sequence[str]]:
-    """{column: its cells}, with unique ids and at least one target."""
-    with (
-        reading(path, "a CSV file with a column id and targets", FIX, MAX_SMALL) as (path, refuse),
-        path.open(encoding="utf-8-sig", newline="") as file,
-    ):
-        lines = csv.reader(file, strict=True, skipinitialspace=True)
-        names, *rows = [[cell.strip() for cell in line] for line in lines if line] or [[]]
-        targets = {name for name in names if not is_unnamed(name)} - {*OTHERS}
-        if "id" not in names or not targets or len(set(names)) < len(names):
-            refuse(f"columns {names}"[:300])
-        for number, row in enumerate(rows, start=1):
-            needed = [cell for name, cell in zip(names, row, strict=False) if name in OTHERS]
-            if len(row) != len(names) or not all(needed):
-                refuse(f"row {number} with cells {row}"[:300])
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-        if not rows:
-            refuse("no rows")
-        if len(set(columns["id"])) < len(rows):
-            twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
-            refuse(f"several rows with the id {twice}")
-        return {name: columns[name] for name in name_columns(path, columns)}
+    read = {path.name: _read_modality(path, labels.ids) for path in modalities}
+    return make_task("folder", place, read, labels, seed=seed, kind=kind, kinds=kinds)
 
 
 def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:
@@ -156,26 +105,3 @@ def _is_modality(path: Path) -> bool:
 
 def _is_shown(path: Path) -> bool:
     return not path.name.startswith(".")
-
-
-def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Parses target cells as text, integers or floats, [rows] or [rows, columns]."""
-    known = {n: [c for c in cells if c not in MISSING] for n, cells in columns.items()}
-    text = [name for name, cells in known.items() if not _are_numbers(cells)]
-    if len(columns) > 1 and text:
-        expected = "numbers, or 0 and 1, where there are several target columns"
-        raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}")
-    whole = all(cell.lstrip("-").isdecimal() for cells in known.values() for cell in cells)
-    read = str if text else int if whole and len(columns) == 1 else float
-    fill = np.nan if read is float else None
-    parsed = [[fill if c in MISSING else read(c) for c in cells] for cells in columns.values()]
-    table = np.array(parsed, float if read is float else object).T
-    return table[:, 0] if len(columns) == 1 else table
-
-
-_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14}|\d*\.\d+|\d+\.)(e[+-]?\d{1,3})?|[+-]?inf|nan", re.I)
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether all cells are numbers; 007, 1_000 and anything with 16 digits are names."""
-    return all(_NUMBER.fullmatch(cell) for cell in cells)
