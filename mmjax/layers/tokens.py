@@ -48,6 +48,18 @@ def all_valid(values: jax.Array) -> Tokens:
     return Tokens(values, jnp.ones(values.shape[:2], bool))
 
 
+def masked_by(mask: jax.Array | None, values: jax.Array) -> Tokens:
+    """Tokens under the mask that an encoder was given; all are valid if it was given none.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.layers import masked_by
+        >>> masked_by(jnp.array([[True, False]]), jnp.ones((1, 2, 5))).mask.tolist()
+        [[True, False]]
+    """
+    return all_valid(values) if mask is None else Tokens(values, mask)
+
+
 def as_tokens(output: jax.Array | Tokens) -> Tokens:
     """What an encoder returns as Tokens: of an array [batch, ..., features], all are valid.
 

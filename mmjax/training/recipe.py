@@ -244,7 +244,7 @@ def make_model(
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
-        default = "raw" if raw else default_encoder(shape)
+        default = "raw" if raw else default_encoder(shape, task.kinds.get(name))
         encoder = (encoders or {}).get(name, default)
         usual = isinstance(encoder, str) and encoder == default  # made for this shape
         chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
@@ -252,20 +252,27 @@ def make_model(
     statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
     for array in jax.tree.leaves(statistics):
         array.setflags(write=False)  # models are compared by their contents
-    return MultimodalModel(chosen, fuse, absent, *statistics)
+    return MultimodalModel(chosen, fuse, absent, *statistics, task.padded)
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:
-    """Mean over the rows in which the modality is present, as the model sees it: float32."""
+    """Mean over the rows in which the modality is present, as the model sees it: float32.
+
+    Each frame of a padded input is averaged over the rows that have it; NaN where none has.
+    """
     if not split.present[name].any():
         expected = f"a training row with {name}, which absent='mean' needs"
         raise UsageError("absent", expected=expected, got="none")
     values, present = split.inputs[name], split.present[name]
-    total = np.zeros(values.shape[1:])
+    total, count = np.zeros((2, *values.shape[1:]))
     rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):
-        total += np.asarray(as_float(rows)).sum(axis=0, dtype=np.float64)
-    return (total / present.sum()).astype(np.float32)
+        seen = np.asarray(as_float(rows))
+        known = ~np.isnan(seen)
+        total += seen.sum(axis=0, dtype=np.float64, where=known)
+        count += known.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return (total / count).astype(np.float32)
 
 
 def name_member(member: Any, table: Mapping[str, Any]) -> str:
