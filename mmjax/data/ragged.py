@@ -58,6 +58,9 @@ def level(
     if rank is not None:
         samples = {row: x[..., None] if x.ndim == rank - 1 else x for row, x in samples.items()}
     ranks = {sample.ndim for sample in samples.values()}
+    if size is not None and ranks != {3}:
+        got = f"samples of shape {next(iter(samples.values())).shape}"
+        raise DataError(where, expected="pictures, as a size is stated", got=got)
     if ranks == {3}:
         samples = _resize_all(where, _as_colour(where, samples), size)
     elif ranks in ({2}, {4}) and len({sample.shape[1:] for sample in samples.values()}) == 1:
@@ -110,7 +113,8 @@ def _resize_all(where: str, pictures: Samples, size: tuple[int, int] | None) -> 
     others = int((sizes != [height, width]).any(axis=1).sum())
     if size is None and others:
         count = f"{others} of {len(pictures)} pictures"
-        tell(f"{where}: resized {count} to {height} x {width}, the median; resize them to override")
+        fix = "to override, resize them first (a folder or a dataset takes sizes)"
+        tell(f"{where}: resized {count} to {height} x {width}, the median; {fix}")
     return {row: resize(picture, height, width) for row, picture in pictures.items()}
 
 
@@ -166,5 +170,5 @@ def has_padding(values: np.ndarray, present: np.ndarray) -> bool:
 def tell_lengths(where: str, values: np.ndarray, present: np.ndarray) -> None:
     """Reports on stderr the lengths of the rows of an input that is padded."""
     lengths = (~is_padding(values[present])).sum(axis=1)
-    found = f"rows have {lengths.min()} to {lengths.max()} frames"
-    tell(f"{where}: {found}; what shorter ones lack is masked, and frames of NaN count as lacking")
+    found = f"rows have {lengths.min()} to {lengths.max()} frames, the rest is NaN and masked"
+    tell(f"{where}: {found}; crop or fill them to override")

@@ -55,9 +55,9 @@ def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
 def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) -> Scale | None:
     """The scale of an input of bytes, which reaches models divided by 255.
 
-    Images and videos with bytes other than 0 and 1 have none (None): they stay between 0 and 1. Bytes that are
-    all 0 and 1, such as masks and one-hot sequences, become 0 and 1 again; other sequences of bytes
-    are treated as numbers.
+    Images and videos with bytes other than 0 and 1 have none (None): they stay between 0 and 1.
+    Bytes that are all 0 and 1, such as masks and one-hot sequences, become 0 and 1 again; other
+    sequences of bytes are treated as numbers.
 
     Args:
         values: uint8 [rows, ..., features], which may be on disk.

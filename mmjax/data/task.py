@@ -335,10 +335,14 @@ class Task:
             raw = {name: raw for name, raw in split.raw.items() if name in modalities}
             return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
 
-        parts = {role: cut(split) for role, split in self.splits.items()}
-        padded = tuple(name for name in self.padded if name in modalities)
-        kinds = {name: kind for name, kind in self.kinds.items() if name in modalities}
-        return replace(self, **parts, padded=padded, kinds=kinds)
+        return replace(
+            self,
+            train=cut(self.train),
+            valid=cut(self.valid),
+            test=cut(self.test),
+            padded=tuple(name for name in self.padded if name in modalities),
+            kinds={name: kind for name, kind in self.kinds.items() if name in modalities},
+        )
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring use.

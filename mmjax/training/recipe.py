@@ -248,11 +248,12 @@ def make_model(
         encoder = (encoders or {}).get(name, default)
         usual = isinstance(encoder, str) and encoder == default  # made for this shape
         chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
-    means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
-    statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
-    for array in jax.tree.leaves(statistics):
+    averaged = task.modalities if absent == "mean" else ()
+    means: Any = {n: _mean_input(task.train, n) for n in averaged}
+    scales: Any = task.input_scales  # NumPy arrays, which serve as JAX's
+    for array in jax.tree.leaves((means, scales)):
         array.setflags(write=False)  # models are compared by their contents
-    return MultimodalModel(chosen, fuse, absent, *statistics, task.padded)
+    return MultimodalModel(chosen, fuse, absent, means, scales, task.padded)
 
 
 def _mean_input(split: Split, name: str) -> np.ndarray:
