@@ -74,7 +74,11 @@ def _off_torch(values: Any) -> Any:
     return (values.float() if "bfloat16" in str(values.dtype) else values).numpy()
 
 
-def check_one_shape(where: str, cells: Mapping[int, np.ndarray]) -> Mapping[int, np.ndarray]:
+def check_one_shape(
+    where: str,
+    cells: Mapping[int, np.ndarray],
+    fix: str = "Crop or pad them first, in whatever way suits the data.",
+) -> Mapping[int, np.ndarray]:
     """The cells by row as they are.
 
     Raises:
@@ -84,7 +88,6 @@ def check_one_shape(where: str, cells: Mapping[int, np.ndarray]) -> Mapping[int,
     for row, cell in cells.items():
         if cell.shape != cells[first].shape:
             got = f"{cells[first].shape} in row {first} and {cell.shape} in row {row}"
-            fix = "Crop or pad them first, in whatever way suits the data."
             raise DataError(where, expected="rows of one shape", got=got, fix=fix)
     return cells
 

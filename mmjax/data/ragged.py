@@ -65,8 +65,9 @@ def level(
         samples = _resize_all(where, _as_colour(where, samples), size)
     elif ranks in ({2}, {4}) and len({sample.shape[1:] for sample in samples.values()}) == 1:
         samples = _pad_all(where, samples)
-    check_one_shape(where, samples)
-    return samples
+    elif ranks == {1}:
+        check_one_shape(where, samples, fix="State the kind sequence to have them padded.")
+    return check_one_shape(where, samples)
 
 
 def _pad_all(where: str, samples: Samples) -> Samples:
@@ -152,7 +153,7 @@ def is_padding(values: np.ndarray) -> np.ndarray:
 
     The first frame of a row never is.
     """
-    bare = np.isnan(values).reshape(*values.shape[:2], -1).all(axis=2)
+    bare = np.isnan(values).all(axis=tuple(range(2, values.ndim)))
     tail = np.logical_and.accumulate(bare[:, ::-1], axis=1)[:, ::-1]
     tail[:, 0] = False
     return tail
@@ -160,10 +161,10 @@ def is_padding(values: np.ndarray) -> np.ndarray:
 
 def has_padding(values: np.ndarray, present: np.ndarray) -> bool:
     """Whether a row of an input that is present, [rows, ...], is padded."""
-    if values.ndim not in PADDED_NDIM or values.dtype != np.float32 or present.dtype != bool:
+    if values.ndim not in PADDED_NDIM or values.dtype != np.float32 or values.size == 0:
         return False
     rows = np.flatnonzero(present)
-    ends = np.isnan(values[rows, -1]).reshape(len(rows), -1).all(axis=1)
+    ends = np.isnan(values[rows, -1]).all(axis=tuple(range(1, values.ndim - 1)))
     return bool(is_padding(values[rows[ends]]).any())
 
 
