@@ -1,6 +1,5 @@
 """The model: encode each modality, substitute what is absent, fuse."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import field
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float, as_tokens, learned_tokens
+from mmjax.layers import as_float, as_tokens, learned_tokens, takes_mask
 from mmjax.registry import ABSENCES
 from mmjax.types import Outputs, Tokens
 
@@ -86,8 +85,7 @@ class MultimodalModel(nn.Module):
         if name in self.padded:
             there = ~jnp.isnan(x.reshape(*x.shape[:2], -1)[..., 0])
             x = jnp.where(there.reshape(*there.shape, *[1] * (x.ndim - 2)), x, 0)
-            if "mask" in inspect.signature(type(encoder).__call__).parameters:
-                options = {"mask": there}
+            options = {"mask": there} if takes_mask(encoder) else {}
         values, mask = as_tokens(encoder(x, train=train, **options))
         if self.absent == "mask":
             return Tokens(values, mask & here[:, None])

@@ -61,13 +61,13 @@ def level(
     if size is not None and ranks != {3}:
         got = f"samples of shape {next(iter(samples.values())).shape}"
         raise DataError(where, expected="pictures, as a size is stated", got=got)
+    fix = "Crop or pad them first, or state their kind: a sequence of numbers, or grey pictures."
     if ranks == {3}:
         samples = _resize_all(where, _as_colour(where, samples), size)
-    elif ranks in ({2}, {4}) and len({sample.shape[1:] for sample in samples.values()}) == 1:
+    elif ranks in ({2}, {4}):
+        check_one_shape(f"{where}, frames", {row: x[0] for row, x in samples.items()}, fix)
         samples = _pad_all(where, samples)
-    elif ranks == {1}:
-        check_one_shape(where, samples, fix="State the kind sequence to have them padded.")
-    return check_one_shape(where, samples)
+    return check_one_shape(where, samples, fix)
 
 
 def _pad_all(where: str, samples: Samples) -> Samples:

@@ -17,6 +17,7 @@ from mmjax.layers.tokens import (
     promise,
     show_weights,
     sinusoidal_positions,
+    takes_mask,
     zero_masked,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "promise",
     "show_weights",
     "sinusoidal_positions",
+    "takes_mask",
     "zero_masked",
 ]

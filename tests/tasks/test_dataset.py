@@ -152,7 +152,7 @@ WRONG = {
     ),
     "other shapes": (
         {"dataset": [{"img": [1.0] * (row + 1), "label": 0} for row in range(9)]},
-        DataError, "column 'img': expected samples of one shape",
+        DataError, "column 'img': expected rows of one shape.*state their kind",
     ),
 }  # fmt: skip
 

@@ -253,14 +253,13 @@ def new_picture(place, name, **shape):
 
 
 DAMAGES = {
-    "another size": (lambda p: new_picture(p, "r3.png"), "picture: expected samples of one shape"),
-    "another length": (
-        lambda p: (p / "steps" / "r3.csv").write_text("1,2\n3,4\n"),
-        r"steps: expected samples of one shape, got 2 shapes, \(2, 2\) and \(3, 2\) among them",
+    "more columns": (
+        lambda p: (p / "steps" / "r3.csv").write_text("1,2,3\n3,4,5\n"),
+        r"steps, frames: expected rows of one shape, got \(2,\) in row 0 and \(3,\) in row 3",
     ),
-    "another rate": (
-        lambda p: wavfile.write(p / "sound" / "r4.wav", 16000, wave(4)),
-        "sound: expected one sampling rate, got 8000 and 16000 Hz",
+    "an odd rate": (
+        lambda p: wavfile.write(p / "sound" / "r4.wav", 191_999, wave(4)),
+        "sound: expected positive sampling rates in a ratio .* got 8000 and 191999 Hz. Resample",
     ),
     "a file of no row": (lambda p: new_picture(p, "r77.png"), r"r77.png: expected a row r77"),
     "two files of a row": (
