@@ -6,6 +6,7 @@ training a fusion takes seconds. No gradient reaches the encoders: only the fusi
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -32,9 +33,9 @@ def encode(task: Task, trained: Mapping[str, Trained]) -> list[Task]:
     parts = [_encode_split(split, trained) for split in (task.train, task.valid, task.test)]
     splits = [split for part in parts for split in part]
     padded = [n for n in trained if any(has_padding(s.inputs[n], s.present[n]) for s in splits)]
-    encoded = replace(task, name=f"{task.name}/encoded", standardise=False, kinds={}, padded=())
+    encoded = partial(replace, task, standardise=False, kinds={}, padded=tuple(padded))
     return [
-        replace(encoded, train=train, valid=valid, test=test, padded=tuple(padded))
+        encoded(name=f"{task.name}/encoded", train=train, valid=valid, test=test)
         for train, valid, test in zip(*parts, strict=True)
     ]
 

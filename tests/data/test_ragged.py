@@ -99,7 +99,7 @@ BAD = {
     "no frames": ([*STEPS[:7], STEPS[7][:0], *STEPS[8:]], r"with values, got shape \(0, 3\) in"),
     "more features": (
         [*STEPS[:7], np.ones((4, 5)), *STEPS[8:]],
-        r"frames: expected rows of one shape, got \(3,\) in row 0 and \(5,\) in row 7",
+        r"rows of one shape, got \(3,\) in row 0 and \(5,\) in row 7",
     ),
     "numbers": ([x[:, 0] for x in STEPS], "one shape.*or state their kind: a sequence of numbers"),
     "a large value": ([*STEPS[:7], np.full((2, 3), 1e20), *STEPS[8:]], "larger ones in 1 rows"),
