@@ -14,6 +14,8 @@ from mmjax.errors import DataError, tell
 MAX_VALUES = 1 << 30
 """Most values of a modality, because a single long sample pads all others."""
 
+_CHANNELS = 4  # of what is taken for a picture unless it is stated
+
 PADDED_NDIM = (3, 5)
 """Axes of the inputs, [rows, ...], that can be padded: sequences and videos."""
 
@@ -45,8 +47,8 @@ def level(
         >>> padded[0].tolist()
         [[1.0, 1.0], [nan, nan]]
     """
-    shapes = {sample.shape for sample in samples.values()}
-    if len(shapes) == 1 and size in (None, shapes.copy().pop()[:2]):
+    first, *others = {sample.shape for sample in samples.values()}
+    if not others and size in (None, first[:2]):
         return samples
     for row, sample in samples.items():
         if sample.size == 0:
@@ -59,10 +61,10 @@ def level(
         samples = {row: x[..., None] if x.ndim == rank - 1 else x for row, x in samples.items()}
     ranks = {sample.ndim for sample in samples.values()}
     if size is not None and ranks != {3}:
-        got = f"samples of shape {next(iter(samples.values())).shape}"
+        got = f"samples of shape {first}"
         raise DataError(where, expected="pictures, as a size is stated", got=got)
-    fix = "Crop or pad them first, or state their kind: a sequence of numbers, or grey pictures."
-    if ranks == {3}:
+    fix = "Crop or pad them first, or state their kind: numbers in a row, say, or grey pictures."
+    if ranks == {3} and (rank == 3 or max(x.shape[2] for x in samples.values()) <= _CHANNELS):
         samples = _resize_all(where, _as_colour(where, samples), size)
     elif ranks in ({2}, {4}):
         check_one_shape(f"{where}, frames", {row: x[0] for row, x in samples.items()}, fix)

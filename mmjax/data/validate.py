@@ -26,7 +26,7 @@ def check_task(task: Any) -> None:
     """Raises DataError for an invalid task; see ``Task``."""
     _check_names(task)
     _check_out_dim(task)
-    _check_padded(task)
+    _check_kinds(task)
     for split_name, split in task.splits.items():
         _check_split(f"task {task.name!r}, {split_name}", split, task)
     _check_variety(f"task {task.name!r}, train target", task)
@@ -59,13 +59,17 @@ def _check_out_dim(task: Any) -> None:
             raise DataError(f"task {task.name!r}, scale", expected=expected, got=str(part)[:80])
 
 
-def _check_padded(task: Any) -> None:
+def _check_kinds(task: Any) -> None:
     for name in task.padded:
         values = task.train.inputs.get(name)
         if values is None or len(values.shape) not in PADDED_NDIM or values.dtype != np.float32:
             got = "no such modality" if values is None else f"{values.dtype} {values.shape}"
             expected = "float32 sequences or videos"
             raise DataError(f"task {task.name!r}, padded {name!r}", expected=expected, got=got)
+    for name, kind in task.kinds.items():
+        if name not in task.train.inputs or kind != "volume":
+            where, got = f"task {task.name!r}, kinds", f"{kind!r} for {name!r}"
+            raise DataError(where, expected="'volume' for some of the modalities", got=got)
 
 
 def _check_split(where: str, split: Any, task: Any) -> None:

@@ -144,6 +144,7 @@ class TrainedRun:
         given = drop_unnamed(where, given)
         values = as_numbers(name, given, len(shape), shape[:2] if len(shape) == 3 else None)
         if name in task.padded and values.ndim > 1:
+            values = values[..., None] if values.ndim == len(shape) else values
             values = lengthen(where, values, shape[0])
         return as_input(name, shape_like(name, values, task.train.inputs[name][some]))
 

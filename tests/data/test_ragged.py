@@ -101,8 +101,12 @@ BAD = {
         [*STEPS[:7], np.ones((4, 5)), *STEPS[8:]],
         r"rows of one shape, got \(3,\) in row 0 and \(5,\) in row 7",
     ),
-    "numbers": ([x[:, 0] for x in STEPS], "one shape.*or state their kind: a sequence of numbers"),
+    "numbers": ([x[:, 0] for x in STEPS], "one shape.*or state their kind"),
     "a large value": ([*STEPS[:7], np.full((2, 3), 1e20), *STEPS[8:]], "larger ones in 1 rows"),
+    "grey clips without a kind": (
+        [np.ones((len(x), 5, 6)) for x in STEPS],
+        r"one shape, got .* or state their kind",
+    ),
     "pictures": ([np.ones((1, *x.shape, 1, 1)) for x in STEPS], "rows of one shape"),
 }
 
@@ -122,6 +126,9 @@ def test_a_task_of_ones_own_states_what_is_padded():
         Task("own", split, split, split, 3)
     with pytest.raises(DataError, match="padded 'y': expected float32 sequences or videos, got no"):
         Task("own", split, split, split, 3, padded=("y",))
+    for kinds in ({"y": "volume"}, {"x": "scan"}):
+        with pytest.raises(DataError, match="kinds: expected 'volume' for some of the modalities"):
+            Task("own", split, split, split, 3, padded=("x",), kinds=kinds)
 
 
 def test_numbers_are_padded_as_sequences_of_one_feature_if_that_is_stated():
@@ -143,6 +150,8 @@ def test_videos_of_bytes_are_padded_as_what_models_see():
     assert (task.shapes, task.padded) == ({"x": (8, 4, 5, 1)}, ("x",))
     clip = clips[LONG] / np.float32(255)
     np.testing.assert_array_equal(whole(task)[LONG], clip)
+    grey = make([clip[..., 0] for clip in clips], kinds={"x": "video"})
+    assert grey.digest() == task.digest()
     even = make([clip[:2] for clip in clips])
     assert even.train.inputs["x"].dtype == np.uint8
     assert even.input_scales == {}  # between 0 and 1, as pictures
