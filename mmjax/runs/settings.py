@@ -21,6 +21,7 @@ class Settings:
             decides.
         objective: name of the loss.
         method: name of the training method.
+        metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         seeds: number of seeds, counted from 0; all train in one program.
         steps: training steps of each seed; early stopping on validation may end it before.
         batch_size: rows per step.
@@ -58,6 +59,7 @@ class Settings:
     encoders: tuple[str, ...] = ()
     objective: str = "cross_entropy"
     method: str = "joint"
+    metric: str | None = None
     seeds: int = 5
     steps: int = 200
     batch_size: int = 64
