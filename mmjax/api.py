@@ -352,7 +352,12 @@ def _tell_encoders(arms: Sequence[Arm]) -> str:
     return f"encoders: {', '.join(told)}"
 
 
-_AXES = {1: ("features",), 2: ("length", "features"), 3: ("height", "width", "channels")}
+_AXES = {
+    1: ("features",),
+    2: ("length", "features"),
+    3: ("height", "width", "channels"),
+    4: ("time or depth", "height", "width", "channels"),
+}
 
 
 _OF_TASK = ("task", "data", "options", "missing")

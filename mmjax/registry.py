@@ -231,11 +231,13 @@ ENCODERS: "Table[type[nn.Module]]" = Table(
         "cnn": "mmjax.encoders.cnn:CNN",
         "cnn1d": "mmjax.encoders.cnn:CNN1D",
         "cnn2d": "mmjax.encoders.cnn:CNN2D",
+        "cnn3d": "mmjax.encoders.cnn:CNN3D",
         "gru": "mmjax.encoders.gru:GRU",
         "mlp": "mmjax.encoders.mlp:MLPEncoder",
         "patches": "mmjax.encoders.transformer:Patches",
         "raw": "mmjax.encoders.raw:Raw",
         "transformer": "mmjax.encoders.transformer:Transformer",
+        "video": "mmjax.encoders.video:Video",
     },
 )
 

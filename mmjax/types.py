@@ -132,6 +132,10 @@ class Encoder(Protocol):
     """Maps one modality to tokens: ``(x [batch, ...], *, train) -> Tokens``.
 
     An array, [batch, features] or [batch, length, features], stands for tokens that are all valid.
+
+    An encoder may also take ``mask``, [batch, length] bool or None, where rows differ in length:
+    the first frames of a row are valid, the others zeros. Without it, it reads the zeros as they
+    are.
     """
 
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens | jax.Array: ...

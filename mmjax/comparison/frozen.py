@@ -101,13 +101,15 @@ class FrozenEncoders:
             made = make_encoder(name, encoder, task.shapes[name])
             frozen = None
             if isinstance(made, Pretrained) and not made.trainable:
-                frozen = FrozenEncoder(name, made, task.shapes[name])
+                frozen = FrozenEncoder(name, made, task.shapes[name], name in task.padded)
             self._made[key] = encoder, frozen
         return self._made[key][1]
 
     def _encode(self, task: Task, frozen: Mapping[str, FrozenEncoder]) -> EncodedTask:
         splits = {part: self._encode_split(split, frozen) for part, split in task.splits.items()}
         given = {f.name: getattr(task, f.name) for f in fields(Task)}
+        given["padded"] = tuple(name for name in task.padded if name not in frozen)
+        given["kinds"] = {name: kind for name, kind in task.kinds.items() if name not in frozen}
         return EncodedTask(**{**given, **splits}, source=task, frozen=frozen)
 
     def _encode_split(self, split: Split, frozen: Mapping[str, FrozenEncoder]) -> Split:

@@ -32,10 +32,13 @@ class FrozenEncoder:
         name: of the modality.
         encoder: its encoder.
         shape: of a sample.
+        padded: whether rows are padded by NaN, in place of which it reads zeros.
     """
 
-    def __init__(self, name: str, encoder: Pretrained, shape: tuple[int, ...]) -> None:
-        self.name, self.encoder = name, encoder
+    def __init__(
+        self, name: str, encoder: Pretrained, shape: tuple[int, ...], padded: bool = False
+    ) -> None:
+        self.name, self.encoder, self.padded = name, encoder, padded
         row = jax.ShapeDtypeStruct((1, *shape), np.float32)
         self.reader = Features(repr(encoder.network), encoder.network.makes_tokens(row))
         """The encoder of a model that reads its features."""
@@ -79,6 +82,7 @@ class FrozenEncoder:
         """The features of rows, a pure function of the encoder's arrays."""
         x = read_input(self.encoder, values)
         x = jnp.where(present.reshape(-1, *[1] * (x.ndim - 1)), x, 0)
+        x = jnp.where(jnp.isnan(x), 0, x) if self.padded else x
         tokens = self.encoder.network.encode(x, arrays)
         return jnp.where(present[:, None, None], pack(tokens, self.reader.masked), 0)
 

@@ -18,8 +18,16 @@ from mmjax.data.coerce import (
     drop_unnamed,
     tell_order,
 )
-from mmjax.data.coerce_inputs import InputKind, as_input, as_numbers, check_precision, shape_input
+from mmjax.data.coerce_inputs import (
+    InputKind,
+    as_input,
+    as_numbers,
+    check_precision,
+    sample_rank,
+    shape_input,
+)
 from mmjax.data.coerce_targets import encode_target
+from mmjax.data.ragged import has_padding, tell_lengths
 from mmjax.data.scale import Scale, find_byte_scale, find_input_scale, find_scale
 from mmjax.data.splits import ROLES, as_roles, check_roles, complete_roles, deal
 from mmjax.data.targets import Kind, is_labelled, kind_of, row_nll
@@ -134,8 +142,8 @@ class Task:
     """A multimodal problem: arrays, not iterators.
 
     A Task is validated when it is constructed. The shape of a sample determines its kind:
-    ``[features]`` is a vector, ``[length, features]`` a sequence, and ``[height, width, channels]``
-    an image.
+    ``[features]`` is a vector, ``[length, features]`` a sequence, ``[height, width, channels]`` an
+    image, and ``[time, height, width, channels]`` a video.
 
     Attributes:
         name: of the task, in rows and tables.
@@ -150,6 +158,9 @@ class Task:
         scale: of numbers before standardisation; predictions are converted back to it.
         metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         folds: made by ``fold_task``, if its test rows are tested fold by fold.
+        padded: modalities whose rows differ in length: float32 sequences or videos, with NaN in all
+            values of the frames past the end of a row. Models mask them.
+        kinds: {modality: its kind}, where the shape does not tell: "volume".
 
     Raises:
         DataError: an array has the wrong shape, dtype, length or range, or is not finite; a split
@@ -172,6 +183,8 @@ class Task:
     scale: Scale | None = None
     metric: Metric = None  # type: ignore[assignment]  # set below
     folds: tuple[Fold, ...] = ()
+    padded: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_task(self)
@@ -207,9 +220,11 @@ class Task:
         says what was assumed and how to override it.
 
         Args:
-            inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
-                [rows, height, width, channels]}; a grey image has one channel. Images of bytes are
-                scaled to [0, 1]; bytes that are all 0 and 1 stay so.
+            inputs: {modality: numbers [rows], [rows, features], [rows, length, features], [rows,
+                height, width, channels] or [rows, time, height, width, channels]}; a grey image has
+                one channel. Images of bytes are scaled to [0, 1]; bytes that are all 0 and 1 stay
+                so. In a list of arrays, sequences and videos may differ in length, and images in
+                size: images are resized to the median.
             target: [rows] of classes, as integers or text; [rows, labels] of 0 and 1, where a row
                 can have several labels; or floats, [rows] or [rows, numbers], which are
                 standardised. With ``split``, the test rows may all be -1 or missing (NaN, None, or
@@ -227,8 +242,8 @@ class Task:
             standardise: whether models standardise inputs with statistics of the training rows.
             seed: of the split.
             kind: of the target: "classes", "labels" or "numbers".
-            kinds: {modality: "vector", "sequence", "image" or "tokens"}. Tokens are integers
-                [rows, length], and become sequences of one-hot vectors.
+            kinds: {modality: "vector", "sequence", "image", "video", "volume" or "tokens"}. Tokens
+                are integers [rows, length], and become sequences of one-hot vectors.
 
         Raises:
             DataError: an array is not what a task needs.
@@ -270,6 +285,7 @@ class Task:
             n: _read_input(n, x, kinds.get(n), here.get(n, np.ones(size, bool)), known.get("id"))
             for n, x in inputs.items()
         }
+        padded = [n for n, x in arrays.items() if has_padding(x, here.get(n, np.ones(size, bool)))]
         index = np.unique(groups, return_inverse=True)[1]
         if given is None:
             role = deal(index, encoded.strata, seed)
@@ -291,6 +307,8 @@ class Task:
             standardise=standardise,
             names=encoded.names,
             scale=scale,
+            padded=tuple(padded),
+            kinds={n: kind for n, kind in kinds.items() if kind == "volume"},
         )
 
     @property
@@ -359,8 +377,15 @@ class Task:
             return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
 
         folds = [fold._replace(task=fold.task.only(*modalities)) for fold in self.folds]
-        train, valid, test = map(cut, (self.train, self.valid, self.test))
-        return replace(self, train=train, valid=valid, test=test, folds=tuple(folds))
+        return replace(
+            self,
+            train=cut(self.train),
+            valid=cut(self.valid),
+            test=cut(self.test),
+            folds=tuple(folds),
+            padded=tuple(name for name in self.padded if name in modalities),
+            kinds={name: kind for name, kind in self.kinds.items() if name in modalities},
+        )
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring use.
@@ -400,9 +425,12 @@ def _read_input(
 ) -> np.ndarray:
     """An input as a Task holds it, checked while its rows are still in the given order."""
     given = drop_unnamed(f"input {name!r}", given)
-    numbers = shape_input(name, as_numbers(name, given), kind)
+    numbers = shape_input(name, as_numbers(name, given, sample_rank(kind)), kind)
     check_length({name: numbers}, len(present))
-    values = as_input(name, numbers)
-    check_input(f"input {name!r}", values, present, values.shape, ids)
+    values, where = as_input(name, numbers), f"input {name!r}"
+    padded = has_padding(values, present)
+    check_input(where, values, present, values.shape, ids, padded)
+    if padded:
+        tell_lengths(where, values, present)
     check_precision(name, numbers[present], given)
     return values

@@ -11,12 +11,14 @@ from mmjax.layers.tokens import (
     is_present,
     join,
     learned_tokens,
+    masked_by,
     masked_mean,
     masked_softmax,
     mean_where,
     promise,
     show_weights,
     sinusoidal_positions,
+    takes_mask,
     zero_masked,
 )
 
@@ -33,11 +35,13 @@ __all__ = [
     "is_present",
     "join",
     "learned_tokens",
+    "masked_by",
     "masked_mean",
     "masked_softmax",
     "mean_where",
     "promise",
     "show_weights",
     "sinusoidal_positions",
+    "takes_mask",
     "zero_masked",
 ]

@@ -1,5 +1,6 @@
 """Tokens and their padding masks, as used by encoders, fusions, objectives and methods."""
 
+import inspect
 from collections.abc import Mapping
 
 import flax.linen as nn
@@ -59,6 +60,30 @@ def all_valid(values: jax.Array) -> Tokens:
         [[True, True, True]]
     """
     return Tokens(values, jnp.ones(values.shape[:2], bool))
+
+
+def takes_mask(encoder: nn.Module) -> bool:
+    """Whether the call of an encoder has an argument ``mask``.
+
+    Example:
+        >>> from mmjax.encoders import GRU, MLPEncoder
+        >>> from mmjax.layers import takes_mask
+        >>> takes_mask(GRU()), takes_mask(MLPEncoder())
+        (True, False)
+    """
+    return "mask" in inspect.signature(type(encoder).__call__).parameters
+
+
+def masked_by(mask: jax.Array | None, values: jax.Array) -> Tokens:
+    """Tokens under the mask that an encoder was given; all are valid if it was given none.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.layers import masked_by
+        >>> masked_by(jnp.array([[True, False]]), jnp.ones((1, 2, 5))).mask.tolist()
+        [[True, False]]
+    """
+    return all_valid(values) if mask is None else Tokens(values, mask)
 
 
 def as_tokens(output: jax.Array | Tokens) -> Tokens:

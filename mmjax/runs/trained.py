@@ -17,6 +17,7 @@ from mmjax.comparison.frozen import encode_rows, source_of
 from mmjax.comparison.scores import Row, score_rows
 from mmjax.data.coerce import check_mapping, drop_unnamed
 from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
+from mmjax.data.ragged import lengthen
 from mmjax.data.targets import UNLABELLED, Kind, answers
 from mmjax.data.task import Task
 from mmjax.data.validate import check_input
@@ -75,7 +76,8 @@ class TrainedRun:
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shape of its
                 rows or in one that ``Task.from_arrays`` accepts for them, such as token ids; uint8
-                where the task has uint8. Other modalities are ignored.
+                where the task has uint8. Where rows of the task differ in length, these may, too.
+                Other modalities are ignored.
             present: {modality: [rows] bool}; by default a modality is present in every row.
 
         Returns:
@@ -131,7 +133,8 @@ class TrainedRun:
         here = {name: np.asarray(present.get(name, everywhere)) for name in known}
         for name, like in known.items():
             where = f"input {name!r}"
-            check_input(where, rows[name], here[name], (size, *like.shape[1:]))
+            shape = (size, *like.shape[1:])
+            check_input(where, rows[name], here[name], shape, padded=name in self.arm.task.padded)
             if rows[name].dtype != like.dtype:  # the model scales uint8, but not floats
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
@@ -139,10 +142,14 @@ class TrainedRun:
 
     def _read(self, name: str, given: Any) -> np.ndarray:
         """Converts an input as ``Task.from_arrays`` does."""
-        train = source_of(self.arm.task).train
-        some = np.flatnonzero(train.present[name])[:_SOME]
-        given = drop_unnamed(f"input {name!r}", given)
-        return as_input(name, shape_like(name, as_numbers(name, given), train.inputs[name][some]))
+        task, where = source_of(self.arm.task), f"input {name!r}"
+        shape, some = task.shapes[name], np.flatnonzero(task.train.present[name])[:_SOME]
+        given = drop_unnamed(where, given)
+        values = as_numbers(name, given, len(shape), shape[:2] if len(shape) == 3 else None)
+        if name in task.padded and values.ndim > 1:
+            values = values[..., None] if values.ndim == len(shape) else values
+            values = lengthen(where, values, shape[0])
+        return as_input(name, shape_like(name, values, task.train.inputs[name][some]))
 
 
 def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing, name_columns
-from mmjax.data.coerce_inputs import InputKind, name_others
+from mmjax.data.coerce_inputs import InputKind, name_others, sample_rank
 from mmjax.data.splits import ROLES, SYNONYMS
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError, look_up
 from mmjax.tasks.readers.files import pixels_of
-from mmjax.tasks.readers.samples import Stacked, stack
+from mmjax.tasks.readers.samples import stack
 from mmjax.tasks.readers.sound import Sound
 
 Rows = Sequence[Mapping[str, Any]]
@@ -32,6 +32,7 @@ def from_dataset(
     seed: int = 0,
     kind: Kind | None = None,
     kinds: Mapping[str, InputKind] | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> Task:
     """Makes a task from a dataset whose rows are mappings.
 
@@ -40,7 +41,8 @@ def from_dataset(
 
     A value is an array of numbers, a Pillow image, or a recording as a mapping with ``array`` and
     ``sampling_rate``, which becomes MFCCs; None or NaN marks a missing modality. Splits and kinds
-    are handled as in ``Task.from_arrays``.
+    are handled as in ``Task.from_arrays``; samples of unequal length, size or sampling rate as in
+    the task ``folder``.
 
     Args:
         dataset: {"train", "validation" (or "valid", "val", "dev"), "test": rows}, or rows.
@@ -52,9 +54,10 @@ def from_dataset(
         seed: of the split.
         kind: what the target is, as for ``Task.from_arrays``.
         kinds: what the modalities are, likewise.
+        sizes: {modality: (height, width)} to resize pictures to.
 
     Raises:
-        DataError: samples differ in shape, or do not make a valid task.
+        DataError: samples differ in shape otherwise, or do not make a valid task.
         UnknownNameError: there is no such column, split or kind.
         UsageError: the target is not a column.
 
@@ -81,10 +84,16 @@ def from_dataset(
     ids = [f"{key} {number}".strip() for key, part in parts.items() for number in range(len(part))]
     read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
-    found = {
-        modality: _samples([*map(read, _listed(columns, modality))], f"{where} {columns!r}", ids)
-        for modality, columns in modalities.items()
-    }
+    kinds, sizes = kinds or {}, sizes or {}
+    for modality in sizes:
+        look_up("modality of sizes", modality, modalities)
+    found = {}
+    for modality, columns in modalities.items():
+        place, given = f"{where} {columns!r}", [*map(read, _listed(columns, modality))]
+        samples = _samples(given, place, ids)
+        found[modality] = stack(
+            samples, place, sample_rank(kinds.get(modality)), sizes.get(modality)
+        )
     values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target, "target")]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},
@@ -136,7 +145,9 @@ def _read_column(
     return [row[column] for row in rows]
 
 
-def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -> Stacked:
+def _samples(
+    columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]
+) -> list[np.ndarray | Sound | None]:
     """The samples of a modality, from one or several columns."""
     samples = []
     for row, values in zip(ids, zip(*columns, strict=True), strict=True):
@@ -148,7 +159,7 @@ def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -
             got = f"{type(error).__name__}: {error}"[:300] + f", in row {row}"
             raise DataError(where, expected=_SAMPLES, got=got) from error
         samples.append(parts[0] if len(parts) == 1 else _join(parts))
-    return stack(samples, where)
+    return samples
 
 
 def _join(parts: Sequence[Any]) -> np.ndarray | None:

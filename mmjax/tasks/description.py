@@ -19,7 +19,13 @@ def columns(split: Split) -> dict[str, np.ndarray]:
 def describe(task: Task) -> dict[str, Any]:
     """The fields of a task other than its rows, its name and ``out_dim``."""
     scale = task.scale and [part.tolist() for part in task.scale]
-    return {"standardise": task.standardise, "names": list(task.names), "scale": scale}
+    return {
+        "standardise": task.standardise,
+        "names": list(task.names),
+        "scale": scale,
+        "padded": list(task.padded),
+        "kinds": dict(task.kinds),
+    }
 
 
 def parse(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +39,9 @@ def parse(about: Mapping[str, Any]) -> dict[str, Any]:
         mean, deviation = (np.array(part, np.float64) for part in scale)
         scale = Scale(mean, deviation)
     names = tuple(about["names"])
-    if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in names):
+    padded, kinds = tuple(about.get("padded", ())), dict(about.get("kinds", {}))
+    text = (*names, *padded, *kinds, *kinds.values())
+    if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in text):
         raise ValueError(f"{about}"[:300])
-    return {"standardise": about["standardise"], "names": names, "scale": scale}
+    said = {"standardise": about["standardise"], "names": names, "scale": scale}
+    return {**said, "padded": padded, "kinds": kinds}

@@ -1,14 +1,15 @@
 """A folder of files: one sub-folder per modality, and a table of labels."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from mmjax.data.coerce_inputs import InputKind
+from mmjax.data.coerce_inputs import InputKind, sample_rank
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
-from mmjax.errors import DataError
+from mmjax.errors import DataError, UsageError, look_up
 from mmjax.registry import parse_pairs
 from mmjax.tasks.readers.files import READERS
 from mmjax.tasks.readers.formats import data_folder, find
@@ -22,6 +23,7 @@ def folder(
     seed: int = 0,
     kind: Kind | None = None,
     kinds: Mapping[str, InputKind] | str = "",
+    sizes: Mapping[str, tuple[int, int]] | str = "",
 ) -> Task:
     """Reads a folder with a sub-folder for each modality, and ``labels.csv``.
 
@@ -29,8 +31,12 @@ def folder(
     row without a file lacks that modality. Pictures (PNG, JPEG) become uint8 [height, width,
     channels]; recordings (WAV, FLAC) become MFCCs [frames, 13], padded with silence to the longest;
     tables of numbers (CSV) become vectors [features] if they have one line, and sequences [lines,
-    features] if they have more; arrays (.npy) are used unchanged. All pictures, tables or arrays of
-    a modality must have the same shape. A sub-folder of runs is not a modality.
+    features] if they have more; arrays (.npy) are used unchanged. A sub-folder of runs is not a
+    modality.
+
+    Pictures that differ in size are resized to the median height and width, recordings of another
+    sampling rate than most are resampled, and lines on stderr say so. Sequences that differ in
+    length are padded and masked, as in ``Task.from_arrays``.
 
     The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; the
     optional ``group`` and ``split``, as in ``Task.from_arrays``; and targets. A column without a
@@ -47,10 +53,12 @@ def folder(
         seed: of the split, if ``labels.csv`` has none.
         kind: what the target is, as for ``Task.from_arrays``.
         kinds: what the modalities are, likewise; or text, such as "notes=tokens,face=image".
+        sizes: {modality: (height, width)} to resize pictures to; or text, such as "face=64x48".
 
     Raises:
-        DataError: a file is missing or malformed, or belongs to no row; or samples differ in shape.
-        UsageError: a package that reads the files is not installed.
+        DataError: a file is missing or malformed, or belongs to no row; or samples differ in shape
+            otherwise.
+        UsageError: a package that reads the files is not installed, or a size is malformed.
 
     Example:
         >>> _ = Path("vitals").mkdir()
@@ -66,18 +74,36 @@ def folder(
     if isinstance(kinds, str):  # ``Task.from_arrays`` checks the values
         pairs = parse_pairs("kinds", kinds.split(",") if kinds else ())
         kinds = cast(Mapping[str, InputKind], pairs)
+    sizes = _parse_sizes(sizes) if isinstance(sizes, str) else sizes
     labels = read_labels(find(place, LABELS))
     modalities = sorted(filter(_is_modality, place.iterdir()))
-    read = {path.name: _read_modality(path, labels.ids) for path in modalities}
+    for name in sizes:
+        look_up("modality of sizes", name, {path.name: path for path in modalities})
+    read = {
+        path.name: _read_modality(path, labels.ids, kinds.get(path.name), sizes.get(path.name))
+        for path in modalities
+    }
     return make_task("folder", place, read, labels, seed=seed, kind=kind, kinds=kinds)
 
 
-def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:
+def _parse_sizes(text: str) -> dict[str, tuple[int, int]]:
+    """Parses "face=64x48" as heights and widths by modality."""
+    sizes = {}
+    for name, size in parse_pairs("sizes", text.split(",") if text else ()).items():
+        sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
+        if not sides:
+            raise UsageError("sizes", expected="NAME=HEIGHTxWIDTH", got=f"{name}={size}")
+        sizes[name] = (int(sides[1]), int(sides[2]))
+    return sizes
+
+
+def _read_modality(
+    place: Path, ids: Sequence[str], kind: InputKind | None, size: tuple[int, int] | None
+) -> Stacked:
     """The samples of all rows, whose files are found by their names."""
     paths = _find_files(place, set(ids))
-    return stack(
-        [READERS[p.suffix.lower()](p) if (p := paths.get(i)) else None for i in ids], place
-    )
+    samples = [READERS[p.suffix.lower()](p) if (p := paths.get(i)) else None for i in ids]
+    return stack(samples, place, sample_rank(kind), size)
 
 
 def _find_files(place: Path, ids: set[str]) -> Mapping[str, Path]:

@@ -245,31 +245,37 @@ def make_model(
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
-        default = "raw" if raw else default_encoder(shape)
+        default = "raw" if raw else default_encoder(shape, task.kinds.get(name))
         encoder = (encoders or {}).get(name, default)
         usual = isinstance(encoder, str) and encoder == default  # made for this shape
         chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
     used = chosen if absent == "mean" else {}
-    means = {name: _mean_input(task.train, name, encoder) for name, encoder in used.items()}
+    means: Any = {name: _mean_input(task.train, name, encoder) for name, encoder in used.items()}
     scaled = {name for name, encoder in chosen.items() if not getattr(encoder, "in_units", False)}
-    scales = {name: scale for name, scale in task.input_scales.items() if name in scaled}
-    statistics: Any = (means, scales)  # NumPy arrays, which serve as JAX's
-    for array in jax.tree.leaves(statistics):
+    scales: Any = {name: scale for name, scale in task.input_scales.items() if name in scaled}
+    for array in jax.tree.leaves((means, scales)):  # NumPy arrays, which serve as JAX's
         array.setflags(write=False)  # models are compared by their contents
-    return MultimodalModel(chosen, fuse, absent, *statistics)
+    return MultimodalModel(chosen, fuse, absent, means, scales, task.padded)
 
 
 def _mean_input(split: Split, name: str, encoder: nn.Module) -> np.ndarray:
-    """Mean over the rows in which the modality is present, as the model sees it: float32."""
+    """Mean over the rows in which the modality is present, as the model sees it: float32.
+
+    Each frame of a padded input is averaged over the rows that have it; NaN where none has.
+    """
     if not split.present[name].any():
         expected = f"a training row with {name}, which absent='mean' needs"
         raise UsageError("absent", expected=expected, got="none")
     values, present = split.inputs[name], split.present[name]
-    total = np.zeros(values.shape[1:])
+    total, count = np.zeros((2, *values.shape[1:]))
     rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):
-        total += np.asarray(read_input(encoder, rows)).sum(axis=0, dtype=np.float64)
-    return (total / present.sum()).astype(np.float32)
+        seen = np.asarray(read_input(encoder, rows))
+        known = ~np.isnan(seen)
+        total += seen.sum(axis=0, dtype=np.float64, where=known)
+        count += known.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return (total / count).astype(np.float32)
 
 
 def name_member(member: Any, table: Mapping[str, Any]) -> str:

@@ -120,7 +120,7 @@ def test_a_target_that_is_not_what_is_said_is_refused(target, kind, message):
 def test_unknown_kinds_are_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="one of classes, labels, numbers, got 'number'"):
         Task.from_arrays({"x": X}, INTEGERS, kind="number")
-    with pytest.raises(UnknownNameError, match="one of image, sequence, tokens, vector, got 'toke"):
+    with pytest.raises(UnknownNameError, match="tokens, vector, video, volume, got 'toke"):
         Task.from_arrays({"x": X}, INTEGERS, kinds={"x": "token"})
     with pytest.raises(UnknownNameError, match="modality of kinds: expected one of x, got 'y'"):
         Task.from_arrays({"x": X}, INTEGERS, kinds={"y": "tokens"})
@@ -636,9 +636,11 @@ def test_bfloat16_and_text_of_numpy_2_are_read():
 
 @pytest.mark.parametrize("as_given", [list, as_column])
 def test_cells_that_do_not_fit_are_named(as_given):
-    ragged = as_given([np.zeros((5 + row % 3, 2)) for row in range(ROWS)])
-    with pytest.raises(DataError, match=r"one shape, got \(5, 2\) in row 0 and \(6, 2\) in row 1"):
-        Task.from_arrays({"x": ragged}, INTEGERS)
+    wider = as_given([np.zeros((5, 2 + row % 3)) for row in range(ROWS)])
+    with pytest.raises(
+        DataError, match=r"frames: .* one shape, got \(2,\) in row 0 and \(3,\) in row 1"
+    ):
+        Task.from_arrays({"x": wider}, INTEGERS)
     gap = as_given([None, *X[1:]])
     with pytest.raises(DataError, match=r"in 1 rows, first in row 0. .*present="):
         Task.from_arrays({"x": gap}, INTEGERS)

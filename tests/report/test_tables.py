@@ -214,6 +214,15 @@ def test_images_of_any_channels_are_drawn(channels, kind):
             np.testing.assert_allclose(shown, want, atol=1e-12)
 
 
+def test_of_a_video_the_middle_frame_is_drawn():
+    frames = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((5, 6, 6, 3), np.float32)
+    clips = [frames[: 3 + row % 3] + np.eye(6)[..., None] for row in range(12)]
+    figure = samples_figure(Task.from_arrays({"x": clips}, np.arange(12) % 2, kind="classes"))
+    shown = [axis.images[0].get_array() for axis in figure.axes]
+    want = np.broadcast_to(np.eye(6)[..., None], (6, 6, 3))  # from black to white
+    assert all(np.allclose(picture, want) for picture in shown)
+
+
 def test_large_inputs_are_thinned_before_they_are_drawn():
     rng = np.random.default_rng(0)
     inputs = {"image": rng.normal(size=(12, 900, 5, 3)), "vector": rng.normal(size=(12, 50_000))}

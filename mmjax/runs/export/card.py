@@ -33,6 +33,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         answer=_TELLS[task.kind].format(task.out_dim) + _names(task.names),
         said=f"{'numbers' if task.kind == 'numbers' else 'probabilities'} [rows, {task.out_dim}]",
         inputs=markdown_table(["modality", "dtype", "shape of a row"], inputs, text_columns=3),
+        padded=_tell_padded(task.padded),
         split=scored_split(rows),
         scores=summary_markdown(summarise(rows)),
         notes=notes(rows).strip(),
@@ -50,6 +51,11 @@ _TELLS = {
 
 def _names(names: Sequence[str]) -> str:
     return f" ({', '.join(map(_code, names))})" if names else ""
+
+
+def _tell_padded(names: Sequence[str]) -> str:
+    listed = ", ".join(map(_code, names))
+    return f"\nRows of {listed} may be shorter: NaN fills the rest.\n" if names else ""
 
 
 def _code(text: str) -> str:
@@ -81,7 +87,7 @@ On the {split} split.
 {inputs}
 
 Any modality may be absent from a row; `present` marks it.
-
+{padded}
 ## Use
 
 With mmjax, the {said}, averaged over the seeds:
