@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mmjax.errors import UsageError
-from mmjax.registry import ENCODERS, FUSIONS, METHODS, OBJECTIVES, TASKS
+from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, OBJECTIVES, TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "fusions": FUSIONS,
     "encoders": ENCODERS,
     "objectives": OBJECTIVES,
     "methods": METHODS,
+    "augmentations": AUGMENTATIONS,
     "tasks": TASKS,
 }
 
@@ -34,7 +35,7 @@ def list_zoo() -> dict[str, list[Entry]]:
         >>> from mmjax.runs.zoo import list_zoo
         >>> zoo = list_zoo()
         >>> [*zoo]
-        ['fusions', 'encoders', 'objectives', 'methods', 'tasks']
+        ['fusions', 'encoders', 'objectives', 'methods', 'augmentations', 'tasks']
         >>> [entry["level"] for entry in zoo["fusions"] if entry["name"] == "gmu"]
         ['feature']
     """

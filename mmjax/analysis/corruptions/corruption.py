@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mmjax.augmentations.rows import row_keys, span
 from mmjax.layers import as_float
 
 NUM_SEVERITIES = 5
@@ -56,11 +57,6 @@ def row_wise(corrupt_row: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return apply
 
 
-def row_keys(key: jax.Array, size: int) -> jax.Array:
-    """A key for each row, independent of the number of rows: [size]."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
-
-
 def add_noise(key: jax.Array, signal: jax.Array, severity: jax.Array | int) -> jax.Array:
     """Adds white Gaussian noise whose power is exactly ``SNR_DB`` below that of the signal."""
     noise = jax.random.normal(key, signal.shape)
@@ -73,9 +69,7 @@ def stretch(size: int, share: jax.Array, place: jax.Array) -> jax.Array:
 
     With ``place`` uniform on [0, 1), every position of the stretch is equally likely.
     """
-    width = jnp.maximum(jnp.round(share * size), 1)
-    after = jnp.arange(size) - jnp.floor(place * (size - width + 1))
-    return (after >= 0) & (after < width)
+    return span(size, jnp.maximum(jnp.round(share * size), 1), place)
 
 
 def shifted(key: jax.Array, size: int, severity: jax.Array | int) -> jax.Array:
