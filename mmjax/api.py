@@ -18,7 +18,7 @@ from mmjax.comparison.scores import Row
 from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
-from mmjax.registry import ENCODERS, METHODS, OBJECTIVES
+from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
@@ -32,6 +32,8 @@ from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
 from mmjax.storage.compile_cache import cached_programs
 from mmjax.storage.locks import locked
+from mmjax.training.augment import AugmentationLike
+from mmjax.training.class_weights import name_class_weights
 from mmjax.training.optimiser import OptimiserLike
 from mmjax.training.recipe import EncoderLike, FusionLike, name_member
 
@@ -194,6 +196,8 @@ def compare(
     encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {},
     objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy",
     method: MethodLike | Sequence[MethodLike] = "joint",
+    augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] = {},
+    class_weights: str | Mapping[Any, float] | Sequence[float] | None = None,
     optimizer: OptimiserLike | None = None,
     subsets: bool = False,
     examine: str | Sequence[str] = "all",
@@ -220,6 +224,11 @@ def compare(
             default the shape of an input decides.
         objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``.
         method: the name of a training method, or an instance.
+        augment: {modality: augmentations of its training inputs}, applied in this order: names,
+            instances such as ``AUGMENTATIONS["crop"](padding=2)``, and functions ``(key, x [batch,
+            ...]) -> x``, which see inputs as encoders do.
+        class_weights: weights of classes in the loss: "balanced", inversely proportional to their
+            training rows; {class: weight}, 1 for classes that are not named; or [classes].
         optimizer: an Optax optimiser in place of Adam, used as it is, or a function that makes one
             for a number of steps.
         subsets: also train each named fusion on every proper subset of at least two modalities.
@@ -230,17 +239,19 @@ def compare(
             everything stays in memory.
         resume: continue the comparison in the folder ``out``; completed arms are not repeated.
         quiet: print nothing during training.
-        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate and the
-            other fields of ``Settings``.
+        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate, mixup,
+            sampling and the other fields of ``Settings``.
 
     Returns:
         the result. Strategies that failed are listed in ``Result.failed``.
 
     Raises:
-        UnknownNameError: there is no such fusion, objective, method, examination or setting.
+        UnknownNameError: there is no such fusion, objective, method, augmentation, class,
+            examination or setting.
         UsageError: a setting is invalid; a fusion does not support this kind of target, returns
             the wrong shape, or shares its name with another; an encoder cannot read its modality;
-            or the folder cannot be used.
+            an augmentation changes shape or dtype; classes are weighed where there are none, or
+            where the objective ignores their weights; or the folder cannot be used.
         FailedArmsError: all strategies failed.
 
     Example:
@@ -259,9 +270,14 @@ def compare(
     if resume and out is None:
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
     choices = Choices(encoders, objective, method)
+    settings = {
+        **settings,
+        "augment": _name_augmentations(augment),
+        "class_weights": name_class_weights(task, class_weights),
+    }
     chosen = _make_settings(task, settings, choices, optimizer)
     strategies = _find_strategies(task, fusions, subsets)
-    arms = make_arms(chosen, task, strategies, choices, optimizer)
+    arms = make_arms(chosen, task, strategies, choices, augment, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
         raise UsageError("fusions", expected="each name once", got=got)
@@ -312,6 +328,14 @@ def load_result(folder: str | Path) -> Result:
     run = read_run_file(Path(folder))
     (study,) = read_studies([Path(folder)])
     return Result(run, study)
+
+
+def _name_augmentations(augment: Mapping[str, Any]) -> tuple[str, ...]:
+    """The setting ``augment``, in which objects have names."""
+    if not isinstance(augment, Mapping):
+        raise UsageError("augment", expected="{modality: augmentations}", got=f"{augment!r:.80}")
+    names = lambda given: "+".join(name_member(one, AUGMENTATIONS) for one in as_list(given))
+    return tuple(f"{modality}={names(given)}" for modality, given in augment.items())
 
 
 def _results(outcomes: Sequence[ArmResult | ArmFailure]) -> list[ArmResult]:

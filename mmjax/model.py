@@ -73,11 +73,9 @@ class MultimodalModel(nn.Module):
         # Masked tokens would pass NaN on to the gradient, so absent inputs are always replaced.
         known = here.reshape(-1, *[1] * (x.ndim - 1))
         x = jnp.where(known, x, stand_in)
-        if name in self.scales:
-            mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in self.scales[name])
-            x = (x - mean) / deviation
-            if self.absent == "zero":  # raw zeros may be far from every input
-                x = jnp.where(known, x, 0)
+        x = scale_input(x, self.scales.get(name))
+        if name in self.scales and self.absent == "zero":  # raw zeros may be far from every input
+            x = jnp.where(known, x, 0)
         values, mask = as_tokens(self.encoders[name](x, train=train))
         if self.absent == "mask":
             return Tokens(values, mask & here[:, None])
@@ -86,3 +84,22 @@ class MultimodalModel(nn.Module):
         batch, length, width = values.shape
         learned = learned_tokens(self, f"absent_{name}", (length, width), batch)
         return Tokens(jnp.where(here[:, None, None], values, learned.values), mask | ~here[:, None])
+
+
+Scale = tuple[jax.Array, jax.Array]
+
+
+def scale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
+    """Standardises an input [batch, ..., features], if it has a scale: what encoders see."""
+    if scale is None:
+        return x
+    mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in scale)
+    return (x - mean) / deviation
+
+
+def unscale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
+    """The inverse of ``scale_input``."""
+    if scale is None:
+        return x
+    mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in scale)
+    return x * deviation + mean

@@ -170,6 +170,9 @@ class Objective(Protocol):
     ) -> tuple[jax.Array, Mapping[str, jax.Array]]: ...
 
 
+Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+"""``(key, x [batch, ...]) -> x``, of one modality in training; each row varies by itself."""
+
 Forward = Callable[[chex.ArrayTree, Batch, jax.Array], Outputs]
 """``(params, batch, key) -> Outputs``, in training mode."""
 

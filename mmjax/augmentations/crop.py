@@ -25,8 +25,8 @@ class Crop:
         >>> import jax
         >>> from mmjax.augmentations import Crop
         >>> steps = jax.numpy.arange(1.0, 6)[None, :, None]  # one sequence of five steps
-        >>> Crop(padding=2)(jax.random.key(2), steps)[0, :, 0].tolist()
-        [0.0, 1.0, 2.0, 3.0, 4.0]
+        >>> Crop(padding=2)(jax.random.key(5), steps)[0, :, 0].tolist()
+        [2.0, 3.0, 4.0, 5.0, 0.0]
     """
 
     padding: int = 4
