@@ -47,6 +47,7 @@ def balanced(
         [0, 0, 0, 1, 1, 1]
     """
     order = shuffled(key, epoch, target)
+    target = jnp.asarray(target)
     by_class = order[jnp.argsort(target[order])]
     counts = jnp.bincount(target, length=num_classes)
     starts = jnp.cumsum(counts) - counts
