@@ -4,8 +4,8 @@
 
 MESH is such as data=2,seed=2, or ``one`` for one device. Into FOLDER/MESH.json go the learning
 curves, the scores, the number of calls, and on how many devices the parameters lay. With --keep,
-FOLDER/steps holds checkpoints, from which training goes on; with --stop it ends after two calls. With
---varied, rows are augmented, mixed, weighted and balanced.
+FOLDER/steps holds checkpoints, from which training goes on; with --stop it ends after two calls.
+With --varied, rows are augmented, mixed, weighted and balanced.
 """
 
 import json

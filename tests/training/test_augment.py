@@ -291,6 +291,7 @@ def test_parts_of_a_batch_and_half_precision_see_the_same_rows(task, how):
     np.testing.assert_allclose(got, want, rtol=1e-5 if "accumulate" in how else 0.05)
 
 
+@pytest.mark.slow
 def test_seeds_that_run_at_once_are_those_that_run_in_turn(task, monkeypatch):
     recipe = make_recipe(task, steps=4)
     want = fit(recipe, task)
