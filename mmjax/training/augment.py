@@ -90,24 +90,21 @@ def make_vary(
         mixup: as ``Recipe.mixup``.
     """
 
-    def vary(key: jax.Array, batch: Batch) -> Batch:
-        draw, pair = jax.random.split(key)
-        changed = {
-            name: _augment(jax.random.fold_in(draw, zlib.crc32(name.encode())), batch, name)
-            for name in augment
-            if name in batch.inputs
-        }
-        batch = batch._replace(inputs={**batch.inputs, **changed})
-        batch = weigh_classes(batch, weights)
-        return batch if mixup is None else mix(pair, batch, mixup)
-
-    def _augment(key: jax.Array, batch: Batch, name: str) -> jax.Array:
+    def vary_input(name: str, key: jax.Array, batch: Batch) -> jax.Array:
         x, here = as_float(jnp.asarray(batch.inputs[name])), batch.present[name]
         x = scale_input(x, scales.get(name))
         x = jnp.where(here.reshape(-1, *[1] * (x.ndim - 1)), x, 0)  # it may be NaN
+        key = jax.random.fold_in(key, zlib.crc32(name.encode()))  # whatever is beside it
         for index, one in enumerate(augment[name]):
             x = one(jax.random.fold_in(key, index), x)
         return unscale_input(x, scales.get(name))
+
+    def vary(key: jax.Array, batch: Batch) -> Batch:
+        draw, pair = jax.random.split(key)
+        varied = {n: vary_input(n, draw, batch) for n in augment if n in batch.inputs}
+        batch = batch._replace(inputs={**batch.inputs, **varied})
+        batch = weigh_classes(batch, weights)
+        return batch if mixup is None else mix(pair, batch, mixup)
 
     return vary
 
