@@ -18,6 +18,7 @@ from mmjax.comparison.scores import Row
 from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
+from mmjax.metrics import MetricLike, default_metric, with_metric
 from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
@@ -198,6 +199,7 @@ def compare(
     method: MethodLike | Sequence[MethodLike] = "joint",
     augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] = {},
     class_weights: str | Mapping[Any, float] | Sequence[float] | None = None,
+    metric: MetricLike | None = None,
     optimizer: OptimiserLike | None = None,
     subsets: bool = False,
     examine: str | Sequence[str] = "all",
@@ -229,6 +231,9 @@ def compare(
             ...]) -> x``, which see inputs as encoders do.
         class_weights: weights of classes in the loss: "balanced", inversely proportional to their
             training rows; {class: weight}, 1 for classes that are not named; or [classes].
+        metric: what models are selected by and compared in: a name, or a function ``(probabilities
+            or numbers, target) -> float``, where higher is better; by default accuracy, and R2 for
+            numbers.
         optimizer: an Optax optimiser in place of Adam, used as it is, or a function that makes one
             for a number of steps.
         subsets: also train each named fusion on every proper subset of at least two modalities.
@@ -246,12 +251,13 @@ def compare(
         the result. Strategies that failed are listed in ``Result.failed``.
 
     Raises:
-        UnknownNameError: there is no such fusion, objective, method, augmentation, class,
+        UnknownNameError: there is no such fusion, objective, method, augmentation, class, metric,
             examination or setting.
-        UsageError: a setting is invalid; a fusion does not support this kind of target, returns
-            the wrong shape, or shares its name with another; an encoder cannot read its modality;
-            an augmentation changes shape or dtype; classes are weighed where there are none, or
-            where the objective ignores their weights; or the folder cannot be used.
+        UsageError: a setting is invalid; a fusion or the metric does not support this kind of
+            target; a fusion returns the wrong shape, or shares its name with another; an encoder
+            cannot read its modality; an augmentation changes shape or dtype; classes are weighed
+            where there are none, or where the objective ignores their weights; or the folder cannot
+            be used.
         FailedArmsError: all strategies failed.
 
     Example:
@@ -269,6 +275,7 @@ def compare(
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     if resume and out is None:
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
+    task = with_metric(task, metric)
     choices = Choices(encoders, objective, method)
     settings = {
         **settings,
@@ -391,5 +398,6 @@ def _make_settings(
         encoders=tuple(f"{m}={names(e, ENCODERS)}" for m, e in choices.encoders.items()),
         objective=names(choices.objective, OBJECTIVES),
         method=names(choices.method, METHODS),
+        metric=None if task.metric is default_metric(task.kind) else task.metric.name,
         **values,
     )

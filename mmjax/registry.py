@@ -16,7 +16,7 @@ from mmjax.errors import UsageError
 if TYPE_CHECKING:
     import flax.linen as nn
 
-    from mmjax.types import Objective
+    from mmjax.types import Metric, Objective
 
 T = TypeVar("T")
 
@@ -282,6 +282,25 @@ AUGMENTATIONS: Table[type] = Table(
         "flip": "mmjax.augmentations.flip:Flip",
         "noise": "mmjax.augmentations.noise:Noise",
         "spec_augment": "mmjax.augmentations.spec_augment:SpecAugment",
+    },
+)
+
+METRICS: "Table[Metric]" = Table(
+    "mmjax.metrics",
+    {
+        "accuracy": "mmjax.metrics.decisions:ACCURACY",
+        "balanced_accuracy": "mmjax.metrics.decisions:BALANCED_ACCURACY",
+        "macro_f1": "mmjax.metrics.decisions:MACRO_F1",
+        "micro_f1": "mmjax.metrics.decisions:MICRO_F1",
+        "weighted_f1": "mmjax.metrics.decisions:WEIGHTED_F1",
+        "auroc": "mmjax.metrics.ranking:AUROC",
+        "auprc": "mmjax.metrics.ranking:AUPRC",
+        "log_loss": "mmjax.metrics.losses:LOG_LOSS",
+        "r2": "mmjax.metrics.losses:R2",
+        "rmse": "mmjax.metrics.losses:RMSE",
+        "mae": "mmjax.metrics.losses:MAE",
+        "pearson": "mmjax.metrics.correlation:PEARSON",
+        "spearman": "mmjax.metrics.correlation:SPEARMAN",
     },
 )
 

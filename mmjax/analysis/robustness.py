@@ -13,7 +13,7 @@ from mmjax.analysis.corruptions import Sweep
 from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, identify, standard_error
-from mmjax.data.targets import find_score
+from mmjax.metrics import metric_of
 from mmjax.training.predict import Predict
 
 
@@ -95,7 +95,7 @@ def score_curves(rows: Rows) -> dict[tuple[str, str], dict[str, Curve]]:
     found: dict[tuple[str, str, str], dict[tuple[int, int], float]] = defaultdict(dict)
     for row in rows:
         where = row["strategy"], row["modality"], row["corruption"]
-        found[where][row["seed"], row["severity"]] = row[find_score(row)]
+        found[where][row["seed"], row["severity"]] = row[metric_of(row).name]
     curves: dict[tuple[str, str], dict[str, Curve]] = defaultdict(dict)
     for (strategy, modality, corruption), spoilt in found.items():
         if corruption:

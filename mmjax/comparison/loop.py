@@ -15,9 +15,9 @@ from mmjax.comparison.cell_search import is_open, search
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Examination
 from mmjax.comparison.scores import score
 from mmjax.comparison.tuning import apply_trial, tune
-from mmjax.data.targets import find_score
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
+from mmjax.metrics import goodness
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import Fit, Progress, fit
 from mmjax.training.program import compile_recipe
@@ -111,10 +111,10 @@ def _find_cells(arm: Arm, progress: Progress) -> Recipe:
 
 
 def _valid_score(outcome: ArmResult | ArmFailure) -> float:
-    """The main score on validation, mean over seeds; -inf for an arm that diverged."""
+    """How good it is on validation, mean over seeds; -inf for an arm that diverged."""
     if isinstance(outcome, ArmFailure):
         if isinstance(outcome.error, DivergenceError):
             return -math.inf
         raise outcome.error
-    scores = [row[find_score(row)] for row in outcome.rows if row["split"] == "valid"]
+    scores = [goodness(row) for row in outcome.rows if row["split"] == "valid"]
     return float(np.mean(scores))

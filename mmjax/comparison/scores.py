@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from mmjax.comparison.arm import Arm
-from mmjax.data.targets import majority_scores
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.layers import kernels
+from mmjax.metrics import find_metric, majority_scores
 from mmjax.storage.jsonl import Row
 from mmjax.training.fit import Fit
 from mmjax.training.predict import Predict
@@ -27,7 +27,9 @@ class Scored(NamedTuple):
 
     Attributes:
         rows: one flat row per seed and labelled split: the scores, and all that determined them.
-        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
+        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}, and with a metric
+            of the user's own {"contributions": [seeds, rows]} to it, of test, or of validation
+            where the test rows have no labels.
     """
 
     rows: list[Row]
@@ -51,8 +53,17 @@ def score(arm: Arm, trained: Fit) -> Scored:
                 fix="Look for extreme values in their inputs.",
             )
     rows = [row for split in SPLITS for row in _split_rows(arm, predictions[split], split)]
-    seeds = np.array(arm.recipe.seeds)
-    return Scored(add_facts(rows, arm, trained), {"seeds": seeds, **predictions})
+    predictions["seeds"] = np.array(arm.recipe.seeds)
+    if find_metric(arm.task.metric.name) is not arm.task.metric:
+        predictions["contributions"] = _contribute(arm.task, predictions)
+    return Scored(add_facts(rows, arm, trained), predictions)
+
+
+def _contribute(task: Task, predictions: Mapping[str, np.ndarray]) -> np.ndarray:
+    name = "test" if task.test.labelled else "valid"
+    split, read = task.splits[name], [task.restore(one) for one in predictions[name]]
+    target = task.restore(split.target)
+    return np.stack([task.metric.contributions(one, target, split.group) for one in read])
 
 
 def score_rows(
@@ -91,7 +102,7 @@ def _split_rows(
     about = {
         "rows": split.size,
         "groups": len(np.unique(split.group)),
-        **majority_scores(arm.task.train.target, split.target),
+        **majority_scores(arm.task, split.target),
     }
     return [
         {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **about}
@@ -163,8 +174,12 @@ def history_rows(arm: Arm, trained: Fit) -> list[Row]:
 
 
 def labels(task: Task) -> dict[str, np.ndarray]:
-    """Targets and groups of the rows that are predicted: ``valid_target``, ``test_group``, ..."""
-    return {
+    """Targets and groups of the rows that are predicted: ``valid_target``, ``test_group``, ...
+
+    And ``deviation`` [out_dim], by which numbers were divided.
+    """
+    scaled = {"deviation": task.scale.deviation} if task.scale else {}
+    return scaled | {
         f"{split}_{name}": getattr(task.splits[split], name)
         for name in ("target", "group")
         for split in SPLITS

@@ -22,10 +22,16 @@ from mmjax.data.coerce_inputs import InputKind, as_input, as_numbers, check_prec
 from mmjax.data.coerce_targets import encode_target
 from mmjax.data.scale import Scale, find_byte_scale, find_input_scale, find_scale
 from mmjax.data.splits import ROLES, as_roles, check_roles, complete_roles, deal
-from mmjax.data.targets import Kind, is_labelled, kind_of, scores
+from mmjax.data.targets import Kind, is_labelled, kind_of, row_nll
 from mmjax.data.validate import check_input, check_task
 from mmjax.errors import look_up
-from mmjax.types import Batch
+from mmjax.registry import METRICS
+from mmjax.types import Batch, Metric
+
+SHOWN = {kind: ("accuracy", "macro_f1") for kind in ("classes", "labels")} | {
+    "numbers": ("r2", "rmse")
+}
+"""{kind of target: the metrics that tables show, the default first}."""
 
 
 class RawSignal(NamedTuple):
@@ -126,6 +132,7 @@ class Task:
             are all 0 and 1 are never scaled.
         names: of the classes, labels or numbers, if not 0, 1, ...
         scale: of numbers before standardisation; predictions are converted back to it.
+        metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
 
     Raises:
         DataError: an array has the wrong shape, dtype, length or range, or is not finite; a split
@@ -146,9 +153,12 @@ class Task:
     standardise: bool = False
     names: tuple[str, ...] = ()
     scale: Scale | None = None
+    metric: Metric = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
         check_task(self)
+        if self.metric is None:
+            object.__setattr__(self, "metric", METRICS[SHOWN[self.kind][0]])
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
@@ -251,9 +261,12 @@ class Task:
             scale = find_scale(values[role == "train"])
             values = scale.standardise(values)
         whole = Split(arrays, values, index, here, known)
+        train, valid, test = (whole.take(role == part) for part in ROLES)
         return cls(
             name,
-            **{part: whole.take(role == part) for part in ROLES},
+            train,
+            valid,
+            test,
             out_dim=len(encoded.names) if encoded.kind == "classes" else values.shape[1],
             standardise=standardise,
             names=encoded.names,
@@ -292,14 +305,22 @@ class Task:
                 found[name] = find_input_scale(values, present)
         return {name: scale for name, scale in found.items() if scale is not None}
 
-    def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """The scores of ``mmjax.data.targets.scores``, with ``rmse`` in the numbers' own units.
+    def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """The name of the metric, its value, and those of ``SHOWN``; and the mean of ``row_nll``.
 
         Args:
             prediction: [rows, out_dim], as models return it.
             target: of the rows, as splits hold it.
         """
-        return scores(prediction, target, self.scale.deviation if self.scale else 1.0)
+        nll = float(row_nll(prediction, target).mean())
+        used = {self.metric.name: self.metric, **{n: METRICS[n] for n in SHOWN[self.kind]}}
+        own = self.restore(prediction), self.restore(target)
+        values = {name: metric.score(*own) for name, metric in used.items()}
+        return {"metric": self.metric.name, **values, "nll": nll}
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """Predictions or targets as metrics read them: numbers in their own units."""
+        return values if self.scale is None else self.scale.restore(values.astype(np.float64))
 
     def only(self, *modalities: str) -> "Task":
         """The same rows with only some of the modalities, as for a unimodal baseline.

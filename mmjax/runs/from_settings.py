@@ -11,6 +11,7 @@ from mmjax.data.missing import lose
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
+from mmjax.metrics import with_metric
 from mmjax.registry import CORE, FUSIONS, parse_pairs, parse_strategy
 from mmjax.runs.settings import Settings, parse_augment, parse_shares
 from mmjax.tasks import load_task
@@ -24,6 +25,7 @@ from mmjax.training.recipe import FusionLike, suits
 def make_task(settings: Settings) -> Task:
     """Loads the task, and removes modalities from training rows as ``settings.missing`` says."""
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+    task = with_metric(task, settings.metric)
     return lose(task, parse_shares("missing", settings.missing))
 
 

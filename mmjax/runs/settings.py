@@ -29,6 +29,7 @@ class Settings:
             training rows; or CLASS=WEIGHT, 1 for classes that are not named.
         sampling: which training rows an epoch takes: shuffled, each once; or balanced, each class
             equally often.
+        metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         seeds: number of seeds, counted from 0; all train in one program.
         steps: training steps of each seed; early stopping on validation may end it before.
         batch_size: rows per step.
@@ -70,6 +71,7 @@ class Settings:
     mixup: float | None = None
     class_weights: tuple[str, ...] = ()
     sampling: str = "shuffled"
+    metric: str | None = None
     seeds: int = 5
     steps: int = 200
     batch_size: int = 64

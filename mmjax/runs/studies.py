@@ -96,6 +96,10 @@ def _read_labels(path: Path) -> dict[str, np.ndarray]:
         if group.dtype.kind not in "iu" or group.shape != target.shape[:1]:
             expected = f"{split}_group of {len(target)} integers"
             raise DataError(path, expected=expected, got=_describe(group))
+    scale = arrays.get("deviation")
+    if scale is not None and (scale.dtype.kind != "f" or scale.shape != target.shape[1:]):
+        expected = f"deviation of {target.shape[1:]} floats"
+        raise DataError(path, expected=expected, got=_describe(scale))
     return arrays
 
 
@@ -116,6 +120,10 @@ def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str,
                 expected=f"{name} of shape ({len(seeds)}, {len(target)}, outputs)",
                 got=_describe(got),
             )
+    own = arrays.get("contributions")
+    if own is not None and (own.dtype.kind != "f" or own.shape[:1] != seeds.shape):
+        expected = f"contributions of floats for {len(seeds)} seeds"
+        raise DataError(path, expected=expected, got=_describe(own))
     return arrays
 
 

@@ -16,10 +16,11 @@ from mmjax.comparison.cell_search import choose_cells
 from mmjax.comparison.scores import Row, score_rows
 from mmjax.data.coerce import check_mapping, drop_unnamed
 from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
-from mmjax.data.targets import UNLABELLED, Kind, answers, find_score
+from mmjax.data.targets import UNLABELLED, Kind, answers
 from mmjax.data.task import Task
 from mmjax.data.validate import check_input
 from mmjax.errors import DataError, UsageError, look_up
+from mmjax.metrics import goodness
 from mmjax.runs.columns import read_table
 from mmjax.runs.folder import check_new_file
 from mmjax.runs.from_settings import make_arms, make_task
@@ -205,10 +206,10 @@ def shape_params(arm: Arm) -> chex.ArrayTree:
 
 
 def best_seed(rows: Sequence[Row]) -> int:
-    """The seed with the highest score on validation; ties are broken by the lowest loss."""
+    """The seed with the best score on validation; ties are broken by the lowest loss."""
     loss = lambda row: math.inf if row["nll"] is None else row["nll"]  # JSON has no infinity
     valid = [row for row in rows if row.get("split") == "valid"]
-    return max(valid, key=lambda row: (row[find_score(row)], -loss(row)))["seed"]
+    return max(valid, key=lambda row: (goodness(row), -loss(row)))["seed"]
 
 
 def _find_best_seed(path: Path, rows: Sequence[Row], arm: Arm) -> int:

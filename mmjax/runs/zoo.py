@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmjax.errors import UsageError
-from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, OBJECTIVES, TASKS
+from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, METRICS, OBJECTIVES, TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "fusions": FUSIONS,
@@ -20,6 +20,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "objectives": OBJECTIVES,
     "methods": METHODS,
     "augmentations": AUGMENTATIONS,
+    "metrics": METRICS,
     "tasks": TASKS,
 }
 
@@ -35,7 +36,7 @@ def list_zoo() -> dict[str, list[Entry]]:
         >>> from mmjax.runs.zoo import list_zoo
         >>> zoo = list_zoo()
         >>> [*zoo]
-        ['fusions', 'encoders', 'objectives', 'methods', 'augmentations', 'tasks']
+        ['fusions', 'encoders', 'objectives', 'methods', 'augmentations', 'metrics', 'tasks']
         >>> [entry["level"] for entry in zoo["fusions"] if entry["name"] == "gmu"]
         ['feature']
     """
@@ -74,7 +75,8 @@ def _entry(name: str, members: Mapping[str, Any]) -> Entry:
         member = members[name]
     except UsageError as error:
         return {"name": name, "summary": f"{error}", "reference": "", "broken": True}
-    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", inspect.getdoc(member) or "")]
+    text = getattr(member, "about", None) or inspect.getdoc(member) or ""
+    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
     label = "Reference: "
     cited = [label + p.split(label)[1] for p in paragraphs if label in p]
     return {

@@ -216,7 +216,7 @@ def test_rows_have_the_scores_of_each_condition_and_seed(task, sweep):
     assert {row["rows"] for row in rows} == {60}
     assert list(rows[0]) == [
         "task", "strategy", "modalities", "seed", "split", "rows", "modality", "corruption",
-        "severity", "accuracy", "macro_f1", "nll",
+        "severity", "metric", "accuracy", "macro_f1", "nll",
     ]  # fmt: skip
     assert {row["modalities"] for row in rows} == {"image+sequence+vector"}
     accuracy = {
