@@ -275,6 +275,18 @@ METHODS: Table[type] = Table(
     },
 )
 
+AUGMENTATIONS: Table[type] = Table(
+    "mmjax.augmentations",
+    {
+        "crop": "mmjax.augmentations.crop:Crop",
+        "cutout": "mmjax.augmentations.cutout:Cutout",
+        "feature_dropout": "mmjax.augmentations.feature_dropout:FeatureDropout",
+        "flip": "mmjax.augmentations.flip:Flip",
+        "noise": "mmjax.augmentations.noise:Noise",
+        "spec_augment": "mmjax.augmentations.spec_augment:SpecAugment",
+    },
+)
+
 METRICS: "Table[Metric]" = Table(
     "mmjax.metrics",
     {
@@ -323,6 +335,12 @@ ABSENCES = {
 
 DTYPES = ("float32", "bfloat16")
 """Dtypes of the computation in training."""
+
+SAMPLINGS = {
+    "shuffled": "each row once an epoch",
+    "balanced": "each class equally often, rows of rare classes repeatedly",
+}
+"""Which training rows an epoch takes."""
 
 EXAMINATIONS = ("missing", "corruptions", "embeddings", "weights", "cost")
 """Measurements that can be taken of a trained arm beyond its scores."""
