@@ -13,6 +13,7 @@ from mmjax.analysis.study import Study, make_study
 from mmjax.analysis.summary import Summary, majority_warnings
 from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.arm import Arm, all_strategies
+from mmjax.comparison.frozen import read_in_units
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
 from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
@@ -288,7 +289,8 @@ def compare(
     chosen = _make_settings(task, settings, choices, optimizer)
     strategies = _find_strategies(task, fusions, subsets)
     if chosen.folds:
-        task = fold_task(task, chosen.folds, chosen.repeats)
+        own = read_in_units(choices.encoders)
+        task = fold_task(task, chosen.folds, chosen.repeats, in_units=own)
     arms = make_arms(chosen, task, strategies, choices, augment, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)

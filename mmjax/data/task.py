@@ -127,13 +127,13 @@ class Fold(NamedTuple):
     Attributes:
         repeat: number of the dealing, from 0.
         index: number of the part in it.
-        rows: of the test split of the whole task.
-        task: these rows as its test split, and the others for training and validation.
+        rows: {"train", "valid", "test": its rows, of the test split of the whole task}.
+        task: these rows.
     """
 
     repeat: int
     index: int  # type: ignore[assignment]  # hides the method of tuples
-    rows: np.ndarray
+    rows: Mapping[str, np.ndarray]
     task: "Task"
 
 
@@ -158,6 +158,7 @@ class Task:
         scale: of numbers before standardisation; predictions are converted back to it.
         metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         folds: made by ``fold_task``, if its test rows are tested fold by fold.
+        standardised: modalities whose inputs are standardised already.
         padded: modalities whose rows differ in length: float32 sequences or videos, with NaN in all
             values of the frames past the end of a row. Models mask them.
         kinds: {modality: its kind}, where the shape does not tell: "volume".
@@ -183,6 +184,7 @@ class Task:
     scale: Scale | None = None
     metric: Metric = None  # type: ignore[assignment]  # set below
     folds: tuple[Fold, ...] = ()
+    standardised: tuple[str, ...] = ()
     padded: tuple[str, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
 
@@ -339,7 +341,7 @@ class Task:
             values, present = self.train.inputs[name], self.train.present[name]
             if values.dtype == np.uint8:
                 found[name] = find_byte_scale(values, present, self.standardise)
-            elif self.standardise:
+            elif self.standardise and name not in self.standardised:
                 found[name] = find_input_scale(values, present)
         return {name: scale for name, scale in found.items() if scale is not None}
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
-from mmjax.comparison.frozen import FrozenEncoders
+from mmjax.comparison.frozen import FrozenEncoders, read_in_units
 from mmjax.comparison.variants import Choices, variants
 from mmjax.data.folds import fold_task
 from mmjax.data.missing import lose
@@ -29,7 +29,8 @@ def make_task(settings: Settings) -> Task:
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
     task = with_metric(task, settings.metric)
     if settings.folds:
-        task = fold_task(task, settings.folds, settings.repeats)
+        own = read_in_units(parse_pairs("encoders", settings.encoders))
+        task = fold_task(task, settings.folds, settings.repeats, in_units=own)
     return lose(task, parse_shares("missing", settings.missing))
 
 
