@@ -29,7 +29,7 @@ def basic_motions(data: str | Path | None = None, *, seed: int = 0) -> Task:
     """
     names = ("BasicMotions_TRAIN.ts", "BasicMotions_TEST.ts")
     files = read_package("sktime", "datasets/data/BasicMotions", names, data)
-    parts = [parse_ts(files[name], name) for name in names]
+    parts = [parse_ts(files[name]) for name in names]
     values = np.stack([row for part in parts for row in part.values])
     split = np.repeat(["train", "test"], [len(part.label) for part in parts])
     return Task.from_arrays(

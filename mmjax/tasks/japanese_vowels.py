@@ -30,7 +30,7 @@ def japanese_vowels(data: str | Path | None = None, *, seed: int = 0) -> Task:
     """
     names = ("JapaneseVowels_TRAIN.ts", "JapaneseVowels_TEST.ts")
     files = read_package("sktime", "datasets/data/JapaneseVowels", names, data)
-    parts = [parse_ts(files[name], name) for name in names]
+    parts = [parse_ts(files[name]) for name in names]
     rows = [row for part in parts for row in part.values]
     return Task.from_arrays(
         {"coarse": [row[:, :6] for row in rows], "fine": [row[:, 6:] for row in rows]},

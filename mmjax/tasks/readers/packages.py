@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
@@ -17,9 +17,21 @@ from mmjax.storage.reading import MAX_BYTES, reading
 Refuse = Callable[[str], NoReturn]
 
 
+class File(NamedTuple):
+    """A file of a package.
+
+    Attributes:
+        where: its path, or that of the wheel and its path in it.
+        content: what is in it.
+    """
+
+    where: str
+    content: bytes
+
+
 def read_package(
     package: str, folder: str, names: Sequence[str], data: str | Path | None
-) -> dict[str, bytes]:
+) -> dict[str, File]:
     """Reads files of a package, of which no code is run.
 
     Args:
@@ -30,14 +42,14 @@ def read_package(
             installed.
 
     Returns:
-        {name: content}.
+        {name: File}.
 
     Raises:
         UsageError: the package is not installed, and no data is named.
         DataError: a file is missing, or the wheel is not one of the package.
 
     Example:
-        >>> read_package("mmjax", "report/html", ["sort.js"], None)["sort.js"][:2]
+        >>> read_package("mmjax", "report/html", ["sort.js"], None)["sort.js"].content[:2]
         b'//'
     """
     if data is None:
@@ -49,7 +61,7 @@ def read_package(
     found = {}
     for name in names:
         with reading(place / name, f"a file of the package {package}", _fix(package)) as (path, _):
-            found[name] = path.read_bytes()
+            found[name] = File(str(path), path.read_bytes())
     return found
 
 
@@ -69,12 +81,14 @@ def _fix(package: str) -> str:
     )
 
 
-def _read_wheel(wheel: Path, folder: str, names: Sequence[str]) -> dict[str, bytes]:
+def _read_wheel(wheel: Path, folder: str, names: Sequence[str]) -> dict[str, File]:
     expected = f"a wheel with {folder}/{names[0]}"
     fix = _fix(folder.partition("/")[0])
+    paths = {name: str(PurePosixPath(folder, name)) for name in names}
     with reading(wheel, expected, fix, math.inf) as (path, refuse), ZipFile(path) as archive:
         return {
-            name: _read_entry(archive, str(PurePosixPath(folder, name)), refuse) for name in names
+            name: File(f"{path}, {inside}", _read_entry(archive, inside, refuse))
+            for name, inside in paths.items()
         }
 
 
@@ -88,38 +102,38 @@ def _read_entry(archive: ZipFile, name: str, refuse: Refuse) -> bytes:
         return file.read(entry.file_size + 1)
 
 
-def parse_csv(content: bytes, where: str) -> tuple[list[str], np.ndarray]:
+def parse_csv(file: File) -> tuple[list[str], np.ndarray]:
     """The header of a CSV file and its cells, text [rows, columns].
 
     Raises:
         DataError: it is not text, or its rows differ in length.
 
     Example:
-        >>> header, cells = parse_csv(b'"a","b"\\n1,x', "ab.csv")
+        >>> header, cells = parse_csv(File("ab.csv", b'"a","b"\\n1,x'))
         >>> header, cells.tolist()
         (['a', 'b'], [['1', 'x']])
     """
     try:
-        header, *rows = csv.reader(io.StringIO(content.decode()), strict=True)
+        header, *rows = csv.reader(io.StringIO(file.content.decode()), strict=True)
         lengths = {len(row) for row in rows}
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise DataError(where, expected="a CSV file", got=f"{error}"[:200]) from error
+        raise DataError(file.where, expected="a CSV file", got=f"{error}"[:200]) from error
     if lengths != {len(header)}:
         got = f"rows of {', '.join(map(str, sorted(lengths))) or 'no'} cells"
-        raise DataError(where, expected=f"rows of {len(header)} cells", got=got)
+        raise DataError(file.where, expected=f"rows of {len(header)} cells", got=got)
     return header, np.array(rows)
 
 
-def parse_numbers(content: bytes, where: str, columns: int) -> np.ndarray:
+def parse_numbers(file: File, columns: int) -> np.ndarray:
     """The numbers of a CSV file with a header, float64 [rows, columns].
 
     Raises:
         DataError: as ``parse_csv``; or there are other columns, or a cell is not a number.
     """
-    header, cells = parse_csv(content, where)
+    header, cells = parse_csv(file)
     if len(header) != columns:
-        raise DataError(where, expected=f"{columns} columns", got=str(len(header)))
+        raise DataError(file.where, expected=f"{columns} columns", got=str(len(header)))
     try:
         return cells.astype(np.float64)
     except ValueError as error:
-        raise DataError(where, expected="numbers", got=f"{error}"[:200]) from error
+        raise DataError(file.where, expected="numbers", got=f"{error}"[:200]) from error
