@@ -239,7 +239,7 @@ class Metric:
     @property
     def axis(self) -> str:
         """The label of an axis with its values."""
-        better = ", lower is better" if self.lower_is_better else ""
+        better = " (lower is better)" if self.lower_is_better else ""
         return f"{self.label} in %{better}" if self.percent else f"{self.label}{better}"
 
     @property
