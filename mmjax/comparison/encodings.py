@@ -6,6 +6,7 @@ training a fusion takes seconds. No gradient reaches the encoders: only the fusi
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,9 +29,9 @@ def encode(task: Task, trained: Mapping[str, Trained]) -> list[Task]:
         UsageError: an encoder masks only some tokens of a row, which a task cannot represent.
     """
     parts = (_encode_split(split, trained) for split in (task.train, task.valid, task.test))
-    encoded = replace(task, name=f"{task.name}/encoded", standardise=False)
+    encoded = partial(replace, task, name=f"{task.name}/encoded", standardise=False, codings={})
     return [
-        replace(encoded, train=train, valid=valid, test=test)
+        encoded(train=train, valid=valid, test=test)
         for train, valid, test in zip(*parts, strict=True)
     ]
 

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 
 from mmjax.data.chunks import chunks, on_disk
+from mmjax.data.codings import describe_coding, find_coding
 from mmjax.data.coerce import (
     as_array,
     as_group,
@@ -25,7 +26,7 @@ from mmjax.data.splits import ROLES, as_roles, check_roles, complete_roles, deal
 from mmjax.data.targets import Kind, is_labelled, kind_of, scores
 from mmjax.data.validate import check_input, check_task
 from mmjax.errors import look_up
-from mmjax.types import Batch
+from mmjax.types import Batch, Coding
 
 
 class RawSignal(NamedTuple):
@@ -126,6 +127,7 @@ class Task:
             are all 0 and 1 are never scaled.
         names: of the classes, labels or numbers, if not 0, 1, ...
         scale: of numbers before standardisation; predictions are converted back to it.
+        codings: {modality: how it is coded}, for text and tables; see ``mmjax.data.codings``.
 
     Raises:
         DataError: an array has the wrong shape, dtype, length or range, or is not finite; a split
@@ -146,6 +148,7 @@ class Task:
     standardise: bool = False
     names: tuple[str, ...] = ()
     scale: Scale | None = None
+    codings: Mapping[str, Coding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_task(self)
@@ -169,7 +172,7 @@ class Task:
         standardise: bool = True,
         seed: int = 0,
         kind: Kind | None = None,
-        kinds: Mapping[str, InputKind] | None = None,
+        kinds: Mapping[str, InputKind | Coding] | None = None,
     ) -> "Task":
         """Makes a task from arrays with one row per sample.
 
@@ -179,7 +182,8 @@ class Task:
         Args:
             inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
                 [rows, height, width, channels]}; a grey image has one channel. Images of bytes are
-                scaled to [0, 1]; bytes that are all 0 and 1 stay so.
+                scaled to [0, 1]; bytes that are all 0 and 1 stay so. Or token ids, text or a
+                table, as ``kinds`` says.
             target: [rows] of classes, as integers or text; [rows, labels] of 0 and 1, where a row
                 can have several labels; or floats, [rows] or [rows, numbers], which are
                 standardised. With ``split``, the test rows may all be -1 or missing (NaN, None, or
@@ -197,8 +201,11 @@ class Task:
             standardise: whether models standardise inputs with statistics of the training rows.
             seed: of the split.
             kind: of the target: "classes", "labels" or "numbers".
-            kinds: {modality: "vector", "sequence", "image" or "tokens"}. Tokens are integers
-                [rows, length], and become sequences of one-hot vectors.
+            kinds: {modality: "vector", "sequence", "image", "tokens", "bytes", "words" or "table"}.
+                Tokens are integers [rows, length] with -1 for padding, or a list for each row;
+                bytes and words are two ways to read a string for each row; a table is a data frame
+                whose columns are numbers or categories. ``mmjax.data.codings`` has the classes of
+                these four, which are kinds, too: ``Words(length=100)``.
 
         Raises:
             DataError: an array is not what a task needs.
@@ -214,7 +221,7 @@ class Task:
             ...     kinds={"text": "tokens"},
             ...     present={"audio": rng.random(100) < 0.9},
             ... )
-            Task('own': audio (20, 13), text (6, 50) -> 4 classes;
+            Task('own': audio (20, 13), text (6,) -> 4 classes;
             rows: 64 train, 16 valid, 20 test)
         """
         check_mapping("inputs", inputs)
@@ -236,16 +243,18 @@ class Task:
         encoded = encode_target(
             target, None if given is None else given == "test", kind, known.get("id")
         )
-        arrays = {
-            n: _read_input(n, x, kinds.get(n), here.get(n, np.ones(size, bool)), known.get("id"))
-            for n, x in inputs.items()
-        }
         index = np.unique(groups, return_inverse=True)[1]
         if given is None:
             role = deal(index, encoded.strata, seed)
         else:
             role = complete_roles(given, index, encoded.strata, seed)
         check_roles(role, groups)
+        everywhere, train = np.ones(size, bool), role == "train"
+        read = {
+            n: _read_input(n, x, kinds.get(n), here.get(n, everywhere), train, known.get("id"))
+            for n, x in inputs.items()
+        }
+        arrays = {n: values for n, (values, _) in read.items()}
         values, scale = encoded.values, None
         if encoded.kind == "numbers":
             scale = find_scale(values[role == "train"])
@@ -258,6 +267,7 @@ class Task:
             standardise=standardise,
             names=encoded.names,
             scale=scale,
+            codings={n: coding for n, (_, coding) in read.items() if coding is not None},
         )
 
     @property
@@ -286,7 +296,10 @@ class Task:
         found: dict[str, Scale | None] = {}
         for name in self.modalities:
             values, present = self.train.inputs[name], self.train.present[name]
-            if values.dtype == np.uint8:
+            coding = self.codings.get(name)
+            if coding is not None:
+                found[name] = coding.find_scale(values, present) if self.standardise else None
+            elif values.dtype == np.uint8:
                 found[name] = find_byte_scale(values, present, self.standardise)
             elif self.standardise:
                 found[name] = find_input_scale(values, present)
@@ -317,7 +330,9 @@ class Task:
             raw = {name: raw for name, raw in split.raw.items() if name in modalities}
             return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
 
-        return replace(self, train=cut(self.train), valid=cut(self.valid), test=cut(self.test))
+        codings = {name: self.codings[name] for name in modalities if name in self.codings}
+        train, valid, test = map(cut, self.splits.values())
+        return replace(self, train=train, valid=valid, test=test, codings=codings)
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring use.
@@ -337,6 +352,8 @@ class Task:
 
     def _compute_digest(self) -> str:
         sha = hashlib.sha256(b"standardise" if self.standardise else b"")
+        for name, coding in sorted(self.codings.items()):
+            sha.update(f"{name} {describe_coding(coding)}".encode())
         for split_name, split in self.splits.items():
             arrays = {"target": split.target, "group": split.group}
             arrays |= {f"inputs/{name}": split.inputs[name] for name in self.modalities}
@@ -351,15 +368,21 @@ class Task:
 def _read_input(
     name: str,
     given: Any,
-    kind: InputKind | None,
+    kind: InputKind | Coding | None,
     present: np.ndarray,
+    train: np.ndarray,
     ids: np.ndarray | Sequence[Any] | None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, Coding | None]:
     """An input as a Task holds it, checked while its rows are still in the given order."""
     given = drop_unnamed(f"input {name!r}", given)
-    numbers = shape_input(name, as_numbers(name, given), kind)
+    coding = find_coding(name, given, kind, present)
+    if coding is not None:
+        check_length({name: given}, len(present))
+        coding = coding.fit(name, given, present, train)
+        return coding.encode(name, given, present, ids), coding
+    numbers = shape_input(name, as_numbers(name, given), cast(InputKind | None, kind))
     check_length({name: numbers}, len(present))
     values = as_input(name, numbers)
     check_input(f"input {name!r}", values, present, values.shape, ids)
     check_precision(name, numbers[present], given)
-    return values
+    return values, None

@@ -10,6 +10,7 @@ import numpy as np
 from mmjax.data.chunks import chunks
 from mmjax.data.targets import kind_of
 from mmjax.errors import DataError, name_rows
+from mmjax.types import Coding
 
 MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Valid names of modalities: "+" joins several of them, and files are named after them."""
@@ -25,6 +26,10 @@ def check_task(task: Any) -> None:
     """Raises DataError for an invalid task; see ``Task``."""
     _check_names(task)
     _check_out_dim(task)
+    if unknown := task.codings.keys() - task.train.inputs.keys():
+        expected = f"modalities of the inputs, {sorted(task.train.inputs)}"
+        got = str(sorted(map(str, unknown)))
+        raise DataError(f"task {task.name!r}, codings", expected=expected, got=got)
     for split_name, split in task.splits.items():
         _check_split(f"task {task.name!r}, {split_name}", split, task)
     _check_variety(f"task {task.name!r}, train target", task)
@@ -76,7 +81,8 @@ def _check_split(where: str, split: Any, task: Any) -> None:
     for name, values in split.inputs.items():
         _check_array(f"task {task.name!r}, train input {name!r}", task.train.inputs[name])
         shape = (split.size, *task.train.inputs[name].shape[1:])
-        check_input(f"{where} input {name!r}", values, split.present[name], shape)
+        coding = task.codings.get(name)
+        check_input(f"{where} input {name!r}", values, split.present[name], shape, coding=coding)
 
 
 def _check_array(where: str, array: np.ndarray) -> None:
@@ -157,6 +163,7 @@ def check_input(
     present: np.ndarray,
     shape: tuple[int, ...],
     ids: np.ndarray | Sequence[Any] | None = None,
+    coding: Coding | None = None,
 ) -> None:
     """Checks one modality of some rows.
 
@@ -166,6 +173,7 @@ def check_input(
         present: must be bool [rows].
         shape: number of rows, and the shape of a sample.
         ids: the user's names of the rows, if not their indices.
+        coding: how the values are coded, if they are; it checks them instead.
 
     Raises:
         DataError: one of these does not hold.
@@ -182,15 +190,17 @@ def check_input(
         )
     if 0 in shape[1:]:
         raise DataError(where, expected="at least one value per sample", got=f"shape {shape[1:]}")
-    if values.dtype != np.float32 and values.dtype != np.uint8:
-        raise DataError(
-            where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
-        )
     if present.shape != shape[:1] or present.dtype != bool:
         raise DataError(
             f"{where} present",
             expected=f"bool {shape[:1]}",
             got=f"{present.dtype} {present.shape}",
+        )
+    if coding is not None:
+        return coding.check(where, values, present, ids)
+    if values.dtype != np.float32 and values.dtype != np.uint8:
+        raise DataError(
+            where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
         )
     if values.dtype == np.uint8:
         return  # always finite

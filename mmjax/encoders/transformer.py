@@ -5,8 +5,7 @@ import jax
 
 from mmjax.encoders.sides import check_sides
 from mmjax.layers import Dense, all_valid, as_sequence, sinusoidal_positions
-from mmjax.layers.blocks import TransformerBlock
-from mmjax.layers.normalisation import LayerNorm
+from mmjax.layers.blocks import attend_within
 from mmjax.types import Tokens
 
 
@@ -39,9 +38,7 @@ class Transformer(nn.Module):
         """Maps [batch, length, features] to tokens [batch, length, width]."""
         x = Dense(self.width)(as_sequence(x))
         tokens = all_valid(x + sinusoidal_positions(*x.shape[1:])[None])
-        for _ in range(self.num_layers):
-            tokens = TransformerBlock(dropout=self.dropout)(tokens, train=train)
-        return tokens._replace(values=LayerNorm()(tokens.values))
+        return attend_within(tokens, self.num_layers, self.dropout, train=train)
 
 
 class Patches(nn.Module):

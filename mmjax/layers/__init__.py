@@ -3,10 +3,12 @@
 from mmjax.layers.dense import MLP, Dense, DenseGeneral
 from mmjax.layers.tokens import (
     MODALITY_WEIGHTS,
+    PADDING,
     all_valid,
     as_float,
     as_sequence,
     as_tokens,
+    is_ids,
     is_present,
     join,
     learned_tokens,
@@ -22,12 +24,14 @@ from mmjax.layers.tokens import (
 __all__ = [
     "MLP",
     "MODALITY_WEIGHTS",
+    "PADDING",
     "Dense",
     "DenseGeneral",
     "all_valid",
     "as_float",
     "as_sequence",
     "as_tokens",
+    "is_ids",
     "is_present",
     "join",
     "learned_tokens",

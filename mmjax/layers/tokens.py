@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from mmjax.layers.initializers import normal
 from mmjax.types import Array, Tokens
 
+PADDING = -1
+"""The token id that stands for no token, after the end of a row."""
+
 
 def as_float(x: jax.Array) -> jax.Array:
     """Floats unchanged; unsigned integers scaled to [0, 1], so that data may stay uint8.
@@ -22,6 +25,18 @@ def as_float(x: jax.Array) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.unsignedinteger):
         return x.astype(jnp.float32) / jnp.iinfo(x.dtype).max
     return x
+
+
+def is_ids(x: Array) -> bool:
+    """Whether an input is token ids: they alone are signed integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.layers import is_ids
+        >>> is_ids(np.array([[7, 2, -1]], np.int32)), is_ids(np.array([[0, 255]], np.uint8))
+        (True, False)
+    """
+    return bool(jnp.issubdtype(x.dtype, jnp.signedinteger))
 
 
 def as_sequence(x: jax.Array) -> jax.Array:

@@ -33,8 +33,6 @@ from mmjax.types import Batch
 
 Arrays = Mapping[str, np.ndarray]
 
-_SOME = 64  # rows that suffice to tell whether an input is tokens
-
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
@@ -72,7 +70,7 @@ class TrainedRun:
 
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shape of its
-                rows or in one that ``Task.from_arrays`` accepts for them, such as token ids; uint8
+                rows or as ``Task.from_arrays`` accepts them, such as strings for text; uint8
                 where the task has uint8. Other modalities are ignored.
             present: {modality: [rows] bool}; by default a modality is present in every row.
 
@@ -118,7 +116,7 @@ class TrainedRun:
                 problem = f"modality {name!r} is missing; got {', '.join(inputs) or 'none'}"
                 fix = "For rows without it, pass zeros and present={...} with False there."
                 raise UsageError("inputs", problem, fix=fix)
-        rows = {name: self._read(name, inputs[name]) for name in known}
+        rows = {name: self._read(name, inputs[name], present.get(name)) for name in known}
         sizes = {name: len(values) for name, values in rows.items()}
         if len(set(sizes.values())) > 1:
             got = ", ".join(f"{name} {size}" for name, size in sizes.items())
@@ -128,18 +126,21 @@ class TrainedRun:
         here = {name: np.asarray(present.get(name, everywhere)) for name in known}
         for name, like in known.items():
             where = f"input {name!r}"
-            check_input(where, rows[name], here[name], (size, *like.shape[1:]))
+            coding, shape = self.arm.task.codings.get(name), (size, *like.shape[1:])
+            check_input(where, rows[name], here[name], shape, coding=coding)
             if rows[name].dtype != like.dtype:  # the model scales uint8, but not floats
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
         return Batch(rows, here, np.full(size, UNLABELLED))
 
-    def _read(self, name: str, given: Any) -> np.ndarray:
+    def _read(self, name: str, given: Any, present: Any) -> np.ndarray:
         """Converts an input as ``Task.from_arrays`` does."""
-        train = self.arm.task.train
-        some = np.flatnonzero(train.present[name])[:_SOME]
-        given = drop_unnamed(f"input {name!r}", given)
-        return as_input(name, shape_like(name, as_numbers(name, given), train.inputs[name][some]))
+        task, given = self.arm.task, drop_unnamed(f"input {name!r}", given)
+        if name in task.codings:
+            fits = present is not None and np.shape(present) == (len(given),)
+            here = np.asarray(present, bool) if fits else None  # else it is rejected later
+            return task.codings[name].encode(name, given, here)
+        return as_input(name, shape_like(name, as_numbers(name, given), task.shapes[name]))
 
 
 def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.codings import describe_coding, parse_coding
 from mmjax.data.scale import Scale
 from mmjax.data.task import Split, Task
 
@@ -19,7 +20,8 @@ def columns(split: Split) -> dict[str, np.ndarray]:
 def describe(task: Task) -> dict[str, Any]:
     """The fields of a task other than its rows, its name and ``out_dim``."""
     scale = task.scale and [part.tolist() for part in task.scale]
-    return {"standardise": task.standardise, "names": list(task.names), "scale": scale}
+    about = {"standardise": task.standardise, "names": list(task.names), "scale": scale}
+    return {**about, "codings": {name: describe_coding(c) for name, c in task.codings.items()}}
 
 
 def parse(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,4 +37,5 @@ def parse(about: Mapping[str, Any]) -> dict[str, Any]:
     names = tuple(about["names"])
     if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"{about}"[:300])
-    return {"standardise": about["standardise"], "names": names, "scale": scale}
+    codings = {name: parse_coding(c) for name, c in about.get("codings", {}).items()}
+    return {"standardise": about["standardise"], "names": names, "scale": scale, "codings": codings}

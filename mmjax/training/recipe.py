@@ -15,7 +15,7 @@ import optax
 
 from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
-from mmjax.data.task import Split, Task
+from mmjax.data.task import Task
 from mmjax.encoders import default_encoder
 from mmjax.errors import UsageError, look_up
 from mmjax.layers import as_float, as_tokens
@@ -26,7 +26,7 @@ from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS
 from mmjax.storage.trees import digest_array
 from mmjax.training.mesh import parse_mesh
 from mmjax.training.optimiser import Adam, Optax, per_seed
-from mmjax.types import Method, Objective
+from mmjax.types import Coding, Method, Objective
 
 FusionLike = str | Callable[..., nn.Module] | nn.Module
 """A fusion by name, as a class or as a module."""
@@ -181,13 +181,16 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     return fuse
 
 
-def make_encoder(name: str, encoder: EncoderLike, shape: tuple[int, ...]) -> nn.Module:
+def make_encoder(
+    name: str, encoder: EncoderLike, shape: tuple[int, ...], coding: Coding | None = None
+) -> nn.Module:
     """The encoder of a modality as a module that can read its samples.
 
     Args:
         name: the modality.
         encoder: a key of ``ENCODERS``, a module, or a class that needs no arguments.
         shape: of a sample.
+        coding: of the modality, for text and tables.
 
     Raises:
         UnknownNameError: there is no such encoder.
@@ -195,9 +198,11 @@ def make_encoder(name: str, encoder: EncoderLike, shape: tuple[int, ...]) -> nn.
     """
     make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
     given = f"{name}={encoder if isinstance(encoder, str) else f'{encoder!r:.60}'}"
-    sample = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    sample = jax.ShapeDtypeStruct((1, *shape), np.float32 if coding is None else coding.dtype)
     try:
         module = make if isinstance(make, nn.Module) else make()
+        if coding is not None and getattr(module, coding.attribute, coding) is None:
+            module = module.clone(**{coding.attribute: coding.known})
         run = lambda x: module.init_with_output(jax.random.key(0), x, train=False)[0]
         tokens = jax.eval_shape(lambda x: as_tokens(run(x)), sample)
     except Exception as error:  # whatever its code does
@@ -205,6 +210,10 @@ def make_encoder(name: str, encoder: EncoderLike, shape: tuple[int, ...]) -> nn.
         expected = f"{kind} that reads samples of shape {shape}"
         got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
         raise UsageError("encoders", expected=expected, got=got) from error
+    if coding is not None and getattr(module, coding.attribute, None) != coding.known:
+        expected = f"one with the attribute {coding.attribute}, None or {coding.known}"[:200]
+        fix = f"Use {coding.encoder}, or one of your own that reads {type(coding).__name__}."
+        raise UsageError("encoders", expected=expected, got=given, fix=fix)
     if tokens.values.ndim != 3 or tokens.mask.shape != tokens.values.shape[:2]:
         got = f"{given}: values {tokens.values.shape}, mask {tokens.mask.shape}"
         expected = "tokens [batch, length, features] with a mask [batch, length], or an array"
@@ -244,23 +253,35 @@ def make_model(
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
-        default = "raw" if raw else default_encoder(shape)
+        coding = task.codings.get(name)
+        if raw:
+            default = "raw" if coding is None else "one_hot"
+        else:
+            default = default_encoder(shape, coding)
         encoder = (encoders or {}).get(name, default)
-        usual = isinstance(encoder, str) and encoder == default  # made for this shape
-        chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
-    means = {n: _mean_input(task.train, n) for n in task.modalities} if absent == "mean" else {}
+        usual = coding is None and encoder == default  # made for this shape
+        chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape, coding)
+    found = {n: _mean_input(task, n) for n in task.modalities} if absent == "mean" else {}
+    means = {n: mean for n, mean in found.items() if mean is not None}
     statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
     for array in jax.tree.leaves(statistics):
         array.setflags(write=False)  # models are compared by their contents
     return MultimodalModel(chosen, fuse, absent, *statistics)
 
 
-def _mean_input(split: Split, name: str) -> np.ndarray:
-    """Mean over the rows in which the modality is present, as the model sees it: float32."""
+def _mean_input(task: Task, name: str) -> np.ndarray | None:
+    """Mean over the rows in which the modality is present, as the model sees it: float32.
+
+    That of a table has no categories; token ids have no mean.
+    """
+    split = task.train
     if not split.present[name].any():
         expected = f"a training row with {name}, which absent='mean' needs"
         raise UsageError("absent", expected=expected, got="none")
     values, present = split.inputs[name], split.present[name]
+    if name in task.codings:
+        scale = task.codings[name].find_scale(values, present)
+        return scale and scale.mean
     total = np.zeros(values.shape[1:])
     rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):

@@ -1,0 +1,318 @@
+"""Text as token ids: those that users bring, and those of the tokenizers ``bytes`` and ``words``.
+
+Coded text is int32 [rows, length], with ``PADDING`` after the end of a row.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from mmjax.data.chunks import chunks
+from mmjax.data.coerce import as_plain, find_gaps
+from mmjax.errors import DataError, UsageError, name_rows, tell
+from mmjax.layers import PADDING
+
+_MAX = 2**31 - 1  # ids are int32
+
+
+@dataclass(frozen=True)
+class _Ids:
+    encoder: ClassVar[str] = "text"
+    axis: ClassVar[str] = "length"
+    attribute: ClassVar[str] = "vocabulary"
+    dtype: ClassVar[Any] = np.int32
+
+    @property
+    def known(self) -> int:
+        """The size of the vocabulary."""
+        raise NotImplementedError
+
+    def check(self, where: str, values: np.ndarray, present: np.ndarray, ids: Any = None) -> None:
+        """Raises DataError unless these are token ids of the vocabulary, or padding."""
+        if values.dtype != np.int32 or values.ndim != 2:
+            expected, got = "token ids, int32 [rows, length]", f"{values.dtype} {values.shape}"
+            raise DataError(where, expected=expected, got=got)
+        outside = [((x < PADDING) | (x >= self.known)).any(axis=1) for x in chunks(values)]
+        bad = np.concatenate(outside) & present
+        if bad.any():
+            row = values[int(bad.argmax())]
+            expected = f"token ids from 0 to {self.known - 1}, and {PADDING} for padding"
+            got = f"{row.min()} to {row.max()} in {name_rows(bad, ids)}"
+            fix = "Map other tokens to an id of these, such as one for unknown tokens."
+            raise DataError(where, expected=expected, got=got, fix=fix)
+
+    def find_scale(self, values: np.ndarray, present: np.ndarray) -> None:
+        """None: ids are not standardised."""
+
+
+@dataclass(frozen=True)
+class TokenIds(_Ids):
+    """Ids of the user's own, [rows, length] with -1 for padding, or a list of ids for each row.
+
+    Attributes:
+        vocabulary: number of ids; by default the largest plus one.
+        length: of a row; by default that of the longest.
+
+    Raises:
+        UsageError: a number is not positive.
+
+    Example:
+        >>> coding = TokenIds().fit("notes", [[7, 2], [5]], *np.ones((2, 2), bool))
+        >>> coding
+        TokenIds(vocabulary=8, length=2)
+        >>> coding.encode("notes", [[1], [2, 3]]).tolist()
+        [[1, -1], [2, 3]]
+    """
+
+    vocabulary: int | None = None
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_counts(vocabulary=self.vocabulary, length=self.length)
+
+    @property
+    def known(self) -> int:
+        """The size of the vocabulary."""
+        return self.vocabulary or 0
+
+    def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> "TokenIds":
+        """The coding with its vocabulary and length: of all rows, not only those of training."""
+        found = _as_ids(name, given)
+        largest = int(found[present].max(initial=0))
+        return TokenIds(self.vocabulary or largest + 1, self.length or found.shape[1])
+
+    def encode(
+        self, name: str, given: Any, present: np.ndarray | None = None, ids: Any = None
+    ) -> np.ndarray:
+        """Pads rows to the length; a row that lacks the modality is empty.
+
+        Raises:
+            DataError: these are not token ids of the vocabulary, or a row is too long.
+        """
+        return _pad_ids(self, name, given, present, ids)
+
+
+@dataclass(frozen=True)
+class _Text(_Ids):
+    length: int = 256
+
+    def __post_init__(self) -> None:
+        _check_counts(length=self.length)
+
+    def split(self, text: str) -> Sequence[Any]:
+        """The tokens of a text."""
+        raise NotImplementedError
+
+    def look_up(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[int]]:
+        """The ids of the tokens of each row."""
+        raise NotImplementedError
+
+    def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> Self:
+        """The coding with a length of no more than the longest row's; reports rows to be cut."""
+        text, _ = _as_text(name, given, None)
+        lengths = [len(self.split(row)) for row in text[present]]
+        longest, cut = max(lengths, default=0), sum(n > self.length for n in lengths)
+        if cut:
+            took = f"cut {cut} of {len(lengths)} rows after {self.length} tokens"
+            say = f"kinds={{{name!r}: {type(self).__name__}(length={longest})}} keeps all"
+            tell(f"input {name!r}: {took}; {say}")
+        return replace(self, length=max(min(self.length, longest), 1))
+
+    def encode(
+        self, name: str, given: Any, present: np.ndarray | None = None, ids: Any = None
+    ) -> np.ndarray:
+        """The tokens of each row up to ``length``; a row that lacks the modality is empty.
+
+        Raises:
+            DataError: a row that has the modality is not text.
+        """
+        if getattr(given, "dtype", None) == np.int32:  # coded already
+            return _pad_ids(self, name, given, present, ids)
+        text, missing = _as_text(name, given, ids)
+        here = np.ones(len(text), bool) if present is None else present
+        if (missing & here).any():
+            expected, got = "text wherever the modality is present", name_rows(missing & here, ids)
+            fix = "Fill it in, or mark rows that lack the modality by present=..."
+            raise DataError(f"input {name!r}", expected=expected, got=f"none in {got}", fix=fix)
+        rows = self.look_up([self.split(row)[: self.length] for row in np.where(here, text, "")])
+        coded = np.full((len(rows), self.length), PADDING, np.int32)
+        for line, row in zip(coded, rows, strict=True):
+            line[: len(row)] = row
+        return coded
+
+
+@dataclass(frozen=True)
+class Bytes(_Text):
+    """Text as the bytes of its UTF-8 encoding: 256 ids for every language, none of them unknown.
+
+    Reference: Xue et al., ByT5: Towards a token-free future with pre-trained byte-to-byte models
+    (arXiv:2105.13626).
+
+    Attributes:
+        length: most bytes of a row; longer rows are cut, which is reported.
+
+    Raises:
+        UsageError: the length is not positive.
+
+    Example:
+        >>> coding = Bytes().fit("notes", ["hi", "Ü"], *np.ones((2, 2), bool))
+        >>> coding.encode("notes", ["Ü", "a"]).tolist()
+        [[195, 156], [97, -1]]
+    """
+
+    @property
+    def known(self) -> int:
+        """The number of different bytes."""
+        return 256
+
+    def split(self, text: str) -> Sequence[int]:
+        """The bytes of a text."""
+        return text.encode("utf-8", errors="replace")
+
+    def look_up(self, rows: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+        """The bytes themselves."""
+        return [[*row] for row in rows]
+
+
+@dataclass(frozen=True)
+class Words(_Text):
+    """Text as words and punctuation marks in lower case; id 0 stands for unknown ones.
+
+    Words are learned from the training rows: those that occur in at least two of them, and of these
+    the most frequent.
+
+    Reference: Manning et al., Introduction to Information Retrieval (Cambridge 2008), section 2.2.
+
+    Attributes:
+        length: most words of a row; longer rows are cut, which is reported.
+        most: number of words to learn.
+        words: those that have been learned, from id 1 on.
+
+    Raises:
+        UsageError: a number is not positive, or ``words`` are not different words.
+
+    Example:
+        >>> rows = ["Good, good!", "a good one", "good a day"]
+        >>> coding = Words().fit("notes", rows, *np.ones((2, 3), bool))
+        >>> coding.words
+        ('good', 'a')
+        >>> coding.encode("notes", ["A bad day", "good"]).tolist()
+        [[2, 0, 0, -1], [1, -1, -1, -1]]
+    """
+
+    most: int = 10_000
+    words: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        _check_counts(length=self.length, most=self.most)
+        strings = all(isinstance(word, str) for word in self.words)
+        if not strings or len(set(self.words)) < len(self.words):
+            raise UsageError("words", expected="different words", got=f"{self.words!r:.80}")
+
+    @property
+    def known(self) -> int:
+        """The number of words, and one for unknown ones."""
+        return 1 + len(self.words)
+
+    def split(self, text: str) -> Sequence[str]:
+        """The words and punctuation marks of a text."""
+        return re.findall(r"\w+|[^\w\s]", text.lower())
+
+    def look_up(self, rows: Sequence[Sequence[str]]) -> Sequence[Sequence[int]]:
+        """The place of each word among those learned, from 1 on; 0 for others."""
+        place = {word: index for index, word in enumerate(self.words, start=1)}
+        return [[place.get(word, 0) for word in row] for row in rows]
+
+    def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> Self:
+        """The coding with a length, and the words of the training rows unless it has some.
+
+        Raises:
+            DataError: no word occurs in two training rows.
+        """
+        sized = super().fit(name, given, present, train)
+        if self.words:
+            return sized
+        text, _ = _as_text(name, given, None)
+        rows = [self.split(row) for row in text[present & train]]
+        times = Counter(word for row in rows for word in row)
+        spread = Counter(word for row in rows for word in {*row})
+        several = [word for word in times if spread[word] > 1]
+        words = sorted(several, key=lambda word: (-times[word], word))[: self.most]
+        if not words:
+            fix = "Read text whose words do not repeat by the kind 'bytes'."
+            expected = "words that occur in several training rows"
+            raise DataError(f"input {name!r}", expected=expected, got="none", fix=fix)
+        return replace(sized, words=tuple(words))
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and (type(count) is not int or not 1 <= count <= _MAX):
+            raise UsageError(name, expected="a positive integer", got=f"{count!r:.80}")
+
+
+def _as_text(name: str, given: Any, ids: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Text [rows] of str, empty where it is missing, and where it is.
+
+    Raises:
+        DataError: a row is something else.
+    """
+    where, array = f"input {name!r}", as_plain(f"input {name!r}", given)
+    if array.dtype.kind == "U":
+        array = np.asarray(given, object)  # or else NaN in a list would become text
+    array = array[:, 0] if array.shape[1:] == (1,) else array
+    if array.ndim != 1:
+        raise DataError(where, expected="one text per row", got=f"shape {array.shape}")
+    missing = find_gaps(array)
+    other = ~missing & np.array([not isinstance(text, str) for text in array], bool)
+    if other.any():
+        got = f"{type(array[int(other.argmax())]).__name__} in {name_rows(other, ids)}"
+        raise DataError(where, expected="text", got=got, fix="Convert it by .astype(str).")
+    return np.where(missing, "", array), missing
+
+
+def _as_ids(name: str, given: Any) -> np.ndarray:
+    """Token ids int64 [rows, length] of an array, or of a list of lists of any lengths.
+
+    Raises:
+        DataError: these are not integers.
+    """
+    where = f"input {name!r}"
+    array = as_plain(where, given)
+    if array.dtype.kind == "O" and array.ndim == 1:
+        rows = [np.atleast_1d([] if row is None else as_plain(where, row)) for row in array]
+        array = np.full((len(rows), max(map(len, rows), default=0)), PADDING, np.float64)
+        for line, row in zip(array, rows, strict=True):
+            if row.ndim != 1 or row.dtype.kind not in "iuf":
+                got = f"{row.dtype} {row.shape}"
+                raise DataError(where, expected="a list of token ids for each row", got=got)
+            line[: len(row)] = row
+    whole = (
+        array.dtype.kind in "iuf" and np.isfinite(array).all() and (array == array.round()).all()
+    )
+    if array.ndim != 2 or array.size == 0 or not whole or np.abs(array).max() > _MAX:
+        fix = "Give one integer per token, and -1 after the end of a row."
+        got = f"{array.dtype} of shape {array.shape}"
+        raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
+    return array.astype(np.int64)
+
+
+def _pad_ids(
+    coding: Any, name: str, given: Any, present: np.ndarray | None, ids: Any
+) -> np.ndarray:
+    found = _as_ids(name, given)
+    if found.shape[1] > coding.length:
+        expected = f"at most {coding.length} token ids per row"
+        raise DataError(
+            f"input {name!r}", expected=expected, got=f"{found.shape[1]}", fix="Cut it."
+        )
+    wide = np.full((len(found), coding.length), PADDING, np.int32)
+    wide[:, : found.shape[1]] = found
+    present = np.ones(len(wide), bool) if present is None else present
+    coding.check(f"input {name!r}", wide, present, ids)
+    wide[~present] = PADDING
+    return wide
