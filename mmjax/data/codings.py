@@ -20,6 +20,16 @@ CODINGS: Mapping[str, type[Coding]] = {
 """Codings by kind; instances are kinds, too, such as ``Words(length=100)``."""
 
 
+def is_coded(kind: Any) -> bool:
+    """Whether a kind is a coding, or names one."""
+    return kind in CODINGS if isinstance(kind, str) else type(kind) in CODINGS.values()
+
+
+def make_coding(kind: str | Coding) -> Coding:
+    """The coding that a kind is, or names."""
+    return CODINGS[kind]() if isinstance(kind, str) else kind
+
+
 def find_coding(name: str, given: Any, kind: Any, present: np.ndarray) -> Coding | None:
     """The coding of an input of a kind; None if it is an array of numbers.
 
@@ -35,10 +45,10 @@ def find_coding(name: str, given: Any, kind: Any, present: np.ndarray) -> Coding
     Raises:
         UsageError: the kind is neither a name nor a coding.
     """
+    if is_coded(kind):
+        return make_coding(kind)
     if isinstance(kind, str):
-        return CODINGS[kind]() if kind in CODINGS else None
-    if type(kind) in CODINGS.values():
-        return kind
+        return None
     if kind is not None:
         expected = f"a name, or one of {', '.join(made.__name__ for made in CODINGS.values())}"
         raise UsageError(f"kind of input {name!r}", expected=expected, got=f"{kind!r:.80}")

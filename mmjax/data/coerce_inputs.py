@@ -47,7 +47,7 @@ _OTHERS = (
     (
         "text",
         (str, bytes),
-        "State kinds={...: 'words'}, or 'bytes', to read it; .astype(float) converts digits.",
+        "To read it, state kinds={...: 'words'}, 'bytes' or 'table'; .astype(float) reads digits.",
     ),
 )
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.code_table import Table
+from mmjax.data.codings import is_coded, make_coding
 from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing, name_columns
 from mmjax.data.coerce_inputs import InputKind, name_others
 from mmjax.data.splits import ROLES, SYNONYMS
@@ -13,8 +15,9 @@ from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError, look_up
 from mmjax.tasks.readers.files import pixels_of
-from mmjax.tasks.readers.samples import Stacked, stack
+from mmjax.tasks.readers.samples import Stacked, stack, stack_cells
 from mmjax.tasks.readers.sound import Sound
+from mmjax.types import Coding
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -31,7 +34,7 @@ def from_dataset(
     name: str = "dataset",
     seed: int = 0,
     kind: Kind | None = None,
-    kinds: Mapping[str, InputKind] | None = None,
+    kinds: Mapping[str, InputKind | Coding] | None = None,
 ) -> Task:
     """Makes a task from a dataset whose rows are mappings.
 
@@ -39,12 +42,14 @@ def from_dataset(
     or a mapping of several, or lists of dicts. All rows are read into memory.
 
     A value is an array of numbers, a Pillow image, or a recording as a mapping with ``array`` and
-    ``sampling_rate``, which becomes MFCCs; None or NaN marks a missing modality. Splits and kinds
+    ``sampling_rate``, which becomes MFCCs; or what the kind of its modality reads: text, a list of
+    token ids, or a cell of a table. None or NaN marks a missing modality. Splits and kinds
     are handled as in ``Task.from_arrays``.
 
     Args:
         dataset: {"train", "validation" (or "valid", "val", "dev"), "test": rows}, or rows.
-        modalities: {modality: column, or several columns of numbers to join into one vector}.
+        modalities: {modality: column, or several columns: of numbers to join into one vector, or of
+            a table}.
         target: column of classes, of vectors of labels 0 and 1, or of floats; or columns of labels
             or of floats.
         group: column of what must stay in one split, such as speakers.
@@ -81,10 +86,15 @@ def from_dataset(
     ids = [f"{key} {number}".strip() for key, part in parts.items() for number in range(len(part))]
     read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
-    found = {
-        modality: _samples([*map(read, _listed(columns, modality))], f"{where} {columns!r}", ids)
-        for modality, columns in modalities.items()
-    }
+    found = {}
+    for modality, columns in modalities.items():
+        cells, of = {n: read(n) for n in _listed(columns, modality)}, f"{where} {columns!r}"
+        stated = (kinds or {}).get(modality)
+        if stated is not None and is_coded(stated):
+            table = isinstance(make_coding(stated), Table)
+            found[modality] = stack_cells(cells, of, table=table)
+        else:
+            found[modality] = _samples([*cells.values()], of, ids)
     values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target, "target")]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},

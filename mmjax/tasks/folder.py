@@ -1,8 +1,5 @@
 """A folder of files: one sub-folder per modality, and a table of labels."""
 
-import csv
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +7,20 @@ from typing import cast
 
 import numpy as np
 
-from mmjax.data.coerce import MISSING, is_unnamed, name_columns
+from mmjax.data.code_table import Table
+from mmjax.data.codings import is_coded, make_coding
+from mmjax.data.coerce import MISSING
 from mmjax.data.coerce_inputs import InputKind
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import DataError, printable
 from mmjax.registry import parse_pairs
-from mmjax.storage.reading import reading
+from mmjax.tasks.readers.by_id import are_numbers, read_by_id, read_cells
 from mmjax.tasks.readers.files import READERS
-from mmjax.tasks.readers.formats import FIX, MAX_SMALL, data_folder, find
+from mmjax.tasks.readers.formats import data_folder, find
 from mmjax.tasks.readers.samples import Stacked, stack
+from mmjax.types import Coding
 
 LABELS = "labels.csv"
 OTHERS = ("id", "group", "split")
@@ -32,7 +32,7 @@ def folder(
     *,
     seed: int = 0,
     kind: Kind | None = None,
-    kinds: Mapping[str, InputKind] | str = "",
+    kinds: Mapping[str, InputKind | Coding] | str = "",
 ) -> Task:
     """Reads a folder with a sub-folder for each modality, and ``labels.csv``.
 
@@ -42,6 +42,10 @@ def folder(
     tables of numbers (CSV) become vectors [features] if they have one line, and sequences [lines,
     features] if they have more; arrays (.npy) are used unchanged. All pictures, tables or arrays of
     a modality must have the same shape. A sub-folder of runs is not a modality.
+
+    With ``kinds="review=words,patient=table"``, ``review.csv`` and ``patient.csv`` are modalities,
+    too: a text for each row, and a table. They have a column ``id`` and a line for each row, and a
+    row without a line lacks the modality.
 
     The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; the
     optional ``group`` and ``split``, as in ``Task.from_arrays``; and targets. A column without a
@@ -76,10 +80,15 @@ def folder(
     place = data_folder(data)
     if isinstance(kinds, str):  # ``Task.from_arrays`` checks the values
         pairs = parse_pairs("kinds", kinds.split(",") if kinds else ())
-        kinds = cast(Mapping[str, InputKind], pairs)
-    columns = _read_labels(find(place, LABELS))
+        kinds = cast(Mapping[str, InputKind | Coding], pairs)
+    columns = read_by_id(find(place, LABELS), "targets", OTHERS)
     modalities = sorted(filter(_is_modality, place.iterdir()))
     read = {path.name: _read_modality(path, columns["id"]) for path in modalities}
+    for name, stated in kinds.items():
+        path = place / f"{name}.csv"
+        if name not in read and is_coded(stated) and path.exists():
+            table = isinstance(make_coding(stated), Table)
+            read[name] = read_cells(path, columns["id"], table=table)
     names = tuple(name for name in columns if name not in OTHERS)
     try:
         task = Task.from_arrays(
@@ -97,30 +106,6 @@ def folder(
     except DataError as error:  # does not name the folder
         raise DataError(place, expected="a valid task", got=f"{error}"[:500]) from error
     return task if task.kind == "classes" else replace(task, names=names)
-
-
-def _read_labels(path: Path) -> dict[str, Sequence[str]]:
-    """{column: its cells}, with unique ids and at least one target."""
-    with (
-        reading(path, "a CSV file with a column id and targets", FIX, MAX_SMALL) as (path, refuse),
-        path.open(encoding="utf-8-sig", newline="") as file,
-    ):
-        lines = csv.reader(file, strict=True, skipinitialspace=True)
-        names, *rows = [[cell.strip() for cell in line] for line in lines if line] or [[]]
-        targets = {name for name in names if not is_unnamed(name)} - {*OTHERS}
-        if "id" not in names or not targets or len(set(names)) < len(names):
-            refuse(f"columns {names}"[:300])
-        for number, row in enumerate(rows, start=1):
-            needed = [cell for name, cell in zip(names, row, strict=False) if name in OTHERS]
-            if len(row) != len(names) or not all(needed):
-                refuse(f"row {number} with cells {row}"[:300])
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
-        if not rows:
-            refuse("no rows")
-        if len(set(columns["id"])) < len(rows):
-            twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
-            refuse(f"several rows with the id {twice}")
-        return {name: columns[name] for name in name_columns(path, columns)}
 
 
 def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:
@@ -161,7 +146,7 @@ def _is_shown(path: Path) -> bool:
 def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
     """Parses target cells as text, integers or floats, [rows] or [rows, columns]."""
     known = {n: [c for c in cells if c not in MISSING] for n, cells in columns.items()}
-    text = [name for name, cells in known.items() if not _are_numbers(cells)]
+    text = [name for name, cells in known.items() if not are_numbers(cells)]
     if len(columns) > 1 and text:
         expected = "numbers, or 0 and 1, where there are several target columns"
         raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}")
@@ -171,11 +156,3 @@ def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
     parsed = [[fill if c in MISSING else read(c) for c in cells] for cells in columns.values()]
     table = np.array(parsed, float if read is float else object).T
     return table[:, 0] if len(columns) == 1 else table
-
-
-_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14}|\d*\.\d+|\d+\.)(e[+-]?\d{1,3})?|[+-]?inf|nan", re.I)
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether all cells are numbers; 007, 1_000 and anything with 16 digits are names."""
-    return all(_NUMBER.fullmatch(cell) for cell in cells)
