@@ -108,16 +108,18 @@ class Table:
             raise DataError(f"input {name!r}", expected=expected, got=got)
         here = np.ones(len(given), bool) if present is None else present
         coded = np.empty((len(given), len(self.columns)), np.float32)
+        numbers = {}
         for index, (key, categories) in enumerate(self.columns):
             where = f"{name}.{key}"
             if categories is None:
-                numbers = as_numbers(where, found[key])
-                check_precision(where, numbers[here])
-                coded[:, index] = as_input(where, numbers)[:, 0]
+                numbers[where] = as_numbers(where, found[key])
+                coded[:, index] = as_input(where, numbers[where])[:, 0]
             else:
                 coded[:, index] = _look_up(where, as_cells(found[key]), categories, here)
         coded[~here] = 0
         self.check(f"input {name!r}", coded, here, ids)
+        for where, cells in numbers.items():
+            check_precision(where, cells[here & ~find_missing(cells)])
         return coded
 
     def check(self, where: str, values: np.ndarray, present: np.ndarray, ids: Any = None) -> None:

@@ -455,7 +455,7 @@ UNREAD = {
     "text of digits": (X.astype(str), r"text.*\.astype\(float\)"),
     "text of NumPy": (
         np.array(["u", "v"] * 30),
-        "text.*state kinds=.*'words'}, 'bytes' or 'table'",
+        "text.*state kinds=.*'words'}, 'bytes' or 'ta",
     ),
 }
 
