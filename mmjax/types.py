@@ -178,6 +178,10 @@ class Coding(Protocol):
         """Raises DataError unless ``values`` are what ``encode`` may return."""
         ...
 
+    def say(self, row: np.ndarray) -> str:
+        """What a coded row says, for people."""
+        ...
+
     def find_scale(self, values: np.ndarray, present: np.ndarray) -> Any:
         """The ``Scale`` of coded rows by which models standardise them, if they do, or None."""
         ...

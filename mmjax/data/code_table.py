@@ -141,6 +141,16 @@ class Table:
                 got = f"others in {name_rows(bad, ids)}"
                 raise DataError(f"{where}, column {column.name!r}", expected=expected, got=got)
 
+    def say(self, row: np.ndarray) -> str:
+        """The columns whose cells are known, with their cells."""
+        said = []
+        for (name, categories), cell in zip(self.columns, row.tolist(), strict=True):
+            if categories is None and not np.isnan(cell):
+                said.append(f"{name} {cell:.4g}")
+            elif categories and cell > 0:
+                said.append(f"{name} {categories[int(cell) - 1]}")
+        return ", ".join(said)
+
     def find_scale(self, values: np.ndarray, present: np.ndarray) -> Scale:
         """The scale of its numbers, over the rows in which they are known; 1 for categories."""
         mean, deviation = find_input_scale(values, present)

@@ -95,6 +95,10 @@ class TokenIds(_Ids):
         """
         return _pad_ids(self, name, given, present, ids)
 
+    def say(self, row: np.ndarray) -> str:
+        """The ids."""
+        return " ".join(str(token) for token in row if token >= 0)
+
 
 @dataclass(frozen=True)
 class _Text(_Ids):
@@ -177,6 +181,10 @@ class Bytes(_Text):
         """The bytes themselves."""
         return [[*row] for row in rows]
 
+    def say(self, row: np.ndarray) -> str:
+        """The text."""
+        return bytes(token for token in row.tolist() if token >= 0).decode(errors="replace")
+
 
 @dataclass(frozen=True)
 class Words(_Text):
@@ -226,6 +234,10 @@ class Words(_Text):
         """The place of each word among those learned, from 1 on; 0 for others."""
         place = {word: index for index, word in enumerate(self.words, start=1)}
         return [[place.get(word, 0) for word in row] for row in rows]
+
+    def say(self, row: np.ndarray) -> str:
+        """The words, with a question mark for each unknown one."""
+        return " ".join(("?", *self.words)[token] for token in row if token >= 0)
 
     def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> Self:
         """The coding with a length, and the words of the training rows unless it has some.

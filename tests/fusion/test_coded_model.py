@@ -5,10 +5,8 @@ import numpy as np
 import optax
 import pytest
 from representatives import FUSIONS, slow
+from small import make_coded_task
 
-from mmjax.data.code_table import Table
-from mmjax.data.code_text import TokenIds
-from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
 from mmjax.objectives import cross_entropy
 from mmjax.registry import ABSENCES
@@ -16,29 +14,7 @@ from mmjax.training.recipe import make_model
 from mmjax.training.step import init_params, init_state, make_step
 from mmjax.types import Tokens
 
-ROWS = 24
-CODINGS = {
-    "note": TokenIds(300, 5),
-    "who": Table((("age", None), ("city", ("Oslo", "Rome")), ("size", None))),
-}
-
-
-def make_split(seed):
-    rng = np.random.default_rng(seed)
-    ids = np.where(
-        np.arange(5) < rng.integers(0, 6, (ROWS, 1)), rng.integers(0, 300, (ROWS, 5)), -1
-    )
-    cells = rng.normal(size=(ROWS, 3))
-    cells[:, 1] = rng.integers(0, 3, ROWS)
-    cells[rng.random(ROWS) < 0.3, 0] = np.nan
-    inputs = {"note": ids.astype(np.int32), "who": cells.astype(np.float32)}
-    here = {"note": np.arange(ROWS) % 4 > 0, "who": np.arange(ROWS) % 4 != 1}
-    return Split(inputs, np.arange(ROWS) % 2, np.arange(ROWS), here)
-
-
-TASK = Task(
-    "coded", make_split(0), make_split(1), make_split(2), 2, standardise=True, codings=CODINGS
-)
+TASK = make_coded_task()
 
 
 def spoil(split):
