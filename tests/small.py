@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mmjax.data.code_ids import TokenIds
 from mmjax.data.code_table import Table
-from mmjax.data.code_text import TokenIds
 from mmjax.data.targets import UNLABELLED
 from mmjax.data.task import Split, Task
 

@@ -15,6 +15,7 @@ from mmjax.data.chunks import chunks
 from mmjax.data.coerce import find_missing
 from mmjax.data.coerce_inputs import as_input, as_numbers, check_precision
 from mmjax.data.scale import Scale, find_input_scale
+from mmjax.data.table_columns import as_cells, as_columns, is_categorical
 from mmjax.data.validate import LARGEST
 from mmjax.errors import DataError, UsageError, name_rows, tell
 
@@ -113,6 +114,9 @@ class Table:
             where = f"{name}.{key}"
             if categories is None:
                 numbers[where] = as_numbers(where, found[key])
+                if numbers[where].ndim > 1:
+                    got = f"arrays of shape {numbers[where].shape[1:]}"
+                    raise DataError(f"input {where!r}", expected="a number per row", got=got)
                 coded[:, index] = as_input(where, numbers[where])[:, 0]
             else:
                 coded[:, index] = _look_up(where, as_cells(found[key]), categories, here)
@@ -161,63 +165,6 @@ class Table:
 def _check_different(where: str, names: Sequence[str]) -> None:
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise UsageError(where, expected="different names", got=f"{names}"[:80])
-
-
-def has_columns(given: Any) -> bool:
-    """Whether this is a pandas DataFrame or a structured array."""
-    frame = hasattr(given, "columns") and hasattr(given, "iloc")
-    return frame or bool(getattr(getattr(given, "dtype", None), "names", None))
-
-
-def as_columns(name: str, given: Any) -> dict[str, Any]:
-    """{column: its cells} of a data frame or a structured array.
-
-    Raises:
-        DataError: it is neither, or has no rows or columns, or two columns of the same name.
-    """
-    where = f"input {name!r}"
-    if not has_columns(given):
-        expected = "a pandas DataFrame or a structured array"
-        raise DataError(where, expected=expected, got=type(given).__name__)
-    if hasattr(given, "iloc"):
-        pairs = [(key, given.iloc[:, index]) for index, key in enumerate(given.columns)]
-    else:
-        pairs = [(key, given[key]) for key in given.dtype.names]
-    found = {str(key): cells for key, cells in pairs}
-    if len(given) == 0 or not found or len(found) < len(pairs):
-        expected, got = "rows, in columns with different names", ", ".join(str(k) for k, _ in pairs)
-        raise DataError(where, expected=expected, got=f"{len(given)} rows of columns {got}"[:300])
-    return found
-
-
-def is_categorical(cells: Any) -> bool:
-    """Whether a column holds categories: text, booleans, or the pandas type ``category``."""
-    dtype = str(getattr(cells, "dtype", ""))
-    if dtype in ("category", "bool", "boolean"):
-        return True
-    array = np.asarray(cells)
-    array = array if array.dtype.kind in "iuf" else np.asarray(cells, object)
-    return array.dtype.kind == "O" and any(isinstance(x, str | bytes | bool) for x in array.flat)
-
-
-def has_gaps(cells: Any, present: np.ndarray) -> bool:
-    """Whether a cell of numbers is missing in a row that has the modality."""
-    array = np.asarray(cells)
-    return array.shape == present.shape and bool((find_missing(array) & present).any())
-
-
-def as_cells(cells: Any) -> np.ndarray:
-    """A column of categories as text [rows], with None where it is missing."""
-    array = np.asarray(cells, object)
-    missing = find_missing(array)
-    said = [None if gone else _say(x) for x, gone in zip(array, missing, strict=True)]
-    return np.array(said, object)
-
-
-def _say(value: Any) -> str:
-    """A category as text; whole numbers become floats beside missing ones."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value)
 
 
 def _find_categories(where: str, cells: np.ndarray) -> tuple[str, ...]:

@@ -1,111 +1,25 @@
-"""Text as token ids: those that users bring, and those of the tokenizers ``bytes`` and ``words``.
-
-Coded text is int32 [rows, length], with ``PADDING`` after the end of a row.
-"""
+"""Text as token ids, by the tokenizers ``bytes`` and ``words``."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
-from mmjax.data.chunks import chunks
+from mmjax.data.code_ids import Ids, check_counts, pad_ids
 from mmjax.data.coerce import as_plain, find_gaps
 from mmjax.errors import DataError, UsageError, name_rows, tell
 from mmjax.layers import PADDING
 
-_MAX = 2**31 - 1  # ids are int32
-
 
 @dataclass(frozen=True)
-class _Ids:
-    encoder: ClassVar[str] = "text"
-    axis: ClassVar[str] = "length"
-    attribute: ClassVar[str] = "vocabulary"
-    dtype: ClassVar[Any] = np.int32
-
-    @property
-    def known(self) -> int:
-        """The size of the vocabulary."""
-        raise NotImplementedError
-
-    def check(self, where: str, values: np.ndarray, present: np.ndarray, ids: Any = None) -> None:
-        """Raises DataError unless these are token ids of the vocabulary, or padding."""
-        if values.dtype != np.int32 or values.ndim != 2:
-            expected, got = "token ids, int32 [rows, length]", f"{values.dtype} {values.shape}"
-            raise DataError(where, expected=expected, got=got)
-        outside = [((x < PADDING) | (x >= self.known)).any(axis=1) for x in chunks(values)]
-        bad = np.concatenate(outside) & present
-        if bad.any():
-            row = values[int(bad.argmax())]
-            expected = f"token ids from 0 to {self.known - 1}, and {PADDING} for padding"
-            got = f"{row.min()} to {row.max()} in {name_rows(bad, ids)}"
-            fix = "Map other tokens to an id of these, such as one for unknown tokens."
-            raise DataError(where, expected=expected, got=got, fix=fix)
-
-    def find_scale(self, values: np.ndarray, present: np.ndarray) -> None:
-        """None: ids are not standardised."""
-
-
-@dataclass(frozen=True)
-class TokenIds(_Ids):
-    """Ids of the user's own, [rows, length] with -1 for padding, or a list of ids for each row.
-
-    Attributes:
-        vocabulary: number of ids; by default the largest plus one.
-        length: of a row; by default that of the longest.
-
-    Raises:
-        UsageError: a number is not positive.
-
-    Example:
-        >>> coding = TokenIds().fit("notes", [[7, 2], [5]], *np.ones((2, 2), bool))
-        >>> coding
-        TokenIds(vocabulary=8, length=2)
-        >>> coding.encode("notes", [[1], [2, 3]]).tolist()
-        [[1, -1], [2, 3]]
-    """
-
-    vocabulary: int | None = None
-    length: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_counts(vocabulary=self.vocabulary, length=self.length)
-
-    @property
-    def known(self) -> int:
-        """The size of the vocabulary."""
-        return self.vocabulary or 0
-
-    def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> "TokenIds":
-        """The coding with its vocabulary and length: of all rows, not only those of training."""
-        found = _as_ids(name, given)
-        largest = int(found[present].max(initial=0))
-        return TokenIds(self.vocabulary or largest + 1, self.length or found.shape[1])
-
-    def encode(
-        self, name: str, given: Any, present: np.ndarray | None = None, ids: Any = None
-    ) -> np.ndarray:
-        """Pads rows to the length; a row that lacks the modality is empty.
-
-        Raises:
-            DataError: these are not token ids of the vocabulary, or a row is too long.
-        """
-        return _pad_ids(self, name, given, present, ids)
-
-    def say(self, row: np.ndarray) -> str:
-        """The ids."""
-        return " ".join(str(token) for token in row if token >= 0)
-
-
-@dataclass(frozen=True)
-class _Text(_Ids):
+class _Text(Ids):
     length: int = 256
 
     def __post_init__(self) -> None:
-        _check_counts(length=self.length)
+        check_counts(length=self.length)
 
     def split(self, text: str) -> Sequence[Any]:
         """The tokens of a text."""
@@ -116,14 +30,9 @@ class _Text(_Ids):
         raise NotImplementedError
 
     def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> Self:
-        """The coding with a length of no more than the longest row's; reports rows to be cut."""
+        """The coding with a length of no more than the longest row's."""
         text, _ = _as_text(name, given, None)
-        lengths = [len(self.split(row)) for row in text[present]]
-        longest, cut = max(lengths, default=0), sum(n > self.length for n in lengths)
-        if cut:
-            took = f"cut {cut} of {len(lengths)} rows after {self.length} tokens"
-            say = f"kinds={{{name!r}: {type(self).__name__}(length={longest})}} keeps all"
-            tell(f"input {name!r}: {took}; {say}")
+        longest = max((len(self.split(row)) for row in text[present]), default=0)
         return replace(self, length=max(min(self.length, longest), 1))
 
     def encode(
@@ -131,21 +40,29 @@ class _Text(_Ids):
     ) -> np.ndarray:
         """The tokens of each row up to ``length``; a row that lacks the modality is empty.
 
+        Rows that are cut are reported.
+
         Raises:
             DataError: a row that has the modality is not text.
         """
         if getattr(given, "dtype", None) == np.int32:  # coded already
-            return _pad_ids(self, name, given, present, ids)
+            return pad_ids(self, name, given, present, ids)
         text, missing = _as_text(name, given, ids)
         here = np.ones(len(text), bool) if present is None else present
         if (missing & here).any():
             expected, got = "text wherever the modality is present", name_rows(missing & here, ids)
             fix = "Fill it in, or mark rows that lack the modality by present=..."
             raise DataError(f"input {name!r}", expected=expected, got=f"none in {got}", fix=fix)
-        rows = self.look_up([self.split(row)[: self.length] for row in np.where(here, text, "")])
-        coded = np.full((len(rows), self.length), PADDING, np.int32)
-        for line, row in zip(coded, rows, strict=True):
-            line[: len(row)] = row
+        split = [self.split(row) for row in np.where(here, text, "")]
+        longest = max(map(len, split), default=0)
+        if longest > self.length:
+            cut = sum(len(row) > self.length for row in split)
+            took = f"cut {cut} of {len(split)} rows after {self.length} tokens"
+            say = f"kinds={{{name!r}: {type(self).__name__}(length={longest})}} keeps all"
+            tell(f"input {name!r}: {took}; {say}")
+        coded = np.full((len(split), self.length), PADDING, np.int32)
+        for line, row in zip(coded, self.look_up(split), strict=True):
+            line[: len(row)] = row[: self.length]
         return coded
 
 
@@ -216,7 +133,7 @@ class Words(_Text):
     words: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        _check_counts(length=self.length, most=self.most)
+        check_counts(length=self.length, most=self.most)
         strings = all(isinstance(word, str) for word in self.words)
         if not strings or len(set(self.words)) < len(self.words):
             raise UsageError("words", expected="different words", got=f"{self.words!r:.80}")
@@ -261,12 +178,6 @@ class Words(_Text):
         return replace(sized, words=tuple(words))
 
 
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and (type(count) is not int or not 1 <= count <= _MAX):
-            raise UsageError(name, expected="a positive integer", got=f"{count!r:.80}")
-
-
 def _as_text(name: str, given: Any, ids: Any) -> tuple[np.ndarray, np.ndarray]:
     """Text [rows] of str, empty where it is missing, and where it is.
 
@@ -285,46 +196,3 @@ def _as_text(name: str, given: Any, ids: Any) -> tuple[np.ndarray, np.ndarray]:
         got = f"{type(array[int(other.argmax())]).__name__} in {name_rows(other, ids)}"
         raise DataError(where, expected="text", got=got, fix="Convert it by .astype(str).")
     return np.where(missing, "", array), missing
-
-
-def _as_ids(name: str, given: Any) -> np.ndarray:
-    """Token ids int64 [rows, length] of an array, or of a list of lists of any lengths.
-
-    Raises:
-        DataError: these are not integers.
-    """
-    where = f"input {name!r}"
-    array = as_plain(where, given)
-    if array.dtype.kind == "O" and array.ndim == 1:
-        rows = [np.atleast_1d([] if row is None else as_plain(where, row)) for row in array]
-        array = np.full((len(rows), max(map(len, rows), default=0)), PADDING, np.float64)
-        for line, row in zip(array, rows, strict=True):
-            if row.ndim != 1 or row.dtype.kind not in "iuf":
-                got = f"{row.dtype} {row.shape}"
-                raise DataError(where, expected="a list of token ids for each row", got=got)
-            line[: len(row)] = row
-    whole = (
-        array.dtype.kind in "iuf" and np.isfinite(array).all() and (array == array.round()).all()
-    )
-    if array.ndim != 2 or array.size == 0 or not whole or np.abs(array).max() > _MAX:
-        fix = "Give one integer per token, and -1 after the end of a row."
-        got = f"{array.dtype} of shape {array.shape}"
-        raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
-    return array.astype(np.int64)
-
-
-def _pad_ids(
-    coding: Any, name: str, given: Any, present: np.ndarray | None, ids: Any
-) -> np.ndarray:
-    found = _as_ids(name, given)
-    if found.shape[1] > coding.length:
-        expected = f"at most {coding.length} token ids per row"
-        raise DataError(
-            f"input {name!r}", expected=expected, got=f"{found.shape[1]}", fix="Cut it."
-        )
-    wide = np.full((len(found), coding.length), PADDING, np.int32)
-    wide[:, : found.shape[1]] = found
-    present = np.ones(len(wide), bool) if present is None else present
-    coding.check(f"input {name!r}", wide, present, ids)
-    wide[~present] = PADDING
-    return wide

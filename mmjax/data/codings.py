@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.code_table import Table, as_columns, has_columns, has_gaps, is_categorical
-from mmjax.data.code_text import Bytes, TokenIds, Words
-from mmjax.errors import UsageError, tell
+from mmjax.data.code_ids import TokenIds
+from mmjax.data.code_table import Table
+from mmjax.data.code_text import Bytes, Words
+from mmjax.data.coerce import as_plain
+from mmjax.data.table_columns import as_columns, has_columns, has_gaps, is_categorical
+from mmjax.errors import DataError, UsageError, tell
 from mmjax.types import Coding
 
 CODINGS: Mapping[str, type[Coding]] = {
@@ -64,6 +67,19 @@ def find_coding(name: str, given: Any, kind: Any, present: np.ndarray) -> Coding
     took = f"assumed a table with {parts} with gaps{of(gaps)}"
     tell(f"input {name!r}: {took}; kinds={{{name!r}: 'table'}} states it")
     return Table()
+
+
+def as_rows(name: str, given: Any) -> Any:
+    """What a coding reads, unless it has no rows, as a scalar has none.
+
+    Raises:
+        DataError: it has none.
+    """
+    rows = given if has_columns(given) else as_plain(f"input {name!r}", given)
+    if rows.ndim == 0 or len(rows) == 0:
+        got = "no rows" if rows.ndim else type(given).__name__
+        raise DataError(f"input {name!r}", expected="one row per sample", got=got)
+    return given
 
 
 def describe_coding(coding: Coding) -> dict[str, Any]:

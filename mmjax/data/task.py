@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mmjax.data.chunks import chunks, on_disk
-from mmjax.data.codings import describe_coding, find_coding
+from mmjax.data.codings import as_rows, describe_coding, find_coding
 from mmjax.data.coerce import (
     as_array,
     as_group,
@@ -377,7 +377,7 @@ def _read_input(
     given = drop_unnamed(f"input {name!r}", given)
     coding = find_coding(name, given, kind, present)
     if coding is not None:
-        check_length({name: given}, len(present))
+        check_length({name: as_rows(name, given)}, len(present))
         coding = coding.fit(name, given, present, train)
         return coding.encode(name, given, present, ids), coding
     numbers = shape_input(name, as_numbers(name, given), cast(InputKind | None, kind))

@@ -14,6 +14,7 @@ import numpy as np
 from mmjax.comparison.arm import Arm, resize_arm
 from mmjax.comparison.cell_search import choose_cells
 from mmjax.comparison.scores import Row, score_rows
+from mmjax.data.codings import as_rows
 from mmjax.data.coerce import check_mapping, drop_unnamed
 from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
 from mmjax.data.targets import UNLABELLED, Kind, answers, find_score
@@ -137,7 +138,7 @@ class TrainedRun:
         """Converts an input as ``Task.from_arrays`` does."""
         task, given = self.arm.task, drop_unnamed(f"input {name!r}", given)
         if name in task.codings:
-            fits = present is not None and np.shape(present) == (len(given),)
+            fits = present is not None and np.shape(present) == (len(as_rows(name, given)),)
             here = np.asarray(present, bool) if fits else None  # else it is rejected later
             return task.codings[name].encode(name, given, here)
         return as_input(name, shape_like(name, as_numbers(name, given), task.shapes[name]))

@@ -154,6 +154,8 @@ def test_absent_rows_are_never_read():
         (make_frame().assign(age=AGE + 1j), "'x.age': expected numbers, got complex numbers"),
         (make_frame().iloc[1:], "expected 60 rows, as in the target, got 59"),
         (make_frame().rename(columns={"age": "city"}), "rows, in columns with different names"),
+        (make_frame().assign(age=[np.zeros(2)] * ROWS), "'x.age': expected a number per row"),
+        (np.zeros(ROWS, [("age", float, 2)]), "rows, in columns with different names"),
         (np.zeros((ROWS, 3)), "expected a pandas DataFrame or a structured array, got ndarray"),
         ([["a", 1]] * ROWS, "expected a pandas DataFrame or a structured array, got list"),
     ],

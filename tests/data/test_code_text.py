@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmjax.data.code_text import Bytes, TokenIds, Words
+from mmjax.data.code_ids import TokenIds
+from mmjax.data.code_text import Bytes, Words
 from mmjax.data.task import Split, Task
 from mmjax.errors import DataError, UsageError
 
@@ -56,6 +57,9 @@ def test_words_come_from_training_rows_and_the_most_frequent_first():
 
 
 def test_long_rows_are_cut_and_told(capsys):
+    coding = Words(words=("a", "b")).fit("x", ["a b", "b"], *np.ones((2, 2), bool))
+    assert coding.encode("x", ["b a b", "a"]).tolist() == [[2, 1], [1, -1]]
+    assert "cut 1 of 2 rows after 2 tokens" in capsys.readouterr().err
     task = make(["a b c d"] * 59 + ["a b c d e f"], Words(length=4))
     assert task.shapes == {"x": (4,)}
     told = capsys.readouterr().err
@@ -99,6 +103,9 @@ def test_missing_text_is_refused_and_named(nothing, row):
         (REVIEWS, "vector", r"got text, .*state kinds={\.\.\.: 'words'}"),
         (REVIEWS, "tokens", "expected token ids"),
         (np.zeros((ROWS, 0), int), "tokens", "expected token ids"),
+        ("a text", "words", "expected one row per sample, got str"),
+        ([], "bytes", "expected one row per sample, got no rows"),
+        (7, "tokens", "expected one row per sample, got int"),
         (np.full((ROWS, 3), 0.5), "tokens", "expected token ids"),
         (np.full((ROWS, 3), np.nan), "tokens", "expected token ids"),
         (np.full((ROWS, 3), 2**40), "tokens", "expected token ids"),
