@@ -39,8 +39,7 @@ def as_columns(name: str, given: Any) -> dict[str, Any]:
 
 def is_categorical(cells: Any) -> bool:
     """Whether a column holds categories: text, booleans, or the pandas type ``category``."""
-    dtype = str(getattr(cells, "dtype", ""))
-    if dtype in ("category", "bool", "boolean"):
+    if str(getattr(cells, "dtype", "")) == "category":
         return True
     array = np.asarray(cells)
     array = array if array.dtype.kind in "iuf" else np.asarray(cells, object)

@@ -46,10 +46,9 @@ class Cells(NamedTuple):
 
     @property
     def flat_codes(self) -> jax.Array:
-        """The codes, such that those of all columns are different, from 0 to ``sum(sizes)``."""
-        return (
-            self.codes + np.cumsum([0, *self.sizes[:-1]], dtype=np.int32)[None, : len(self.sizes)]
-        )
+        """The codes, such that those of all columns differ: from 0 to ``sum(sizes) - 1``."""
+        before = [sum(self.sizes[:column]) for column in range(len(self.sizes))]
+        return self.codes + np.array(before, np.int32)[None]
 
 
 def split_cells(encoder: nn.Module, x: jax.Array, categories: Sequence[int] | None) -> Cells:

@@ -43,6 +43,8 @@ def test_absent_text_and_tables_have_no_influence(absent, encoders):
         np.testing.assert_array_equal(got, want)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((outputs.prediction, grads)))
     text: Tokens = outputs.tokens["note"]
+    assert text.mask[~TASK.train.present["note"]].all() == (absent == "learned")
+    assert text.mask[~TASK.train.present["note"]].any() == (absent == "learned")
     empty = ~(TASK.train.inputs["note"] >= 0).any(axis=1) & TASK.train.present["note"]
     assert empty.any()
     assert not text.mask[empty].any()

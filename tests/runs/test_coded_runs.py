@@ -19,7 +19,7 @@ KINDS = "kinds=review=words,patient=table"
 
 
 def make_frame():
-    """As ``patient.csv`` has it; row 3 has no line."""
+    """As ``patient.csv`` has it; row 3 has no line, and row 5 none in ``review.csv``."""
     frame = pandas.DataFrame({"id": IDS, "age": np.arange(ROWS) / 2, "city": "Oslo"})
     frame.loc[::4, "age"], frame.loc[1::4, "city"] = np.nan, None
     return frame.drop(index=3)
@@ -29,7 +29,8 @@ def make_frame():
 def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("data")
     write_labels(place, {"id": IDS, "target": np.where(GOOD, "good", "bad")})
-    pandas.DataFrame({"id": IDS, "text": REVIEWS}).to_csv(place / "review.csv", index=False)
+    reviews = pandas.DataFrame({"id": IDS, "text": REVIEWS}).drop(index=5)
+    reviews.to_csv(place / "review.csv", index=False)
     make_frame().to_csv(place / "patient.csv", index=False)
     (place / "pulse").mkdir()
     for row, name in enumerate(IDS):
@@ -50,17 +51,21 @@ def new_rows(names):
     rows = [IDS.index(name) for name in names]
     frame = make_frame().set_index("id").reindex(names)
     pulse = np.array([[row, row % 3] for row in rows], np.float32)
-    return {"review": REVIEWS[rows], "patient": frame, "pulse": pulse}, {
-        "patient": np.array([name != "r3" for name in names])
-    }
+    reviews = [
+        None if name == "r5" else REVIEWS[row] for name, row in zip(names, rows, strict=True)
+    ]
+    lacks = lambda missing: np.array([name != missing for name in names])
+    present = {"patient": lacks("r3"), "review": lacks("r5")}
+    return {"review": reviews, "patient": frame, "pulse": pulse}, present
 
 
 def test_files_of_lines_are_modalities_where_kinds_say_so(place):
     task = folder(place, kinds="review=words,patient=table")
     assert task.shapes == {"patient": (2,), "pulse": (2,), "review": (5,)}
     assert task.codings["patient"].known == (0, 2)
-    absent = np.concatenate([s.meta["id"][~s.present["patient"]] for s in task.splits.values()])
-    assert absent.tolist() == ["r3"]
+    for name, absent in (("patient", "r3"), ("review", "r5")):
+        ids = np.concatenate([s.meta["id"][~s.present[name]] for s in task.splits.values()])
+        assert ids.tolist() == [absent]
     assert folder(place).modalities == ("pulse",)
 
 
