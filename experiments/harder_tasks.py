@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
 from mmjax.comparison.scores import standard_error
-from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.scores_figure import save
 from mmjax.report.figures.style import ALONE, FUSED, calm
 from mmjax.report.tables import markdown_table, notes
@@ -46,7 +45,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:
 
 def summary(studies: list[Study]) -> str:
     """Scores by strategy and task, and what each task's verdict is."""
-    heads = [f"{study.task}, {MAIN_SCORES[study.metric]} %" for study in studies]
+    heads = [f"{study.task}, {study.metric.head}" for study in studies]
     baselines = list(dict.fromkeys(name for study in studies for name in study.baselines))
     fusions = {name for study in studies for name in study.strategies} - {*baselines}
     order = sorted(fusions, key=lambda name: -mean_gain(studies, name))
@@ -73,7 +72,7 @@ def summary(studies: list[Study]) -> str:
 
 def gains(study: Study) -> dict[str, float]:
     """Points of each fusion over the modality that is best on validation."""
-    mean = lambda name: 100 * study.scores(name, study.metric).mean()
+    mean = lambda name: 100 * study.scores(name).mean()
     alone = max(study.baselines, key=study.on_validation)
     return {name: mean(name) - mean(alone) for name in study.strategies.keys() - study.baselines}
 
@@ -86,7 +85,7 @@ def mean_gain(studies: list[Study], name: str) -> float:
 def _cell(study: Study, name: str) -> str:
     if name not in study.strategies:
         return ""
-    scores = 100 * study.scores(name, study.metric)
+    scores = 100 * study.scores(name)
     return f"{scores.mean():.1f} +- {standard_error(scores):.1f}"
 
 

@@ -16,8 +16,10 @@ from mmjax.comparison.arm import Arm, all_strategies
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
 from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
+from mmjax.data.folds import fold_task
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
+from mmjax.metrics import MetricLike, default_metric, with_metric
 from mmjax.registry import ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
@@ -98,8 +100,9 @@ class Result:
         if name not in self.trained:
             raise UsageError(
                 "best",
-                f"{name} was not trained here, and a comparison saves no parameters",
-                fix="Train it with `mmjax train`, and load that folder with load_run.",
+                f"{name} was not trained here, or in folds, and a comparison saves no parameters",
+                fix="Compare without folds, or train it with `mmjax train` and load that folder "
+                "with load_run.",
             )
         return self.trained[name]
 
@@ -194,6 +197,7 @@ def compare(
     encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {},
     objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy",
     method: MethodLike | Sequence[MethodLike] = "joint",
+    metric: MetricLike | None = None,
     optimizer: OptimiserLike | None = None,
     subsets: bool = False,
     examine: str | Sequence[str] = "all",
@@ -205,8 +209,8 @@ def compare(
     """Trains fusion strategies and all unimodal baselines on a task, and compares them.
 
     Parameters are selected on validation; the test split is used for reporting only. Compiled
-    programs are kept in the user's cache folder for later comparisons; with
-    JAX_ENABLE_COMPILATION_CACHE=false in the environment nothing is kept.
+    programs and features of frozen encoders are kept in the user's cache folder for later
+    comparisons; with JAX_ENABLE_COMPILATION_CACHE=false in the environment nothing is kept.
 
     Whatever has a name in a table of the zoo may also be an object of your own. For encoders,
     objective and method, a list compares alternatives side by side; a strategy's name ends with
@@ -216,10 +220,13 @@ def compare(
         task: the data.
         fusions: "core" (ten fusions that cover most kinds), "all", or a list of names of fusions,
             Flax modules, and module classes that need only ``out_dim``.
-        encoders: {modality: encoder}: a name, a Flax module, or a class that needs no arguments; by
-            default the shape of an input decides.
+        encoders: {modality: encoder}: a name, a Flax module, a class that needs no arguments, or
+            what ``mmjax.encoders.pretrained`` makes; by default the shape of an input decides.
         objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``.
         method: the name of a training method, or an instance.
+        metric: what models are selected by and compared in: a name, or a function ``(probabilities
+            or numbers, target) -> float``, where higher is better; by default accuracy, and R2 for
+            numbers.
         optimizer: an Optax optimiser in place of Adam, used as it is, or a function that makes one
             for a number of steps.
         subsets: also train each named fusion on every proper subset of at least two modalities.
@@ -237,10 +244,12 @@ def compare(
         the result. Strategies that failed are listed in ``Result.failed``.
 
     Raises:
-        UnknownNameError: there is no such fusion, objective, method, examination or setting.
-        UsageError: a setting is invalid; a fusion does not support this kind of target, returns
-            the wrong shape, or shares its name with another; an encoder cannot read its modality;
-            or the folder cannot be used.
+        UnknownNameError: there is no such fusion, objective, method, metric, examination or
+            setting.
+        UsageError: a setting is invalid; a fusion or the metric does not support this kind of
+            target; a fusion returns the wrong shape, or shares its name with another; an encoder
+            cannot read its modality; or the folder cannot be used.
+        DataError: the features of a frozen encoder are not finite.
         FailedArmsError: all strategies failed.
 
     Example:
@@ -258,9 +267,12 @@ def compare(
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     if resume and out is None:
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
+    task = with_metric(task, metric)
     choices = Choices(encoders, objective, method)
     chosen = _make_settings(task, settings, choices, optimizer)
     strategies = _find_strategies(task, fusions, subsets)
+    if chosen.folds:
+        task = fold_task(task, chosen.folds, chosen.repeats)
     arms = make_arms(chosen, task, strategies, choices, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
@@ -283,6 +295,7 @@ def compare(
     trained = {
         name: TrainedRun(one.arm, one.trained.params, best_seed(one.rows))
         for name, one in results.items()
+        if not one.arm.parts  # each fold has a model of its own
     }
     embedded = {name: one.embedded for name, one in results.items() if one.embedded}
     return Result(run, study, trained, task, embedded)
@@ -340,7 +353,12 @@ def _tell_encoders(arms: Sequence[Arm]) -> str:
     return f"encoders: {', '.join(told)}"
 
 
-_AXES = {1: ("features",), 2: ("length", "features"), 3: ("height", "width", "channels")}
+_AXES = {
+    1: ("features",),
+    2: ("length", "features"),
+    3: ("height", "width", "channels"),
+    4: ("time or depth", "height", "width", "channels"),
+}
 
 
 _OF_TASK = ("task", "data", "options", "missing")
@@ -368,5 +386,6 @@ def _make_settings(
         encoders=tuple(f"{m}={names(e, ENCODERS)}" for m, e in choices.encoders.items()),
         objective=names(choices.objective, OBJECTIVES),
         method=names(choices.method, METHODS),
+        metric=None if task.metric is default_metric(task.kind) else task.metric.name,
         **values,
     )

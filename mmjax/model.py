@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import PADDING, as_float, as_tokens, is_ids, learned_tokens
+from mmjax.layers import PADDING, as_float, as_tokens, in_units, is_ids, learned_tokens, takes_mask
 from mmjax.registry import ABSENCES
 from mmjax.types import Outputs, Tokens
 
@@ -24,6 +24,8 @@ class MultimodalModel(nn.Module):
             influence. ``learned`` tokens are trained on rows that lack the modality.
         means: {modality: mean training input}, for ``absent="mean"``.
         scales: {modality: (mean, deviation) of its features}, for inputs to be standardised.
+        padded: modalities whose rows differ in length, with NaN past the end. Encoders read zeros
+            there; those whose call takes ``mask`` get it, [batch, length] bool.
 
     Example:
         >>> import jax
@@ -44,6 +46,7 @@ class MultimodalModel(nn.Module):
     absent: str = "mask"
     means: Mapping[str, jax.Array] = field(default_factory=dict, repr=False)
     scales: Mapping[str, tuple[jax.Array, jax.Array]] = field(default_factory=dict, repr=False)
+    padded: tuple[str, ...] = field(default=(), repr=False)
 
     @nn.compact
     def __call__(
@@ -69,7 +72,7 @@ class MultimodalModel(nn.Module):
             )
 
     def _encode(self, name: str, x: jax.Array, here: jax.Array, train: bool) -> Tokens:
-        x = as_float(x)
+        x = read_input(self.encoders[name], x)
         if is_ids(x):
             stand_in: Any = PADDING  # an empty text: ids have neither a zero nor a mean
         else:
@@ -82,7 +85,12 @@ class MultimodalModel(nn.Module):
             x = (x - mean) / deviation
             if self.absent == "zero":  # raw zeros may be far from every input
                 x = jnp.where(known, x, 0)
-        values, mask = as_tokens(self.encoders[name](x, train=train))
+        encoder, options = self.encoders[name], {}
+        if name in self.padded:
+            there = ~jnp.isnan(x.reshape(*x.shape[:2], -1)[..., 0])
+            x = jnp.where(there.reshape(*there.shape, *[1] * (x.ndim - 2)), x, 0)
+            options = {"mask": there} if takes_mask(encoder) else {}
+        values, mask = as_tokens(encoder(x, train=train, **options))
         if self.absent == "mask":
             return Tokens(values, mask & here[:, None])
         if self.absent != "learned":
@@ -90,3 +98,8 @@ class MultimodalModel(nn.Module):
         batch, length, width = values.shape
         learned = learned_tokens(self, f"absent_{name}", (length, width), batch)
         return Tokens(jnp.where(here[:, None, None], values, learned.values), mask | ~here[:, None])
+
+
+def read_input(encoder: nn.Module, x: jax.Array) -> jax.Array:
+    """An input as floats, before it is standardised; some encoders read it in its own units."""
+    return in_units(x) if getattr(encoder, "in_units", False) else as_float(x)

@@ -16,7 +16,7 @@ from mmjax.errors import UsageError
 if TYPE_CHECKING:
     import flax.linen as nn
 
-    from mmjax.types import Objective
+    from mmjax.types import Metric, Objective
 
 T = TypeVar("T")
 
@@ -232,6 +232,7 @@ ENCODERS: "Table[type[nn.Module]]" = Table(
         "cnn": "mmjax.encoders.cnn:CNN",
         "cnn1d": "mmjax.encoders.cnn:CNN1D",
         "cnn2d": "mmjax.encoders.cnn:CNN2D",
+        "cnn3d": "mmjax.encoders.cnn:CNN3D",
         "ft_transformer": "mmjax.encoders.table:FTTransformer",
         "gru": "mmjax.encoders.gru:GRU",
         "mlp": "mmjax.encoders.mlp:MLPEncoder",
@@ -241,6 +242,7 @@ ENCODERS: "Table[type[nn.Module]]" = Table(
         "table": "mmjax.encoders.table:TableEncoder",
         "text": "mmjax.encoders.text:TextEncoder",
         "transformer": "mmjax.encoders.transformer:Transformer",
+        "video": "mmjax.encoders.video:Video",
     },
 )
 
@@ -278,6 +280,25 @@ METHODS: Table[type] = Table(
     },
 )
 
+METRICS: "Table[Metric]" = Table(
+    "mmjax.metrics",
+    {
+        "accuracy": "mmjax.metrics.decisions:ACCURACY",
+        "balanced_accuracy": "mmjax.metrics.decisions:BALANCED_ACCURACY",
+        "macro_f1": "mmjax.metrics.decisions:MACRO_F1",
+        "micro_f1": "mmjax.metrics.decisions:MICRO_F1",
+        "weighted_f1": "mmjax.metrics.decisions:WEIGHTED_F1",
+        "auroc": "mmjax.metrics.ranking:AUROC",
+        "auprc": "mmjax.metrics.ranking:AUPRC",
+        "log_loss": "mmjax.metrics.losses:LOG_LOSS",
+        "r2": "mmjax.metrics.losses:R2",
+        "rmse": "mmjax.metrics.losses:RMSE",
+        "mae": "mmjax.metrics.losses:MAE",
+        "pearson": "mmjax.metrics.correlation:PEARSON",
+        "spearman": "mmjax.metrics.correlation:SPEARMAN",
+    },
+)
+
 TASKS: Table[Callable[..., Any]] = Table(
     "mmjax.tasks",
     {
@@ -286,6 +307,7 @@ TASKS: Table[Callable[..., Any]] = Table(
         "digit_sets": "mmjax.tasks.digit_sets:digit_sets",
         "digit_sum": "mmjax.tasks.digit_sum:digit_sum",
         "digits": "mmjax.tasks.digits:digits",
+        "embeddings": "mmjax.tasks.embeddings:embeddings",
         "folder": "mmjax.tasks.folder:folder",
         "mnist_fsdd": "mmjax.tasks.mnist_fsdd:mnist_fsdd",
         "spoken_list": "mmjax.tasks.spoken_list:spoken_list",

@@ -1,6 +1,7 @@
 """The types shared by models, objectives and training."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import chex
@@ -191,6 +192,10 @@ class Encoder(Protocol):
     """Maps one modality to tokens: ``(x [batch, ...], *, train) -> Tokens``.
 
     An array, [batch, features] or [batch, length, features], stands for tokens that are all valid.
+
+    An encoder may also take ``mask``, [batch, length] bool or None, where rows differ in length:
+    the first frames of a row are valid, the others zeros. Without it, it reads the zeros as they
+    are.
     """
 
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens | jax.Array: ...
@@ -210,6 +215,117 @@ class Objective(Protocol):
     def __call__(
         self, outputs: Outputs, batch: Batch
     ) -> tuple[jax.Array, Mapping[str, jax.Array]]: ...
+
+
+Trade = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""As ``Metric.trade``."""
+
+
+@dataclass(frozen=True, repr=False)
+class Metric:
+    """A score of predictions, by which models are selected and compared.
+
+    Attributes:
+        name: in rows and on the command line.
+        label: in tables and figures.
+        kinds: of targets that it scores.
+        score: ``(prediction [rows, out_dim], target) -> float``; predictions are logits, or numbers
+            in their own units.
+        contributions: ``(prediction, target, group [rows]) -> [rows]``, whose mean is the score,
+            and whose spread over rows, or groups, tells how uncertain it is: for a score that is no
+            mean over rows, its value plus the influence of each row (Hampel, JASA 69, 1974).
+        trade: ``(decisions, other decisions, target) -> two arrays [rows]``, the contributions of
+            the rows to the difference between two models, equal where both decide alike. None for a
+            metric that depends on more than decisions: differences of ``contributions`` serve.
+        lower_is_better: whether the best value is the lowest.
+        percent: whether values are shown in %.
+        limits: the lowest and highest possible value.
+        about: a sentence, and the reference.
+
+    Example:
+        >>> from mmjax.metrics import METRICS
+        >>> logits, target = np.array([[2.0, 0.0], [1.0, 0.0]]), np.array([0, 1])
+        >>> METRICS["accuracy"].score(logits, target)
+        0.5
+        >>> METRICS["accuracy"].contributions(logits, target, np.arange(2)).tolist()
+        [1.0, 0.0]
+    """
+
+    name: str
+    label: str
+    kinds: tuple[str, ...]
+    score: Callable[[np.ndarray, np.ndarray], float]
+    contributions: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    trade: Trade | None = None
+    lower_is_better: bool = False
+    percent: bool = True
+    limits: tuple[float, float] = (0.0, 1.0)
+    about: str = ""
+
+    def __repr__(self) -> str:
+        return f"Metric({self.name!r})"
+
+    @property
+    def sign(self) -> int:
+        """1, or -1 if lower is better: ``sign * score`` is higher for better models."""
+        return -1 if self.lower_is_better else 1
+
+    @property
+    def factor(self) -> int:
+        """What values are multiplied by when they are shown."""
+        return 100 if self.percent else 1
+
+    @property
+    def axis(self) -> str:
+        """The label of an axis with its values."""
+        better = ", lower is better" if self.lower_is_better else ""
+        return f"{self.label} in %{better}" if self.percent else f"{self.label}{better}"
+
+    @property
+    def head(self) -> str:
+        """The heading of a column with its values."""
+        return f"{self.label} %" if self.percent else self.label
+
+    @property
+    def unit(self) -> str:
+        """What differences are measured in."""
+        return f"points of {self.label}" if self.percent else self.label
+
+    def format(self, value: float, digits: int = 2) -> str:
+        """A value as text: in % without the sign, or with two digits more.
+
+        Example:
+            >>> from mmjax.metrics import METRICS
+            >>> METRICS["accuracy"].format(0.51234), METRICS["rmse"].format(0.51234)
+            ('51.23', '0.5123')
+        """
+        return f"{100 * value:.{digits}f}" if self.percent else f"{value:.{digits + 2}f}"
+
+    def format_gain(self, value: float) -> str:
+        """A difference as text, with its sign."""
+        return f"{100 * value:+.1f}" if self.percent else f"{value:+.3g}"
+
+    def amount(self, value: float, split: str = "") -> str:
+        """The size of a difference with its unit.
+
+        Example:
+            >>> from mmjax.metrics import METRICS
+            >>> METRICS["accuracy"].amount(0.05, "test"), METRICS["rmse"].amount(0.051234, "test")
+            ('5.0 points of test accuracy', '0.0512 in test RMSE')
+        """
+        size = self.format_gain(value).lstrip("+")
+        if not split:
+            return f"{size} points" if self.percent else size
+        return f"{size} {'points of' if self.percent else 'in'} {split} {self.label}"
+
+    def show(self, value: float) -> str:
+        """A value as text with its unit."""
+        return self.format(value) + (" %" if self.percent else "")
+
+    def tell(self, value: float) -> str:
+        """A value as words: "95.10 % accuracy", "log loss 0.0512"."""
+        words = self.show(value), self.label
+        return " ".join(words if self.percent else words[::-1])
 
 
 Forward = Callable[[chex.ArrayTree, Batch, jax.Array], Outputs]

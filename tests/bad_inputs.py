@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import shutil
 import signal
 import struct
@@ -26,8 +27,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import soundfile
 from folders import make_folder
+from pickled import BAD_PICKLES, make_splits
 from PIL import Image
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
@@ -45,11 +49,18 @@ from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun
 from mmjax.storage.reading import read_npz
 from mmjax.tasks.arrays import arrays, save
+from mmjax.tasks.embeddings import embeddings
 from mmjax.tasks.folder import folder as read_folder
 from mmjax.tasks.readers.formats import read_csv_column, read_idx, read_npy, read_wav
+from mmjax.tasks.readers.pickles import read_pickle
 from mmjax.tasks.tfds import PLACE, prepare, tfds
 from mmjax.training import checkpoint
 from mmjax.training.step import init_params
+
+try:
+    import h5py
+except ImportError:  # the other formats are tested all the same
+    h5py = None
 
 MEGABYTES, SECONDS = 8, 10  # that refusing a small file may take; bombs hold four times as much
 BOMB = bytes(MEGABYTES << 22)
@@ -314,6 +325,24 @@ def good_folder() -> dict[str, bytes]:
     return files
 
 
+@cache
+def good_embeddings() -> dict[str, bytes]:
+    """The files of a task of features, labels.csv first, then one of each format."""
+    values, ids = np.arange(12, dtype=np.float32).reshape(6, 2), [f"r{row}" for row in range(6)]
+    names = "\n".join(ids).encode()
+    files = {"labels.csv": good_folder()["labels.csv"]}
+    files |= {"text.npy": make_npy(values), "text.ids.txt": names}
+    files |= {"word.safetensors": save_safetensors({"x": values}), "word.ids.txt": names}
+    files |= {"face.npz": make_zip({"x.npy": make_npy(values), "ids.npy": make_npy(np.array(ids))})}
+    with tempfile.TemporaryDirectory() as folder:
+        walk = pa.table({"id": ids, "x": values.tolist()})
+        pyarrow.parquet.write_table(walk, Path(folder, "walk.parquet"))
+        if h5py:
+            with h5py.File(Path(folder, "voice.h5"), "w") as file:
+                file.update(x=values, ids=np.array(ids, "S"))
+        return files | files_of(Path(folder))
+
+
 TREE = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(3, np.float32)}
 
 
@@ -370,6 +399,11 @@ KINDS = {
     "tfds on disk": Kind(good_tfds, partial(tfds, rows="disk")),
     "arrays": Kind(good_arrays, arrays),
     "folder": Kind(good_folder, read_folder),
+    "embeddings": Kind(good_embeddings, embeddings),
+    "pickle": _file("a.pkl", pickle.dumps(make_splits(), 4), read_pickle),
+    "split pickle": Kind(
+        lambda: {"a.pkl": pickle.dumps(make_splits(), 4)}, partial(embeddings, group="row")
+    ),
 }
 WAVS = {
     "empty": b"",
@@ -857,7 +891,78 @@ def _spoilt(kind: str, case: str, name: str, content: Callable[[], bytes | None]
     return BadInput(kind, case, partial(_read_spoilt, kind, lambda: {name: content()}))
 
 
-SINGLE = {"wav": WAVS, "idx": IDXS, "idx.gz": GZIPS, "npy": NPYS, "npz": NPZS, "csv": CSVS}
+FEATURES = {
+    "ids of nothing": ("text.ids.txt", b""),
+    "ids of bytes": ("text.ids.txt", bytes(range(128, 256))),
+    "ids of colours, twice": ("text.ids.txt", b"\x1b[31mr0\n" * 6),
+    "ids of nobody": ("text.ids.txt", b"s0\ns1\ns2\ns3\ns4\ns5"),
+    "ids without features": ("voices.ids.txt", b"r0"),
+    "an array of objects": ("text.npy", make_npy(np.array([[{}]] * 6))),
+    "an array of one number a row": ("text.npy", make_npy(np.zeros(6))),
+    "an array of infinity": ("text.npy", make_npy(np.full((6, 2), np.inf))),
+    "an array said to be terabytes": (
+        "text.npy", make_npy_header(SHAPE(descr="'<f4'", shape=(10**12, 784)))
+    ),
+    "an archive of two arrays": ("face.npz", NPZ),
+    "an archive of ids alone": ("face.npz", make_zip({"ids.npy": make_npy(np.arange(6))})),
+    "an archive that is a bomb": ("face.npz", make_zip({"x.npy": NPY + BOMB})),
+    "weights said to be exabytes": ("word.safetensors", struct.pack("<Q", 2**62) + b"{}"),
+    "weights too deep": ("word.safetensors", struct.pack("<Q", len(DEEP)) + DEEP.encode()),
+    "weights of nothing": ("word.safetensors", save_safetensors({})),
+    "a table of text": ("walk.parquet", b"PAR1 no table PAR1"),
+    "a table with a footer said to be gigabytes": ("walk.parquet", b"PAR1\xff\xff\xff\x7fPAR1"),
+    **({"HDF5 of a signature": ("voice.h5", b"\x89HDF\r\n\x1a\n")} if h5py else {}),
+    "a file of no kind": ("face.exe", b"MZ"),
+    "a pickle beside them": ("face.pkl", pickle.dumps({})),
+}  # fmt: skip
+SPLIT_PICKLES = {
+    "no splits": [make_splits()],
+    "no splits in it": {},
+    "splits of numbers": {"train": 1},
+    "another split": {**make_splits(), "rest": make_splits()["test"]},
+    "no labels": {"train": {"text": np.zeros((2, 2))}},
+    "labels of one split": {"train": make_splits()["train"], "test": {"text": np.zeros((2, 2))}},
+    "no modality": {k: {"labels": v["labels"]} for k, v in make_splits().items()},
+}
+SPLIT_CHANGES = {
+    "labels of text": {"labels": "abc"},
+    "labels of a dictionary": {"labels": {"M": 1.0}},
+    "labels of lists": {"labels": [[1.0], [1.0, 2.0]] * 3},
+    "labels of long text": {"labels": ["a" * 9999] * 6},
+    "labels of three dimensions": {"labels": np.zeros((6, 2, 2))},
+    "labels of no number": {"labels": 3},
+    "fewer labels": {"labels": np.zeros(5)},
+    "NaN": {"text": np.full((6, 5), np.nan)},
+    "text of words": {"text": np.array(["word"] * 6)},
+    "text of objects": {"text": np.array([[1.0, None, 2, 3, 4]] * 6, object)},
+    "text of a list": {"text": [[1.0] * 5] * 6},
+    "text of another width": {"text": np.zeros((6, 4))},
+    "text of four dimensions": {"text": np.zeros((6, 5, 1, 1))},
+    "ids of long text": {"id": ["a" * 9999] * 6},
+    "ids of nothing": {"id": [None] * 6},
+    "ids too deep": {"id": [[["a"]]] * 6},
+    "ids of half a surrogate pair": {"id": ["\ud800"] * 6},
+    "ids of bytes": {"id": [b"\xff"] * 6},
+    "groups in two splits": {"group": ["a"] * 6},
+}
+
+
+def _change_pickle(changes: Mapping[str, object]) -> bytes:
+    splits = make_splits()
+    others = {part: {**splits[part], **changes} for part in ("valid", "test")}
+    if "group" in changes:
+        others["train"] = {**splits["train"], "group": ["b"] * 12}
+    return pickle.dumps({**splits, **others}, 4)
+
+
+SINGLE = {
+    **{"wav": WAVS, "idx": IDXS, "idx.gz": GZIPS, "npy": NPYS, "npz": NPZS, "csv": CSVS},
+    "pickle": BAD_PICKLES,
+    "split pickle": {
+        **{case: pickle.dumps(data, 4) for case, data in SPLIT_PICKLES.items()},
+        **{case: _change_pickle(changes) for case, changes in SPLIT_CHANGES.items()},
+    },
+}
 BAD: list[BadInput] = [
     *(bad for kind, contents in SINGLE.items() for bad in _files(kind, contents)),
     *(bad for kind in (*SINGLE, "run.json", "rows", "safetensors") for bad in _special_files(kind)),
@@ -885,6 +990,7 @@ BAD: list[BadInput] = [
         for case, (name, said, claimed) in CLAIMS.items()
     ),
     *(_spoilt("folder", k, n, lambda c=c: c) for k, (n, c) in FILES.items()),
+    *(_spoilt("embeddings", k, n, lambda c=c: c) for k, (n, c) in FEATURES.items()),
     *_tasks(),
 ]
 

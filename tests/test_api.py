@@ -121,7 +121,7 @@ def test_frames(result):
     assert isinstance(frame, pandas.DataFrame)
     assert len(frame) == len(result.rows)
     pytest.importorskip("xarray")
-    scores = result.to_xarray()[result.study.metric]
+    scores = result.to_xarray()[result.study.metric.name]
     mean = scores.sel(split=scored_split(result.rows)).mean("seed").sel(strategy="concat")
     want = next(s for s in result.summaries if s.strategy == "concat").score.mean()
     np.testing.assert_allclose(mean, want)

@@ -183,7 +183,7 @@ def test_zoo_lists_all_tables(capsys):
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
     main(["zoo", "--json"])
     zoo = json.loads(capsys.readouterr().out)
-    assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "tasks"}
+    assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "metrics", "tasks"}
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
     assert all(entry["reference"] for entries in zoo.values() for entry in entries)
 

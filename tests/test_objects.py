@@ -115,7 +115,7 @@ def test_a_function_with_the_name_of_an_objective_is_checked_too(task):
         ({"encoders": ["mlp"]}, UsageError, "{modality: encoder}"),
         ({"encoders": {0: 3}}, UsageError, "a Flax module, or a class of one"),
         ({"encoders": {0: NoTokens}}, UsageError, "with a mask"),
-        ({"encoders": {0: "cnn3d"}}, UnknownNameError, "cnn2d"),
+        ({"encoders": {0: "cnn4d"}}, UnknownNameError, "cnn2d"),
         ({"objective": 3}, UsageError, r"a function \(outputs, batch\)"),
         ({"objective": lambda outputs, batch: outputs.prediction}, UsageError, "a scalar loss"),
         ({"objective": "focl"}, UnknownNameError, "Did you mean 'focal'"),

@@ -9,7 +9,7 @@ from mmjax.analysis.availability import availability_rows
 from mmjax.analysis.corruptions import make_sweep
 from mmjax.analysis.cost import cost_row
 from mmjax.analysis.representation import representation_rows, sample
-from mmjax.analysis.robustness import robustness_rows
+from mmjax.analysis.robustness import behind_encoders, robustness_rows
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.loop import Examine
 from mmjax.comparison.outcomes import Embedded, Examination
@@ -31,7 +31,8 @@ def make_examine(
 ) -> Examine:
     """Makes ``(arm, its training, idle) -> Examination`` for the arms of one task.
 
-    Whatever does not depend on an arm, such as corrupted rows, is computed once.
+    Whatever does not depend on an arm, such as corrupted rows, is computed once. Of an arm with
+    folds, the first is examined, and all with modalities hidden.
 
     Args:
         task: the data, with all modalities.
@@ -41,8 +42,11 @@ def make_examine(
     scored = "test" if task.test.labelled else "valid"
     max_rows = task.splits[scored].size if FULL in parts else MAX_CORRUPTED
     sweep = make_sweep(task, max_rows=max_rows) if "corruptions" in parts else None
+    behind = behind_encoders(sweep) if sweep else None
 
     def examine(arm: Arm, trained: Fit, idle: Callable[[], object]) -> Examination:
+        if arm.fold and (arm.fold.repeat, arm.fold.index) != (0, 0):
+            return later(arm, trained)
         params = trained.params
         tables: dict[str, list[Row]] = {}
 
@@ -51,8 +55,8 @@ def make_examine(
             return trained.predict(params, rows)
 
         scores = availability_rows(arm, predict, params) if "missing" in parts else []
-        if sweep:
-            tables["robustness"] = robustness_rows(arm, predict, params, sweep)
+        if behind:
+            tables["robustness"] = robustness_rows(arm, predict, params, behind(arm.task))
         embedded = None
         if {"embeddings", "weights"} & set(parts):
             rows = sample(arm.task.splits[scored], MAX_ROWS)
@@ -66,6 +70,14 @@ def make_examine(
             idle()  # wait until the machine is free
             tables["cost"] = [cost_row(arm, trained)]
         return Examination(add_facts(scores, arm, trained), tables, embedded)
+
+    def later(arm: Arm, trained: Fit) -> Examination:
+        """What is measured in every fold."""
+        if "missing" not in parts:
+            return Examination()
+        progress(0)
+        rows = availability_rows(arm, trained.predict, trained.params)
+        return Examination(add_facts(rows, arm, trained))
 
     return examine
 

@@ -1,7 +1,9 @@
 """Robustness of the score to the corruption of one modality."""
 
 from collections import defaultdict
-from itertools import groupby
+from collections.abc import Callable
+from functools import cache
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import chex
@@ -9,11 +11,14 @@ import jax
 import numpy as np
 from scipy.integrate import trapezoid
 
-from mmjax.analysis.corruptions import Sweep
+from mmjax.analysis.corruptions import Condition, Sweep
 from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import Arm
+from mmjax.comparison.frozen import EncodedTask
+from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.comparison.scores import Row, identify, standard_error
-from mmjax.data.targets import find_score
+from mmjax.data.task import Task
+from mmjax.metrics import metric_of
 from mmjax.training.predict import Predict
 
 
@@ -61,6 +66,31 @@ def robustness_rows(arm: Arm, predict: Predict, params: chex.ArrayTree, sweep: S
     ]
 
 
+def behind_encoders(sweep: Sweep) -> Callable[[Task], Sweep]:
+    """Makes ``task -> the sweep as its arms see it``: behind the frozen encoders of the task.
+
+    Each encoder sees each condition once, whatever the number of tasks.
+    """
+
+    @cache
+    def encoded(frozen: FrozenEncoder) -> tuple[np.ndarray, list[Condition]]:
+        present = np.asarray(sweep.rows.present[frozen.name])
+        see = lambda values: frozen.features(np.asarray(values), present)
+        own = [c for c in sweep.conditions if c.modality == frozen.name]
+        return see(sweep.rows.inputs[frozen.name]), [c._replace(values=see(c.values)) for c in own]
+
+    def seen_by(task: Task) -> Sweep:
+        frozen = task.frozen if isinstance(task, EncodedTask) else {}
+        found = {name: encoded(encoder) for name, encoder in frozen.items()}
+        clean = {name: values for name, (values, _) in found.items()}
+        others = [c for c in sweep.conditions if c.modality not in frozen]
+        rows = sweep.rows._replace(inputs={**sweep.rows.inputs, **clean})
+        seen = [*others, *chain.from_iterable(spoilt for _, spoilt in found.values())]
+        return sweep._replace(rows=rows, conditions=seen)
+
+    return seen_by
+
+
 class Curve(NamedTuple):
     """The score as a function of severity.
 
@@ -95,7 +125,7 @@ def score_curves(rows: Rows) -> dict[tuple[str, str], dict[str, Curve]]:
     found: dict[tuple[str, str, str], dict[tuple[int, int], float]] = defaultdict(dict)
     for row in rows:
         where = row["strategy"], row["modality"], row["corruption"]
-        found[where][row["seed"], row["severity"]] = row[find_score(row)]
+        found[where][row["seed"], row["severity"]] = row[metric_of(row).name]
     curves: dict[tuple[str, str], dict[str, Curve]] = defaultdict(dict)
     for (strategy, modality, corruption), spoilt in found.items():
         if corruption:

@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.analysis.statistics import Folds
 from mmjax.analysis.summary import scored_split
 from mmjax.comparison.outcomes import ArmResult
-from mmjax.comparison.scores import Row, baselines, history_rows, labels
-from mmjax.data.targets import Kind, find_score, kind_of
+from mmjax.comparison.scores import Row, baselines, labels, over_folds
+from mmjax.data.targets import Kind, kind_of
 from mmjax.data.task import Task
+from mmjax.metrics import metric_of
+from mmjax.types import Metric
 
 TABLES = ("robustness", "representation", "weights", "cost")
 
@@ -25,7 +28,8 @@ class Study(NamedTuple):
         history: learning curves.
         tables: {name in ``TABLES``: rows} of the tables that are available.
         predictions: {strategy: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}}.
-        labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, or empty.
+        labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, and
+            "deviation" of standardised numbers, and "fold" and "fold_train", or empty.
         commands: the command lines that produced it.
         pictures: {file name: PNG}, of data and embeddings.
         failed: {strategy: reason} of those that could not be trained.
@@ -34,7 +38,7 @@ class Study(NamedTuple):
         >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": ""}
         >>> rows = [{**row, "seed": 0, "accuracy": 0.5}, {**row, "seed": 1, "accuracy": 0.75}]
         >>> study = Study("toy", (), rows, [], {}, {}, {}, (), {}, {})
-        >>> study.scores("sum", study.metric).tolist()
+        >>> study.scores("sum").tolist()
         [0.5, 0.75]
     """
 
@@ -80,28 +84,51 @@ class Study(NamedTuple):
         return {row["modalities"]: row["data"] for row in self.rows}
 
     @property
-    def metric(self) -> str:
-        """Name of the main score."""
-        return find_score(self.rows[0])
+    def metric(self) -> Metric:
+        """By which models were selected and are compared."""
+        return metric_of(self.rows[0])
+
+    @property
+    def folds(self) -> Folds | None:
+        """How rows were dealt, in cross-validation."""
+        if "fold" not in self.labels:
+            return None
+        sizes = self.labels["fold_train"]
+        tested = self.labels["fold"].size / len(sizes)
+        return Folds(self.labels["fold"], tested / float(sizes.mean()))
 
     @property
     def kind(self) -> Kind:
         """The kind of the targets; "classes" where only accuracies are known."""
-        if self.metric == "r2":
-            return "numbers"
-        return kind_of(self.labels["valid_target"]) if self.labels else "classes"
+        if self.labels:
+            return kind_of(self.labels["valid_target"])
+        return "numbers" if "r2" in self.rows[0] else "classes"
 
-    def scores(self, strategy: str, metric: str, split: str | None = None) -> np.ndarray:
-        """[seeds] of a metric with no modality hidden, seeds sorted; NaN where it is not finite."""
+    def scores(
+        self, strategy: str, column: str | None = None, split: str | None = None
+    ) -> np.ndarray:
+        """[seeds] of a column with no modality hidden, seeds sorted; NaN where it is not finite.
+
+        With folds, [repeats * seeds], each the mean of all rows that were tested.
+
+        Args:
+            strategy: its name.
+            column: of the rows; by default the metric.
+            split: by default the scored one.
+        """
+        column = column or self.metric.name
         keys = ("strategy", "split", "hidden")
         wanted = (strategy, split or self.split, "")
         found = [row for row in self.rows if tuple(map(row.get, keys)) == wanted]
-        found.sort(key=lambda row: row["seed"])
-        return np.array([row.get(metric) for row in found], np.float64)
+        return over_folds(found, column)
 
     def on_validation(self, strategy: str) -> float:
-        """Mean score on validation, by which strategies are selected."""
-        return float(self.scores(strategy, self.metric, "valid").mean())
+        """Mean validation score, by which strategies are selected; negated if lower is better."""
+        return self.metric.sign * float(self.scores(strategy, split="valid").mean())
+
+    def read(self, values: np.ndarray) -> np.ndarray:
+        """Predictions or targets as metrics read them: numbers in their own units."""
+        return values * self.labels.get("deviation", 1) if self.kind == "numbers" else values
 
 
 def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, str]) -> Study:
@@ -128,7 +155,7 @@ def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, st
         task=task.name,
         folders=(),
         rows=[row for result in results for row in result.rows],
-        history=[row for result in results for row in history_rows(result.arm, result.trained)],
+        history=[row for result in results for row in result.history],
         tables={name: rows for name, rows in tables.items() if rows},
         predictions={result.arm.strategy: result.predictions for result in results},
         labels=labels(task),
@@ -139,7 +166,7 @@ def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, st
 
 
 def merge_studies(parts: Iterable[Study]) -> list[Study]:
-    """Merges the studies that have the same task and data.
+    """Merges the studies that have the same task, data and metric.
 
     A strategy that two studies trained with the same recipe is taken from the first; with another
     recipe, the number of its study is appended to its name.
@@ -164,9 +191,8 @@ def merge_studies(parts: Iterable[Study]) -> list[Study]:
 
 def _same_data(one: Study, other: Study) -> bool:
     common = one.data.keys() & other.data.keys()
-    return (
-        one.task == other.task and any(common) and all(one.data[k] == other.data[k] for k in common)
-    )
+    alike = one.task == other.task and one.metric.name == other.metric.name
+    return alike and any(common) and all(one.data[k] == other.data[k] for k in common)
 
 
 def _merge(one: Study, other: Study) -> Study:

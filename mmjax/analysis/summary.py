@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mmjax.comparison.scores import baselines
-from mmjax.data.targets import SECOND_SCORES, find_score
+from mmjax.comparison.scores import baselines, over_folds
+from mmjax.metrics import metric_of, second_metric
+from mmjax.types import Metric
 
 Rows = Sequence[Mapping[str, Any]]
 R = TypeVar("R", bound=Mapping[str, Any])
@@ -39,24 +40,29 @@ class Summary:
     Attributes:
         strategy: its name.
         unimodal: whether it is a unimodal baseline.
-        metric: name of the main score.
-        score: [seeds], seeds sorted.
-        second: [seeds] macro F1 for classes and labels, root mean squared error for numbers.
+        metric: what ``score`` and ``valid_score`` are values of.
+        score: [seeds], seeds sorted; with folds, [repeats * seeds], each over all folds.
+        second: [seeds] of the metric that tables show beside it.
         valid_score: [seeds], by which strategies are selected.
         params: number of parameters.
         seconds: wall time of training all seeds.
-        majority: accuracy and macro F1 of ``MAJORITY``, where the rows have them.
+        majority: both scores of ``MAJORITY``, where the rows have them.
     """
 
     strategy: str
     unimodal: bool
-    metric: str
+    metric: Metric
     score: np.ndarray
     second: np.ndarray
     valid_score: np.ndarray
     params: int
     seconds: float
     majority: tuple[float, float] | None = None
+
+    @property
+    def goodness(self) -> float:
+        """The mean score, negated if lower is better."""
+        return self.metric.sign * float(self.score.mean())
 
 
 def summarise(rows: Rows) -> list[Summary]:
@@ -71,11 +77,11 @@ def summarise(rows: Rows) -> list[Summary]:
         [('gmu', [0.75, 0.75]), ('sum', [0.5, 0.5])]
     """
     split = scored_split(rows)
-    shown = sorted((row for row in rows if not row["hidden"]), key=itemgetter("seed"))
+    shown = [row for row in rows if not row["hidden"]]
     by_strategy = group_by(shown, itemgetter("strategy"))
     return sorted(
         (_summarise_one(name, part, split) for name, part in by_strategy.items()),
-        key=lambda s: (-s.score.mean(), s.strategy),
+        key=lambda s: (-s.goodness, s.strategy),
     )
 
 
@@ -90,25 +96,25 @@ def scored_split(rows: Rows) -> str:
 
 
 def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
-    of = lambda metric, split: np.array([row[metric] for row in rows if row["split"] == split])
-    metric = find_score(rows[0])
-    scored = next((row for row in rows if row["split"] == split), {})
-    accuracy, macro_f1 = scored.get("majority_accuracy"), scored.get("majority_macro_f1")
+    of = lambda column, split: over_folds([r for r in rows if r["split"] == split], column)
+    metric, scored = metric_of(rows[0]), next((row for row in rows if row["split"] == split), {})
+    second = second_metric(metric)
+    names = [f"majority_{one.name}" for one in (metric, second)]
     return Summary(
         strategy=strategy,
         unimodal=strategy in baselines(rows),
         metric=metric,
-        score=of(metric, split),
-        second=of(SECOND_SCORES[metric], split),
-        valid_score=of(metric, "valid"),
+        score=of(metric.name, split),
+        second=of(second.name, split),
+        valid_score=of(metric.name, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
-        majority=None if accuracy is None or macro_f1 is None else (accuracy, macro_f1),
+        majority=(scored[names[0]], scored[names[1]]) if names[1] in scored else None,
     )
 
 
 def find_majority(summaries: Sequence[Summary]) -> tuple[float, float] | None:
-    """Accuracy and macro F1 of ``MAJORITY``; None for numbers, and where the rows lack them."""
+    """Both scores of ``MAJORITY``; None for numbers, and where the rows lack them."""
     return next((s.majority for s in summaries if s.majority), None)
 
 
@@ -118,19 +124,22 @@ def majority_warnings(summaries: Sequence[Summary]) -> list[str]:
     However high they score, they may have learned nothing but the class frequencies.
 
     Example:
-        >>> poor = Summary("sum", False, "accuracy", *[np.array([0.9])] * 3, 10, 1.0, (0.9, 0.47))
+        >>> from mmjax.metrics import METRICS
+        >>> seeds = [np.array([0.9])] * 3
+        >>> poor = Summary("sum", False, METRICS["accuracy"], *seeds, 10, 1.0, (0.9, 0.47))
         >>> majority_warnings([poor])[0].split(",")[0]
         'No strategy beats the majority class'
     """
     found = find_majority(summaries)
     if found is None:
         return []
-    names = [s.strategy for s in summaries if s.score.mean() <= found[0]]
+    metric = summaries[0].metric
+    names = [s.strategy for s in summaries if s.goodness <= metric.sign * found[0]]
     if not names:
         return []
     none = len(names) == len(summaries)
     who = "No strategy beats" if none else f"{', '.join(names)}: no better than"
-    return [
-        f"{who} the majority class, which reaches {100 * found[0]:.2f} % accuracy without any "
-        "input. Macro F1, which weights all classes equally, shows whether more was learned."
-    ]
+    reached = f"{who} the majority class, which reaches"
+    hint = " Macro F1, which weights all classes equally, shows whether more was learned."
+    reached = f"{reached} {metric.tell(found[0])} without any input."
+    return [reached + (hint if metric.name == "accuracy" else "")]

@@ -10,13 +10,14 @@ from mmjax.analysis.statistics import (
     ALPHA,
     FEWEST,
     VERDICTS,
+    Folds,
     Pair,
     Spread,
-    compare_pair,
     detectable,
     holm,
     needed,
 )
+from mmjax.types import Metric
 
 UNTESTED = "not tested"
 """The verdict on all other pairs where the headline's pair does not differ significantly."""
@@ -29,7 +30,6 @@ RULE = (
 
 _MANY = 12  # more strategies than this that are not distinguishable are counted, not listed
 _MORE_SEEDS = (3, 5, 10, 20)
-_MOST = 100  # points: no difference is this large
 
 
 class Judged(NamedTuple):
@@ -107,15 +107,20 @@ def judge(answers: Answers | None) -> Verdict:
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:
         return Verdict("Nothing to compare: a verdict requires a fusion and a unimodal baseline.")
-    pair = compare_pair(answers.scores[fusion], answers.scores[baseline], answers.group)
+    pair = answers.compare(fusion, baseline)
     others = [name for name in answers.scores if name not in (fusion, baseline)]
     fusions = [name for name in others if name not in answers.baselines]
     against_baseline = judge_all(answers, others, baseline, pair)
     against_fusion = judge_all(answers, fusions, fusion, pair)
-    sentences = [*_evidence(pair, answers), *_outlook(pair)]
+    metric, folded = answers.metric, answers.folds is not None
+    sentences = [*_evidence(pair, answers)]
+    if not folded:  # whose number the formulas for more seeds or rows do not know
+        sentences += _outlook(pair, metric)
     if pair.p < ALPHA:
-        sentences += _sort_out(against_baseline, f"Others against {baseline}, {_BASELINE}")
-        sentences += _sort_out(against_fusion, f"Other fusions against {fusion}, the best fusion")
+        others_of = f"Others against {baseline}, {_BASELINE}"
+        sentences += _sort_out(against_baseline, others_of, metric, folded)
+        fusions_of = f"Other fusions against {fusion}, the best fusion"
+        sentences += _sort_out(against_fusion, fusions_of, metric, folded)
     elif others:
         sentences.append("Therefore no other pair is tested.")
     return Verdict(
@@ -136,12 +141,11 @@ def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair
     Example:
         >>> scores = {"a": np.zeros((1, 50)), "b": np.ones((1, 50)), "c": np.ones((1, 50))}
         >>> answers = Answers(scores, np.arange(50), {}, ["a"], "test")
-        >>> gate = compare_pair(scores["b"], scores["a"], answers.group)
+        >>> gate = answers.compare("b", "a")
         >>> [one.verdict for one in judge_all(answers, ["c"], "a", gate)]
         ['better']
     """
-    against = answers.scores[reference]
-    pairs = [compare_pair(answers.scores[name], against, answers.group) for name in names]
+    pairs = [answers.compare(name, reference) for name in names]
     corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
     word = lambda pair, p: pair.verdict(p) if gate.p < ALPHA else UNTESTED
     return [
@@ -167,17 +171,18 @@ def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
             f"differently on {pair.differing} of {_count(pair.groups, answers)}; at least {FEWEST} "
             "are required."
         )
-    mean, _, low, high = (100 * value for value in pair.difference)
-    evidence = f"(95 % interval {low:+.1f} to {high:+.1f}, {format_p(pair.p)})"
-    points = f"{abs(mean):.1f} points of {_SPLITS[answers.split]} {answers.metric}"
+    metric, (mean, _, low, high) = answers.metric, pair.difference
+    gain = lambda value: metric.format_gain(value)
+    evidence = f"(95 % interval {gain(low)} to {gain(high)}, {format_p(pair.p)})"
+    points = metric.amount(abs(mean), _SPLITS[answers.split])
     other = f"{baseline}, {_BASELINE}"
     match pair.verdict():
         case "better":
             return f"Fusion pays: {fusion} beats {other}, by {points} {evidence}."
         case "worse":
             return f"Fusion does not pay: {fusion} falls behind {other}, by {points} {evidence}."
-    more = "more" if mean >= 0 else "less"
-    return f"No significant difference: {fusion} scores {points} {more} than {other} {evidence}."
+    word = "better" if mean >= 0 else "worse"
+    return f"No significant difference: {fusion} is {word} than {other}, by {points} {evidence}."
 
 
 _BASELINE = "the best unimodal baseline"
@@ -190,6 +195,8 @@ def _count(groups: int, answers: Answers) -> str:
 
 
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
+    if answers.folds is not None:
+        return _evidence_of_folds(answers.folds, pair.spread.num_seeds, answers)
     num_seeds, rows = pair.spread.num_seeds, len(answers.group)
     where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
     evidence = f"Based on {_seeds(num_seeds)} and {where}"
@@ -204,11 +211,23 @@ def _evidence(pair: Pair, answers: Answers) -> list[str]:
     return lines
 
 
+def _evidence_of_folds(folds: Folds, models: int, answers: Answers) -> list[str]:
+    repeats = len(folds.fold)
+    seeds, parts = _seeds(models // repeats), f"{folds.total // repeats} folds"
+    times = f", dealt {repeats} times" if repeats > 1 else ""
+    rows, groups = len(answers.group), len(np.unique(answers.group))
+    return [
+        f"Based on {seeds} and {parts}{times}, which together test all {rows:,} rows in {groups:,} "
+        "groups; both strategies were selected on validation rows inside the folds.",
+        "The test accounts for the training rows that folds share.",
+    ]
+
+
 def _seeds(number: int) -> str:
     return "1 seed" if number == 1 else f"{number} seeds"
 
 
-def _outlook(pair: Pair) -> list[str]:
+def _outlook(pair: Pair, metric: Metric) -> list[str]:
     """The seeds or rows required where the difference is not significant."""
     if pair.p < ALPHA:
         return []
@@ -219,19 +238,20 @@ def _outlook(pair: Pair) -> list[str]:
         ways.append(f"collect about {_rough(want.groups)} groups of test rows")
     required = f"To detect a difference of this size with 80 % power, {', or '.join(ways)}."
     never = "More seeds alone, or more groups alone, would not detect a difference of this size."
-    return [required if ways else never, *_resolution(spread)]
+    return [required if ways else never, *_resolution(spread, metric)]
 
 
-def _resolution(spread: Spread, tests: int = 1) -> list[str]:
+def _resolution(spread: Spread, metric: Metric, tests: int = 1) -> list[str]:
     """The differences that these seeds can detect, and those that more seeds would."""
     more = [seeds for seeds in _MORE_SEEDS if seeds > spread.num_seeds][:2]
     if spread.num_seeds == 1 or not more:
         return []
-    points = lambda seeds: 100 * detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
-    own = points(spread.num_seeds)
-    now = f"differences above {own:.1f} points" if own < _MOST else "hardly any difference"
+    least = lambda seeds: detectable(spread.at(seeds, spread.num_groups), ALPHA / tests)
+    most, own = metric.limits[1] - metric.limits[0], least(spread.num_seeds)
+    show = lambda value: metric.format_gain(value).lstrip("+")
+    now = f"differences above {metric.amount(own)}" if own < most else "hardly any difference"
     whose = "For a typical pair that is not distinguishable, " if tests > 1 else ""
-    would = [f"{n} seeds, above {found:.1f}" for n in more if (found := points(n)) < _MOST]
+    would = [f"{n} seeds, above {show(found)}" for n in more if (found := least(n)) < most]
     detects = "; ".join([now, *would])
     return [f"{whose}{_seeds(spread.num_seeds)} on these rows can detect {detects}."]
 
@@ -242,7 +262,7 @@ def _rough(number: int) -> str:
     return f"{-(-number // unit) * unit:,}"
 
 
-def _sort_out(judged: Sequence[Judged], which: str) -> list[str]:
+def _sort_out(judged: Sequence[Judged], which: str, metric: Metric, folded: bool) -> list[str]:
     parts: list[str] = []
     for verdict in VERDICTS:
         names = [one.strategy for one in judged if one.verdict == verdict]
@@ -256,7 +276,7 @@ def _sort_out(judged: Sequence[Judged], which: str) -> list[str]:
     tests = f" ({len(judged)} tests, Holm-corrected)" if len(judged) > 1 else ""
     lines = [f"{which}{tests}. {' '.join(parts)}"]
     open_ = [one.pair.spread for one in judged if not one.told]
-    if open_:  # the middle one stands for what more seeds would detect
+    if open_ and not folded:  # the middle one stands for what more seeds would detect
         middle = sorted(open_, key=lambda spread: spread.total)[(len(open_) - 1) // 2]
-        lines += _resolution(middle, len(judged))
+        lines += _resolution(middle, metric, len(judged))
     return lines

@@ -1,7 +1,8 @@
 """Many strategies trained and scored alike on one task.
 
 An ``arm`` is a strategy with its recipe; ``loop`` yields what comes of each arm, ``outcomes`` says
-what that is; ``tuning`` and ``cell_search`` settle what an arm leaves open.
+what that is; ``tuning`` and ``cell_search`` settle what an arm leaves open; ``frozen`` puts frozen
+encoders before the arms.
 """
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "cell_search",
     "encoded_arms",
     "encodings",
+    "frozen",
+    "frozen_encoder",
     "loop",
     "outcomes",
     "scores",

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from mmjax.comparison.cell_search import search_steps
+from mmjax.comparison.frozen import FrozenEncoders
 from mmjax.comparison.tuning import tune_steps
-from mmjax.data.task import Task
+from mmjax.data.task import Fold, Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
 from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, Strategy, parse_strategy
 from mmjax.training.recipe import EncoderLike, FusionLike, Recipe, make_model, name_member
@@ -29,6 +30,8 @@ class Arm:
         trials: number of trial runs that select its learning rate, weight decay and width on
             validation; 0 for none.
         search_seconds: wall time of the search for its cells or hyperparameters.
+        parts: the arms of the folds of its task, if it has any, which are trained in its place.
+        fold: which fold of which task it is a part of, if it is one.
     """
 
     strategy: str
@@ -36,10 +39,14 @@ class Arm:
     task: Task
     trials: int = 0
     search_seconds: float = 0.0
+    parts: tuple["Arm", ...] = ()
+    fold: Fold | None = None
 
     @property
     def planned_steps(self) -> int:
         """The most training steps that it can take, searches and preliminary runs included."""
+        if self.parts:
+            return sum(part.planned_steps for part in self.parts)
         searched = search_steps(self.recipe) + tune_steps(self.recipe, self.trials)
         return searched + self.recipe.planned_steps
 
@@ -50,6 +57,7 @@ def make_arm(
     encoders: Mapping[str, EncoderLike] | None = None,
     absent: str = "mask",
     choices: Sequence[str] = (),
+    frozen: FrozenEncoders | None = None,
     **recipe: Any,
 ) -> Arm:
     """Builds an arm from the name of a strategy, or from a fusion of your own.
@@ -64,6 +72,7 @@ def make_arm(
             their default.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         choices: what to add to the name, if arms are to differ in other arguments.
+        frozen: runs frozen encoders; arms that share it share their features.
         **recipe: fields of ``Recipe`` other than the model. A fusion that prescribes a training
             method is trained with that one.
 
@@ -71,6 +80,7 @@ def make_arm(
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
         UsageError: the fusion does not support this kind of target, returns the wrong shape, or is
             not a fusion.
+        DataError: the features of a frozen encoder are not finite.
 
     Example:
         >>> from mmjax.tasks import load_task
@@ -93,6 +103,7 @@ def make_arm(
             problem = f"{asked.member} prescribes the method {prescribed_method(strategy)}"
             raise UsageError("strategy", problem, fix="Leave the method out of its name.")
         encoders, recipe = {**(encoders or {}), **named.pop("encoders")}, {**recipe, **named}
+    part, encoders = (frozen or FrozenEncoders())(part, encoders or {})
     model = make_model(part, fusion, encoders, absent)
     own_method = prescribed_method(model.fusion)
     if own_method:

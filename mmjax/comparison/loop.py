@@ -12,12 +12,13 @@ import numpy as np
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import is_open, search
+from mmjax.comparison.folding import join_folds
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Examination
-from mmjax.comparison.scores import score
+from mmjax.comparison.scores import history_rows, score
 from mmjax.comparison.tuning import apply_trial, tune
-from mmjax.data.targets import find_score
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
+from mmjax.metrics import goodness
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import Fit, Progress, fit
 from mmjax.training.program import compile_recipe
@@ -52,6 +53,17 @@ def compare_arms(
         a_only 2 seeds
         sum 2 seeds
     """
+    each = [part for arm in arms for part in arm.parts or (arm,)]
+    examined = _compare_each(each, make_examine, progress, checkpoints)
+    yield from join_folds(arms, examined)
+
+
+def _compare_each(
+    arms: Sequence[Arm],
+    make_examine: Callable[[], Examine],
+    progress: Progress,
+    checkpoints: Callable[[Arm], Checkpoints | None],
+) -> Iterator[ArmResult | ArmFailure]:
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = _start(arms[0], pool, progress)
         examine = make_examine()
@@ -71,7 +83,9 @@ def compare_arms(
                 yield ArmFailure(arm, error)
                 continue
             rows = [*scored.rows, *found.scores]
-            yield ArmResult(arm, trained, rows, scored.predictions, found.tables, found.embedded)
+            history = history_rows(arm, trained)
+            measured = (scored.predictions, found.tables, found.embedded)
+            yield ArmResult(arm, trained, rows, *measured, history)
 
 
 class _Started(NamedTuple):
@@ -111,10 +125,10 @@ def _find_cells(arm: Arm, progress: Progress) -> Recipe:
 
 
 def _valid_score(outcome: ArmResult | ArmFailure) -> float:
-    """The main score on validation, mean over seeds; -inf for an arm that diverged."""
+    """How good it is on validation, mean over seeds; -inf for an arm that diverged."""
     if isinstance(outcome, ArmFailure):
         if isinstance(outcome.error, DivergenceError):
             return -math.inf
         raise outcome.error
-    scores = [row[find_score(row)] for row in outcome.rows if row["split"] == "valid"]
+    scores = [goodness(row) for row in outcome.rows if row["split"] == "valid"]
     return float(np.mean(scores))

@@ -41,11 +41,13 @@ class ArmResult(NamedTuple):
 
     Attributes:
         arm: the arm, with the results of its searches.
-        trained: its training.
+        trained: its training, of the first fold if there are several.
         rows: flat rows of scores.
-        predictions: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}.
+        predictions: {"seeds": [seeds], "valid" and "test": [seeds, rows, out_dim]}; with folds,
+            "test" only, by the models of each seed and repeat.
         tables: {name of a table: flat rows}.
         embedded: as in ``Examination``.
+        history: learning curves, one flat row per seed and round.
     """
 
     arm: Arm
@@ -54,6 +56,7 @@ class ArmResult(NamedTuple):
     predictions: dict[str, np.ndarray]
     tables: Mapping[str, Sequence[Row]]
     embedded: Embedded | None
+    history: list[Row]
 
 
 class ArmFailure(NamedTuple):

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from mmjax.comparison.arm import Arm
-from mmjax.data.targets import majority_scores
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.layers import kernels
+from mmjax.metrics import find_metric, majority_scores
 from mmjax.storage.jsonl import Row
 from mmjax.training.fit import Fit
 from mmjax.training.predict import Predict
@@ -27,7 +27,9 @@ class Scored(NamedTuple):
 
     Attributes:
         rows: one flat row per seed and labelled split: the scores, and all that determined them.
-        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}.
+        predictions: {"valid", "test": [seeds, rows, out_dim], "seeds": [seeds]}, and with a metric
+            of the user's own {"contributions": [seeds, rows]} to it, of test, or of validation
+            where the test rows have no labels.
     """
 
     rows: list[Row]
@@ -51,8 +53,17 @@ def score(arm: Arm, trained: Fit) -> Scored:
                 fix="Look for extreme values in their inputs.",
             )
     rows = [row for split in SPLITS for row in _split_rows(arm, predictions[split], split)]
-    seeds = np.array(arm.recipe.seeds)
-    return Scored(add_facts(rows, arm, trained), {"seeds": seeds, **predictions})
+    predictions["seeds"] = np.array(arm.recipe.seeds)
+    if find_metric(arm.task.metric.name) is not arm.task.metric:
+        predictions["contributions"] = _contribute(arm.task, predictions)
+    return Scored(add_facts(rows, arm, trained), predictions)
+
+
+def _contribute(task: Task, predictions: Mapping[str, np.ndarray]) -> np.ndarray:
+    name = "test" if task.test.labelled else "valid"
+    split, read = task.splits[name], [task.restore(one) for one in predictions[name]]
+    target = task.restore(split.target)
+    return np.stack([task.metric.contributions(one, target, split.group) for one in read])
 
 
 def score_rows(
@@ -91,7 +102,7 @@ def _split_rows(
     about = {
         "rows": split.size,
         "groups": len(np.unique(split.group)),
-        **majority_scores(arm.task.train.target, split.target),
+        **majority_scores(arm.task, split.target),
     }
     return [
         {**identify(arm), "seed": seed, **where, **arm.task.scores(one, split.target), **about}
@@ -125,9 +136,10 @@ def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
 
 
 def identify(arm: Arm) -> Row:
-    """The columns that identify an arm: task, strategy, modalities."""
+    """The columns that identify an arm: task, strategy, modalities, and repeat and fold."""
     modalities = "+".join(arm.task.modalities)
-    return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities}
+    of_fold = {"repeat": arm.fold.repeat, "fold": arm.fold.index} if arm.fold else {}
+    return {"task": arm.task.name, "strategy": arm.strategy, "modalities": modalities, **of_fold}
 
 
 def modalities_of(row: Mapping[str, Any]) -> list[str]:
@@ -152,6 +164,26 @@ def standard_error(values: np.ndarray) -> np.ndarray | np.float64:
     return np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
 
 
+def over_folds(rows: Sequence[Mapping[str, Any]], column: str) -> np.ndarray:
+    """[runs] of a column, one value per seed, or per repeat and seed: the mean of all tested rows.
+
+    Example:
+        >>> rows = [{"seed": 0, "fold": fold, "rows": 10 * fold, "accuracy": fold / 4}
+        ...         for fold in (1, 3)]
+        >>> over_folds(rows, "accuracy").tolist()
+        [0.625]
+    """
+    found: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for row in rows:
+        value = row.get(column)
+        of_run = found.setdefault((row.get("repeat", 0), row["seed"]), [])
+        of_run.append((np.nan if value is None else value, row.get("rows", 1)))
+    runs = (np.array(found[run], np.float64).T for run in sorted(found))
+    means = [values[0] if len(values) == 1 else np.average(values, weights=sizes)
+             for values, sizes in runs]  # fmt: skip
+    return np.array(means, np.float64)
+
+
 def history_rows(arm: Arm, trained: Fit) -> list[Row]:
     """Learning curves: one flat row per seed and epoch."""
     rows = []
@@ -163,8 +195,18 @@ def history_rows(arm: Arm, trained: Fit) -> list[Row]:
 
 
 def labels(task: Task) -> dict[str, np.ndarray]:
-    """Targets and groups of the rows that are predicted: ``valid_target``, ``test_group``, ..."""
-    return {
+    """Targets and groups of the rows that are predicted: ``valid_target``, ``test_group``, ...
+
+    And ``deviation`` [out_dim], by which numbers were divided, ``fold`` [repeats, rows] of test
+    rows, and ``fold_train``, the numbers of training rows of the folds.
+    """
+    extra = {"deviation": task.scale.deviation} if task.scale else {}
+    if task.folds:
+        extra["fold"] = np.empty((1 + task.folds[-1].repeat, task.test.size), int)
+        extra["fold_train"] = np.array([fold.task.train.size for fold in task.folds])
+    for fold in task.folds:
+        extra["fold"][fold.repeat, fold.rows] = fold.index
+    return extra | {
         f"{split}_{name}": getattr(task.splits[split], name)
         for name in ("target", "group")
         for split in SPLITS

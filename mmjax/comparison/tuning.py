@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmjax.data.targets import find_score
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.training.fit import Fit, fit
 from mmjax.training.optimiser import per_seed
 from mmjax.training.recipe import Recipe, adam_of, join_lanes
 from mmjax.training.sizes import set_width
+from mmjax.types import Metric
 
 LEARNING_RATES = (3e-4, 3e-2)
 WEIGHT_DECAYS = (1e-5, 1e-1)
@@ -74,7 +74,7 @@ def apply_trial(recipe: Recipe, trial: Trial) -> Recipe:
 def tune(
     recipe: Recipe, task: Task, count: int, progress: Callable[[int], None] = lambda steps: None
 ) -> tuple[Trial, list[float]]:
-    """The best trial on validation, and the main score of each.
+    """The best trial on validation, and how good each is: its score, or minus it.
 
     A trial is one full training run with one seed, a different one for each trial.
 
@@ -94,7 +94,8 @@ def tune(
         members = [i for i, trial in enumerate(trials) if trial.widening == widening]
         lanes = [replace(apply_trial(recipe, trials[i]), seeds=(i,)) for i in members]
         try:
-            found = best_scores(fit(join_lanes(lanes), task, progress=progress))
+            trained = fit(join_lanes(lanes), task, progress=progress)
+            found = best_scores(trained, task.metric)
         except DivergenceError as error:
             found, diverged = [_WORST] * len(members), error
         scores |= zip(members, found, strict=True)
@@ -111,14 +112,17 @@ def _widen(recipe: Recipe, widening: float) -> Recipe:
     return replace(recipe, model=set_width(recipe.model, width))
 
 
-def best_scores(trained: Fit) -> list[tuple[float, float]]:
-    """(main score, -NLL) on validation of each lane at its best step; -inf if it had none."""
+def best_scores(trained: Fit, metric: Metric) -> list[tuple[float, float]]:
+    """(score, -NLL) on validation of each lane at its best step; -inf if it had none.
+
+    The score is negated if lower is better.
+    """
     epochs = {epoch["step"]: epoch for epoch in trained.history}
-    name = find_score(trained.history[0], "valid_")
 
     def score(step: int, lane: int) -> tuple[float, float]:
         epoch = epochs[step]
-        return float(epoch[name][lane]), -float(epoch["valid_nll"][lane])
+        value = metric.sign * epoch[f"valid_{metric.name}"][lane]
+        return float(value), -float(epoch["valid_nll"][lane])
 
     return [
         score(step, lane) if step else _WORST

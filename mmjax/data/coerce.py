@@ -1,6 +1,6 @@
 """Converts whatever array-likes users have to NumPy arrays with one row per sample."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def _is_masked(values: Any) -> bool:
 
 def _keep_integers(array: np.ndarray, given: Any) -> np.ndarray:
     """Undoes NumPy's conversion to float of integers from 2**63 beside smaller ones."""
-    if array.dtype.kind != "f" or not (array >= 2.0**63).any():
+    if array.dtype != np.float64 or not (array >= 2.0**63).any():
         return array
     objects = np.asarray(given, object)
     whole = all(isinstance(value, int | np.integer) and value >= 0 for value in objects.flat)
@@ -74,8 +74,35 @@ def _off_torch(values: Any) -> Any:
     return (values.float() if "bfloat16" in str(values.dtype) else values).numpy()
 
 
-def as_array(where: str, values: Any) -> np.ndarray:
+def check_one_shape(
+    where: str,
+    cells: Mapping[int, np.ndarray],
+    fix: str = "Crop or pad them first, in whatever way suits the data.",
+) -> Mapping[int, np.ndarray]:
+    """The cells by row as they are.
+
+    Raises:
+        DataError: their shapes differ.
+    """
+    first = next(iter(cells))
+    for row, cell in cells.items():
+        if cell.shape != cells[first].shape:
+            got = f"{cells[first].shape} in row {first} and {cell.shape} in row {row}"
+            raise DataError(where, expected="rows of one shape", got=got, fix=fix)
+    return cells
+
+
+def as_array(
+    where: str,
+    values: Any,
+    fit: Callable[[str, Mapping[int, np.ndarray]], Mapping[int, np.ndarray]] = check_one_shape,
+) -> np.ndarray:
     """Converts anything with one row per sample to an array; objects become numbers or text.
+
+    Args:
+        where: what an error calls it.
+        values: the rows.
+        fit: brings the arrays of a column, by row, to one shape.
 
     Raises:
         DataError: there are no rows, their shapes differ, values are masked, or the array is
@@ -90,7 +117,7 @@ def as_array(where: str, values: Any) -> np.ndarray:
     if array.dtype.kind != "O":
         return array
     if array.ndim == 1 and any(map(_is_cell, array)):
-        return _join_cells(where, array)
+        return _join_cells(where, array, fit)
     return _settle(array)
 
 
@@ -99,19 +126,13 @@ def _is_cell(value: Any) -> bool:
     return hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping)
 
 
-def _join_cells(where: str, column: np.ndarray) -> np.ndarray:
+def _join_cells(where: str, column: np.ndarray, fit: Callable) -> np.ndarray:
     """A column of arrays as one array [rows, ...]; NaN where a row is missing."""
-    cells = [as_plain(where, cell) for cell in column]
-    known = [cell.ndim > 0 or not find_missing(cell).all() for cell in cells]
-    first = known.index(True)
-    shape = cells[first].shape
-    for row, cell in enumerate(cells):
-        if known[row] and cell.shape != shape:
-            got = f"{shape} in row {first} and {cell.shape} in row {row}"
-            fix = "Crop or pad them first, in whatever way suits the data."
-            raise DataError(where, expected="rows of one shape", got=got, fix=fix)
-    nothing = np.full(shape, np.nan)
-    return np.stack([cell if known[row] else nothing for row, cell in enumerate(cells)])
+    cells = {row: as_plain(where, cell) for row, cell in enumerate(column)}
+    known = {row: x for row, x in cells.items() if x.ndim > 0 or not find_missing(x).all()}
+    fitted = fit(where, known)
+    nothing = np.full(next(iter(fitted.values())).shape, np.nan)
+    return np.stack([fitted.get(row, nothing) for row in cells])
 
 
 def _settle(array: np.ndarray) -> np.ndarray:

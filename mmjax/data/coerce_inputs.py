@@ -2,26 +2,53 @@
 
 import datetime
 import math
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from mmjax.data.coerce import as_array, as_plain, find_gaps
+from mmjax.data.ragged import level
 from mmjax.errors import DataError, look_up, tell
+from mmjax.types import Coding
 
-InputKind = Literal["vector", "sequence", "image", "tokens", "bytes", "words", "table"]
+InputKind = Literal[
+    "vector", "sequence", "image", "video", "volume", "tokens", "bytes", "words", "table"
+]
 """What the samples of an input can be declared as; see ``mmjax.data.codings`` for the last four."""
+
+_AXES = {
+    "sequence": "[rows, length, features]",
+    "image": "[rows, height, width, channels]",
+    "video": "[rows, time, height, width, channels]",
+    "volume": "[rows, depth, height, width, channels]",
+}
 
 _MAX_SEEN = 1 << 16  # values of a feature; float32 cannot tell many more apart anyway
 
 
-def as_numbers(name: str, values: Any) -> np.ndarray:
+def sample_rank(kind: InputKind | Coding | None) -> int | None:
+    """Number of axes of a sample of a kind; None if the kind does not determine it."""
+    return _AXES[kind].count(",") if isinstance(kind, str) and kind in _AXES else None
+
+
+def as_numbers(
+    name: str, values: Any, rank: int | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """An input as a numeric array of any type; missing objects become NaN.
 
+    Rows of unequal shape are brought to one, as ``data.ragged.level`` says.
+
+    Args:
+        name: of the input.
+        values: one row per sample.
+        rank: number of axes of a sample, if known.
+        size: height and width of pictures that differ in size; by default their medians.
+
     Raises:
-        DataError: the values are not numeric.
+        DataError: the values are not numeric, or their rows cannot be brought to one shape.
     """
-    array = as_array(f"input {name!r}", values)
+    array = as_array(f"input {name!r}", values, partial(level, rank=rank, size=size))
     if array.dtype.kind == "O":
         array = _with_gaps(array)
     if array.dtype.kind in "fiub":
@@ -126,7 +153,7 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
     look_up(f"kind of {where}", kind, dict.fromkeys(get_args(InputKind)))
     if kind == "vector":
         return values.reshape(len(values), -1)
-    axes = "[rows, length, features]" if kind == "sequence" else "[rows, height, width, channels]"
+    axes = _AXES[kind]
     rank = axes.count(",") + 1
     if values.ndim not in (rank - 1, rank):
         expected = f"{kind}s {axes}, where the last axis is optional"
@@ -141,6 +168,9 @@ def _assume_shape(where: str, name: str, values: np.ndarray) -> np.ndarray:
         took = f"assumed that samples {values.shape[1:]} are images with channels first"
         tell(f"{where}: {took}, moved to {moved.shape[1:]}; {say('image')} keeps the axes in place")
         return moved
+    if values.ndim == 5:
+        took = f"assumed that samples {values.shape[1:]} are videos, time first and channels last"
+        tell(f"{where}: {took}; {say('volume')} treats them as volumes")
     integers = values.dtype.kind in "iu" and values.ndim == 2 and values.shape[1] >= 4
     if integers and values.min() >= 0 and values.max() > 1:
         took = f"assumed that integers up to {values.max()} are numbers"

@@ -94,7 +94,7 @@ def _check_values(
         got = f"none in {name_rows(missing, ids)}"
         raise DataError("target", expected="a target for each row", got=got, fix=fix.strip())
     if values.dtype.kind == "f":
-        large = (np.abs(values) > _LARGEST).reshape(len(values), -1).any(axis=1)
+        large = (np.abs(values.astype(np.float64)) > _LARGEST).reshape(len(values), -1).any(axis=1)
         if large.any():
             got = f"infinite or larger ones in {name_rows(large, ids)}"
             raise DataError("target", expected="finite numbers up to 1e300", got=got)

@@ -33,7 +33,7 @@ class Scale(NamedTuple):
 def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
     """The scale of each feature of an input, float32, over the rows in which it is present.
 
-    NaN, which are missing, do not count.
+    NaN, which is padding or a missing cell, does not count.
 
     Args:
         values: [rows, ..., features], which may be on disk.
@@ -55,9 +55,9 @@ def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
 def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) -> Scale | None:
     """The scale of an input of bytes, which reaches models divided by 255.
 
-    Images with bytes other than 0 and 1 have none (None): they stay between 0 and 1. Bytes that are
-    all 0 and 1, such as masks and one-hot sequences, become 0 and 1 again; other sequences of bytes
-    are treated as numbers.
+    Images and videos with bytes other than 0 and 1 have none (None): they stay between 0 and 1.
+    Bytes that are all 0 and 1, such as masks and one-hot sequences, become 0 and 1 again; other
+    sequences of bytes are treated as numbers.
 
     Args:
         values: uint8 [rows, ..., features], which may be on disk.
@@ -68,7 +68,7 @@ def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) 
     zero, one = (np.full(values.shape[-1], x, np.float32) for x in (0, unit))
     if all(rows.max(initial=0) <= 1 for rows in chunks_where(values, present)):
         return Scale(zero, one)
-    if len(values.shape) == 4:
+    if len(values.shape) >= 4:
         return None
     mean, deviation = find_input_scale(values, present) if standardise else (zero, one / unit)
     return Scale(mean * unit, deviation * unit)

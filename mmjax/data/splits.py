@@ -58,7 +58,8 @@ def _deal(group: np.ndarray, strata: np.ndarray, seed: int) -> np.ndarray:
     if size.min() == size.max():
         return _take_systematically(np.lexsort((chance, strata[first])), rng)[index]
     doublings = np.frexp(size)[1]  # so that the order is random among similar sizes
-    return _fill_up(np.lexsort((chance, -doublings)), size, strata[first])[index]
+    order, share = np.lexsort((chance, -doublings)), np.array([*_WANTED.values()])
+    return np.array([*_WANTED])[_fill_up(order, size, strata[first], share)][index]
 
 
 def _take_systematically(left: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -82,8 +83,10 @@ _WANTED = {
 """Fraction of all rows in each role."""
 
 
-def _fill_up(order: np.ndarray, size: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """The role of each group, so that each role gets its share of all rows and of each stratum.
+def _fill_up(
+    order: np.ndarray, size: np.ndarray, strata: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """The part of each group, so that each part gets its share of all rows and of each stratum.
 
     A group goes where it minimises the sum of squared differences from the wanted numbers of rows,
     each divided by that number, as in the apportionment of seats by Webster and Sainte-Lague.
@@ -92,8 +95,8 @@ def _fill_up(order: np.ndarray, size: np.ndarray, strata: np.ndarray) -> np.ndar
         order: of the groups.
         size: [groups].
         strata: [groups].
+        share: [parts].
     """
-    share = np.array([*_WANTED.values()])
     stratum = np.unique(strata, return_inverse=True)[1]
     lacks = share * size.sum()
     lacks_of = np.outer(share, np.bincount(stratum, weights=size))
@@ -101,13 +104,41 @@ def _fill_up(order: np.ndarray, size: np.ndarray, strata: np.ndarray) -> np.ndar
     for count, group in enumerate(order):
         rows, part = size[group], stratum[group]
         cost = rows * (rows - lacks - lacks_of[:, part]) / share
-        if len(order) - count <= (~taken).sum():  # the empty roles need all remaining groups
+        if len(order) - count <= (~taken).sum():  # the empty ones need all remaining groups
             cost[taken] = np.inf
-        role = int(cost.argmin())
-        chosen[group], taken[role] = role, True
-        lacks[role] -= rows
-        lacks_of[role, part] -= rows
-    return np.array([*_WANTED])[chosen]
+        best = int(cost.argmin())
+        chosen[group], taken[best] = best, True
+        lacks[best] -= rows
+        lacks_of[best, part] -= rows
+    return chosen
+
+
+def deal_folds(group: np.ndarray, strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row, dealt like the roles of ``deal``: of like size and alike in strata.
+
+    Args:
+        group: [rows]; at least as many groups as folds.
+        strata: [rows] integers, such as classes.
+        folds: number of folds.
+        seed: of the order.
+
+    Example:
+        >>> fold = deal_folds(np.arange(50), np.repeat([0, 1], 25), folds=5, seed=0)
+        >>> np.bincount(fold).tolist(), np.bincount(fold[:25]).tolist()
+        ([10, 10, 10, 10, 10], [5, 5, 5, 5, 5])
+    """
+    rng = make_rng(seed)
+    _, first, index, size = np.unique(
+        group, return_index=True, return_inverse=True, return_counts=True
+    )
+    chance = rng.random(len(size))
+    if size.min() == size.max():
+        chosen = np.empty(len(size), int)
+        chosen[np.lexsort((chance, strata[first]))] = np.arange(len(size)) % folds
+        return chosen[index]
+    doublings = np.frexp(size)[1]
+    order, share = np.lexsort((chance, -doublings)), np.full(folds, 1 / folds)
+    return _fill_up(order, size, strata[first], share)[index]
 
 
 def as_roles(split: np.ndarray, size: int) -> np.ndarray:

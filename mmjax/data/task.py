@@ -19,14 +19,28 @@ from mmjax.data.coerce import (
     drop_unnamed,
     tell_order,
 )
-from mmjax.data.coerce_inputs import InputKind, as_input, as_numbers, check_precision, shape_input
+from mmjax.data.coerce_inputs import (
+    InputKind,
+    as_input,
+    as_numbers,
+    check_precision,
+    sample_rank,
+    shape_input,
+)
 from mmjax.data.coerce_targets import encode_target
+from mmjax.data.ragged import has_padding, tell_lengths
 from mmjax.data.scale import Scale, find_byte_scale, find_input_scale, find_scale
 from mmjax.data.splits import ROLES, as_roles, check_roles, complete_roles, deal
-from mmjax.data.targets import Kind, is_labelled, kind_of, scores
+from mmjax.data.targets import Kind, is_labelled, kind_of, row_nll
 from mmjax.data.validate import check_input, check_task
 from mmjax.errors import look_up
-from mmjax.types import Batch, Coding
+from mmjax.registry import METRICS
+from mmjax.types import Batch, Coding, Metric
+
+SHOWN = {kind: ("accuracy", "macro_f1") for kind in ("classes", "labels")} | {
+    "numbers": ("r2", "rmse")
+}
+"""{kind of target: the metrics that tables show, the default first}."""
 
 
 class RawSignal(NamedTuple):
@@ -108,13 +122,29 @@ class Split:
         )
 
 
+class Fold(NamedTuple):
+    """A part of the rows of a task that is tested by models trained on the others.
+
+    Attributes:
+        repeat: number of the dealing, from 0.
+        index: number of the part in it.
+        rows: of the test split of the whole task.
+        task: these rows as its test split, and the others for training and validation.
+    """
+
+    repeat: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples
+    rows: np.ndarray
+    task: "Task"
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A multimodal problem: arrays, not iterators.
 
     A Task is validated when it is constructed. The shape of a sample determines its kind:
-    ``[features]`` is a vector, ``[length, features]`` a sequence, and ``[height, width, channels]``
-    an image.
+    ``[features]`` is a vector, ``[length, features]`` a sequence, ``[height, width, channels]`` an
+    image, and ``[time, height, width, channels]`` a video.
 
     Attributes:
         name: of the task, in rows and tables.
@@ -127,6 +157,11 @@ class Task:
             are all 0 and 1 are never scaled.
         names: of the classes, labels or numbers, if not 0, 1, ...
         scale: of numbers before standardisation; predictions are converted back to it.
+        metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
+        folds: made by ``fold_task``, if its test rows are tested fold by fold.
+        padded: modalities whose rows differ in length: float32 sequences or videos, with NaN in all
+            values of the frames past the end of a row. Models mask them.
+        kinds: {modality: its kind}, where the shape does not tell: "volume".
         codings: {modality: how it is coded}, for text and tables; see ``mmjax.data.codings``.
 
     Raises:
@@ -148,14 +183,22 @@ class Task:
     standardise: bool = False
     names: tuple[str, ...] = ()
     scale: Scale | None = None
+    metric: Metric = None  # type: ignore[assignment]  # set below
+    folds: tuple[Fold, ...] = ()
+    padded: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
     codings: Mapping[str, Coding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_task(self)
+        if self.metric is None:
+            object.__setattr__(self, "metric", METRICS[SHOWN[self.kind][0]])
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
         sizes = ", ".join(f"{split.size} {name}" for name, split in self.splits.items())
+        if self.folds:
+            sizes = f"{self.test.size} in {len(self.folds)} folds"
         return f"Task({self.name!r}: {shapes} -> {self.out_dim} {self.kind}; rows: {sizes})"
 
     @classmethod
@@ -180,10 +223,12 @@ class Task:
         says what was assumed and how to override it.
 
         Args:
-            inputs: {modality: numbers [rows], [rows, features], [rows, length, features] or
-                [rows, height, width, channels]}; a grey image has one channel. Images of bytes are
-                scaled to [0, 1]; bytes that are all 0 and 1 stay so. Or token ids, text or a
-                table, as ``kinds`` says.
+            inputs: {modality: numbers [rows], [rows, features], [rows, length, features], [rows,
+                height, width, channels] or [rows, time, height, width, channels]}; a grey image has
+                one channel. Images of bytes are scaled to [0, 1]; bytes that are all 0 and 1 stay
+                so. In a list of arrays, sequences and videos may differ in length, and images in
+                size: images are resized to the median. Or token ids, text or a table, as ``kinds``
+                says.
             target: [rows] of classes, as integers or text; [rows, labels] of 0 and 1, where a row
                 can have several labels; or floats, [rows] or [rows, numbers], which are
                 standardised. With ``split``, the test rows may all be -1 or missing (NaN, None, or
@@ -201,11 +246,12 @@ class Task:
             standardise: whether models standardise inputs with statistics of the training rows.
             seed: of the split.
             kind: of the target: "classes", "labels" or "numbers".
-            kinds: {modality: "vector", "sequence", "image", "tokens", "bytes", "words" or "table"}.
-                Tokens are integers [rows, length] with -1 for padding, or a list for each row;
-                bytes and words are two ways to read a string for each row; a table is a data frame
-                whose columns are numbers or categories. ``mmjax.data.codings`` has the classes of
-                these four, which are kinds, too: ``Words(length=100)``.
+            kinds: {modality: "vector", "sequence", "image", "video", "volume", "tokens", "bytes",
+                "words" or "table"}. Tokens are integers [rows, length] with -1 for padding, or a
+                list for each row; bytes and words are two ways to read a string for each row; a
+                table is a data frame whose columns are numbers or categories.
+                ``mmjax.data.codings`` has the classes of these four, which are kinds, too:
+                ``Words(length=100)``.
 
         Raises:
             DataError: an array is not what a task needs.
@@ -260,13 +306,18 @@ class Task:
             scale = find_scale(values[role == "train"])
             values = scale.standardise(values)
         whole = Split(arrays, values, index, here, known)
+        train, valid, test = (whole.take(role == part) for part in ROLES)
         return cls(
             name,
-            **{part: whole.take(role == part) for part in ROLES},
+            train,
+            valid,
+            test,
             out_dim=len(encoded.names) if encoded.kind == "classes" else values.shape[1],
             standardise=standardise,
             names=encoded.names,
             scale=scale,
+            padded=tuple(n for n, x in arrays.items() if has_padding(x, here.get(n, everywhere))),
+            kinds={n: kind for n, kind in kinds.items() if kind == "volume"},
             codings={n: coding for n, (_, coding) in read.items() if coding is not None},
         )
 
@@ -305,14 +356,22 @@ class Task:
                 found[name] = find_input_scale(values, present)
         return {name: scale for name, scale in found.items() if scale is not None}
 
-    def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """The scores of ``mmjax.data.targets.scores``, with ``rmse`` in the numbers' own units.
+    def scores(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """The name of the metric, its value, and those of ``SHOWN``; and the mean of ``row_nll``.
 
         Args:
             prediction: [rows, out_dim], as models return it.
             target: of the rows, as splits hold it.
         """
-        return scores(prediction, target, self.scale.deviation if self.scale else 1.0)
+        nll = float(row_nll(prediction, target).mean())
+        used = {self.metric.name: self.metric, **{n: METRICS[n] for n in SHOWN[self.kind]}}
+        own = self.restore(prediction), self.restore(target)
+        values = {name: metric.score(*own) for name, metric in used.items()}
+        return {"metric": self.metric.name, **values, "nll": nll}
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """Predictions or targets as metrics read them: numbers in their own units."""
+        return values if self.scale is None else self.scale.restore(values.astype(np.float64))
 
     def only(self, *modalities: str) -> "Task":
         """The same rows with only some of the modalities, as for a unimodal baseline.
@@ -330,9 +389,18 @@ class Task:
             raw = {name: raw for name, raw in split.raw.items() if name in modalities}
             return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
 
-        codings = {name: self.codings[name] for name in modalities if name in self.codings}
-        train, valid, test = map(cut, self.splits.values())
-        return replace(self, train=train, valid=valid, test=test, codings=codings)
+        of = lambda facts: {name: facts[name] for name in modalities if name in facts}
+        folds = [fold._replace(task=fold.task.only(*modalities)) for fold in self.folds]
+        return replace(
+            self,
+            train=cut(self.train),
+            valid=cut(self.valid),
+            test=cut(self.test),
+            folds=tuple(folds),
+            padded=tuple(name for name in self.padded if name in modalities),
+            kinds=of(self.kinds),
+            codings=of(self.codings),
+        )
 
     def digest(self) -> str:
         """The first 16 hex digits of a sha256 over every array that training and scoring use.
@@ -380,9 +448,13 @@ def _read_input(
         check_length({name: as_rows(name, given)}, len(present))
         coding = coding.fit(name, given, present, train)
         return coding.encode(name, given, present, ids), coding
-    numbers = shape_input(name, as_numbers(name, given), cast(InputKind | None, kind))
+    stated = cast(InputKind | None, kind)
+    numbers = shape_input(name, as_numbers(name, given, sample_rank(stated)), stated)
     check_length({name: numbers}, len(present))
-    values = as_input(name, numbers)
-    check_input(f"input {name!r}", values, present, values.shape, ids)
+    values, where = as_input(name, numbers), f"input {name!r}"
+    padded = has_padding(values, present)
+    check_input(where, values, present, values.shape, ids, padded)
+    if padded:
+        tell_lengths(where, values, present)
     check_precision(name, numbers[present], given)
     return values, None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data.chunks import chunks
+from mmjax.data.ragged import PADDED_NDIM, is_padding
 from mmjax.data.targets import kind_of
 from mmjax.errors import DataError, name_rows
 from mmjax.types import Coding
@@ -26,10 +27,7 @@ def check_task(task: Any) -> None:
     """Raises DataError for an invalid task; see ``Task``."""
     _check_names(task)
     _check_out_dim(task)
-    if unknown := task.codings.keys() - task.train.inputs.keys():
-        expected = f"modalities of the inputs, {sorted(task.train.inputs)}"
-        got = str(sorted(map(str, unknown)))
-        raise DataError(f"task {task.name!r}, codings", expected=expected, got=got)
+    _check_kinds(task)
     for split_name, split in task.splits.items():
         _check_split(f"task {task.name!r}, {split_name}", split, task)
     _check_variety(f"task {task.name!r}, train target", task)
@@ -62,6 +60,23 @@ def _check_out_dim(task: Any) -> None:
             raise DataError(f"task {task.name!r}, scale", expected=expected, got=str(part)[:80])
 
 
+def _check_kinds(task: Any) -> None:
+    for name in task.padded:
+        values = task.train.inputs.get(name)
+        if values is None or len(values.shape) not in PADDED_NDIM or values.dtype != np.float32:
+            got = "no such modality" if values is None else f"{values.dtype} {values.shape}"
+            expected = "float32 sequences or videos"
+            raise DataError(f"task {task.name!r}, padded {name!r}", expected=expected, got=got)
+    for name, kind in task.kinds.items():
+        if name not in task.train.inputs or kind != "volume":
+            where, got = f"task {task.name!r}, kinds", f"{kind!r} for {name!r}"
+            raise DataError(where, expected="'volume' for some of the modalities", got=got)
+    if unknown := task.codings.keys() - task.train.inputs.keys():
+        expected = f"modalities of the inputs, {sorted(task.train.inputs)}"
+        got = str(sorted(map(str, unknown)))
+        raise DataError(f"task {task.name!r}, codings", expected=expected, got=got)
+
+
 def _check_split(where: str, split: Any, task: Any) -> None:
     if split.size == 0:
         raise DataError(where, expected="at least one row", got="an empty split")
@@ -81,8 +96,9 @@ def _check_split(where: str, split: Any, task: Any) -> None:
     for name, values in split.inputs.items():
         _check_array(f"task {task.name!r}, train input {name!r}", task.train.inputs[name])
         shape = (split.size, *task.train.inputs[name].shape[1:])
-        coding = task.codings.get(name)
-        check_input(f"{where} input {name!r}", values, split.present[name], shape, coding=coding)
+        codes, padded = task.codings.get(name), name in task.padded
+        where_input, here = f"{where} input {name!r}", split.present[name]
+        check_input(where_input, values, here, shape, padded=padded, coding=codes)
 
 
 def _check_array(where: str, array: np.ndarray) -> None:
@@ -163,6 +179,7 @@ def check_input(
     present: np.ndarray,
     shape: tuple[int, ...],
     ids: np.ndarray | Sequence[Any] | None = None,
+    padded: bool = False,
     coding: Coding | None = None,
 ) -> None:
     """Checks one modality of some rows.
@@ -173,6 +190,7 @@ def check_input(
         present: must be bool [rows].
         shape: number of rows, and the shape of a sample.
         ids: the user's names of the rows, if not their indices.
+        padded: whether rows may end in frames of NaN.
         coding: how the values are coded, if they are; it checks them instead.
 
     Raises:
@@ -182,10 +200,11 @@ def check_input(
     _check_array(f"{where} present", present)
     if values.shape != shape:
         raise DataError(where, expected=f"shape {shape}", got=f"{values.shape}")
-    if not 2 <= len(shape) <= 4:
+    if not 2 <= len(shape) <= 5:
         raise DataError(
             where,
-            expected="samples [features], [length, features] or [height, width, channels]",
+            expected="samples [features], [length, features], [height, width, channels] or [time, "
+            "height, width, channels]",
             got=f"shape {shape[1:]}",
         )
     if 0 in shape[1:]:
@@ -204,9 +223,11 @@ def check_input(
         )
     if values.dtype == np.uint8:
         return  # always finite
-    sound = [np.abs(x).reshape(len(x), -1).max(axis=1) <= LARGEST for x in chunks(values)]
+    read = _without_padding if padded else np.asarray
+    sound = [np.abs(read(x)).reshape(len(x), -1).max(axis=1) <= LARGEST for x in chunks(values)]
     bad = ~np.concatenate(sound) & present  # NaN compares as false
-    if bad.any() and np.isfinite(values[int(bad.argmax())]).all():
+    first = int(bad.argmax())
+    if bad.any() and np.isfinite(read(values[first : first + 1])).all():
         expected, got = f"values up to {LARGEST:g}", f"larger ones in {name_rows(bad, ids)}"
         raise DataError(where, expected=expected, got=got, fix="Rescale them.")
     if bad.any():
@@ -217,3 +238,9 @@ def check_input(
             fix="Fill them in, or mark rows that lack the modality: by present=..., or by None in "
             "a dataset.",
         )
+
+
+def _without_padding(values: np.ndarray) -> np.ndarray:
+    """The rows with zeros as padding; NaN elsewhere stays."""
+    there = ~is_padding(values)
+    return np.where(there.reshape(*there.shape, *[1] * (values.ndim - 2)), values, 0)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from mmjax.encoders.sides import check_sides
-from mmjax.layers import Dense, all_valid
+from mmjax.layers import Dense, all_valid, masked_by
 from mmjax.layers.convolution import Conv, along_last
 from mmjax.layers.initializers import zeros
 from mmjax.types import Tokens
@@ -134,10 +134,51 @@ class CNN2D(nn.Module):
     features: tuple[int, ...] = (16, 32)
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, length, bands] to tokens [batch, length / 4, bands / 4 * features[-1]]."""
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool) -> Tokens:
+        """Maps [batch, length, bands] to tokens [batch, length / 4, bands / 4 * features[-1]].
+
+        With a mask [batch, length], tokens are valid that see a valid frame in their stretch.
+        """
         check_sides(self, x.shape[1:], 2 ** len(self.features))
         x = x[..., None]
         for features in self.features:
             x = _Stage(features, (3, 3))(x)
-        return all_valid(x.reshape(*x.shape[:2], -1))
+        if mask is not None:
+            stretch = 2 ** len(self.features)
+            whole = mask[:, : x.shape[1] * stretch]
+            mask = whole.reshape(len(x), x.shape[1], stretch).any(axis=2)
+        return masked_by(mask, x.reshape(*x.shape[:2], -1))
+
+
+class CNN3D(nn.Module):
+    """Volume encoder: stages of 3 x 3 x 3 convolutions, summarised in a few tokens.
+
+    Reference: Ji et al., 3D Convolutional Neural Networks for Human Action Recognition (IEEE TPAMI
+    2013).
+
+    Attributes:
+        features: output features of each stage, one entry per stage.
+        num_tokens: number of tokens.
+        width: width of the tokens.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.encoders import CNN3D
+        >>> key, scans = jax.random.key(0), jax.numpy.ones((2, 8, 8, 8, 1))
+        >>> encoder = CNN3D(features=(4, 8))
+        >>> tokens, _ = jax.eval_shape(lambda: encoder.init_with_output(key, scans, train=False))
+        >>> tokens.values.shape
+        (2, 4, 32)
+    """
+
+    features: tuple[int, ...] = (16, 32)
+    num_tokens: int = 4
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
+        """Maps [batch, depth, height, width, channels] to tokens [batch, num_tokens, width]."""
+        check_sides(self, x.shape[1:-1], 2 ** len(self.features))
+        for features in self.features:
+            x = _Stage(features, (3, 3, 3))(x)
+        return _Summary(self.num_tokens, self.width)(x)

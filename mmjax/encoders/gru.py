@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from mmjax.layers import all_valid, as_sequence
+from mmjax.layers import as_sequence, masked_by
 from mmjax.types import Tokens
 
 
@@ -31,8 +31,12 @@ class GRU(nn.Module):
     width: int = 32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, length, features] to tokens [batch, length, 2 * width]."""
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool) -> Tokens:
+        """Maps [batch, length, features] to tokens [batch, length, 2 * width].
+
+        With a mask [batch, length], both directions read only the valid frames, the first of a row.
+        """
         forward, backward = (nn.RNN(nn.GRUCell(self.width, name=n)) for n in ("ahead", "back"))
-        states: Any = nn.Bidirectional(forward, backward)(as_sequence(x))
-        return all_valid(states)
+        lengths = None if mask is None else mask.sum(axis=1)
+        states: Any = nn.Bidirectional(forward, backward)(as_sequence(x), seq_lengths=lengths)
+        return masked_by(mask, states)

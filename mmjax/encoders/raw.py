@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mmjax.layers import all_valid, as_sequence
+from mmjax.layers import as_sequence, masked_by
 from mmjax.types import Tokens
 
 
@@ -26,6 +26,9 @@ class Raw(nn.Module):
     """
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, ...] to tokens; there are no parameters."""
-        return all_valid(as_sequence(x))
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool) -> Tokens:
+        """Maps [batch, ...], with a mask [batch, length] or without, to tokens.
+
+        There are no parameters.
+        """
+        return masked_by(mask, as_sequence(x))

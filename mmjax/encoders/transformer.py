@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from mmjax.encoders.sides import check_sides
-from mmjax.layers import Dense, all_valid, as_sequence, sinusoidal_positions
+from mmjax.layers import Dense, as_sequence, masked_by, sinusoidal_positions
 from mmjax.layers.blocks import attend_within
 from mmjax.types import Tokens
 
@@ -34,10 +34,13 @@ class Transformer(nn.Module):
     dropout: float = 0.1
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
-        """Maps [batch, length, features] to tokens [batch, length, width]."""
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool) -> Tokens:
+        """Maps [batch, length, features] to tokens [batch, length, width].
+
+        With a mask [batch, length], frames attend to valid ones only.
+        """
         x = Dense(self.width)(as_sequence(x))
-        tokens = all_valid(x + sinusoidal_positions(*x.shape[1:])[None])
+        tokens = masked_by(mask, x + sinusoidal_positions(*x.shape[1:])[None])
         return attend_within(tokens, self.num_layers, self.dropout, train=train)
 
 

@@ -1,5 +1,6 @@
 """Tokens and their padding masks, as used by encoders, fusions, objectives and methods."""
 
+import inspect
 from collections.abc import Mapping
 
 import flax.linen as nn
@@ -39,6 +40,19 @@ def is_ids(x: Array) -> bool:
     return bool(jnp.issubdtype(x.dtype, jnp.signedinteger))
 
 
+def in_units(x: jax.Array) -> jax.Array:
+    """Floats and token ids unchanged; images of bytes scaled to [0, 1], other bytes as floats.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.layers import in_units
+        >>> in_units(np.array([[0, 255]], np.uint8)).tolist()
+        [[0.0, 255.0]]
+    """
+    counts = jnp.issubdtype(x.dtype, jnp.unsignedinteger) and x.ndim < 4
+    return x.astype(jnp.float32) if counts else as_float(x)
+
+
 def as_sequence(x: jax.Array) -> jax.Array:
     """[batch, length, features]: a vector becomes one token, an image a sequence of its rows.
 
@@ -61,6 +75,30 @@ def all_valid(values: jax.Array) -> Tokens:
         [[True, True, True]]
     """
     return Tokens(values, jnp.ones(values.shape[:2], bool))
+
+
+def takes_mask(encoder: nn.Module) -> bool:
+    """Whether the call of an encoder has an argument ``mask``.
+
+    Example:
+        >>> from mmjax.encoders import GRU, MLPEncoder
+        >>> from mmjax.layers import takes_mask
+        >>> takes_mask(GRU()), takes_mask(MLPEncoder())
+        (True, False)
+    """
+    return "mask" in inspect.signature(type(encoder).__call__).parameters
+
+
+def masked_by(mask: jax.Array | None, values: jax.Array) -> Tokens:
+    """Tokens under the mask that an encoder was given; all are valid if it was given none.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.layers import masked_by
+        >>> masked_by(jnp.array([[True, False]]), jnp.ones((1, 2, 5))).mask.tolist()
+        [[True, False]]
+    """
+    return all_valid(values) if mask is None else Tokens(values, mask)
 
 
 def as_tokens(output: jax.Array | Tokens) -> Tokens:

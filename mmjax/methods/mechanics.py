@@ -61,7 +61,9 @@ def map_encoders(
     return {**tree, **changed}
 
 
-def scale_encoders(grads: chex.ArrayTree, factors: Mapping[str, jax.Array]) -> chex.ArrayTree:
+def scale_encoders(
+    grads: chex.ArrayTree, factors: Mapping[str, jax.Array | float]
+) -> chex.ArrayTree:
     """Multiplies the gradient of each modality's encoder by the modality's factor, []."""
     scale = lambda name, part: jax.tree.map(lambda g: g * factors[name], part)
     return map_encoders(scale, grads)

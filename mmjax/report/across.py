@@ -18,7 +18,7 @@ _NUM_PROFILES = 10
 
 
 def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
-    """Figures over several tasks, for the strategies and seeds that all tasks share.
+    """Figures over several tasks of one metric, for the strategies and seeds that all share.
 
     The best unimodal baseline of each task, selected on validation, counts as one strategy.
 
@@ -32,26 +32,30 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
         ['Interquartile means', 'Performance profiles']
     """
     scores = _shared_scores(studies)
-    if len(studies) < 2 or not scores:
+    if len(studies) < 2 or not scores or len({study.metric.name for study in studies}) > 1:
         return []
     by_mean = sorted(scores, key=lambda name: -interquartile_mean(scores[name]))
     best = {name: scores[name] for name in by_mean[:_NUM_PROFILES]}
     tasks = f"{len(studies)} tasks"
-    drawings = [
-        Drawing(
-            "Interquartile means",
-            f"Mean score of the middle half of all runs on {tasks}, with 95 % intervals over "
-            "seeds. A single task on which a strategy fails or excels has little influence.",
-            interquartile_figure(scores),
-        ),
-        Drawing(
-            "Performance profiles",
-            f"Percentage of runs above a score, for the {len(best)} best strategies by "
-            "interquartile mean. A curve that lies above another everywhere is better at any "
-            "threshold; where curves cross, the order depends on the threshold.",
-            profiles_figure(best),
-        ),
-    ]
+    drawings = (
+        []
+        if not studies[0].metric.percent
+        else [
+            Drawing(
+                "Interquartile means",
+                f"Mean score of the middle half of all runs on {tasks}, with 95 % intervals over "
+                "seeds. A single task on which a strategy fails or excels has little influence.",
+                interquartile_figure(scores),
+            ),
+            Drawing(
+                "Performance profiles",
+                f"Percentage of runs above a score, for the {len(best)} best strategies by "
+                "interquartile mean. A curve that lies above another everywhere is better at any "
+                "threshold; where curves cross, the order depends on the threshold.",
+                profiles_figure(best),
+            ),
+        ]
+    )
     if len(scores) > 2:
         ranking = rank(np.array([values.mean(axis=1) for values in scores.values()]).T)
         figure = critical_difference_figure(list(scores), ranking)
@@ -68,7 +72,8 @@ def _shared_scores(studies: Sequence[Study]) -> dict[str, np.ndarray]:
     """{strategy: [tasks, seeds] of their scores}."""
     tables = []
     for study in studies:
-        table = {name: study.scores(name, study.metric) for name in study.strategies}
+        sign = study.metric.sign
+        table = {name: sign * study.scores(name) for name in study.strategies}
         alone = max(study.baselines, key=study.on_validation, default=None)
         fusions = {name: values for name, values in table.items() if name not in study.baselines}
         tables.append({**fusions, **({"best unimodal baseline": table[alone]} if alone else {})})

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from mmjax.analysis.attribution import discretise_predictions, estimate, shapley_rows
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import summarise
-from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.attribution_figures import (
     information_figure,
     shapley_figure,
@@ -69,7 +68,7 @@ def extra_figures(study: Study, best: Sequence[str]) -> Iterator[Drawing]:
         )
     if "cost" in study.tables:
         yield Drawing(
-            f"{MAIN_SCORES[study.metric].capitalize()} against cost",
+            f"{study.metric.label[0].upper()}{study.metric.label[1:]} against cost",
             "Strategies on the line form the Pareto front: no other is both cheaper and better.",
             cost_figure(summarise(study.rows), study.tables["cost"]),
         )
@@ -82,12 +81,12 @@ def _attribution(study: Study) -> Iterator[Drawing]:
     if shares:
         yield Drawing(
             "Contribution of each modality",
-            f"Shapley values: mean gain in points of {MAIN_SCORES[study.metric]} over all orders "
+            f"Shapley values: mean gain in {study.metric.unit} over all orders "
             "in which modalities can be added. A modality near zero could be left out.",
             shapley_figure(shares),
         )
     predictions = [study.predictions.get(name) for name in study.baselines]
-    pair = len(predictions) == 2 and all(map(_usable, predictions))
+    pair = not study.folds and len(predictions) == 2 and all(map(_usable, predictions))
     if study.kind == "classes" and pair and _has_groups(study):
         yield _information(study)
     if "weights" in study.tables:

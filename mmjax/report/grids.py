@@ -10,7 +10,7 @@ from mmjax.analysis.calibration import calibration_rows
 from mmjax.analysis.robustness import robustness_summary
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import group_by
-from mmjax.data.targets import MAIN_SCORES
+from mmjax.types import Metric
 
 
 class Grid(NamedTuple):
@@ -42,10 +42,10 @@ def make_grids(study: Study) -> Iterator[Grid]:
         >>> [(grid.title, grid.rows) for grid in make_grids(study)]
         [('Representation', [('sum, fused', 0.9, 0.8, 0.5, 1.0)])]
     """
-    if study.predictions and study.split == "test" and study.kind == "classes":
+    if study.predictions and not study.folds and study.split == "test" and study.kind == "classes":
         yield _calibration(study)
     if "robustness" in study.tables:
-        yield _robustness(study.tables["robustness"], MAIN_SCORES[study.metric])
+        yield _robustness(study.tables["robustness"], study.metric)
     if "representation" in study.tables:
         yield _representation(study.tables["representation"])
     if "cost" in study.tables:
@@ -86,20 +86,20 @@ def _calibration(study: Study) -> Grid:
     )
 
 
-def _robustness(rows: Sequence[dict[str, Any]], score: str) -> Grid:
+def _robustness(rows: Sequence[dict[str, Any]], metric: Metric) -> Grid:
     found = group_by(robustness_summary(rows), itemgetter("strategy", "modality"))
     keys = ("clean", "area", "relative", "effective")
     lines = [
-        (f"{strategy}, {modality} corrupted", *(100 * _mean(some, key) for key in keys))
+        (f"{strategy}, {modality} corrupted", *(metric.factor * _mean(some, key) for key in keys))
         for (strategy, modality), some in found.items()
     ]
     return Grid(
         "Robustness",
-        f"Means over corruptions, in points of {score}, {_sampled(rows)}. Area: mean score over "
+        f"Means over corruptions, in {metric.unit}, {_sampled(rows)}. Area: mean score over "
         "severities. Relative: area minus its mean over strategies (after Taori et al., 2020); "
         "effective: the same after correcting for the clean score (Liang et al., 2021).",
         ("strategy", *keys),
-        (1, 1, 1, 1),
+        (1 if metric.percent else 3,) * 4,
         lines,
     )
 

@@ -10,12 +10,13 @@ from matplotlib import rc_context
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import VERDICTS
-from mmjax.data.targets import MAIN_SCORES, Kind
+from mmjax.metrics import METRICS, second_metric
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.lines import Line, make_lines
 from mmjax.report.sections import make_drawings
 from mmjax.storage.files import whole_file, write_text
+from mmjax.types import Metric
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -36,14 +37,16 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-def latex_table(lines: Sequence[Line], caption: str, label: str, kind: Kind = "classes") -> str:
+def latex_table(
+    lines: Sequence[Line], caption: str, label: str, metric: Metric = METRICS["accuracy"]
+) -> str:
     r"""A table for the booktabs package: baselines in italics, significant gains in bold.
 
     Args:
         lines: from ``make_lines``.
         caption: plain text.
         label: for ``\ref``.
-        kind: of the targets.
+        metric: of the scores.
 
     Example:
         >>> line = Line("late_mean", alone=False, score=0.875, nll=0.25)
@@ -51,18 +54,12 @@ def latex_table(lines: Sequence[Line], caption: str, label: str, kind: Kind = "c
         >>> print(next(row for row in text.splitlines() if "late" in row))
         late\_mean & 87.50 &  & -- & -- & 0.250 & -- & -- \\
     """
-    body = "\n".join(" & ".join(_cells(line, kind)) + r" \\" for line in lines)
-    heads = _HEADS[kind == "numbers"]
+    body = "\n".join(" & ".join(_cells(line, metric)) + r" \\" for line in lines)
+    heads = _heads(metric)
     columns = "r" * (heads.count("&") - 1)
     return _TABLE.format(
         caption=escape(caption), label=label, body=body, heads=heads, columns=columns
     )
-
-
-_HEADS = (
-    r"\multicolumn{2}{l}{Accuracy (\%)} & Gain & Macro $F_1$ & NLL & ECE & Parameters",
-    r"\multicolumn{2}{l}{$R^2$ (\%)} & Gain & RMSE & Parameters",
-)
 
 
 _TABLE = r"""\begin{{table}}
@@ -80,20 +77,32 @@ Strategy & {heads} \\
 """
 
 
-def _cells(line: Line, kind: Kind) -> list[str]:
+def _heads(metric: Metric) -> str:
+    score = escape(f"{metric.label[0].upper()}{metric.label[1:]}") + r" (\%)" * metric.percent
+    second = second_metric(metric).label
+    second = f"{second[0].upper()}{second[1:]}".replace(" F1", " $F_1$").replace("R2", "$R^2$")
+    beside = second if metric.kinds == ("numbers",) else f"{second} & NLL & ECE"
+    score = score.replace(" F1", " $F_1$").replace("R2", "$R^2$")
+    return rf"\multicolumn{{2}}{{l}}{{{score}}} & Gain & {beside} & Parameters"
+
+
+def _cells(line: Line, metric: Metric) -> list[str]:
     name = escape(line.strategy)
     percent = lambda value, digits: "--" if value is None else f"{100 * value:.{digits}f}"
-    between = lambda bounds: "[{:.1f}, {:.1f}]".format(*(100 * value for value in bounds))
+    between = lambda bounds: f"[{metric.format(bounds[0], 1)}, {metric.format(bounds[1], 1)}]"
     significant = line.verdict in VERDICTS[:2]
     number = lambda value: "--" if value is None else f"{value:.3f}"
-    beside = [percent(line.macro_f1, 2), number(line.nll), percent(line.ece, 1)]
-    gain = f"${100 * line.gain.mean:+.1f}$" if line.gain else "--"
+    second = second_metric(metric)
+    beside = ["--" if line.second is None else second.format(line.second)]
+    if metric.kinds != ("numbers",):
+        beside += [number(line.nll), percent(line.ece, 1)]
+    gain = f"${metric.format_gain(line.gain.mean)}$" if line.gain else "--"
     return [
         rf"\emph{{{name}}}" if line.alone else name,
-        percent(line.score, 2),
+        metric.format(line.score),
         between(line.interval) if line.interval else "",
         rf"\boldmath{gain}" if significant else gain,
-        *([number(line.rmse)] if kind == "numbers" else beside),
+        *beside,
         "--" if line.params is None else f"{line.params:,.0f}",
     ]
 
@@ -129,13 +138,14 @@ def table_of(assessment: Assessment, name: str) -> str:
     """The table of a study, labelled ``tab:NAME``, with the verdict in its caption."""
     study, verdict = assessment.study, assessment.verdict
     lines = make_lines(study, assessment.answers, verdict)
-    metric = MAIN_SCORES[study.metric].capitalize()
-    caption = f"{study.task}. {metric} {_CAPTION} {verdict.headline}"
-    return latex_table(lines, caption, f"tab:{name}", study.kind)
+    metric = study.metric
+    gain = _GAIN.format("points" if metric.percent else metric.label)
+    caption = f"{study.task}. {metric.label[0].upper()}{metric.label[1:]} {gain} {verdict.headline}"
+    return latex_table(lines, caption, f"tab:{name}", metric)
 
 
-_CAPTION = (
-    "with 95 % intervals for new seeds and new groups; gain in points over the best unimodal "
+_GAIN = (
+    "with 95 % intervals for new seeds and new groups; gain in {} over the best unimodal "
     "baseline, in bold where significant."
 )
 

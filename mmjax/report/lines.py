@@ -6,11 +6,13 @@ import numpy as np
 
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.calibration import reliability
-from mmjax.analysis.statistics import Estimate, bootstrap_interval, compare_pair, estimate
+from mmjax.analysis.statistics import Estimate, bootstrap_interval
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import MAJORITY, find_majority, summarise
 from mmjax.analysis.verdicts import UNTESTED, Verdict
 from mmjax.comparison.scores import standard_error
+from mmjax.metrics import second_metric
+from mmjax.types import Metric
 
 
 class Line(NamedTuple):
@@ -23,11 +25,10 @@ class Line(NamedTuple):
         interval: 95 % interval of the score, for new seeds and new groups.
         seed_error: standard error of the score over seeds.
         group_interval: 95 % bootstrap interval of the score, for these models and new groups.
-        macro_f1: of classes and labels, mean over seeds.
-        rmse: root mean squared error of numbers, mean over seeds.
+        second: the score of ``second_metric``, mean over seeds.
         nll: negative log-likelihood of classes and labels in nats, mean over seeds.
         ece: expected calibration error of classes, 15 bins of equal width, mean over seeds.
-        gain: score minus that of the best unimodal baseline, with its interval.
+        gain: by how much it is better than the best unimodal baseline, with its interval.
         verdict: on that gain, as in the headline and the lists; "reference" for the baseline.
         p: p-value of the gain, corrected.
         params: number of parameters.
@@ -41,8 +42,7 @@ class Line(NamedTuple):
     interval: tuple[float, float] | None = None
     seed_error: float | None = None
     group_interval: tuple[float, float] | None = None
-    macro_f1: float | None = None
-    rmse: float | None = None
+    second: float | None = None
     nll: float | None = None
     ece: float | None = None
     gain: Estimate | None = None
@@ -65,30 +65,26 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
         [('sum', 0.9), ('a_only', 0.6)]
     """
     judged = {one.strategy: one for one in verdict.against_baseline}
-    groups = _group_intervals(answers)
-    lowest = -np.inf if study.kind == "numbers" else 0.0
+    groups, metric = _group_intervals(answers), study.metric
 
     def line(name: str) -> Line:
-        score = study.scores(name, study.metric)
+        score = study.scores(name)
         mean = lambda metric: _finite(study.scores(name, metric).mean())
         one, word, found, gain = judged.get(name), "", None, None
         if answers and name in answers.scores:
-            each = answers.scores[name]
-            found = estimate(each, answers.group)
+            found = answers.estimate(name)
             if verdict.baseline is not None:
-                against = answers.scores[verdict.baseline]
-                gain = compare_pair(each, against, answers.group).difference
+                gain = answers.compare(name, verdict.baseline).difference
         if name == verdict.baseline:
             word, gain = "reference", None
         return Line(
             strategy=name,
             alone=name in study.baselines,
             score=float(score.mean()),
-            interval=found and (max(found.low, lowest), min(found.high, 1.0)),
+            interval=found and _within(metric, found.low, found.high),
             seed_error=_finite(float(standard_error(score))),
             group_interval=groups.get(name),
-            macro_f1=mean("macro_f1"),
-            rmse=mean("rmse"),
+            second=mean(second_metric(metric).name),
             nll=None if study.kind == "numbers" else mean("nll"),
             ece=_calibration_error(study, name),
             gain=gain,
@@ -101,9 +97,15 @@ def make_lines(study: Study, answers: Answers | None, verdict: Verdict) -> list[
 
     lines = list(map(line, study.strategies))
     if majority := find_majority(summarise(study.rows)):
-        score, macro_f1 = majority
-        lines.append(Line(MAJORITY, alone=False, score=score, macro_f1=macro_f1))
-    return sorted(lines, key=lambda one: -one.score)
+        score, second = majority
+        lines.append(Line(MAJORITY, alone=False, score=score, second=second))
+    return sorted(lines, key=lambda one: -metric.sign * one.score)
+
+
+def _within(metric: Metric, low: float, high: float) -> tuple[float, float]:
+    """The bounds of an interval of contributions as bounds of the score."""
+    low, high = sorted((metric.sign * low, metric.sign * high))
+    return max(low, metric.limits[0]), min(high, metric.limits[1])
 
 
 def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:
@@ -112,7 +114,10 @@ def _group_intervals(answers: Answers | None) -> dict[str, tuple[float, float]]:
         return {}
     means = np.stack([each.mean(axis=0) for each in answers.scores.values()])
     low, high = bootstrap_interval(means, answers.group)
-    return dict(zip(answers.scores, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    bounds = [
+        _within(answers.metric, *pair) for pair in zip(low.tolist(), high.tolist(), strict=True)
+    ]
+    return dict(zip(answers.scores, bounds, strict=True))
 
 
 def _calibration_error(study: Study, strategy: str) -> float | None:

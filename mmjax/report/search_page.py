@@ -12,13 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mmjax.analysis.summary import Rows
-from mmjax.data.targets import MAIN_SCORES, find_score
+from mmjax.metrics import METRICS, metric_of
 from mmjax.report.page import render
 from mmjax.report.progress import time_left
 from mmjax.storage.files import write_text
 
 _STATES = ("complete", "pruned", "fail")
-_FACTS = ("score", "nll", "rows", "best_step", "retry_of", "error", "worker", "versions")
+_FACTS = ("metric", "nll", "rows", "best_step", "retry_of", "error", "worker", "versions")
 """Columns of trials.jsonl that tables omit."""
 
 
@@ -52,8 +52,8 @@ class TrialsProgress:
     def on_trial(self, row: Mapping[str, Any], done: int) -> None:
         """Call when a trial has ended, with the number of all trials that have."""
         left = time_left(self._start, done - self._before, self._total - self._before)
-        value = row[find_score(row)]
-        score = "" if value is None else f"{100 * value:.2f} %"
+        metric = metric_of(row)
+        score = "" if row[metric.name] is None else metric.show(row[metric.name])
         state = row["error"] or row["state"]
         self._bar.console.print(
             f"trial {row['trial']:<4} {row['fusion']:<20}{score:>9}  {state}"
@@ -72,8 +72,8 @@ def _columns(rows: Rows) -> list[str]:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
-    if name in MAIN_SCORES:
-        return f"{100 * value:.2f}"
+    if name in METRICS:
+        return METRICS[name].format(value)
     if name == "seconds":
         return f"{value:.1f}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -83,8 +83,8 @@ def trials_table(rows: Rows, title: str) -> Table:
     """The trials as the terminal shows them, in the order given."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     table.add_column("trial", justify="right")
-    score = find_score(rows[0])
-    table.add_column(f"{MAIN_SCORES[score]} %", justify="right", no_wrap=True)
+    score = metric_of(rows[0]).name
+    table.add_column(metric_of(rows[0]).head, justify="right", no_wrap=True)
     table.add_column("fusion", overflow="fold")
     table.add_column("parameters")
     named = ("trial", score, "fusion")
@@ -115,8 +115,7 @@ def write_trials_report(
         title=title,
         command=command,
         best=rows[0],
-        score=find_score(rows[0]),
-        scores=MAIN_SCORES,
+        metric=metric_of(rows[0]),
         names=names,
         lines=[[(row.get(n), _cell(n, row.get(n))) for n in names] for row in rows],
         states={state: sum(row["state"] == state for row in rows) for state in _STATES},

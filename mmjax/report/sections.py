@@ -13,7 +13,8 @@ from mmjax.analysis.study import Study
 from mmjax.analysis.summary import group_by, majority_warnings
 from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.scores import present_in
-from mmjax.data.targets import MAIN_SCORES, Kind
+from mmjax.data.targets import Kind
+from mmjax.metrics import second_metric
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
 from mmjax.report.figures.verdict_figures import (
@@ -27,6 +28,7 @@ from mmjax.report.figures.verdict_figures import (
 )
 from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
+from mmjax.types import Metric
 
 _NUM_CURVES = 8
 _NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
@@ -36,7 +38,8 @@ class Section(NamedTuple):
     """One task on the page."""
 
     title: str
-    metric: str
+    metric: Metric
+    second: Metric
     kind: Kind
     verdict: Verdict
     warnings: list[str]
@@ -54,7 +57,8 @@ def make_section(assessment: Assessment) -> Section:
     study, verdict = assessment.study, assessment.verdict
     return Section(
         title=study.task,
-        metric=MAIN_SCORES[study.metric],
+        metric=study.metric,
+        second=second_metric(study.metric),
         kind=study.kind,
         verdict=verdict,
         warnings=majority_warnings(assessment.summaries),
@@ -85,14 +89,14 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
             "Learning curves",
             "Mean over seeds. Curves that still rise at the end would benefit from more steps, and "
             "this comparison then favours strategies that learn fast.",
-            curves_figure(study.history, _first(best_first, _NUM_CURVES, alone)),
+            curves_figure(study.history, _first(best_first, _NUM_CURVES, alone), study.metric),
         )
     if any(row["hidden"] for row in study.rows):
         yield Drawing(
             "Robustness to missing modalities",
-            f"{MAIN_SCORES[study.metric].capitalize()} in % by the modalities present at test "
-            "time. A row that fades quickly relies on the modality that is missing.",
-            missing_figure(_by_subset(study, best_first)),
+            f"{_capital(study.metric.axis)} by the modalities present at test time. A row that "
+            "fades quickly relies on the modality that is missing.",
+            missing_figure(_by_subset(study, best_first), study.metric),
         )
     best = [name for name in (verdict.fusion, verdict.baseline) if name]
     if study.kind == "classes":
@@ -113,11 +117,15 @@ def main_drawing(assessment: Assessment) -> Drawing:
     if assessment.answers and assessment.verdict.baseline:
         return forest(assessment.answers, assessment.verdict)
     return Drawing(
-        MAIN_SCORES[assessment.study.metric].capitalize(),
+        _capital(assessment.study.metric.label),
         "One dot per seed, and the mean with one standard error over seeds, which does not cover "
         "the variation over test rows.",
         score_figure(assessment.summaries, ""),
     )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def forest(answers: Answers, verdict: Verdict) -> Drawing:
@@ -149,7 +157,8 @@ def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
     all_shown = len(names) == len(answers.scores)
     return Drawing(
         "All pairs" if all_shown else "Pairs of the best strategies",
-        f"Row minus column, in points of {answers.metric}, without tests of significance. "
+        f"By how much the row is better than the column, in {answers.metric.unit}, without tests "
+        "of significance. "
         f"{'Strategies' if all_shown else f'The best {len(names)} strategies'} in order of their "
         "validation score, best first.",
         matrix_figure(answers, names),
@@ -176,7 +185,7 @@ def _by_subset(study: Study, strategies: Sequence[str]) -> dict[str, dict[frozen
     """{strategy: {modalities present: score}} of strategies scored with modalities hidden."""
     scored = [row for row in study.rows if row["split"] == study.split]
     found = group_by(scored, itemgetter("strategy"))
-    mean = lambda rows: float(np.mean([row[study.metric] for row in rows]))
+    mean = lambda rows: float(np.mean([row[study.metric.name] for row in rows]))
     return {
         name: {subset: mean(rows) for subset, rows in subsets.items()}
         for name in strategies

@@ -8,23 +8,22 @@ from rich.table import Table
 
 from mmjax.analysis.summary import MAJORITY, Rows, Summary, find_majority, scored_split
 from mmjax.comparison.scores import standard_error
+from mmjax.metrics import second_metric
 
 MAJORITY_NOTE = "Majority class: always predicts the most frequent class of the training split."
 
 
-_HEADS = {"accuracy": ("accuracy %", "macro F1"), "r2": ("R2 %", "RMSE")}
-
-
 def table_heads(summaries: Sequence[Summary]) -> tuple[str, ...]:
     """The headings of a table."""
-    return ("strategy", *_HEADS[summaries[0].metric], "parameters", "seconds")
+    metric = summaries[0].metric
+    return ("strategy", metric.head, second_metric(metric).label, "parameters", "seconds")
 
 
 def table_cells(summary: Summary) -> tuple[str, ...]:
     """A line of a table."""
     return (
         summary.strategy,
-        _with_error(100 * summary.score, 2),
+        _score_with_error(summary),
         _with_error(summary.second, 4),
         f"{summary.params:,}",
         f"{summary.seconds:.1f}",
@@ -36,10 +35,11 @@ def table_lines(summaries: Sequence[Summary]) -> list[tuple[bool, tuple[str, ...
 
     ``MAJORITY`` is included where its scores are known.
     """
-    lines = [(s.score.mean(), s.unimodal, table_cells(s)) for s in summaries]
+    lines = [(s.goodness, s.unimodal, table_cells(s)) for s in summaries]
     if majority := find_majority(summaries):
-        score, second = majority
-        lines.append((score, True, (MAJORITY, f"{100 * score:.2f}", f"{second:.4f}", "0", "-")))
+        (score, second), metric = majority, summaries[0].metric
+        cells = (MAJORITY, metric.format(score), f"{second:.4f}", "0", "-")
+        lines.append((metric.sign * score, True, cells))
     return [line[1:] for line in sorted(lines, key=lambda line: -line[0])]
 
 
@@ -49,9 +49,14 @@ def _with_error(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f}{tail}"
 
 
+def _score_with_error(summary: Summary) -> str:
+    metric = summary.metric
+    return _with_error(metric.factor * summary.score, 2 if metric.percent else 4)
+
+
 def format_score(summary: Summary) -> str:
-    """The score with its standard error, in %."""
-    return f"{_with_error(100 * summary.score, 2)} %"
+    """The score with its standard error."""
+    return _score_with_error(summary) + (" %" if summary.metric.percent else "")
 
 
 def notes(rows: Rows) -> str:
@@ -87,8 +92,9 @@ def plain_table(summaries: Sequence[Summary]) -> str:
     """The same table as plain text.
 
     Example:
+        >>> from mmjax.metrics import METRICS
         >>> scores = [np.array([0.8, 0.9])] * 3
-        >>> print(plain_table([Summary("sum", False, "accuracy", *scores, 1234, 5.0)]))
+        >>> print(plain_table([Summary("sum", False, METRICS["accuracy"], *scores, 1234, 5.0)]))
         strategy      accuracy %          macro F1  parameters  seconds
         sum       85.00 +- 5.00  0.8500 +- 0.0500       1,234      5.0
     """
@@ -102,7 +108,9 @@ def summary_markdown(summaries: Sequence[Summary]) -> str:
     """The same table in Markdown; baselines in italics.
 
     Example:
-        >>> alone = Summary("image_only", True, "accuracy", *[np.array([0.8])] * 3, 1234, 5.0)
+        >>> from mmjax.metrics import METRICS
+        >>> scores = [np.array([0.8])] * 3
+        >>> alone = Summary("image_only", True, METRICS["accuracy"], *scores, 1234, 5.0)
         >>> print(summary_markdown([alone]).splitlines()[2])
         | *image_only* | 80.00 | 0.8000 | 1,234 | 5.0 |
     """

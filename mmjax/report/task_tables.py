@@ -47,7 +47,7 @@ def task_tables(task: Task) -> Iterator[Table]:
     shared = _table("Distinct contents shared by two splits", "modality", *names)
     for name in task.modalities:
         coding = task.codings.get(name)
-        encoder = default_encoder(task.shapes[name], coding)
+        encoder = default_encoder(task.shapes[name], task.kinds.get(name), coding)
         contents = {k: _contents(split, name) for k, split in task.splits.items()}
         for split_name, split in task.splits.items():
             cells = _describe(split, name, distinct=len(contents[split_name]), coding=coding)
@@ -94,10 +94,10 @@ def _describe(split: Split, name: str, *, distinct: int, coding: Coding | None) 
 
 
 def _moments(values: np.ndarray, present: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of all numbers in the rows that have the modality."""
+    """Mean and standard deviation of all numbers, without padding, in the rows that have some."""
     total, squares, count = 0.0, 0.0, 0
     for rows in chunks_where(values, present):
-        seen = rows.astype(np.float64)
+        seen = rows[~np.isnan(rows)].astype(np.float64)
         total, squares = total + seen.sum(), squares + np.square(seen).sum()
         count += seen.size
     mean = total / max(count, 1)

@@ -47,7 +47,7 @@ def run_arms(
     def prepare() -> Examine:
         from mmjax.analysis.examine import make_examine  # scikit-learn takes a second to import
 
-        return make_examine(task, examine, on_steps)
+        return make_examine(task.folds[0].task if task.folds else task, examine, on_steps)
 
     failed: dict[str, str] = {}
     with (

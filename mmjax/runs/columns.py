@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmjax.data.targets import SECOND_SCORES
 from mmjax.errors import DataError
+from mmjax.metrics import metric_of, second_metric
 from mmjax.storage.jsonl import Row, parse_row, read_rows, write_rows
 
 _NUMBER = (int, float)
@@ -13,37 +13,48 @@ _MAYBE = (*_NUMBER, type(None))  # JSON has no NaN
 _TEXT = (str, type(None))
 _ANY = object  # or absent: Ellipsis, which stands for an absent column, is an object too
 _OF_SEED = {"strategy": str, "seed": int}
+_METRIC = (str, type(...))
+_FOLD = dict.fromkeys(("repeat", "fold"), (int, type(...)))
+_SHOWN = ("accuracy", "macro_f1", "r2", "rmse")
 COLUMNS: dict[str, Mapping[str, Any]] = {
     "rows": {
         **_OF_SEED,
         **dict.fromkeys(("task", "modalities", "split", "hidden", "data"), str),
         **dict.fromkeys(("params", "seconds"), _NUMBER),
         "nll": _MAYBE,  # None if training diverged
-        **dict.fromkeys(("majority_accuracy", "majority_macro_f1"), (*_NUMBER, type(...))),
+        **dict.fromkeys(_SHOWN, (*_NUMBER, type(...))),
         **dict.fromkeys(("rows", "groups", "best_step", "skipped", "diverged", "flops"), _ANY),
         **dict.fromkeys(("steps", "trials", "recipe", "versions", "device"), _ANY),
+        "metric": _METRIC,
+        **_FOLD,
     },
     "history": {**_OF_SEED, "step": int},
     "robustness": {
         **_OF_SEED,
         **dict.fromkeys(("modality", "corruption"), str),
         "severity": _NUMBER,
-        **dict.fromkeys(("task", "modalities", "split", "rows", "macro_f1", "rmse", "nll"), _ANY),
+        **dict.fromkeys(_SHOWN, (*_MAYBE, type(...))),
+        **dict.fromkeys(("task", "modalities", "split", "rows", "nll"), _ANY),
+        "metric": _METRIC,
+        **_FOLD,
     },
     "representation": {
         **_OF_SEED,
+        **_FOLD,
         "embedding": str,
         **dict.fromkeys(("ari", "nmi", "silhouette", "probe_accuracy"), _MAYBE),
         **dict.fromkeys(("task", "modalities"), _ANY),
     },
     "weights": {
         **_OF_SEED,
+        **_FOLD,
         "modality": str,
         "weight": _MAYBE,
         **dict.fromkeys(("task", "modalities", "split", "alone"), _ANY),
     },
     "cost": {
         "strategy": str,
+        **_FOLD,
         **dict.fromkeys(("params", "flops", "bytes", "peak_bytes", "compile_seconds"), _MAYBE),
         **dict.fromkeys(("step_ms", "latency_1_us", "latency_256_us"), _MAYBE),
         **dict.fromkeys(("task", "batch_size", "step_flops", "device"), _ANY),
@@ -64,8 +75,8 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
 """{table: {column: its types}}, besides the scores; ``type(...)`` marks an optional column."""
 _OPEN = ("history", "trials", "bench")
 """Tables with further columns: loss terms, hyperparameters, measurements."""
-_PREFIX = {"rows": "", "history": "valid_", "robustness": ""}
-"""Prefix of the main score's name, in tables that have one."""
+_SCORED = ("rows", "robustness")
+"""Tables with the score of a metric."""
 
 
 def read_table(folder: Path, name: str) -> list[Row]:
@@ -117,11 +128,12 @@ def put_rows(folder: Path, name: str, strategy: str, rows: Iterable[Row]) -> Non
 
 def _check(where: str, name: str, row: Row) -> None:
     columns = dict(COLUMNS[name])
-    if name in _PREFIX:
-        metric = next((m for m in SECOND_SCORES if _PREFIX[name] + m in row), "accuracy")
-        columns[_PREFIX[name] + metric] = _NUMBER if name == "rows" else _MAYBE
+    if name in _SCORED and isinstance(row.get("metric", ...), _METRIC):
+        metric = metric_of(row)
+        columns |= {f"majority_{n}": (*_NUMBER, type(...)) for n in (metric.name, *_SHOWN)}
+        columns[metric.name] = _NUMBER if name == "rows" else _MAYBE
         if name == "rows":
-            columns[SECOND_SCORES[metric]] = _NUMBER
+            columns[second_metric(metric).name] = _NUMBER
     for column, kind in columns.items():
         if not isinstance(row.get(column, ...), kind):
             got = f"{column} {row[column]!r}"[:80] if column in row else f"no {column}"

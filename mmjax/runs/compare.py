@@ -15,7 +15,6 @@ from mmjax.comparison.arm import Arm, all_strategies
 from mmjax.comparison.cell_search import is_open
 from mmjax.comparison.outcomes import Embedded
 from mmjax.comparison.scores import Row
-from mmjax.data.targets import MAIN_SCORES
 from mmjax.data.task import Task
 from mmjax.errors import DataError, FailedArmsError
 from mmjax.report.tables import notes, rich_table, summary_markdown
@@ -239,15 +238,16 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
     from mmjax.report.figures.verdict_figures import curves_figure
 
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
-    title, score = _title(study.rows), MAIN_SCORES[summaries[0].metric]
+    title, score = _title(study.rows), study.metric.label
     save(score_figure(summaries, title), out / "accuracy.png")
-    best_first = sorted(summaries, key=lambda summary: -summary.valid_score.mean())
-    save(curves_figure(study.history, [s.strategy for s in best_first]), out / "curves.png")
+    best_first = sorted(summaries, key=lambda s: -s.metric.sign * s.valid_score.mean())
+    names = [summary.strategy for summary in best_first]
+    save(curves_figure(study.history, names, study.metric), out / "curves.png")
     sentences = [*majority_warnings(summaries), *verdict.sentences]
     text = _SUMMARY.format(
         title=title,
         score=score,
-        score_first=score.capitalize(),
+        score_first=f"{score[0].upper()}{score[1:]}",
         headline=verdict.headline,
         sentences="\n".join(f"- {sentence}" for sentence in sentences),
         rule=verdict.rule,

@@ -12,7 +12,7 @@ from mmjax.analysis.study import TABLES, Study
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import is_open
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
-from mmjax.comparison.scores import Row, history_rows, labels, versions
+from mmjax.comparison.scores import Row, labels, versions
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError
 from mmjax.runs.columns import put_rows, read_table, salvage_table
@@ -197,8 +197,7 @@ def put_outcome(out: Path, outcome: ArmResult | ArmFailure) -> None:
     if isinstance(outcome, ArmFailure):
         end_arm(out, strategy, outcome.reason)
         return
-    history = history_rows(outcome.arm, outcome.trained)
-    tables = {"rows": outcome.rows, "history": history, **outcome.tables}
+    tables = {"rows": outcome.rows, "history": outcome.history, **outcome.tables}
     put_arm(out, strategy, tables, outcome.predictions, outcome.embedded)
 
 
@@ -273,7 +272,8 @@ def check_new_folder(path: Path, or_else: str = "") -> None:
 def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
     """The checkpoints of an arm in a run folder."""
     identity = {"recipe": repr(arm.recipe), "data": arm.task.digest(), "versions": versions()}
-    folder = out / CHECKPOINTS / arm.strategy / "steps"
+    own = f"fold{arm.fold.repeat}.{arm.fold.index}" if arm.fold else ""
+    folder = out / CHECKPOINTS / arm.strategy / own / "steps"
     return Checkpoints(folder, identity)
 
 

@@ -6,11 +6,14 @@ from functools import partial
 from typing import Any
 
 from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
+from mmjax.comparison.frozen import FrozenEncoders
 from mmjax.comparison.variants import Choices, variants
+from mmjax.data.folds import fold_task
 from mmjax.data.missing import lose
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
+from mmjax.metrics import with_metric
 from mmjax.registry import CORE, FUSIONS, parse_pairs, parse_strategy
 from mmjax.runs.settings import Settings, parse_shares
 from mmjax.tasks import load_task
@@ -22,6 +25,9 @@ from mmjax.training.recipe import FusionLike, suits
 def make_task(settings: Settings) -> Task:
     """Loads the task, and removes modalities from training rows as ``settings.missing`` says."""
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
+    task = with_metric(task, settings.metric)
+    if settings.folds:
+        task = fold_task(task, settings.folds, settings.repeats)
     return lose(task, parse_shares("missing", settings.missing))
 
 
@@ -64,15 +70,24 @@ def make_arms(
         "seeds": tuple(range(settings.seeds)),
     }
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
-    made = [
-        resize(make_arm(task, strategy, choices=names, **given, **recipe))
+    frozen = FrozenEncoders()
+
+    def build(task: Task, strategy: FusionLike, **given: Any) -> Arm:
+        arm = replace(
+            resize(make_arm(task, strategy, frozen=frozen, **given, **recipe)), trials=settings.tune
+        )
+        return arm if settings.match_params is None else match_arm(arm, settings.match_params)
+
+    def build_folds(strategy: FusionLike, **given: Any) -> Arm:
+        whole = build(task, strategy, **given)
+        parts = [replace(build(fold.task, strategy, **given), fold=fold) for fold in task.folds]
+        return replace(whole, parts=tuple(parts))
+
+    return [
+        build_folds(strategy, choices=names, **given)
         for strategy in strategies
         for names, given in variants(choices, task, strategy)
     ]
-    arms = [replace(arm, trials=settings.tune) for arm in made]
-    if settings.match_params is None:
-        return arms
-    return [match_arm(arm, settings.match_params) for arm in arms]
 
 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:

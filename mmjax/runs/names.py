@@ -9,6 +9,7 @@ from mmjax.registry import (
     ENCODERS,
     FUSIONS,
     METHODS,
+    METRICS,
     OBJECTIVES,
     TASKS,
     Strategy,
@@ -41,6 +42,7 @@ def check_settings(settings: Settings) -> None:
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective], OBJECTIVES)
     _check("method", [settings.method], METHODS)
+    _check("metric", [settings.metric] if settings.metric else [], METRICS)
     _check("encoder", parse_pairs("encoders", settings.encoders).values(), ENCODERS)
     _check("absent", [settings.absent], ABSENCES)
     _check("dtype", [settings.dtype], DTYPES)

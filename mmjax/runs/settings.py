@@ -21,7 +21,11 @@ class Settings:
             decides.
         objective: name of the loss.
         method: name of the training method.
+        metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         seeds: number of seeds, counted from 0; all train in one program.
+        folds: number of folds of a cross-validation that tests every labelled row; 0 for the
+            task's own split.
+        repeats: number of times that the rows are dealt into folds.
         steps: training steps of each seed; early stopping on validation may end it before.
         batch_size: rows per step.
         accumulate: number of equal parts of a batch whose gradients are computed in turn and
@@ -58,7 +62,10 @@ class Settings:
     encoders: tuple[str, ...] = ()
     objective: str = "cross_entropy"
     method: str = "joint"
+    metric: str | None = None
     seeds: int = 5
+    folds: int = 0
+    repeats: int = 1
     steps: int = 200
     batch_size: int = 64
     accumulate: int = 1
@@ -84,6 +91,9 @@ class Settings:
                 least = f"at least {low}" if low else "0 or more"
                 expected = f"at most {high:,}" if value > high else least
                 raise UsageError(name, expected=expected, got=str(value))
+        if self.folds == 1 or (self.repeats > 1 and not self.folds):
+            got = f"folds={self.folds} and repeats={self.repeats}"
+            raise UsageError("folds", expected="at least 2", got=got)
         if self.width is not None and self.match_params is not None:
             problem = "width and match_params are mutually exclusive"
             raise UsageError("match_params", problem, fix="Leave out one of them.")
@@ -91,6 +101,8 @@ class Settings:
 
 _RANGES = {  # larger values are typing errors that would exhaust memory before anything is said
     "seeds": (1, 10_000),
+    "folds": (0, 1000),
+    "repeats": (1, 100),
     "steps": (1, 2**31 - 1),
     "batch_size": (1, 2**31 - 1),
     "accumulate": (1, 2**31 - 1),

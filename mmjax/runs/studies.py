@@ -96,6 +96,18 @@ def _read_labels(path: Path) -> dict[str, np.ndarray]:
         if group.dtype.kind not in "iu" or group.shape != target.shape[:1]:
             expected = f"{split}_group of {len(target)} integers"
             raise DataError(path, expected=expected, got=_describe(group))
+    fold, sizes = arrays.get("fold"), arrays.get("fold_train")
+    if fold is not None and not (
+        sizes is not None
+        and (fold.dtype.kind, sizes.dtype.kind, sizes.ndim) == ("i", "i", 1)
+        and fold.shape[1:] == target.shape[:1]
+    ):
+        expected = f"fold [repeats, {len(target)}] and fold_train [folds] of integers"
+        raise DataError(path, expected=expected, got=_describe(fold))
+    scale = arrays.get("deviation")
+    if scale is not None and (scale.dtype.kind != "f" or scale.shape != target.shape[1:]):
+        expected = f"deviation of {target.shape[1:]} floats"
+        raise DataError(path, expected=expected, got=_describe(scale))
     return arrays
 
 
@@ -104,7 +116,7 @@ def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str,
     seeds = arrays.get("seeds", np.empty(0))
     if seeds.dtype.kind not in "iu" or seeds.ndim != 1:
         raise DataError(path, expected="seeds of integers", got=_describe(seeds))
-    for name in ("valid", "test"):
+    for name in ("test",) if "fold" in labels else ("valid", "test"):
         target, got = labels[f"{name}_target"], arrays.get(name, np.empty(0))
         if target.ndim == 2:
             width = target.shape[1]
@@ -116,6 +128,10 @@ def _read_predictions(path: Path, labels: Mapping[str, np.ndarray]) -> dict[str,
                 expected=f"{name} of shape ({len(seeds)}, {len(target)}, outputs)",
                 got=_describe(got),
             )
+    own = arrays.get("contributions")
+    if own is not None and (own.dtype.kind != "f" or own.shape[:1] != seeds.shape):
+        expected = f"contributions of floats for {len(seeds)} seeds"
+        raise DataError(path, expected=expected, got=_describe(own))
     return arrays
 
 

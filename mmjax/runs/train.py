@@ -10,7 +10,7 @@ from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import chosen_cells
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import ArmResult, unfailing
-from mmjax.comparison.scores import Row, history_rows
+from mmjax.comparison.scores import Row
 from mmjax.report.progress import ComparisonProgress
 from mmjax.runs.columns import read_table
 from mmjax.runs.command import hide_data_folder, train_command
@@ -83,8 +83,7 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         progress.on_arm(result.arm, result.rows)
         write_run_file(out, _found(settings, result.arm))
         checkpoint.save(out / "checkpoint", result.trained.params)
-        history = history_rows(result.arm, result.trained)
-        put_arm(out, arm.strategy, {"rows": result.rows, "history": history})
+        put_arm(out, arm.strategy, {"rows": result.rows, "history": result.history})
     wait_for_all("trained")
     return result.rows
 

@@ -13,14 +13,17 @@ import numpy as np
 
 from mmjax.comparison.arm import Arm, resize_arm
 from mmjax.comparison.cell_search import choose_cells
+from mmjax.comparison.frozen import encode_rows, source_of
 from mmjax.comparison.scores import Row, score_rows
 from mmjax.data.codings import as_rows
 from mmjax.data.coerce import check_mapping, drop_unnamed
 from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
-from mmjax.data.targets import UNLABELLED, Kind, answers, find_score
+from mmjax.data.ragged import lengthen
+from mmjax.data.targets import UNLABELLED, Kind, answers
 from mmjax.data.task import Task
 from mmjax.data.validate import check_input
 from mmjax.errors import DataError, UsageError, look_up
+from mmjax.metrics import goodness
 from mmjax.runs.columns import read_table
 from mmjax.runs.folder import check_new_file
 from mmjax.runs.from_settings import make_arms, make_task
@@ -72,7 +75,8 @@ class TrainedRun:
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shape of its
                 rows or as ``Task.from_arrays`` accepts them, such as strings for text; uint8
-                where the task has uint8. Other modalities are ignored.
+                where the task has uint8. Where rows of the task differ in length, these may, too.
+                Other modalities are ignored.
             present: {modality: [rows] bool}; by default a modality is present in every row.
 
         Returns:
@@ -107,7 +111,8 @@ class TrainedRun:
 
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
         """A checked batch of the rows."""
-        known, present = self.arm.task.train.inputs, {} if present is None else present
+        task, present = source_of(self.arm.task), {} if present is None else present
+        known = task.train.inputs
         check_mapping("inputs", inputs)
         check_mapping("present", present)
         for name in present:
@@ -127,21 +132,27 @@ class TrainedRun:
         here = {name: np.asarray(present.get(name, everywhere)) for name in known}
         for name, like in known.items():
             where = f"input {name!r}"
-            coding, shape = self.arm.task.codings.get(name), (size, *like.shape[1:])
-            check_input(where, rows[name], here[name], shape, coding=coding)
+            shape, padded = (size, *like.shape[1:]), name in task.padded
+            coding = task.codings.get(name)
+            check_input(where, rows[name], here[name], shape, padded=padded, coding=coding)
             if rows[name].dtype != like.dtype:  # the model scales uint8, but not floats
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
-        return Batch(rows, here, np.full(size, UNLABELLED))
+        return encode_rows(self.arm.task, Batch(rows, here, np.full(size, UNLABELLED)))
 
     def _read(self, name: str, given: Any, present: Any) -> np.ndarray:
         """Converts an input as ``Task.from_arrays`` does."""
-        task, given = self.arm.task, drop_unnamed(f"input {name!r}", given)
+        task, where = source_of(self.arm.task), f"input {name!r}"
+        shape, given = task.shapes[name], drop_unnamed(where, given)
         if name in task.codings:
             fits = present is not None and np.shape(present) == (len(as_rows(name, given)),)
             here = np.asarray(present, bool) if fits else None  # else it is rejected later
             return task.codings[name].encode(name, given, here)
-        return as_input(name, shape_like(name, as_numbers(name, given), task.shapes[name]))
+        values = as_numbers(name, given, len(shape), shape[:2] if len(shape) == 3 else None)
+        if name in task.padded and values.ndim > 1:
+            values = values[..., None] if values.ndim == len(shape) else values
+            values = lengthen(where, values, shape[0])
+        return as_input(name, shape_like(name, values, shape))
 
 
 def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
@@ -207,10 +218,10 @@ def shape_params(arm: Arm) -> chex.ArrayTree:
 
 
 def best_seed(rows: Sequence[Row]) -> int:
-    """The seed with the highest score on validation; ties are broken by the lowest loss."""
+    """The seed with the best score on validation; ties are broken by the lowest loss."""
     loss = lambda row: math.inf if row["nll"] is None else row["nll"]  # JSON has no infinity
     valid = [row for row in rows if row.get("split") == "valid"]
-    return max(valid, key=lambda row: (row[find_score(row)], -loss(row)))["seed"]
+    return max(valid, key=lambda row: (goodness(row), -loss(row)))["seed"]
 
 
 def _find_best_seed(path: Path, rows: Sequence[Row], arm: Arm) -> int:
@@ -249,7 +260,7 @@ def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Pa
     """
     check_new_file(out)
     run = load_run(folder, data)
-    rows = run.arm.task.splits[split]
+    rows = source_of(run.arm.task).splits[split]
     mean = run.predict(rows.inputs, rows.present)
     kind, names = run.arm.task.kind, run.arm.task.names or range(mean.shape[1])
     numbers = [f"{'y' if kind == 'numbers' else 'p'}{index}" for index in range(mean.shape[1])]
@@ -276,7 +287,7 @@ def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str
     """Writes the embeddings of a split to an .npz file, and returns their shapes."""
     check_new_file(out)
     run = load_run(folder, data)
-    rows = run.arm.task.splits[split]
+    rows = source_of(run.arm.task).splits[split]
     embeddings = run.embed(rows.inputs, rows.present)
     write_npz(out, embeddings)
     return {name: values.shape for name, values in embeddings.items()}

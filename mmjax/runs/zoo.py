@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mmjax.errors import UsageError
-from mmjax.registry import ENCODERS, FUSIONS, METHODS, OBJECTIVES, TASKS
+from mmjax.registry import ENCODERS, FUSIONS, METHODS, METRICS, OBJECTIVES, TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "fusions": FUSIONS,
     "encoders": ENCODERS,
     "objectives": OBJECTIVES,
     "methods": METHODS,
+    "metrics": METRICS,
     "tasks": TASKS,
 }
 
@@ -34,7 +35,7 @@ def list_zoo() -> dict[str, list[Entry]]:
         >>> from mmjax.runs.zoo import list_zoo
         >>> zoo = list_zoo()
         >>> [*zoo]
-        ['fusions', 'encoders', 'objectives', 'methods', 'tasks']
+        ['fusions', 'encoders', 'objectives', 'methods', 'metrics', 'tasks']
         >>> [entry["level"] for entry in zoo["fusions"] if entry["name"] == "gmu"]
         ['feature']
     """
@@ -73,7 +74,8 @@ def _entry(name: str, members: Mapping[str, Any]) -> Entry:
         member = members[name]
     except UsageError as error:
         return {"name": name, "summary": f"{error}", "reference": "", "broken": True}
-    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", inspect.getdoc(member) or "")]
+    text = getattr(member, "about", None) or inspect.getdoc(member) or ""
+    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
     label = "Reference: "
     cited = [label + p.split(label)[1] for p in paragraphs if label in p]
     return {

@@ -96,7 +96,7 @@ def cached_programs(warn: Callable[[str], object]) -> Iterator[None]:
 
 
 def private_folder(*names: str) -> Path:
-    """A folder below ``mmjax`` in ``cache_home``, created if necessary, for executable content.
+    """A folder below ``mmjax`` in ``cache_home``, created if necessary, for what is trusted.
 
     Raises:
         PermissionError: another user owns the folder, can write to it, or can replace it.
@@ -115,7 +115,7 @@ def private_folder(*names: str) -> Path:
         shared = _others_write(info) and not sticky if depth else info.st_mode & 0o022
         if foreign or shared:
             raise PermissionError(
-                f"other users can write to {parent}, and programs in {folder} are executed; "
+                f"other users can write to {parent}, and what {folder} holds is trusted; "
                 "revoke their permission (chmod go-w), or set XDG_CACHE_HOME to another folder"
             )
     return folder

@@ -9,13 +9,13 @@ import numpy as np
 from mmjax.data.code_table import Table
 from mmjax.data.codings import is_coded, make_coding
 from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing, name_columns
-from mmjax.data.coerce_inputs import InputKind, name_others
+from mmjax.data.coerce_inputs import InputKind, name_others, sample_rank
 from mmjax.data.splits import ROLES, SYNONYMS
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError, look_up
 from mmjax.tasks.readers.files import pixels_of
-from mmjax.tasks.readers.samples import Stacked, stack, stack_cells
+from mmjax.tasks.readers.samples import stack, stack_cells
 from mmjax.tasks.readers.sound import Sound
 from mmjax.types import Coding
 
@@ -35,6 +35,7 @@ def from_dataset(
     seed: int = 0,
     kind: Kind | None = None,
     kinds: Mapping[str, InputKind | Coding] | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> Task:
     """Makes a task from a dataset whose rows are mappings.
 
@@ -44,7 +45,8 @@ def from_dataset(
     A value is an array of numbers, a Pillow image, or a recording as a mapping with ``array`` and
     ``sampling_rate``, which becomes MFCCs; or what the kind of its modality reads: text, a list of
     token ids, or a cell of a table. None or NaN marks a missing modality. Splits and kinds
-    are handled as in ``Task.from_arrays``.
+    are handled as in ``Task.from_arrays``; samples of unequal length, size or sampling rate as in
+    the task ``folder``.
 
     Args:
         dataset: {"train", "validation" (or "valid", "val", "dev"), "test": rows}, or rows.
@@ -57,9 +59,10 @@ def from_dataset(
         seed: of the split.
         kind: what the target is, as for ``Task.from_arrays``.
         kinds: what the modalities are, likewise.
+        sizes: {modality: (height, width)} to resize pictures to.
 
     Raises:
-        DataError: samples differ in shape, or do not make a valid task.
+        DataError: samples differ in shape otherwise, or do not make a valid task.
         UnknownNameError: there is no such column, split or kind.
         UsageError: the target is not a column.
 
@@ -86,15 +89,20 @@ def from_dataset(
     ids = [f"{key} {number}".strip() for key, part in parts.items() for number in range(len(part))]
     read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
+    kinds, sizes = kinds or {}, sizes or {}
+    pictures = {m: columns for m, columns in modalities.items() if not is_coded(kinds.get(m))}
+    for modality in sizes:
+        look_up("modality of sizes", modality, pictures)
     found = {}
     for modality, columns in modalities.items():
-        cells, of = {n: read(n) for n in _listed(columns, modality)}, f"{where} {columns!r}"
-        stated = (kinds or {}).get(modality)
+        cells, place = {n: read(n) for n in _listed(columns, modality)}, f"{where} {columns!r}"
+        stated = kinds.get(modality)
         if stated is not None and is_coded(stated):
             table = isinstance(make_coding(stated), Table)
-            found[modality] = stack_cells(cells, of, table=table)
+            found[modality] = stack_cells(cells, place, table=table)
         else:
-            found[modality] = _samples([*cells.values()], of, ids)
+            samples = _samples([*cells.values()], place, ids)
+            found[modality] = stack(samples, place, sample_rank(stated), sizes.get(modality))
     values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target, "target")]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},
@@ -146,7 +154,9 @@ def _read_column(
     return [row[column] for row in rows]
 
 
-def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -> Stacked:
+def _samples(
+    columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]
+) -> list[np.ndarray | Sound | None]:
     """The samples of a modality, from one or several columns."""
     samples = []
     for row, values in zip(ids, zip(*columns, strict=True), strict=True):
@@ -158,7 +168,7 @@ def _samples(columns: Sequence[Sequence[Any]], where: str, ids: Sequence[str]) -
             got = f"{type(error).__name__}: {error}"[:300] + f", in row {row}"
             raise DataError(where, expected=_SAMPLES, got=got) from error
         samples.append(parts[0] if len(parts) == 1 else _join(parts))
-    return stack(samples, where)
+    return samples
 
 
 def _join(parts: Sequence[Any]) -> np.ndarray | None:

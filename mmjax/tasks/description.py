@@ -20,8 +20,14 @@ def columns(split: Split) -> dict[str, np.ndarray]:
 def describe(task: Task) -> dict[str, Any]:
     """The fields of a task other than its rows, its name and ``out_dim``."""
     scale = task.scale and [part.tolist() for part in task.scale]
-    about = {"standardise": task.standardise, "names": list(task.names), "scale": scale}
-    return {**about, "codings": {name: describe_coding(c) for name, c in task.codings.items()}}
+    return {
+        "standardise": task.standardise,
+        "names": list(task.names),
+        "scale": scale,
+        "padded": list(task.padded),
+        "kinds": dict(task.kinds),
+        "codings": {name: describe_coding(coding) for name, coding in task.codings.items()},
+    }
 
 
 def parse(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +41,10 @@ def parse(about: Mapping[str, Any]) -> dict[str, Any]:
         mean, deviation = (np.array(part, np.float64) for part in scale)
         scale = Scale(mean, deviation)
     names = tuple(about["names"])
-    if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in names):
+    padded, kinds = tuple(about.get("padded", ())), dict(about.get("kinds", {}))
+    text = (*names, *padded, *kinds, *kinds.values())
+    if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in text):
         raise ValueError(f"{about}"[:300])
-    codings = {name: parse_coding(c) for name, c in about.get("codings", {}).items()}
-    return {"standardise": about["standardise"], "names": names, "scale": scale, "codings": codings}
+    codings = {name: parse_coding(coding) for name, coding in about.get("codings", {}).items()}
+    said = {"standardise": about["standardise"], "names": names, "scale": scale}
+    return {**said, "padded": padded, "kinds": kinds, "codings": codings}

@@ -1,30 +1,24 @@
 """A folder of files: one sub-folder per modality, and a table of labels."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from mmjax.data.code_table import Table
 from mmjax.data.codings import is_coded, make_coding
-from mmjax.data.coerce import MISSING
-from mmjax.data.coerce_inputs import InputKind
+from mmjax.data.coerce_inputs import InputKind, sample_rank
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
-from mmjax.errors import DataError, printable
+from mmjax.errors import DataError, UsageError, look_up
 from mmjax.registry import parse_pairs
-from mmjax.tasks.readers.by_id import are_numbers, read_by_id, read_cells
+from mmjax.tasks.readers.by_id import read_cells
 from mmjax.tasks.readers.files import READERS
 from mmjax.tasks.readers.formats import data_folder, find
+from mmjax.tasks.readers.labels import LABELS, make_task, read_labels
 from mmjax.tasks.readers.samples import Stacked, stack
 from mmjax.types import Coding
-
-LABELS = "labels.csv"
-OTHERS = ("id", "group", "split")
-"""Columns of the labels that are not targets."""
 
 
 def folder(
@@ -33,6 +27,7 @@ def folder(
     seed: int = 0,
     kind: Kind | None = None,
     kinds: Mapping[str, InputKind | Coding] | str = "",
+    sizes: Mapping[str, tuple[int, int]] | str = "",
 ) -> Task:
     """Reads a folder with a sub-folder for each modality, and ``labels.csv``.
 
@@ -40,8 +35,12 @@ def folder(
     row without a file lacks that modality. Pictures (PNG, JPEG) become uint8 [height, width,
     channels]; recordings (WAV, FLAC) become MFCCs [frames, 13], padded with silence to the longest;
     tables of numbers (CSV) become vectors [features] if they have one line, and sequences [lines,
-    features] if they have more; arrays (.npy) are used unchanged. All pictures, tables or arrays of
-    a modality must have the same shape. A sub-folder of runs is not a modality.
+    features] if they have more; arrays (.npy) are used unchanged. A sub-folder of runs is not a
+    modality.
+
+    Pictures that differ in size are resized to the median height and width, recordings of another
+    sampling rate than most are resampled, and lines on stderr say so. Sequences that differ in
+    length are padded and masked, as in ``Task.from_arrays``.
 
     With ``kinds="review=words,patient=table"``, ``review.csv`` and ``patient.csv`` are modalities,
     too: a text for each row, and a table. They have a column ``id`` and a line for each row, and a
@@ -62,10 +61,12 @@ def folder(
         seed: of the split, if ``labels.csv`` has none.
         kind: what the target is, as for ``Task.from_arrays``.
         kinds: what the modalities are, likewise; or text, such as "notes=tokens,face=image".
+        sizes: {modality: (height, width)} to resize pictures to; or text, such as "face=64x48".
 
     Raises:
-        DataError: a file is missing or malformed, or belongs to no row; or samples differ in shape.
-        UsageError: a package that reads the files is not installed.
+        DataError: a file is missing or malformed, or belongs to no row; or samples differ in shape
+            otherwise.
+        UsageError: a package that reads the files is not installed, or a size is malformed.
 
     Example:
         >>> _ = Path("vitals").mkdir()
@@ -81,39 +82,44 @@ def folder(
     if isinstance(kinds, str):  # ``Task.from_arrays`` checks the values
         pairs = parse_pairs("kinds", kinds.split(",") if kinds else ())
         kinds = cast(Mapping[str, InputKind | Coding], pairs)
-    columns = read_by_id(find(place, LABELS), "targets", OTHERS)
+    sizes = _parse_sizes(sizes) if isinstance(sizes, str) else sizes
+    labels = read_labels(find(place, LABELS))
     modalities = sorted(filter(_is_modality, place.iterdir()))
-    read = {path.name: _read_modality(path, columns["id"]) for path in modalities}
+    for name in sizes:
+        look_up("modality of sizes", name, {path.name: path for path in modalities})
+    read = {
+        path.name: _read_modality(path, labels.ids, kinds.get(path.name), sizes.get(path.name))
+        for path in modalities
+    }
     for name, stated in kinds.items():
         path = place / f"{name}.csv"
         if name not in read and is_coded(stated) and path.exists():
             table = isinstance(make_coding(stated), Table)
-            read[name] = read_cells(path, columns["id"], table=table)
-    names = tuple(name for name in columns if name not in OTHERS)
-    try:
-        task = Task.from_arrays(
-            {name: stacked.values for name, stacked in read.items()},
-            _parse_targets({name: columns[name] for name in names}),
-            name=f"folder/{printable(place.resolve().name)}",
-            group=columns.get("group"),
-            present={name: stacked.present for name, stacked in read.items()},
-            split=columns.get("split"),
-            meta={"id": columns["id"]},
-            seed=seed,
-            kind=kind,
-            kinds=kinds,
-        )
-    except DataError as error:  # does not name the folder
-        raise DataError(place, expected="a valid task", got=f"{error}"[:500]) from error
-    return task if task.kind == "classes" else replace(task, names=names)
+            read[name] = read_cells(path, labels.ids, table=table)
+    return make_task("folder", place, read, labels, seed=seed, kind=kind, kinds=kinds)
 
 
-def _read_modality(place: Path, ids: Sequence[str]) -> Stacked:
+def _parse_sizes(text: str) -> dict[str, tuple[int, int]]:
+    """Parses "face=64x48" as heights and widths by modality."""
+    sizes = {}
+    for name, size in parse_pairs("sizes", text.split(",") if text else ()).items():
+        sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
+        if not sides:
+            raise UsageError("sizes", expected="NAME=HEIGHTxWIDTH", got=f"{name}={size}")
+        sizes[name] = (int(sides[1]), int(sides[2]))
+    return sizes
+
+
+def _read_modality(
+    place: Path,
+    ids: Sequence[str],
+    kind: InputKind | Coding | None,
+    size: tuple[int, int] | None,
+) -> Stacked:
     """The samples of all rows, whose files are found by their names."""
     paths = _find_files(place, set(ids))
-    return stack(
-        [READERS[p.suffix.lower()](p) if (p := paths.get(i)) else None for i in ids], place
-    )
+    samples = [READERS[p.suffix.lower()](p) if (p := paths.get(i)) else None for i in ids]
+    return stack(samples, place, sample_rank(kind), size)
 
 
 def _find_files(place: Path, ids: set[str]) -> Mapping[str, Path]:
@@ -141,18 +147,3 @@ def _is_modality(path: Path) -> bool:
 
 def _is_shown(path: Path) -> bool:
     return not path.name.startswith(".")
-
-
-def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Parses target cells as text, integers or floats, [rows] or [rows, columns]."""
-    known = {n: [c for c in cells if c not in MISSING] for n, cells in columns.items()}
-    text = [name for name, cells in known.items() if not are_numbers(cells)]
-    if len(columns) > 1 and text:
-        expected = "numbers, or 0 and 1, where there are several target columns"
-        raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}")
-    whole = all(cell.lstrip("-").isdecimal() for cells in known.values() for cell in cells)
-    read = str if text else int if whole and len(columns) == 1 else float
-    fill = np.nan if read is float else None
-    parsed = [[fill if c in MISSING else read(c) for c in cells] for cells in columns.values()]
-    table = np.array(parsed, float if read is float else object).T
-    return table[:, 0] if len(columns) == 1 else table

@@ -6,7 +6,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mmjax.layers import takes_mask
 from mmjax.testing.common import (
     KEYS,
     Rule,
@@ -89,11 +91,24 @@ def encoder_compiles_once(probe: _EncoderProbe) -> Iterator[str]:
         yield "init mapped over keys differs from init with a single key"
 
 
+def encoder_heeds_its_mask(probe: _EncoderProbe) -> Iterator[str]:
+    """A mask that is all true changes nothing, and a row of one frame has a valid token."""
+    if probe.x.ndim < 3 or not takes_mask(probe.encoder):
+        return
+    whole = jnp.ones(probe.x.shape[:2], bool)
+    run = lambda **mask: probe.apply(probe.variables, probe.x, train=False, **mask)
+    if not is_close(run(), run(mask=whole)):
+        yield "a mask that is all true changes the tokens"
+    if not np.asarray(run(mask=whole.at[:, 1:].set(False)).mask).any(axis=1).all():
+        yield "no token is valid where only the first frame is"
+
+
 ENCODER_RULES: tuple[Rule, ...] = (
     encoder_makes_tokens,
     encoder_rows_are_independent,
     encoder_learns,
     encoder_compiles_once,
+    encoder_heeds_its_mask,
 )
 
 

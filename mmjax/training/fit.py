@@ -13,6 +13,7 @@ import chex
 import jax
 import numpy as np
 
+from mmjax.data.targets import row_nll
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.training.checkpoint import Checkpoints
@@ -229,7 +230,12 @@ class _Run:
         metrics["skipped"] = total["skipped"].astype(np.int64)
         self.watch.given_up = np.asarray(to_host(self.lanes.state.skipped.in_row)) >= MAX_SKIPPED
         prediction = self.program.evaluate.predict(self.lanes.state.params, valid)
-        scored = self.watch.update(self.first, prediction, self.task.valid.target)
+        metric, target = self.task.metric, self.task.valid.target
+        read = [self.task.restore(x) for x in prediction]
+        score = np.array([metric.score(x, self.task.restore(target)) for x in read])
+        nll = row_nll(prediction, target).mean(axis=1)
+        self.watch.update(self.first, metric.sign * score, nll)
+        scored = {f"valid_{metric.name}": score, "valid_nll": nll}
         self.history.append({"step": self.first, **metrics, **scored})
 
     def finish(self) -> Lane:

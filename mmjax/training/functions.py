@@ -18,13 +18,14 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from mmjax.encoders.pretrained import Pretrained
 from mmjax.layers.initializers import drawing
 from mmjax.layers.platform import compiler_options, platform
 from mmjax.storage.trees import is_key
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
 from mmjax.training.mesh import make_mesh, parse_mesh
-from mmjax.training.optimiser import Adam, as_vector, at_lane, per_seed
+from mmjax.training.optimiser import Adam, as_vector, at_lane, per_seed, slow_down
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
 from mmjax.training.step import Step, init_params, init_state, make_forward, make_step
@@ -174,7 +175,12 @@ def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTrans
     sharded = recipe.mesh is not None and parse_mesh(recipe.mesh)["model"] > 1
     if isinstance(recipe.tx, Adam) and not sharded:
         tx = as_vector(tx)
-    return recipe.method.transform(tx)
+    tx = recipe.method.transform(tx)
+    factors = {
+        name: encoder.trainable if isinstance(encoder, Pretrained) else 1.0
+        for name, encoder in recipe.model.encoders.items()
+    }
+    return tx if set(factors.values()) <= {0.0, 1.0} else slow_down(tx, factors)
 
 
 def _stack(*leaves: jax.Array) -> jax.Array | np.ndarray:

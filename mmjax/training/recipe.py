@@ -17,10 +17,11 @@ from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.encoders import default_encoder
+from mmjax.encoders.pretrained import Pretrained
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float, as_tokens
+from mmjax.layers import as_tokens
 from mmjax.methods import Joint
-from mmjax.model import MultimodalModel
+from mmjax.model import MultimodalModel, read_input
 from mmjax.objectives import cross_entropy
 from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS
 from mmjax.storage.trees import digest_array
@@ -181,6 +182,11 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     return fuse
 
 
+def sample_of(shape: tuple[int, ...], coding: Coding | None) -> jax.ShapeDtypeStruct:
+    """What an encoder reads of a row, [1, ...], by the shape of a sample and its coding."""
+    return jax.ShapeDtypeStruct((1, *shape), np.float32 if coding is None else coding.dtype)
+
+
 def make_encoder(
     name: str, encoder: EncoderLike, shape: tuple[int, ...], coding: Coding | None = None
 ) -> nn.Module:
@@ -198,7 +204,7 @@ def make_encoder(
     """
     make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
     given = f"{name}={encoder if isinstance(encoder, str) else f'{encoder!r:.60}'}"
-    sample = jax.ShapeDtypeStruct((1, *shape), np.float32 if coding is None else coding.dtype)
+    sample = sample_of(shape, coding)
     try:
         module = make if isinstance(make, nn.Module) else make()
         if coding is not None and getattr(module, coding.attribute, coding) is None:
@@ -210,7 +216,8 @@ def make_encoder(
         expected = f"{kind} that reads samples of shape {shape}"
         got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
         raise UsageError("encoders", expected=expected, got=got) from error
-    if coding is not None and getattr(module, coding.attribute, None) != coding.known:
+    unread = coding is not None and getattr(module, coding.attribute, None) != coding.known
+    if coding is not None and unread and not getattr(module, "in_units", False):
         expected = f"one with the attribute {coding.attribute}, None or {coding.known}"[:200]
         fix = f"Use {coding.encoder}, or one of your own that reads {type(coding).__name__}."
         raise UsageError("encoders", expected=expected, got=given, fix=fix)
@@ -257,22 +264,25 @@ def make_model(
         if raw:
             default = "raw" if coding is None else "one_hot"
         else:
-            default = default_encoder(shape, coding)
+            default = default_encoder(shape, task.kinds.get(name), coding)
         encoder = (encoders or {}).get(name, default)
         usual = coding is None and encoder == default  # made for this shape
         chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape, coding)
-    found = {n: _mean_input(task, n) for n in task.modalities} if absent == "mean" else {}
-    means = {n: mean for n, mean in found.items() if mean is not None}
-    statistics: Any = (means, task.input_scales)  # NumPy arrays, which serve as JAX's
-    for array in jax.tree.leaves(statistics):
+    used = chosen if absent == "mean" else {}
+    found = {name: _mean_input(task, name, encoder) for name, encoder in used.items()}
+    means: Any = {name: mean for name, mean in found.items() if mean is not None}
+    scaled = {name for name, encoder in chosen.items() if not getattr(encoder, "in_units", False)}
+    scales: Any = {name: scale for name, scale in task.input_scales.items() if name in scaled}
+    for array in jax.tree.leaves((means, scales)):  # NumPy arrays, which serve as JAX's
         array.setflags(write=False)  # models are compared by their contents
-    return MultimodalModel(chosen, fuse, absent, *statistics)
+    return MultimodalModel(chosen, fuse, absent, means, scales, task.padded)
 
 
-def _mean_input(task: Task, name: str) -> np.ndarray | None:
+def _mean_input(task: Task, name: str, encoder: nn.Module) -> np.ndarray | None:
     """Mean over the rows in which the modality is present, as the model sees it: float32.
 
-    That of a table has no categories; token ids have no mean.
+    Each frame of a padded input is averaged over the rows that have it; NaN where none has. That of
+    a table has no categories; token ids have no mean.
     """
     split = task.train
     if not split.present[name].any():
@@ -282,11 +292,15 @@ def _mean_input(task: Task, name: str) -> np.ndarray | None:
     if name in task.codings:
         scale = task.codings[name].find_scale(values, present)
         return scale and scale.mean
-    total = np.zeros(values.shape[1:])
+    total, count = np.zeros((2, *values.shape[1:]))
     rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):
-        total += np.asarray(as_float(rows)).sum(axis=0, dtype=np.float64)
-    return (total / present.sum()).astype(np.float32)
+        seen = np.asarray(read_input(encoder, rows))
+        known = ~np.isnan(seen)
+        total += seen.sum(axis=0, dtype=np.float64, where=known)
+        count += known.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return (total / count).astype(np.float32)
 
 
 def name_member(member: Any, table: Mapping[str, Any]) -> str:
@@ -301,6 +315,8 @@ def name_member(member: Any, table: Mapping[str, Any]) -> str:
     """
     if isinstance(member, str):
         return member
+    if isinstance(member, Pretrained):
+        return member.label
     kind = type(member) if is_dataclass(member) and not isinstance(member, type) else member
     key = next((key for key, known in table.items() if known is kind), None)
     if kind is member:

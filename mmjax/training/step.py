@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from mmjax.layers import as_float
 from mmjax.layers.blocks import blocks_computed_again
 from mmjax.layers.dropout import dropout_at
 from mmjax.methods import Joint
+from mmjax.model import MultimodalModel, read_input
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
 
 INIT, ORDER, DROPOUT = range(3)  # what fold_in derives from a run's key
@@ -57,7 +57,7 @@ def init_state(
 
 
 def make_forward(
-    model: nn.Module,
+    model: MultimodalModel,
     dropout: jax.Array | None = None,
     *,
     dtype: str = "float32",
@@ -75,7 +75,8 @@ def make_forward(
     def forward(params, batch, key):
         inputs = batch.inputs
         if dtype != "float32":
-            params, inputs = _cast((params, jax.tree.map(as_float, inputs)), jnp.dtype(dtype))
+            read = {name: read_input(model.encoders[name], inputs[name]) for name in model.encoders}
+            params, inputs = _cast((params, read), jnp.dtype(dtype))
         with (
             nullcontext() if dropout is None else dropout_at(dropout),
             blocks_computed_again() if remat else nullcontext(),
@@ -95,7 +96,7 @@ def _cast(tree: chex.ArrayTree, dtype: jnp.dtype) -> chex.ArrayTree:
 
 
 def make_step(
-    model: nn.Module,
+    model: MultimodalModel,
     objective: Objective,
     tx: optax.GradientTransformation,
     method: Method = Joint(),

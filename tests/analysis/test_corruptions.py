@@ -241,6 +241,28 @@ def test_masks_are_one_stretch_of_their_share(name, axis, size):
     assert len({int(row.argmax()) for row in masked}) > 2
 
 
+SEQUENCES = [name for name in ON_ARRAYS if CORRUPTIONS[name].kind == "sequence"]
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_the_fraction_of_a_padded_sequence_is_that_of_its_own_length(name):
+    values = make_values("sequence")
+    short = np.where(np.arange(40)[:, None] < 20, values, np.nan)
+    got = np.asarray(SPOIL[name](KEY, short, 4))[:, :20]
+    assert np.isfinite(got).all()
+    clean = values[:, :20]
+    if name == "sequence_noise":
+        ratio = (clean**2).mean(axis=(1, 2)) / ((got - clean) ** 2).mean(axis=(1, 2))
+        np.testing.assert_allclose(10 * np.log10(ratio), SNR_DB[3], atol=0.01)
+    elif name == "sequence_shift":  # by 0.2 of 20, and never to what is padded
+        index = np.arange(20)
+        ways = [clean[:, np.clip(index + by, 0, 19)] for by in (-4, 4)]
+        assert ((got == ways[0]) | (got == ways[1])).all(axis=(1, 2)).all()
+    else:
+        share = (got == 0).mean(axis=(1, 2))
+        np.testing.assert_allclose(share, 0.4, atol=1e-6)
+
+
 def test_a_short_axis_is_masked_and_shifted_too():
     assert stretch(3, 0.1, 0.99).tolist() == [False, False, True]
     assert (np.abs(shifted(KEY, 3, 1) - np.arange(3)) == 1).all()

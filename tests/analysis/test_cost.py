@@ -13,6 +13,7 @@ from mmjax.analysis import cost
 from mmjax.analysis.cost import cost_row, pareto_front, peak_bytes, time_call, time_step
 from mmjax.analysis.summary import Summary
 from mmjax.comparison.arm import make_arm
+from mmjax.metrics import METRICS
 from mmjax.report.figures.cost_figures import cost_figure, spread_heights
 from mmjax.training.epochs import Lane
 from mmjax.training.fit import fit
@@ -198,7 +199,7 @@ def test_names_far_apart_stay_where_they_are():
 def make_summaries(accuracies):
     seeds = np.array([-0.001, 0.001])
     make = lambda name, mean: Summary(
-        name, name.endswith("_only"), "accuracy", mean + seeds, *[seeds] * 2, 1, 1
+        name, name.endswith("_only"), METRICS["accuracy"], mean + seeds, *[seeds] * 2, 1, 1
     )
     return [make(name, mean) for name, mean in accuracies.items()]
 

@@ -13,6 +13,7 @@ from mmjax.analysis.corruptions import CORRUPTIONS, make_sweep, sample_rows
 from mmjax.analysis.robustness import robustness_rows, robustness_summary, score_curves
 from mmjax.comparison.arm import make_arm
 from mmjax.data.targets import UNLABELLED
+from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
 from mmjax.layers import as_float
 from mmjax.report.figures.robustness_figures import NUM_HIGHLIGHTS, robustness_figure
@@ -216,7 +217,7 @@ def test_rows_have_the_scores_of_each_condition_and_seed(task, sweep):
     assert {row["rows"] for row in rows} == {60}
     assert list(rows[0]) == [
         "task", "strategy", "modalities", "seed", "split", "rows", "modality", "corruption",
-        "severity", "accuracy", "macro_f1", "nll",
+        "severity", "metric", "accuracy", "macro_f1", "nll",
     ]  # fmt: skip
     assert {row["modalities"] for row in rows} == {"image+sequence+vector"}
     accuracy = {
@@ -339,3 +340,24 @@ def test_masks_of_bytes_are_spoilt_on_their_own_scale(task):
     assert found.conditions
     for condition in found.conditions:
         assert condition.values.max() <= 2  # noise on a one
+
+
+def test_padding_stays_and_the_frames_of_a_video_are_corrupted_alike():
+    rng = np.random.default_rng(0)
+    clip = np.repeat(rng.random((30, 1, 8, 8, 1), np.float32), 5, axis=1)  # it stands still
+    lengths = np.arange(30) % 4 + 2
+    clip[np.arange(5) >= lengths[:, None]] = np.nan
+    steps = rng.normal(size=(30, 5, 3)).astype(np.float32)
+    steps[np.arange(5) >= lengths[:, None]] = np.nan
+    split = Split({"clip": clip, "steps": steps}, np.arange(30) % 2, np.arange(30))
+    task = Task("padded", split, split, split, 2, padded=("clip", "steps"))
+    found = make_sweep(task, severities=(3,))
+    kinds = {c.corruption for c in found.conditions if c.modality == "clip"}
+    assert kinds == of_kind("pixels", "pairs")
+    for condition in found.conditions:
+        clean, values = found.rows.inputs[condition.modality], condition.values
+        if CORRUPTIONS[condition.corruption].kind != "pairs":
+            np.testing.assert_array_equal(np.isnan(values), np.isnan(clean))
+            if condition.modality == "clip":
+                np.testing.assert_array_equal(values[:, 0], values[:, 1])
+        assert (np.nan_to_num(values) != np.nan_to_num(clean)).any()

@@ -55,7 +55,7 @@ def test_the_best_are_chosen_on_validation_not_on_test():
 def test_a_difference_that_is_not_significant_comes_with_what_would_detect_it():
     answers = make(gap=0.05, seeds=4, seed=1)
     verdict = judge(answers)
-    assert verdict.headline.startswith("No significant difference: gmu scores")
+    assert verdict.headline.startswith("No significant difference: gmu is better")
     (line,) = (s for s in verdict.sentences if s.startswith("To detect a"))
     want = needed(verdict.pair)
     said = [int(word.replace(",", "")) for word in line.split() if word[0].isdigit()]

@@ -12,6 +12,7 @@ from small import make_task
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
 from mmjax.comparison.encodings import encode
+from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.methods import TwoStage
 from mmjax.training.fit import fit
@@ -94,3 +95,19 @@ def test_a_modality_is_present_where_the_fusion_sees_tokens_of_it(task, absent):
     lacks = ~task.train.present["vector"]
     assert lacks.any()
     assert (encoded.train.present["vector"] == (~lacks if absent == "mask" else True)).all()
+
+
+@pytest.mark.parametrize("encoder", ["gru", slow("cnn1d")])
+def test_encodings_of_rows_of_unequal_length_are_padded_if_their_tokens_are(encoder):
+    rng = np.random.default_rng(0)
+    steps = [rng.normal(size=(row % 4 + 4, 2)) for row in range(40)]
+    task = Task.from_arrays({"steps": steps}, np.arange(40) % 2, kind="classes")
+    arm = make_arm(task, "steps_only", {"steps": encoder}, seeds=(0,), steps=2)
+    (encoded,) = encode(task, {"steps": fit(arm.recipe, arm.task)})
+    if encoder == "cnn1d":
+        assert encoded.padded == ()
+        return
+    assert encoded.padded == ("steps",)
+    for before, after in zip(task.splits.values(), encoded.splits.values(), strict=True):
+        padding = np.isnan(before.inputs["steps"])[..., 0]
+        np.testing.assert_array_equal(np.isnan(after.inputs["steps"]).all(axis=2), padding)

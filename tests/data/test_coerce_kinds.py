@@ -23,6 +23,24 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(ROWS, 4))
 
 
+def test_half_precision_is_widened_without_a_warning():
+    half = X.astype(np.float16)
+    task = Task.from_arrays({"x": half}, np.arange(ROWS) % 2, kind="classes", split=SPLIT)
+    np.testing.assert_array_equal(task.test.inputs["x"], half[SPLIT == "test"])
+    assert task.test.inputs["x"].dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_narrow_numbers_are_targets_if_they_are_finite(dtype):
+    target = X[:, 0].astype(dtype)
+    task = Task.from_arrays({"x": X}, target, split=SPLIT)
+    got = task.scale.restore(task.test.target)[:, 0]
+    np.testing.assert_allclose(got, target[SPLIT == "test"], rtol=1e-3, atol=1e-6)
+    target[3] = np.inf
+    with pytest.raises(DataError, match="infinite or larger ones in 1 rows, first in row 3"):
+        Task.from_arrays({"x": X}, target, split=SPLIT)
+
+
 def from_rows(inputs, target, **options):
     rows = [
         {**{n: x[i] for n, x in inputs.items()}, "target": target[i]} for i in range(len(target))
@@ -613,9 +631,11 @@ def test_bfloat16_and_text_of_numpy_2_are_read():
 
 @pytest.mark.parametrize("as_given", [list, as_column])
 def test_cells_that_do_not_fit_are_named(as_given):
-    ragged = as_given([np.zeros((5 + row % 3, 2)) for row in range(ROWS)])
-    with pytest.raises(DataError, match=r"one shape, got \(5, 2\) in row 0 and \(6, 2\) in row 1"):
-        Task.from_arrays({"x": ragged}, INTEGERS)
+    wider = as_given([np.zeros((5, 2 + row % 3)) for row in range(ROWS)])
+    with pytest.raises(
+        DataError, match=r"frames: .* one shape, got \(2,\) in row 0 and \(3,\) in row 1"
+    ):
+        Task.from_arrays({"x": wider}, INTEGERS)
     gap = as_given([None, *X[1:]])
     with pytest.raises(DataError, match=r"in 1 rows, first in row 0. .*present="):
         Task.from_arrays({"x": gap}, INTEGERS)

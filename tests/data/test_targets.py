@@ -1,28 +1,15 @@
-"""Scores and losses of classes, labels and numbers, against scikit-learn and SciPy."""
+"""Losses of classes, labels and numbers, against scikit-learn and SciPy."""
 
 import jax
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
 from scipy.stats import norm
-from sklearn.metrics import (
-    accuracy_score,
-    f1_score,
-    log_loss,
-    r2_score,
-    root_mean_squared_error,
-)
+from sklearn.metrics import log_loss
 
-from mmjax.data.targets import (
-    UNLABELLED,
-    is_labelled,
-    kind_of,
-    macro_f1,
-    row_nll,
-    row_scores,
-    scores,
-)
+from mmjax.data.targets import UNLABELLED, is_labelled, kind_of, row_nll
 from mmjax.errors import UsageError
+from mmjax.metrics import METRICS
 from mmjax.objectives import OBJECTIVES, cross_entropy, mse
 from mmjax.objectives.row_losses import row_losses
 from mmjax.types import Batch, Outputs
@@ -40,59 +27,19 @@ def make_target(kind, rng, rows=50, out_dim=3):
 KINDS = ("classes", "labels", "numbers")
 
 
-@pytest.mark.parametrize("classes", [2, 3, 10])
-def test_scores_of_classes_are_those_of_scikit_learn(classes):
-    rng = np.random.default_rng(classes)
-    logits, target = rng.normal(size=(50, classes)), rng.integers(0, classes, 50)
-    got, chosen = scores(logits, target), logits.argmax(1)
-    np.testing.assert_allclose(got["accuracy"], accuracy_score(target, chosen))
-    np.testing.assert_allclose(got["macro_f1"], f1_score(target, chosen, average="macro"))
-    loss = log_loss(target, softmax(logits, axis=1), labels=range(classes))
-    np.testing.assert_allclose(got["nll"], loss)
-
-
-def test_macro_f1_counts_a_class_that_is_only_predicted():
-    predicted, target = np.array([0, 1, 2]), np.array([0, 0, 0])
-    want = f1_score(target, predicted, average="macro", zero_division=0)
-    np.testing.assert_allclose(macro_f1(predicted, target), want)
+def test_the_loss_of_classes_and_labels_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    logits, classes = rng.normal(size=(60, 4)), rng.integers(0, 4, 60)
+    want = log_loss(classes, softmax(logits, axis=1), labels=range(4))
+    np.testing.assert_allclose(row_nll(logits, classes).mean(), want)
+    labels = make_target("labels", rng, 60, 4)
+    each = [log_loss(labels[:, k], expit(logits[:, k])) for k in range(4)]
+    np.testing.assert_allclose(row_nll(logits, labels).mean(), sum(each))
 
 
 def test_large_logits_have_a_finite_loss():
-    got = scores(np.array([[1000.0, -1000.0]], np.float32), np.array([1]))
-    np.testing.assert_allclose(got["nll"], 2000)
-
-
-def test_scores_of_labels_are_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    logits, target = rng.normal(size=(60, 4)), rng.integers(0, 2, (60, 4))
-    got, said = scores(logits, target), (logits > 0).astype(int)
-    np.testing.assert_allclose(got["accuracy"], (said == target).mean())
-    np.testing.assert_allclose(got["macro_f1"], f1_score(target, said, average="macro"))
-    each = [log_loss(target[:, k], expit(logits[:, k])) for k in range(4)]
-    np.testing.assert_allclose(got["nll"], sum(each))
-
-
-def test_a_label_that_never_occurs_does_not_count_in_macro_f1():
-    logits, target = np.array([[1.0, -1.0], [-1.0, -1.0]]), np.array([[1, 0], [1, 0]])
-    np.testing.assert_allclose(scores(logits, target)["macro_f1"], 2 / 3)
-    assert scores(-np.ones((2, 2)), np.zeros((2, 2), int))["macro_f1"] == 1
-
-
-def test_scores_of_numbers_are_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    target = (5 * rng.normal(size=(60, 3)) + 2).astype(np.float32)
-    prediction = (target + rng.normal(size=(60, 3))).astype(np.float32)
-    target[:, 2] = 1.5  # a number that does not vary
-    got = scores(prediction, target)
-    np.testing.assert_allclose(got["r2"], r2_score(target, prediction), rtol=1e-6)
-    rmse = lambda *units: root_mean_squared_error(*(x.astype(np.float64) for x in units))
-    np.testing.assert_allclose(got["rmse"], rmse(target, prediction), rtol=1e-6)
-    deviation = np.array([1.0, 30.0, 0.1])
-    in_units = scores(prediction, target, deviation)
-    np.testing.assert_allclose(in_units["rmse"], rmse(target * deviation, prediction * deviation))
-    assert in_units == {**got, "rmse": in_units["rmse"]}
-    exact = prediction[:, 2:] * 0 + 1.5
-    assert scores(exact, target[:, 2:])["r2"] == r2_score(target[:, 2:], exact) == 1
+    got = row_nll(np.array([[1000.0, -1000.0]], np.float32), np.array([1]))
+    np.testing.assert_allclose(got, 2000)
 
 
 def test_the_loss_of_numbers_is_that_of_a_normal_distribution():
@@ -113,19 +60,18 @@ def test_the_loss_in_training_is_that_of_the_score(kind):
         row_losses(prediction, batch), row_nll(prediction, target), rtol=1e-5, atol=1e-6
     )
     loss, metrics = cross_entropy(Outputs(prediction), batch)
-    np.testing.assert_allclose(loss, scores(prediction, target)["nll"], rtol=1e-5)
+    np.testing.assert_allclose(loss, row_nll(prediction, target).mean(), rtol=1e-5)
     if kind != "numbers":
-        accuracy = scores(prediction, target)["accuracy"]
+        accuracy = METRICS["accuracy"].score(prediction, target)
         np.testing.assert_allclose(metrics["accuracy"], accuracy, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_seeds_are_scored_each_for_itself(kind):
+def test_each_seed_has_its_own_losses(kind):
     rng = np.random.default_rng(2)
     prediction, target = rng.normal(size=(2, 50, 3)), make_target(kind, rng)
-    for whole in (row_scores, row_nll):
-        each = [whole(one, target) for one in prediction]
-        np.testing.assert_array_equal(whole(prediction, target), each)
+    each = [row_nll(one, target) for one in prediction]
+    np.testing.assert_array_equal(row_nll(prediction, target), each)
 
 
 def test_mse_of_labels_and_numbers():

@@ -13,7 +13,7 @@ from mmjax.errors import UsageError
 from mmjax.layers import sinusoidal_positions
 from mmjax.testing import check_encoder
 
-IMAGE, SEQUENCE, VECTOR = (28, 28, 1), (39, 13), (6,)
+IMAGE, SEQUENCE, VECTOR, VIDEO = (28, 28, 1), (39, 13), (6,), (5, 8, 8, 1)
 IDS, TABLE = "token ids", "a table"  # 7 ids of 50 a row; 5 columns, two of categories
 CATEGORIES = (0, 4, 0, 3, 0)
 
@@ -29,9 +29,11 @@ SHAPES = {
     "cnn": [(IMAGE, (4, 32))],
     "cnn1d": [(SEQUENCE, (4, 32))],
     "cnn2d": [(SEQUENCE, (9, 96))],
+    "cnn3d": [((4, 5, 6, 1), (4, 32))],
     "gru": [(IMAGE, (28, 64)), (SEQUENCE, (39, 64)), (VECTOR, (1, 64))],
     "patches": [(IMAGE, (16, 64))],
     "transformer": [(IMAGE, (28, 64)), (SEQUENCE, (39, 64)), (VECTOR, (1, 64))],
+    "video": [(VIDEO, (5, 64))],
 }
 CASES = [(name, *case) for name, cases in SHAPES.items() for case in cases]
 
@@ -73,22 +75,31 @@ def test_contract(name):
 
 
 def test_each_kind_of_input_has_a_default():
-    shapes = {VECTOR: "mlp", SEQUENCE: "cnn1d", IMAGE: "cnn"}
+    shapes = {VECTOR: "mlp", SEQUENCE: "cnn1d", IMAGE: "cnn", VIDEO: "video"}
     assert {shape: default_encoder(shape) for shape in shapes} == shapes
+    assert default_encoder(VIDEO, "volume") == "cnn3d"
 
 
 def apply_fresh(encoder, shape):
     return encoder.init_with_output(jax.random.key(0), make_input(shape), train=False)[0]
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (1, 5), (4, 5), (3, 28, 1), (28, 2, 1), (4, 4, 1)])
+@pytest.mark.parametrize(
+    "shape", [(3, 5), (1, 5), (4, 5), (3, 28, 1), (28, 2, 1), (4, 4, 1), (1, 4, 4, 1), (5, 3, 9, 1)]
+)
 def test_the_default_encoder_of_a_small_shape_gives_tokens(shape):
     assert apply_fresh(ENCODERS[default_encoder(shape)](), shape).values.size
 
 
 @pytest.mark.parametrize(
     ("name", "shape", "least"),
-    [("cnn", (28, 3, 1), 4), ("cnn1d", (3, 5), 4), ("cnn2d", (9, 3), 4), ("patches", (9, 6, 1), 7)],
+    [
+        ("cnn", (28, 3, 1), 4),
+        ("cnn1d", (3, 5), 4),
+        ("cnn2d", (9, 3), 4),
+        ("patches", (9, 6, 1), 7),
+        ("cnn3d", (3, 8, 8, 1), 4),
+    ],
 )
 def test_an_encoder_that_would_leave_nothing_names_itself(name, shape, least):
     encoder = ENCODERS[name]()

@@ -22,6 +22,8 @@ CONVOLUTIONS = [
     ((8, 7), 2, 3, (2, 3), (2, 3), "VALID"),
     ((5, 6), 2, 2, (3, 4), (1, 2), ((0, 2), (1, 3))),
     ((7, 7), 3, 2, (1, 1), 2, "SAME"),
+    ((4, 5, 6), 1, 3, (3, 3, 3), 1, "SAME"),
+    ((5, 4, 6), 2, 3, (3, 2, 3), (1, 2, 1), "VALID"),
 ]
 
 
@@ -52,7 +54,9 @@ def test_conv_is_flax_conv(size, fan_in, fan_out, window, strides, padding, dtyp
         np.testing.assert_allclose(a, b, **close)
 
 
-@pytest.mark.parametrize(("size", "window"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2))])
+@pytest.mark.parametrize(
+    ("size", "window"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2)), ((4, 5, 6), (2, 2, 2))]
+)
 def test_max_pool_is_flax_max_pool(size, window):
     shape = (2, *size, 3)
     distinct = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape)
@@ -65,7 +69,9 @@ def test_max_pool_is_flax_max_pool(size, window):
     np.testing.assert_array_equal(pull_got(cotangent)[0], pull_want(cotangent)[0])
 
 
-@pytest.mark.parametrize(("size", "window"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2))])
+@pytest.mark.parametrize(
+    ("size", "window"), [((7,), (2,)), ((6, 6), (2, 2)), ((7, 5), (3, 2)), ((4, 5, 6), (2, 2, 2))]
+)
 def test_a_pooled_convolution_is_one_after_the_other(size, window):
     x, params = draw(2, *size, 3), {"params": {"kernel": draw(*window, 3, 4, seed=1)}}
     got = Conv(4, window, use_bias=False, pool=window).apply(params, x)

@@ -122,7 +122,8 @@ def test_the_table_has_means_and_standard_errors():
 
 
 def test_the_summary_calls_the_score_by_its_name(tmp_path):
-    folder = make_folder(tmp_path / "run", {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7})
+    skills = {"a_only": 1.0, "b_only": 1.6, "gmu": 2.7}
+    folder = make_folder(tmp_path / "run", skills, without=("predictions", "labels"))
     for name in ("rows.jsonl", "history.jsonl"):
         text = (folder / name).read_text().replace("accuracy", "r2").replace("macro_f1", "rmse")
         (folder / name).write_text(text)
@@ -229,6 +230,15 @@ def test_text_and_tables_are_written():
         *("age 1.25", "city Oslo"),
         *("a $ 5 film", "?? é \\x1b film"),
     ]
+
+
+def test_of_a_video_the_middle_frame_is_drawn():
+    frames = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((5, 6, 6, 3), np.float32)
+    clips = [frames[: 3 + row % 3] + np.eye(6)[..., None] for row in range(12)]
+    figure = samples_figure(Task.from_arrays({"x": clips}, np.arange(12) % 2, kind="classes"))
+    shown = [axis.images[0].get_array() for axis in figure.axes]
+    want = np.broadcast_to(np.eye(6)[..., None], (6, 6, 3))  # from black to white
+    assert all(np.allclose(picture, want) for picture in shown)
 
 
 def test_large_inputs_are_thinned_before_they_are_drawn():

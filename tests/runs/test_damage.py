@@ -240,7 +240,7 @@ def trained(tmp_path_factory):
 def test_parameters_come_back_from_a_folder_with_any_name(trained, capsys):
     assert run("verify", trained) == 0
     assert run("evaluate", trained) == 0
-    assert capsys.readouterr().out.count('"accuracy"') == 4
+    assert capsys.readouterr().out.count('"accuracy":') == 4
 
 
 @pytest.mark.parametrize(

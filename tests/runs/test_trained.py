@@ -72,6 +72,27 @@ def test_embeddings_are_those_of_the_best_seed(untrained):
     assert untrained.best.arm.recipe.seeds == (7,)
 
 
+def test_new_rows_may_be_shorter_but_not_longer_than_the_longest():
+    rng, size = np.random.default_rng(0), 30
+    steps = [rng.normal(size=(row % 4 + 3, 2)) for row in range(size)]
+    photos = [rng.integers(0, 256, (8, 5 + row % 5 // 4, 1), np.uint8) for row in range(size)]
+    task = Task.from_arrays({"steps": steps, "photo": photos}, np.arange(size) % 2)
+    arm = make_arm(task, "concat", {"steps": "gru", "photo": "mlp"}, seeds=(0,))
+    params = init_params(arm.recipe.model, task.valid.batch(), 0)
+    own = TrainedRun(arm, jax.tree.map(lambda x: x[None], params), best_seed=0)
+    many = own.predict({"steps": steps[:4], "photo": photos[:4]})
+    for row in range(4):
+        one = own.predict({"steps": [steps[row]], "photo": photos[:1]})
+        both = own.predict({"steps": steps[row : row + 1] * 2, "photo": [photos[0], photos[4]]})
+        np.testing.assert_allclose(one[0], both[0], atol=1e-6)
+        if row == 0:
+            np.testing.assert_allclose(one[0], many[0], atol=1e-6)
+    with pytest.raises(DataError, match=r"'steps': expected at most 6 frames.* got 7"):
+        own.predict({"steps": np.ones((1, 7, 2)), "photo": photos[:1]})
+    with pytest.raises(DataError, match="'steps': expected finite values"):
+        own.predict({"steps": [np.full((2, 2), np.nan)], "photo": photos[:1]})
+
+
 VECTOR, IMAGE = np.zeros((4, 5), np.float32), np.zeros((4, 8, 8, 1), np.uint8)
 WRONG = {
     "a missing modality": (

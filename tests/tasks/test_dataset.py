@@ -131,6 +131,19 @@ def test_hidden_labels_of_a_test_split_are_none():
     assert task.names == ("0", "1", "2")
 
 
+def test_rows_of_unequal_length_and_size_make_a_task(capsys):
+    rows = make_rows(60)
+    for row in rows[::7]:
+        row["img"], row["tokens"] = row["img"].resize((9, 8)), [[1.0, 2.0]]
+    task = from_dataset(rows, modalities=COLUMNS, target="label")
+    assert (task.shapes, task.padded) == ({"picture": (4, 5, 1), "text": (3, 2)}, ("text",))
+    assert "column 'img': resized 9 of 60 pictures to 4 x 5" in capsys.readouterr().err
+    sized = from_dataset(rows, modalities=COLUMNS, target="label", sizes={"picture": (6, 7)})
+    assert sized.shapes["picture"] == (6, 7, 1)
+    with pytest.raises(UnknownNameError, match="modality of sizes"):
+        from_dataset(rows, modalities=COLUMNS, target="label", sizes={"img": (6, 7)})
+
+
 WRONG = {
     "an unknown column": (
         {"modalities": {"picture": "image"}}, UnknownNameError, r"of mean: .*Did you mean 'img'"
@@ -152,7 +165,7 @@ WRONG = {
     ),
     "other shapes": (
         {"dataset": [{"img": [1.0] * (row + 1), "label": 0} for row in range(9)]},
-        DataError, "column 'img': expected samples of one shape",
+        DataError, "column 'img': expected rows of one shape.*state their kind",
     ),
 }  # fmt: skip
 

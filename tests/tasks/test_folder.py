@@ -10,6 +10,7 @@ import soundfile
 from commands import run
 from layouts import write_labels
 from PIL import Image, ImageOps
+from scipy import signal
 from scipy.io import wavfile
 
 from mmjax import errors
@@ -18,6 +19,8 @@ from mmjax.tasks import load_task
 from mmjax.tasks.folder import folder
 from mmjax.tasks.readers.files import pixels_of, read_picture, read_table
 from mmjax.tasks.readers.mfcc import mfcc
+from mmjax.tasks.readers.samples import stack
+from mmjax.tasks.readers.sound import Sound
 
 NUM_ROWS = 30
 
@@ -100,6 +103,60 @@ def test_recordings_are_padded_with_silence(place):
         want = mfcc(padded, 8000, window=400, hop=210)
         np.testing.assert_allclose(inputs["sound"][row], want, atol=0.05)  # FLAC has 24 bits
     assert present["sound"][1:].all()
+
+
+def test_a_recording_of_another_rate_is_resampled(place, capsys):
+    fine = (0.3 * np.sin(np.arange(3200) / 40)).astype(np.float32)
+    wavfile.write(place / "sound" / "r4.wav", 16000, fine)
+    inputs, *_ = rows_of(folder(place), place)
+    assert "sound: resampled 1 of 29 recordings to 8000 Hz" in capsys.readouterr().err
+    coarse = signal.resample_poly(fine, 1, 2)
+    want = mfcc(np.pad(coarse, (0, len(wave(NUM_ROWS - 1)) - 1600)), 8000, window=400, hop=210)
+    np.testing.assert_allclose(inputs["sound"][4], want, atol=1e-3)
+
+
+def test_of_as_many_recordings_of_two_rates_the_lower_one_is_kept(capsys):
+    sounds = [Sound(wave(1), rate) for rate in (16000, 8000)]
+    stack(sounds, "here")
+    assert "here: resampled 1 of 2 recordings to 8000 Hz" in capsys.readouterr().err
+    longest = [Sound(wave(1), 1), *[Sound(wave(1), 48000)] * 2]  # 48000 times as many samples
+    with pytest.raises(DataError, match="here: expected recordings that fit in memory, got 3"):
+        stack(longest * 10, "here")
+    with pytest.raises(DataError, match=r"positive sampling rates .* got 8000 and 0 Hz"):
+        stack([Sound(wave(1), 0), *sounds[1:] * 2], "here")
+
+
+def test_steps_of_another_length_are_padded(place, capsys):
+    (place / "steps" / "r3.csv").write_text("1,2\n")
+    task = folder(place)
+    assert "input 'steps': rows have 1 to 3 frames" in capsys.readouterr().err
+    assert task.padded == ("steps",)
+    inputs, *_ = rows_of(task, place)
+    np.testing.assert_array_equal(inputs["steps"][3], [[1, 2], [np.nan] * 2, [np.nan] * 2])
+
+
+def test_pictures_of_another_size_are_resized(place, capsys):
+    new_picture(place, "r3.png")
+    inputs, *_ = rows_of(folder(place), place)
+    assert "picture: resized 1 of 30 pictures to 4 x 5, the median" in capsys.readouterr().err
+    with Image.open(place / "picture" / "r3.png") as picture:
+        want = picture.resize((5, 4), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(inputs["picture"][3][..., 0], want)
+    assert folder(place, sizes="picture=8x6").shapes["picture"] == (8, 6, 1)
+    assert folder(place, sizes={"picture": (4, 5)}).digest() == folder(place).digest()
+    with pytest.raises(UsageError, match="sizes: expected NAME=HEIGHTxWIDTH, got picture=8"):
+        folder(place, sizes="picture=8")
+    with pytest.raises(UsageError, match=r"modality of sizes: .* got 'face'"):
+        folder(place, sizes="face=8x8")
+    with pytest.raises(DataError, match="vector: expected pictures, as a size is stated"):
+        folder(place, sizes="vector=8x8")
+
+
+def test_grey_arrays_of_another_size_are_resized_if_they_are_stated_as_pictures(place):
+    np.save(place / "array" / "r3.npy", np.ones((5, 4), np.int16))
+    with pytest.raises(DataError, match=r"array, frames: .*, or state their kind"):
+        folder(place)
+    assert folder(place, kinds="array=image").shapes["array"] == (2, 3, 1)
 
 
 def test_splits_are_those_of_the_table_or_by_group(place):
@@ -253,14 +310,13 @@ def new_picture(place, name, **shape):
 
 
 DAMAGES = {
-    "another size": (lambda p: new_picture(p, "r3.png"), "picture: expected samples of one shape"),
-    "another length": (
-        lambda p: (p / "steps" / "r3.csv").write_text("1,2\n3,4\n"),
-        r"steps: expected samples of one shape, got 2 shapes, \(2, 2\) and \(3, 2\) among them",
+    "more columns": (
+        lambda p: (p / "steps" / "r3.csv").write_text("1,2,3\n3,4,5\n"),
+        r"steps, frames: expected rows of one shape, got \(2,\) in row 0 and \(3,\) in row 3",
     ),
-    "another rate": (
-        lambda p: wavfile.write(p / "sound" / "r4.wav", 16000, wave(4)),
-        "sound: expected one sampling rate, got 8000 and 16000 Hz",
+    "an odd rate": (
+        lambda p: wavfile.write(p / "sound" / "r4.wav", 191_999, wave(4)),
+        "sound: expected positive sampling rates in a ratio .* got 8000 and 191999 Hz. Resample",
     ),
     "a file of no row": (lambda p: new_picture(p, "r77.png"), r"r77.png: expected a row r77"),
     "two files of a row": (

@@ -135,6 +135,7 @@ BEGINNINGS = {
     "npy": [NPY[:6], NPY[:10], NPY[:60]],
     "npz": [b"PK\3\4", b"PK\5\6"],
     "csv": [b"label\n", b"row_id,label\n0,"],
+    "pickle": [b"\x80\4", b"](", b"c_codecs\nencode\n(", b"}(U\5train"],
     "rows": [b"{", b'{"task": ', b"["],
     "run.json": [b"{", b'{"strategies": ["gmu"], "'],
 }

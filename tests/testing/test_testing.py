@@ -73,6 +73,31 @@ def test_broken_encoder_is_rejected_by_its_rule(broken, rule):
         check_encoder(broken(), x)
 
 
+class DeafEncoder(nn.Module):
+    """Takes a mask, and inverts it."""
+
+    @nn.compact
+    def __call__(self, x, mask=None, *, train):
+        values = nn.Dense(4)(x)
+        return Tokens(values, jnp.ones(x.shape[:2], bool) if mask is None else ~mask)
+
+
+class LaterEncoder(nn.Module):
+    """Takes a mask, and drops the first frame."""
+
+    @nn.compact
+    def __call__(self, x, mask=None, *, train):
+        values, later = nn.Dense(4)(x[:, 1:]), jnp.ones((len(x), x.shape[1] - 1), bool)
+        return Tokens(values, later if mask is None else mask[:, 1:])
+
+
+@pytest.mark.parametrize(("broken", "complaint"), [(DeafEncoder, "all true"), (LaterEncoder, "no")])
+def test_an_encoder_must_heed_the_mask_that_it_takes(broken, complaint):
+    x = make_tokens({"steps": (3, 6)})["steps"].values
+    with pytest.raises(ContractError, match=f"^{broken.__name__} breaks rule 5 .*: .*{complaint}"):
+        check_encoder(broken(), x)
+
+
 def losses(outputs, batch):
     return optax.softmax_cross_entropy_with_integer_labels(outputs.prediction, batch.target)
 

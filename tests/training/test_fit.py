@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from small import make_task
 
-from mmjax.data.targets import scores
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.methods import TwoStage
@@ -33,7 +32,7 @@ def test_the_returned_parameters_are_those_of_the_best_validation(task):
     predicted = trained.predict(trained.params, task.valid.batch())
     for index in range(2):
         best = max(epoch["valid_accuracy"][index] for epoch in trained.history)
-        assert scores(predicted[index], task.valid.target)["accuracy"] == best > 0.5
+        assert task.scores(predicted[index], task.valid.target)["accuracy"] == best > 0.5
         at = {epoch["step"]: epoch["valid_accuracy"][index] for epoch in trained.history}
         assert at[trained.best_step[index]] == best
 
@@ -50,19 +49,16 @@ def test_a_seed_does_not_depend_on_the_seeds_beside_it(task):
 
 def test_a_seed_that_has_settled_stays_settled_and_all_settled_ends_training():
     watch = Validation(2, patience=2)
-    logits = lambda right: np.eye(2)[np.arange(4) % 2] * (1 if right else -1)
-    target = np.arange(4) % 2
-    for step, (first, second) in enumerate([(0, 1), (0, 1), (0, 1), (1, 1)], start=1):
-        watch.update(step, np.stack([logits(first), logits(second)]), target)
+    for step, score in enumerate([(0, 1), (0, 1), (0, 1), (1, 1)], start=1):
+        watch.update(step, np.array(score), nll=np.ones(2))
     assert watch.best_step.tolist() == [1, 1]  # the first got better only after its patience
     assert watch.settled
 
 
-def test_ties_in_accuracy_go_to_the_lower_loss_and_nan_never_wins():
+def test_ties_go_to_the_lower_loss_and_nan_never_wins():
     watch = Validation(1, patience=9)
-    target = np.array([0, 1])
-    for step, scale in enumerate([1.0, 2.0, 1.5, np.nan], start=1):
-        watch.update(step, scale * np.eye(2)[None], target)
+    for step, nll in enumerate([0.3, 0.1, 0.2, np.nan], start=1):
+        watch.update(step, np.array([0.9]), nll=np.array([nll]))
     assert watch.best_step.tolist() == [2]
 
 

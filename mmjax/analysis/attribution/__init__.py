@@ -7,9 +7,10 @@ from mmjax.analysis.attribution.information import (
     discretise_predictions,
     estimate,
 )
-from mmjax.analysis.attribution.shapley import shapley_rows
+from mmjax.analysis.attribution.shapley import LIKELIHOOD, shapley_rows
 
 __all__ = [
+    "LIKELIHOOD",
     "Decomposition",
     "decompose",
     "discretise",

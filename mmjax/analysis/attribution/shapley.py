@@ -8,12 +8,13 @@ import numpy as np
 
 from mmjax.comparison.scores import modalities_of, present_in
 from mmjax.data.coalitions import shapley
+from mmjax.metrics import metric_of
 
 Row = Mapping[str, Any]
 
-METRICS = {"accuracy": ("accuracy", 1), "r2": ("r2", 1), "log_likelihood": ("nll", -1)}
-"""{metric: (key of a score row, sign)}."""
-_KEYS = ("task", "strategy", "seed", "split")
+LIKELIHOOD = "log_likelihood"
+"""The name of the negated ``nll`` among the metrics."""
+_KEYS = ("task", "strategy", "seed", "repeat", "fold", "split")
 
 
 def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -26,8 +27,8 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
         rows: score rows of a run, one for each subset of hidden modalities.
 
     Returns:
-        flat rows with the keys task, strategy, seed, split, metric, modality, and shapley:
-        accuracy from 0 to 1, R2, or mean log-likelihood in nats.
+        flat rows with the keys task, strategy, seed, split, metric, modality, and shapley: in the
+        unit of the metric, or in nats for ``LIKELIHOOD``; positive where a modality helps.
 
     Raises:
         UsageError: a strategy lacks the row of a subset.
@@ -43,15 +44,17 @@ def shapley_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     games: dict[tuple[tuple, frozenset[str]], dict[frozenset[str], np.float64]] = defaultdict(dict)
     for row in rows:
         modalities, present = frozenset(modalities_of(row)), present_in(row)
-        for metric, (key, sign) in METRICS.items():
-            if key not in row:
-                continue
-            names = (*(row[k] for k in _KEYS), metric)
-            games[names, modalities][present] = sign * np.float64(row[key])  # NaN for null
+        metric = metric_of(row)
+        read = {metric.name: (metric.name, metric.sign), LIKELIHOOD: ("nll", -1)}
+        for name, (key, sign) in read.items():
+            if key in row:
+                names = (*(row.get(k) for k in _KEYS), name)
+                games[names, modalities][present] = sign * np.float64(row[key])  # NaN for null
     shares: list[dict[str, Any]] = []
     for (names, modalities), values in games.items():
         if len(modalities) > 1:
-            game = dict(zip((*_KEYS, "metric"), names, strict=True))
+            both = zip((*_KEYS, "metric"), names, strict=True)
+            game = {key: value for key, value in both if value is not None}
             where = f"rows of {game['strategy']}, seed {game['seed']}, {game['split']}"
             gains = shapley(values, modalities, where)
             shares += [{**game, "modality": n, "shapley": float(v)} for n, v in gains.items()]

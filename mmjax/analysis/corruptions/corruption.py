@@ -24,7 +24,7 @@ class Corruption(NamedTuple):
             "waveform" [rows, samples], "sequence" [rows, length, features] and "vector"
             [rows, features], both with features of mean 0 and standard deviation 1; "text", token
             ids [rows, length], and "table" [rows, columns], as ``mmjax.data.codings`` has them; or
-            "pairs".
+            "pairs". Sequences may end in frames of NaN, which is padding.
         apply: ``(key, values, severity) -> values`` of the same shape, for severities 1
             to 5, which may be traced. The key and i determine what happens to row i. A corruption
             of pairs is ``(key, target [rows], group [rows], severity) -> index [rows]``: the row
@@ -63,25 +63,39 @@ def row_keys(key: jax.Array, size: int) -> jax.Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
 
 
-def add_noise(key: jax.Array, signal: jax.Array, severity: jax.Array | int) -> jax.Array:
-    """Adds white Gaussian noise whose power is exactly ``SNR_DB`` below that of the signal."""
+def add_noise(
+    key: jax.Array, signal: jax.Array, severity: jax.Array | int, where: jax.Array | None = None
+) -> jax.Array:
+    """Adds white Gaussian noise whose power is exactly ``SNR_DB`` below that of the signal.
+
+    With ``where``, of the shape of the signal, both powers are those of its true entries.
+    """
     noise = jax.random.normal(key, signal.shape)
-    ratio = jnp.mean(signal**2) / jnp.mean(noise**2)
+    ratio = jnp.mean(signal**2, where=where) / jnp.mean(noise**2, where=where)
     return signal + jnp.sqrt(ratio) * 10 ** (-strength(SNR_DB, severity) / 20) * noise
 
 
-def stretch(size: int, share: jax.Array, place: jax.Array) -> jax.Array:
+def stretch(
+    size: int, share: jax.Array, place: jax.Array, used: jax.Array | None = None
+) -> jax.Array:
     """[size] bool, true in one contiguous stretch of a fraction of the size, at least 1.
 
-    With ``place`` uniform on [0, 1), every position of the stretch is equally likely.
+    With ``place`` uniform on [0, 1), every position of the stretch is equally likely. With
+    ``used``, it is a fraction of the first ``used`` positions, and lies within them.
     """
-    width = jnp.maximum(jnp.round(share * size), 1)
-    after = jnp.arange(size) - jnp.floor(place * (size - width + 1))
+    whole = size if used is None else used
+    width = jnp.maximum(jnp.round(share * whole), 1)
+    after = jnp.arange(size) - jnp.floor(place * (whole - width + 1))
     return (after >= 0) & (after < width)
 
 
-def shifted(key: jax.Array, size: int, severity: jax.Array | int) -> jax.Array:
-    """The source of each position after a shift either way, possibly out of range: [size]."""
+def shifted(
+    key: jax.Array, size: int, severity: jax.Array | int, used: jax.Array | None = None
+) -> jax.Array:
+    """The source of each position after a shift either way, possibly out of range: [size].
+
+    The shift is a fraction of the size, or of ``used``.
+    """
     share = strength((0.05, 0.1, 0.15, 0.2, 0.25), severity)
-    shift = jnp.maximum(jnp.round(share * size), 1).astype(int)
+    shift = jnp.maximum(jnp.round(share * (size if used is None else used)), 1).astype(int)
     return jnp.arange(size) - shift * jax.random.rademacher(key, (), int)

@@ -1,4 +1,7 @@
-"""Corruptions of sequences and vectors whose features have mean 0 and standard deviation 1."""
+"""Corruptions of sequences and vectors whose features have mean 0 and standard deviation 1.
+
+Sequences may end in frames of NaN, which is padding: fractions are those of the other frames.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +22,14 @@ def sequence_noise(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax
 
     The ratio is that of the mean squares over all steps and features, exact for each row.
     """
-    return add_noise(key, steps, severity)
+    return add_noise(key, steps, severity, where=~jnp.isnan(steps))
 
 
 @row_wise
 def sequence_shift(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.Array:
     """Shifts by 0.05, 0.1, 0.15, 0.2 or 0.25 of the length either way, repeating the end step."""
-    return steps[jnp.clip(shifted(key, len(steps), severity), 0, len(steps) - 1)]
+    used = _num_used(steps)
+    return steps[jnp.clip(shifted(key, len(steps), severity, used), 0, used - 1)]
 
 
 @row_wise
@@ -34,7 +38,8 @@ def time_masking(key: jax.Array, steps: jax.Array, severity: jax.Array) -> jax.A
 
     Reference: Park et al., SpecAugment (arXiv:1904.08779), section 2.
     """
-    masked = stretch(len(steps), strength(SHARES, severity), jax.random.uniform(key))
+    share, place = strength(SHARES, severity), jax.random.uniform(key)
+    masked = stretch(len(steps), share, place, _num_used(steps))
     return jnp.where(masked[:, None], 0, steps)
 
 
@@ -60,3 +65,8 @@ def feature_dropout(key: jax.Array, vector: jax.Array, severity: jax.Array) -> j
     """Sets each feature to its mean, 0, with probability 0.1, 0.2, 0.3, 0.4 or 0.5."""
     keep = jax.random.uniform(key, vector.shape) >= strength(SHARES, severity)
     return jnp.where(keep, vector, 0)
+
+
+def _num_used(steps: jax.Array) -> jax.Array:
+    """Number of steps that are not padding, []."""
+    return (~jnp.isnan(steps[:, 0])).sum()

@@ -18,7 +18,7 @@ from mmjax.layers.platform import compiler_options
 from mmjax.types import Batch
 
 as_float = cast(Callable[[np.ndarray], np.ndarray], tokens.as_float)  # accepts NumPy arrays, too
-_KINDS = {1: "vector", 2: "sequence", 3: "pixels"}  # by the number of axes of a sample
+_KINDS = {1: "vector", 2: "sequence", 3: "pixels", 4: "pixels"}  # by the axes of a sample
 
 
 class Condition(NamedTuple):
@@ -70,7 +70,8 @@ def make_sweep(
 
     If the task holds recordings, they are corrupted before their features are computed. Vectors and
     sequences are corrupted after standardisation on the training rows, images after scaling to
-    [0, 1]; all are then mapped back to the scale of the task.
+    [0, 1]; all are then mapped back to the scale of the task. Every frame of a video, or slice of a
+    volume, is corrupted alike. Padding stays as it is.
 
     Args:
         task: with all of its modalities.
@@ -152,11 +153,16 @@ def _make_corrupt(
         train = task.train
         offset, unit = _scale(corruption.kind, train.inputs[modality], train.present[modality])
         scaled = (as_float(inputs) - offset) / unit
+        if inputs.ndim == 5:
+            apply = jax.vmap(apply, (None, 1, None), 1)
         spoil = lambda key, severity: apply(key, scaled, severity) * unit + offset
+    changes = present.reshape(-1, *[1] * (inputs.ndim - 1))
+    if modality in task.padded:
+        changes = changes & ~np.isnan(inputs)
 
     def corrupt(key: jax.Array, severity: int) -> np.ndarray:
         values = _as_stored(np.asarray(spoil(key, severity)), inputs.dtype)
-        return np.where(present.reshape(-1, *[1] * (inputs.ndim - 1)), values, inputs)
+        return np.where(changes, values, inputs)
 
     return corrupt
 
@@ -191,7 +197,7 @@ def _range(train: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarr
     low, high = 0.0, 1.0
     for rows in filter(len, chunks_where(train, present)):
         seen = as_float(rows)
-        low, high = min(low, float(seen.min())), max(high, float(seen.max()))
+        low, high = min(low, float(np.nanmin(seen))), max(high, float(np.nanmax(seen)))
     if train.dtype == np.uint8 and find_byte_scale(train, present, False):
         high = 1 / 255  # they are 0 and 1
     return np.array(low, np.float32), np.array(high - low, np.float32)

@@ -1,5 +1,6 @@
 """Which differences between strategies are significant: intervals, tests, ranks."""
 
+from mmjax.analysis.statistics.cross_validation import Folds, correct, fold_error, widen
 from mmjax.analysis.statistics.intervals import (
     Estimate,
     Spread,
@@ -37,6 +38,7 @@ __all__ = [
     "FEWEST",
     "VERDICTS",
     "Estimate",
+    "Folds",
     "Needed",
     "Pair",
     "Ranking",
@@ -45,8 +47,10 @@ __all__ = [
     "bootstrap_interval",
     "cliques",
     "compare_pair",
+    "correct",
     "detectable",
     "estimate",
+    "fold_error",
     "holm",
     "interquartile_interval",
     "interquartile_mean",
@@ -58,4 +62,5 @@ __all__ = [
     "spread",
     "spread_of_sums",
     "sum_groups",
+    "widen",
 ]

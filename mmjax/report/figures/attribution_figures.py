@@ -6,10 +6,10 @@ from operator import itemgetter
 import numpy as np
 from matplotlib import colormaps
 
-from mmjax.analysis.attribution import Decomposition
+from mmjax.analysis.attribution import LIKELIHOOD, Decomposition
 from mmjax.analysis.summary import Rows, group_by, scored_split
-from mmjax.comparison.scores import standard_error
-from mmjax.data.targets import MAIN_SCORES
+from mmjax.comparison.scores import over_folds, standard_error
+from mmjax.metrics import find_metric
 from mmjax.report.figures.style import Figure, plain_text
 
 _LABELS = {
@@ -36,8 +36,9 @@ def shapley_figure(rows: Rows) -> Figure:
         [25, 50]
     """
     split = scored_split(rows)
-    score = next(MAIN_SCORES[row["metric"]] for row in rows if row["metric"] in MAIN_SCORES)
-    shown = [row for row in rows if row["metric"] in MAIN_SCORES and row["split"] == split]
+    scored = [row for row in rows if row["metric"] != LIKELIHOOD]
+    metric = find_metric(scored[0]["metric"])
+    shown = [row for row in scored if row["split"] == split]
     by_modality = group_by(shown, itemgetter("modality"))
     strategies = sorted({row["strategy"] for row in rows}, reverse=True)
     figure = Figure(figsize=(7, 0.9 + 0.4 * len(strategies)), layout="constrained")
@@ -47,8 +48,7 @@ def shapley_figure(rows: Rows) -> Figure:
         of_strategy = group_by(part, itemgetter("strategy"))
         own = [place for place, name in enumerate(strategies) if name in of_strategy]
         values = [
-            np.array([100 * row["shapley"] for row in of_strategy[strategies[place]]])
-            for place in own
+            metric.factor * over_folds(of_strategy[strategies[place]], "shapley") for place in own
         ]
         axes.barh(
             np.array(own) + (len(by_modality) / 2 - 0.5 - index) * height,
@@ -62,7 +62,9 @@ def shapley_figure(rows: Rows) -> Figure:
     axes.set_yticks(range(len(strategies)), strategies)
     axes.set_ylim(-0.7, len(strategies) - 0.3)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel(f"Shapley value: points of {split} {score}, +- standard error over seeds")
+    unit = "points of" if metric.percent else "gain in"
+    label = f"{unit} {split} {metric.label}"
+    axes.set_xlabel(f"Shapley value: {label}, +- standard error over seeds")
     axes.set_title(f"{rows[0]['task']}: contribution of each modality")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small", frameon=False)

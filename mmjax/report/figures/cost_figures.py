@@ -9,7 +9,6 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from mmjax.analysis.cost import pareto_front
 from mmjax.analysis.summary import Rows, Summary
 from mmjax.comparison.scores import standard_error
-from mmjax.data.targets import MAIN_SCORES
 from mmjax.report.figures.style import ALONE, FUSED, QUIET, Figure, plain_text
 
 _GAP = 0.055  # between the names of points, as a fraction of the axes' height
@@ -27,8 +26,10 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
         costs: one row per strategy, from ``mmjax.analysis.cost.cost_row``.
 
     Example:
+        >>> from mmjax.metrics import METRICS
         >>> measured = [("sum", 0.75, 10), ("early", 0.5, 20), ("gmu", 1.0, 40)]
-        >>> summaries = [Summary(name, False, "accuracy", *[np.array([score])] * 3, 10, 1.0)
+        >>> metric = METRICS["accuracy"]
+        >>> summaries = [Summary(name, False, metric, *[np.array([score])] * 3, 10, 1.0)
         ...              for name, score, _ in measured]
         >>> costs = [{"strategy": name, "flops": flops} for name, _, flops in measured]
         >>> figure = cost_figure(summaries, costs)
@@ -43,9 +44,10 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     axes = figure.subplots()
     for summary, x in zip(known, flops, strict=True):
         color = ALONE if summary.unimodal else FUSED
-        error = 100 * standard_error(summary.score)
+        error = summary.metric.factor * standard_error(summary.score)
         axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color, capsize=2)
-    front = pareto_front(flops, scores)
+    metric = known[0].metric
+    front = pareto_front(flops, metric.sign * scores)
     axes.step(flops[front], scores[front], where="post", color="black", lw=0.8, zorder=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -56,13 +58,13 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     points = [point for point, yes in zip(points, named, strict=True) if yes]
     _name_points(axes, points, flops[named], scores[named])
     axes.set_xlabel("forward pass of one row (FLOP)")
-    axes.set_ylabel(f"{MAIN_SCORES[known[0].metric]} in %, +- standard error")
+    axes.set_ylabel(f"{metric.axis}, +- standard error")
     axes.grid(alpha=0.3)
     return figure
 
 
 def _mean(summary: Summary) -> float:
-    return 100 * summary.score.mean()
+    return summary.metric.factor * summary.score.mean()
 
 
 def _name_points(

@@ -96,7 +96,13 @@ def _rows_figure(
 
 
 def _draw(axis: Axes, sample: np.ndarray) -> None:
-    """Draws an image as it is, a sequence with time to the right, a vector as steps."""
+    """Draws an image as it is, a sequence with time to the right, a vector as steps.
+
+    Of a video or a volume, the middle frame or slice.
+    """
+    if sample.ndim == 4:
+        there = np.flatnonzero(~np.isnan(sample[:, 0, 0, 0]))  # without padding
+        sample = sample[there[len(there) // 2] if len(there) else 0]
     sample = sample[tuple(slice(None, None, math.ceil(n / _MAX_SIDE)) for n in sample.shape[:2])]
     if sample.ndim == 3:
         axis.imshow(_as_colours(sample), cmap="gray")

@@ -9,9 +9,10 @@ import numpy as np
 
 from mmjax.analysis.summary import Rows, Summary
 from mmjax.comparison.scores import standard_error
-from mmjax.data.targets import MAIN_SCORES, find_score
+from mmjax.metrics import METRICS
 from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text
 from mmjax.storage.files import whole_file
+from mmjax.types import Metric
 
 
 @plain_text
@@ -20,32 +21,34 @@ def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
 
     Example:
         >>> scores = [np.array([0.5, 0.75])] * 3
-        >>> figure = score_figure([Summary("sum", False, "accuracy", *scores, 10, 1.0)], "toy")
+        >>> one = Summary("sum", False, METRICS["accuracy"], *scores, 10, 1.0)
+        >>> figure = score_figure([one], "toy")
         >>> figure.axes[0].get_xlabel()
         'accuracy in %, +- standard error (dotted: best unimodal baseline)'
     """
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
     axes = figure.subplots()
     for y, summary in enumerate(reversed(summaries)):
-        values = 100 * summary.score
+        values = summary.metric.factor * summary.score
         color = ALONE if summary.unimodal else FUSED
         axes.scatter(values, np.full(len(values), y), s=14, color=color, alpha=0.35, linewidths=0)
         axes.errorbar(
             values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=3
         )
     axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
-    best = max((100 * s.score.mean() for s in summaries if s.unimodal), default=None)
-    if best is not None:
-        axes.axvline(best, color=ALONE, linestyle=":", linewidth=1)
-    score = MAIN_SCORES[summaries[0].metric]
-    axes.set_xlabel(f"{score} in %, +- standard error (dotted: best unimodal baseline)")
+    metric = summaries[0].metric
+    alone = [s for s in summaries if s.unimodal]
+    if alone:
+        best = max(alone, key=lambda s: s.goodness).score.mean()
+        axes.axvline(metric.factor * best, color=ALONE, linestyle=":", linewidth=1)
+    axes.set_xlabel(f"{metric.axis}, +- standard error (dotted: best unimodal baseline)")
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
-def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
-    """{strategy: {step: score on validation in %, mean over seeds}}, steps sorted.
+def mean_curves(history: Rows, metric: Metric = METRICS["accuracy"]) -> dict[str, dict[int, float]]:
+    """{strategy: {step: score on validation as it is shown, mean over seeds}}, steps sorted.
 
     Epochs without a finite score are omitted.
 
@@ -56,19 +59,13 @@ def mean_curves(history: Rows) -> dict[str, dict[int, float]]:
     """
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in history:
-        score = row.get(find_score(row, "valid_"))
+        score = row.get(f"valid_{metric.name}")
         if score is not None:
-            found[row["strategy"]][row["step"]].append(100 * score)
+            found[row["strategy"]][row["step"]].append(metric.factor * score)
     return {
         strategy: {step: float(np.mean(points[step])) for step in sorted(points)}
         for strategy, points in found.items()
     }
-
-
-def validation_label(history: Rows) -> str:
-    """The label of an axis with the scores of learning curves."""
-    score = find_score(history[0], "valid_").removeprefix("valid_")
-    return f"validation {MAIN_SCORES[score]} in %"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.study import Row
 from mmjax.analysis.verdicts import Judged
-from mmjax.report.figures.scores_figure import mean_curves, validation_label
+from mmjax.metrics import METRICS
+from mmjax.report.figures.scores_figure import mean_curves
 from mmjax.report.figures.style import (
     ALONE,
     FUSED,
@@ -21,15 +22,16 @@ from mmjax.report.figures.style import (
     calm,
     legend_below,
 )
+from mmjax.types import Metric
 
 NUM_CLASSES = 30  # at most in a matrix, as each cell is an element of the page
 _INK = 0.55  # opacity of the strongest cell, so that text is legible on it
 
 
 def forest_figure(
-    judged: Sequence[Judged], baselines: Sequence[str], reference: str, score: str = "accuracy"
+    judged: Sequence[Judged], baselines: Sequence[str], reference: str, metric: Metric
 ) -> Figure:
-    """Difference of every strategy to a reference, in points of a score, with 95 % intervals.
+    """Gain of every strategy over a reference, with 95 % intervals.
 
     Dots are filled where the difference is significant.
     """
@@ -37,7 +39,7 @@ def forest_figure(
     figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     for y, one in enumerate(ordered):
-        mean, _, low, high = (100 * value for value in one.pair.difference)
+        mean, _, low, high = (metric.factor * value for value in one.pair.difference)
         color = ALONE if one.strategy in baselines else FUSED
         axes.plot([low, high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt")
         face = color if one.told else "#ffffff"
@@ -45,7 +47,7 @@ def forest_figure(
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
-    axes.set_xlabel(f"gain over {reference}, points of {score}", parse_math=False)
+    axes.set_xlabel(f"gain over {reference}, {metric.unit}", parse_math=False)
     calm(axes, grid="x")
     return figure
 
@@ -72,18 +74,21 @@ def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> F
 
 
 def matrix_figure(answers: Answers, names: Sequence[str]) -> Figure:
-    """Differences between all strategies of a list, row minus column, in points."""
-    means = np.array([100 * answers.scores[name].mean() for name in names])
+    """By how much each strategy of a list, in rows, is better than each other, in columns."""
+    means = np.array([answers.scores[name].mean() for name in names])
     gain = means[:, None] - means
     largest = max(np.abs(gain).max(), 1e-9)
     shade = lambda i, j: (FUSED if gain[i, j] > 0 else ALONE, abs(gain[i, j]) / largest)
-    text = lambda i, j: "" if i == j else f"{round(gain[i, j], 1) + 0.0:+.1f}"  # no -0.0
+    show = answers.metric.format_gain
+    text = lambda i, j: "" if i == j else show(round(gain[i, j], 9)).replace("-0.0", "+0.0")
     return _heat_map(shade, text, names, names, cell=(0.37, 0.34))
 
 
-def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
+def curves_figure(
+    history: Sequence[Row], highlighted: Sequence[str], metric: Metric = METRICS["accuracy"]
+) -> Figure:
     """Validation score over steps, mean over seeds; strategies not highlighted are grey."""
-    curves = mean_curves(history)
+    curves = mean_curves(history, metric)
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     axes = figure.subplots()
     colors = dict(zip(highlighted, PALETTE, strict=False))
@@ -94,18 +99,21 @@ def curves_figure(history: Sequence[Row], highlighted: Sequence[str]) -> Figure:
         else:
             axes.plot(steps, means, color=QUIET, linewidth=0.8, alpha=0.5)
     axes.set_xlabel("step")
-    axes.set_ylabel(validation_label(history))
+    axes.set_ylabel(f"validation {metric.axis}")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     calm(axes, grid="both")
     legend_below(figure)
     return figure
 
 
-def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figure:
-    """Score in % of every strategy with each subset of the modalities present at test time.
+def missing_figure(
+    scores: Mapping[str, Mapping[frozenset[str], float]], metric: Metric = METRICS["accuracy"]
+) -> Figure:
+    """Score of every strategy with each subset of the modalities present at test time.
 
     Args:
-        scores: {strategy: {modalities present: score}}; 1 is best.
+        scores: {strategy: {modalities present: score}}.
+        metric: of the scores.
 
     Example:
         >>> both, image = frozenset({"image", "audio"}), frozenset({"image"})
@@ -117,10 +125,10 @@ def missing_figure(scores: Mapping[str, Mapping[frozenset[str], float]]) -> Figu
     columns = sorted(subsets, key=lambda subset: (-len(subset), sorted(subset)))
     names = list(scores)
     grid = np.array([[scores[n].get(subset, np.nan) for subset in columns] for n in names])
-    low, high = np.nanmin(grid), np.nanmax(grid)
-    strength = np.nan_to_num((grid - low) / max(high - low, 1e-9))
+    low, high = np.nanmin(metric.sign * grid), np.nanmax(metric.sign * grid)
+    strength = np.nan_to_num((metric.sign * grid - low) / max(high - low, 1e-9))
     titles = ["\n+ ".join(sorted(subset)) or "nothing" for subset in columns]
-    text = lambda i, j: "" if np.isnan(grid[i, j]) else f"{100 * grid[i, j]:.1f}"
+    text = lambda i, j: "" if np.isnan(grid[i, j]) else metric.format(float(grid[i, j]), 1)
     return _heat_map(lambda i, j: (FUSED, strength[i, j]), text, names, titles, cell=(0.8, 0.28))
 
 

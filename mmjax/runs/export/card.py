@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmjax.analysis.summary import scored_split, summarise
+from mmjax.comparison.frozen import source_of
 from mmjax.comparison.scores import Row
 from mmjax.errors import printable
 from mmjax.report.tables import markdown_table, notes, summary_markdown
@@ -17,7 +18,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         run: the exported run.
         rows: its scores.
     """
-    arm, task = run.arm, run.arm.task
+    arm, task = run.arm, source_of(run.arm.task)
     inputs = [
         [_code(name), _code(str(x.dtype)), _code(str([*x.shape[1:]]))]
         for name, x in sorted(task.train.inputs.items())
@@ -32,6 +33,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         answer=_TELLS[task.kind].format(task.out_dim) + _names(task.names),
         said=f"{'numbers' if task.kind == 'numbers' else 'probabilities'} [rows, {task.out_dim}]",
         inputs=markdown_table(["modality", "dtype", "shape of a row"], inputs, text_columns=3),
+        padded=_tell_padded(task.padded),
         split=scored_split(rows),
         scores=summary_markdown(summarise(rows)),
         notes=notes(rows).strip(),
@@ -49,6 +51,11 @@ _TELLS = {
 
 def _names(names: Sequence[str]) -> str:
     return f" ({', '.join(map(_code, names))})" if names else ""
+
+
+def _tell_padded(names: Sequence[str]) -> str:
+    listed = ", ".join(map(_code, names))
+    return f"\nRows of {listed} may be shorter: NaN fills the rest.\n" if names else ""
 
 
 def _code(text: str) -> str:
@@ -80,7 +87,7 @@ On the {split} split.
 {inputs}
 
 Any modality may be absent from a row; `present` marks it.
-
+{padded}
 ## Use
 
 With mmjax, the {said}, averaged over the seeds:

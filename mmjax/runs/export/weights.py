@@ -10,6 +10,7 @@ from typing import Any
 import chex
 import numpy as np
 
+from mmjax.comparison.frozen import source_of
 from mmjax.data.task import Split, Task
 from mmjax.errors import MmjaxError, import_extra
 from mmjax.model import MultimodalModel
@@ -37,7 +38,7 @@ def dump_weights(run: TrainedRun, found: RunFile) -> bytes:
         UsageError: safetensors is not installed.
     """
     numpy = import_extra("export", "safetensors.numpy", "export")
-    task, model = run.arm.task, run.arm.recipe.model
+    task, model = source_of(run.arm.task), run.arm.recipe.model
     facts = {
         "run": dump_run(_reduce(found, run)),
         "task": task.name,

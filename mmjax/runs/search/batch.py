@@ -8,7 +8,6 @@ import numpy as np
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.tuning import best_scores
-from mmjax.data.targets import find_score
 from mmjax.runs.search.params import without_numbers
 from mmjax.runs.search.shared_study import SharedStudy
 from mmjax.training.fit import Progress, fit
@@ -47,7 +46,7 @@ def train_batch(
     best = np.full(len(trials), -np.inf)
 
     def on_round(entry: dict[str, Any]) -> bool:
-        np.fmax(best, entry[find_score(entry, "valid_")], out=best)
+        np.fmax(best, metric.sign * entry[f"valid_{metric.name}"], out=best)
         last = entry["step"] == recipe.steps
         rows = entry["step"] * rows_per_step(recipe, arms[0].task)
         # The best first: pruning compares a trial with those that reported before it.
@@ -58,7 +57,7 @@ def train_batch(
 
     try:
         arms = [make_arm(trial) for trial in trials]
-        recipe = join_lanes([arm.recipe for arm in arms])
+        recipe, metric = join_lanes([arm.recipe for arm in arms]), arms[0].task.metric
         trained = fit(recipe, arms[0].task, progress=progress, on_round=on_round)
     except study.broken:  # not an error of the trials
         raise
@@ -68,7 +67,7 @@ def train_batch(
             study.fail(trial, reason)
             on_trial(trial)
         return
-    scores = best_scores(trained)
+    scores = best_scores(trained, metric)
     for lane, trial in running.items():
         if step := int(trained.best_step[lane]):
             score, minus_nll = scores[lane]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmjax.comparison.scores import Row
-from mmjax.data.targets import find_score
+from mmjax.metrics import find_metric, goodness
 from mmjax.runs.command import train_command
 from mmjax.runs.search.params import Params, apply_params
 from mmjax.runs.settings import Settings
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 def make_row(trial: "FrozenTrial") -> Row:
     """A trial as a flat row.
 
-    ``accuracy`` (``r2`` for numbers) is the best on validation, of a pruned trial until then;
-    ``rows`` is the number of training rows seen; ``retry_of`` is, in a retry, the first trial with
-    these parameters.
+    The score is the best on validation, of a pruned trial until then; ``rows`` is the number of
+    training rows seen; ``retry_of`` is, in a retry, the first trial with these parameters.
     """
     known, seconds = trial.user_attrs, trial.duration
+    metric = find_metric(known.get("metric", "accuracy"))
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        known.get("score", "accuracy"): trial.value,
+        "metric": metric.name,
+        metric.name: None if trial.value is None else metric.sign * trial.value,
         "nll": known.get("nll"),
         "rows": trial.last_step,
         "best_step": known.get("best_step"),
@@ -41,8 +42,7 @@ def make_row(trial: "FrozenTrial") -> Row:
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
     """Sorts completed trials first, then by score and by loss; trials without scores come last."""
     low = lambda value: math.inf if value is None else value
-    score = lambda row: row[find_score(row)] or 0
-    key = lambda row: (row["state"] != "complete", -score(row), low(row["nll"]))
+    key = lambda row: (row["state"] != "complete", -goodness(row), low(row["nll"]))
     return sorted(rows, key=key)
 
 

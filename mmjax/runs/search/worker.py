@@ -14,9 +14,9 @@ from rich.console import Console
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import Row, versions
-from mmjax.data.targets import MAIN_SCORES, find_score, main_score
 from mmjax.data.task import Task
 from mmjax.errors import DataError, FailedTrialsError, UsageError
+from mmjax.metrics import metric_of
 from mmjax.report.search_page import TrialsProgress, trials_table, write_trials_report
 from mmjax.runs.columns import salvage_table
 from mmjax.runs.command import hide_data_folder
@@ -102,8 +102,7 @@ def tune_in(
     try:
         choose = lambda trial: suggest(trial, space, fusions)
         worker = f"{platform.node()}:{os.getpid()}"
-        score = main_score(task.train.target)
-        facts = {"worker": worker, "versions": versions(), "score": score}
+        facts = {"worker": worker, "versions": versions(), "metric": task.metric.name}
         _work(study, lanes, choose, partial(_make_arm, settings, task), facts, out, console)
         with _alone(out):
             rows = _conclude(study, out, settings, task.train.size, console)
@@ -180,7 +179,7 @@ def _conclude(
     best = next(t for t in study.optuna.get_trials() if t.number == rows[0]["trial"])
     command = trial_command(settings, best.params, train_size)
     elsewhere = trial_command(hide_data_folder(settings), best.params, train_size)
-    plots = save_plots(study.optuna, out, MAIN_SCORES[find_score(rows[0])])
+    plots = save_plots(study.optuna, out, metric_of(rows[0]).label)
     write_trials_report(out, settings.task, rows, elsewhere, plots)
     completed = [row for row in rows if row["state"] == "complete"]
     title = f"{settings.task}, best trials on validation"

@@ -3,9 +3,9 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mmjax.data.coerce import MISSING, is_unnamed, name_columns
 from mmjax.errors import DataError
@@ -44,10 +44,16 @@ def read_by_id(path: Path, others: str, needed: Sequence[str]) -> dict[str, Sequ
         columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
         if not rows:
             refuse("no rows")
-        if len(set(columns["id"])) < len(rows):
-            twice = next(i for i, count in Counter(columns["id"]).items() if count > 1)
-            refuse(f"several rows with the id {twice}")
+        check_unique(columns["id"], refuse)
         return {name: columns[name] for name in name_columns(path, columns)}
+
+
+def check_unique(ids: Sequence[str], refuse: Callable[[str], NoReturn]) -> None:
+    """Calls ``refuse`` with the first ids that several rows have, if any."""
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        more = f" and {len(repeated) - 3} others" if repeated[3:] else ""
+        refuse(f"several rows with the id {', '.join(repeated[:3])}{more}")
 
 
 def read_cells(path: Path, ids: Sequence[str], *, table: bool) -> Stacked:

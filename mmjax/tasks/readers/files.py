@@ -128,7 +128,7 @@ def _counts(cells: Sequence[str]) -> bool:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Reads a .npy file of numbers with one to three dimensions, of at most ``MAX_SMALL`` bytes.
+    """Reads a .npy file of numbers with one to four dimensions, of at most ``MAX_SMALL`` bytes.
 
     Raises:
         DataError: the file is missing, malformed, too large, or holds anything but numbers.
@@ -140,7 +140,7 @@ def read_array(path: Path) -> np.ndarray:
     """
     with reading(path, "an array of numbers in a .npy file", FIX, MAX_SMALL) as (path, refuse):
         array = parse_npy(np.frombuffer(path.read_bytes(), np.uint8))
-        if array.dtype.kind not in "fiub" or array.size == 0 or not 1 <= array.ndim <= 3:
+        if array.dtype.kind not in "fiub" or array.size == 0 or not 1 <= array.ndim <= 4:
             refuse(f"{array.dtype} of shape {array.shape}")
         return array
 

@@ -1,19 +1,22 @@
 """Stacks the samples of files and datasets into one array per modality."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmjax.data.coerce import find_gaps
-from mmjax.errors import DataError
+from mmjax.data.ragged import MAX_VALUES, level
+from mmjax.errors import DataError, tell
 from mmjax.tasks.readers.mfcc import mfcc
 from mmjax.tasks.readers.sound import Sound
 
 FRAME, HOP = 0.05, 0.02625
 """Length of a frame of sound and hop between frames in seconds: 39 frames per second."""
 
-_MAX_VALUES = 1 << 30  # of a modality, because a single long recording pads all others
+_FINEST = 1 << 16  # parts of a sample that resampling computes with
 
 
 class Stacked(NamedTuple):
@@ -23,37 +26,44 @@ class Stacked(NamedTuple):
     present: np.ndarray
 
 
-def stack(samples: Sequence[np.ndarray | Sound | None], where: object) -> Stacked:
+def stack(
+    samples: Sequence[np.ndarray | Sound | None],
+    where: object,
+    rank: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Stacked:
     """Stacks the samples of all rows into one array.
 
-    Recordings become MFCCs [frames, 13]; shorter ones are padded with silence. If some images are
-    grey and others in colour, all become colour. Samples that differ in shape otherwise are
-    rejected: a loader cannot guess how to crop a picture or pad a series of measurements.
+    Recordings become MFCCs [frames, 13]; shorter ones are padded with silence, and those of another
+    sampling rate than most are resampled. Arrays that differ in length or size are brought to one
+    shape as in ``data.ragged.level``.
 
     Args:
         samples: all recordings or all arrays; None where a row lacks the modality.
-        where: what an error calls them.
+        where: what an error or a report calls them.
+        rank: number of axes of a sample, if known.
+        size: height and width of pictures, in place of their medians.
 
     Raises:
-        DataError: there are no samples, they differ in shape or sampling rate, or recordings and
-            arrays are mixed.
+        DataError: there are no samples, they differ in shape otherwise, or recordings and arrays
+            are mixed.
 
     Example:
-        >>> stacked = stack([np.ones((2, 2, 3)), None, np.zeros((2, 2, 1))], "photo")
+        >>> stacked = stack([np.ones((2, 2, 3)), None, np.zeros((2, 2, 3))], "photo")
         >>> stacked.values.shape, stacked.present.tolist()
         ((3, 2, 2, 3), [True, False, True])
     """
     present = np.array([sample is not None for sample in samples], bool)
-    there = [sample for sample in samples if sample is not None]
-    sounds = [sample for sample in there if isinstance(sample, Sound)]
-    arrays = [sample for sample in there if not isinstance(sample, Sound)]
-    if not there:
+    sounds = {row: s for row, s in enumerate(samples) if isinstance(s, Sound)}
+    arrays = {row: s for row, s in enumerate(samples) if not (s is None or isinstance(s, Sound))}
+    if not present.any():
         raise DataError(where, expected="at least one sample", got="none")
     if sounds and arrays:
         raise DataError(where, expected="either recordings or arrays", got="both")
-    found = _features(sounds, where) if sounds else _alike(arrays, where)
-    values = np.zeros((len(samples), *found.shape[1:]), found.dtype)
-    values[present] = found
+    found = _features(sounds, where) if sounds else level(str(where), arrays, rank, size)
+    made = np.stack([*found.values()])
+    values = np.zeros((len(samples), *made.shape[1:]), made.dtype)
+    values[present] = made
     return Stacked(values, present)
 
 
@@ -90,33 +100,48 @@ def stack_cells(columns: Mapping[str, Sequence[Any]], where: object, *, table: b
     return Stacked(rows, present)
 
 
-def _features(sounds: Sequence[Sound], where: object) -> np.ndarray:
-    rates = sorted({sound.rate for sound in sounds})
-    if len(rates) > 1:
-        raise DataError(
-            where, expected="one sampling rate", got=f"{rates[0]} and {rates[-1]} Hz",
-            fix="Resample the recordings first.",
-        )  # fmt: skip
-    longest = max(len(sound.samples) for sound in sounds)
-    if longest * len(sounds) > _MAX_VALUES:
-        got = f"{len(sounds)}, all padded to the longest, {longest / rates[0]:.0f} s"
+def _features(sounds: Mapping[int, Sound], where: object) -> dict[int, np.ndarray]:
+    rate = _choose_rate([sound.rate for sound in sounds.values()], where)
+    longest = max(math.ceil(len(s.samples) * rate / s.rate) for s in sounds.values())
+    if longest * len(sounds) > MAX_VALUES:
+        got = f"{len(sounds)}, all padded to the longest, {longest / rate:.0f} s"
         fix = "Crop the long ones."
         raise DataError(where, expected="recordings that fit in memory", got=got, fix=fix)
-    window, hop = (max(2, round(seconds * rates[0])) for seconds in (FRAME, HOP))
+    window, hop = (max(2, round(seconds * rate)) for seconds in (FRAME, HOP))
     pad = lambda samples: np.pad(samples, (0, longest - len(samples)))
-    return np.stack([mfcc(pad(s.samples), s.rate, window=window, hop=hop) for s in sounds])
+    heard = {row: resample(sound, rate) for row, sound in sounds.items()}
+    return {row: mfcc(pad(x), rate, window=window, hop=hop) for row, x in heard.items()}
 
 
-def _alike(arrays: Sequence[np.ndarray], where: object) -> np.ndarray:
-    channels = {array.shape[-1] for array in arrays if array.ndim == 3}
-    if channels == {1, 3}:
-        arrays = [np.broadcast_to(a, (*a.shape[:-1], 3)) if a.ndim == 3 else a for a in arrays]
-    shapes = sorted({array.shape for array in arrays})
-    if len(shapes) > 1:
-        raise DataError(
-            where,
-            expected="samples of one shape",
-            got=f"{len(shapes)} shapes, {shapes[0]} and {shapes[-1]} among them",
-            fix="Crop, scale or pad them first, in whatever way suits the data.",
-        )
-    return np.stack(arrays)
+def _choose_rate(rates: Sequence[int], where: object) -> int:
+    """The rate of most recordings, of several the lowest; reports on stderr if there are others.
+
+    Raises:
+        DataError: one is not positive, or their ratio is of too large numbers.
+    """
+    counts = Counter(rates)
+    rate = min(counts, key=lambda r: (-counts[r], r))
+    for other in counts:
+        if other < 1 or max(other, rate) // math.gcd(other, rate) > _FINEST:
+            expected = "positive sampling rates in a ratio of small whole numbers"
+            fix = "Resample the recordings first."
+            raise DataError(where, expected=expected, got=f"{rate} and {other} Hz", fix=fix)
+    if len(counts) > 1:
+        others = f"{len(rates) - counts[rate]} of {len(rates)} recordings"
+        tell(f"{where}: resampled {others} to {rate} Hz, the rate of most; resample to override")
+    return rate
+
+
+def resample(sound: Sound, rate: int) -> np.ndarray:
+    """The samples of a recording at another rate, float32, filtered against aliasing.
+
+    Example:
+        >>> resample(Sound(np.zeros(100, np.float32), 16000), 8000).shape
+        (50,)
+    """
+    if sound.rate == rate:
+        return sound.samples
+    from scipy.signal import resample_poly  # a second
+
+    common = math.gcd(rate, sound.rate)
+    return resample_poly(sound.samples, rate // common, sound.rate // common).astype(np.float32)

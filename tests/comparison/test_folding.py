@@ -1,0 +1,94 @@
+"""Comparisons by cross-validation, from Python and from the command line."""
+
+import numpy as np
+import pytest
+from commands import run as command
+
+import mmjax
+from mmjax.comparison.arm import make_arm
+from mmjax.comparison.loop import compare_arms
+from mmjax.comparison.outcomes import unfailing
+from mmjax.data.folds import fold_task
+from mmjax.errors import UsageError
+from mmjax.metrics import METRICS
+from mmjax.storage.jsonl import read_rows
+from mmjax.tasks.synthetic import synthetic
+from mmjax.training import functions
+
+SOME = {"seeds": 2, "steps": 8, "batch_size": 16, "quiet": True, "folds": 3, "repeats": 2}
+
+
+@pytest.fixture(scope="module")
+def result():
+    return mmjax.compare(synthetic(size=60), ["sum"], examine=["missing", "cost"], **SOME)
+
+
+def test_every_fold_has_its_rows_and_its_own_model(result):
+    task = fold_task(synthetic(size=60), folds=3, repeats=2)
+    rows = [r for r in result.rows if r["strategy"] == "sum" and r["split"] == "test"]
+    shown = [row for row in rows if not row["hidden"]]
+    assert len(shown) == 2 * 2 * 3
+    assert {(row["repeat"], row["fold"]) for row in rows} == {
+        (r, f) for r in (0, 1) for f in range(3)
+    }
+    assert {row["data"] for row in rows} == {task.digest()}
+    stored = result.study.predictions["sum"]
+    assert stored["test"].shape == (4, 60, 2)
+    for row in shown:
+        (fold,) = [f for f in task.folds if (f.repeat, f.index) == (row["repeat"], row["fold"])]
+        own = stored["test"][2 * row["repeat"] + row["seed"], fold.rows]
+        assert METRICS["accuracy"].score(own, fold.task.test.target) == row["accuracy"]
+
+
+def test_a_fold_is_what_it_would_be_alone(result):
+    task = fold_task(synthetic(size=60), folds=3, repeats=2)
+    fold = task.folds[4]
+    arm = make_arm(fold.task, "sum", seeds=(0, 1), steps=8, batch_size=16)
+    (alone,) = unfailing(compare_arms([arm]))
+    got = result.study.predictions["sum"]["test"][2:, fold.rows]
+    np.testing.assert_allclose(got, alone.predictions["test"], rtol=1e-5, atol=1e-6)
+
+
+def test_scores_are_those_of_all_rows(result):
+    stored, target = result.study.predictions["sum"]["test"], result.study.target
+    want = [(one.argmax(axis=1) == target).mean() for one in stored]
+    np.testing.assert_allclose(result.study.scores("sum"), want)
+    (summary,) = [s for s in result.summaries if s.strategy == "sum"]
+    np.testing.assert_allclose(summary.score, want)
+    assert "2 seeds and 3 folds, dealt 2 times" in str(result)
+    assert len(result.study.tables["cost"]) == 3  # of the first fold only
+
+
+def test_folds_share_one_program():
+    functions._make.cache_clear()
+    mmjax.compare(synthetic(size=60), ["sum"], examine="scores", **SOME)
+    found = functions._make.cache_info()
+    assert (found.misses, found.hits) == (3, 15)  # three strategies, six folds
+
+
+def test_it_is_saved_and_read_again(result, tmp_path):
+    result.save(tmp_path / "run")
+    again = mmjax.load_result(tmp_path / "run")
+    assert str(again) == str(result)
+    assert "3 folds" in (tmp_path / "run" / "report.html").read_text()
+    with pytest.raises(UsageError, match="Compare without folds"):
+        result.best  # noqa: B018
+
+
+def test_the_command_resumes_at_the_strategy_that_is_missing(tmp_path, capsys):
+    asked = ["compare", "--task", "synthetic", "--options", "size=60", "--fusions", "sum"]
+    asked += ["--seeds", "2", "--steps", "8", "--folds", "3", "--examine", "scores"]
+    asked += ["--out", tmp_path / "run"]
+    assert command(*asked) == 0
+    rows = read_rows(tmp_path / "run" / "rows.jsonl")
+    arms = (tmp_path / "run" / "arms.jsonl").read_text().splitlines()
+    (tmp_path / "run" / "arms.jsonl").write_text("\n".join(arms[:2]) + "\n")
+    (tmp_path / "run" / "manifest.json").unlink()
+    capsys.readouterr()
+    assert command(*asked, "--resume") == 0
+    told = capsys.readouterr()
+    assert "rerun: sum" in told.out + told.err
+    timed = ("seconds",)
+    plain = lambda rows: [{k: v for k, v in row.items() if k not in timed} for row in rows]
+    assert plain(read_rows(tmp_path / "run" / "rows.jsonl")) == plain(rows)
+    assert command("verify", tmp_path / "run") == 0
