@@ -15,7 +15,9 @@ from mmjax.layers import PADDING
 
 
 @dataclass(frozen=True)
-class _Text(Ids):
+class Text(Ids):
+    """What the codings of text share."""
+
     length: int = 256
 
     def __post_init__(self) -> None:
@@ -67,7 +69,7 @@ class _Text(Ids):
 
 
 @dataclass(frozen=True)
-class Bytes(_Text):
+class Bytes(Text):
     """Text as the bytes of its UTF-8 encoding: 256 ids for every language, none of them unknown.
 
     Reference: Xue et al., ByT5: Towards a token-free future with pre-trained byte-to-byte models
@@ -104,7 +106,7 @@ class Bytes(_Text):
 
 
 @dataclass(frozen=True)
-class Words(_Text):
+class Words(Text):
     """Text as words and punctuation marks in lower case; id 0 stands for unknown ones.
 
     Words are learned from the training rows: those that occur in at least two of them, and of these

@@ -9,6 +9,7 @@ import numpy as np
 from mmjax.data.code_ids import TokenIds
 from mmjax.data.code_table import Table
 from mmjax.data.code_text import Bytes, Words
+from mmjax.data.code_tokenizer import Tokenizer
 from mmjax.data.coerce import as_plain
 from mmjax.data.table_columns import as_columns, has_columns, has_gaps, is_categorical
 from mmjax.errors import DataError, UsageError, tell
@@ -18,6 +19,7 @@ CODINGS: Mapping[str, type[Coding]] = {
     "tokens": TokenIds,
     "bytes": Bytes,
     "words": Words,
+    "tokenizer": Tokenizer,
     "table": Table,
 }
 """Codings by kind; instances are kinds, too, such as ``Words(length=100)``."""

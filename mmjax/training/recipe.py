@@ -203,7 +203,7 @@ def make_encoder(
         UsageError: it is not an encoder, or cannot read samples of this shape.
     """
     make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
-    given = f"{name}={encoder if isinstance(encoder, str) else f'{encoder!r:.60}'}"
+    given = f"{name}={name_member(encoder, ENCODERS):.60}"
     sample = sample_of(shape, coding)
     try:
         module = make if isinstance(make, nn.Module) else make()
