@@ -372,8 +372,9 @@ def _tell_encoders(arms: Sequence[Arm]) -> str:
     for arm in arms:
         if len(arm.task.modalities) == 1:
             ((name, encoder),) = arm.recipe.model.encoders.items()
-            shape = arm.task.shapes[name]
-            sizes = [f"{axis} {n}" for axis, n in zip(_AXES[len(shape)], shape, strict=True)]
+            shape, coding = arm.task.shapes[name], arm.task.codings.get(name)
+            axes = _AXES[len(shape)] if coding is None else (coding.axis,)
+            sizes = [f"{axis} {n}" for axis, n in zip(axes, shape, strict=True)]
             told.append(f"{name} {type(encoder).__name__} ({', '.join(sizes)})")
     return f"encoders: {', '.join(told)}"
 

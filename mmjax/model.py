@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import as_float, as_tokens, in_units, learned_tokens, takes_mask
+from mmjax.layers import PADDING, as_float, as_tokens, in_units, is_ids, learned_tokens, takes_mask
 from mmjax.registry import ABSENCES
 from mmjax.types import Outputs, Tokens
 
@@ -72,7 +73,10 @@ class MultimodalModel(nn.Module):
 
     def _encode(self, name: str, x: jax.Array, here: jax.Array, train: bool) -> Tokens:
         x = read_input(self.encoders[name], x)
-        stand_in = self.means[name][None] if self.absent == "mean" else 0
+        if is_ids(x):
+            stand_in: Any = PADDING  # an empty text: ids have neither a zero nor a mean
+        else:
+            stand_in = self.means[name][None] if self.absent == "mean" else 0
         # Masked tokens would pass NaN on to the gradient, so absent inputs are always replaced.
         known = here.reshape(-1, *[1] * (x.ndim - 1))
         x = jnp.where(known, x, stand_in)

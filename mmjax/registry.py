@@ -228,14 +228,19 @@ CORE = (
 ENCODERS: "Table[type[nn.Module]]" = Table(
     "mmjax.encoders",
     {
+        "bag": "mmjax.encoders.text:Bag",
         "cnn": "mmjax.encoders.cnn:CNN",
         "cnn1d": "mmjax.encoders.cnn:CNN1D",
         "cnn2d": "mmjax.encoders.cnn:CNN2D",
         "cnn3d": "mmjax.encoders.cnn:CNN3D",
+        "ft_transformer": "mmjax.encoders.table:FTTransformer",
         "gru": "mmjax.encoders.gru:GRU",
         "mlp": "mmjax.encoders.mlp:MLPEncoder",
+        "one_hot": "mmjax.encoders.one_hot:OneHot",
         "patches": "mmjax.encoders.transformer:Patches",
         "raw": "mmjax.encoders.raw:Raw",
+        "table": "mmjax.encoders.table:TableEncoder",
+        "text": "mmjax.encoders.text:TextEncoder",
         "transformer": "mmjax.encoders.transformer:Transformer",
         "video": "mmjax.encoders.video:Video",
     },
@@ -331,8 +336,8 @@ TASKS: Table[Callable[..., Any]] = Table(
 
 ABSENCES = {
     "mask": "nothing: its tokens are masked",
-    "zero": "an input of zeros, after standardisation",
-    "mean": "the mean of the training inputs",
+    "zero": "an input of zeros, after standardisation; an empty text",
+    "mean": "the mean of the training inputs; an empty text",
     "learned": "learned tokens",
 }
 """What replaces a modality that a row lacks."""

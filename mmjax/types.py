@@ -146,6 +146,66 @@ class TrainState(NamedTuple):
     skipped: Skipped = Skipped()
 
 
+class Coding(Protocol):
+    """How a modality that is not an array of numbers becomes one; see ``mmjax.data.codings``.
+
+    Encoders that can read it have the attribute that it names, None by default, which
+    ``make_model`` sets to ``known``.
+
+    Attributes:
+        encoder: key of the default encoder.
+        axis: what the entries of a row are: the axis of a coded array [rows, axis].
+        dtype: of coded arrays.
+        attribute: of encoders that can read it.
+    """
+
+    encoder: ClassVar[str]
+    axis: ClassVar[str]
+    dtype: ClassVar[Any]
+    attribute: ClassVar[str]
+
+    @property
+    def known(self) -> Any:
+        """What an encoder must know: the value of its ``attribute``."""
+        ...
+
+    def fit(self, name: str, given: Any, present: np.ndarray, train: np.ndarray) -> "Coding":
+        """The coding with all that it learns from the rows of an input.
+
+        Args:
+            name: of the input.
+            given: every row, as users have them.
+            present: [rows] bool, the rows that have the modality.
+            train: [rows] bool, the training rows.
+        """
+        ...
+
+    def encode(
+        self, name: str, given: Any, present: np.ndarray | None = None, ids: Any = None
+    ) -> np.ndarray:
+        """Codes rows; those that are coded already stay as they are.
+
+        Args:
+            name: of the input.
+            given: the rows.
+            present: [rows] bool; by default every row has the modality.
+            ids: the user's names of the rows, if not their indices.
+        """
+        ...
+
+    def check(self, where: str, values: np.ndarray, present: np.ndarray, ids: Any = None) -> None:
+        """Raises DataError unless ``values`` are what ``encode`` may return."""
+        ...
+
+    def say(self, row: np.ndarray) -> str:
+        """What a coded row says, for people."""
+        ...
+
+    def find_scale(self, values: np.ndarray, present: np.ndarray) -> Any:
+        """The ``Scale`` of coded rows by which models standardise them, if they do, or None."""
+        ...
+
+
 class Encoder(Protocol):
     """Maps one modality to tokens: ``(x [batch, ...], *, train) -> Tokens``.
 

@@ -689,6 +689,21 @@ WEIGHT_FACTS: dict[str, dict[str, object]] = {
     "a name too few": {"names": ["a", "b"]},
     "a scale of text": {"scale": ["a", "b"]},
     "a scale of others": {"scale": [[0.0], [1.0]]},
+    "codings of text": {"codings": "words"},
+    "an unknown coding": {"codings": {"vector": {"kind": "latin"}}},
+    "a coding of numbers": {"codings": {"vector": {"kind": "words", "words": [1, 2]}}},
+    "a coding of another modality": {"codings": {"other": {"kind": "table"}}},
+    "a vocabulary of billions": {
+        "inputs": {"vector": ["int32", 5], "sequence": SEQUENCE},
+        "codings": {"vector": {"kind": "tokens", "vocabulary": 2**31 - 1, "length": 5}},
+    },
+    "a vocabulary of text": {
+        "inputs": {"vector": ["int32", 5], "sequence": SEQUENCE},
+        "codings": {"vector": {"kind": "tokens", "vocabulary": "9", "length": 5}},
+    },
+    "a table of other columns": {"codings": {"vector": {"kind": "table", "columns": [["a"]]}}},
+    "columns of numbers": {"codings": {"vector": {"kind": "table", "columns": [7]}}},
+    "token ids without a coding": {"inputs": {"vector": ["int32", 5], "sequence": SEQUENCE}},
 }
 NO_WEIGHTS = {
     "empty": b"",

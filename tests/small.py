@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mmjax.data.code_ids import TokenIds
+from mmjax.data.code_table import Table
 from mmjax.data.targets import UNLABELLED
 from mmjax.data.task import Split, Task
 
@@ -32,6 +34,31 @@ def make_task(train: int = 96) -> Task:
     split.present["vector"] = np.arange(train) % 4 > 0
     split.inputs["vector"][::4] = np.nan
     return Task("small", split, make_split(30, seed=1), make_split(300, seed=2), NUM_CLASSES)
+
+
+CODINGS = {
+    "note": TokenIds(300, 5),
+    "who": Table((("age", None), ("city", ("Oslo", "Rome")), ("size", None))),
+}
+
+
+def make_coded_split(seed: int, size: int = 24) -> Split:
+    """Rows with token ids, some of none, and a table with gaps; some rows lack one of them."""
+    rng = np.random.default_rng(seed)
+    ids, length = rng.integers(0, 300, (size, 5)), rng.integers(0, 6, (size, 1))
+    cells = rng.normal(size=(size, 3)).astype(np.float32)
+    cells[:, 1] = rng.integers(0, 3, size)
+    cells[rng.random(size) < 0.3, 0] = np.nan
+    note = np.where(np.arange(5) < length, ids, -1).astype(np.int32)
+    row = np.arange(size)
+    here = {"note": row % 4 > 0, "who": row % 4 != 1}
+    return Split({"note": note, "who": cells}, row % 2, row, here)
+
+
+def make_coded_task() -> Task:
+    """Two classes of rows with token ids and a table."""
+    train, valid, test = map(make_coded_split, range(3))
+    return Task("coded", train, valid, test, 2, standardise=True, codings=CODINGS)
 
 
 def make_rich_split(size, rng, labelled=True):

@@ -33,7 +33,7 @@ def encode(task: Task, trained: Mapping[str, Trained]) -> list[Task]:
     parts = [_encode_split(split, trained) for split in (task.train, task.valid, task.test)]
     splits = [split for part in parts for split in part]
     padded = [n for n in trained if any(has_padding(s.inputs[n], s.present[n]) for s in splits)]
-    encoded = partial(replace, task, standardise=False, kinds={}, padded=tuple(padded))
+    encoded = partial(replace, task, standardise=False, kinds={}, codings={}, padded=tuple(padded))
     return [
         encoded(name=f"{task.name}/encoded", train=train, valid=valid, test=test)
         for train, valid, test in zip(*parts, strict=True)

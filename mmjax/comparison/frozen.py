@@ -14,7 +14,7 @@ from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.data.task import Split, Task
 from mmjax.encoders.pretrained import Pretrained
 from mmjax.registry import ENCODERS
-from mmjax.training.recipe import EncoderLike, make_encoder
+from mmjax.training.recipe import EncoderLike, make_encoder, sample_of
 from mmjax.types import Batch
 
 
@@ -99,10 +99,12 @@ class FrozenEncoders:
     def _freeze(self, task: Task, name: str, encoder: EncoderLike) -> FrozenEncoder | None:
         key = name, encoder if isinstance(encoder, str) else id(encoder)
         if key not in self._made:
-            made = make_encoder(name, encoder, task.shapes[name])
+            coding = task.codings.get(name)
+            made = make_encoder(name, encoder, task.shapes[name], coding)
             frozen = None
             if isinstance(made, Pretrained) and not made.trainable:
-                frozen = FrozenEncoder(name, made, task.shapes[name], name in task.padded)
+                row = sample_of(task.shapes[name], coding)
+                frozen = FrozenEncoder(name, made, row, name in task.padded)
             self._made[key] = encoder, frozen
         return self._made[key][1]
 
@@ -116,8 +118,9 @@ class FrozenEncoders:
         parts = {"train": task.train, "valid": task.valid}
         splits = {name: self._encode_split(split, frozen) for name, split in parts.items()}
         given = {f.name: getattr(task, f.name) for f in fields(Task)}
+        rest = lambda facts: {name: fact for name, fact in facts.items() if name not in frozen}
+        given |= {"kinds": rest(task.kinds), "codings": rest(task.codings)}
         given["padded"] = tuple(name for name in task.padded if name not in frozen)
-        given["kinds"] = {name: kind for name, kind in task.kinds.items() if name not in frozen}
         return EncodedTask(**{**given, **splits, "test": test}, source=task, frozen=frozen)
 
     def _encode_split(self, split: Split, frozen: Mapping[str, FrozenEncoder]) -> Split:

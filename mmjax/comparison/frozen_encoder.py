@@ -31,15 +31,14 @@ class FrozenEncoder:
     Args:
         name: of the modality.
         encoder: its encoder.
-        shape: of a sample.
+        row: what it reads of a row, [1, ...].
         padded: whether rows are padded by NaN, in place of which it reads zeros.
     """
 
     def __init__(
-        self, name: str, encoder: Pretrained, shape: tuple[int, ...], padded: bool = False
+        self, name: str, encoder: Pretrained, row: jax.ShapeDtypeStruct, padded: bool = False
     ) -> None:
         self.name, self.encoder, self.padded = name, encoder, padded
-        row = jax.ShapeDtypeStruct((1, *shape), np.float32)
         self.reader = Features(repr(encoder.network), encoder.network.makes_tokens(row))
         """The encoder of a model that reads its features."""
 

@@ -69,7 +69,7 @@ def variants(
         methods = methods[:1]
     options: list[list[tuple[str, Any]]] = []
     for name, alternatives in own.items():
-        usual = default_encoder(task.shapes[name], task.kinds.get(name))
+        usual = default_encoder(task.shapes[name], task.kinds.get(name), task.codings.get(name))
         named = [(f"{name}={name_member(e, ENCODERS)}", e) for e in alternatives]
         options.append(_without_default(named, f"{name}={usual}"))
     objectives = [(name_member(o, OBJECTIVES), _objective(o)) for o in as_list(choices.objective)]

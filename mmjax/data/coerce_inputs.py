@@ -10,9 +10,12 @@ import numpy as np
 from mmjax.data.coerce import as_array, as_plain, find_gaps
 from mmjax.data.ragged import level
 from mmjax.errors import DataError, look_up, tell
+from mmjax.types import Coding
 
-InputKind = Literal["vector", "sequence", "image", "video", "volume", "tokens"]
-"""What the samples of an input can be declared as."""
+InputKind = Literal[
+    "vector", "sequence", "image", "video", "volume", "tokens", "bytes", "words", "table"
+]
+"""What the samples of an input can be declared as; see ``mmjax.data.codings`` for the last four."""
 
 _AXES = {
     "sequence": "[rows, length, features]",
@@ -21,15 +24,12 @@ _AXES = {
     "volume": "[rows, depth, height, width, channels]",
 }
 
-MAX_VOCABULARY = 1024
-"""Largest vocabulary of an input: each token becomes a one-hot vector of that length."""
-
 _MAX_SEEN = 1 << 16  # values of a feature; float32 cannot tell many more apart anyway
 
 
-def sample_rank(kind: InputKind | None) -> int | None:
+def sample_rank(kind: InputKind | Coding | None) -> int | None:
     """Number of axes of a sample of a kind; None if the kind does not determine it."""
-    return _AXES[kind].count(",") if kind in _AXES else None
+    return _AXES[kind].count(",") if isinstance(kind, str) and kind in _AXES else None
 
 
 def as_numbers(
@@ -74,7 +74,7 @@ _OTHERS = (
     (
         "text",
         (str, bytes),
-        "Drop it, or one-hot encode it; .astype(float) converts strings of digits.",
+        "To read it, state kinds={...: 'words'}, 'bytes' or 'table'; .astype(float) reads digits.",
     ),
 )
 
@@ -144,9 +144,6 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
         UnknownNameError: there is no such kind.
 
     Example:
-        >>> shape_input("words", np.array([[0, 2], [1, 0]]), "tokens")[0]  # one-hot
-        array([[1, 0, 0],
-               [0, 0, 1]], dtype=uint8)
         >>> shape_input("scan", np.zeros((5, 28, 28)), "image").shape
         (5, 28, 28, 1)
     """
@@ -154,8 +151,6 @@ def shape_input(name: str, values: np.ndarray, kind: InputKind | None) -> np.nda
     if kind is None:
         return _assume_shape(where, name, values)
     look_up(f"kind of {where}", kind, dict.fromkeys(get_args(InputKind)))
-    if kind == "tokens":
-        return _one_hot(where, values)
     if kind == "vector":
         return values.reshape(len(values), -1)
     axes = _AXES[kind]
@@ -187,61 +182,26 @@ def _is_channels_first(values: np.ndarray) -> bool:
     return values.ndim == 4 and 1 <= values.shape[1] <= 4 and min(values.shape[2:]) > 4
 
 
-def shape_like(name: str, values: np.ndarray, like: np.ndarray) -> np.ndarray:
+def shape_like(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Converts new rows of an input as the rows of a Task were.
 
     Args:
         name: of the input.
         values: numbers [rows, ...].
-        like: some rows of the Task in which the input is present.
+        shape: of a sample of the Task.
 
     Raises:
-        DataError: no conversion gives the Task's shape, or a token is not in its vocabulary.
+        DataError: no conversion gives the Task's shape.
     """
-    where, shape = f"input {name!r}", like.shape[1:]
     if values.shape[1:] == shape or (values.ndim == 1 and shape == (1,)):
         return values
-    if values.shape[1:] == shape[:-1] and _is_one_hot(like):
-        return _one_hot(where, values, shape[-1])
     if _is_channels_first(values) and np.moveaxis(values, 1, -1).shape[1:] == shape:
         return np.moveaxis(values, 1, -1)
     flat = len(shape) == 1 and math.prod(values.shape[1:]) == shape[0]
     if flat or (*values.shape[1:], 1) == shape:
         return values.reshape(len(values), *shape)
-    fix = "Give samples of the same shape as the training rows."
-    if _is_one_hot(like):
-        fix = f"Give token ids [rows, {shape[0]}]: truncate longer rows, and pad shorter ones."
-    expected = f"shape {(len(values), *shape)}"
-    raise DataError(where, expected=expected, got=f"{values.shape}", fix=fix)
-
-
-def _is_one_hot(like: np.ndarray) -> bool:
-    tokens = like.ndim == 3 and like.dtype == np.uint8 and len(like) > 0
-    return tokens and bool((like.max(axis=-1) == 1).all() and (like.sum(axis=-1) == 1).all())
-
-
-def _one_hot(where: str, values: np.ndarray, size: int | None = None) -> np.ndarray:
-    """Token ids [rows, length] as one-hot uint8 [rows, length, vocabulary].
-
-    Args:
-        where: what an error calls them.
-        values: the ids.
-        size: of the vocabulary; by default the largest id plus one.
-    """
-    if values.ndim != 2 or not np.isfinite(values).all() or (values != values.round()).any():
-        got = f"{values.dtype} of shape {values.shape}"
-        fix = "Give one integer per token, and pad short rows."
-        raise DataError(where, expected="token ids [rows, length]", got=got, fix=fix)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= (size or MAX_VOCABULARY):
-        fix = "Map rare tokens to one id, or give embeddings, sequences [rows, length, features]."
-        if size:
-            fix = "Map tokens that training rows lack to an id that they have."
-        expected = f"token ids from 0 to {(size or MAX_VOCABULARY) - 1}"
-        raise DataError(where, expected=expected, got=f"{low} to {high}", fix=fix)
-    tokens = np.zeros((*values.shape, size or high + 1), np.uint8)
-    np.put_along_axis(tokens, values.astype(np.int64)[..., None], 1, axis=-1)
-    return tokens
+    expected, fix = f"shape {(len(values), *shape)}", "Give samples of the training rows' shape."
+    raise DataError(f"input {name!r}", expected=expected, got=f"{values.shape}", fix=fix)
 
 
 def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:

@@ -19,7 +19,8 @@ def fold_task(
 
     In each fold, a fifth of the other rows is for validation. Floats are standardised here, with
     statistics of the training rows of the fold, so that folds with as many training rows share one
-    compiled program; all do unless groups are of different size.
+    compiled program; all do unless groups are of different size. Text and tables stay coded as they
+    are, by the words and categories of the task's own training rows.
 
     Args:
         task: the data; its own splits are pooled.

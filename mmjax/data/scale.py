@@ -33,21 +33,21 @@ class Scale(NamedTuple):
 def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
     """The scale of each feature of an input, float32, over the rows in which it is present.
 
-    Padding, frames of NaN, does not count.
+    NaN, which is padding or a missing cell, does not count.
 
     Args:
         values: [rows, ..., features], which may be on disk.
         present: [rows] bool.
     """
-    total, squares = np.zeros((2, values.shape[-1]))
-    count = 0
+    total, squares, count = np.zeros((3, values.shape[-1]))
     for rows in chunks_where(values, present):
         seen = rows.reshape(-1, values.shape[-1]).astype(np.float64)
-        seen = seen[~np.isnan(seen[:, 0])]
+        there = ~np.isnan(seen)
+        seen = np.where(there, seen, 0)
         total, squares = total + seen.sum(axis=0), squares + np.square(seen).sum(axis=0)
-        count += len(seen)
-    mean = total / max(count, 1)
-    deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
+        count += there.sum(axis=0)
+    mean = total / np.maximum(count, 1)
+    deviation = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0))
     varies = deviation > 1e-6 * np.abs(mean)  # by more than rounding
     return Scale(mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32))
 

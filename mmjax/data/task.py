@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 
 from mmjax.data.chunks import chunks, on_disk
+from mmjax.data.codings import as_rows, describe_coding, find_coding
 from mmjax.data.coerce import (
     as_array,
     as_group,
@@ -34,7 +35,7 @@ from mmjax.data.targets import Kind, is_labelled, kind_of, row_nll
 from mmjax.data.validate import check_input, check_task
 from mmjax.errors import look_up
 from mmjax.registry import METRICS
-from mmjax.types import Batch, Metric
+from mmjax.types import Batch, Coding, Metric
 
 SHOWN = {kind: ("accuracy", "macro_f1") for kind in ("classes", "labels")} | {
     "numbers": ("r2", "rmse")
@@ -162,6 +163,7 @@ class Task:
         padded: modalities whose rows differ in length: float32 sequences or videos, with NaN in all
             values of the frames past the end of a row. Models mask them.
         kinds: {modality: its kind}, where the shape does not tell: "volume".
+        codings: {modality: how it is coded}, for text and tables; see ``mmjax.data.codings``.
 
     Raises:
         DataError: an array has the wrong shape, dtype, length or range, or is not finite; a split
@@ -187,6 +189,7 @@ class Task:
     standardised: tuple[str, ...] = ()
     padded: tuple[str, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
+    codings: Mapping[str, Coding] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_task(self)
@@ -214,7 +217,7 @@ class Task:
         standardise: bool = True,
         seed: int = 0,
         kind: Kind | None = None,
-        kinds: Mapping[str, InputKind] | None = None,
+        kinds: Mapping[str, InputKind | Coding] | None = None,
     ) -> "Task":
         """Makes a task from arrays with one row per sample.
 
@@ -226,7 +229,8 @@ class Task:
                 height, width, channels] or [rows, time, height, width, channels]}; a grey image has
                 one channel. Images of bytes are scaled to [0, 1]; bytes that are all 0 and 1 stay
                 so. In a list of arrays, sequences and videos may differ in length, and images in
-                size: images are resized to the median.
+                size: images are resized to the median. Or token ids, text or a table, as ``kinds``
+                says.
             target: [rows] of classes, as integers or text; [rows, labels] of 0 and 1, where a row
                 can have several labels; or floats, [rows] or [rows, numbers], which are
                 standardised. With ``split``, the test rows may all be -1 or missing (NaN, None, or
@@ -244,8 +248,12 @@ class Task:
             standardise: whether models standardise inputs with statistics of the training rows.
             seed: of the split.
             kind: of the target: "classes", "labels" or "numbers".
-            kinds: {modality: "vector", "sequence", "image", "video", "volume" or "tokens"}. Tokens
-                are integers [rows, length], and become sequences of one-hot vectors.
+            kinds: {modality: "vector", "sequence", "image", "video", "volume", "tokens", "bytes",
+                "words" or "table"}. Tokens are integers [rows, length] with -1 for padding, or a
+                list for each row; bytes and words are two ways to read a string for each row; a
+                table is a data frame whose columns are numbers or categories.
+                ``mmjax.data.codings`` has the classes of these four, which are kinds, too:
+                ``Words(length=100)``.
 
         Raises:
             DataError: an array is not what a task needs.
@@ -261,7 +269,7 @@ class Task:
             ...     kinds={"text": "tokens"},
             ...     present={"audio": rng.random(100) < 0.9},
             ... )
-            Task('own': audio (20, 13), text (6, 50) -> 4 classes;
+            Task('own': audio (20, 13), text (6,) -> 4 classes;
             rows: 64 train, 16 valid, 20 test)
         """
         check_mapping("inputs", inputs)
@@ -283,17 +291,18 @@ class Task:
         encoded = encode_target(
             target, None if given is None else given == "test", kind, known.get("id")
         )
-        arrays = {
-            n: _read_input(n, x, kinds.get(n), here.get(n, np.ones(size, bool)), known.get("id"))
-            for n, x in inputs.items()
-        }
-        padded = [n for n, x in arrays.items() if has_padding(x, here.get(n, np.ones(size, bool)))]
         index = np.unique(groups, return_inverse=True)[1]
         if given is None:
             role = deal(index, encoded.strata, seed)
         else:
             role = complete_roles(given, index, encoded.strata, seed)
         check_roles(role, groups)
+        everywhere, train = np.ones(size, bool), role == "train"
+        read = {
+            n: _read_input(n, x, kinds.get(n), here.get(n, everywhere), train, known.get("id"))
+            for n, x in inputs.items()
+        }
+        arrays = {n: values for n, (values, _) in read.items()}
         values, scale = encoded.values, None
         if encoded.kind == "numbers":
             scale = find_scale(values[role == "train"])
@@ -309,8 +318,9 @@ class Task:
             standardise=standardise,
             names=encoded.names,
             scale=scale,
-            padded=tuple(padded),
+            padded=tuple(n for n, x in arrays.items() if has_padding(x, here.get(n, everywhere))),
             kinds={n: kind for n, kind in kinds.items() if kind == "volume"},
+            codings={n: coding for n, (_, coding) in read.items() if coding is not None},
         )
 
     @property
@@ -337,11 +347,14 @@ class Task:
     def input_scales(self) -> dict[str, Scale]:
         """{modality: its scale}, for the inputs that models scale."""
         found: dict[str, Scale | None] = {}
-        for name in self.modalities:
+        for name in (name for name in self.modalities if name not in self.standardised):
             values, present = self.train.inputs[name], self.train.present[name]
-            if values.dtype == np.uint8:
+            coding = self.codings.get(name)
+            if coding is not None:
+                found[name] = coding.find_scale(values, present) if self.standardise else None
+            elif values.dtype == np.uint8:
                 found[name] = find_byte_scale(values, present, self.standardise)
-            elif self.standardise and name not in self.standardised:
+            elif self.standardise:
                 found[name] = find_input_scale(values, present)
         return {name: scale for name, scale in found.items() if scale is not None}
 
@@ -378,6 +391,7 @@ class Task:
             raw = {name: raw for name, raw in split.raw.items() if name in modalities}
             return replace(split, inputs=keep(split.inputs), present=keep(split.present), raw=raw)
 
+        of = lambda facts: {name: facts[name] for name in modalities if name in facts}
         folds = [fold._replace(task=fold.task.only(*modalities)) for fold in self.folds]
         return replace(
             self,
@@ -386,7 +400,8 @@ class Task:
             test=cut(self.test),
             folds=tuple(folds),
             padded=tuple(name for name in self.padded if name in modalities),
-            kinds={name: kind for name, kind in self.kinds.items() if name in modalities},
+            kinds=of(self.kinds),
+            codings=of(self.codings),
         )
 
     def digest(self) -> str:
@@ -407,6 +422,8 @@ class Task:
 
     def _compute_digest(self) -> str:
         sha = hashlib.sha256(b"standardise" if self.standardise else b"")
+        for name, coding in sorted(self.codings.items()):
+            sha.update(f"{name} {describe_coding(coding)}".encode())
         for split_name, split in self.splits.items():
             arrays = {"target": split.target, "group": split.group}
             arrays |= {f"inputs/{name}": split.inputs[name] for name in self.modalities}
@@ -421,13 +438,20 @@ class Task:
 def _read_input(
     name: str,
     given: Any,
-    kind: InputKind | None,
+    kind: InputKind | Coding | None,
     present: np.ndarray,
+    train: np.ndarray,
     ids: np.ndarray | Sequence[Any] | None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, Coding | None]:
     """An input as a Task holds it, checked while its rows are still in the given order."""
     given = drop_unnamed(f"input {name!r}", given)
-    numbers = shape_input(name, as_numbers(name, given, sample_rank(kind)), kind)
+    coding = find_coding(name, given, kind, present)
+    if coding is not None:
+        check_length({name: as_rows(name, given)}, len(present))
+        coding = coding.fit(name, given, present, train)
+        return coding.encode(name, given, present, ids), coding
+    stated = cast(InputKind | None, kind)
+    numbers = shape_input(name, as_numbers(name, given, sample_rank(stated)), stated)
     check_length({name: numbers}, len(present))
     values, where = as_input(name, numbers), f"input {name!r}"
     padded = has_padding(values, present)
@@ -435,4 +459,4 @@ def _read_input(
     if padded:
         tell_lengths(where, values, present)
     check_precision(name, numbers[present], given)
-    return values
+    return values, None

@@ -11,6 +11,7 @@ from mmjax.data.chunks import chunks
 from mmjax.data.ragged import PADDED_NDIM, is_padding
 from mmjax.data.targets import kind_of
 from mmjax.errors import DataError, name_rows
+from mmjax.types import Coding
 
 MODALITY = re.compile(r"\w[\w .-]{0,99}")
 """Valid names of modalities: "+" joins several of them, and files are named after them."""
@@ -70,6 +71,10 @@ def _check_kinds(task: Any) -> None:
         if name not in task.train.inputs or kind != "volume":
             where, got = f"task {task.name!r}, kinds", f"{kind!r} for {name!r}"
             raise DataError(where, expected="'volume' for some of the modalities", got=got)
+    if unknown := task.codings.keys() - task.train.inputs.keys():
+        expected = f"modalities of the inputs, {sorted(task.train.inputs)}"
+        got = str(sorted(map(str, unknown)))
+        raise DataError(f"task {task.name!r}, codings", expected=expected, got=got)
 
 
 def _check_split(where: str, split: Any, task: Any) -> None:
@@ -91,8 +96,9 @@ def _check_split(where: str, split: Any, task: Any) -> None:
     for name, values in split.inputs.items():
         _check_array(f"task {task.name!r}, train input {name!r}", task.train.inputs[name])
         shape = (split.size, *task.train.inputs[name].shape[1:])
-        padded = name in task.padded
-        check_input(f"{where} input {name!r}", values, split.present[name], shape, padded=padded)
+        codes, padded = task.codings.get(name), name in task.padded
+        where_input, here = f"{where} input {name!r}", split.present[name]
+        check_input(where_input, values, here, shape, padded=padded, coding=codes)
 
 
 def _check_array(where: str, array: np.ndarray) -> None:
@@ -174,6 +180,7 @@ def check_input(
     shape: tuple[int, ...],
     ids: np.ndarray | Sequence[Any] | None = None,
     padded: bool = False,
+    coding: Coding | None = None,
 ) -> None:
     """Checks one modality of some rows.
 
@@ -184,6 +191,7 @@ def check_input(
         shape: number of rows, and the shape of a sample.
         ids: the user's names of the rows, if not their indices.
         padded: whether rows may end in frames of NaN.
+        coding: how the values are coded, if they are; it checks them instead.
 
     Raises:
         DataError: one of these does not hold.
@@ -201,15 +209,17 @@ def check_input(
         )
     if 0 in shape[1:]:
         raise DataError(where, expected="at least one value per sample", got=f"shape {shape[1:]}")
-    if values.dtype != np.float32 and values.dtype != np.uint8:
-        raise DataError(
-            where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
-        )
     if present.shape != shape[:1] or present.dtype != bool:
         raise DataError(
             f"{where} present",
             expected=f"bool {shape[:1]}",
             got=f"{present.dtype} {present.shape}",
+        )
+    if coding is not None:
+        return coding.check(where, values, present, ids)
+    if values.dtype != np.float32 and values.dtype != np.uint8:
+        raise DataError(
+            where, expected="float32 or uint8", got=f"{values.dtype}", fix="Cast it first."
         )
     if values.dtype == np.uint8:
         return  # always finite

@@ -5,8 +5,7 @@ import jax
 
 from mmjax.encoders.sides import check_sides
 from mmjax.layers import Dense, as_sequence, masked_by, sinusoidal_positions
-from mmjax.layers.blocks import TransformerBlock
-from mmjax.layers.normalisation import LayerNorm
+from mmjax.layers.blocks import attend_within
 from mmjax.types import Tokens
 
 
@@ -42,9 +41,7 @@ class Transformer(nn.Module):
         """
         x = Dense(self.width)(as_sequence(x))
         tokens = masked_by(mask, x + sinusoidal_positions(*x.shape[1:])[None])
-        for _ in range(self.num_layers):
-            tokens = TransformerBlock(dropout=self.dropout)(tokens, train=train)
-        return tokens._replace(values=LayerNorm()(tokens.values))
+        return attend_within(tokens, self.num_layers, self.dropout, train=train)
 
 
 class Patches(nn.Module):

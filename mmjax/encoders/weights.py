@@ -52,8 +52,12 @@ class Weights:
         return {name: x for name, x in own.items() if is_float(x)}
 
     def tree(self, arrays: Mapping[str, Any] = {}) -> Any:
-        """The tree as it was given, with some of its arrays replaced."""
+        """The tree, with some of its arrays replaced; those of NumPy are JAX's.
+
+        NumPy's could not be indexed by traced token ids.
+        """
         leaves = [arrays.get(name, leaf) for name, leaf in self._leaves.items()]
+        leaves = [jnp.asarray(x) if isinstance(x, np.ndarray) else x for x in leaves]
         return jax.tree.unflatten(self._structure, leaves)
 
     @cached_property

@@ -3,11 +3,13 @@
 from mmjax.layers.dense import MLP, Dense, DenseGeneral
 from mmjax.layers.tokens import (
     MODALITY_WEIGHTS,
+    PADDING,
     all_valid,
     as_float,
     as_sequence,
     as_tokens,
     in_units,
+    is_ids,
     is_present,
     join,
     learned_tokens,
@@ -25,6 +27,7 @@ from mmjax.layers.tokens import (
 __all__ = [
     "MLP",
     "MODALITY_WEIGHTS",
+    "PADDING",
     "Dense",
     "DenseGeneral",
     "all_valid",
@@ -32,6 +35,7 @@ __all__ = [
     "as_sequence",
     "as_tokens",
     "in_units",
+    "is_ids",
     "is_present",
     "join",
     "learned_tokens",

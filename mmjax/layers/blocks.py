@@ -135,6 +135,13 @@ class TransformerBlock(nn.Module):
         return Tokens(values + drop(hidden), x.mask)
 
 
+def attend_within(tokens: Tokens, num_layers: int, dropout: float, *, train: bool) -> Tokens:
+    """Self-attention in several blocks, then a LayerNorm, as submodules of the calling module."""
+    for _ in range(num_layers):
+        tokens = TransformerBlock(dropout=dropout)(tokens, train=train)
+    return tokens._replace(values=LayerNorm()(tokens.values))
+
+
 def show_rollout(module: nn.Module, blocks: Sequence[str], sources: np.ndarray) -> None:
     """Sows attention rollout from the first output token as the modality weights.
 

@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from mmjax.layers.initializers import normal
 from mmjax.types import Array, Tokens
 
+PADDING = -1
+"""The token id that stands for no token, after the end of a row."""
+
 
 def as_float(x: jax.Array) -> jax.Array:
     """Floats unchanged; unsigned integers scaled to [0, 1], so that data may stay uint8.
@@ -25,8 +28,20 @@ def as_float(x: jax.Array) -> jax.Array:
     return x
 
 
+def is_ids(x: Array) -> bool:
+    """Whether an input is token ids: they alone are signed integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmjax.layers import is_ids
+        >>> is_ids(np.array([[7, 2, -1]], np.int32)), is_ids(np.array([[0, 255]], np.uint8))
+        (True, False)
+    """
+    return bool(jnp.issubdtype(x.dtype, jnp.signedinteger))
+
+
 def in_units(x: jax.Array) -> jax.Array:
-    """Floats unchanged; images of bytes scaled to [0, 1], other unsigned integers as floats.
+    """Floats and token ids unchanged; images of bytes scaled to [0, 1], other bytes as floats.
 
     Example:
         >>> import numpy as np

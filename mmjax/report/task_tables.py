@@ -12,6 +12,7 @@ from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import kind_of
 from mmjax.data.task import Split, Task
 from mmjax.encoders import default_encoder
+from mmjax.types import Coding
 
 
 def task_facts(task: Task) -> str:
@@ -45,10 +46,11 @@ def task_tables(task: Task) -> Iterator[Table]:
     names = (f"{a} and {b}" for a, b in pairs)
     shared = _table("Distinct contents shared by two splits", "modality", *names)
     for name in task.modalities:
+        coding = task.codings.get(name)
+        encoder = default_encoder(task.shapes[name], task.kinds.get(name), coding)
         contents = {k: _contents(split, name) for k, split in task.splits.items()}
-        encoder = default_encoder(task.shapes[name], task.kinds.get(name))
         for split_name, split in task.splits.items():
-            cells = _describe(split, name, distinct=len(contents[split_name]))
+            cells = _describe(split, name, distinct=len(contents[split_name]), coding=coding)
             inputs.add_row(name, encoder, split_name, *cells)
         shared.add_row(name, *(str(len(contents[a] & contents[b])) for a, b in pairs))
     yield inputs
@@ -77,16 +79,17 @@ def _label_counts(split: Split, out_dim: int) -> str:
     return " ".join(f"{value.mean():.2f}+-{value.std():.2f}" for value in split.target.T)
 
 
-def _describe(split: Split, name: str, *, distinct: int) -> tuple[str, ...]:
+def _describe(split: Split, name: str, *, distinct: int, coding: Coding | None) -> tuple[str, ...]:
     values, present = split.inputs[name], split.present[name]
-    mean, deviation = _moments(values, present)
+    moments = ["-", "-"]  # codes have none
+    if coding is None and present.any():
+        moments = [f"{moment:.2f}" for moment in _moments(values, present)]
     return (
         "x".join(map(str, values.shape[1:])),
         str(values.dtype),
         f"{present.mean():.0%}",
         f"{distinct:,}",
-        f"{mean:.2f}" if present.any() else "-",
-        f"{deviation:.2f}" if present.any() else "-",
+        *moments,
     )
 
 

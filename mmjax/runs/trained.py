@@ -15,6 +15,7 @@ from mmjax.comparison.arm import Arm, resize_arm
 from mmjax.comparison.cell_search import choose_cells
 from mmjax.comparison.frozen import encode_rows, source_of
 from mmjax.comparison.scores import Row, score_rows
+from mmjax.data.codings import as_rows
 from mmjax.data.coerce import check_mapping, drop_unnamed
 from mmjax.data.coerce_inputs import as_input, as_numbers, shape_like
 from mmjax.data.ragged import lengthen
@@ -35,8 +36,6 @@ from mmjax.training.step import outline_params
 from mmjax.types import Batch
 
 Arrays = Mapping[str, np.ndarray]
-
-_SOME = 64  # rows that suffice to tell whether an input is tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ class TrainedRun:
 
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shape of its
-                rows or in one that ``Task.from_arrays`` accepts for them, such as token ids; uint8
+                rows or as ``Task.from_arrays`` accepts them, such as strings for text; uint8
                 where the task has uint8. Where rows of the task differ in length, these may, too.
                 Other modalities are ignored.
             present: {modality: [rows] bool}; by default a modality is present in every row.
@@ -112,8 +111,8 @@ class TrainedRun:
 
     def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
         """A checked batch of the rows."""
-        known = source_of(self.arm.task).train.inputs
-        present = {} if present is None else present
+        task, present = source_of(self.arm.task), {} if present is None else present
+        known = task.train.inputs
         check_mapping("inputs", inputs)
         check_mapping("present", present)
         for name in present:
@@ -123,7 +122,7 @@ class TrainedRun:
                 problem = f"modality {name!r} is missing; got {', '.join(inputs) or 'none'}"
                 fix = "For rows without it, pass zeros and present={...} with False there."
                 raise UsageError("inputs", problem, fix=fix)
-        rows = {name: self._read(name, inputs[name]) for name in known}
+        rows = {name: self._read(name, inputs[name], present.get(name)) for name in known}
         sizes = {name: len(values) for name, values in rows.items()}
         if len(set(sizes.values())) > 1:
             got = ", ".join(f"{name} {size}" for name, size in sizes.items())
@@ -133,23 +132,27 @@ class TrainedRun:
         here = {name: np.asarray(present.get(name, everywhere)) for name in known}
         for name, like in known.items():
             where = f"input {name!r}"
-            shape = (size, *like.shape[1:])
-            check_input(where, rows[name], here[name], shape, padded=name in self.arm.task.padded)
+            shape, padded = (size, *like.shape[1:]), name in task.padded
+            coding = task.codings.get(name)
+            check_input(where, rows[name], here[name], shape, padded=padded, coding=coding)
             if rows[name].dtype != like.dtype:  # the model scales uint8, but not floats
                 got = str(rows[name].dtype)
                 raise DataError(where, expected=f"{like.dtype}, as in training", got=got)
         return encode_rows(self.arm.task, Batch(rows, here, np.full(size, UNLABELLED)))
 
-    def _read(self, name: str, given: Any) -> np.ndarray:
+    def _read(self, name: str, given: Any, present: Any) -> np.ndarray:
         """Converts an input as ``Task.from_arrays`` does."""
         task, where = source_of(self.arm.task), f"input {name!r}"
-        shape, some = task.shapes[name], np.flatnonzero(task.train.present[name])[:_SOME]
-        given = drop_unnamed(where, given)
+        shape, given = task.shapes[name], drop_unnamed(where, given)
+        if name in task.codings:
+            fits = present is not None and np.shape(present) == (len(as_rows(name, given)),)
+            here = np.asarray(present, bool) if fits else None  # else it is rejected later
+            return task.codings[name].encode(name, given, here)
         values = as_numbers(name, given, len(shape), shape[:2] if len(shape) == 3 else None)
         if name in task.padded and values.ndim > 1:
             values = values[..., None] if values.ndim == len(shape) else values
             values = lengthen(where, values, shape[0])
-        return as_input(name, shape_like(name, values, task.train.inputs[name][some]))
+        return as_input(name, shape_like(name, values, shape))
 
 
 def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.code_table import Table
+from mmjax.data.codings import is_coded, make_coding
 from mmjax.data.coerce import as_array, as_plain, check_mapping, find_missing, name_columns
 from mmjax.data.coerce_inputs import InputKind, name_others, sample_rank
 from mmjax.data.splits import ROLES, SYNONYMS
@@ -13,8 +15,9 @@ from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError, look_up
 from mmjax.tasks.readers.files import pixels_of
-from mmjax.tasks.readers.samples import stack
+from mmjax.tasks.readers.samples import stack, stack_cells
 from mmjax.tasks.readers.sound import Sound
+from mmjax.types import Coding
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -31,7 +34,7 @@ def from_dataset(
     name: str = "dataset",
     seed: int = 0,
     kind: Kind | None = None,
-    kinds: Mapping[str, InputKind] | None = None,
+    kinds: Mapping[str, InputKind | Coding] | None = None,
     sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> Task:
     """Makes a task from a dataset whose rows are mappings.
@@ -40,13 +43,15 @@ def from_dataset(
     or a mapping of several, or lists of dicts. All rows are read into memory.
 
     A value is an array of numbers, a Pillow image, or a recording as a mapping with ``array`` and
-    ``sampling_rate``, which becomes MFCCs; None or NaN marks a missing modality. Splits and kinds
+    ``sampling_rate``, which becomes MFCCs; or what the kind of its modality reads: text, a list of
+    token ids, or a cell of a table. None or NaN marks a missing modality. Splits and kinds
     are handled as in ``Task.from_arrays``; samples of unequal length, size or sampling rate as in
     the task ``folder``.
 
     Args:
         dataset: {"train", "validation" (or "valid", "val", "dev"), "test": rows}, or rows.
-        modalities: {modality: column, or several columns of numbers to join into one vector}.
+        modalities: {modality: column, or several columns: of numbers to join into one vector, or of
+            a table}.
         target: column of classes, of vectors of labels 0 and 1, or of floats; or columns of labels
             or of floats.
         group: column of what must stay in one split, such as speakers.
@@ -85,15 +90,19 @@ def from_dataset(
     read = partial(_read_column, rows, ids, name)
     where = f"{name}, column"
     kinds, sizes = kinds or {}, sizes or {}
+    pictures = {m: columns for m, columns in modalities.items() if not is_coded(kinds.get(m))}
     for modality in sizes:
-        look_up("modality of sizes", modality, modalities)
+        look_up("modality of sizes", modality, pictures)
     found = {}
     for modality, columns in modalities.items():
-        place, given = f"{where} {columns!r}", [*map(read, _listed(columns, modality))]
-        samples = _samples(given, place, ids)
-        found[modality] = stack(
-            samples, place, sample_rank(kinds.get(modality)), sizes.get(modality)
-        )
+        cells, place = {n: read(n) for n in _listed(columns, modality)}, f"{where} {columns!r}"
+        stated = kinds.get(modality)
+        if stated is not None and is_coded(stated):
+            table = isinstance(make_coding(stated), Table)
+            found[modality] = stack_cells(cells, place, table=table)
+        else:
+            samples = _samples([*cells.values()], place, ids)
+            found[modality] = stack(samples, place, sample_rank(stated), sizes.get(modality))
     values = [as_array(f"{where} {column!r}", read(column)) for column in _listed(target, "target")]
     return Task.from_arrays(
         {modality: stacked.values for modality, stacked in found.items()},

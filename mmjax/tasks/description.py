@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.codings import describe_coding, parse_coding
 from mmjax.data.scale import Scale
 from mmjax.data.task import Split, Task
 
@@ -25,6 +26,7 @@ def describe(task: Task) -> dict[str, Any]:
         "scale": scale,
         "padded": list(task.padded),
         "kinds": dict(task.kinds),
+        "codings": {name: describe_coding(coding) for name, coding in task.codings.items()},
     }
 
 
@@ -43,5 +45,6 @@ def parse(about: Mapping[str, Any]) -> dict[str, Any]:
     text = (*names, *padded, *kinds, *kinds.values())
     if not isinstance(about["standardise"], bool) or not all(isinstance(n, str) for n in text):
         raise ValueError(f"{about}"[:300])
+    codings = {name: parse_coding(coding) for name, coding in about.get("codings", {}).items()}
     said = {"standardise": about["standardise"], "names": names, "scale": scale}
-    return {**said, "padded": padded, "kinds": kinds}
+    return {**said, "padded": padded, "kinds": kinds, "codings": codings}

@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from mmjax.data.code_table import Table
+from mmjax.data.codings import is_coded, make_coding
 from mmjax.data.coerce_inputs import InputKind, sample_rank
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.errors import DataError, UsageError, look_up
 from mmjax.registry import parse_pairs
+from mmjax.tasks.readers.by_id import read_cells
 from mmjax.tasks.readers.files import READERS
 from mmjax.tasks.readers.formats import data_folder, find
 from mmjax.tasks.readers.labels import LABELS, make_task, read_labels
 from mmjax.tasks.readers.samples import Stacked, stack
+from mmjax.types import Coding
 
 
 def folder(
@@ -22,7 +26,7 @@ def folder(
     *,
     seed: int = 0,
     kind: Kind | None = None,
-    kinds: Mapping[str, InputKind] | str = "",
+    kinds: Mapping[str, InputKind | Coding] | str = "",
     sizes: Mapping[str, tuple[int, int]] | str = "",
 ) -> Task:
     """Reads a folder with a sub-folder for each modality, and ``labels.csv``.
@@ -37,6 +41,10 @@ def folder(
     Pictures that differ in size are resized to the median height and width, recordings of another
     sampling rate than most are resampled, and lines on stderr say so. Sequences that differ in
     length are padded and masked, as in ``Task.from_arrays``.
+
+    With ``kinds="review=words,patient=table"``, ``review.csv`` and ``patient.csv`` are modalities,
+    too: a text for each row, and a table. They have a column ``id`` and a line for each row, and a
+    row without a line lacks the modality.
 
     The columns of ``labels.csv`` are ``id``, the name of a row's files without extension; the
     optional ``group`` and ``split``, as in ``Task.from_arrays``; and targets. A column without a
@@ -73,7 +81,7 @@ def folder(
     place = data_folder(data)
     if isinstance(kinds, str):  # ``Task.from_arrays`` checks the values
         pairs = parse_pairs("kinds", kinds.split(",") if kinds else ())
-        kinds = cast(Mapping[str, InputKind], pairs)
+        kinds = cast(Mapping[str, InputKind | Coding], pairs)
     sizes = _parse_sizes(sizes) if isinstance(sizes, str) else sizes
     labels = read_labels(find(place, LABELS))
     modalities = sorted(filter(_is_modality, place.iterdir()))
@@ -83,6 +91,11 @@ def folder(
         path.name: _read_modality(path, labels.ids, kinds.get(path.name), sizes.get(path.name))
         for path in modalities
     }
+    for name, stated in kinds.items():
+        path = place / f"{name}.csv"
+        if name not in read and is_coded(stated) and path.exists():
+            table = isinstance(make_coding(stated), Table)
+            read[name] = read_cells(path, labels.ids, table=table)
     return make_task("folder", place, read, labels, seed=seed, kind=kind, kinds=kinds)
 
 
@@ -98,7 +111,10 @@ def _parse_sizes(text: str) -> dict[str, tuple[int, int]]:
 
 
 def _read_modality(
-    place: Path, ids: Sequence[str], kind: InputKind | None, size: tuple[int, int] | None
+    place: Path,
+    ids: Sequence[str],
+    kind: InputKind | Coding | None,
+    size: tuple[int, int] | None,
 ) -> Stacked:
     """The samples of all rows, whose files are found by their names."""
     paths = _find_files(place, set(ids))

@@ -16,7 +16,7 @@ import optax
 
 from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
-from mmjax.data.task import Split, Task
+from mmjax.data.task import Task
 from mmjax.encoders import default_encoder
 from mmjax.encoders.pretrained import Pretrained
 from mmjax.errors import UsageError, look_up
@@ -28,7 +28,7 @@ from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS, SAMPLINGS
 from mmjax.storage.trees import digest_array
 from mmjax.training.mesh import parse_mesh
 from mmjax.training.optimiser import Adam, Optax, per_seed
-from mmjax.types import Augmentation, Method, Objective
+from mmjax.types import Augmentation, Coding, Method, Objective
 
 FusionLike = str | Callable[..., nn.Module] | nn.Module
 """A fusion by name, as a class or as a module."""
@@ -197,23 +197,33 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     return fuse
 
 
-def make_encoder(name: str, encoder: EncoderLike, shape: tuple[int, ...]) -> nn.Module:
+def sample_of(shape: tuple[int, ...], coding: Coding | None) -> jax.ShapeDtypeStruct:
+    """What an encoder reads of a row, [1, ...], by the shape of a sample and its coding."""
+    return jax.ShapeDtypeStruct((1, *shape), np.float32 if coding is None else coding.dtype)
+
+
+def make_encoder(
+    name: str, encoder: EncoderLike, shape: tuple[int, ...], coding: Coding | None = None
+) -> nn.Module:
     """The encoder of a modality as a module that can read its samples.
 
     Args:
         name: the modality.
         encoder: a key of ``ENCODERS``, a module, or a class that needs no arguments.
         shape: of a sample.
+        coding: of the modality, for text and tables.
 
     Raises:
         UnknownNameError: there is no such encoder.
         UsageError: it is not an encoder, or cannot read samples of this shape.
     """
     make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
-    given = f"{name}={encoder if isinstance(encoder, str) else f'{encoder!r:.60}'}"
-    sample = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    given = f"{name}={name_member(encoder, ENCODERS):.60}"
+    sample = sample_of(shape, coding)
     try:
         module = make if isinstance(make, nn.Module) else make()
+        if coding is not None and getattr(module, coding.attribute, coding) is None:
+            module = module.clone(**{coding.attribute: coding.known})
         run = lambda x: module.init_with_output(jax.random.key(0), x, train=False)[0]
         tokens = jax.eval_shape(lambda x: as_tokens(run(x)), sample)
     except Exception as error:  # whatever its code does
@@ -221,6 +231,11 @@ def make_encoder(name: str, encoder: EncoderLike, shape: tuple[int, ...]) -> nn.
         expected = f"{kind} that reads samples of shape {shape}"
         got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
         raise UsageError("encoders", expected=expected, got=got) from error
+    unread = coding is not None and getattr(module, coding.attribute, None) != coding.known
+    if coding is not None and unread and not getattr(module, "in_units", False):
+        expected = f"one with the attribute {coding.attribute}, None or {coding.known}"[:200]
+        fix = f"Use {coding.encoder}, or one of your own that reads {type(coding).__name__}."
+        raise UsageError("encoders", expected=expected, got=given, fix=fix)
     if tokens.values.ndim != 3 or tokens.mask.shape != tokens.values.shape[:2]:
         got = f"{given}: values {tokens.values.shape}, mask {tokens.mask.shape}"
         expected = "tokens [batch, length, features] with a mask [batch, length], or an array"
@@ -260,12 +275,17 @@ def make_model(
     raw = getattr(fuse, "level", None) == "input"
     chosen = {}
     for name, shape in task.shapes.items():
-        default = "raw" if raw else default_encoder(shape, task.kinds.get(name))
+        coding = task.codings.get(name)
+        if raw:
+            default = "raw" if coding is None else "one_hot"
+        else:
+            default = default_encoder(shape, task.kinds.get(name), coding)
         encoder = (encoders or {}).get(name, default)
-        usual = isinstance(encoder, str) and encoder == default  # made for this shape
-        chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape)
+        usual = coding is None and encoder == default  # made for this shape
+        chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape, coding)
     used = chosen if absent == "mean" else {}
-    means: Any = {name: _mean_input(task.train, name, encoder) for name, encoder in used.items()}
+    found = {name: _mean_input(task, name, encoder) for name, encoder in used.items()}
+    means: Any = {name: mean for name, mean in found.items() if mean is not None}
     scaled = {name for name, encoder in chosen.items() if not getattr(encoder, "in_units", False)}
     scales: Any = {name: scale for name, scale in task.input_scales.items() if name in scaled}
     for array in jax.tree.leaves((means, scales)):  # NumPy arrays, which serve as JAX's
@@ -273,15 +293,20 @@ def make_model(
     return MultimodalModel(chosen, fuse, absent, means, scales, task.padded)
 
 
-def _mean_input(split: Split, name: str, encoder: nn.Module) -> np.ndarray:
+def _mean_input(task: Task, name: str, encoder: nn.Module) -> np.ndarray | None:
     """Mean over the rows in which the modality is present, as the model sees it: float32.
 
-    Each frame of a padded input is averaged over the rows that have it; NaN where none has.
+    Each frame of a padded input is averaged over the rows that have it; NaN where none has. That of
+    a table has no categories; token ids have no mean.
     """
+    split = task.train
     if not split.present[name].any():
         expected = f"a training row with {name}, which absent='mean' needs"
         raise UsageError("absent", expected=expected, got="none")
     values, present = split.inputs[name], split.present[name]
+    if name in task.codings:
+        scale = task.codings[name].find_scale(values, present)
+        return scale and scale.mean
     total, count = np.zeros((2, *values.shape[1:]))
     rows: Any  # NumPy arrays, which serve as JAX's
     for rows in chunks_where(values, present):

@@ -28,20 +28,24 @@ def make_values(kind, rows=12):
         "waveform": wave,
         "sequence": bump(40)[:, None] * (1 + np.arange(10)),
         "vector": np.linspace(-2, 2, 50),
+        "table": np.arange(50.0) % 5 - 2,
     }
+    if kind == "text":
+        return np.random.default_rng(0).integers(0, 40, (rows, 50), np.int32)
     return np.stack([samples[kind] * x for x in level]).astype(np.float32)
 
 
 def of(name, severity, key=KEY):
     values = make_values(CORRUPTIONS[name].kind)
-    return values, np.asarray(SPOIL[name](key, values, severity))
+    got = np.asarray(SPOIL[name](key, values, severity))
+    return values, np.nan_to_num(got) if name == "cell_dropout" else got
 
 
 @pytest.mark.parametrize("name", ON_ARRAYS)
 def test_contract_of_every_corruption_of_arrays(name):
     values, got = of(name, 3)
     assert got.shape == values.shape
-    assert got.dtype == np.float32
+    assert got.dtype == values.dtype
     assert np.isfinite(got).all()
     np.testing.assert_array_equal(got, of(name, 3)[1])
     other = of(name, 3, key=jax.random.key(4))[1]
@@ -52,7 +56,9 @@ def test_contract_of_every_corruption_of_arrays(name):
 def test_a_row_does_not_depend_on_the_rows_beside_it(name):
     values, got = of(name, 4)
     values[3:] = 0
-    np.testing.assert_allclose(SPOIL[name](KEY, values, 4)[:3], got[:3], atol=1e-6)
+    alone = np.asarray(SPOIL[name](KEY, values, 4))
+    alone = np.nan_to_num(alone) if name == "cell_dropout" else alone
+    np.testing.assert_allclose(alone[:3], got[:3], atol=1e-6)
 
 
 def test_a_row_has_the_same_key_among_more_rows():
@@ -300,3 +306,19 @@ def test_pairs_are_exchanged_in_the_share_that_is_stated(name):
 def test_a_row_keeps_its_own_where_no_other_will_do(name, target):
     index = SPOIL[name](KEY, jnp.array(target), jnp.arange(3), 5)
     np.testing.assert_array_equal(index, [0, 1, 2])
+
+
+@pytest.mark.parametrize(("severity", "share"), [(1, 0.1), (5, 0.5)])
+def test_tokens_and_cells_are_removed_in_their_share(severity, share):
+    ids = np.tile(np.arange(200, dtype=np.int32), (30, 1))
+    ids[:, 150:] = -1  # padding
+    dropped = np.asarray(SPOIL["token_dropout"](KEY, ids, severity))
+    gone = dropped == -1
+    np.testing.assert_array_equal(dropped[~gone], ids[~gone])
+    assert abs(gone[:, :150].mean() - share) < 0.02
+    other = np.asarray(SPOIL["token_replacement"](KEY, ids, severity))
+    assert (other[:, 150:] == -1).all()
+    assert 0 <= other[:, :150].min() <= other[:, :150].max() == 149
+    assert abs((other != ids)[:, :150].mean() - share) < 0.02
+    cells = np.ones((30, 200), np.float32)
+    assert abs(np.isnan(SPOIL["cell_dropout"](KEY, cells, severity)).mean() - share) < 0.02

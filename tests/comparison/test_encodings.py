@@ -7,7 +7,7 @@ import flax.linen as nn
 import numpy as np
 import pytest
 from representatives import slow
-from small import make_task
+from small import make_coded_task, make_task
 
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
@@ -111,3 +111,21 @@ def test_encodings_of_rows_of_unequal_length_are_padded_if_their_tokens_are(enco
     for before, after in zip(task.splits.values(), encoded.splits.values(), strict=True):
         padding = np.isnan(before.inputs["steps"])[..., 0]
         np.testing.assert_array_equal(np.isnan(after.inputs["steps"]).all(axis=2), padding)
+
+
+@pytest.mark.parametrize("encoders", [{}, slow({"note": "bag", "who": "ft_transformer"})])
+def test_token_ids_and_tables_become_encodings(encoders):
+    task = make_coded_task()
+    arms = {n: make_arm(task, f"{n}_only", encoders, seeds=(0,), steps=2) for n in task.modalities}
+    (encoded,) = encode(task, {n: fit(arm.recipe, arm.task) for n, arm in arms.items()})
+    assert encoded.codings == {}
+    assert encoded.padded == (() if encoders else ("note",))
+    for before, after in zip(task.splits.values(), encoded.splits.values(), strict=True):
+        ids, here = before.inputs["note"], before.present["note"]
+        np.testing.assert_array_equal(after.present["note"], here & (ids >= 0).any(axis=1))
+        np.testing.assert_array_equal(after.present["who"], before.present["who"])
+        if not encoders:
+            lost = np.isnan(after.inputs["note"]).all(axis=2)
+            np.testing.assert_array_equal(lost[here], (ids < 0)[here])
+    ((_, trained),) = fit_each(make_encoded_arms([encoded], "attention_pool", (0,), steps=2))[0]
+    assert np.isfinite(trained.predict(trained.params, encoded.test.batch())).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from representatives import slow
 from rich.console import Console
-from small import make_task
+from small import CODINGS, make_coded_task, make_task
 
 import mmjax
 from mmjax.analysis.corruptions import make_sweep
@@ -311,6 +311,51 @@ def test_a_part_of_an_encoded_task_knows_its_source(task):
     encoded = encode_rows(alone, rows).inputs["vector"]
     np.testing.assert_array_equal(encoded, alone.test.inputs["vector"])
     assert encode_rows(task, rows) is rows
+
+
+WORDS = np.random.default_rng(2).normal(size=(300, 4)).astype(np.float32)
+
+
+def embed(w, ids):
+    assert ids.dtype == jnp.int32
+    return Tokens(w[jnp.maximum(ids, 0)], ids >= 0)
+
+
+def test_token_ids_reach_a_frozen_encoder_as_they_are():
+    task = make_coded_task()
+    arm = make_arm(task, "attention_pool", {"note": pretrained(embed, WORDS)}, steps=3, seeds=(0,))
+    assert {*arm.task.codings} == {"who"}
+    assert source_of(arm.task).codings == CODINGS
+    assert source_of(arm.task.only("note")).codings == {"note": CODINGS["note"]}
+    ids, here = task.test.inputs["note"], task.test.present["note"]
+    features = arm.task.test.inputs["note"]
+    np.testing.assert_array_equal(features[here, :, :-1], WORDS[np.maximum(ids, 0)][here])
+    np.testing.assert_array_equal(features[here, :, -1], (ids < 0)[here])
+    assert not features[~here].any()
+
+    inside = make_model(task, "attention_pool", {"note": pretrained(embed, WORDS)})
+    trained = fit(arm.recipe, arm.task)
+    params = jax.tree.map(lambda x: x[0], trained.params)
+    rows = task.test.batch()
+    want = inside.apply({"params": params}, rows.inputs, rows.present, train=False).prediction
+    got = trained.predict(trained.params, arm.task.test.batch())[0]
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("trainable", [False, slow(0.1)])
+def test_a_comparison_behind_a_text_encoder_reads_new_texts(trainable):
+    notes = np.where(np.arange(40) % 2, "a good film", "a dull evening")
+    task = mmjax.Task.from_arrays(
+        {"note": notes, "x": np.arange(40.0)},
+        np.arange(40) % 2,
+        kind="classes",
+        kinds={"note": "words"},
+    )
+    encoders = {"note": pretrained(embed, WORDS, trainable)}
+    result = mmjax.compare(task, ["concat"], encoders=encoders, examine="scores", **OPTIONS)
+    new = {"note": ["a good film", "unheard"], "x": [0.0, 1.0]}
+    coded = {**new, "note": task.codings["note"].encode("note", new["note"])}
+    np.testing.assert_array_equal(result.best.predict(new), result.best.predict(coded))
 
 
 def test_a_comparison_in_a_folder_is_resumed(task, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small import make_task
+from small import CODINGS, make_coded_task, make_task
 
 import mmjax
 from mmjax.data.folds import fold_task
@@ -88,6 +88,26 @@ def test_rows_that_lack_a_modality_stay_so():
     absent = sum((~fold.task.test.present["vector"]).sum() for fold in task.folds)
     assert absent == (~make_task().train.present["vector"]).sum()
     assert task.only("vector").folds[0].task.modalities == ("vector",)
+
+
+def test_codes_stay_as_they_are_and_numbers_of_a_table_are_standardised():
+    whole = make_coded_task()
+    join = lambda name: np.concatenate([split.inputs[name] for split in whole.splits.values()])
+    notes, cells = join("note"), join("who")
+    task = fold_task(whole, folds=3)
+    np.testing.assert_array_equal(task.test.inputs["note"], notes)
+    for fold in task.folds:
+        got, rows = fold.task.test.inputs, fold.rows["test"]
+        np.testing.assert_array_equal(got["note"], notes[rows])
+        np.testing.assert_array_equal(got["who"][:, 1], cells[rows, 1])
+        np.testing.assert_array_equal(np.isnan(got["who"]), np.isnan(cells[rows]))
+        train = fold.task.train
+        seen = train.inputs["who"][train.present["who"]]
+        np.testing.assert_allclose(np.nanmean(seen[:, ::2], axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(np.nanstd(seen[:, ::2], axis=0), 1, atol=1e-5)
+        assert fold.task.input_scales == {}
+        assert fold.task.codings == CODINGS
+    assert {*task.only("who").folds[0].task.codings} == {"who"}
 
 
 def test_unlabelled_rows_are_left_out():

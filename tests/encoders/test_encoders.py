@@ -1,5 +1,7 @@
 """Encoders: the contract over the table, and the lengths that each promises."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +14,16 @@ from mmjax.layers import sinusoidal_positions
 from mmjax.testing import check_encoder
 
 IMAGE, SEQUENCE, VECTOR, VIDEO = (28, 28, 1), (39, 13), (6,), (5, 8, 8, 1)
+IDS, TABLE = "token ids", "a table"  # 7 ids of 50 a row; 5 columns, two of categories
+CATEGORIES = (0, 4, 0, 3, 0)
 
 # What each encoder reads, and the [length, features] that it makes of it.
 SHAPES = {
+    "bag": [(IDS, (1, 64))],
+    "ft_transformer": [(TABLE, (5, 64)), (VECTOR, (6, 64))],
+    "one_hot": [(IDS, (7, 50)), (TABLE, (1, 13)), (VECTOR, (1, 12))],
+    "table": [(TABLE, (1, 64)), (VECTOR, (1, 64))],
+    "text": [(IDS, (7, 64))],
     "raw": [(IMAGE, (28, 28)), (SEQUENCE, (39, 13)), (VECTOR, (1, 6))],
     "mlp": [(IMAGE, (1, 64)), (SEQUENCE, (1, 64)), (VECTOR, (1, 64))],
     "cnn": [(IMAGE, (4, 32))],
@@ -30,7 +39,21 @@ CASES = [(name, *case) for name, cases in SHAPES.items() for case in cases]
 
 
 def make_input(shape):
-    return jnp.asarray(np.random.default_rng(0).normal(size=(4, *shape)), jnp.float32)
+    rng = np.random.default_rng(0)
+    if shape == IDS:
+        ids = rng.integers(0, 50, (4, 7))
+        return jnp.asarray(np.where(np.arange(7) < [[7], [3], [1], [0]], ids, -1), jnp.int32)
+    if shape == TABLE:
+        cells = rng.normal(size=(4, 5))
+        cells[:, 1], cells[:, 3] = [0, 3, 1, 2], [2, 0, 1, 1]
+        cells[1, 0], cells[2, 2], cells[0, 4] = np.nan, np.nan, np.nan
+        return jnp.asarray(cells, jnp.float32)
+    return jnp.asarray(rng.normal(size=(4, *shape)), jnp.float32)
+
+
+def make(name, shape):
+    known = {IDS: {"vocabulary": 50}, TABLE: {"categories": CATEGORIES}}
+    return ENCODERS[name](**known.get(shape, {}))
 
 
 def test_every_encoder_has_its_shapes_here():
@@ -39,17 +62,16 @@ def test_every_encoder_has_its_shapes_here():
 
 @pytest.mark.parametrize(("name", "shape", "tokens"), CASES)
 def test_tokens_have_the_promised_length_and_width(name, shape, tokens):
-    encoder, x = ENCODERS[name](), jax.ShapeDtypeStruct((4, *shape), jnp.float32)
-    out, _ = jax.eval_shape(
-        lambda x: encoder.init_with_output(jax.random.key(0), x, train=False), x
-    )
+    init = partial(make(name, shape).init_with_output, jax.random.key(0), train=False)
+    out, _ = jax.eval_shape(init, make_input(shape))
     assert out.values.shape == (4, *tokens)
     assert out.mask.shape == (4, tokens[0])
 
 
-@pytest.mark.parametrize("name", representatives(ENCODERS, ["mlp", "raw"]))
+@pytest.mark.parametrize("name", representatives(ENCODERS, ["mlp", "raw", "table", "bag"]))
 def test_contract(name):
-    check_encoder(ENCODERS[name](), make_input(SHAPES[name][0][0]))
+    shape = SHAPES[name][0][0]
+    check_encoder(make(name, shape), make_input(shape))
 
 
 def test_each_kind_of_input_has_a_default():

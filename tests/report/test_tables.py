@@ -214,6 +214,24 @@ def test_images_of_any_channels_are_drawn(channels, kind):
             np.testing.assert_allclose(shown, want, atol=1e-12)
 
 
+def test_text_and_tables_are_written():
+    told = np.array(["a $5 film", "日本 é\x1b film"])[np.arange(12) % 2]
+    cells = [("age", float), ("city", object)]
+    who = np.array([(1.25, None), (np.nan, "Oslo")] * 6, cells)
+    kinds = {"note": "bytes", "who": "table", "words": "words", "ids": "tokens"}
+    inputs = {"note": told, "who": who, "words": told, "ids": [[3, 1], [2]] * 6}
+    task = Task.from_arrays(inputs, np.arange(12) % 2, kinds=kinds)
+    figure = samples_figure(task)
+    figure.canvas.draw()
+    written = [axis.texts[0].get_text() for axis in figure.axes]
+    assert written == [
+        *("3 1", "2"),
+        *("a $5 film", "?? é\\x1b film"),
+        *("age 1.25", "city Oslo"),
+        *("a $ 5 film", "?? é \\x1b film"),
+    ]
+
+
 def test_of_a_video_the_middle_frame_is_drawn():
     frames = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((5, 6, 6, 3), np.float32)
     clips = [frames[: 3 + row % 3] + np.eye(6)[..., None] for row in range(12)]

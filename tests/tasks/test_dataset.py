@@ -207,3 +207,25 @@ def test_datasets_of_hugging_face_give_the_same_task(monkeypatch):
     whole = from_dataset(one, modalities=COLUMNS, target="label", group="who")
     want = from_dataset(make_rows(60), modalities=COLUMNS, target="label", group="who")
     assert whole.digest() == want.digest()
+
+
+def test_text_ids_and_tables_are_read_by_their_kinds():
+    rows = [
+        {"say": f"so {i % 3}", "ids": [i % 4] * (i % 3), "age": i / 2, "city": "Oslo", "ill": i % 2}
+        for i in range(40)
+    ]
+    rows[3]["say"], rows[4]["ids"], rows[5]["age"], rows[5]["city"] = None, None, None, None
+    rows[6]["age"], rows[7]["city"] = None, None
+    task = from_dataset(
+        rows,
+        modalities={"say": "say", "ids": "ids", "who": ["age", "city"]},
+        target="ill",
+        kinds={"say": "words", "ids": "tokens", "who": "table"},
+    )
+    assert task.shapes == {"ids": (2,), "say": (2,), "who": (2,)}
+    assert task.codings["who"].known == (0, 2)
+    for name, absent in (("say", 3), ("ids", 4), ("who", 5)):
+        ids = np.concatenate([s.meta["id"][~s.present[name]] for s in task.splits.values()])
+        assert ids.tolist() == [str(absent)]
+    with pytest.raises(DataError, match="expected one column, got age, city"):
+        from_dataset(rows, modalities={"x": ["age", "city"]}, target="ill", kinds={"x": "words"})

@@ -7,7 +7,7 @@ import jax
 import pytest
 from jax import export
 from representatives import representatives, slow
-from small import make_task
+from small import make_coded_task, make_task
 
 from mmjax.comparison.arm import make_arm
 from mmjax.layers import kernels
@@ -21,7 +21,11 @@ from mmjax.training.program import make_program
 SEEDS = 11  # of which nothing in a model has as many
 LOWERED = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # JAX has two names for some
 ACCELERATORS = ["gpu", slow("tpu")]
-READABLE = {"cnn": "image", "patches": "image"}  # the others read sequences
+READABLE = {
+    **dict.fromkeys(("cnn", "patches"), "image"),
+    **dict.fromkeys(("bag", "one_hot", "text"), "note"),
+    **dict.fromkeys(("ft_transformer", "table"), "who"),
+}  # the others read sequences
 LIBRARIES = {  # linear algebra that a platform brings along
     "cusolver_potrf_ffi",
     "cusolver_gesvdj_ffi",
@@ -44,7 +48,8 @@ def defaults(monkeypatch):
 
 def lower(platform, strategy="concat", modalities=None, **recipe):
     """Jaxprs and StableHLO of the training of all seeds, and of their prediction."""
-    data = task().only(*modalities) if modalities else task()
+    whole = make_coded_task() if "who" in (modalities or ()) else task()
+    data = whole.only(*modalities) if modalities else whole
     arm = make_arm(data, strategy, seeds=tuple(range(SEEDS)), batch_size=16, **recipe)
     with stated_platform(platform):
         program, carried = make_program(arm.recipe, data)
@@ -86,7 +91,8 @@ def test_a_method_is_one_batched_program(name, platform):
 @pytest.mark.parametrize("name", representatives(ENCODERS, []))
 def test_an_encoder_is_one_batched_program(name, platform):
     read = READABLE.get(name, "sequence")
-    check(lower(platform, modalities=("vector", read), encoders={read: name}))
+    other = "who" if read == "note" else "note" if read == "who" else "vector"
+    check(lower(platform, modalities=(other, read), encoders={read: name}))
 
 
 @pytest.mark.slow

@@ -23,9 +23,10 @@ class Corruption(NamedTuple):
     Attributes:
         kind: what it applies to: "pixels" [rows, height, width, channels] from 0 to 1 (or uint8),
             "waveform" [rows, samples], "sequence" [rows, length, features] and "vector"
-            [rows, features], both with features of mean 0 and standard deviation 1, or "pairs".
-            Sequences may end in frames of NaN, which is padding.
-        apply: ``(key, values, severity) -> values``, float32 of the same shape, for severities 1
+            [rows, features], both with features of mean 0 and standard deviation 1; "text", token
+            ids [rows, length], and "table" [rows, columns], as ``mmjax.data.codings`` has them; or
+            "pairs". Sequences may end in frames of NaN, which is padding.
+        apply: ``(key, values, severity) -> values`` of the same shape, for severities 1
             to 5, which may be traced. The key and i determine what happens to row i. A corruption
             of pairs is ``(key, target [rows], group [rows], severity) -> index [rows]``: the row
             from which each row takes the modality.

@@ -129,7 +129,9 @@ def sample_rows(group: np.ndarray, size: int, seed: int) -> np.ndarray:
 
 
 def _fitting_kinds(task: Task, split: Split, modality: str) -> set[str]:
-    own = "waveform" if modality in split.raw else _KINDS[len(task.shapes[modality])]
+    coding = task.codings.get(modality)
+    own = _KINDS[len(task.shapes[modality])] if coding is None else coding.encoder
+    own = "waveform" if modality in split.raw else own
     return {own, "pairs"} if len(task.modalities) > 1 else {own}
 
 
@@ -145,6 +147,8 @@ def _make_corrupt(
         raw = split.raw[modality]
         heard, to_input = raw.values[raw.index], _compile(raw.to_input)
         spoil = lambda key, severity: to_input(apply(key, heard, severity))
+    elif modality in task.codings:
+        spoil = lambda key, severity: apply(key, inputs, severity)
     else:
         train = task.train
         offset, unit = _scale(corruption.kind, train.inputs[modality], train.present[modality])

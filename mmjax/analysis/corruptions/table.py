@@ -1,6 +1,6 @@
 """The registry of corruptions."""
 
-from mmjax.analysis.corruptions import image, mispairing, sequence, waveform
+from mmjax.analysis.corruptions import coded_values, image, mispairing, sequence, waveform
 from mmjax.analysis.corruptions.corruption import Corruption
 from mmjax.registry import Table
 
@@ -32,6 +32,8 @@ CORRUPTIONS: Table[Corruption] = Table(
                 sequence.feature_masking,
             ),
             "vector": (sequence.vector_noise, sequence.feature_dropout),
+            "text": (coded_values.token_dropout, coded_values.token_replacement),
+            "table": (coded_values.cell_dropout,),
             "pairs": (mispairing.conflicting, mispairing.desynchronised),
         }.items()
         for corrupt in members

@@ -40,7 +40,7 @@ def draw_pictures(
     figures: dict[str, Figure] = {}
     if task.kind == "classes":
         predictions = assessment.study.predictions[best][answers.split]
-        wrong = misclassified_figure(task.splits[answers.split], predictions)
+        wrong = misclassified_figure(task.splits[answers.split], predictions, task.codings)
         if wrong:
             wrong.suptitle(f"{best}: class → prediction, confidence", fontsize="medium")
             figures["misclassified.png"] = wrong

@@ -1,16 +1,20 @@
 """Figures of a few samples of a task."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from scipy.special import softmax
 
 from mmjax.data.task import Split, Task
+from mmjax.errors import printable
 from mmjax.report.figures.style import Figure, plain_text
+from mmjax.types import Coding
 
 _NUM_WRONG = 10
+_MAX_LINES = 9  # of a text in a panel
 _MAX_SIDE = 400  # values along an axis: more would be invisible in a picture this small
 
 
@@ -27,7 +31,8 @@ def samples_figure(task: Task) -> Figure:
     else:
         shown = np.arange(min(task.train.size, 10))
         what = "training samples"
-    figure = _rows_figure(task.train, shown, [_in_words(target[i]) for i in shown])
+    titles = [_in_words(target[i]) for i in shown]
+    figure = _rows_figure(task.train, shown, titles, task.codings)
     figure.suptitle(f"{task.name}: {what}", fontsize="medium")
     return figure
 
@@ -42,12 +47,15 @@ def _in_words(target: np.ndarray) -> str:
     return ",".join(map(str, np.flatnonzero(target))) or "none"
 
 
-def misclassified_figure(split: Split, logits: np.ndarray) -> Figure | None:
+def misclassified_figure(
+    split: Split, logits: np.ndarray, codings: Mapping[str, Coding] = {}
+) -> Figure | None:
     """The rows misclassified with the highest confidence; None if there are none.
 
     Args:
         split: the rows.
         logits: [seeds, rows, classes]; probabilities are averaged over seeds.
+        codings: of the task.
 
     Example:
         >>> from mmjax import load_task
@@ -63,17 +71,23 @@ def misclassified_figure(split: Split, logits: np.ndarray) -> Figure | None:
     if len(shown) == 0:
         return None
     titles = [f"{split.target[i]} → {predicted[i]}\n{confidence[i]:.0%}" for i in shown]
-    return _rows_figure(split, shown, titles)
+    return _rows_figure(split, shown, titles, codings)
 
 
-def _rows_figure(split: Split, shown: np.ndarray, titles: Sequence[str]) -> Figure:
+def _rows_figure(
+    split: Split, shown: np.ndarray, titles: Sequence[str], codings: Mapping[str, Coding]
+) -> Figure:
     """One row of panels per modality, one titled column per row of the split."""
     size = (1.2 * len(shown) + 0.8, 1.4 * len(split.inputs) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(split.inputs), len(shown), squeeze=False)
     for row, name in zip(axes, sorted(split.inputs), strict=True):
         for axis, index in zip(row, shown, strict=True):
-            _draw(axis, np.asarray(split.inputs[name][index]))
+            sample = np.asarray(split.inputs[name][index])
+            if name in codings:
+                _write(axis, codings[name].say(sample))
+            else:
+                _draw(axis, sample)
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name)
     for axis, title in zip(axes[0], titles, strict=True):
@@ -96,6 +110,13 @@ def _draw(axis: Axes, sample: np.ndarray) -> None:
         axis.imshow(sample.T, aspect="auto", origin="lower", cmap="magma")
     else:
         axis.stairs(sample, fill=True)
+
+
+def _write(axis: Axes, text: str) -> None:
+    """Writes the beginning of a text in a panel; the font has no other alphabets."""
+    lines = textwrap.wrap(text.encode("latin-1", "replace").decode("latin-1"), 15)
+    words = "\n".join(printable(line) for line in lines[:_MAX_LINES])
+    axis.text(0.04, 0.96, words, fontsize=6, va="top", transform=axis.transAxes, clip_on=True)
 
 
 def _as_colours(image: np.ndarray) -> np.ndarray:

@@ -130,7 +130,8 @@ def _check_sizes(run: RunFile, facts: Mapping[str, Any], arrays: Mapping[str, np
     if len(inputs) > max(len(arrays), _MAX_UNHELD):
         raise ValueError(f"{len(inputs)} modalities in {len(arrays)} arrays")
     for dtype, *shape in inputs.values():
-        if dtype not in ("float32", "uint8") or not all(type(n) is int and n > 0 for n in shape):
+        sized = all(type(n) is int and n > 0 for n in shape)
+        if dtype not in ("float32", "uint8", "int32") or not sized:
             raise ValueError(f"inputs of {dtype!r} and shape {shape}"[:300])
     row = sum(math.prod(shape) for _, *shape in inputs.values())
     if row > _MAX_ROW or row * out_dim > _MAX_VALUES:

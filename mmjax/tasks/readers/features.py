@@ -8,8 +8,8 @@ import numpy as np
 
 from mmjax.errors import import_extra
 from mmjax.storage.reading import MAX_SMALL, parse_npy, read_npz, reading
+from mmjax.tasks.readers.by_id import check_unique
 from mmjax.tasks.readers.formats import FIX, MAX_MAPPED
-from mmjax.tasks.readers.labels import check_unique
 
 IDS = ".ids.txt"
 """How the name of a file of ids ends that stands beside one of features."""

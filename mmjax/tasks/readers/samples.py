@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.coerce import find_gaps
 from mmjax.data.ragged import MAX_VALUES, level
 from mmjax.errors import DataError, tell
 from mmjax.tasks.readers.mfcc import mfcc
@@ -64,6 +65,39 @@ def stack(
     values = np.zeros((len(samples), *made.shape[1:]), made.dtype)
     values[present] = made
     return Stacked(values, present)
+
+
+def stack_cells(columns: Mapping[str, Sequence[Any]], where: object, *, table: bool) -> Stacked:
+    """Stacks what a coding reads: the rows of a table, or a text or a list of ids for each row.
+
+    Args:
+        columns: {name: its cells}, where None and NaN are missing. A row without any cell lacks the
+            modality.
+        where: what an error calls them.
+        table: whether the rows become a structured array; otherwise there is one column.
+
+    Raises:
+        DataError: there are several columns, but no table.
+
+    Example:
+        >>> cells = {"age": [31, None, 50], "city": ["Oslo", None, None]}
+        >>> stack_cells(cells, "patient", table=True).present.tolist()
+        [True, False, True]
+    """
+    if not table and len(columns) != 1:
+        expected, fix = "one column", "Join them, or state the kind 'table'."
+        raise DataError(where, expected=expected, got=", ".join(columns)[:300], fix=fix)
+    arrays = []
+    for cells in columns.values():
+        arrays.append(np.empty(len(cells), object))
+        arrays[-1][:] = [*cells]
+    present = ~np.logical_and.reduce([find_gaps(array) for array in arrays])
+    if not table:
+        return Stacked(arrays[0], present)
+    rows = np.empty(len(present), [(name, object) for name in columns])
+    for name, array in zip(columns, arrays, strict=True):
+        rows[name] = array
+    return Stacked(rows, present)
 
 
 def _features(sounds: Mapping[int, Sound], where: object) -> dict[int, np.ndarray]:
