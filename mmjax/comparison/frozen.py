@@ -12,7 +12,7 @@ import numpy as np
 
 from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.data.task import Split, Task
-from mmjax.encoders.pretrained import Pretrained
+from mmjax.encoders.adapter import Pretrained
 from mmjax.registry import ENCODERS
 from mmjax.training.recipe import EncoderLike, make_encoder, sample_of
 from mmjax.types import Batch

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.chunks import chunks, on_disk
-from mmjax.encoders.pretrained import Features, Pretrained, pack
+from mmjax.encoders.adapter import Features, Pretrained, pack
 from mmjax.errors import DataError, name_rows, tell
 from mmjax.model import read_input
 from mmjax.storage.array_cache import keep_array

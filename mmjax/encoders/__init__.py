@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from mmjax.encoders.adapter import pretrained
 from mmjax.encoders.cnn import CNN, CNN1D, CNN2D, CNN3D
 from mmjax.encoders.gru import GRU
 from mmjax.encoders.mlp import MLPEncoder
 from mmjax.encoders.one_hot import OneHot
-from mmjax.encoders.pretrained import pretrained
 from mmjax.encoders.raw import Raw
 from mmjax.encoders.table import FTTransformer, TableEncoder
 from mmjax.encoders.text import Bag, TextEncoder

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from mmjax.encoders.pretrained import Pretrained
+from mmjax.encoders.adapter import Pretrained
 from mmjax.layers.initializers import drawing
 from mmjax.layers.platform import compiler_options, platform
 from mmjax.storage.trees import is_key

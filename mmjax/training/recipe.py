@@ -18,7 +18,7 @@ from mmjax.data.chunks import chunks_where
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
 from mmjax.encoders import default_encoder
-from mmjax.encoders.pretrained import Pretrained
+from mmjax.encoders.adapter import Pretrained
 from mmjax.errors import UsageError, look_up
 from mmjax.layers import as_tokens
 from mmjax.methods import Joint
