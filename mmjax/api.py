@@ -13,6 +13,7 @@ from mmjax.analysis.study import Study, make_study
 from mmjax.analysis.summary import Summary, majority_warnings
 from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.arm import Arm, all_strategies
+from mmjax.comparison.frozen import read_in_units
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
 from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
@@ -20,7 +21,7 @@ from mmjax.data.folds import fold_task
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.metrics import MetricLike, default_metric, with_metric
-from mmjax.registry import ENCODERS, METHODS, OBJECTIVES
+from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
@@ -34,6 +35,8 @@ from mmjax.runs.studies import read_studies
 from mmjax.runs.trained import TrainedRun, best_seed
 from mmjax.storage.compile_cache import cached_programs
 from mmjax.storage.locks import locked
+from mmjax.training.augment import AugmentationLike
+from mmjax.training.class_weights import name_class_weights
 from mmjax.training.optimiser import OptimiserLike
 from mmjax.training.recipe import EncoderLike, FusionLike, name_member
 
@@ -197,6 +200,8 @@ def compare(
     encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {},
     objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy",
     method: MethodLike | Sequence[MethodLike] = "joint",
+    augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] = {},
+    class_weights: str | Mapping[Any, float] | Sequence[float] | None = None,
     metric: MetricLike | None = None,
     optimizer: OptimiserLike | None = None,
     subsets: bool = False,
@@ -224,6 +229,11 @@ def compare(
             what ``mmjax.encoders.pretrained`` makes; by default the shape of an input decides.
         objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``.
         method: the name of a training method, or an instance.
+        augment: {modality: augmentations of its training inputs}, applied in this order: names,
+            instances such as ``AUGMENTATIONS["crop"](padding=2)``, and functions ``(key, x [batch,
+            ...]) -> x``, which see inputs as encoders do.
+        class_weights: weights of classes in the loss: "balanced", inversely proportional to their
+            training rows; {class: weight}, 1 for classes that are not named; or [classes].
         metric: what models are selected by and compared in: a name, or a function ``(probabilities
             or numbers, target) -> float``, where higher is better; by default accuracy, and R2 for
             numbers.
@@ -237,18 +247,20 @@ def compare(
             everything stays in memory.
         resume: continue the comparison in the folder ``out``; completed arms are not repeated.
         quiet: print nothing during training.
-        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate and the
-            other fields of ``Settings``.
+        **settings: settings of `mmjax compare`: seeds, steps, batch_size, learning_rate, mixup,
+            sampling and the other fields of ``Settings``.
 
     Returns:
         the result. Strategies that failed are listed in ``Result.failed``.
 
     Raises:
-        UnknownNameError: there is no such fusion, objective, method, metric, examination or
-            setting.
+        UnknownNameError: there is no such fusion, objective, method, augmentation, class, metric,
+            examination or setting.
         UsageError: a setting is invalid; a fusion or the metric does not support this kind of
             target; a fusion returns the wrong shape, or shares its name with another; an encoder
-            cannot read its modality; or the folder cannot be used.
+            cannot read its modality; an augmentation changes shape or dtype; classes are weighed
+            where there are none, or where the objective ignores their weights; or the folder cannot
+            be used.
         DataError: the features of a frozen encoder are not finite.
         FailedArmsError: all strategies failed.
 
@@ -269,11 +281,17 @@ def compare(
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
     task = with_metric(task, metric)
     choices = Choices(encoders, objective, method)
+    settings = {
+        **settings,
+        "augment": _name_augmentations(augment),
+        "class_weights": name_class_weights(task, class_weights),
+    }
     chosen = _make_settings(task, settings, choices, optimizer)
     strategies = _find_strategies(task, fusions, subsets)
     if chosen.folds:
-        task = fold_task(task, chosen.folds, chosen.repeats)
-    arms = make_arms(chosen, task, strategies, choices, optimizer)
+        own = read_in_units(choices.encoders)
+        task = fold_task(task, chosen.folds, chosen.repeats, in_units=own)
+    arms = make_arms(chosen, task, strategies, choices, augment, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
         raise UsageError("fusions", expected="each name once", got=got)
@@ -325,6 +343,14 @@ def load_result(folder: str | Path) -> Result:
     run = read_run_file(Path(folder))
     (study,) = read_studies([Path(folder)])
     return Result(run, study)
+
+
+def _name_augmentations(augment: Mapping[str, Any]) -> tuple[str, ...]:
+    """The setting ``augment``, in which objects have names."""
+    if not isinstance(augment, Mapping):
+        raise UsageError("augment", expected="{modality: augmentations}", got=f"{augment!r:.80}")
+    names = lambda given: "+".join(name_member(one, AUGMENTATIONS) for one in as_list(given))
+    return tuple(f"{modality}={names(given)}" for modality, given in augment.items())
 
 
 def _results(outcomes: Sequence[ArmResult | ArmFailure]) -> list[ArmResult]:

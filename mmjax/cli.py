@@ -232,7 +232,7 @@ def zoo(
     options: tuple[str, ...] = (),
     json: bool = False,
 ) -> None:
-    """List all fusions, encoders, objectives, methods and tasks with their references.
+    """List the zoo: fusions, encoders, objectives, methods, augmentations, tasks; with references.
 
     Args:
         cost: Also count the parameters and floating-point operations (forward pass of one sample)
@@ -384,7 +384,10 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(getattr(error, "exit_code", 2))
 
 
-_LISTS = ("--options", "--encoders", "--encoder-choices", "--missing", "--request", "--hide")
+_LISTS = (
+    *("--options", "--encoders", "--encoder-choices", "--augment", "--class-weights"),
+    *("--missing", "--request", "--hide"),
+)
 
 
 def _check_lists(args: Sequence[str]) -> None:

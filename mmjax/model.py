@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import PADDING, as_float, as_tokens, in_units, is_ids, learned_tokens, takes_mask
+from mmjax.layers import as_float, as_tokens, in_units, is_ids, learned_tokens, takes_mask
 from mmjax.registry import ABSENCES
-from mmjax.types import Outputs, Tokens
+from mmjax.types import PADDING, Outputs, Tokens
 
 
 class MultimodalModel(nn.Module):
@@ -80,11 +80,9 @@ class MultimodalModel(nn.Module):
         # Masked tokens would pass NaN on to the gradient, so absent inputs are always replaced.
         known = here.reshape(-1, *[1] * (x.ndim - 1))
         x = jnp.where(known, x, stand_in)
-        if name in self.scales:
-            mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in self.scales[name])
-            x = (x - mean) / deviation
-            if self.absent == "zero":  # raw zeros may be far from every input
-                x = jnp.where(known, x, 0)
+        x = scale_input(x, self.scales.get(name))
+        if name in self.scales and self.absent == "zero":  # raw zeros may be far from every input
+            x = jnp.where(known, x, 0)
         encoder, options = self.encoders[name], {}
         if name in self.padded:
             there = ~jnp.isnan(x.reshape(*x.shape[:2], -1)[..., 0])
@@ -103,3 +101,22 @@ class MultimodalModel(nn.Module):
 def read_input(encoder: nn.Module, x: jax.Array) -> jax.Array:
     """An input as floats, before it is standardised; some encoders read it in its own units."""
     return in_units(x) if getattr(encoder, "in_units", False) else as_float(x)
+
+
+Scale = tuple[jax.Array, jax.Array]
+
+
+def scale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
+    """Standardises an input [batch, ..., features], if it has a scale: what encoders see."""
+    if scale is None:
+        return x
+    mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in scale)
+    return (x - mean) / deviation
+
+
+def unscale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
+    """The inverse of ``scale_input``."""
+    if scale is None:
+        return x
+    mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in scale)
+    return x * deviation + mean

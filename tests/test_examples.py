@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmjax.augmentations import AUGMENTATIONS
 from mmjax.encoders import ENCODERS
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
@@ -39,7 +40,8 @@ def test_examples_run(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["layers", "encoders", "fusion", "objectives", "methods", "testing"]
+    "name",
+    ["layers", "encoders", "fusion", "objectives", "methods", "augmentations", "testing"],
 )
 def test_public_classes_and_functions_have_an_example(name):
     package = importlib.import_module(f"mmjax.{name}")
@@ -60,7 +62,7 @@ def test_public_functions_have_an_example(name):
     assert not [x.__name__ for x in functions if ">>>" not in x.__doc__]
 
 
-@pytest.mark.parametrize("table", [FUSIONS, ENCODERS, OBJECTIVES, METHODS])
+@pytest.mark.parametrize("table", [FUSIONS, ENCODERS, OBJECTIVES, METHODS, AUGMENTATIONS])
 def test_members_of_the_zoo_have_an_example(table):
     own = {key: x for key, x in table.items() if x.__module__.startswith("mmjax.")}
     assert own

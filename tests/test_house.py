@@ -12,12 +12,12 @@ from mmjax.runs.zoo import TABLES, list_zoo
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mmjax"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ZOO = ("tasks", "encoders", "fusion", "objectives", "methods", "metrics")
+ZOO = ("tasks", "encoders", "fusion", "objectives", "methods", "metrics", "augmentations")
 
 # A package or module imports only from those before it.
 ORDER = (
     *("errors", "types", "registry", "storage", "layers", "data", "metrics", "tasks"),
-    *("encoders", "fusion", "objectives", "methods", "model", "testing"),
+    *("encoders", "fusion", "objectives", "methods", "augmentations", "model", "testing"),
     *("training", "comparison", "analysis", "report", "runs", "api", "cli"),
     *("__init__", "__main__"),
 )

@@ -1,5 +1,7 @@
 """Whatever a table of the zoo holds can be given as an object."""
 
+from dataclasses import replace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,11 +10,15 @@ import optax
 import pytest
 
 import mmjax
+from mmjax.augmentations import AUGMENTATIONS
 from mmjax.comparison.arm import make_arm
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.methods import OGMGE
 from mmjax.objectives import cross_entropy
 from mmjax.registry import METHODS
+from mmjax.runs.from_settings import make_arms
+from mmjax.runs.settings import Settings
+from mmjax.training.class_weights import make_class_weights
 from mmjax.training.recipe import describe
 
 OPTIONS = {"seeds": 2, "steps": 4, "batch_size": 20, "examine": "scores", "quiet": True}
@@ -32,6 +38,11 @@ def doubled(outputs, batch):
     """An objective of one's own."""
     loss, metrics = cross_entropy(outputs, batch)
     return 2 * loss, metrics
+
+
+def unweighted(outputs, batch):
+    """An objective of one's own that knows nothing of weights."""
+    return jnp.square(outputs.prediction).mean(), {}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +106,52 @@ def test_an_optimiser_of_ones_own_is_used_as_it_is(task):
     assert not all(np.array_equal(*pair) for pair in zip(*params, strict=True))
 
 
+def louder(key, x):
+    """An augmentation of one's own."""
+    return x * jax.random.uniform(key, (len(x), 1), minval=0.5, maxval=2)
+
+
+def test_augmentations_and_class_weights_are_recorded(task, tmp_path):
+    one, other = task.modalities
+    given = {
+        "augment": {one: [AUGMENTATIONS["noise"](scale=0.5), louder], other: "feature_dropout"},
+        "class_weights": {1: 2.5},
+        "mixup": 0.2,
+        "sampling": "balanced",
+    }
+    result = compare(task, out=tmp_path / "run", **given)
+    said = {row["strategy"]: row["recipe"] for row in result.rows}
+    first, second = (
+        f"'{one}': (Noise(scale=0.5), louder)",
+        f"'{other}': (FeatureDropout(rate=0.1),)",
+    )
+    assert f"augment={{{first}, {second}}}, mixup=0.2, class_weights=(1.0, 2.5)" in said["concat"]
+    assert f"augment={{{first}}}, mixup" in said[f"{one}_only"]
+    assert "sampling='balanced'" in said["concat"]
+    assert result.run.settings.augment == (
+        f"{one}=noise(scale=0.5)+louder",
+        f"{other}=feature_dropout",
+    )
+    assert result.run.settings.class_weights == ("1=2.5",)
+    assert compare(task, out=tmp_path / "run", resume=True, **given).rows == result.rows
+    with pytest.raises(UsageError, match="mixup"):
+        compare(task, out=tmp_path / "run", resume=True, **{**given, "mixup": 0.3})
+
+
+def test_an_objective_of_ones_own_may_weigh_rows(task):
+    compare(task, class_weights="balanced", objective=doubled)  # by calling one that does
+
+
+def test_settings_make_the_same_arms(task):
+    one, _ = task.modalities
+    settings = Settings(augment=(f"{one}=noise+feature_dropout",), class_weights=("balanced",))
+    (arm,) = make_arms(settings, task, ["concat"])
+    augment = {one: ["noise", AUGMENTATIONS["feature_dropout"]]}
+    weights = make_class_weights(task, ["balanced"])
+    (same,) = make_arms(Settings(), task, ["concat"], augment=augment)
+    assert replace(same.recipe, class_weights=weights) == arm.recipe
+
+
 class NoTokens(nn.Module):
     def __call__(self, x, *, train):
         return jnp.float32(3)
@@ -125,6 +182,14 @@ def test_a_function_with_the_name_of_an_objective_is_checked_too(task):
         ({"optimizer": "adam"}, UsageError, "optax.adamw"),
         ({"optimizer": lambda steps: 3}, UsageError, "3 from <function"),
         ({"optimizer": optax.sgd(0.1), "tune": 3}, UsageError, "mutually exclusive"),
+        ({"augment": ["noise"]}, UsageError, "{modality: augmentations}"),
+        ({"augment": {"nowhere": "noise"}}, UnknownNameError, "nowhere"),
+        ({"augment": {"a": "flip"}}, UsageError, "images"),
+        ({"augment": {"a": lambda key, x: x[:, :1]}}, UsageError, "shape and dtype"),
+        ({"mixup": -0.1}, UsageError, "a positive number"),
+        ({"sampling": "balance"}, UnknownNameError, "Did you mean 'balanced'"),
+        ({"class_weights": {"7": 2}}, UnknownNameError, "class of class_weights"),
+        ({"class_weights": "balanced", "objective": unweighted}, UsageError, "ignores them"),
         ({"lr": 0.1}, UnknownNameError, "Did you mean 'learning_rate'"),
     ],
 )

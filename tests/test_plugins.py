@@ -20,7 +20,7 @@ from mmjax.registry import Table
 from mmjax.runs import zoo
 from mmjax.runs.inspect import add_sizes
 from mmjax.runs.zoo import list_zoo, zoo_tables
-from mmjax.testing import check_encoder, check_fusion, check_objective
+from mmjax.testing import check_augmentation, check_encoder, check_fusion, check_objective
 
 PACKAGE = Path(__file__).parent / "example_package"
 OFFERED = {
@@ -28,6 +28,7 @@ OFFERED = {
     "encoders": "moments",
     "objectives": "hinge",
     "methods": "gradient_noise",
+    "augmentations": "gain",
     "tasks": "moons",
 }
 
@@ -67,7 +68,7 @@ def test_an_installed_package_appears_in_the_zoo(run_mmjax):
 def test_an_installed_package_takes_part_in_a_comparison(run_mmjax):
     flags = (
         "--task moons --fusions squared_sum,concat --encoders vertical=moments --objective hinge "
-        "--method gradient_noise --steps 60 --seeds 2 --out out"
+        "--method gradient_noise --augment vertical=gain+noise --steps 60 --seeds 2 --out out"
     )
     printed = run_mmjax("compare", *flags.split())
     assert "squared_sum" in printed
@@ -82,6 +83,7 @@ def test_its_members_keep_the_contracts(monkeypatch):
     check_fusion(mmjax_example.SquaredSumFusion(out_dim=3))
     check_encoder(mmjax_example.Moments(), jnp.arange(24.0).reshape(2, 4, 3) ** 1.5)
     check_objective(mmjax_example.hinge)
+    check_augmentation(mmjax_example.Gain(), jnp.arange(24.0).reshape(2, 4, 3))
 
 
 class _FakeEntry(EntryPoint):

@@ -6,17 +6,20 @@ from itertools import combinations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmjax.comparison.cell_search import search_steps
-from mmjax.comparison.frozen import FrozenEncoders
+from mmjax.comparison.frozen import EncodedTask, FrozenEncoders
 from mmjax.comparison.tuning import tune_steps
 from mmjax.data.task import Fold, Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
 from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, Strategy, parse_strategy
+from mmjax.training.class_weights import check_balance
 from mmjax.training.recipe import EncoderLike, FusionLike, Recipe, make_model, name_member
 from mmjax.training.sizes import match_params, set_num_layers, set_width
 from mmjax.training.step import init_params, make_forward
+from mmjax.types import Batch, Objective, Outputs
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,15 @@ def make_arm(
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
         choices: what to add to the name, if arms are to differ in other arguments.
         frozen: runs frozen encoders; arms that share it share their features.
-        **recipe: fields of ``Recipe`` other than the model. A fusion that prescribes a training
-            method is trained with that one.
+        **recipe: fields of ``Recipe`` other than the model; of ``augment``, only the modalities
+            that the arm uses count. A fusion that prescribes a training method is trained with that
+            one.
 
     Raises:
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
         UsageError: the fusion does not support this kind of target, returns the wrong shape, or is
-            not a fusion.
+            not a fusion; or classes are to be weighed or balanced where there are none, or where
+            the objective ignores their weights.
         DataError: the features of a frozen encoder are not finite.
 
     Example:
@@ -108,29 +113,52 @@ def make_arm(
     own_method = prescribed_method(model.fusion)
     if own_method:
         recipe["method"] = METHODS[own_method]()
+    if "augment" in recipe:
+        varied = recipe["augment"].items()
+        recipe["augment"] = {name: made for name, made in varied if name in part.modalities}
+        if isinstance(part, EncodedTask) and (both := {*recipe["augment"]} & {*part.frozen}):
+            problem = f"{both.pop()} has a frozen encoder, which sees its rows only once"
+            fix = "Make the encoder trainable, or leave out its augmentations."
+            raise UsageError("augment", problem, fix=fix)
     name = strategy if isinstance(strategy, str) else name_member(model.fusion, FUSIONS)
     added = f":{'+'.join(choices)}" if choices else ""
     made = Recipe(model, **recipe)
+    if made.mixup is not None and part.codings:
+        problem = f"codes of text and tables, such as {min(part.codings)}, cannot be mixed"
+        raise UsageError("mixup", problem, fix="Leave out mixup.")
+    check_balance(made, part)
     _check_objective(made, part)
     return Arm(f"{name}{added}", made, part)
 
 
 def _check_objective(recipe: Recipe, task: Task) -> None:
-    """Raises UsageError for an objective of the user's own that returns something else."""
-    if any(recipe.objective is known for known in OBJECTIVES.values()):
+    """Raises UsageError for an objective that returns something else, or ignores weights."""
+    known = any(recipe.objective is known for known in OBJECTIVES.values())
+    if known and recipe.class_weights is None:
         return
     rows = task.valid.take(np.arange(2) % task.valid.size).batch()
 
-    def lose():
+    def predict():
         params = init_params(recipe.model, rows, 0)
-        outputs = make_forward(recipe.model)(params, rows, jax.random.key(0))
-        return recipe.objective(outputs, rows)
+        return make_forward(recipe.model)(params, rows, jax.random.key(0))
 
-    found = jax.eval_shape(lose)
+    outputs = jax.eval_shape(predict)
+    found = jax.eval_shape(recipe.objective, outputs, rows)
     if not (isinstance(found, tuple) and len(found) == 2 and getattr(found[0], "shape", 1) == ()):
         expected = "to return (loss, {metric: value}), with a scalar loss"
         name = name_member(recipe.objective, OBJECTIVES)
         raise UsageError("objective", expected=f"{name} {expected}", got=f"{found}"[:200])
+    if recipe.class_weights is not None and not _weighs(recipe.objective, outputs, rows):
+        name = name_member(recipe.objective, OBJECTIVES)
+        fix = "Multiply each row's loss by batch.weight where it is not None, or balance sampling."
+        raise UsageError("class_weights", f"the objective {name} ignores them", fix=fix)
+
+
+def _weighs(objective: Objective, outputs: Outputs, rows: Batch) -> bool:
+    """Whether the loss of made-up outputs of these shapes depends on the weights of the rows."""
+    outputs = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), outputs)
+    lose = lambda weight: objective(outputs, rows._replace(weight=weight))[0]
+    return bool(lose(jnp.ones(2)) != lose(jnp.full(2, 2.0)))
 
 
 def modalities_of(task: Task, strategy: FusionLike) -> tuple[str, ...]:

@@ -72,9 +72,10 @@ def search(recipe: Recipe, task: Task, judge: Judge, progress: Callable[[int], N
     proxy = _proxy(recipe)
     alone = train_alone(partial(fit, progress=progress), proxy, task, proxy.objective)
     (encoded,) = encode(task, alone)
-    # A new model, because the recipe's scales and stand-ins belong to inputs, not to encodings.
+    # A new model, because the recipe's scales and stand-ins belong to inputs, not to encodings;
+    # neither do its augmentations.
     raw = dict.fromkeys(task.modalities, "raw")
-    proxy = replace(proxy, model=make_model(encoded, recipe.model.fusion, raw))
+    proxy = replace(proxy, model=make_model(encoded, recipe.model.fusion, raw), augment={})
 
     rng = np.random.default_rng(recipe.seeds[0])
     tried: dict[Cells, float] = {}

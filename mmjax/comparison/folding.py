@@ -56,7 +56,7 @@ def _join_predictions(
         for fold, own in zip(task.folds, predictions, strict=True):
             lanes = np.arange(fold.repeat * seeds, (fold.repeat + 1) * seeds)
             values = own[name] if name == "contributions" else _rescale(task, fold, own[name])
-            joined[name][np.ix_(lanes, fold.rows)] = values
+            joined[name][np.ix_(lanes, fold.rows["test"])] = values
     return joined
 
 

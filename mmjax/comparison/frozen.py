@@ -13,6 +13,7 @@ import numpy as np
 from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.data.task import Split, Task
 from mmjax.encoders.pretrained import Pretrained
+from mmjax.registry import ENCODERS
 from mmjax.training.recipe import EncoderLike, make_encoder, sample_of
 from mmjax.types import Batch
 
@@ -108,20 +109,40 @@ class FrozenEncoders:
         return self._made[key][1]
 
     def _encode(self, task: Task, frozen: Mapping[str, FrozenEncoder]) -> EncodedTask:
-        splits = {part: self._encode_split(split, frozen) for part, split in task.splits.items()}
+        test = self._encode_split(task.test, frozen)
+        for fold in task.folds:  # whose rows are all among these
+            for role, split in fold.task.splits.items():
+                for name, encoder in frozen.items():
+                    features = test.inputs[name][fold.rows[role]]
+                    self._features[_key(encoder, split, name)] = features
+        parts = {"train": task.train, "valid": task.valid}
+        splits = {name: self._encode_split(split, frozen) for name, split in parts.items()}
         given = {f.name: getattr(task, f.name) for f in fields(Task)}
         rest = lambda facts: {name: fact for name, fact in facts.items() if name not in frozen}
         given |= {"kinds": rest(task.kinds), "codings": rest(task.codings)}
         given["padded"] = tuple(name for name in task.padded if name not in frozen)
-        return EncodedTask(**{**given, **splits}, source=task, frozen=frozen)
+        return EncodedTask(**{**given, **splits, "test": test}, source=task, frozen=frozen)
 
     def _encode_split(self, split: Split, frozen: Mapping[str, FrozenEncoder]) -> Split:
         inputs = dict(split.inputs)
         for name, encoder in frozen.items():
-            values, present = split.inputs[name], split.present[name]
-            key = id(encoder), id(values), id(present)
+            key = _key(encoder, split, name)
             if key not in self._features:
-                self._features[key] = encoder.features(values, present)
+                self._features[key] = encoder.features(split.inputs[name], split.present[name])
             inputs[name] = self._features[key]
         raw = {name: raw for name, raw in split.raw.items() if name not in frozen}
         return replace(split, inputs=inputs, raw=raw)
+
+
+def _key(encoder: FrozenEncoder, split: Split, name: str) -> tuple[int, int, int]:
+    return id(encoder), id(split.inputs[name]), id(split.present[name])
+
+
+def read_in_units(encoders: Mapping[str, Any]) -> set[str]:
+    """The modalities of which an encoder, or one of several alternatives, is pretrained."""
+    found = {name: given if isinstance(given, list | tuple) else [given]
+             for name, given in encoders.items()}  # fmt: skip
+    known = lambda one: ENCODERS.get(one) if isinstance(one, str) else one
+    return {
+        n for n, listed in found.items() if any(isinstance(known(e), Pretrained) for e in listed)
+    }

@@ -205,7 +205,7 @@ def labels(task: Task) -> dict[str, np.ndarray]:
         extra["fold"] = np.empty((1 + task.folds[-1].repeat, task.test.size), int)
         extra["fold_train"] = np.array([fold.task.train.size for fold in task.folds])
     for fold in task.folds:
-        extra["fold"][fold.repeat, fold.rows] = fold.index
+        extra["fold"][fold.repeat, fold.rows["test"]] = fold.index
     return extra | {
         f"{split}_{name}": getattr(task.splits[split], name)
         for name in ("target", "group")

@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.data.code_ids import Ids, check_counts, pad_ids
 from mmjax.data.coerce import as_plain, find_gaps
 from mmjax.errors import DataError, UsageError, name_rows, tell
-from mmjax.layers import PADDING
+from mmjax.types import PADDING
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Cross-validation: a task whose every row is tested, by models that have not seen it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import jax
@@ -12,7 +12,9 @@ from mmjax.data.task import Fold, RawSignal, Split, Task
 from mmjax.errors import UsageError
 
 
-def fold_task(task: Task, folds: int, repeats: int = 1, seed: int = 0) -> Task:
+def fold_task(
+    task: Task, folds: int, repeats: int = 1, seed: int = 0, in_units: Collection[str] = ()
+) -> Task:
     """Deals the labelled rows of a task into folds, stratified by class and by whole groups.
 
     In each fold, a fifth of the other rows is for validation. Floats are standardised here, with
@@ -25,6 +27,7 @@ def fold_task(task: Task, folds: int, repeats: int = 1, seed: int = 0) -> Task:
         folds: number of parts, each tested once in every repeat.
         repeats: number of times that rows are dealt anew.
         seed: of the dealing.
+        in_units: modalities that are not standardised here, as their encoders read their own units.
 
     Returns:
         a task with ``folds``, whose test rows are all rows, and whose training and validation rows
@@ -54,10 +57,11 @@ def fold_task(task: Task, folds: int, repeats: int = 1, seed: int = 0) -> Task:
     single = groups == pool.size
     size = min(len(train) for parts in dealt for train, _, _ in parts) if single else pool.size
     made = [
-        Fold(repeat, index, test, _part(task, pool, train[:size], [*valid, *train[size:]], test))
+        _make_fold(task, pool, (repeat, index), train[:size], [*valid, *train[size:]], test)
         for repeat, parts in enumerate(dealt)
         for index, (train, valid, test) in enumerate(parts)
     ]
+    made = [fold._replace(task=_standardised(fold.task, in_units)) for fold in made]
     first = made[0].task
     return replace(first, test=_with_target(pool, first.scale), folds=tuple(made))
 
@@ -76,24 +80,30 @@ def _deal(
     return parts
 
 
-def _part(
-    task: Task, pool: Split, train: np.ndarray, valid: Sequence[int], test: np.ndarray
-) -> Task:
-    """The task of a fold, standardised by its training rows."""
+def _make_fold(
+    task: Task,
+    pool: Split,
+    place: tuple[int, int],
+    train: np.ndarray,
+    valid: Sequence[int],
+    test: np.ndarray,
+) -> Fold:
+    rows = {"train": train, "valid": np.array(sorted(valid)), "test": test}
     scale = find_scale(pool.target[train]) if task.kind == "numbers" else None
-    rows = (train, np.array(sorted(valid)), test)
-    splits = [_with_target(pool.take(index), scale) for index in rows]
-    made = replace(task, train=splits[0], valid=splits[1], test=splits[2], scale=scale)
+    parts = [_with_target(pool.take(index), scale) for index in rows.values()]
+    made = replace(task, train=parts[0], valid=parts[1], test=parts[2], scale=scale)
+    return Fold(*place, rows, made)
+
+
+def _standardised(task: Task, in_units: Collection[str]) -> Task:
+    """The task with its floats standardised, rather than by models, which then are all alike."""
     scales = {
-        name: own
-        for name, own in made.input_scales.items()
-        if made.train.inputs[name].dtype == np.float32
+        name: scale
+        for name, scale in task.input_scales.items()
+        if task.train.inputs[name].dtype == np.float32 and name not in in_units
     }
-    if not scales:
-        return made
-    splits = [_standardise(split, scales) for split in splits]
-    alike = replace(made, train=splits[0], valid=splits[1], test=splits[2])
-    return replace(alike, standardise=False)
+    train, valid, test = (_standardise(split, scales) for split in task.splits.values())
+    return replace(task, train=train, valid=valid, test=test, standardised=tuple(scales))
 
 
 def _with_target(split: Split, scale: Scale | None) -> Split:

@@ -128,13 +128,13 @@ class Fold(NamedTuple):
     Attributes:
         repeat: number of the dealing, from 0.
         index: number of the part in it.
-        rows: of the test split of the whole task.
-        task: these rows as its test split, and the others for training and validation.
+        rows: {"train", "valid", "test": its rows, of the test split of the whole task}.
+        task: these rows.
     """
 
     repeat: int
     index: int  # type: ignore[assignment]  # hides the method of tuples
-    rows: np.ndarray
+    rows: Mapping[str, np.ndarray]
     task: "Task"
 
 
@@ -159,6 +159,7 @@ class Task:
         scale: of numbers before standardisation; predictions are converted back to it.
         metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         folds: made by ``fold_task``, if its test rows are tested fold by fold.
+        standardised: modalities whose inputs are standardised already.
         padded: modalities whose rows differ in length: float32 sequences or videos, with NaN in all
             values of the frames past the end of a row. Models mask them.
         kinds: {modality: its kind}, where the shape does not tell: "volume".
@@ -185,6 +186,7 @@ class Task:
     scale: Scale | None = None
     metric: Metric = None  # type: ignore[assignment]  # set below
     folds: tuple[Fold, ...] = ()
+    standardised: tuple[str, ...] = ()
     padded: tuple[str, ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
     codings: Mapping[str, Coding] = field(default_factory=dict)
@@ -347,12 +349,13 @@ class Task:
         found: dict[str, Scale | None] = {}
         for name in self.modalities:
             values, present = self.train.inputs[name], self.train.present[name]
-            coding = self.codings.get(name)
+            coding, scaled = self.codings.get(name), name not in self.standardised
+            scaled &= self.standardise
             if coding is not None:
-                found[name] = coding.find_scale(values, present) if self.standardise else None
+                found[name] = coding.find_scale(values, present) if scaled else None
             elif values.dtype == np.uint8:
                 found[name] = find_byte_scale(values, present, self.standardise)
-            elif self.standardise:
+            elif scaled:
                 found[name] = find_input_scale(values, present)
         return {name: scale for name, scale in found.items() if scale is not None}
 

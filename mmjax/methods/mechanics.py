@@ -12,7 +12,7 @@ from mmjax.data.task import Task
 from mmjax.fusion import FUSIONS
 from mmjax.layers import mean_where
 from mmjax.methods.joint import Joint
-from mmjax.objectives.row_losses import classes_of, row_losses
+from mmjax.objectives.row_losses import classes_of, over_targets, row_losses
 from mmjax.types import (
     Array,
     Batch,
@@ -154,7 +154,7 @@ def modality_losses(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, 
 
 def loss_where(counts: Array, prediction: jax.Array, batch: Batch) -> jax.Array:
     """Mean loss in nats over the rows, [batch] bool, that count; zero if none does: []."""
-    return mean_where(counts, row_losses(prediction, batch))
+    return over_targets(lambda rows: mean_where(counts, row_losses(prediction, rows)), batch)
 
 
 def target_scores(logits: Mapping[str, jax.Array], batch: Batch) -> jax.Array:

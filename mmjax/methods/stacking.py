@@ -15,6 +15,7 @@ from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.methods.mechanics import encoder_params, train_alone
+from mmjax.objectives.row_losses import row_losses, weigh_classes
 from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
 
 
@@ -65,7 +66,8 @@ class Stacking(Method):
         folds = deal_groups(task.train.group, self.folds)
         _check_folds(folds, task.train)
         logits = _out_of_fold(train, task, folds)
-        meta = _fit_meta(logits, task.train.target, recipe.tx.build(recipe.steps), recipe.steps)
+        rows = weigh_classes(Batch({}, {}, task.train.target), recipe.class_weights)
+        meta = _fit_meta(logits, rows, recipe.tx.build(recipe.steps), recipe.steps)
         params: dict[str, Any] = {}
         readouts: dict[str, Any] = {}
         for trained in train(task).values():
@@ -142,7 +144,7 @@ def _out_of_fold(train: Callable[..., Any], task: Any, folds: np.ndarray) -> dic
 
 def _fit_meta(
     logits: Mapping[str, np.ndarray],
-    target: np.ndarray,
+    rows: Batch,
     tx: optax.GradientTransformation,
     steps: int,
 ) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _fit_meta(
         def loss(meta):
             total = sum(x @ meta[name]["kernel"] for name, x in logits.items())
             total += meta["bias"][None]
-            return optax.softmax_cross_entropy_with_integer_labels(total, target).mean()
+            return row_losses(total, rows).mean()
 
         def step(_, carry):
             meta, opt_state = carry

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.data.targets import kind_of
-from mmjax.objectives.row_losses import Result, classes_of, finish, row_losses
+from mmjax.objectives.row_losses import Result, classes_of, finish, row_losses, surprise, weigh
 from mmjax.types import Batch, Outputs
 
 
@@ -50,14 +50,15 @@ def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -
         1.333
     """
     targets = optax.smooth_labels(_one_hot(outputs, batch), smoothing)
-    return finish(optax.softmax_cross_entropy(outputs.prediction, targets).mean(), outputs, batch)
+    losses = weigh(optax.softmax_cross_entropy(outputs.prediction, targets), batch)
+    return finish(losses.mean(), outputs, batch)
 
 
 def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
     """Cross-entropy, in nats, that down-weights rows whose target is already predicted confidently.
 
     ``-(1 - p)^focus log p`` with ``p`` the probability of the target; with ``focus`` zero it is the
-    cross-entropy. The paper's class weights are left out, since no task here provides any.
+    cross-entropy. Class weights, if there are any, are the paper's ``alpha``.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002).
 
@@ -72,10 +73,10 @@ def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
         0.488
     """
     classes_of(batch)
-    losses = row_losses(outputs.prediction, batch)
+    losses = surprise(outputs.prediction, batch)
     # For a power below one the gradient at zero, where a row is certain, is infinite.
     doubt = jnp.maximum(1 - jnp.exp(-losses), 1e-7)
-    return finish((doubt**focus * losses).mean(), outputs, batch)
+    return finish(weigh(doubt**focus * losses, batch).mean(), outputs, batch)
 
 
 def mse(outputs: Outputs, batch: Batch) -> Result:
@@ -104,7 +105,7 @@ def mse(outputs: Outputs, batch: Batch) -> Result:
             errors = jax.nn.sigmoid(outputs.prediction) - batch.target
         case "numbers":
             errors = outputs.prediction - batch.target
-    return finish(jnp.square(errors).mean(), outputs, batch)
+    return finish(weigh(jnp.square(errors), batch).mean(), outputs, batch)
 
 
 def _one_hot(outputs: Outputs, batch: Batch) -> jax.Array:

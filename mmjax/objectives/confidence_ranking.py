@@ -10,6 +10,7 @@ from mmjax.objectives.row_losses import (
     branch_rows,
     finish,
     row_losses,
+    surprise,
 )
 from mmjax.types import Array, Batch, Outputs
 
@@ -50,7 +51,7 @@ def _misranking(branch: tuple[jax.Array, Array], batch: Batch) -> jax.Array:
     """Mean hinge loss over the pairs of rows that have the branch: []."""
     logits, here = branch
     difference = lambda x: x[:, None] - x[None]  # [row, other row]
-    harder = difference(jax.lax.stop_gradient(row_losses(logits, batch)))
+    harder = difference(jax.lax.stop_gradient(surprise(logits, batch)))
     more_sure = difference(jax.nn.logsumexp(logits, axis=-1))
     hinge = jax.nn.relu(jnp.sign(harder) * more_sure + jnp.abs(harder))
     pairs = here[:, None] & here[None] & ~jnp.eye(len(here), dtype=bool)

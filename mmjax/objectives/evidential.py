@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 
 from mmjax.layers import mean_where
-from mmjax.objectives.row_losses import Result, branch_rows, classes_of, finish
+from mmjax.objectives.row_losses import Result, branch_rows, classes_of, finish, weigh
 from mmjax.types import Batch, Outputs
 
 
@@ -39,6 +39,7 @@ def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Res
     alpha = jnp.exp(logits)  # [opinion, batch, classes]
     surprise = digamma(alpha.sum(axis=-1)) - jnp.where(is_target, digamma(alpha), 0).sum(axis=-1)
     losses = surprise + kl_weight * _kl_to_uniform(jnp.where(is_target, 1, alpha))
+    losses = jax.vmap(weigh, (0, None))(losses, batch)
     return finish(mean_where(here, losses, axis=1).sum(), outputs, batch)
 
 

@@ -1,6 +1,7 @@
 """Helpers shared by several objectives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ from mmjax.data.targets import kind_of
 from mmjax.errors import UsageError
 from mmjax.layers import mean_where
 from mmjax.types import Array, Batch, Outputs
+
+T = TypeVar("T")
 
 Result = tuple[jax.Array, Mapping[str, jax.Array]]
 
@@ -29,6 +32,11 @@ def _quality(prediction: jax.Array, target: Array) -> dict[str, jax.Array]:
 
 
 def row_losses(prediction: jax.Array, batch: Batch) -> jax.Array:
+    """``surprise``, times the weights of the rows: [batch]."""
+    return weigh(surprise(prediction, batch), batch)
+
+
+def surprise(prediction: jax.Array, batch: Batch) -> jax.Array:
     """Negative log-likelihood of the target under predictions [batch, out_dim], in nats: [batch].
 
     As in ``targets.row_nll``, labels are independent, and for numbers it is half the squared error.
@@ -39,6 +47,39 @@ def row_losses(prediction: jax.Array, batch: Batch) -> jax.Array:
         case "labels":
             return optax.sigmoid_binary_cross_entropy(prediction, batch.target).sum(axis=-1)
     return jnp.square(prediction - batch.target).sum(axis=-1) / 2
+
+
+def weigh(losses: jax.Array, batch: Batch) -> jax.Array:
+    """Losses [batch, ...] times the weights of their rows, if these have any."""
+    if batch.weight is None:
+        return losses
+    return losses * batch.weight.reshape(-1, *[1] * (losses.ndim - 1))
+
+
+def weigh_classes(batch: Batch, weights: Sequence[float] | None) -> Batch:
+    """The batch with each row weighted by its class, if classes have weights."""
+    if weights is None:
+        return batch
+    return batch._replace(weight=jnp.asarray(weights, jnp.float32)[classes_of(batch)])
+
+
+def over_targets(loss: Callable[[Batch], T], batch: Batch) -> T:
+    """``loss(batch)``; of mixed rows, the mean of both targets' values, weighted by their shares.
+
+    Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization (arXiv:1710.09412).
+
+    Example:
+        >>> from mmjax.types import Mixed
+        >>> mixed = Mixed(target=jnp.array([5.0]), weight=None, share=jnp.array([0.75]))
+        >>> over_targets(lambda rows: rows.target.mean(), Batch({}, {}, jnp.ones(1), mixed=mixed))
+        Array(2., dtype=float32)
+    """
+    if batch.mixed is None:
+        return loss(batch)
+    target, weight, share = batch.mixed
+    plain = batch._replace(mixed=None)
+    both = loss(plain), loss(plain._replace(target=target, weight=weight))
+    return jax.tree.map(lambda own, other: share[0] * own + (1 - share[0]) * other, *both)
 
 
 def classes_of(batch: Batch) -> Array:

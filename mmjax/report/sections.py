@@ -87,7 +87,7 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
     if study.history:
         yield Drawing(
             "Learning curves",
-            "Mean over seeds. Curves that still rise at the end would benefit from more steps, and "
+            "Mean over seeds. Curves that still improve at the end would benefit from more steps; "
             "this comparison then favours strategies that learn fast.",
             curves_figure(study.history, _first(best_first, _NUM_CURVES, alone), study.metric),
         )

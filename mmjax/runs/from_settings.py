@@ -1,12 +1,12 @@
 """Builds tasks and arms from settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
-from mmjax.comparison.frozen import FrozenEncoders
+from mmjax.comparison.frozen import FrozenEncoders, read_in_units
 from mmjax.comparison.variants import Choices, variants
 from mmjax.data.folds import fold_task
 from mmjax.data.missing import lose
@@ -15,8 +15,10 @@ from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
 from mmjax.metrics import with_metric
 from mmjax.registry import CORE, FUSIONS, parse_pairs, parse_strategy
-from mmjax.runs.settings import Settings, parse_shares
+from mmjax.runs.settings import Settings, parse_augment, parse_shares
 from mmjax.tasks import load_task
+from mmjax.training.augment import AugmentationLike, make_augmentations
+from mmjax.training.class_weights import make_class_weights
 from mmjax.training.mesh import check_mesh
 from mmjax.training.optimiser import Adam, OptimiserLike, make_optimiser
 from mmjax.training.recipe import FusionLike, suits
@@ -27,7 +29,8 @@ def make_task(settings: Settings) -> Task:
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
     task = with_metric(task, settings.metric)
     if settings.folds:
-        task = fold_task(task, settings.folds, settings.repeats)
+        own = read_in_units(parse_pairs("encoders", settings.encoders))
+        task = fold_task(task, settings.folds, settings.repeats, in_units=own)
     return lose(task, parse_shares("missing", settings.missing))
 
 
@@ -36,6 +39,7 @@ def make_arms(
     task: Task,
     strategies: Sequence[FusionLike],
     choices: Choices | None = None,
+    augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] | None = None,
     optimizer: OptimiserLike | None = None,
 ) -> list[Arm]:
     """Builds the arms of each strategy on the loaded task.
@@ -45,6 +49,7 @@ def make_arms(
         task: the data.
         strategies: names, or fusions of your own.
         choices: encoders, objectives and methods; by default, those in the settings.
+        augment: augmentations of each modality; by default, those in the settings.
         optimizer: in place of Adam.
 
     Raises:
@@ -56,10 +61,15 @@ def make_arms(
     if choices is None:
         encoders = parse_pairs("encoders", settings.encoders)
         choices = Choices(encoders, settings.objective, settings.method)
+    if augment is None:
+        augment = parse_augment(settings.augment)
     adam = Adam(settings.learning_rate, settings.weight_decay)
     recipe: dict[str, Any] = {
         "absent": settings.absent,
         "tx": adam if optimizer is None else make_optimiser(optimizer, settings.steps),
+        "augment": make_augmentations(task, augment),
+        "mixup": settings.mixup,
+        "sampling": settings.sampling,
         "dropout": settings.dropout,
         "batch_size": settings.batch_size,
         "accumulate": settings.accumulate,
@@ -73,9 +83,9 @@ def make_arms(
     frozen = FrozenEncoders()
 
     def build(task: Task, strategy: FusionLike, **given: Any) -> Arm:
-        arm = replace(
-            resize(make_arm(task, strategy, frozen=frozen, **given, **recipe)), trials=settings.tune
-        )
+        weights = make_class_weights(task, settings.class_weights)
+        own = {"frozen": frozen, "class_weights": weights, **given, **recipe}
+        arm = replace(resize(make_arm(task, strategy, **own)), trials=settings.tune)
         return arm if settings.match_params is None else match_arm(arm, settings.match_params)
 
     def build_folds(strategy: FusionLike, **given: Any) -> Arm:

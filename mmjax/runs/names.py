@@ -5,19 +5,21 @@ from collections.abc import Iterable
 from mmjax.errors import UnknownNameError, look_up
 from mmjax.registry import (
     ABSENCES,
+    AUGMENTATIONS,
     DTYPES,
     ENCODERS,
     FUSIONS,
     METHODS,
     METRICS,
     OBJECTIVES,
+    SAMPLINGS,
     TASKS,
     Strategy,
     parse_pairs,
     parse_strategy,
 )
 from mmjax.runs.search.space import Space, parse_choices
-from mmjax.runs.settings import Settings, parse_shares
+from mmjax.runs.settings import Settings, parse_augment, parse_shares
 
 
 def check_settings(settings: Settings) -> None:
@@ -43,6 +45,9 @@ def check_settings(settings: Settings) -> None:
     _check("objective", [settings.objective], OBJECTIVES)
     _check("method", [settings.method], METHODS)
     _check("metric", [settings.metric] if settings.metric else [], METRICS)
+    for names in parse_augment(settings.augment).values():
+        _check("augmentation", names, AUGMENTATIONS)
+    _check("sampling", [settings.sampling], SAMPLINGS)
     _check("encoder", parse_pairs("encoders", settings.encoders).values(), ENCODERS)
     _check("absent", [settings.absent], ABSENCES)
     _check("dtype", [settings.dtype], DTYPES)

@@ -21,6 +21,14 @@ class Settings:
             decides.
         objective: name of the loss.
         method: name of the training method.
+        augment: augmentations of training inputs as MODALITY=NAME+NAME, such as image=crop+flip,
+            applied in this order.
+        mixup: mix training rows of the same modalities, with shares from a Beta distribution with
+            this parameter, such as 0.2; by default they are not mixed.
+        class_weights: weights of classes in the loss: balanced, inversely proportional to their
+            training rows; or CLASS=WEIGHT, 1 for classes that are not named.
+        sampling: which training rows an epoch takes: shuffled, each once; or balanced, each class
+            equally often.
         metric: by which models are selected and compared; by default accuracy, and R2 for numbers.
         seeds: number of seeds, counted from 0; all train in one program.
         folds: number of folds of a cross-validation that tests every labelled row; 0 for the
@@ -62,6 +70,10 @@ class Settings:
     encoders: tuple[str, ...] = ()
     objective: str = "cross_entropy"
     method: str = "joint"
+    augment: tuple[str, ...] = ()
+    mixup: float | None = None
+    class_weights: tuple[str, ...] = ()
+    sampling: str = "shuffled"
     metric: str | None = None
     seeds: int = 5
     folds: int = 0
@@ -176,6 +188,15 @@ def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
         except ValueError as error:
             raise UsageError(argument, expected="NAME=NUMBER", got=f"{name}={value!r}") from error
     return shares
+
+
+def parse_augment(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """Parses ``["image=crop+flip"]`` into ``{"image": ["crop", "flip"]}``.
+
+    Raises:
+        UsageError: an entry lacks a name or an equals sign, or a name is repeated.
+    """
+    return {name: names.split("+") for name, names in parse_pairs("augment", pairs).items()}
 
 
 def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mmjax.errors import UsageError
-from mmjax.registry import ENCODERS, FUSIONS, METHODS, METRICS, OBJECTIVES, TASKS
+from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, METRICS, OBJECTIVES, TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "fusions": FUSIONS,
     "encoders": ENCODERS,
     "objectives": OBJECTIVES,
     "methods": METHODS,
+    "augmentations": AUGMENTATIONS,
     "metrics": METRICS,
     "tasks": TASKS,
 }
@@ -35,7 +36,7 @@ def list_zoo() -> dict[str, list[Entry]]:
         >>> from mmjax.runs.zoo import list_zoo
         >>> zoo = list_zoo()
         >>> [*zoo]
-        ['fusions', 'encoders', 'objectives', 'methods', 'metrics', 'tasks']
+        ['fusions', 'encoders', 'objectives', 'methods', 'augmentations', 'metrics', 'tasks']
         >>> [entry["level"] for entry in zoo["fusions"] if entry["name"] == "gmu"]
         ['feature']
     """

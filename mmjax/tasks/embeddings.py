@@ -95,7 +95,9 @@ def embeddings(
         got = ", ".join(path.name for path in files)[:300]
         raise DataError(place, expected="a pickle alone, with its labels in it", got=got)
     if not pickles and (target, group) != ("labels", "recording"):
-        raise UsageError("target, group", f"are of pickles; {LABELS} has columns of both")
+        expected = "a pickle, whose target and group are options"
+        fix = f"Leave both out: {LABELS} has columns of them."
+        raise DataError(place, expected=expected, got="none", fix=fix)
     if pickles and order:
         raise UsageError("order", "is of files without ids, and not of pickles")
     if pickles:

@@ -18,7 +18,7 @@ Rule = Callable[[Any], Iterator[str]]
 
 
 class ContractError(MmjaxError, AssertionError):
-    """An encoder, fusion, objective or method breaks a rule; the message names both.
+    """An encoder, fusion, objective, method or augmentation breaks a rule; the message names both.
 
     Example:
         >>> from mmjax.testing import check_objective

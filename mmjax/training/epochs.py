@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 
 from mmjax.layers import kernels
 from mmjax.training.mesh import deal_rows
-from mmjax.training.step import ORDER, Metrics, Step
-from mmjax.types import Batch, TrainState
+from mmjax.training.sampling import Order, shuffled
+from mmjax.training.step import Metrics, Step
+from mmjax.types import Array, Batch, TrainState
 
 MIN_STEPS = 8
 """The fewest steps between validations, unless training ends."""
@@ -43,13 +44,13 @@ def steps_per_round(per_epoch: int) -> int:
 
 
 def make_advance(
-    step: Step, batch_size: int, mesh: Mesh | None = None
+    step: Step, batch_size: int, mesh: Mesh | None = None, order: Order = shuffled
 ) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
     """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
     If ``improved``, which is returned as false, the lane first stores its parameters as the best so
-    far; then it takes the steps ``first`` to ``last - 1``, all of one round. An epoch is a
-    permutation of the training rows cut into batches; the leftover rows differ between epochs.
+    far; then it takes the steps ``first`` to ``last - 1``, all of one round. An epoch is the
+    training rows in some order, cut into batches; the leftover rows differ between epochs.
     ``total`` is the sum of the metrics over the round so far, so that a round may be taken in any
     number of calls. On a mesh, the rows of a batch are sharded over its devices.
     """
@@ -59,10 +60,10 @@ def make_advance(
         per_epoch, key = steps_per_epoch(size, batch_size), carried[0].state.key
 
         def take_epoch(epoch, carry):
-            order, start = epoch_order(key, epoch, size), epoch * per_epoch
+            places, start = order(key, epoch, train.target), epoch * per_epoch
 
             def batch_at(i):
-                rows = lax.dynamic_slice(order, ((i - start) * batch_size,), (batch_size,))
+                rows = lax.dynamic_slice(places, ((i - start) * batch_size,), (batch_size,))
                 return deal_rows(take_rows(train, rows), mesh)
 
             begin, end = jnp.maximum(first, start), jnp.minimum(last, start + per_epoch)
@@ -125,22 +126,19 @@ def zero_metrics(step: jax.stages.Traced, num_lanes: int) -> dict[str, np.ndarra
     return {name: np.zeros(num_lanes, x.dtype) for name, x in step.out_info[1].items()}
 
 
-def batch_rows(key: jax.Array, step: int, size: int, batch_size: int) -> np.ndarray:
-    """Which of ``size`` training rows a step uses: [batch_size].
+def batch_rows(
+    key: jax.Array, step: int, target: Array, batch_size: int, order: Order = shuffled
+) -> np.ndarray:
+    """Which of the training rows, by their ``target``, a step uses: [batch_size].
 
     Example:
-        >>> epoch = [batch_rows(jax.random.key(0), step, size=10, batch_size=5) for step in (0, 1)]
+        >>> target = np.zeros(10, int)
+        >>> epoch = [batch_rows(jax.random.key(0), step, target, batch_size=5) for step in (0, 1)]
         >>> sorted(np.concatenate(epoch).tolist())
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    epoch, place = divmod(step, steps_per_epoch(size, batch_size))
-    return np.asarray(epoch_order(key, epoch, size))[place * batch_size :][:batch_size]
-
-
-def epoch_order(key: jax.Array, epoch: jax.Array | int, size: int) -> jax.Array:
-    """The order of ``size`` training rows in an epoch: [size]."""
-    key = jax.random.fold_in(jax.random.fold_in(key, ORDER), epoch)
-    return jnp.argsort(jax.random.bits(key, (size,)))  # half the time of random.permutation
+    epoch, place = divmod(step, steps_per_epoch(len(target), batch_size))
+    return np.asarray(order(key, epoch, target))[place * batch_size :][:batch_size]
 
 
 def take_rows(rows: Batch, index: jax.Array) -> Batch:

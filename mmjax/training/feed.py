@@ -18,7 +18,6 @@ from mmjax.data.chunks import on_disk
 from mmjax.data.task import Split
 from mmjax.errors import UsageError, import_extra
 from mmjax.training.epochs import (
-    epoch_order,
     make_advance,
     steps_per_epoch,
     take_round,
@@ -28,6 +27,7 @@ from mmjax.training.epochs import (
 from mmjax.training.lanes import over_seeds
 from mmjax.training.mesh import block_sharding, deal_rows, replicate
 from mmjax.training.predict import Chunks, cut
+from mmjax.training.sampling import Order, shuffled
 from mmjax.training.step import Step
 from mmjax.types import Batch
 
@@ -61,6 +61,7 @@ def make_all_advance(
     per_epoch: int | None = None,
     mesh: Mesh | None = None,
     effort: str = "normal",
+    order: Order = shuffled,
 ) -> Callable:
     """Jits ``make_advance`` for all seeds: ``(carried, rows, first, last) -> carried``.
 
@@ -70,9 +71,10 @@ def make_all_advance(
         per_epoch: steps of an epoch if rows are streamed, or None; ``make_feed`` yields both.
         mesh: the devices, if there is more than one.
         effort: of the compiler, as in ``platform.compiler_options``.
+        order: of the rows, if they are not streamed.
     """
     if per_epoch is None:
-        advance = make_advance(step, batch_size, mesh)
+        advance = make_advance(step, batch_size, mesh, order)
         return over_seeds(advance, mesh, effort=effort, donate_argnums=0)
 
     def advance_streamed(carried, block, first, last):
@@ -84,7 +86,12 @@ def make_all_advance(
 
 
 def make_feed(
-    train: Split, seeds: Sequence[int], batch_size: int, steps: int, mesh: Mesh | None = None
+    train: Split,
+    seeds: Sequence[int],
+    batch_size: int,
+    steps: int,
+    mesh: Mesh | None = None,
+    order: Order = shuffled,
 ) -> Feed:
     """Makes the feed that supplies the rows of a run to its program.
 
@@ -97,7 +104,7 @@ def make_feed(
         part = slice(None)
         if mesh is not None and mesh.shape["data"] % jax.process_count() == 0:
             part = process_part(batch_size, jax.process_index(), jax.process_count())
-        return Stream(train.batch(), seeds, batch_size, steps, part, mesh)
+        return Stream(train.batch(), seeds, batch_size, steps, part, mesh, order)
     rows = replicate(train.batch(), mesh)
     return lambda first, last: [(rows, first, last)]
 
@@ -141,6 +148,7 @@ class Stream:
         steps: int,
         part: slice = slice(None),
         mesh: Mesh | None = None,
+        order: Order = shuffled,
     ) -> None:
         """Prepares to read; nothing is read yet.
 
@@ -151,6 +159,7 @@ class Stream:
             steps: total number of steps of the run.
             part: which rows of each batch to read, if several processes share it.
             mesh: the devices to place them on, if there is more than one.
+            order: of the rows.
 
         Raises:
             UsageError: grain is not installed.
@@ -168,8 +177,8 @@ class Stream:
 
         @lru_cache(maxsize=2)  # prefetched blocks may belong to the next epoch
         def orders(epoch: int) -> np.ndarray:
-            order = np.stack([epoch_order(key, epoch, size) for key in keys])
-            whole = order[:, : self._per_epoch * batch_size]
+            rows_of = np.stack([order(key, epoch, rows.target) for key in keys])
+            whole = rows_of[:, : self._per_epoch * batch_size]
             return whole.reshape(len(keys), self._per_epoch, batch_size)
 
         self._orders = orders

@@ -24,6 +24,7 @@ from mmjax.training.mesh import agreed, place_lanes, to_host
 from mmjax.training.predict import CHUNK, Chunks, Predict, View
 from mmjax.training.program import Program, compile_recipe
 from mmjax.training.recipe import Recipe
+from mmjax.training.sampling import order_of
 from mmjax.training.step import MAX_SKIPPED
 from mmjax.types import Array, Batch, FitLoop, Prepared, TrainState
 
@@ -251,10 +252,10 @@ class _Run:
         self.lanes, _, self.total = carried
 
     def _diverged(self, in_row):
-        recipe, size = self.recipe, self.task.train.size
-        step = self.first - int(in_row[0])
+        recipe, target = self.recipe, self.task.train.target
+        step, order = self.first - int(in_row[0]), order_of(recipe)
         key = self.lanes.state.key[0]
-        rows = batch_rows(key, step, size, self.program.batch_size)
+        rows = batch_rows(key, step, target, self.program.batch_size, order)
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS].tolist()))
         more = ", ..." if len(rows) > _SHOWN_ROWS else ""
         return DivergenceError(

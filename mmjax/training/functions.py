@@ -22,12 +22,14 @@ from mmjax.encoders.pretrained import Pretrained
 from mmjax.layers.initializers import drawing
 from mmjax.layers.platform import compiler_options, platform
 from mmjax.storage.trees import is_key
+from mmjax.training.augment import make_vary
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
 from mmjax.training.mesh import make_mesh, parse_mesh
 from mmjax.training.optimiser import Adam, as_vector, at_lane, per_seed, slow_down
 from mmjax.training.predict import Evaluate, make_evaluate
 from mmjax.training.recipe import Recipe
+from mmjax.training.sampling import order_of
 from mmjax.training.step import Step, init_params, init_state, make_forward, make_step
 from mmjax.types import Batch, Prepared
 
@@ -130,14 +132,21 @@ def _make(keyed: _Keyed, batch_size: int, per_epoch: int | None, effort: str) ->
         recipe.objective,
         _optimiser(recipe),
         recipe.method,
+        vary=_make_vary(recipe),
         accumulate=recipe.accumulate,
         dtype=recipe.dtype,
         remat=recipe.remat,
     )
     mesh = make_mesh(recipe.mesh) if recipe.mesh else None
-    advance = make_all_advance(step, batch_size, per_epoch, mesh, effort)
+    advance = make_all_advance(step, batch_size, per_epoch, mesh, effort, order_of(recipe))
     evaluate = make_evaluate(recipe.model, mesh=mesh, effort=effort)
     return Functions(_make_init(recipe), step, advance, evaluate, mesh)
+
+
+def _make_vary(recipe: Recipe) -> Callable[[jax.Array, Batch], Batch] | None:
+    if not recipe.augment and recipe.class_weights is None and recipe.mixup is None:
+        return None
+    return make_vary(recipe.augment, recipe.model, recipe.class_weights, recipe.mixup)
 
 
 def _make_init(recipe: Recipe) -> Callable[..., Lane]:

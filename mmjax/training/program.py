@@ -11,12 +11,14 @@ from jax.sharding import Mesh
 
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
+from mmjax.training.class_weights import check_balance
 from mmjax.training.epochs import Lane, steps_per_epoch, trace_step, zero_metrics
 from mmjax.training.feed import Feed, make_feed, streamed
 from mmjax.training.functions import make_functions
 from mmjax.training.mesh import place_lanes
 from mmjax.training.predict import Evaluate
 from mmjax.training.recipe import Recipe
+from mmjax.training.sampling import order_of
 from mmjax.training.sizes import Sizes, sizes
 from mmjax.types import Prepared
 
@@ -50,7 +52,8 @@ class Program(NamedTuple):
 
     def feed(self, recipe: Recipe, task: Task) -> Feed:
         """The feed that supplies the training rows of a task of the same shapes."""
-        return make_feed(task.train, recipe.seeds, self.batch_size, recipe.steps, self.mesh)
+        order = order_of(recipe)
+        return make_feed(task.train, recipe.seeds, self.batch_size, recipe.steps, self.mesh, order)
 
 
 def compile_recipe(recipe: Recipe, task: Task) -> Program:
@@ -79,6 +82,7 @@ def make_program(recipe: Recipe, task: Task) -> tuple[Program, tuple[Lane, np.nd
         >>> "stablehlo" in lowered.as_text()
         True
     """
+    check_balance(recipe, task)
     batch_size = rows_per_step(recipe, task)
     per_epoch = steps_per_epoch(task.train.size, batch_size) if streamed(task.train) else None
     train = task.train.batch()

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -23,11 +24,11 @@ from mmjax.layers import as_tokens
 from mmjax.methods import Joint
 from mmjax.model import MultimodalModel, read_input
 from mmjax.objectives import cross_entropy
-from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS
+from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS, SAMPLINGS
 from mmjax.storage.trees import digest_array
 from mmjax.training.mesh import parse_mesh
 from mmjax.training.optimiser import Adam, Optax, per_seed
-from mmjax.types import Coding, Method, Objective
+from mmjax.types import Augmentation, Coding, Method, Objective
 
 FusionLike = str | Callable[..., nn.Module] | nn.Module
 """A fusion by name, as a class or as a module."""
@@ -45,6 +46,13 @@ class Recipe:
         objective: the loss.
         method: how a batch becomes a gradient.
         tx: the optimiser.
+        augment: {modality: augmentations, in the order in which they are applied} of the rows of a
+            step; see ``augment.make_augmentations``. They see inputs as encoders do: bytes of
+            images from 0 to 1, other inputs standardised if the task standardises them.
+        mixup: parameter ``alpha`` of the Beta distribution from which ``augment.mix`` draws the
+            shares of the rows that it mixes, or None.
+        class_weights: [classes] factors of the rows' losses, or None; see ``class_weights``.
+        sampling: key of ``SAMPLINGS``: which training rows an epoch takes.
         dropout: rate that overrides that of every dropout layer; one number, or one per seed.
         batch_size: rows per step; capped at the number of training rows.
         steps: number of train steps.
@@ -78,6 +86,10 @@ class Recipe:
     objective: Objective = cross_entropy
     method: Method = Joint()
     tx: Adam | Optax = Adam()
+    augment: Mapping[str, tuple[Augmentation, ...]] = field(default_factory=dict)
+    mixup: float | None = None
+    class_weights: tuple[float, ...] | None = None
+    sampling: str = "shuffled"
     dropout: float | tuple[float, ...] | None = None
     batch_size: int = 64
     steps: int = 200
@@ -101,6 +113,9 @@ class Recipe:
             expected = f"1 for {type(self.method).__name__}, which counts steps"
             fix = "Reduce batch_size instead."
             raise UsageError("accumulate", expected=expected, got=str(self.accumulate), fix=fix)
+        if self.mixup is not None and not 0 < self.mixup < math.inf:
+            raise UsageError("mixup", expected="a positive number", got=str(self.mixup))
+        look_up("sampling", self.sampling, SAMPLINGS)
         look_up("dtype", self.dtype, dict.fromkeys(DTYPES))
         if self.mesh is not None:
             parse_mesh(self.mesh)

@@ -1,7 +1,8 @@
 """The train step.
 
 Everything random in training is a function of (seed, step): the initial parameters, the order of
-the batches and the dropout masks. A run therefore resumes exactly from its TrainState alone.
+the batches, their augmentation and the dropout masks. A run therefore resumes exactly from its
+TrainState alone.
 """
 
 from collections.abc import Callable
@@ -19,9 +20,10 @@ from mmjax.layers.blocks import blocks_computed_again
 from mmjax.layers.dropout import dropout_at
 from mmjax.methods import Joint
 from mmjax.model import MultimodalModel, read_input
+from mmjax.objectives.row_losses import over_targets
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
 
-INIT, ORDER, DROPOUT = range(3)  # what fold_in derives from a run's key
+INIT, ORDER, DROPOUT, VARY = range(4)  # what fold_in derives from a run's key
 
 MAX_SKIPPED = 20
 """Consecutive steps without a finite loss and gradient after which a seed has diverged."""
@@ -101,13 +103,15 @@ def make_step(
     tx: optax.GradientTransformation,
     method: Method = Joint(),
     *,
+    vary: Callable[[jax.Array, Batch], Batch] | None = None,
     accumulate: int = 1,
     dtype: str = "float32",
     remat: bool = False,
 ) -> Step:
     """Makes the train step ``(state, batch) -> (state, metrics)``, a pure function.
 
-    ``accumulate``, ``dtype`` and ``remat`` are those of a ``Recipe``. If the loss or the gradient
+    ``vary`` is from ``augment.make_vary``; ``accumulate``, ``dtype`` and ``remat`` are those of a
+    ``Recipe``. If the loss or the gradient
     is not finite, the step changes no parameter, and its metrics are 0, except for ``skipped``,
     which is 1. After ``MAX_SKIPPED`` such steps in a row, all further steps are skipped.
 
@@ -123,9 +127,15 @@ def make_step(
         (1, 0)
     """
 
+    def over_both(outputs, batch):
+        return over_targets(lambda rows: objective(outputs, rows), batch)
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if vary is not None:
+            own = jax.random.fold_in(jax.random.fold_in(state.key, VARY), state.step)
+            batch = vary(own, batch)
         forward = make_forward(model, state.dropout, dtype=dtype, remat=remat)
-        gradient = _in_parts(method.gradient(forward, objective), accumulate)
+        gradient = _in_parts(method.gradient(forward, over_both), accumulate)
         key = jax.random.fold_in(jax.random.fold_in(state.key, DROPOUT), state.step)
         grads, memory, metrics = gradient(state.params, state.memory, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)

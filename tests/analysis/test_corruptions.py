@@ -7,8 +7,9 @@ import pytest
 from scipy import ndimage, signal
 
 from mmjax.analysis.corruptions import CORRUPTIONS, NUM_SEVERITIES
-from mmjax.analysis.corruptions.corruption import SNR_DB, row_keys, shifted, stretch
+from mmjax.analysis.corruptions.corruption import SNR_DB, shifted, stretch
 from mmjax.analysis.corruptions.waveform import RT60
+from mmjax.augmentations.rows import row_keys
 
 SEVERITIES = range(1, NUM_SEVERITIES + 1)
 KEY = jax.random.key(3)

@@ -6,9 +6,11 @@ from commands import run as command
 
 import mmjax
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import unfailing
 from mmjax.data.folds import fold_task
+from mmjax.encoders import pretrained
 from mmjax.errors import UsageError
 from mmjax.metrics import METRICS
 from mmjax.storage.jsonl import read_rows
@@ -36,7 +38,7 @@ def test_every_fold_has_its_rows_and_its_own_model(result):
     assert stored["test"].shape == (4, 60, 2)
     for row in shown:
         (fold,) = [f for f in task.folds if (f.repeat, f.index) == (row["repeat"], row["fold"])]
-        own = stored["test"][2 * row["repeat"] + row["seed"], fold.rows]
+        own = stored["test"][2 * row["repeat"] + row["seed"], fold.rows["test"]]
         assert METRICS["accuracy"].score(own, fold.task.test.target) == row["accuracy"]
 
 
@@ -45,7 +47,7 @@ def test_a_fold_is_what_it_would_be_alone(result):
     fold = task.folds[4]
     arm = make_arm(fold.task, "sum", seeds=(0, 1), steps=8, batch_size=16)
     (alone,) = unfailing(compare_arms([arm]))
-    got = result.study.predictions["sum"]["test"][2:, fold.rows]
+    got = result.study.predictions["sum"]["test"][2:, fold.rows["test"]]
     np.testing.assert_allclose(got, alone.predictions["test"], rtol=1e-5, atol=1e-6)
 
 
@@ -92,3 +94,20 @@ def test_the_command_resumes_at_the_strategy_that_is_missing(tmp_path, capsys):
     plain = lambda rows: [{k: v for k, v in row.items() if k not in timed} for row in rows]
     assert plain(read_rows(tmp_path / "run" / "rows.jsonl")) == plain(rows)
     assert command("verify", tmp_path / "run") == 0
+
+
+def test_a_frozen_encoder_runs_once_and_reads_the_units_of_the_task(monkeypatch):
+    task, ran = synthetic(size=60), []
+    features = FrozenEncoder.features
+
+    def count(self, values, present):
+        ran.append(np.asarray(values))
+        return features(self, values, present)
+
+    monkeypatch.setattr(FrozenEncoder, "features", count)
+    frozen = pretrained(lambda w, x: x @ w, np.ones((12, 5), np.float32))
+    found = mmjax.compare(task, ["sum"], encoders={"a": frozen}, examine="scores", **SOME)
+    assert not found.failed
+    assert len(ran) == 1  # for the fusion, the baseline and all folds
+    pool = np.concatenate([split.inputs["a"] for split in task.splits.values()])
+    np.testing.assert_array_equal(ran[0], pool)

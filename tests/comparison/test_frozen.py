@@ -25,6 +25,7 @@ from mmjax.runs.train import train_in
 from mmjax.runs.trained import embed_run, evaluate_run, predict_run
 from mmjax.storage import array_cache
 from mmjax.storage.trees import flatten
+from mmjax.tasks.synthetic import synthetic
 from mmjax.training.fit import fit
 from mmjax.training.recipe import Recipe, make_model
 from mmjax.types import Tokens
@@ -404,3 +405,10 @@ def test_a_run_is_loaded_and_exported_with_its_encoder(tmp_path, monkeypatch):
     content = (tmp_path / "export" / "model.stablehlo").read_bytes()
     program = jax.export.deserialize(bytearray(content))
     np.testing.assert_allclose(program.call(test.inputs, test.present), want, atol=1e-6)
+
+
+def test_inputs_of_a_frozen_encoder_cannot_be_augmented():
+    task = synthetic(size=60)
+    frozen = pretrained(lambda w, x: x @ w, np.ones((12, 5), np.float32))
+    with pytest.raises(UsageError, match="augment: a has a frozen encoder"):
+        mmjax.compare(task, ["sum"], encoders={"a": frozen}, augment={"a": "noise"}, steps=2)

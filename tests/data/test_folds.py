@@ -23,17 +23,17 @@ def test_every_row_is_tested_once_per_repeat_by_models_that_have_not_seen_it(row
     task = fold_task(own(rows), folds=4, repeats=2)
     assert [(f.repeat, f.index) for f in task.folds] == [(r, i) for r in (0, 1) for i in range(4)]
     for repeat in (0, 1):
-        tested = np.concatenate([fold.rows for fold in task.folds if fold.repeat == repeat])
+        tested = np.concatenate([fold.rows["test"] for fold in task.folds if fold.repeat == repeat])
         np.testing.assert_array_equal(np.sort(tested), np.arange(rows))
     for fold in task.folds:
         parts = [split.meta["row"] for split in fold.task.splits.values()]
         assert len(set(np.concatenate(parts))) == rows == sum(map(len, parts))
-        np.testing.assert_array_equal(task.test.meta["row"][fold.rows], parts[2])
-        np.testing.assert_array_equal(task.test.target[fold.rows], fold.task.test.target)
+        np.testing.assert_array_equal(task.test.meta["row"][fold.rows["test"]], parts[2])
+        np.testing.assert_array_equal(task.test.target[fold.rows["test"]], fold.task.test.target)
         counts = np.bincount(fold.task.test.target)
         assert counts.max() - counts.min() <= 1  # stratified
     assert len({fold.task.train.size for fold in task.folds}) == 1
-    first, second = ([set(f.rows) for f in task.folds if f.repeat == r] for r in (0, 1))
+    first, second = ([set(f.rows["test"]) for f in task.folds if f.repeat == r] for r in (0, 1))
     assert first != second
 
 
@@ -44,7 +44,7 @@ def test_groups_stay_together():
     for fold in task.folds:
         parts = [set(split.group) for split in fold.task.splits.values()]
         assert sum(map(len, parts)) == len(set.union(*parts))
-        assert 10 <= len(fold.rows) <= 30
+        assert 10 <= len(fold.rows["test"]) <= 30
 
 
 def test_training_rows_alone_decide_the_scale():
@@ -77,7 +77,7 @@ def test_numbers_have_their_own_units_in_every_fold():
         np.testing.assert_allclose(got, want, rtol=1e-5)
         np.testing.assert_allclose(fold.task.train.target.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(
-        task.restore(task.test.target)[task.folds[0].rows],
+        task.restore(task.test.target)[task.folds[0].rows["test"]],
         task.folds[0].task.restore(task.folds[0].task.test.target),
         rtol=1e-5,
     )
@@ -98,9 +98,9 @@ def test_codes_stay_as_they_are_and_numbers_of_a_table_are_standardised():
     np.testing.assert_array_equal(task.test.inputs["note"], notes)
     for fold in task.folds:
         got = fold.task.test.inputs
-        np.testing.assert_array_equal(got["note"], notes[fold.rows])
-        np.testing.assert_array_equal(got["who"][:, 1], cells[fold.rows, 1])
-        np.testing.assert_array_equal(np.isnan(got["who"]), np.isnan(cells[fold.rows]))
+        np.testing.assert_array_equal(got["note"], notes[fold.rows["test"]])
+        np.testing.assert_array_equal(got["who"][:, 1], cells[fold.rows["test"], 1])
+        np.testing.assert_array_equal(np.isnan(got["who"]), np.isnan(cells[fold.rows["test"]]))
         train = fold.task.train
         seen = train.inputs["who"][train.present["who"]]
         np.testing.assert_allclose(np.nanmean(seen[:, ::2], axis=0), 0, atol=1e-5)

@@ -98,6 +98,24 @@ class GradientNoise(Method):
         return gradient
 
 
+@dataclass(frozen=True)
+class Gain:
+    """Multiplies each row by a random factor.
+
+    Reference: Um et al., Data Augmentation of Wearable Sensor Data (arXiv:1706.00527), scaling.
+
+    Attributes:
+        deviation: standard deviation of the factors about 1.
+    """
+
+    deviation: float = 0.1
+
+    def __call__(self, key, x):
+        """Scales the rows of [batch, ...]."""
+        draw = jax.random.normal(key, (len(x), *[1] * (x.ndim - 1)))
+        return x * (1 + self.deviation * draw)
+
+
 def moons(data=None, *, size: int = 300) -> Task:
     """Two half circles; the horizontal and the vertical coordinate are one modality each.
 

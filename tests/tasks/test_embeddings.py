@@ -167,7 +167,7 @@ def test_the_order_of_rows_is_stated_or_an_error(tmp_path):
 
 def test_an_option_that_has_no_effect_is_refused(tmp_path):
     write_npz(labelled(tmp_path / "table") / "face.npz", VECTORS, IDS)
-    with pytest.raises(UsageError, match=r"target, group: are of pickles; labels\.csv has columns"):
+    with pytest.raises(DataError, match=r"labels\.csv has columns of them"):
         embeddings(tmp_path / "table", target="mood")
     (tmp_path / "pickle").mkdir()
     (tmp_path / "pickle" / "a.pkl").write_bytes(b"N.")

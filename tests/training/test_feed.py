@@ -152,7 +152,7 @@ def test_blocks_hold_the_rows_of_their_steps(task):
     for block, first, last in calls:
         for step in range(first, last):
             for lane, seed in enumerate(SEEDS):
-                want = batch_rows(jax.random.key(seed), step, len(rows.target), BATCH)
+                want = batch_rows(jax.random.key(seed), step, rows.target, BATCH)
                 place = step - block.first[lane]
                 np.testing.assert_array_equal(block.rows.target[lane, place], rows.target[want])
                 got = block.rows.inputs["vector"][lane, place]

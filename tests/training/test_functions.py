@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small import make_task
 
+from mmjax.augmentations import Noise
 from mmjax.comparison.arm import make_arm
 from mmjax.fusion import ConcatFusion
 from mmjax.layers import platform
@@ -36,8 +37,8 @@ def are_shared(one, other):
 
 
 def test_equal_recipes_of_any_seeds_share(task):
-    recipe = recipe_of(task)
-    assert are_shared(recipe, recipe_of(task))
+    recipe = recipe_of(task, augment={"a": (Noise(),)})
+    assert are_shared(recipe, recipe_of(task, augment={"a": (Noise(),)}))
     assert are_shared(recipe, replace(recipe, seeds=(5, 2)))
 
 
@@ -51,6 +52,11 @@ def test_what_changes_a_program_is_not_shared(task, monkeypatch):
         recipe_of(task, "max"),
         recipe_of(task, method=METHODS["ogm_ge"]()),
         recipe_of(task, absent="mean"),
+        replace(recipe, augment={"a": (Noise(),)}),
+        replace(recipe, augment={"a": (Noise(0.2),)}),
+        replace(recipe, mixup=0.2),
+        replace(recipe, class_weights=(1.0, 2.0)),
+        replace(recipe, sampling="balanced"),
     ]
     for other in others:
         assert not are_shared(recipe, other), other

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
+from representatives import slow
 
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.training.mesh import agreed, check_mesh, join_processes, lane_spec, make_mesh, parse_mesh
@@ -67,8 +68,9 @@ def one(tmp_path_factory):
     return read(folder, "one")
 
 
-def test_four_devices_compute_what_one_does(tmp_path):
-    train(tmp_path, "one", "data=2,seed=2", devices=4)
+@pytest.mark.parametrize("flags", [(), slow(("--varied",))])
+def test_four_devices_compute_what_one_does(tmp_path, flags):
+    train(tmp_path, "one", "data=2,seed=2", *flags, devices=4)
     got = read(tmp_path, "data=2,seed=2")
     assert got["devices"] == 4
     check_close(got, read(tmp_path, "one"))

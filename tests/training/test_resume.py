@@ -190,7 +190,7 @@ def test_training_without_a_finite_step_ends_with_the_rows(task, tmp_path):
     only = task.only("vector")
     recipe = Recipe(make_model(only, "concat"), squared_loss, batch_size=16, steps=60, seeds=(4,))
     everything = poisoned(only, slice(None))
-    rows = batch_rows(jax.random.key(4), 0, 96, 16)
+    rows = batch_rows(jax.random.key(4), 0, np.zeros(96), 16)
     with pytest.raises(
         DivergenceError, match=f"step 0, seed 4, training rows {rows[0]}, {rows[1]},"
     ):

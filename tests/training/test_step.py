@@ -94,7 +94,7 @@ def test_an_epoch_visits_each_row_once_and_another_epoch_in_another_order(train,
         advance((Lane(state, {}), False, {"loss": 0.0}), numbered, first, last)
     jax.effects_barrier()
     for step, rows in enumerate(seen):
-        np.testing.assert_array_equal(rows, batch_rows(state.key, step, 96, BATCH))
+        np.testing.assert_array_equal(rows, batch_rows(state.key, step, train.target, BATCH))
     first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
     assert sorted(first) == sorted(second) == list(range(96))
     assert (first != second).any()

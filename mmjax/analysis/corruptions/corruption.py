@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mmjax.augmentations.rows import row_keys, span
 from mmjax.layers import as_float
 
 NUM_SEVERITIES = 5
@@ -58,11 +59,6 @@ def row_wise(corrupt_row: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return apply
 
 
-def row_keys(key: jax.Array, size: int) -> jax.Array:
-    """A key for each row, independent of the number of rows: [size]."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(size))
-
-
 def add_noise(
     key: jax.Array, signal: jax.Array, severity: jax.Array | int, where: jax.Array | None = None
 ) -> jax.Array:
@@ -84,9 +80,7 @@ def stretch(
     ``used``, it is a fraction of the first ``used`` positions, and lies within them.
     """
     whole = size if used is None else used
-    width = jnp.maximum(jnp.round(share * whole), 1)
-    after = jnp.arange(size) - jnp.floor(place * (whole - width + 1))
-    return (after >= 0) & (after < width)
+    return span(size, jnp.maximum(jnp.round(share * whole), 1), place, used)
 
 
 def shifted(

@@ -6,7 +6,8 @@ Each row is drawn with probability 0.2, 0.4, 0.6, 0.8 or 1; targets do not chang
 import jax
 import jax.numpy as jnp
 
-from mmjax.analysis.corruptions.corruption import row_keys, strength
+from mmjax.analysis.corruptions.corruption import strength
+from mmjax.augmentations.rows import row_keys
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
