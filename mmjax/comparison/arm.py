@@ -116,19 +116,31 @@ def make_arm(
     if "augment" in recipe:
         varied = recipe["augment"].items()
         recipe["augment"] = {name: made for name, made in varied if name in part.modalities}
-        if isinstance(part, EncodedTask) and (both := {*recipe["augment"]} & {*part.frozen}):
-            problem = f"{both.pop()} has a frozen encoder, which sees its rows only once"
-            fix = "Make the encoder trainable, or leave out its augmentations."
-            raise UsageError("augment", problem, fix=fix)
+    _check_variation(part, recipe)
     name = strategy if isinstance(strategy, str) else name_member(model.fusion, FUSIONS)
     added = f":{'+'.join(choices)}" if choices else ""
     made = Recipe(model, **recipe)
-    if made.mixup is not None and part.codings:
-        problem = f"codes of text and tables, such as {min(part.codings)}, cannot be mixed"
-        raise UsageError("mixup", problem, fix="Leave out mixup.")
     check_balance(made, part)
     _check_objective(made, part)
     return Arm(f"{name}{added}", made, part)
+
+
+def _check_variation(task: Task, recipe: Mapping[str, Any]) -> None:
+    """Raises UsageError if inputs are to be varied that cannot be."""
+    varied = {*recipe.get("augment", ())}
+    frozen = task.frozen if isinstance(task, EncodedTask) else {}
+    if both := sorted(varied & {*frozen}):
+        problem = f"{both[0]} has a frozen encoder, which sees its rows only once"
+        fix = "Make the encoder trainable, or leave out its augmentations."
+        raise UsageError("augment", problem, fix=fix)
+    name = "mixup" if recipe.get("mixup") is not None else "augment"
+    coded = sorted({*task.codings} if name == "mixup" else varied & {*task.codings})
+    if coded:
+        problem = (
+            f"{coded[0]} is text or a table, whose codes cannot be mixed or changed like numbers"
+        )
+        fix = "Leave it out, or vary the modality before it is coded."
+        raise UsageError(name, problem, fix=fix)
 
 
 def _check_objective(recipe: Recipe, task: Task) -> None:

@@ -347,15 +347,14 @@ class Task:
     def input_scales(self) -> dict[str, Scale]:
         """{modality: its scale}, for the inputs that models scale."""
         found: dict[str, Scale | None] = {}
-        for name in self.modalities:
+        for name in (name for name in self.modalities if name not in self.standardised):
             values, present = self.train.inputs[name], self.train.present[name]
-            coding, scaled = self.codings.get(name), name not in self.standardised
-            scaled &= self.standardise
+            coding = self.codings.get(name)
             if coding is not None:
-                found[name] = coding.find_scale(values, present) if scaled else None
+                found[name] = coding.find_scale(values, present) if self.standardise else None
             elif values.dtype == np.uint8:
                 found[name] = find_byte_scale(values, present, self.standardise)
-            elif scaled:
+            elif self.standardise:
                 found[name] = find_input_scale(values, present)
         return {name: scale for name, scale in found.items() if scale is not None}
 

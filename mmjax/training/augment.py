@@ -19,7 +19,7 @@ from mmjax.layers import as_float
 from mmjax.model import MultimodalModel, read_input, scale_input, unscale_input
 from mmjax.objectives.row_losses import weigh_classes
 from mmjax.registry import AUGMENTATIONS
-from mmjax.types import Array, Augmentation, Batch, Coding, Mixed
+from mmjax.types import Array, Augmentation, Batch, Mixed
 
 AugmentationLike: TypeAlias = str | type | Augmentation
 """An augmentation by name, as a class that needs no arguments, or as a function."""
@@ -52,30 +52,24 @@ def make_augmentations(
     for name, given in augment.items():
         shape = look_up("modality of augment", name, task.shapes)
         listed: Sequence[Any] = given if isinstance(given, (list, tuple)) else [given]
-        made[name] = tuple(_make(name, one, shape, task.codings.get(name)) for one in listed)
+        made[name] = tuple(_make(name, one, shape) for one in listed)
     return made
 
 
-def _make(
-    name: str, given: AugmentationLike, shape: tuple[int, ...], coding: Coding | None
-) -> Augmentation:
+def _make(name: str, given: AugmentationLike, shape: tuple[int, ...]) -> Augmentation:
     """One augmentation, checked."""
     found = look_up("augmentation", given, AUGMENTATIONS) if isinstance(given, str) else given
-    rows = jax.ShapeDtypeStruct((2, *shape), np.float32 if coding is None else coding.dtype)
+    rows = jax.ShapeDtypeStruct((2, *shape), np.float32)
     where = f"augment, {name}={given if isinstance(given, str) else f'{given!r:.60}'}"
-    kind = found if isinstance(found, type) else type(found)
-    if coding is not None and any(kind is known for known in AUGMENTATIONS.values()):
-        fix = "Give a function (key, x) -> x that knows their codes."
-        raise UsageError(where, "augmentations of numbers do not fit text and tables", fix=fix)
     try:
         made: Any = found() if isinstance(found, type) else found
         out = jax.eval_shape(made, jax.random.key(0), rows)
     except Exception as error:  # whatever its code does
-        expected = f"a function (key, x) -> x of {rows.dtype} {list(rows.shape)}"
+        expected = f"a function (key, x) -> x of float32 {list(rows.shape)}"
         got = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UsageError(where, expected=expected, got=got) from error
     if getattr(out, "shape", None) != rows.shape or out.dtype != rows.dtype:
-        expected = f"the shape and dtype of its input, {rows.dtype} {list(rows.shape)}"
+        expected = f"the shape and dtype of its input, float32 {list(rows.shape)}"
         got = f"{out.dtype} {list(out.shape)}" if hasattr(out, "shape") else f"{out!r:.60}"
         raise UsageError(where, expected=expected, got=got)
     return made

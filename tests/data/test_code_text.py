@@ -171,9 +171,7 @@ def test_a_task_checks_its_ids():
 def test_text_without_a_kind_is_refused_with_the_kinds_to_state():
     with pytest.raises(DataError, match=r"got text.*state kinds=.*'words'}, 'bytes' or 'table'"):
         Task.from_arrays({"x": REVIEWS}, TARGET)
-    with pytest.raises(
-        UsageError, match="a name, or one of TokenIds, Bytes, Words, Tokenizer, Table, got 7"
-    ):
+    with pytest.raises(UsageError, match=r"a name, or one of TokenIds, .*, got 7"):
         Task.from_arrays({"x": REVIEWS}, TARGET, kinds={"x": 7})
 
 

@@ -97,10 +97,10 @@ def test_codes_stay_as_they_are_and_numbers_of_a_table_are_standardised():
     task = fold_task(whole, folds=3)
     np.testing.assert_array_equal(task.test.inputs["note"], notes)
     for fold in task.folds:
-        got = fold.task.test.inputs
-        np.testing.assert_array_equal(got["note"], notes[fold.rows["test"]])
-        np.testing.assert_array_equal(got["who"][:, 1], cells[fold.rows["test"], 1])
-        np.testing.assert_array_equal(np.isnan(got["who"]), np.isnan(cells[fold.rows["test"]]))
+        got, rows = fold.task.test.inputs, fold.rows["test"]
+        np.testing.assert_array_equal(got["note"], notes[rows])
+        np.testing.assert_array_equal(got["who"][:, 1], cells[rows, 1])
+        np.testing.assert_array_equal(np.isnan(got["who"]), np.isnan(cells[rows]))
         train = fold.task.train
         seen = train.inputs["who"][train.present["who"]]
         np.testing.assert_allclose(np.nanmean(seen[:, ::2], axis=0), 0, atol=1e-5)

@@ -7,6 +7,7 @@ import pytest
 from representatives import FUSIONS, slow
 from small import make_coded_task
 
+import mmjax
 from mmjax.errors import UsageError
 from mmjax.objectives import cross_entropy
 from mmjax.registry import ABSENCES
@@ -89,3 +90,10 @@ def test_early_fusion_reads_ones_and_zeros():
 def test_encoders_that_cannot_read_codes_are_refused(encoders, message):
     with pytest.raises(UsageError, match=message):
         make_model(TASK, "concat", encoders)
+
+
+@pytest.mark.parametrize("how", [{"mixup": 0.2}, {"augment": {"note": "noise"}}])
+def test_codes_are_not_varied(how):
+    task = make_coded_task()
+    with pytest.raises(UsageError, match="is text or a table"):
+        mmjax.compare(task, ["sum"], steps=2, seeds=1, **how)

@@ -12,11 +12,10 @@ from killed import contents
 from representatives import representatives
 from scipy.special import log_softmax
 from scipy.stats import beta
-from small import make_coded_task, make_task
+from small import make_task
 
 import mmjax.training.fit
 from mmjax.augmentations import FeatureDropout, Flip, Noise
-from mmjax.comparison.arm import make_arm
 from mmjax.encoders import Raw
 from mmjax.errors import Interrupted, UnknownNameError, UsageError
 from mmjax.methods import METHODS
@@ -346,19 +345,3 @@ def test_a_flip_in_training_mirrors_images():
     rows = task.train.batch()
     out = vary(certain)(KEY, rows).inputs["image"]
     np.testing.assert_allclose(out, rows.inputs["image"][:, :, ::-1] / 255, rtol=1e-6)
-
-
-def test_codes_of_text_and_tables_are_varied_by_functions_of_ones_own_alone():
-    task = make_coded_task()
-    swap = lambda key, ids: ids[:, ::-1]
-    with pytest.raises(UsageError, match=r"who=noise: augmentations of numbers do not fit text"):
-        make_augmentations(task, {"who": "noise"})
-    with pytest.raises(UsageError, match=r"the shape and dtype of its input, int32 \[2, 5"):
-        make_augmentations(task, {"note": lambda key, ids: ids / 2})
-    with pytest.raises(UsageError, match="mixup: codes of text and tables, such as note, cannot"):
-        make_arm(task, "concat", mixup=0.2)
-    model = make_model(task, "concat")
-    vary = make_vary(make_augmentations(task, {"note": swap}), model, None, None)
-    rows = task.train.batch()
-    got, here = vary(jax.random.key(0), rows).inputs["note"], rows.present["note"]
-    np.testing.assert_array_equal(got[here], rows.inputs["note"][here][:, ::-1])
