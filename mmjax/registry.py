@@ -317,6 +317,7 @@ TASKS: Table[Callable[..., Any]] = Table(
         "arrays": "mmjax.tasks.arrays:arrays",
         "av_mnist": "mmjax.tasks.av_mnist:av_mnist",
         "basic_motions": "mmjax.tasks.basic_motions:basic_motions",
+        "clothing_reviews": "mmjax.tasks.clothing_reviews:clothing_reviews",
         "digit_sets": "mmjax.tasks.digit_sets:digit_sets",
         "digit_sum": "mmjax.tasks.digit_sum:digit_sum",
         "digits": "mmjax.tasks.digits:digits",

@@ -35,8 +35,8 @@ def test_the_benchmark_writes_a_row_for_each_kind(tmp_path):
 
 def test_a_full_disk_ends_the_command_with_one_line(tmp_path, capsys):
     out = tmp_path / "run"
-    tiny = ["--task", "synthetic", "--options", "size=200", "--steps", "3"]
-    with pytest.raises(SystemExit) as end, file_size_limit(1000):  # enough for run.json
+    tiny = ["--task", "synthetic", "--options", "size=600", "--steps", "3"]
+    with pytest.raises(SystemExit) as end, file_size_limit(1200):  # enough for run.json
         main(["compare", *tiny, "--out", str(out)])
     assert end.value.code == 2
     error = capsys.readouterr().err

