@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError, look_up
-from mmjax.layers import PADDING, as_float, as_tokens, in_units, is_ids, learned_tokens, takes_mask
+from mmjax.layers import as_float, as_tokens, in_units, is_ids, learned_tokens, takes_mask
 from mmjax.registry import ABSENCES
-from mmjax.types import Outputs, Tokens
+from mmjax.types import PADDING, Outputs, Tokens
 
 
 class MultimodalModel(nn.Module):

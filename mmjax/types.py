@@ -13,6 +13,9 @@ from mmjax.errors import look_up
 
 Array = jax.Array | np.ndarray
 
+PADDING = -1
+"""The token id that stands for no token, after the end of a row."""
+
 
 class Tokens(NamedTuple):
     """One modality after its encoder; a vector is a single token.

@@ -8,7 +8,7 @@ import numpy as np
 from mmjax.data.chunks import chunks
 from mmjax.data.coerce import as_plain
 from mmjax.errors import DataError, UsageError, name_rows
-from mmjax.layers import PADDING
+from mmjax.types import PADDING
 
 _MAX = 2**31 - 1  # ids are int32
 

@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.data.code_ids import Ids, check_counts, pad_ids
 from mmjax.data.coerce import as_plain, find_gaps
 from mmjax.errors import DataError, UsageError, name_rows, tell
-from mmjax.layers import PADDING
+from mmjax.types import PADDING
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Text(Ids):
             expected, got = "text wherever the modality is present", name_rows(missing & here, ids)
             fix = "Fill it in, or mark rows that lack the modality by present=..."
             raise DataError(f"input {name!r}", expected=expected, got=f"none in {got}", fix=fix)
-        split = [self.split(row) for row in np.where(here, text, "")]
+        split = [self.split(row) if there else [] for row, there in zip(text, here, strict=True)]
         longest = max(map(len, split), default=0)
         if longest > self.length:
             cut = sum(len(row) > self.length for row in split)
             took = f"cut {cut} of {len(split)} rows after {self.length} tokens"
-            say = f"kinds={{{name!r}: {type(self).__name__}(length={longest})}} keeps all"
+            say = f"kinds={{{name!r}: {type(self).__name__}(..., length={longest})}} keeps all"
             tell(f"input {name!r}: {took}; {say}")
         coded = np.full((len(split), self.length), PADDING, np.int32)
         for line, row in zip(coded, self.look_up(split), strict=True):

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from mmjax.data.code_ids import check_counts
 from mmjax.data.code_text import Text
-from mmjax.errors import UsageError, import_extra
+from mmjax.errors import DataError, UsageError, import_extra
 from mmjax.storage.reading import reading
 
 
@@ -55,6 +56,7 @@ class Tokenizer(Text):
             expected, fix = "the content of a tokenizer.json", "Use Tokenizer.read."
             got = f"{type(error).__name__}: {error}"[:200]
             raise UsageError("definition", expected=expected, got=got, fix=fix) from error
+        check_counts(vocabulary=self.known)
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(self.definition.encode()).hexdigest()[:8]
@@ -80,8 +82,22 @@ class Tokenizer(Text):
         return _count(self.definition)
 
     def split(self, text: str) -> Sequence[int]:
-        """The ids of a text."""
-        return _load(self.definition).encode(text).ids
+        """The ids of a text.
+
+        Raises:
+            DataError: the tokenizer fails, or gives ids that are not of its vocabulary.
+        """
+        try:
+            ids = _load(self.definition).encode(text).ids
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of Rust is no Exception
+            got = f"{type(error).__name__}: {error}, for {text[:40]!r}"[:300]
+            raise DataError(f"{self}", expected="a tokenizer of any text", got=got) from error
+        if max(ids, default=0) >= self.known:
+            expected = f"ids of its vocabulary, below {self.known}"
+            raise DataError(f"{self}", expected=expected, got=f"{max(ids)}")
+        return ids
 
     def look_up(self, rows: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
         """The ids themselves."""

@@ -96,9 +96,9 @@ def _check_split(where: str, split: Any, task: Any) -> None:
     for name, values in split.inputs.items():
         _check_array(f"task {task.name!r}, train input {name!r}", task.train.inputs[name])
         shape = (split.size, *task.train.inputs[name].shape[1:])
-        codes, padded = task.codings.get(name), name in task.padded
-        where_input, here = f"{where} input {name!r}", split.present[name]
-        check_input(where_input, values, here, shape, padded=padded, coding=codes)
+        coding, padded = task.codings.get(name), name in task.padded
+        place, here = f"{where} input {name!r}", split.present[name]
+        check_input(place, values, here, shape, padded=padded, coding=coding)
 
 
 def _check_array(where: str, array: np.ndarray) -> None:

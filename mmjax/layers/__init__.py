@@ -3,7 +3,6 @@
 from mmjax.layers.dense import MLP, Dense, DenseGeneral
 from mmjax.layers.tokens import (
     MODALITY_WEIGHTS,
-    PADDING,
     all_valid,
     as_float,
     as_sequence,
@@ -27,7 +26,6 @@ from mmjax.layers.tokens import (
 __all__ = [
     "MLP",
     "MODALITY_WEIGHTS",
-    "PADDING",
     "Dense",
     "DenseGeneral",
     "all_valid",

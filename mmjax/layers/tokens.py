@@ -10,9 +10,6 @@ import jax.numpy as jnp
 from mmjax.layers.initializers import normal
 from mmjax.types import Array, Tokens
 
-PADDING = -1
-"""The token id that stands for no token, after the end of a row."""
-
 
 def as_float(x: jax.Array) -> jax.Array:
     """Floats unchanged; unsigned integers scaled to [0, 1], so that data may stay uint8.

@@ -57,6 +57,7 @@ def test_ids_are_those_of_the_tokenizer(trained, path):
     assert [row[row >= 0].tolist() for row in coded] == want
     assert coding.say(coded[0]) == trained.decode(want[0])
     np.testing.assert_array_equal(coding.encode("x", coded), coded)
+    assert (coding.encode("x", TEXT, ~EVERY) == -1).all()  # without special tokens, too
     again = parse_coding(json.loads(json.dumps(describe_coding(coding))))
     assert again == coding
     assert again.encode("x", TEXT).tolist() == coded.tolist()
@@ -83,7 +84,10 @@ def test_added_tokens_are_known():
 def test_long_rows_are_cut_and_told(path, capsys):
     coding = Tokenizer.read(path, length=3).fit("x", TEXT, EVERY, EVERY)
     assert coding.encode("x", TEXT).shape == (60, 3)
-    assert "cut 45 of 60 rows after 3 tokens; kinds={'x': Tokenizer" in capsys.readouterr().err
+    assert (
+        "cut 45 of 60 rows after 3 tokens; kinds={'x': Tokenizer(..., length="
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{}", "null", '{"version": "9"}', "\x00", "[" * 9999])
@@ -96,7 +100,31 @@ def test_other_files_are_refused(content, tmp_path):
         Tokenizer(4, content)
 
 
-def test_what_is_missing_is_told(path, tmp_path, monkeypatch):
+def spoil(*places, value):
+    """The definition of the tokenizer with another value in a place of its JSON."""
+    definition = json.loads(train().to_str())
+    part = definition
+    for place in places[:-1]:
+        part = part[place]
+    part[places[-1]] = value
+    return json.dumps(definition)
+
+
+def test_tokenizers_that_are_not_sound_are_told():
+    unknown = spoil("model", "unk_token", value="lost")
+    with pytest.raises(DataError, match=r"any text, got Exception: .*, for '日本'"):
+        Tokenizer(4, unknown).encode("x", ["日本"])
+    far = spoil("post_processor", "special_tokens", "[CLS]", "ids", value=[4_000_000_000])
+    lost = [{"SpecialToken": {"id": "[LOST]", "type_id": 0}}]
+    with pytest.raises(DataError, match="any text, got PanicException"):
+        Tokenizer(4, spoil("post_processor", "single", value=lost)).split("a")
+    with pytest.raises(DataError, match=r"ids of its vocabulary, below \d+, got 4000000000"):
+        Tokenizer(4, far).split("a")
+    with pytest.raises(UsageError, match="vocabulary: expected a positive integer, got 4000000001"):
+        Tokenizer(4, spoil("model", "vocab", "good", value=4_000_000_000))
+
+
+def test_what_is_missing_is_told(path, tmp_path):
     with pytest.raises(DataError, match="no such file"):
         Tokenizer.read(tmp_path / "other.json")
     with pytest.raises(UsageError, match="length"):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.analysis.corruptions.corruption import SHARES, row_wise, strength
-from mmjax.layers import PADDING
+from mmjax.types import PADDING
 
 
 @row_wise
