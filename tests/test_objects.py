@@ -196,6 +196,12 @@ def test_a_function_with_the_name_of_an_objective_is_checked_too(task):
         ({"encoders": {0: "cnn4d"}}, UnknownNameError, "cnn2d"),
         ({"objective": 3}, UsageError, r"a function \(outputs, batch\)"),
         ({"objective": lambda outputs, batch: outputs.prediction}, UsageError, "a scalar loss"),
+        ({"objective": lambda outputs, batch: (1.0, outputs.prediction)}, UsageError, "{metric: "),
+        (
+            {"objective": lambda outputs, batch: (1.0, outputs._asdict())},
+            UsageError,
+            "scalar values",
+        ),
         ({"objective": "focl"}, UnknownNameError, "Did you mean 'focal'"),
         ({"method": 3}, UsageError, "a Method"),
         ({"method": []}, UsageError, "at least one"),
