@@ -103,7 +103,7 @@ class Result:
         if name not in self.trained:
             raise UsageError(
                 "best",
-                f"{name} was not trained here, or in folds, and a comparison saves no parameters",
+                f"{name} was not trained here or only in folds, and comparisons save no parameters",
                 fix="Compare without folds, or train it with `mmjax train` and load that folder "
                 "with load_run.",
             )

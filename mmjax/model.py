@@ -98,6 +98,20 @@ class MultimodalModel(nn.Module):
         return Tokens(jnp.where(here[:, None, None], values, learned.values), mask | ~here[:, None])
 
 
+def only_params(part: str, variables: Mapping[str, Any]) -> Any:
+    """The parameters among the variables of a model or a part of it, which are all that is kept.
+
+    Raises:
+        UsageError: there are others, such as the running statistics of a batch normalisation.
+    """
+    others = sorted(set(variables) - {"params"})
+    if others:
+        problem = f"only parameters are trained, but it has {', '.join(others)}, too"
+        fix = "Instead of a batch normalisation, use nn.LayerNorm or nn.GroupNorm."
+        raise UsageError(part, problem, fix=fix if "batch_stats" in others else "")
+    return variables.get("params", {})
+
+
 def read_input(encoder: nn.Module, x: jax.Array) -> jax.Array:
     """An input as floats, before it is standardised; some encoders read it in its own units."""
     return in_units(x) if getattr(encoder, "in_units", False) else as_float(x)

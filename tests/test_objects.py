@@ -34,6 +34,25 @@ class Vector(nn.Module):
         return nn.tanh(nn.Dense(self.width)(x.reshape(len(x), -1)))
 
 
+class Running(Vector):
+    """An encoder with running statistics, which training does not keep."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.BatchNorm(use_running_average=not train)(super().__call__(x, train=train))
+
+
+class RunningFusion(nn.Module):
+    """A fusion with running statistics."""
+
+    out_dim: int
+
+    @nn.compact
+    def __call__(self, tokens, *, train):
+        joined = jnp.concatenate([tokens[n].values.mean(axis=1) for n in sorted(tokens)], axis=-1)
+        return nn.Dense(self.out_dim)(nn.BatchNorm(use_running_average=not train)(joined))
+
+
 def doubled(outputs, batch):
     """An objective of one's own."""
     loss, metrics = cross_entropy(outputs, batch)
@@ -171,15 +190,24 @@ def test_a_function_with_the_name_of_an_objective_is_checked_too(task):
         ({"encoders": {"nowhere": Vector}}, UnknownNameError, "nowhere"),
         ({"encoders": ["mlp"]}, UsageError, "{modality: encoder}"),
         ({"encoders": {0: 3}}, UsageError, "a Flax module, or a class of one"),
+        ({"encoders": {0: Running}}, UsageError, "has batch_stats, too. .*LayerNorm"),
+        ({"encoders": {0: doubled}}, UsageError, r"doubled.*mmjax\.encoders\.pretrained"),
         ({"encoders": {0: NoTokens}}, UsageError, "with a mask"),
         ({"encoders": {0: "cnn4d"}}, UnknownNameError, "cnn2d"),
         ({"objective": 3}, UsageError, r"a function \(outputs, batch\)"),
         ({"objective": lambda outputs, batch: outputs.prediction}, UsageError, "a scalar loss"),
+        ({"objective": lambda outputs, batch: (1.0, outputs.prediction)}, UsageError, "{metric: "),
+        (
+            {"objective": lambda outputs, batch: (1.0, outputs._asdict())},
+            UsageError,
+            "scalar values",
+        ),
         ({"objective": "focl"}, UnknownNameError, "Did you mean 'focal'"),
         ({"method": 3}, UsageError, "a Method"),
         ({"method": []}, UsageError, "at least one"),
         ({"method": ["joint", "joint"]}, UsageError, "different names"),
         ({"optimizer": "adam"}, UsageError, "optax.adamw"),
+        ({"optimizer": optax.adam}, UsageError, "number of steps for its learning rate"),
         ({"optimizer": lambda steps: 3}, UsageError, "3 from <function"),
         ({"optimizer": optax.sgd(0.1), "tune": 3}, UsageError, "mutually exclusive"),
         ({"augment": ["noise"]}, UsageError, "{modality: augmentations}"),
@@ -199,3 +227,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(task, given, er
         given = {"encoders": named}
     with pytest.raises(error, match=said):
         compare(task, **given)
+
+
+def test_a_fusion_with_running_statistics_fails_with_a_reason(task):
+    result = mmjax.compare(task, ["concat", RunningFusion], **OPTIONS)
+    assert "has batch_stats, too" in str(result.failed["RunningFusion"])

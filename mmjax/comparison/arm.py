@@ -156,14 +156,21 @@ def _check_objective(recipe: Recipe, task: Task) -> None:
 
     outputs = jax.eval_shape(predict)
     found = jax.eval_shape(recipe.objective, outputs, rows)
-    if not (isinstance(found, tuple) and len(found) == 2 and getattr(found[0], "shape", 1) == ()):
-        expected = "to return (loss, {metric: value}), with a scalar loss"
+    if not _is_loss(found):
+        expected = "to return (loss, {metric: value}), with a scalar loss and scalar values"
         name = name_member(recipe.objective, OBJECTIVES)
         raise UsageError("objective", expected=f"{name} {expected}", got=f"{found}"[:200])
     if recipe.class_weights is not None and not _weighs(recipe.objective, outputs, rows):
         name = name_member(recipe.objective, OBJECTIVES)
         fix = "Multiply each row's loss by batch.weight where it is not None, or balance sampling."
         raise UsageError("class_weights", f"the objective {name} ignores them", fix=fix)
+
+
+def _is_loss(found: Any) -> bool:
+    """Whether an objective returned a scalar and a mapping of scalars, by their shapes."""
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+        return False
+    return all(getattr(value, "shape", None) == () for value in (found[0], *found[1].values()))
 
 
 def _weighs(objective: Objective, outputs: Outputs, rows: Batch) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from mmjax.data.code_table import Table
 from mmjax.data.code_text import Bytes, Words
 from mmjax.data.code_tokenizer import Tokenizer
 from mmjax.data.coerce import as_plain
+from mmjax.data.coerce_inputs import InputKind
 from mmjax.data.table_columns import as_columns, has_columns, has_gaps, is_categorical
-from mmjax.errors import DataError, UsageError, tell
+from mmjax.errors import DataError, UsageError, look_up, tell
 from mmjax.types import Coding
 
 CODINGS: Mapping[str, type[Coding]] = {
@@ -48,11 +49,13 @@ def find_coding(name: str, given: Any, kind: Any, present: np.ndarray) -> Coding
         present: [rows] bool, the rows that have the modality.
 
     Raises:
+        UnknownNameError: there is no such kind.
         UsageError: the kind is neither a name nor a coding.
     """
     if is_coded(kind):
         return make_coding(kind)
     if isinstance(kind, str):
+        look_up(f"kind of input {name!r}", kind, dict.fromkeys(get_args(InputKind)))
         return None
     if kind is not None:
         expected = f"a name, or one of {', '.join(made.__name__ for made in CODINGS.values())}"

@@ -228,10 +228,10 @@ def as_group(group: Any) -> np.ndarray:
     return group
 
 
-def check_mapping(name: str, given: Any) -> None:
-    """Raises DataError unless arrays are given by the names of their modalities."""
+def check_mapping(name: str, given: Any, of: str = "array") -> None:
+    """Raises DataError unless arrays, or others, are given by the names of their modalities."""
     if not isinstance(given, Mapping):
-        raise DataError(name, expected="{modality: array}", got=type(given).__name__)
+        raise DataError(name, expected=f"{{modality: {of}}}", got=type(given).__name__)
 
 
 def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:

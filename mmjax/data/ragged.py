@@ -63,7 +63,7 @@ def level(
     if size is not None and ranks != {3}:
         got = f"samples of shape {first}"
         raise DataError(where, expected="pictures, as a size is stated", got=got)
-    fix = "Crop or pad them first, or state their kind: numbers in a row, say, or grey pictures."
+    fix = "Crop or pad them first, or state their kind: 'sequence' of numbers in a row, say."
     if ranks == {3} and (rank == 3 or max(x.shape[2] for x in samples.values()) <= _CHANNELS):
         samples = _resize_all(where, _as_colour(where, samples), size)
     elif ranks in ({2}, {4}):

@@ -275,7 +275,7 @@ class Task:
         check_mapping("inputs", inputs)
         present, meta, kinds = present if present is not None else {}, meta or {}, kinds or {}
         check_mapping("present", present)
-        check_mapping("kinds", kinds)
+        check_mapping("kinds", kinds, "kind")
         for n in kinds:
             look_up("modality of kinds", n, inputs)
         aligned = {f"input {n!r}": x for n, x in inputs.items()} | {"group": group, "split": split}

@@ -1,6 +1,7 @@
 """A network: a function with its parameters, known by its name and their digest."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ class Network:
 
     def makes_tokens(self, x: jax.ShapeDtypeStruct) -> bool:
         """Whether the features of such inputs come with a mask; nothing is computed."""
-        return isinstance(jax.eval_shape(self.function, self.weights.tree(), x), tuple)
+        return isinstance(jax.eval_shape(partial(self.function, self.weights.tree()), x), tuple)
 
     def encode(self, x: jax.Array, arrays: Mapping[str, Any] = {}) -> Tokens:
         """The features of [batch, ...], with some arrays in place of the parameters.

@@ -62,7 +62,13 @@ def _from_function(name: str, function: Any, kind: Kind) -> Metric:
         raise UsageError("metric", expected=expected, got=f"{function!r:.80}")
 
     def score(prediction: np.ndarray, target: np.ndarray) -> float:
-        return float(function(answers(prediction, kind), target))
+        given = answers(prediction, kind)
+        try:
+            return float(function(given, target))
+        except Exception as error:  # whatever its code does
+            expected = f"{name} to map predictions {given.shape} and targets {target.shape}"
+            got = f"{type(error).__name__}: {error}"
+            raise UsageError("metric", expected=f"{expected} to a float", got=got) from error
 
     def contributions(prediction: np.ndarray, target: np.ndarray, group: np.ndarray) -> np.ndarray:
         return jackknife(score, prediction, target, group)

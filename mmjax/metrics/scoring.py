@@ -19,7 +19,8 @@ def with_metric(task: Task, metric: MetricLike | None) -> Task:
 
     Raises:
         UnknownNameError: there is no such metric.
-        UsageError: it does not score this kind of target, or has no value on validation or test.
+        UsageError: it does not score this kind of target, fails, or has no value on validation or
+            test.
 
     Example:
         >>> from mmjax.tasks.synthetic import synthetic

@@ -275,5 +275,6 @@ Made by `{command}`. {notes}
 
 
 def _title(rows: Sequence[Row]) -> str:
-    seeds = len({row["seed"] for row in rows})
-    return f"{rows[0]['task']}, {scored_split(rows)} split, {seeds} seeds"
+    seeds, folds = (len({row.get(key) for row in rows}) for key in ("seed", "fold"))
+    part = f"{folds} folds" if folds > 1 else f"{scored_split(rows)} split"
+    return f"{rows[0]['task']}, {part}, {seeds} seed{'s' if seeds > 1 else ''}"

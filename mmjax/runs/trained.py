@@ -120,7 +120,7 @@ class TrainedRun:
         for name in known:
             if name not in inputs:
                 problem = f"modality {name!r} is missing; got {', '.join(inputs) or 'none'}"
-                fix = "For rows without it, pass zeros and present={...} with False there."
+                fix = "For rows without it, pass any values, and present={...} with False there."
                 raise UsageError("inputs", problem, fix=fix)
         rows = {name: self._read(name, inputs[name], present.get(name)) for name in known}
         sizes = {name: len(values) for name, values in rows.items()}

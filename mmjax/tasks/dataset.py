@@ -78,7 +78,7 @@ def from_dataset(
         >>> task.shapes, sum(int((~s.present["notes"]).sum()) for s in task.splits.values())
         ({'notes': (2,), 'vitals': (1,)}, 1)
     """
-    check_mapping("modalities", modalities)
+    check_mapping("modalities", modalities, "column")
     if not target or not isinstance(target, str | Sequence):
         raise UsageError("target", expected="the name of a column, or several", got=repr(target))
     splits = dict(dataset) if isinstance(dataset, Mapping) else {"": dataset}

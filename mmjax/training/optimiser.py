@@ -1,5 +1,6 @@
 """The optimiser, whose hyperparameters may differ between the seeds of a program."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,10 @@ def make_optimiser(optimiser: OptimiserLike, steps: int) -> Optax:
         >>> isinstance(make_optimiser(make, steps=100), Optax)
         True
     """
+    if callable(optimiser) and "learning_rate" in [*inspect.signature(optimiser).parameters][:1]:
+        fix = "Call it: it would take the number of steps for its learning rate."
+        expected = "an Optax optimiser, such as optax.adamw(1e-3)"
+        raise UsageError("optimizer", expected=expected, got=f"{optimiser!r:.80}", fix=fix)
     made = optimiser(steps) if callable(optimiser) else optimiser
     if not isinstance(made, optax.GradientTransformation):
         expected = "an Optax optimiser, such as optax.adamw(1e-3), or a function of the steps"

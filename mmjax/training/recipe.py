@@ -22,7 +22,7 @@ from mmjax.encoders.adapter import Pretrained
 from mmjax.errors import UsageError, look_up
 from mmjax.layers import as_tokens
 from mmjax.methods import Joint
-from mmjax.model import MultimodalModel, read_input
+from mmjax.model import MultimodalModel, only_params, read_input
 from mmjax.objectives import cross_entropy
 from mmjax.registry import ABSENCES, DTYPES, ENCODERS, FUSIONS, SAMPLINGS
 from mmjax.storage.trees import digest_array
@@ -183,7 +183,7 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
     try:
         fuse = make if isinstance(make, nn.Module) else make(out_dim=task.out_dim)
     except Exception as error:  # whatever its constructor does
-        expected = "a Flax module, or a class of one that needs only out_dim"
+        expected = "a name, a Flax module, or a class of one that needs only out_dim"
         raise UsageError(
             "fusion", expected=expected, got=f"{make!r:.80}: {type(error).__name__}: {error}"
         ) from error
@@ -215,7 +215,8 @@ def make_encoder(
 
     Raises:
         UnknownNameError: there is no such encoder.
-        UsageError: it is not an encoder, or cannot read samples of this shape.
+        UsageError: it is not an encoder, cannot read samples of this shape, or has variables
+            besides its parameters.
     """
     make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
     given = f"{name}={name_member(encoder, ENCODERS):.60}"
@@ -224,13 +225,17 @@ def make_encoder(
         module = make if isinstance(make, nn.Module) else make()
         if coding is not None and getattr(module, coding.attribute, coding) is None:
             module = module.clone(**{coding.attribute: coding.known})
-        run = lambda x: module.init_with_output(jax.random.key(0), x, train=False)[0]
-        tokens = jax.eval_shape(lambda x: as_tokens(run(x)), sample)
+        run = lambda x: module.init_with_output(jax.random.key(0), x, train=False)
+        output, variables = jax.eval_shape(run, sample)
+        tokens = jax.eval_shape(as_tokens, output)
     except Exception as error:  # whatever its code does
-        kind = "one" if isinstance(encoder, str) else "a Flax module, or a class of one,"
+        kind = "one" if isinstance(encoder, str) else "a name, a Flax module, or a class of one,"
         expected = f"{kind} that reads samples of shape {shape}"
         got = f"{given}: {type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError("encoders", expected=expected, got=got) from error
+        fix = "Pass a function (params, x) -> features through mmjax.encoders.pretrained."
+        fix = fix if isinstance(make, FunctionType) else ""
+        raise UsageError("encoders", expected=expected, got=got, fix=fix) from error
+    only_params(f"encoders, {given}", variables)
     unread = coding is not None and getattr(module, coding.attribute, None) != coding.known
     if coding is not None and unread and not getattr(module, "in_units", False):
         expected = f"one with the attribute {coding.attribute}, None or {coding.known}"[:200]

@@ -19,7 +19,7 @@ from jax import lax
 from mmjax.layers.blocks import blocks_computed_again
 from mmjax.layers.dropout import dropout_at
 from mmjax.methods import Joint
-from mmjax.model import MultimodalModel, read_input
+from mmjax.model import MultimodalModel, only_params, read_input
 from mmjax.objectives.row_losses import over_targets
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Skipped, TrainState
 
@@ -38,7 +38,8 @@ def init_params(model: nn.Module, rows: Batch, seed: int | jax.Array) -> chex.Ar
     """The model's initial parameters for a seed; only the shapes of the rows matter."""
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows)
     key = jax.random.fold_in(jax.random.key(seed), INIT)
-    return model.lazy_init(key, shapes.inputs, shapes.present, train=False)["params"]
+    variables = model.lazy_init(key, shapes.inputs, shapes.present, train=False)
+    return only_params("model", variables)
 
 
 def outline_params(model: nn.Module, rows: Batch) -> chex.ArrayTree:

@@ -73,6 +73,8 @@ def test_it_is_saved_and_read_again(result, tmp_path):
     again = mmjax.load_result(tmp_path / "run")
     assert str(again) == str(result)
     assert "3 folds" in (tmp_path / "run" / "report.html").read_text()
+    summary = (tmp_path / "run" / "summary.md").read_text()
+    assert summary.startswith("# synthetic/xor, 3 folds, 2 seeds\n")
     with pytest.raises(UsageError, match="Compare without folds"):
         result.best  # noqa: B018
 

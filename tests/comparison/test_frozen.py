@@ -119,6 +119,15 @@ def test_stand_ins_are_zero_or_mean_features(task, absent):
     np.testing.assert_allclose(tokens.values[lacks[0], 0], want, atol=1e-5)
 
 
+def test_leaves_that_are_no_arrays_reach_the_network(task):
+    tree = {"act": jnp.tanh, "w": WEIGHTS, "name": "net"}
+    encoders = {"vector": pretrained(lambda p, x: p["act"](x @ p["w"]), tree)}
+    arm = make_arm(task, "concat", encoders, steps=2, seeds=(0,), batch_size=32)
+    here = task.train.present["vector"]
+    want = np.tanh(task.train.inputs["vector"] @ WEIGHTS)
+    np.testing.assert_allclose(arm.task.train.inputs["vector"][here, 0], want[here], rtol=1e-5)
+
+
 def test_each_row_is_encoded_once_for_all_arms(task, encoded_rows, capsys):
     encoders = {"vector": pretrained(project, WEIGHTS)}
     options = {**OPTIONS, "encoders": encoders, "examine": "scores"}

@@ -121,6 +121,10 @@ def test_unknown_kinds_are_refused(tmp_path):
         Task.from_arrays({"x": X}, INTEGERS, kind="number")
     with pytest.raises(UnknownNameError, match=r"one of bytes, .*, got 'token'.*'tokens'"):
         Task.from_arrays({"x": X}, INTEGERS, kinds={"x": "token"})
+    with pytest.raises(UnknownNameError, match=r"kind of input 'x': .*got 'text'"):
+        Task.from_arrays({"x": ["a"] * len(X)}, INTEGERS, kinds={"x": "text"})
+    with pytest.raises(DataError, match=r"kinds: expected \{modality: kind\}, got str"):
+        Task.from_arrays({"x": X}, INTEGERS, kinds="tokens")
     with pytest.raises(UnknownNameError, match="modality of kinds: expected one of x, got 'y'"):
         Task.from_arrays({"x": X}, INTEGERS, kinds={"y": "tokens"})
 

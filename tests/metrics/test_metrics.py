@@ -220,6 +220,23 @@ def test_a_metric_without_a_value_is_refused_before_training():
         with_metric(task, nothing)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda p, t: (p == t[:, :1, None]).mean(), "got IndexError"),
+        (lambda p, t: p.argmax(axis=1) == t, "got TypeError"),
+        (lambda p: 0.5, "got TypeError.*1 positional argument"),
+    ],
+)
+def test_a_function_that_fails_is_told_what_it_was_given(wrong, said):
+    task, wrong.__name__ = make_task(), "wrong"
+    shapes = (
+        rf"wrong to map predictions \({task.valid.size}, 3\) and targets \({task.valid.size},\)"
+    )
+    with pytest.raises(UsageError, match=f"{shapes} to a float, {said}"):
+        with_metric(task, wrong)
+
+
 def test_other_packages_provide_functions(monkeypatch):
     table = Table("mmjax.metrics", {"geometric": geometric, "accuracy": METRICS["accuracy"]})
     monkeypatch.setattr("mmjax.metrics.own.METRICS", table)
