@@ -61,6 +61,16 @@ def test_scores_are_those_of_all_rows(result):
     assert len(result.study.tables["cost"]) == 3  # of the first fold only
 
 
+def test_scores_as_an_array_are_by_repeat_and_fold(result):
+    pytest.importorskip("pandas")
+    pytest.importorskip("xarray")
+    shown = result.to_xarray()["accuracy"]
+    for row in result.rows:
+        if not row["hidden"]:
+            place = {name: row[name] for name in ("strategy", "seed", "split", "repeat", "fold")}
+            assert shown.sel(place) == row["accuracy"]
+
+
 def test_folds_share_one_program():
     functions._make.cache_clear()
     mmjax.compare(synthetic(size=60), ["sum"], examine="scores", **SOME)
