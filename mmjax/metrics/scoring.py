@@ -19,7 +19,8 @@ def with_metric(task: Task, metric: MetricLike | None) -> Task:
 
     Raises:
         UnknownNameError: there is no such metric.
-        UsageError: it does not score this kind of target, or has no value on validation or test.
+        UsageError: it does not score this kind of target, or fails or has no value on validation or
+            test.
 
     Example:
         >>> from mmjax.tasks.synthetic import synthetic
@@ -31,8 +32,15 @@ def with_metric(task: Task, metric: MetricLike | None) -> Task:
     made = make_metric(metric, task.kind)
     for name in ("valid", "test"):
         split = task.splits[name]
+        if not split.labelled:
+            continue
         guess = np.random.default_rng(0).normal(size=(split.size, task.out_dim))
-        value = made.score(task.restore(guess), task.restore(split.target)) if split.labelled else 0
+        try:
+            value = made.score(task.restore(guess), task.restore(split.target))
+        except Exception as error:  # whatever its code does
+            got = f"{made.name}: {type(error).__name__}: {error}".splitlines()[0]
+            expected = "a function (probabilities or numbers, target) -> float"
+            raise UsageError("metric", expected=expected, got=got) from error
         if not np.isfinite(value):
             expected = f"one that has a value on the {split.size} {name} rows"
             raise UsageError("metric", expected=expected, got=f"{made.name}, which is {value}")

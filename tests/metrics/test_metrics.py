@@ -220,6 +220,14 @@ def test_a_metric_without_a_value_is_refused_before_training():
         with_metric(task, nothing)
 
 
+def test_a_metric_that_fails_is_refused_before_training():
+    def per_class(prediction, target):
+        return prediction.mean(axis=0)
+
+    with pytest.raises(UsageError, match=r"a function .* -> float, got per_class: TypeErr"):
+        with_metric(make_task(), per_class)
+
+
 def test_other_packages_provide_functions(monkeypatch):
     table = Table("mmjax.metrics", {"geometric": geometric, "accuracy": METRICS["accuracy"]})
     monkeypatch.setattr("mmjax.metrics.own.METRICS", table)
