@@ -36,6 +36,7 @@ def test_every_fold_has_its_rows_and_its_own_model(result):
     assert {row["data"] for row in rows} == {task.digest()}
     stored = result.study.predictions["sum"]
     assert stored["test"].shape == (4, 60, 2)
+    assert stored["seeds"].tolist() == [0, 1, 10_000, 10_001]
     for row in shown:
         (fold,) = [f for f in task.folds if (f.repeat, f.index) == (row["repeat"], row["fold"])]
         own = stored["test"][2 * row["repeat"] + row["seed"], fold.rows["test"]]
