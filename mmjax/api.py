@@ -132,12 +132,14 @@ class Result:
     def to_xarray(self) -> "xr.Dataset":
         """The numeric columns of ``rows``, by strategy, seed and split, with no modality hidden.
 
+        Results of folds are also by repeat and fold.
+
         Raises:
             UsageError: xarray is not installed.
         """
         import_extra("to_xarray", "xarray", "frames")
         frame = self.to_pandas()
-        axes = ["strategy", "seed", "split"]
+        axes = ["strategy", "seed", "split", *(n for n in ("repeat", "fold") if n in frame)]
         shown = frame[frame["hidden"] == ""]
         return shown.set_index(axes).select_dtypes("number").to_xarray()
 

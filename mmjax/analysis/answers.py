@@ -95,8 +95,8 @@ class Answers(NamedTuple):
 def make_answers(study: Study) -> Answers | None:
     """Scores the stored predictions of the seeds that all strategies share.
 
-    Returns None without predictions, without a shared seed, or with fewer than two groups, since no
-    difference can then be judged.
+    Returns None without predictions, without a shared seed, with fewer than two groups, or where
+    the metric has no value, since no difference can then be judged.
 
     Example:
         >>> splits, seeds = ("valid", "test"), np.arange(1)
@@ -126,6 +126,8 @@ def make_answers(study: Study) -> Answers | None:
         scored[name] = study.metric.sign * _contribute(study, read)
         if study.metric.trade:
             decisions[name] = decide(read, study.target)
+    if not all(np.isfinite(one).all() for one in scored.values()):
+        return None
     valid = {name: study.on_validation(name) for name in scored}
     about = (study.metric, decisions, study.target, study.folds)
     return Answers(scored, group, valid, study.baselines, study.split, *about)

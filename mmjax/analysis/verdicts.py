@@ -102,7 +102,8 @@ def judge(answers: Answers | None) -> Verdict:
     if answers is None:
         return Verdict(
             "No verdict: it requires the predictions of every strategy on at least two groups of "
-            "rows (predictions/*.npz and labels.npz in a run folder)."
+            "rows (predictions/*.npz and labels.npz in a run folder), and a metric that has a "
+            "value on the test rows of each fold, and without any one of the groups."
         )
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:

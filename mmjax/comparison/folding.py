@@ -8,6 +8,8 @@ from mmjax.comparison.arm import Arm
 from mmjax.comparison.outcomes import ArmFailure, ArmResult
 from mmjax.data.task import Fold, Task
 
+_MOST_SEEDS = 10_000  # of a comparison
+
 
 def join_folds(
     arms: Sequence[Arm], outcomes: Iterator[ArmResult | ArmFailure]
@@ -44,9 +46,11 @@ def _join_predictions(
     task: Task, predictions: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """The predictions of all rows, by as many models per row as there are seeds and repeats."""
-    seeds = len(predictions[0]["seeds"])
-    repeats = 1 + task.folds[-1].repeat
-    joined = {"seeds": np.arange(repeats * seeds)}
+    own_seeds = predictions[0]["seeds"]
+    seeds, repeats = len(own_seeds), 1 + task.folds[-1].repeat
+    # A model has the same number beside any number of others, in comparisons of several folders.
+    numbers = _MOST_SEEDS * np.arange(repeats)[:, None] + own_seeds
+    joined = {"seeds": numbers.reshape(-1)}
     for name in ("test", "contributions"):
         if name not in predictions[0]:
             continue

@@ -6,6 +6,7 @@ the user's cache folder, and shared by all arms.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -139,10 +140,17 @@ def _key(encoder: FrozenEncoder, split: Split, name: str) -> tuple[int, int, int
 
 
 def read_in_units(encoders: Mapping[str, Any]) -> set[str]:
-    """The modalities of which an encoder, or one of several alternatives, is pretrained."""
+    """The modalities of which an encoder, or one of several alternatives, reads its own units."""
     found = {name: given if isinstance(given, list | tuple) else [given]
              for name, given in encoders.items()}  # fmt: skip
-    known = lambda one: ENCODERS.get(one) if isinstance(one, str) else one
-    return {
-        n for n, listed in found.items() if any(isinstance(known(e), Pretrained) for e in listed)
-    }
+    return {name for name, listed in found.items() if any(map(_reads_units, listed))}
+
+
+def _reads_units(encoder: Any) -> bool:
+    made = ENCODERS.get(encoder) if isinstance(encoder, str) else encoder
+    if isinstance(made, FunctionType):
+        try:
+            made = made()
+        except Exception:  # whatever its code does; ``make_encoder`` tells of it
+            return False
+    return getattr(made, "in_units", False)

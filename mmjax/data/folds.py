@@ -1,11 +1,12 @@
 """Cross-validation: a task whose every row is tested, by models that have not seen it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import jax
 import numpy as np
 
+from mmjax.data.missing import lose
 from mmjax.data.scale import Scale, find_scale
 from mmjax.data.splits import deal_folds
 from mmjax.data.task import Fold, RawSignal, Split, Task
@@ -13,7 +14,12 @@ from mmjax.errors import UsageError
 
 
 def fold_task(
-    task: Task, folds: int, repeats: int = 1, seed: int = 0, in_units: Collection[str] = ()
+    task: Task,
+    folds: int,
+    repeats: int = 1,
+    seed: int = 0,
+    in_units: Collection[str] = (),
+    missing: Mapping[str, float] = {},
 ) -> Task:
     """Deals the labelled rows of a task into folds, stratified by class and by whole groups.
 
@@ -28,13 +34,15 @@ def fold_task(
         repeats: number of times that rows are dealt anew.
         seed: of the dealing.
         in_units: modalities that are not standardised here, as their encoders read their own units.
+        missing: {modality: probability that a training row lacks it}, as in ``lose``.
 
     Returns:
         a task with ``folds``, whose test rows are all rows, and whose training and validation rows
         are those of the first fold.
 
     Raises:
-        UsageError: a number is too small, or there are fewer groups than folds.
+        UnknownNameError: ``missing`` names a modality that the task lacks.
+        UsageError: a number is out of range, or there are fewer groups than folds.
         DataError: the training rows of a fold lack a class.
 
     Example:
@@ -61,7 +69,9 @@ def fold_task(
         for repeat, parts in enumerate(dealt)
         for index, (train, valid, test) in enumerate(parts)
     ]
-    made = [fold._replace(task=_standardised(fold.task, in_units)) for fold in made]
+    # Before standardisation, which must not see what is hidden.
+    lost = [fold._replace(task=lose(fold.task, missing)) for fold in made]
+    made = [fold._replace(task=_standardised(fold.task, in_units)) for fold in lost]
     first = made[0].task
     return replace(first, test=_with_target(pool, first.scale), folds=tuple(made))
 

@@ -37,9 +37,7 @@ def lose(task: Task, shares: Mapping[str, float], seed: int = 0) -> Task:
         if not 0 <= share <= 1:
             expected = "probabilities from 0 to 1"
             raise UsageError("missing", expected=expected, got=f"{name}={share}")
-    folds = [fold._replace(task=lose(fold.task, shares, seed)) for fold in task.folds]
-    train = _lose_rows(task.train, shares, np.random.default_rng(seed))
-    return replace(task, train=train, folds=tuple(folds))
+    return replace(task, train=_lose_rows(task.train, shares, np.random.default_rng(seed)))
 
 
 def _lose_rows(split: Split, shares: Mapping[str, float], rng: np.random.Generator) -> Split:

@@ -422,6 +422,7 @@ class Task:
 
     def _compute_digest(self) -> str:
         sha = hashlib.sha256(b"standardise" if self.standardise else b"")
+        sha.update(f"{len(self.folds)} folds".encode() if self.folds else b"")
         for name, coding in sorted(self.codings.items()):
             sha.update(f"{name} {describe_coding(coding)}".encode())
         for split_name, split in self.splits.items():

@@ -28,10 +28,11 @@ def make_task(settings: Settings) -> Task:
     """Loads the task, and removes modalities from training rows as ``settings.missing`` says."""
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
     task = with_metric(task, settings.metric)
-    if settings.folds:
-        own = read_in_units(parse_pairs("encoders", settings.encoders))
-        task = fold_task(task, settings.folds, settings.repeats, in_units=own)
-    return lose(task, parse_shares("missing", settings.missing))
+    missing = parse_shares("missing", settings.missing)
+    if not settings.folds:
+        return lose(task, missing)
+    own = read_in_units(parse_pairs("encoders", settings.encoders))
+    return fold_task(task, settings.folds, settings.repeats, in_units=own, missing=missing)
 
 
 def make_arms(

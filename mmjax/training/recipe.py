@@ -267,7 +267,7 @@ def make_model(
     Raises:
         UnknownNameError: there is no such fusion, encoder or way to handle missing modalities.
         UsageError: the fusion does not support the kind of target, has another ``out_dim``, or is
-            not a fusion; or an encoder cannot read its modality.
+            not a fusion; or an encoder cannot read its modality, or not the units of its input.
 
     Example:
         >>> from mmjax.tasks.synthetic import synthetic
@@ -288,11 +288,15 @@ def make_model(
         encoder = (encoders or {}).get(name, default)
         usual = coding is None and encoder == default  # made for this shape
         chosen[name] = ENCODERS[default]() if usual else make_encoder(name, encoder, shape, coding)
+    in_units = {n for n, encoder in chosen.items() if getattr(encoder, "in_units", False)}
+    if wrong := sorted(in_units & {*task.standardised}):
+        problem = f"that of {wrong[0]} reads its own units, but its input is standardised already"
+        fix = "With folds, name it as the encoder of the modality, not in the name of a strategy."
+        raise UsageError("encoders", problem, fix=fix)
     used = chosen if absent == "mean" else {}
     found = {name: _mean_input(task, name, encoder) for name, encoder in used.items()}
     means: Any = {name: mean for name, mean in found.items() if mean is not None}
-    scaled = {name for name, encoder in chosen.items() if not getattr(encoder, "in_units", False)}
-    scales: Any = {name: scale for name, scale in task.input_scales.items() if name in scaled}
+    scales: Any = {name: scale for name, scale in task.input_scales.items() if name not in in_units}
     for array in jax.tree.leaves((means, scales)):  # NumPy arrays, which serve as JAX's
         array.setflags(write=False)  # models are compared by their contents
     return MultimodalModel(chosen, fuse, absent, means, scales, task.padded)

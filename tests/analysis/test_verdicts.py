@@ -210,3 +210,17 @@ def test_one_group_cannot_be_judged(tmp_path):
     (study,) = read_studies([make_folder(tmp_path / "run")])
     study.labels["test_group"] = np.zeros_like(study.labels["test_group"])
     assert make_answers(study) is None
+
+
+def test_a_metric_without_a_value_gives_no_verdict(tmp_path):
+    (study,) = read_studies([make_folder(tmp_path / "run", SKILLS)])
+    rows = [{**row, "metric": "own", "own": 0.5} for row in study.rows]
+    contributions = np.ones(
+        (len(next(iter(study.predictions.values()))["seeds"]), len(study.target))
+    )
+    known = {n: {**p, "contributions": contributions} for n, p in study.predictions.items()}
+    assert make_answers(study._replace(rows=rows, predictions=known)) is not None
+    contributions[0, 0] = np.nan  # without the only row of a class, say
+    assert judge(make_answers(study._replace(rows=rows, predictions=known))).headline.startswith(
+        "No verdict: it requires"
+    )

@@ -1,11 +1,14 @@
 """Comparisons by cross-validation, from Python and from the command line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from commands import run as command
 
 import mmjax
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.frozen import read_in_units
 from mmjax.comparison.frozen_encoder import FrozenEncoder
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import unfailing
@@ -13,6 +16,7 @@ from mmjax.data.folds import fold_task
 from mmjax.encoders import pretrained
 from mmjax.errors import UsageError
 from mmjax.metrics import METRICS
+from mmjax.registry import ENCODERS
 from mmjax.storage.jsonl import read_rows
 from mmjax.tasks.synthetic import synthetic
 from mmjax.training import functions
@@ -36,6 +40,7 @@ def test_every_fold_has_its_rows_and_its_own_model(result):
     assert {row["data"] for row in rows} == {task.digest()}
     stored = result.study.predictions["sum"]
     assert stored["test"].shape == (4, 60, 2)
+    assert stored["seeds"].tolist() == [0, 1, 10_000, 10_001]
     for row in shown:
         (fold,) = [f for f in task.folds if (f.repeat, f.index) == (row["repeat"], row["fold"])]
         own = stored["test"][2 * row["repeat"] + row["seed"], fold.rows["test"]]
@@ -59,6 +64,16 @@ def test_scores_are_those_of_all_rows(result):
     np.testing.assert_allclose(summary.score, want)
     assert "2 seeds and 3 folds, dealt 2 times" in str(result)
     assert len(result.study.tables["cost"]) == 3  # of the first fold only
+
+
+def test_scores_as_an_array_are_by_repeat_and_fold(result):
+    pytest.importorskip("pandas")
+    pytest.importorskip("xarray")
+    shown = result.to_xarray()["accuracy"]
+    for row in result.rows:
+        if not row["hidden"]:
+            place = {name: row[name] for name in ("strategy", "seed", "split", "repeat", "fold")}
+            assert shown.sel(place) == row["accuracy"]
 
 
 def test_folds_share_one_program():
@@ -113,3 +128,21 @@ def test_a_frozen_encoder_runs_once_and_reads_the_units_of_the_task(monkeypatch)
     assert len(ran) == 1  # for the fusion, the baseline and all folds
     pool = np.concatenate([split.inputs["a"] for split in task.splits.values()])
     np.testing.assert_array_equal(ran[0], pool)
+
+
+def make_frozen():
+    return pretrained(lambda w, x: x @ w, np.ones((12, 5), np.float32))
+
+
+def test_encoders_that_a_function_makes_read_the_units_of_the_task_too(monkeypatch):
+    task, given = replace(synthetic(size=60), standardise=True), {"a": make_frozen}
+    assert read_in_units(given) == {"a"}
+    once = {**SOME, "repeats": 1, "seeds": 1, "steps": 2, "examine": "scores"}
+    one, other = (
+        mmjax.compare(task, ["sum"], encoders=encoders, **once).study.predictions["sum"]["test"]
+        for encoders in (given, {"a": make_frozen()})
+    )
+    np.testing.assert_array_equal(one, other)
+    monkeypatch.setitem(ENCODERS._own, "frozen", make_frozen)
+    with pytest.raises(UsageError, match="reads its own units, but its input is standardised"):
+        mmjax.compare(task, ["sum:a=frozen"], **once)

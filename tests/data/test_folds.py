@@ -128,3 +128,20 @@ def test_impossible_folds_are_refused():
         mmjax.compare(synthetic(size=60), ["sum"], folds=1)
     with pytest.raises(UsageError, match="folds: expected at least 2"):
         mmjax.compare(synthetic(size=60), ["sum"], repeats=2)
+
+
+def test_hidden_modalities_do_not_decide_how_others_are_standardised():
+    task = fold_task(own(), folds=3, missing={"a": 0.5})
+    for fold in task.folds:
+        train = fold.task.train
+        assert 0.2 < train.present["a"].mean() < 0.8
+        assert fold.task.test.present["a"].all()
+        seen = train.inputs["a"][train.present["a"]]
+        np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(seen.std(axis=0), 1, rtol=1e-4)
+
+
+def test_other_dealings_are_other_data():
+    task = own()
+    digests = {fold_task(task, folds=3, repeats=repeats).digest() for repeats in (1, 2, 3)}
+    assert len(digests) == 3
