@@ -93,7 +93,7 @@ class Result:
 
     @property
     def best(self) -> TrainedRun:
-        """The trained strategy with the best score on validation.
+        """The trained strategy with the best score on validation, which ``pickle`` can keep.
 
         Raises:
             UsageError: it was read from a folder or trained by another process, and its parameters

@@ -1,5 +1,6 @@
 """The Python API: compare, and what its result can do."""
 
+import pickle
 import re
 from dataclasses import replace
 from functools import partial
@@ -410,3 +411,10 @@ def test_predictions_of_such_targets_have_columns_of_their_own(kind, head, row, 
     assert lines[0] == head
     assert re.match(row, lines[1])
     assert len(lines) == 1 + task.test.size
+
+
+def test_a_trained_strategy_can_be_pickled(result):
+    inputs = result.task.test.inputs
+    want = result.best.predict(inputs)  # which compiles what cannot be pickled
+    again = pickle.loads(pickle.dumps(result.best))
+    np.testing.assert_array_equal(again.predict(inputs), want)

@@ -196,6 +196,16 @@ class Task:
         if self.metric is None:
             object.__setattr__(self, "metric", METRICS[SHOWN[self.kind][0]])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields, for pickle: a metric of the table by its name."""
+        state, name = dict(vars(self)), self.metric.name
+        return state | ({"metric": name} if METRICS.get(name) is self.metric else {})
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        if isinstance(state["metric"], str):
+            vars(self)["metric"] = METRICS[state["metric"]]
+
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
         sizes = ", ".join(f"{split.size} {name}" for name, split in self.splits.items())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,20 +62,26 @@ def _from_function(name: str, function: Any, kind: Kind) -> Metric:
         expected = "a name, or a function (prediction, target) -> float that has a name"
         raise UsageError("metric", expected=expected, got=f"{function!r:.80}")
 
-    def score(prediction: np.ndarray, target: np.ndarray) -> float:
-        given = answers(prediction, kind)
-        try:
-            return float(function(given, target))
-        except Exception as error:  # whatever its code does
-            expected = f"{name} to map predictions {given.shape} and targets {target.shape}"
-            got = f"{type(error).__name__}: {error}"
-            raise UsageError("metric", expected=f"{expected} to a float", got=got) from error
-
-    def contributions(prediction: np.ndarray, target: np.ndarray, group: np.ndarray) -> np.ndarray:
-        return jackknife(score, prediction, target, group)
-
+    score = partial(_apply, function, name, kind)
     limits = -np.inf, np.inf
+    contributions = partial(jackknife, score)
     return Metric(name, name, (kind,), score, contributions, percent=False, limits=limits)
+
+
+def _apply(
+    function: Callable[[np.ndarray, np.ndarray], float],
+    name: str,
+    kind: Kind,
+    prediction: np.ndarray,
+    target: np.ndarray,
+) -> float:
+    given = answers(prediction, kind)
+    try:
+        return float(function(given, target))
+    except Exception as error:  # whatever its code does
+        expected = f"{name} to map predictions {given.shape} and targets {target.shape}"
+        got = f"{type(error).__name__}: {error}"
+        raise UsageError("metric", expected=f"{expected} to a float", got=got) from error
 
 
 def as_blocks(group: np.ndarray) -> np.ndarray:

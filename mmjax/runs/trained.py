@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,10 @@ class TrainedRun:
     arm: Arm
     params: chex.ArrayTree
     best_seed: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields, for pickle; compiled functions are made again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
         seeds = ", ".join(map(str, self.arm.recipe.seeds))

@@ -1,5 +1,6 @@
 """Metrics against scikit-learn, SciPy and the jackknife."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -259,3 +260,14 @@ def test_scores_of_a_task_have_its_metric_and_the_usual_ones():
         got = task.scores(logits, task.test.target)
     assert list(got) == ["metric", "auroc", "accuracy", "macro_f1", "nll"]
     assert got["auroc"] == METRICS["auroc"].score(logits, task.test.target)
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", geometric])
+def test_a_task_with_a_metric_can_be_pickled(metric):
+    task = with_metric(make_task(), metric)
+    again = pickle.loads(pickle.dumps(task))
+    assert again.digest() == task.digest()
+    logits = np.random.default_rng(0).normal(size=(task.test.size, task.out_dim))
+    got, want = (one.scores(logits, task.test.target) for one in (again, task))
+    assert got == want
+    assert (METRICS.get(again.metric.name) is again.metric) == isinstance(metric, str)
