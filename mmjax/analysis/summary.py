@@ -97,9 +97,10 @@ def scored_split(rows: Rows) -> str:
 
 def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
     of = lambda column, split: over_folds([r for r in rows if r["split"] == split], column)
-    metric, scored = metric_of(rows[0]), next((row for row in rows if row["split"] == split), {})
+    metric = metric_of(rows[0])
     second = second_metric(metric)
     names = [f"majority_{one.name}" for one in (metric, second)]
+    known = any(names[1] in row for row in rows if row["split"] == split)
     return Summary(
         strategy=strategy,
         unimodal=strategy in baselines(rows),
@@ -109,7 +110,7 @@ def _summarise_one(strategy: str, rows: Rows, split: str) -> Summary:
         valid_score=of(metric.name, "valid"),
         params=rows[0]["params"],
         seconds=rows[0]["seconds"],
-        majority=(scored[names[0]], scored[names[1]]) if names[1] in scored else None,
+        majority=(float(of(names[0], split)[0]), float(of(names[1], split)[0])) if known else None,
     )
 
 

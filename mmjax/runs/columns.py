@@ -130,8 +130,10 @@ def _check(where: str, name: str, row: Row) -> None:
     columns = dict(COLUMNS[name])
     if name in _SCORED and isinstance(row.get("metric", ...), _METRIC):
         metric = metric_of(row)
-        columns |= {f"majority_{n}": (*_NUMBER, type(...)) for n in (metric.name, *_SHOWN)}
-        columns[metric.name] = _NUMBER if name == "rows" else _MAYBE
+        # Other metrics need not have a value on the rows of a fold.
+        kind = _NUMBER if name == "rows" and metric.name in _SHOWN else _MAYBE
+        columns |= {f"majority_{n}": (*_NUMBER, type(...)) for n in _SHOWN}
+        columns |= {metric.name: kind, f"majority_{metric.name}": (*kind, type(...))}
         if name == "rows":
             columns[second_metric(metric).name] = _NUMBER
     for column, kind in columns.items():

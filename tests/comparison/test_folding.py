@@ -94,6 +94,27 @@ def test_it_is_saved_and_read_again(result, tmp_path):
         result.best  # noqa: B018
 
 
+def test_a_metric_without_a_value_on_some_folds_is_saved_and_read_again(tmp_path):
+    inputs = {name: np.random.default_rng(0).normal(size=(40, 3)) for name in "ab"}
+    task = mmjax.Task.from_arrays(inputs, (np.arange(40) % 8 == 0).astype(int), kind="classes")
+    once = {**SOME, "seeds": 1, "repeats": 1, "folds": 4, "examine": "scores"}
+    result = mmjax.compare(task, ["sum"], metric="auroc", **once)
+    assert any(np.isnan(row["majority_auroc"]) for row in result.rows)
+    result.save(tmp_path / "run")
+    again = mmjax.load_result(tmp_path / "run")
+    assert str(again) == str(result)
+
+
+def test_the_majority_class_is_scored_on_all_folds(result):
+    (summary,) = [s for s in result.summaries if s.strategy == "sum"]
+    share = max(np.bincount(result.study.target)) / 60
+    rows = [row for row in result.rows if row["strategy"] == "sum" and row["split"] == "test"]
+    first = [row for row in rows if row["repeat"] == 0 and row["seed"] == 0 and not row["hidden"]]
+    want = np.average([r["majority_accuracy"] for r in first], weights=[r["rows"] for r in first])
+    assert summary.majority[0] == pytest.approx(want)
+    assert want <= share
+
+
 def test_the_command_resumes_at_the_strategy_that_is_missing(tmp_path, capsys):
     asked = ["compare", "--task", "synthetic", "--options", "size=60", "--fusions", "sum"]
     asked += ["--seeds", "2", "--steps", "8", "--folds", "3", "--examine", "scores"]

@@ -34,6 +34,8 @@ def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
 
 def legend_below(figure: Figure) -> None:
     """A legend below the axes, without formulas in its labels."""
+    if not any(axes.get_legend_handles_labels()[1] for axes in figure.axes):
+        return  # there is nothing to name
     legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
