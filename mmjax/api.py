@@ -20,7 +20,7 @@ from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_lis
 from mmjax.data.folds import fold_task
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
-from mmjax.metrics import MetricLike, default_metric, with_metric
+from mmjax.metrics import MetricLike, make_metric, with_metric
 from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
@@ -281,10 +281,10 @@ def compare(
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
     if resume and out is None:
         raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
-    task = with_metric(task, metric)
     choices = Choices(encoders, objective, method)
     settings = {
         **settings,
+        "metric": None if metric is None else make_metric(metric, task.kind).name,
         "augment": _name_augmentations(augment),
         "class_weights": name_class_weights(task, class_weights),
     }
@@ -293,6 +293,7 @@ def compare(
     if chosen.folds:
         own = read_in_units(choices.encoders)
         task = fold_task(task, chosen.folds, chosen.repeats, in_units=own)
+    task = with_metric(task, metric)
     arms = make_arms(chosen, task, strategies, choices, augment, optimizer)
     if len({arm.strategy for arm in arms}) < len(arms):
         got = ", ".join(arm.strategy for arm in arms)
@@ -414,6 +415,5 @@ def _make_settings(
         encoders=tuple(f"{m}={names(e, ENCODERS)}" for m, e in choices.encoders.items()),
         objective=names(choices.objective, OBJECTIVES),
         method=names(choices.method, METHODS),
-        metric=None if task.metric is default_metric(task.kind) else task.metric.name,
         **values,
     )

@@ -6,7 +6,6 @@ Every metric is the mean of a contribution of each row, from which its uncertain
 from mmjax.metrics.decisions import decide
 from mmjax.metrics.own import MetricLike, as_blocks, make_metric
 from mmjax.metrics.scoring import (
-    default_metric,
     find_metric,
     goodness,
     majority_scores,
@@ -21,7 +20,6 @@ __all__ = [
     "MetricLike",
     "as_blocks",
     "decide",
-    "default_metric",
     "find_metric",
     "goodness",
     "majority_scores",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.targets import Kind
 from mmjax.data.task import SHOWN, Task
 from mmjax.errors import UsageError
 from mmjax.metrics.own import MetricLike, make_metric
@@ -30,21 +29,22 @@ def with_metric(task: Task, metric: MetricLike | None) -> Task:
     if metric is None:
         return task
     made = make_metric(metric, task.kind)
+    for index, part in enumerate([fold.task for fold in task.folds] or [task]):
+        _check_values(part, made, f" of fold {index}" if task.folds else "")
+    folds = [fold._replace(task=replace(fold.task, metric=made)) for fold in task.folds]
+    return replace(task, metric=made, folds=tuple(folds))
+
+
+def _check_values(task: Task, metric: Metric, where: str) -> None:
     for name in ("valid", "test"):
         split = task.splits[name]
-        if not split.labelled:
-            continue
         guess = np.random.default_rng(0).normal(size=(split.size, task.out_dim))
-        value = made.score(task.restore(guess), task.restore(split.target))
+        value = 0.0
+        if split.labelled:
+            value = metric.score(task.restore(guess), task.restore(split.target))
         if not np.isfinite(value):
-            expected = f"one that has a value on the {split.size} {name} rows"
-            raise UsageError("metric", expected=expected, got=f"{made.name}, which is {value}")
-    return replace(task, metric=made)
-
-
-def default_metric(kind: Kind) -> Metric:
-    """The metric of a kind of target, unless another is chosen."""
-    return METRICS[SHOWN[kind][0]]
+            expected = f"one that has a value on the {split.size} {name} rows{where}"
+            raise UsageError("metric", expected=expected, got=f"{metric.name}, which is {value}")
 
 
 def metric_of(row: Mapping[str, Any]) -> Metric:

@@ -27,12 +27,12 @@ from mmjax.training.recipe import FusionLike, suits
 def make_task(settings: Settings) -> Task:
     """Loads the task, and removes modalities from training rows as ``settings.missing`` says."""
     task = load_task(settings.task, settings.data, parse_pairs("options", settings.options))
-    task = with_metric(task, settings.metric)
     missing = parse_shares("missing", settings.missing)
     if not settings.folds:
-        return lose(task, missing)
+        return with_metric(lose(task, missing), settings.metric)
     own = read_in_units(parse_pairs("encoders", settings.encoders))
-    return fold_task(task, settings.folds, settings.repeats, in_units=own, missing=missing)
+    task = fold_task(task, settings.folds, settings.repeats, in_units=own, missing=missing)
+    return with_metric(task, settings.metric)
 
 
 def make_arms(
