@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.data.task import Task
-from mmjax.tasks.readers.packages import read_package
-from mmjax.tasks.readers.time_series import parse_ts
+from mmjax.tasks.readers.time_series import read_archive
 
 
 def basic_motions(data: str | Path | None = None, *, seed: int = 0) -> Task:
@@ -27,14 +26,11 @@ def basic_motions(data: str | Path | None = None, *, seed: int = 0) -> Task:
         UsageError: ``sktime`` is not installed, and no data is named.
         DataError: a file is missing or malformed.
     """
-    names = ("BasicMotions_TRAIN.ts", "BasicMotions_TEST.ts")
-    files = read_package("sktime", "datasets/data/BasicMotions", names, data)
-    parts = [parse_ts(files[name]) for name in names]
-    values = np.stack([row for part in parts for row in part.values])
-    split = np.repeat(["train", "test"], [len(part.label) for part in parts])
+    series, split = read_archive("BasicMotions", data)
+    values = np.stack(series.values)
     return Task.from_arrays(
         {"accelerometer": values[..., :3], "gyroscope": values[..., 3:]},
-        np.concatenate([part.label for part in parts]),
+        series.label,
         name="basic_motions",
         split=split,
         seed=seed,

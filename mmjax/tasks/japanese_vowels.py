@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from mmjax.data.task import Task
-from mmjax.tasks.readers.packages import read_package
-from mmjax.tasks.readers.time_series import parse_ts
+from mmjax.tasks.readers.time_series import read_archive
 
 
 def japanese_vowels(data: str | Path | None = None, *, seed: int = 0) -> Task:
@@ -28,15 +25,13 @@ def japanese_vowels(data: str | Path | None = None, *, seed: int = 0) -> Task:
         UsageError: ``sktime`` is not installed, and no data is named.
         DataError: a file is missing or malformed.
     """
-    names = ("JapaneseVowels_TRAIN.ts", "JapaneseVowels_TEST.ts")
-    files = read_package("sktime", "datasets/data/JapaneseVowels", names, data)
-    parts = [parse_ts(files[name]) for name in names]
-    rows = [row for part in parts for row in part.values]
+    series, split = read_archive("JapaneseVowels", data)
+    rows = series.values
     return Task.from_arrays(
         {"coarse": [row[:, :6] for row in rows], "fine": [row[:, 6:] for row in rows]},
-        np.concatenate([part.label for part in parts]),
+        series.label,
         name="japanese_vowels",
-        split=np.repeat(["train", "test"], [len(part.label) for part in parts]),
+        split=split,
         seed=seed,
         kind="classes",
         kinds=dict.fromkeys(("coarse", "fine"), "sequence"),

@@ -1,11 +1,12 @@
 """Time series in the ts format of the UEA and UCR archives."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from mmjax.errors import DataError
-from mmjax.tasks.readers.packages import File
+from mmjax.tasks.readers.packages import File, read_package
 
 
 class Series(NamedTuple):
@@ -60,3 +61,26 @@ def parse_ts(file: File) -> Series:
         raise refuse("no rows")
     values = [np.stack(row, axis=1).astype(np.float32) for row in parsed]
     return Series(values, np.array([row[-1] for row in rows]))
+
+
+def read_archive(name: str, data: str | Path | None) -> tuple[Series, np.ndarray]:
+    """A dataset of the archive as the package sktime has it, training rows first.
+
+    Args:
+        name: of the dataset.
+        data: as in ``read_package``.
+
+    Returns:
+        the series, and the split of each row, "train" or "test".
+
+    Raises:
+        UsageError: as in ``read_package``.
+        DataError: as in ``read_package`` and ``parse_ts``.
+    """
+    files = read_package(
+        "sktime", f"datasets/data/{name}", [f"{name}_TRAIN.ts", f"{name}_TEST.ts"], data
+    )
+    train, test = map(parse_ts, files.values())
+    split = np.repeat(["train", "test"], [len(train.label), len(test.label)])
+    label = np.concatenate([train.label, test.label])
+    return Series([*train.values, *test.values], label), split
