@@ -25,7 +25,7 @@ from mmjax.analysis.representation import cluster_scores, sample
 from mmjax.analysis.study import make_study
 from mmjax.comparison.arm import Arm, make_arm
 from mmjax.comparison.outcomes import ArmResult
-from mmjax.comparison.scores import score
+from mmjax.comparison.scores import history_rows, score
 from mmjax.data.task import Task
 from mmjax.methods import TwoStage
 from mmjax.objectives import mse
@@ -90,7 +90,8 @@ def main(study: Study) -> None:
 
 def _score(arm: Arm, trained: Fit) -> ArmResult:
     scored = score(arm, trained)
-    return ArmResult(arm, trained, scored.rows, scored.predictions, tables={}, embedded=None)
+    history = history_rows(arm, trained)
+    return ArmResult(arm, trained, scored.rows, scored.predictions, {}, None, history)
 
 
 def write_summary(study, task: Task, done: Assessment, views, target) -> None:

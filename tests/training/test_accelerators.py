@@ -1,9 +1,11 @@
 """What a GPU or a TPU would run, lowered on this machine: nothing of it is what CPUs run."""
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import jax
+import numpy as np
 import pytest
 from jax import export
 from representatives import representatives, slow
@@ -25,6 +27,7 @@ READABLE = {
     **dict.fromkeys(("cnn", "patches"), "image"),
     **dict.fromkeys(("bag", "one_hot", "text"), "note"),
     **dict.fromkeys(("ft_transformer", "table"), "who"),
+    **dict.fromkeys(("cnn3d", "video"), "clip"),
 }  # the others read sequences
 LIBRARIES = {  # linear algebra that a platform brings along
     "cusolver_potrf_ffi",
@@ -37,7 +40,14 @@ LIBRARIES = {  # linear algebra that a platform brings along
 
 @cache
 def task():
-    return make_task()
+    """The small task, and clips of four frames."""
+    small = make_task()
+
+    def film(split):
+        clip = np.stack([split.inputs["image"]] * 4, axis=1)
+        return replace(split, inputs={**split.inputs, "clip": clip})
+
+    return replace(small, **{name: film(split) for name, split in small.splits.items()})
 
 
 @pytest.fixture(autouse=True)
