@@ -1,0 +1,48 @@
+"""What an ablation varies: the factors, their levels, and the variants that are trained."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+DESIGNS = ("one-at-a-time", "grid", "leave-one-out", "fractional")
+"""Which variants of a base are trained; see ``designs.make_points``."""
+
+
+class Ablation(NamedTuple):
+    """The variants of a base, and what was varied to make them.
+
+    Attributes:
+        base: the strategy that all variants are compared with.
+        design: one of ``DESIGNS``.
+        factors: {name of what was varied: its levels in words, that of the base first}. A component
+            that was removed is a factor with the levels ``kept`` and ``removed``.
+        points: {strategy: the index of its level of each factor}, the base first.
+        rates: {strategy: names under which it was trained with other learning rates}; empty if
+            every variant has that of the base.
+        notes: sentences on what the design cannot tell apart.
+
+    Example:
+        >>> points = {"gmu": (0, 0), "gmu:width=32": (1, 0), "gmu:-gate": (0, 1)}
+        >>> factors = {"width": ("64", "32"), "gate": ("kept", "removed")}
+        >>> Ablation("gmu", "one-at-a-time", factors, points).label("gmu:width=32")
+        'width=32'
+    """
+
+    base: str
+    design: str
+    factors: Mapping[str, tuple[str, ...]]
+    points: Mapping[str, tuple[int, ...]]
+    rates: Mapping[str, tuple[str, ...]] = {}
+    notes: tuple[str, ...] = ()
+
+    def label(self, strategy: str) -> str:
+        """A variant by what differs from the base; the base by its name."""
+        parts = []
+        for (name, levels), index in zip(self.factors.items(), self.points[strategy], strict=True):
+            if index:
+                removed = levels == (KEPT, REMOVED)
+                parts.append(f"without {name}" if removed else f"{name}={levels[index]}")
+        return ", ".join(parts) or self.base
+
+
+KEPT, REMOVED = "kept", "removed"
+"""The levels of a component that variants may lack."""
