@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study, make_study
 from mmjax.analysis.summary import Summary, majority_warnings
 from mmjax.analysis.verdicts import Verdict
-from mmjax.comparison.arm import Arm, all_strategies
+from mmjax.comparison.ablation import Ablation
+from mmjax.comparison.arm import Arm, StrategyLike, all_strategies
+from mmjax.comparison.factors import MethodLike, ObjectiveLike
 from mmjax.comparison.frozen import read_in_units
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Embedded
 from mmjax.comparison.scores import Row
-from mmjax.comparison.variants import Choices, MethodLike, ObjectiveLike, as_list
+from mmjax.comparison.variants import Choices, as_list
 from mmjax.data.folds import fold_task
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
@@ -25,10 +27,12 @@ from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
+from mmjax.runs.bases import as_base
 from mmjax.runs.compare import compare_arms_in, conclude
 from mmjax.runs.damage import end_changes
 from mmjax.runs.folder import check_new_folder, put_study
 from mmjax.runs.from_settings import make_arms, parse_fusions
+from mmjax.runs.plan import Asked, plan_ablation
 from mmjax.runs.run_file import RunFile, read_run_file, write_run_file
 from mmjax.runs.settings import Settings, parse_examine
 from mmjax.runs.studies import read_studies
@@ -38,7 +42,7 @@ from mmjax.storage.locks import locked
 from mmjax.training.augment import AugmentationLike
 from mmjax.training.class_weights import name_class_weights
 from mmjax.training.optimiser import OptimiserLike
-from mmjax.training.recipe import EncoderLike, FusionLike, name_member
+from mmjax.training.recipe import EncoderLike, FusionLike, Recipe, name_member
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -276,12 +280,199 @@ def compare(
         >>> result.best.predict(task.test.inputs).shape == (task.test.size, task.out_dim)
         True
     """
+    setup = _set_up(
+        task,
+        Choices(encoders, objective, method),
+        settings,
+        augment=augment,
+        class_weights=class_weights,
+        metric=metric,
+        optimizer=optimizer,
+    )
+    arms = setup.make(_find_strategies(task, fusions, subsets))
+    return setup.run(arms, examine, out=out, resume=resume, quiet=quiet)
+
+
+def ablate(
+    task: Task,
+    base: StrategyLike | Recipe | TrainedRun | Path,
+    vary: Mapping[str, Any] = {},
+    drop: str | Sequence[str] = (),
+    *,
+    design: str | None = None,
+    runs: int | None = None,
+    learning_rates: Sequence[float] = (),
+    budget: str | None = None,
+    encoders: Mapping[str, EncoderLike] = {},
+    objective: ObjectiveLike = "cross_entropy",
+    method: MethodLike = "joint",
+    augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] = {},
+    class_weights: str | Mapping[Any, float] | Sequence[float] | None = None,
+    metric: MetricLike | None = None,
+    optimizer: OptimiserLike | None = None,
+    examine: str | Sequence[str] = "scores",
+    out: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> Result:
+    """Trains variants of a strategy, and tests what each change to it does.
+
+    Every variant is compared with the base, paired by seed and by row, and corrected for the number
+    of variants. A grid and a fractional design also give the effect of each factor over all values
+    of the others, and a grid gives interactions.
+
+    Args:
+        task: the data.
+        base: a fusion, as in ``compare``; the name of a strategy; a ``Recipe``; or a finished run,
+            as ``load_run`` returns it, or the ``Path`` of its folder. Of a comparison, the best
+            fusion on validation is taken.
+        vary: {factor: its values, or {name: value}}. Factors are the fields of the recipe and of
+            the fusion, such as ``learning_rate`` and ``width``; ``encoders.M``,
+            ``encoders.M.width`` and ``augment.M`` of modality M; ``method``, ``method.alpha``,
+            ``objective``, ``optimizer``, ``fusion``; and ``modalities``, ``train`` (share of
+            training rows) and ``missing.M``. ``modalities="subsets"`` stands for all subsets.
+        drop: components that variants lack: those that members declare as ``removable``, such as
+            ``positions``; ``dropout``; modalities; ``modalities`` for each of them, and
+            ``components`` for all that are declared.
+        design: ``one-at-a-time`` (the base, and one change at a time), ``grid`` (all combinations),
+            ``leave-one-out`` (all changes but one, against all of them) or ``fractional`` (few
+            combinations that suffice for main effects).
+        runs: number of variants of a fractional design.
+        learning_rates: at which every variant is trained; that which is best on validation counts.
+            By default that of the base, and where variants differ in size also a third and three
+            times it, so that no size is favoured by a rate that was tuned for another.
+        budget: wall time such as ``10min``: a few steps of the base are timed, and the most
+            informative design that fits is taken.
+        encoders: as in ``compare``, one per modality.
+        objective: that of the base.
+        method: that of the base.
+        augment: as in ``compare``.
+        class_weights: as in ``compare``.
+        metric: as in ``compare``.
+        optimizer: as in ``compare``.
+        examine: as in ``compare``.
+        out: as in ``compare``.
+        resume: as in ``compare``.
+        quiet: print nothing during training.
+        **settings: as in ``compare``.
+
+    Returns:
+        the result, whose ``verdict`` says what matters, by how much, and what could not be seen.
+
+    Raises:
+        UnknownNameError: there is no such factor, component, design, member or setting.
+        UsageError: as in ``compare``; or a value cannot be read, a factor is varied and tuned, or
+            no design fits the budget.
+        DataError: the features of a frozen encoder are not finite.
+        FailedArmsError: all variants failed.
+
+    Example:
+        >>> import mmjax
+        >>> task = mmjax.load_task("synthetic", options={"size": "60"})
+        >>> result = mmjax.ablate(
+        ...     task, "gmu", {"dropout": [0.0, 0.3]}, seeds=2, steps=4, quiet=True
+        ... )
+        >>> sorted(result.trained)
+        ['gmu', 'gmu:dropout=0', 'gmu:dropout=0.3']
+    """
+    strategy, own = as_base(base)
+    given: dict[str, Any] = {
+        "encoders": encoders,
+        "objective": objective,
+        "method": method,
+        "augment": augment,
+        "class_weights": class_weights,
+        "metric": metric,
+        "optimizer": optimizer,
+    }
+    usual = {"encoders": {}, "objective": "cross_entropy", "method": "joint", "augment": {}}
+    for name in given.keys() & own.keys():
+        if repr(given[name]) != repr(usual.get(name)):
+            problem = f"the base has {name} of its own"
+            raise UsageError(name, problem, fix="Vary it, or name a fusion as the base.")
+    given |= own
+    choices = Choices(*(given.pop(name) for name in Choices._fields))
+    known = {name: given.pop(name) for name in ("augment", "class_weights", "metric", "optimizer")}
+    setup = _set_up(task, choices, {**given, **settings}, **known)
+    dropped = drop.split(",") if isinstance(drop, str) else drop
+    asked = Asked(vary, dropped, design, runs, learning_rates, budget)
+    console = PlainConsole(stderr=True, quiet=quiet)
+    ablation, arms = plan_ablation(setup.task, strategy, asked, setup.make, console)
+    return setup.run(arms, examine, out=out, resume=resume, quiet=quiet, ablation=ablation)
+
+
+class _Setup(NamedTuple):
+    """What the arms of a comparison share."""
+
+    task: Task
+    settings: Settings
+    choices: Choices
+    augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]]
+    optimizer: OptimiserLike | None
+
+    def make(self, strategies: Sequence[StrategyLike]) -> list[Arm]:
+        """Their arms, each with a name of its own."""
+        beside = self.choices, self.augment, self.optimizer
+        arms = make_arms(self.settings, self.task, strategies, *beside)
+        if len({arm.strategy for arm in arms}) < len(arms):
+            got = ", ".join(arm.strategy for arm in arms)
+            raise UsageError("fusions", expected="each name once", got=got)
+        return arms
+
+    def run(
+        self,
+        arms: Sequence[Arm],
+        examine: str | Sequence[str],
+        *,
+        out: str | Path | None,
+        resume: bool,
+        quiet: bool,
+        ablation: Ablation | None = None,
+    ) -> Result:
+        """Trains arms in memory or in a folder."""
+        if resume and out is None:
+            fix = "Name it by out=..."
+            raise UsageError("resume", "there is no folder to resume from", fix=fix)
+        names = [arm.strategy for arm in arms]
+        run = RunFile(self.settings, names, parse_examine(examine), ablation=ablation)
+        console = PlainConsole(stderr=True, quiet=quiet)
+        console.print(_tell_encoders(arms))
+        outcomes: list[ArmResult | ArmFailure] = []
+        task, sink = self.task, outcomes.append
+        with cached_programs(console.print):
+            if out is None:
+                failed = run_arms(task, arms, console, sink=sink, examine=run.examine)
+                if len(failed) == len(arms):
+                    reasons = (f"{name}: {why}" for name, why in failed.items())
+                    raise FailedArmsError("; ".join(reasons))
+                study = make_study(task, _results(outcomes), failed, ablation)
+            else:
+                into = partial(run_arms_in, also=sink)
+                study = compare_arms_in(Path(out), run, task, arms, console, into, resume=resume)
+        results = {result.arm.strategy: result for result in _results(outcomes)}
+        trained = {
+            name: TrainedRun(one.arm, one.trained.params, best_seed(one.rows))
+            for name, one in results.items()
+            if not one.arm.parts  # each fold has a model of its own
+        }
+        embedded = {name: one.embedded for name, one in results.items() if one.embedded}
+        return Result(run, study, trained, task, embedded)
+
+
+def _set_up(
+    task: Task,
+    choices: Choices,
+    settings: Mapping[str, Any],
+    *,
+    augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]],
+    class_weights: str | Mapping[Any, float] | Sequence[float] | None,
+    metric: MetricLike | None,
+    optimizer: OptimiserLike | None,
+) -> _Setup:
     if not isinstance(task, Task):
         fix = "Task.from_arrays builds one from arrays."
         raise UsageError("task", expected="a Task", got=type(task).__name__, fix=fix)
-    if resume and out is None:
-        raise UsageError("resume", "there is no folder to resume from", fix="Name it by out=...")
-    choices = Choices(encoders, objective, method)
     settings = {
         **settings,
         "metric": None if metric is None else make_metric(metric, task.kind).name,
@@ -289,37 +480,10 @@ def compare(
         "class_weights": name_class_weights(task, class_weights),
     }
     chosen = _make_settings(task, settings, choices, optimizer)
-    strategies = _find_strategies(task, fusions, subsets)
     if chosen.folds:
         own = read_in_units(choices.encoders)
         task = fold_task(task, chosen.folds, chosen.repeats, in_units=own)
-    task = with_metric(task, metric)
-    arms = make_arms(chosen, task, strategies, choices, augment, optimizer)
-    if len({arm.strategy for arm in arms}) < len(arms):
-        got = ", ".join(arm.strategy for arm in arms)
-        raise UsageError("fusions", expected="each name once", got=got)
-    run = RunFile(chosen, [arm.strategy for arm in arms], parse_examine(examine))
-    console = PlainConsole(stderr=True, quiet=quiet)
-    console.print(_tell_encoders(arms))
-    outcomes: list[ArmResult | ArmFailure] = []
-    with cached_programs(console.print):
-        if out is None:
-            sink = outcomes.append
-            failed = run_arms(task, arms, console, sink=sink, examine=run.examine)
-            if len(failed) == len(arms):
-                raise FailedArmsError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-            study = make_study(task, _results(outcomes), failed)
-        else:
-            into = partial(run_arms_in, also=outcomes.append)
-            study = compare_arms_in(Path(out), run, task, arms, console, into, resume=resume)
-    results = {result.arm.strategy: result for result in _results(outcomes)}
-    trained = {
-        name: TrainedRun(one.arm, one.trained.params, best_seed(one.rows))
-        for name, one in results.items()
-        if not one.arm.parts  # each fold has a model of its own
-    }
-    embedded = {name: one.embedded for name, one in results.items() if one.embedded}
-    return Result(run, study, trained, task, embedded)
+    return _Setup(with_metric(task, metric), chosen, choices, augment, optimizer)
 
 
 def load_result(folder: str | Path) -> Result:

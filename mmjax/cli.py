@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError, printable
+from mmjax.registry import parse_pairs
 from mmjax.runs.interrupt import raised_signals
 from mmjax.runs.names import check_fusions, check_settings, check_space, check_strategies
 from mmjax.runs.search.space import Space
@@ -70,6 +71,65 @@ def compare(
             fusions,
             _console(),
             subsets=subsets,
+            examine=examine,
+            resume=resume,
+            launch=launch,
+        )
+
+
+def ablate(
+    base: tyro.conf.Positional[str],
+    settings: Shared,
+    launch: Workers,
+    vary: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+    design: Literal["one-at-a-time", "grid", "leave-one-out", "fractional"] | None = None,
+    runs: int | None = None,
+    learning_rates: tuple[float, ...] = (),
+    budget: str | None = None,
+    examine: tuple[str, ...] = ("scores",),
+    out: Path | None = None,
+    resume: bool = False,
+    track: Tracker = None,
+) -> None:
+    """Ablate a strategy: train variants of it, and test what each change does.
+
+    Args:
+        base: A fusion, or a folder of `mmjax train` or `compare`, whose settings are taken.
+        vary: Factors as NAME=VALUE,VALUE, such as width=32,64 method=joint,ogm_ge train=0.1,1
+            encoders.audio=gru,cnn1d modalities=subsets.
+        drop: Components to remove: dropout, those that fusion and encoders declare, such as
+            positions, or all of these, `components`; a modality, or `modalities` for each.
+        design: One-at-a-time is the default; with a budget, the most informative that fits.
+        runs: Number of variants of a fractional design.
+        learning_rates: Learning rates at which every variant trains, the best by validation
+            counting; by default the base's, and where variants differ in size a third and three
+            times it.
+        budget: Wall time to plan for, such as 10min or 2h.
+        examine: What to measure beyond scores, as for `compare`.
+        out: New folder for rows, figures and the report; by default runs/TASK-TIME.
+        resume: Continue the ablation in the folder, if there is one.
+    """
+    check_settings(settings)
+    parse_examine(examine)
+    if not Path(base).is_dir():
+        check_strategies([base])
+    varied = {name: text.split(",") for name, text in parse_pairs("vary", vary).items()}
+    dropped = [name for text in drop for name in text.split(",")]
+    _keep_programs()
+    from mmjax.runs.ablate import ablate_in
+    from mmjax.runs.plan import Asked
+    from mmjax.runs.track import tracked
+
+    asked = Asked(varied, dropped, design, runs, learning_rates, budget)
+    folder = _out(out, settings, resume)
+    with tracked(folder, track):
+        ablate_in(
+            folder,
+            settings,
+            base,
+            asked,
+            _console(),
             examine=examine,
             resume=resume,
             launch=launch,
@@ -347,7 +407,7 @@ def bench(
 _VERBS = {
     f.__name__: f
     for f in (
-        *(compare, arm, tune, train, evaluate, predict, embed, export),
+        *(compare, ablate, arm, tune, train, evaluate, predict, embed, export),
         *(report, verify, bench, zoo, data),
     )
 }
@@ -364,8 +424,8 @@ def main(args: Sequence[str] | None = None) -> None:
     if [*args] == ["--version"]:
         print(f"mmjax {version('mmjax')}")
         return
+    args = _join_lists(args)
     try:
-        _check_lists(args)
         with raised_signals():
             tyro.extras.subcommand_cli_from_dict(
                 _VERBS,
@@ -386,15 +446,28 @@ def main(args: Sequence[str] | None = None) -> None:
 
 _LISTS = (
     *("--options", "--encoders", "--encoder-choices", "--augment", "--class-weights"),
-    *("--missing", "--request", "--hide"),
+    *("--missing", "--request", "--hide", "--vary", "--drop"),
 )
 
 
-def _check_lists(args: Sequence[str]) -> None:
-    """Raises UsageError for a list flag given twice: its first values would be lost silently."""
-    for flag in _LISTS:
-        if args.count(flag) > 1:
-            raise UsageError(flag, "given twice", fix="Put all of its values behind one.")
+def _join_lists(args: Sequence[str]) -> list[str]:
+    """Moves the values of a list flag that is given again behind the first of its name."""
+    joined: dict[str, list[str]] = {}
+    current: list[str] = joined.setdefault("", [])
+    for count, word in enumerate(args):
+        flag, equals, value = word.partition("=")
+        if flag in _LISTS:
+            current = joined.setdefault(flag, [])
+            current += [value] if equals else []
+        elif word.startswith("--"):
+            current = joined.setdefault(f"{word} {count}", [word])
+            continue
+        else:
+            current.append(word)
+    flat: list[str] = []
+    for flag, words in joined.items():
+        flat += [flag, *words] if flag in _LISTS else words
+    return flat
 
 
 def _keep_programs() -> None:

@@ -126,8 +126,9 @@ class Strategy(NamedTuple):
     Attributes:
         member: a key of ``FUSIONS``, or ``A_only`` for the unimodal baseline of modality A.
         modalities: those that it uses; empty for all.
-        choices: what differs from the arms without them: keys of ``METHODS`` and ``OBJECTIVES``,
-            and encoders as MODALITY=NAME.
+        choices: what differs from the strategy without them: keys of ``METHODS`` and
+            ``OBJECTIVES``, encoders as MODALITY=NAME, other factors (see ``comparison.factors``) as
+            FACTOR=VALUE, and components that are removed as -NAME.
     """
 
     member: str
@@ -142,11 +143,20 @@ def parse_strategy(name: str) -> Strategy:
         >>> from mmjax.registry import parse_strategy
         >>> parse_strategy("sum@audio+image:ogm_ge+image=patches")
         Strategy(member='sum', modalities=('audio', 'image'), choices=('ogm_ge', 'image=patches'))
+        >>> parse_strategy("gmu:augment.image=crop+flip+focal").choices
+        ('augment.image=crop+flip', 'focal')
     """
     rest, colon, choices = name.strip().partition(":")
     member, at, modalities = rest.partition("@")
     some = lambda given, text: tuple(text.split("+")) if given else ()
-    return Strategy(member, some(at, modalities), some(colon, choices))
+    found: list[str] = []
+    for piece in some(colon, choices):
+        begins = "=" in piece or piece.startswith("-") or piece in {*METHODS, *OBJECTIVES}
+        if begins or not found or "=" not in found[-1]:
+            found.append(piece)
+        else:  # a further part of the value before it
+            found[-1] += f"+{piece}"
+    return Strategy(member, some(at, modalities), tuple(found))
 
 
 FUSIONS: Table[type] = Table(

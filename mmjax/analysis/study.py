@@ -8,6 +8,7 @@ import numpy as np
 
 from mmjax.analysis.statistics import Folds
 from mmjax.analysis.summary import scored_split
+from mmjax.comparison.ablation import Ablation
 from mmjax.comparison.outcomes import ArmResult
 from mmjax.comparison.scores import Row, baselines, labels, over_folds
 from mmjax.data.targets import Kind, kind_of
@@ -33,6 +34,7 @@ class Study(NamedTuple):
         commands: the command lines that produced it.
         pictures: {file name: PNG}, of data and embeddings.
         failed: {strategy: reason} of those that could not be trained.
+        ablation: what was varied, if the strategies are the variants of an ablation.
 
     Example:
         >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": ""}
@@ -52,6 +54,7 @@ class Study(NamedTuple):
     commands: tuple[str, ...]
     pictures: dict[str, bytes]
     failed: Mapping[str, str]
+    ablation: Ablation | None = None
 
     @property
     def split(self) -> str:
@@ -80,8 +83,11 @@ class Study(NamedTuple):
 
     @property
     def data(self) -> dict[str, str]:
-        """{modalities: digest of the arrays}."""
-        return {row["modalities"]: row["data"] for row in self.rows}
+        """{modalities: digest of the arrays}, of the first strategy that uses them."""
+        found: dict[str, str] = {}
+        for row in self.rows:
+            found.setdefault(row["modalities"], row["data"])
+        return found
 
     @property
     def metric(self) -> Metric:
@@ -131,13 +137,19 @@ class Study(NamedTuple):
         return values * self.labels.get("deviation", 1) if self.kind == "numbers" else values
 
 
-def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, str]) -> Study:
+def make_study(
+    task: Task,
+    results: Iterable[ArmResult],
+    failed: Mapping[str, str],
+    ablation: Ablation | None = None,
+) -> Study:
     """The study of the arms that this process has trained.
 
     Args:
         task: the data, with all modalities.
         results: the results of the arms.
         failed: {strategy: reason} of the others.
+        ablation: what they vary, if they are the variants of an ablation.
 
     Example:
         >>> from mmjax import load_task
@@ -162,6 +174,7 @@ def make_study(task: Task, results: Iterable[ArmResult], failed: Mapping[str, st
         commands=(),
         pictures={},
         failed=failed,
+        ablation=ablation,
     )
 
 

@@ -1,7 +1,8 @@
 """What an ablation varies: the factors, their levels, and the variants that are trained."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 DESIGNS = ("one-at-a-time", "grid", "leave-one-out", "fractional")
 """Which variants of a base are trained; see ``designs.make_points``."""
@@ -42,6 +43,39 @@ class Ablation(NamedTuple):
                 removed = levels == (KEPT, REMOVED)
                 parts.append(f"without {name}" if removed else f"{name}={levels[index]}")
         return ", ".join(parts) or self.base
+
+
+def parse_ablation(content: Any) -> Ablation | None:
+    """An ablation from a JSON object, the inverse of ``_asdict``.
+
+    Raises:
+        ValueError: a value is invalid.
+        TypeError: a value has the wrong type, or a name is unknown.
+    """
+    if content is None:
+        return None
+    found = Ablation(**content)
+    tuples = lambda values: {name: tuple(one) for name, one in values.items()}
+    factors, points, rates = map(tuples, (found.factors, found.points, found.rates))
+    made = Ablation(found.base, found.design, factors, points, rates, tuple(found.notes))
+    sizes = [len(levels) for levels in factors.values()]
+    fits = lambda point: (
+        len(point) == len(sizes)
+        and all(
+            type(index) is int and 0 <= index < size
+            for index, size in zip(point, sizes, strict=True)
+        )
+    )
+    words = [*made.notes, *factors, *points, *chain(*factors.values(), *rates.values())]
+    if (
+        made.design not in DESIGNS
+        or made.base not in points
+        or not all(map(fits, points.values()))
+        or not all(isinstance(one, str) for one in words)
+        or not rates.keys() <= points.keys()
+    ):
+        raise ValueError(f"ablation {content}"[:300])
+    return made
 
 
 KEPT, REMOVED = "kept", "removed"

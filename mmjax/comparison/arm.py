@@ -1,7 +1,7 @@
 """Arms: the entries of a comparison, built from the names of strategies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -10,16 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.comparison.cell_search import search_steps
+from mmjax.comparison.factors import (
+    REMOVE,
+    Named,
+    Variant,
+    change_data,
+    change_model,
+    change_recipe,
+    is_encoder,
+)
 from mmjax.comparison.frozen import EncodedTask, FrozenEncoders
 from mmjax.comparison.tuning import tune_steps
 from mmjax.data.task import Fold, Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
-from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, Strategy, parse_strategy
+from mmjax.registry import CORE, FUSIONS, METHODS, OBJECTIVES, parse_strategy
 from mmjax.training.class_weights import check_balance
 from mmjax.training.recipe import EncoderLike, FusionLike, Recipe, make_model, name_member
 from mmjax.training.sizes import match_params, set_num_layers, set_width
 from mmjax.training.step import init_params, make_forward
 from mmjax.types import Batch, Objective, Outputs
+
+StrategyLike = FusionLike | Variant
+"""A strategy by name, a fusion as a class or a module, or one of them with changes."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class Arm:
         search_seconds: wall time of the search for its cells or hyperparameters.
         parts: the arms of the folds of its task, if it has any, which are trained in its place.
         fold: which fold of which task it is a part of, if it is one.
+        changes: {factor: value} by which it differs from the strategy without them.
     """
 
     strategy: str
@@ -44,6 +57,7 @@ class Arm:
     search_seconds: float = 0.0
     parts: tuple["Arm", ...] = ()
     fold: Fold | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def planned_steps(self) -> int:
@@ -56,7 +70,7 @@ class Arm:
 
 def make_arm(
     task: Task,
-    strategy: FusionLike,
+    strategy: StrategyLike,
     encoders: Mapping[str, EncoderLike] | None = None,
     absent: str = "mask",
     choices: Sequence[str] = (),
@@ -69,8 +83,9 @@ def make_arm(
         task: the data.
         strategy: a name, as in ``parse_strategy``: a key of ``FUSIONS``; ``FUSION@A+B`` to use
             modalities A and B only; ``NAME_only`` for the unimodal baseline of modality NAME; with
-            ``:CHOICE`` for another method, objective or encoder. Or a fusion of your own, a module
-            or a module class, whose name becomes the strategy's.
+            ``:CHOICE`` for another method, objective, encoder, or any other factor in
+            ``comparison.factors``. Or a fusion of your own, a module or a module class, whose name
+            becomes the strategy's; or a ``Variant`` of either.
         encoders: {modality: encoder}, as in ``make_model``, for modalities that should not get
             their default.
         absent: key of ``ABSENCES``: what stands in for a modality that a row lacks.
@@ -96,44 +111,78 @@ def make_arm(
         >>> type(make_arm(task, "sum:ogm_ge+a=raw").recipe.method).__name__
         'OGMGE'
     """
-    part, fusion = task, strategy
-    if isinstance(strategy, str):
-        asked = parse_strategy(strategy)
-        part, fusion = _find(task, asked)
-        named = _find_choices(part, asked)
-        if choices and asked.choices:
-            problem = f"{strategy} cannot be combined with the alternatives {'+'.join(choices)}"
-            raise UsageError("strategy", problem, fix="Name all choices, or none.")
-        if "method" in named and prescribed_method(strategy):
-            problem = f"{asked.member} prescribes the method {prescribed_method(strategy)}"
-            raise UsageError("strategy", problem, fix="Leave the method out of its name.")
-        encoders, recipe = {**(encoders or {}), **named.pop("encoders")}, {**recipe, **named}
-    part, encoders = (frozen or FrozenEncoders())(part, encoders or {})
-    model = make_model(part, fusion, encoders, absent)
+    variant = as_variant(task, strategy)
+    part, fusion = _find(task, variant.strategy)
+    bare = lambda value: value.value if isinstance(value, Named) else value
+    changes = {factor: bare(value) for factor, value in variant.changes.items()}
+    if choices and changes:
+        problem = f"{variant.name} cannot be combined with the alternatives {'+'.join(choices)}"
+        raise UsageError("strategy", problem, fix="Name all choices, or none.")
+    part, fusion = change_data(part, changes), changes.get("fusion", fusion)
+    named = {n: e for factor, e in changes.items() if (n := is_encoder(factor))}
+    part, encoders = (frozen or FrozenEncoders())(part, {**(encoders or {}), **named})
+    model = make_model(part, fusion, encoders, changes.get("absent", absent))
+    gone = {f"{REMOVE}{name}" for name in task.modalities}
+    model = change_model(model, part, {f: v for f, v in changes.items() if f not in gone})
     own_method = prescribed_method(model.fusion)
     if own_method:
+        if "method" in changes:
+            problem = f"{variant.name.partition(':')[0]} prescribes the method {own_method}"
+            raise UsageError("strategy", problem, fix="Leave the method out of its name.")
         recipe["method"] = METHODS[own_method]()
     if "augment" in recipe:
         varied = recipe["augment"].items()
         recipe["augment"] = {name: made for name, made in varied if name in part.modalities}
-    _check_variation(part, recipe)
-    name = strategy if isinstance(strategy, str) else name_member(model.fusion, FUSIONS)
-    added = f":{'+'.join(choices)}" if choices else ""
-    made = Recipe(model, **recipe)
+    made = change_recipe(Recipe(model, **recipe), part, changes)
+    _check_variation(part, made)
     check_balance(made, part)
     _check_objective(made, part)
-    return Arm(f"{name}{added}", made, part)
+    name = strategy if isinstance(strategy, str) else variant.name
+    added = f":{'+'.join(choices)}" if choices else ""
+    return Arm(f"{name}{added}", made, part, changes=variant.changes)
 
 
-def _check_variation(task: Task, recipe: Mapping[str, Any]) -> None:
+def as_variant(task: Task, strategy: StrategyLike) -> Variant:
+    """The strategy of a name without choices, and its choices as changes.
+
+    Raises:
+        UnknownNameError: a choice is neither a method nor an objective, and has no value.
+
+    Example:
+        >>> from mmjax.tasks import load_task
+        >>> task = load_task("synthetic", options={"size": "60"})
+        >>> as_variant(task, "gmu@a+b:a=raw+focal+-gate+width=32").changes
+        {'encoders.a': 'raw', 'objective': 'focal', '-gate': True, 'width': '32'}
+    """
+    if isinstance(strategy, Variant):
+        base = as_variant(task, strategy.strategy)
+        return replace(base, changes={**base.changes, **strategy.changes})
+    if not isinstance(strategy, str):
+        return Variant(strategy)
+    changes: dict[str, Any] = {}
+    for choice in parse_strategy(strategy).choices:
+        name, equals, value = choice.partition("=")
+        if equals:
+            changes[f"encoders.{name}" if name in task.shapes else name] = value
+        elif name.startswith(REMOVE):
+            changes[name] = True
+        elif name in METHODS:
+            changes["method"] = name
+        else:
+            look_up("choice", name, {**dict.fromkeys(METHODS), **OBJECTIVES})
+            changes["objective"] = name
+    return Variant(strategy.strip().partition(":")[0], changes)
+
+
+def _check_variation(task: Task, recipe: Recipe) -> None:
     """Raises UsageError if inputs are to be varied that cannot be."""
-    varied = {*recipe.get("augment", ())}
+    varied = {*recipe.augment}
     frozen = task.frozen if isinstance(task, EncodedTask) else {}
     if both := sorted(varied & {*frozen}):
         problem = f"{both[0]} has a frozen encoder, which sees its rows only once"
         fix = "Make the encoder trainable, or leave out its augmentations."
         raise UsageError("augment", problem, fix=fix)
-    name = "mixup" if recipe.get("mixup") is not None else "augment"
+    name = "mixup" if recipe.mixup is not None else "augment"
     coded = sorted({*task.codings} if name == "mixup" else varied & {*task.codings})
     if coded:
         problem = (
@@ -180,23 +229,26 @@ def _weighs(objective: Objective, outputs: Outputs, rows: Batch) -> bool:
     return bool(lose(jnp.ones(2)) != lose(jnp.full(2, 2.0)))
 
 
-def modalities_of(task: Task, strategy: FusionLike) -> tuple[str, ...]:
+def modalities_of(task: Task, strategy: StrategyLike) -> tuple[str, ...]:
     """The modalities that a strategy uses."""
-    if not isinstance(strategy, str):
-        return task.modalities
-    part, _ = _find(task, parse_strategy(strategy))
+    part, _ = _find(task, as_variant(task, strategy).strategy)
     return part.modalities
 
 
-def prescribed_method(strategy: FusionLike) -> str | None:
+def prescribed_method(strategy: StrategyLike) -> str | None:
     """The key of the training method without which a fusion makes no sense, if there is one."""
+    if isinstance(strategy, Variant):
+        strategy = strategy.changes.get("fusion", strategy.strategy)
     if isinstance(strategy, str):
         strategy = FUSIONS.get(parse_strategy(strategy).member, strategy)
     return getattr(strategy, "method", None)
 
 
-def _find(task: Task, asked: Strategy) -> tuple[Task, str]:
-    """The task and the fusion that a strategy's name stands for."""
+def _find(task: Task, strategy: FusionLike) -> tuple[Task, FusionLike]:
+    """The task and the fusion that a strategy without choices stands for."""
+    if not isinstance(strategy, str):
+        return task, strategy
+    asked = parse_strategy(strategy)
     baselines = {f"{name}_only": name for name in task.modalities}
     if asked.member in baselines and not asked.modalities:
         return task.only(baselines[asked.member]), "concat"
@@ -210,28 +262,17 @@ def _find(task: Task, asked: Strategy) -> tuple[Task, str]:
     return task.only(*names), asked.member
 
 
-def _find_choices(task: Task, asked: Strategy) -> dict[str, Any]:
-    """Arguments of ``make_arm`` that a strategy's name states."""
-    found: dict[str, Any] = {"encoders": {}}
-    for choice in asked.choices:
-        modality, equals, encoder = choice.partition("=")
-        if equals:
-            look_up("modality of an encoder", modality, task.shapes)
-            found["encoders"][modality] = encoder
-        elif choice in METHODS:
-            found["method"] = METHODS[choice]()
-        else:
-            found["objective"] = look_up("choice", choice, {**dict.fromkeys(METHODS), **OBJECTIVES})
-    return found
-
-
 def resize_arm(arm: Arm, width: int | None = None, num_layers: int | None = None) -> Arm:
-    """The arm with another width and depth of its fusion; ignored where the fusion has none."""
+    """The arm with another width and depth of its fusion.
+
+    They are ignored where the fusion has none, or where they are among the arm's changes.
+    """
     model = arm.recipe.model
-    if width is not None and hasattr(model.fusion, "width"):
-        model = set_width(model, width)
-    if num_layers is not None and hasattr(model.fusion, "num_layers"):
-        model = set_num_layers(model, num_layers)
+    wanted = {"width": (width, set_width), "num_layers": (num_layers, set_num_layers)}
+    for name, (value, resize) in wanted.items():
+        own = {name, f"fusion.{name}"} & {*arm.changes}
+        if value is not None and hasattr(model.fusion, name) and not own:
+            model = resize(model, value)
     return replace(arm, recipe=replace(arm.recipe, model=model))
 
 

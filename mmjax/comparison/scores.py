@@ -10,13 +10,17 @@ import jax
 import numpy as np
 
 from mmjax.comparison.arm import Arm
+from mmjax.comparison.factors import word
 from mmjax.data.task import Task
 from mmjax.errors import DivergenceError
 from mmjax.layers import kernels
 from mmjax.metrics import find_metric, majority_scores
+from mmjax.registry import FUSIONS
 from mmjax.storage.jsonl import Row
 from mmjax.training.fit import Fit
+from mmjax.training.optimiser import Adam
 from mmjax.training.predict import Predict
+from mmjax.training.recipe import name_member
 
 SPLITS = ("valid", "test")
 _PACKAGES = ("mmjax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -114,6 +118,7 @@ def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
     """Adds to an arm's rows all that determined them: recipe, data digest, versions, device."""
     facts = {
         **trained.program.sizes._asdict(),
+        **describe_arm(arm),
         "seconds": round(arm.search_seconds + trained.seconds, 3),
         "steps": arm.recipe.steps,
         "trials": arm.trials,
@@ -133,6 +138,23 @@ def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
         )
     }
     return [{**row, **of_seed[row["seed"]], **facts} for row in rows]
+
+
+def describe_arm(arm: Arm) -> Row:
+    """What rows are grouped by: the parts of an arm, and what is ``varied`` in its strategy."""
+    recipe, fusion = arm.recipe, arm.recipe.model.fusion
+    encoders = sorted(recipe.model.encoders.items())
+    rate = recipe.tx.learning_rate if isinstance(recipe.tx, Adam) else None
+    return {
+        "fusion": name_member(type(fusion), FUSIONS),
+        "method": word("method", recipe.method),
+        "objective": word("objective", recipe.objective),
+        "encoders": "+".join(f"{name}={word('encoders', encoder)}" for name, encoder in encoders),
+        "width": getattr(fusion, "width", None),
+        "dropout": getattr(fusion, "dropout", None) if recipe.dropout is None else recipe.dropout,
+        "learning_rate": rate,
+        "varied": {name: word(name, value) for name, value in arm.changes.items()},
+    }
 
 
 def identify(arm: Arm) -> Row:

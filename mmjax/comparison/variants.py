@@ -4,19 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from mmjax.comparison.arm import modalities_of, prescribed_method
+from mmjax.comparison.arm import StrategyLike, modalities_of, prescribed_method
+from mmjax.comparison.factors import MethodLike, ObjectiveLike, find_method, find_objective
 from mmjax.data.task import Task
 from mmjax.encoders import default_encoder
 from mmjax.errors import UsageError, look_up
 from mmjax.registry import ENCODERS, METHODS, OBJECTIVES
-from mmjax.training.recipe import EncoderLike, FusionLike, name_member
-from mmjax.types import Method, Objective
-
-ObjectiveLike = str | Objective
-"""An objective by name, or a function ``(outputs, batch) -> (loss, {metric: value})``."""
-
-MethodLike = str | type | Method
-"""A training method by name, as a class or as an instance."""
+from mmjax.training.recipe import EncoderLike, name_member
 
 
 class Choices(NamedTuple):
@@ -34,7 +28,7 @@ class Choices(NamedTuple):
 
 
 def variants(
-    choices: Choices, task: Task, strategy: FusionLike
+    choices: Choices, task: Task, strategy: StrategyLike
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """Names and arguments of ``make_arm`` for each combination of alternatives.
 
@@ -72,9 +66,11 @@ def variants(
         usual = default_encoder(task.shapes[name], task.kinds.get(name), task.codings.get(name))
         named = [(f"{name}={name_member(e, ENCODERS)}", e) for e in alternatives]
         options.append(_without_default(named, f"{name}={usual}"))
-    objectives = [(name_member(o, OBJECTIVES), _objective(o)) for o in as_list(choices.objective)]
+    objectives = [
+        (name_member(o, OBJECTIVES), find_objective(o)) for o in as_list(choices.objective)
+    ]
     options.append(_without_default(objectives, "cross_entropy"))
-    made = [_method(method) for method in methods]
+    made = [find_method(method) for method in methods]
     options.append(_without_default([(name_member(m, METHODS), m) for m in made], "joint"))
     for combination in product(*options):
         names = tuple(name for name, _ in combination if name)
@@ -97,21 +93,3 @@ def _without_default(named: list[tuple[str, Any]], usual: str) -> list[tuple[str
         got = ", ".join(name for name, _ in named)
         raise UsageError("compare", expected="alternatives with different names", got=got)
     return [("" if len(named) == 1 or name == usual else name, value) for name, value in named]
-
-
-def _objective(objective: ObjectiveLike) -> Objective:
-    if isinstance(objective, str):
-        return look_up("objective", objective, OBJECTIVES)
-    if not callable(objective):
-        expected = "a name, or a function (outputs, batch) -> (loss, {metric: value})"
-        raise UsageError("objective", expected=expected, got=f"{objective!r:.80}")
-    return objective
-
-
-def _method(method: MethodLike) -> Method:
-    found = look_up("method", method, METHODS) if isinstance(method, str) else method
-    made = found() if isinstance(found, type) else found
-    if not all(hasattr(made, name) for name in ("gradient", "prepare", "counts_steps")):
-        expected = "a name, a Method or a class of one"
-        raise UsageError("method", expected=expected, got=f"{method!r:.80}")
-    return made

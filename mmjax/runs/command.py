@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mmjax.registry import CORE, EXAMINATIONS, FULL, FUSIONS
+from mmjax.runs.plan import Asked
 from mmjax.runs.settings import Settings, as_flags
 
 
@@ -28,11 +29,36 @@ def compare_command(
     """
     groups = {(): "", CORE: "", tuple(FUSIONS): "--fusions all"}
     chosen = groups.get(tuple(fusions), f"--fusions {','.join(fusions)}")
-    asked = FULL if FULL in examine else " ".join(examine) or "scores"
-    measured = f"--examine {asked}" if tuple(examine) != EXAMINATIONS else ""
+    measured = _examine_flag(examine) if tuple(examine) != EXAMINATIONS else ""
     flags = as_flags(hide_data_folder(settings))
     words = ["mmjax compare", flags, chosen, "--subsets" if subsets else "", measured]
     return " ".join(filter(None, words))
+
+
+def ablate_command(settings: Settings, base: str, asked: Asked, examine: Sequence[str] = ()) -> str:
+    """The command line of an ablation, with DATA in place of the data folder.
+
+    Example:
+        >>> from mmjax.runs.plan import Asked
+        >>> ablate_command(Settings(seeds=3), "gmu", Asked({"width": ["32", "64"]}, ["dropout"]))
+        'mmjax ablate gmu --vary width=32,64 --drop dropout --seeds 3'
+    """
+    listed = lambda values: ",".join(f"{value}" for value in values)
+    flags = {
+        "--vary": [f"{name}={listed(values)}" for name, values in asked.vary.items()],
+        "--drop": [listed(asked.drop)] if asked.drop else [],
+        "--design": [asked.design] if asked.design else [],
+        "--runs": [f"{asked.runs}"] if asked.runs else [],
+        "--learning-rates": [f"{rate:g}" for rate in asked.learning_rates],
+        "--budget": [asked.budget] if asked.budget else [],
+    }
+    words = [word for flag, some in flags.items() if some for word in (flag, *some)]
+    more = as_flags(hide_data_folder(settings)), _examine_flag(examine) if examine else ""
+    return " ".join(filter(None, ["mmjax ablate", base, " ".join(words), *more]))
+
+
+def _examine_flag(examine: Sequence[str]) -> str:
+    return f"--examine {FULL if FULL in examine else ' '.join(examine) or 'scores'}"
 
 
 def train_command(settings: Settings, strategy: str) -> str:

@@ -85,10 +85,15 @@ def compare_in(
         run = RunFile(settings, names, parts, command)
         arms = make_arms(settings, task, names)
         study = compare_arms_in(out, run, task, arms, console, run_arms, resume=resume)
+    fail_if_incomplete(study, len(arms))
+    return study.rows
+
+
+def fail_if_incomplete(study: Study, arms: int) -> None:
+    """Raises FailedArmsError if some of the arms failed."""
     if study.failed:
         failed = ", ".join(study.failed)
-        raise FailedArmsError(f"{len(study.failed)} of {len(arms)} arms failed: {failed}")
-    return study.rows
+        raise FailedArmsError(f"{len(study.failed)} of {arms} arms failed: {failed}")
 
 
 def compare_arms_in(

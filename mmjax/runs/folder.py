@@ -87,10 +87,13 @@ def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
     One row of the current data is enough: a row that differs from it is damaged.
     """
     rows, _ = salvage_table(out, "rows")
-    for modalities, task in {"+".join(arm.task.modalities): arm.task for arm in arms}.items():
-        was = {row["data"] for row in rows if row["modalities"] == modalities}
-        if was and task.digest() not in was:
-            problem = f"the data of {task.name} have changed since the run in {out} was started"
+    digests: dict[str, set[str]] = {}
+    for row in rows:
+        digests.setdefault(row["strategy"], set()).add(row["data"])
+    for arm in arms:
+        was = digests.get(arm.strategy)
+        if was and arm.task.digest() not in was:
+            problem = f"the data of {arm.task.name} have changed since the run in {out} was started"
             raise UsageError("resume", problem, fix="Restore them, or choose another folder.")
 
 

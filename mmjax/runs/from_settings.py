@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from mmjax.comparison.arm import Arm, make_arm, match_arm, resize_arm
+from mmjax.comparison.arm import Arm, StrategyLike, make_arm, match_arm, resize_arm
 from mmjax.comparison.frozen import FrozenEncoders, read_in_units
 from mmjax.comparison.variants import Choices, variants
 from mmjax.data.folds import fold_task
@@ -21,7 +21,7 @@ from mmjax.training.augment import AugmentationLike, make_augmentations
 from mmjax.training.class_weights import make_class_weights
 from mmjax.training.mesh import check_mesh
 from mmjax.training.optimiser import Adam, OptimiserLike, make_optimiser
-from mmjax.training.recipe import FusionLike, suits
+from mmjax.training.recipe import suits
 
 
 def make_task(settings: Settings) -> Task:
@@ -38,7 +38,7 @@ def make_task(settings: Settings) -> Task:
 def make_arms(
     settings: Settings,
     task: Task,
-    strategies: Sequence[FusionLike],
+    strategies: Sequence[StrategyLike],
     choices: Choices | None = None,
     augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] | None = None,
     optimizer: OptimiserLike | None = None,
@@ -83,13 +83,17 @@ def make_arms(
     resize = partial(resize_arm, width=settings.width, num_layers=settings.num_layers)
     frozen = FrozenEncoders()
 
-    def build(task: Task, strategy: FusionLike, **given: Any) -> Arm:
+    def build(task: Task, strategy: StrategyLike, **given: Any) -> Arm:
         weights = make_class_weights(task, settings.class_weights)
         own = {"frozen": frozen, "class_weights": weights, **given, **recipe}
         arm = replace(resize(make_arm(task, strategy, **own)), trials=settings.tune)
+        for setting, names in _SEARCHED.items():
+            if getattr(settings, setting) and (both := {*names} & {*arm.changes}):
+                problem = f"{arm.strategy} states its {min(both)}, which {setting} would change"
+                raise UsageError(setting, problem, fix="Leave out one of them.")
         return arm if settings.match_params is None else match_arm(arm, settings.match_params)
 
-    def build_folds(strategy: FusionLike, **given: Any) -> Arm:
+    def build_folds(strategy: StrategyLike, **given: Any) -> Arm:
         whole = build(task, strategy, **given)
         parts = [replace(build(fold.task, strategy, **given), fold=fold) for fold in task.folds]
         return replace(whole, parts=tuple(parts))
@@ -99,6 +103,12 @@ def make_arms(
         for strategy in strategies
         for names, given in variants(choices, task, strategy)
     ]
+
+
+_SEARCHED = {
+    "tune": ("learning_rate", "weight_decay", "width", "fusion.width"),
+    "match_params": ("width", "fusion.width"),
+}
 
 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:

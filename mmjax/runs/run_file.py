@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmjax.comparison.ablation import Ablation, parse_ablation
 from mmjax.comparison.cell_search import Cells
 from mmjax.errors import DataError
 from mmjax.fusion.searched import NUM_LEVELS
@@ -28,6 +29,7 @@ class RunFile(NamedTuple):
         command: command line that reproduces the run; None for a comparison made in Python.
         cells: cells found by an architecture search, if the strategy has one.
         tuned_width: fusion width found by tuning, if any.
+        ablation: what the strategies vary, if they are the variants of an ablation.
     """
 
     settings: Settings
@@ -36,6 +38,7 @@ class RunFile(NamedTuple):
     command: str | None = None
     cells: Cells = ()
     tuned_width: int | None = None
+    ablation: Ablation | None = None
 
 
 def write_run_file(out: Path, run: RunFile) -> None:
@@ -82,6 +85,8 @@ def read_run_file(folder: Path) -> RunFile:
 def dump_run(run: RunFile) -> dict[str, Any]:
     """The run as a JSON object."""
     beside = {name: value for name, value in run._asdict().items() if name != "settings"}
+    if run.ablation:
+        beside["ablation"] = run.ablation._asdict()
     return {**beside, **asdict(run.settings)}
 
 
@@ -95,6 +100,7 @@ def parse_run(content: Mapping[str, Any]) -> RunFile:
     settings = dict(content)
     strategies, cells = settings.pop("strategies"), tuple(map(tuple, settings.pop("cells", ())))
     width, command = settings.pop("tuned_width", None), settings.pop("command", None)
+    ablation = parse_ablation(settings.pop("ablation", None))
     examine = parse_examine(settings.pop("examine", ()))
     if not isinstance(strategies, list) or not all(isinstance(n, str) for n in strategies):
         raise ValueError(f"strategies {strategies!r}"[:300])
@@ -104,4 +110,4 @@ def parse_run(content: Mapping[str, Any]) -> RunFile:
         raise ValueError(f"tuned_width {width!r}"[:300])
     if not isinstance(command, str | None):
         raise ValueError(f"command {command!r}"[:300])
-    return RunFile(parse_settings(settings), strategies, examine, command, cells, width)
+    return RunFile(parse_settings(settings), strategies, examine, command, cells, width, ablation)

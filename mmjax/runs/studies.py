@@ -56,6 +56,7 @@ def _read(folder: Path) -> list[Study]:
     tables = {name: read_table(folder, name) for name in TABLES}
     run = read_run_file(folder) if (folder / RUN).exists() else None
     commands = (run.command,) if run and run.command else ()
+    ablation = run.ablation if run else None
     pictures = read_pictures(folder)
     errors = {row["strategy"]: row["error"] for row in read_table(folder, "arms")}
     failed = {name: error for name, error in errors.items() if error is not None}
@@ -79,6 +80,7 @@ def _read(folder: Path) -> list[Study]:
             commands=commands,
             pictures=pictures,
             failed=failed,
+            ablation=ablation,
         )
 
     return [part(task) for task in tasks]

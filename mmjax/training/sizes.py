@@ -48,6 +48,11 @@ def sizes(model: nn.Module, task: Task) -> Sizes:
     return Sizes(num_params(params), cost["flops"])
 
 
+def count_params(model: nn.Module, task: Task) -> int:
+    """Number of parameters of a model for a task; nothing is computed."""
+    return num_params(outline_params(model, _abstract_row(task)))
+
+
 def num_params(params: chex.ArrayTree) -> int:
     """Number of scalars in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -76,10 +81,9 @@ def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalM
     """
     if not hasattr(model.fusion, "width"):
         return model
-    row = _abstract_row(task)
     step = getattr(model.fusion, "num_heads", 1)
     widen = lambda k: set_width(model, k * step)
-    count = lambda k: num_params(outline_params(widen(k), row))
+    count = lambda k: count_params(widen(k), task)
     low, high = 1, 2
     while count(high) < budget:
         low, high = high, 2 * high

@@ -1,0 +1,363 @@
+"""What the variants of an ablation change, each factor by its name.
+
+``modalities``
+    those that are used, as ``audio+image``
+``train``
+    share of the training rows; a smaller share is part of a larger one
+``missing.M``
+    share of the training rows that lack modality M
+``fusion``, ``fusion.FIELD``
+    the fusion, and its fields, such as ``width``; the short ``FIELD`` serves where a recipe has
+    no such field
+``encoders.M``, ``encoders.M.FIELD``
+    the encoder of modality M, and its fields
+``method``, ``method.FIELD``
+    the training method, and its fields
+``objective``, ``optimizer``
+    the loss; an Optax optimiser
+``augment.M``
+    augmentations of modality M, as ``crop+flip``, or ``none``
+others
+    fields of ``Recipe`` and ``Adam``, such as ``batch_size``, ``dropout`` and ``learning_rate``
+"""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from mmjax.components import removable, remove
+from mmjax.data.missing import lose
+from mmjax.data.shares import take_share
+from mmjax.data.task import Task
+from mmjax.errors import UnknownNameError, UsageError, look_up
+from mmjax.model import MultimodalModel
+from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, OBJECTIVES
+from mmjax.training.augment import make_augmentations
+from mmjax.training.class_weights import make_class_weights, name_class_weights
+from mmjax.training.optimiser import Adam, make_optimiser
+from mmjax.training.recipe import FusionLike, Recipe, adam_of, make_model, name_member
+from mmjax.types import Method, Objective
+
+REMOVE = "-"
+"""Precedes the name of a component that a variant lacks; the value is then ``True``."""
+
+_DATA = ("modalities", "train")
+_ADAM = tuple(one.name for one in fields(Adam))
+_RECIPE = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "augment", "seeds", "tx"))
+_TABLES: Mapping[str, Mapping[str, Any]] = {
+    "fusion": FUSIONS,
+    "method": METHODS,
+    "objective": OBJECTIVES,
+    "optimizer": {},
+}
+
+ObjectiveLike = str | Objective
+"""An objective by name, or a function ``(outputs, batch) -> (loss, {metric: value})``."""
+
+MethodLike = str | type | Method
+"""A training method by name, as a class or as an instance."""
+
+
+class Named(NamedTuple):
+    """A value with a name of its own, such as an optimiser.
+
+    Example:
+        >>> word("optimizer", Named("sgd", object()))
+        'sgd'
+    """
+
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A strategy, and what is changed of it.
+
+    Attributes:
+        strategy: a name without choices, or a fusion.
+        changes: {factor: value}, where the value of a text is read as the factor needs it.
+
+    Example:
+        >>> Variant("gmu", {"width": 32, "method": "ogm_ge", "-gate": True}).name
+        'gmu:width=32+ogm_ge+-gate'
+    """
+
+    strategy: FusionLike
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the strategy, as ``parse_strategy`` reads it."""
+        known = isinstance(self.strategy, str)
+        name = self.strategy if known else name_member(self.strategy, FUSIONS)
+        pieces = [_piece(factor, value) for factor, value in self.changes.items()]
+        return f"{name}:{'+'.join(pieces)}" if pieces else str(name)
+
+
+def _piece(factor: str, value: Any) -> str:
+    if factor in ("method", "objective"):
+        return word(factor, value)
+    if factor.startswith(REMOVE):
+        return factor
+    return f"{is_encoder(factor) or factor}={word(factor, value)}"
+
+
+def word(factor: str, value: Any) -> str:
+    """A value of a factor in the names of strategies and in tables.
+
+    Example:
+        >>> word("learning_rate", 3e-3), word("dropout", None), word("encoders.a.features", (8, 16))
+        ('0.003', 'none', '8x16')
+    """
+    if isinstance(value, Named):
+        return value.name
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        joined = "x" if all(isinstance(one, int) for one in value) else "+"
+        return joined.join(word(factor, one) for one in value)
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    table = AUGMENTATIONS if factor.startswith("augment.") else ENCODERS
+    return name_member(value, _TABLES.get(factor, table))
+
+
+def change_data(task: Task, changes: Mapping[str, Any]) -> Task:
+    """The task with other modalities, fewer training rows, or modalities missing from some.
+
+    Raises:
+        UnknownNameError: the task has no such modality.
+        UsageError: a share is out of range, or the task has folds.
+    """
+    gone = [name for name in task.modalities if REMOVE + name in changes]
+    kept = [name for name in task.modalities if name not in gone]
+    if "modalities" in changes:
+        value = changes["modalities"]
+        kept = value.split("+") if isinstance(value, str) else list(value)
+    for name in kept:
+        look_up("modality", name, task.shapes)
+    if not kept or len(set(kept)) < len(kept):
+        raise UsageError("modalities", expected="one or more, each once", got="+".join(kept))
+    missing = {
+        name.partition(".")[2]: float(value)
+        for name, value in changes.items()
+        if name.startswith("missing.")
+    }
+    if task.folds and (missing or "train" in changes):
+        problem = "standardisation inside the folds has already seen all training rows"
+        fix = "Leave out folds, or the share of rows."
+        raise UsageError("train" if "train" in changes else "missing", problem, fix=fix)
+    task = lose(take_share(task, float(changes.get("train", 1))), missing)
+    return task.only(*kept)
+
+
+def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any]) -> MultimodalModel:
+    """The model with other fields of its fusion and encoders, or without some components.
+
+    Raises:
+        UnknownNameError: there is no such field or component.
+        UsageError: a text cannot be read as a value of its field.
+    """
+    fusion, encoders = model.fusion, dict(model.encoders)
+    for factor, value in changes.items():
+        kind, *path = factor.split(".")
+        if kind == "encoders" and len(path) == 2:
+            look_up("modality of an encoder", path[0], encoders)
+            encoders[path[0]] = _set(encoders[path[0]], path[1], value, factor)
+        elif own := _fusion_field(factor):
+            if own == factor and not hasattr(fusion, own):
+                raise UnknownNameError("factor", factor, known_factors(task, fusion))
+            fusion = _set(fusion, own, value, factor)
+        elif factor.startswith(REMOVE) and factor != f"{REMOVE}dropout":
+            fusion, encoders = _remove(fusion, encoders, factor[1:])
+    same = fusion is model.fusion and encoders == dict(model.encoders)
+    return model if same else make_model(task, fusion, encoders, model.absent)
+
+
+def is_encoder(factor: str) -> str:
+    """The modality whose encoder a factor is, or ""."""
+    kind, _, name = factor.partition(".")
+    return name if kind == "encoders" and "." not in name else ""
+
+
+def known_factors(task: Task, fusion: nn.Module) -> list[str]:
+    """The names of what can be varied, except for fields of encoders and of the method."""
+    own = [name for name in field_names(fusion) if name not in _RECIPE]
+    of_each = [f"{kind}.{n}" for kind in ("encoders", "augment", "missing") for n in task.shapes]
+    return [*own, *_RECIPE, *_ADAM, *_TABLES, *_DATA, "absent", *of_each]
+
+
+def field_names(member: Any) -> list[str]:
+    """The hyperparameters of a module or a method."""
+    return [f.name for f in fields(member) if f.name not in ("parent", "name", "out_dim")]
+
+
+def _fusion_field(factor: str) -> str | None:
+    """The field of the fusion that a factor stands for, if it does."""
+    kind, _, name = factor.partition(".")
+    if kind == "fusion" and name:
+        return name
+    elsewhere = (*_RECIPE, *_ADAM, *_TABLES, *_DATA, "absent")
+    return None if name or factor in elsewhere or factor.startswith(REMOVE) else factor
+
+
+def _set(member: Any, name: str, value: Any, factor: str) -> Any:
+    """A module or method with another value of a field."""
+    if name not in field_names(member):
+        raise UnknownNameError(f"field of {type(member).__name__}", name, field_names(member))
+    value = read_value(factor, value, getattr(member, name))
+    heads = getattr(member, "num_heads", 1)
+    if name == "width" and value % heads:
+        raise UsageError(factor, expected=f"a multiple of its {heads} heads", got=str(value))
+    changed = {name: value}
+    return member.clone(**changed) if isinstance(member, nn.Module) else replace(member, **changed)
+
+
+def _remove(fusion: nn.Module, encoders: Mapping[str, nn.Module], name: str) -> tuple[Any, Any]:
+    """The fusion and the encoders without a component, which at least one of them has."""
+    members = {"": fusion, **encoders}
+    having = [key for key, member in members.items() if name in removable(member)]
+    if not having:
+        known = {part for member in members.values() for part in removable(member)}
+        raise UnknownNameError("component", name, {*known, "dropout", *encoders})
+    less = {k: remove(m, name) if k in having else m for k, m in members.items()}
+    return less.pop(""), less
+
+
+def change_recipe(recipe: Recipe, task: Task, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with another method, objective, optimiser or other numbers."""
+    given: dict[str, Any] = {}
+    if "method" in changes:
+        given["method"] = find_method(changes["method"])
+    if "objective" in changes:
+        given["objective"] = find_objective(changes["objective"])
+    if REMOVE + "dropout" in changes:
+        given["dropout"] = 0.0
+    for factor, value in changes.items():
+        kind, _, name = factor.partition(".")
+        if kind == "augment":
+            look_up("modality of augment", name, task.shapes)
+            augment = {n: one for n, one in recipe.augment.items() if n != name}
+            names = value.split("+") if isinstance(value, str) else value
+            more = {} if names in (None, (), ["none"]) else make_augmentations(task, {name: names})
+            given["augment"] = {**augment, **more}
+        elif kind == "method" and name:
+            method = given.get("method", recipe.method)
+            given["method"] = _set(method, name, value, factor)
+        elif factor in _RECIPE and factor not in given:
+            like = getattr(recipe, factor)
+            rate = factor in ("dropout", "mixup") and like is None
+            given[factor] = read_value(factor, value, 0.0 if rate else like)
+    if "class_weights" in changes:
+        words = name_class_weights(task, None if (w := given["class_weights"]) == "none" else w)
+        given["class_weights"] = make_class_weights(task, words)
+    steps = given.get("steps", recipe.steps)
+    tx = make_optimiser(changes["optimizer"], steps) if "optimizer" in changes else recipe.tx
+    if rates := {name: changes[name] for name in _ADAM if name in changes}:
+        tx = adam_of(replace(recipe, tx=tx))
+        tx = replace(tx, **{n: read_value(n, v, getattr(tx, n)) for n, v in rates.items()})
+    return replace(recipe, tx=tx, **given)
+
+
+def read_value(factor: str, value: Any, like: Any) -> Any:
+    """A value as the factor needs it: text is read as a value like the one that it replaces.
+
+    Raises:
+        UsageError: the text cannot be read so.
+
+    Example:
+        >>> read_value("width", "32", 64), read_value("dropout", "0.5", None)
+        (32, 0.5)
+        >>> read_value("encoders.image.features", "8x16", (16, 32))
+        (8, 16)
+    """
+    if isinstance(like, float) and type(value) is int:
+        return float(value)
+    named = factor in (*_TABLES, "modalities", "class_weights") or factor.startswith("augment.")
+    if not isinstance(value, str) or isinstance(like, str) or named or is_encoder(factor):
+        return value
+    if value == "none":
+        return None
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "false": False}[value.lower()]
+        if isinstance(like, tuple):
+            return tuple(ast.literal_eval(one) for one in value.split("x"))
+        read = ast.literal_eval(value)
+        if isinstance(like, int) and not isinstance(read, int):
+            raise TypeError
+        return float(read) if isinstance(like, float) else read
+    except (ValueError, SyntaxError, KeyError, TypeError) as error:
+        expected = f"a value such as {word(factor, like)}"
+        raise UsageError(factor, expected=expected, got=repr(value)) from error
+
+
+def current(recipe: Recipe, task: Task, changes: Mapping[str, Any], factor: str) -> Any:
+    """The value of a factor in a recipe, the task that it is for, and the changes made to it.
+
+    Raises:
+        UnknownNameError: there is no such factor.
+    """
+    kind, *path = factor.split(".")
+    model = recipe.model
+    if factor == "modalities":
+        return task.modalities
+    if kind in ("train", "missing"):
+        return float(changes.get(factor, kind == "train"))
+    if factor == "absent":
+        return model.absent
+    if factor == "fusion":
+        return model.fusion
+    if factor == "optimizer":
+        return recipe.tx
+    if kind == "augment" and path:
+        return recipe.augment.get(path[0], ())
+    if factor in _ADAM:
+        return getattr(adam_of(recipe), factor)
+    if factor in (*_RECIPE, *_TABLES):
+        return getattr(recipe, factor)
+    member = {"encoders": model.encoders, "method": recipe.method}.get(kind, model.fusion)
+    if kind == "encoders" and path:
+        member = look_up("modality of an encoder", path.pop(0), model.encoders)
+        if not path:
+            return member
+    name = path[0] if path else kind
+    if name not in field_names(member):
+        raise UnknownNameError("factor", factor, known_factors(task, model.fusion))
+    return getattr(member, name)
+
+
+def find_objective(objective: ObjectiveLike) -> Objective:
+    """The objective of a name, or itself.
+
+    Raises:
+        UnknownNameError: there is no such objective.
+        UsageError: it is no function.
+    """
+    if isinstance(objective, str):
+        return look_up("objective", objective, OBJECTIVES)
+    if not callable(objective):
+        expected = "a name, or a function (outputs, batch) -> (loss, {metric: value})"
+        raise UsageError("objective", expected=expected, got=f"{objective!r:.80}")
+    return objective
+
+
+def find_method(method: MethodLike) -> Method:
+    """The training method of a name or a class, or itself.
+
+    Raises:
+        UnknownNameError: there is no such method.
+        UsageError: it is none.
+    """
+    found = look_up("method", method, METHODS) if isinstance(method, str) else method
+    made = found() if isinstance(found, type) else found
+    if not all(hasattr(made, name) for name in ("gradient", "prepare", "counts_steps")):
+        expected = "a name, a Method or a class of one"
+        raise UsageError("method", expected=expected, got=f"{method!r:.80}")
+    return made
