@@ -13,6 +13,8 @@ from mmjax.components import removable
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
 
+_LONGEST = 200  # bytes of a name, from which names of files are made
+
 
 class Factor(NamedTuple):
     """What an ablation varies.
@@ -92,6 +94,9 @@ def make_ablation(
     if len(variants) < len(found):
         raise UsageError("vary", "two variants have the same name")
     names = list(variants)
+    if wrong := [name for name in names if "/" in name or len(name.encode()) > _LONGEST]:
+        fix = "Name the values, as in vary={'optimizer': {'sgd': ...}}."
+        raise UsageError("vary", f"{wrong[0]:.80} cannot name a file", fix=fix)
     words = {factor.name: factor.words for factor in factors}
     points = dict(zip(names, map(tuple, found), strict=True))
     return Ablation(names[0], design, words, points), variants

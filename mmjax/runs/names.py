@@ -92,9 +92,8 @@ def check_fusions(text: str) -> None:
 
 
 def _check_choices(asked: Strategy) -> None:
-    encoders = [choice.partition("=")[2] for choice in asked.choices if "=" in choice]
-    _check("encoder", encoders, ENCODERS)
-    _check("choice", [c for c in asked.choices if "=" not in c], [*METHODS, *OBJECTIVES])
+    members = [c for c in asked.choices if "=" not in c and not c.startswith("-")]
+    _check("choice", members, [*METHODS, *OBJECTIVES])
 
 
 def check_space(space: Space) -> None:
