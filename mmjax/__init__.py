@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmjax.api import Result, compare, load_result
+    from mmjax.api import Result, ablate, compare, load_result
     from mmjax.data.task import Split, Task
     from mmjax.runs.trained import TrainedRun, load_run
     from mmjax.tasks import load_task
@@ -18,6 +18,7 @@ __all__ = [
     "Split",
     "Task",
     "TrainedRun",
+    "ablate",
     "check_fusion",
     "compare",
     "load_result",
@@ -30,6 +31,7 @@ _MODULES = {
     "Split": "data.task",
     "Task": "data.task",
     "TrainedRun": "runs.trained",
+    "ablate": "api",
     "check_fusion": "testing",
     "compare": "api",
     "load_result": "api",

@@ -1,0 +1,134 @@
+"""What a strategy's name or a variant changes."""
+
+import optax
+import pytest
+
+from mmjax.comparison.arm import as_variant, make_arm
+from mmjax.comparison.factors import Named, Variant, current, word
+from mmjax.encoders import ENCODERS
+from mmjax.errors import UnknownNameError, UsageError
+from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
+from mmjax.tasks.synthetic import synthetic
+from mmjax.training.recipe import make_model
+
+TASK = synthetic(size=200)
+
+
+def recipe_of(name, **given):
+    return make_arm(TASK, name, **given).recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "value"),
+    [
+        ("gmu:width=32", lambda r: r.model.fusion.width, 32),
+        ("gmu:fusion.dropout=0.4", lambda r: r.model.fusion.dropout, 0.4),
+        ("gmu:dropout=0", lambda r: r.dropout, 0.0),
+        ("gmu:-dropout", lambda r: r.dropout, 0.0),
+        ("gmu:encoders.a.widths=8x16", lambda r: r.model.encoders["a"].widths, (8, 16)),
+        ("gmu:a=raw", lambda r: type(r.model.encoders["a"]), ENCODERS["raw"]),
+        ("gmu:fusion=concat", lambda r: type(r.model.fusion), FUSIONS["concat"]),
+        ("gmu:ogm_ge+method.alpha=0.5", lambda r: r.method, METHODS["ogm_ge"](alpha=0.5)),
+        ("gmu:focal", lambda r: r.objective, OBJECTIVES["focal"]),
+        ("gmu:learning_rate=1e-3", lambda r: r.tx.learning_rate, 1e-3),
+        ("gmu:warmup=0.2", lambda r: r.tx.warmup, 0.2),
+        ("gmu:batch_size=16", lambda r: r.batch_size, 16),
+        ("gmu:absent=learned", lambda r: r.model.absent, "learned"),
+        ("gmu:remat=true", lambda r: r.remat, True),
+        ("gmu:mixup=0.2", lambda r: r.mixup, 0.2),
+        ("gmu:class_weights=balanced", lambda r: len(r.class_weights), 2),
+        ("gmu:-b", lambda r: [*r.model.encoders], ["a"]),
+        ("gmu:modalities=b", lambda r: [*r.model.encoders], ["b"]),
+        ("gmu:augment.a=noise+feature_dropout", lambda r: len(r.augment["a"]), 2),
+        ("transformer:num_layers=3", lambda r: r.model.fusion.num_layers, 3),
+    ],
+)
+def test_a_name_states_what_differs(name, read, value):
+    arm = make_arm(TASK, name)
+    assert arm.strategy == name
+    assert read(arm.recipe) == value
+    assert arm.changes
+    # And a variant that is made of the same changes has the same name and the same recipe.
+    plain, *_ = name.partition(":")
+    again = make_arm(TASK, Variant(plain, arm.changes))
+    assert (again.strategy, again.recipe) == (name, arm.recipe)
+
+
+def test_data_can_be_changed():
+    whole, part = make_arm(TASK, "gmu"), make_arm(TASK, "gmu:train=0.5+missing.a=0.3")
+    assert part.task.train.size == whole.task.train.size // 2
+    assert 0.5 < part.task.train.present["a"].mean() < 0.9
+    assert part.task.test.size == whole.task.test.size
+
+
+def test_later_changes_win_and_objects_serve_as_values():
+    made = make_arm(TASK, Variant("gmu:ogm_ge", {"method": "joint", "width": 16}))
+    assert made.strategy == "gmu:joint+width=16"
+    fusion = FUSIONS["gmu"](out_dim=2, width=24)
+    named = Variant(fusion, {"optimizer": Named("sgd", optax.sgd(0.1))})
+    made = make_arm(TASK, named)
+    assert made.strategy == "gmu(width=24):optimizer=sgd"
+    assert made.recipe.tx.tx is named.changes["optimizer"].value
+    method = METHODS["ogm_ge"](alpha=0.9)
+    made = make_arm(TASK, Variant("gmu", {"method": method}))
+    assert (made.strategy, made.recipe.method) == ("gmu:ogm_ge(alpha=0.9)", method)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("gmu:widht=3", UnknownNameError, "Did you mean 'width'"),
+        ("transformer:width=30", UsageError, "a multiple of its 4 heads"),
+        ("gmu:-gates", UnknownNameError, "component"),
+        ("gmu:width=x", UsageError, "a value such as 64"),
+        ("gmu:batch_size=1.5", UsageError, "batch_size: expected a value such as 64"),
+        ("gmu:learning_rate=-1", UsageError, "a positive float32"),
+        ("gmu:train=2", UsageError, "a share above 0"),
+        ("gmu:missing.c=0.5", UnknownNameError, "missing"),
+        ("gmu:modalities=a+a", UsageError, "each once"),
+        ("gmu:-a+-b", UsageError, "one or more"),
+        ("stacking:ogm_ge", UsageError, "prescribes the method stacking"),
+        ("gmu:ogm", UnknownNameError, "Did you mean 'ogm_ge'"),
+        ("gmu:method.beta=3", UnknownNameError, "field of Joint"),
+        ("gmu:encoders.c.width=3", UnknownNameError, "modality of an encoder"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused(name, error, match):
+    with pytest.raises(error, match=match):
+        make_arm(TASK, name)
+
+
+@pytest.mark.parametrize(
+    ("factor", "value"),
+    [
+        ("width", "64"),
+        ("learning_rate", "0.003"),
+        ("method", "joint"),
+        ("objective", "cross_entropy"),
+        ("fusion", "gmu"),
+        ("encoders.a", "mlp"),
+        ("encoders.a.widths", "128x64"),
+        ("augment.a", "none"),
+        ("train", "1"),
+        ("missing.a", "0"),
+        ("modalities", "a+b"),
+        ("dropout", "none"),
+        ("class_weights", "none"),
+        ("absent", "mask"),
+    ],
+)
+def test_the_current_value_of_a_factor(factor, value):
+    arm = make_arm(TASK, "gmu")
+    assert word(factor, current(arm.recipe, arm.task, arm.changes, factor)) == value
+
+
+def test_names_of_variants_are_those_of_files():
+    name = as_variant(TASK, "gmu@a+b:encoders.a.widths=8x16+augment.a=noise+-dropout").name
+    assert name == "gmu@a+b:encoders.a.widths=8x16+augment.a=noise+-dropout"
+    assert "/" not in name
+
+
+def test_a_change_that_changes_nothing_leaves_the_model():
+    assert recipe_of("gmu:width=64").model == make_model(TASK, "gmu")
