@@ -63,9 +63,12 @@ class Answers(NamedTuple):
 
     def compare(self, strategy: str, reference: str) -> Pair:
         """Tests the gain of a strategy over another."""
-        own, other = self._versus(strategy, reference)
-        pair = compare_pair(own, other, self.group)
-        return pair if self.folds is None else correct(pair, own - other, self.folds)
+        return self.test(*self._versus(strategy, reference))
+
+    def test(self, first: np.ndarray, second: np.ndarray) -> Pair:
+        """Tests the difference of two scores of every seed and row, [seeds, rows] each."""
+        pair = compare_pair(first, second, self.group)
+        return pair if self.folds is None else correct(pair, first - second, self.folds)
 
     def estimate(self, strategy: str) -> Estimate:
         """The mean contribution of the rows to a strategy's score, with its interval."""

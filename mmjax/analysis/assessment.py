@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from mmjax.analysis.ablation import judge_ablation
 from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.learning_rates import rate_warnings, relabel
 from mmjax.analysis.study import Study
 from mmjax.analysis.summary import Summary, summarise
 from mmjax.analysis.verdicts import Verdict, judge
@@ -23,7 +25,12 @@ class Assessment:
         'gmu'
     """
 
-    study: Study
+    given: Study
+
+    @cached_property
+    def study(self) -> Study:
+        """The study; that of an ablation under the labels of its variants."""
+        return relabel(self.given)
 
     @cached_property
     def answers(self) -> Answers | None:
@@ -32,8 +39,11 @@ class Assessment:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Whether fusion pays."""
-        return judge(self.answers)
+        """Whether fusion pays, or what matters in an ablation."""
+        if self.study.ablation is None:
+            return judge(self.answers)
+        found = judge_ablation(self.answers, self.study.ablation)
+        return found._replace(sentences=(*found.sentences, *rate_warnings(self.given)))
 
     @cached_property
     def summaries(self) -> list[Summary]:

@@ -218,24 +218,45 @@ def _merge(one: Study, other: Study) -> Study:
         if not known or recipes[name] != row.get("recipe"):
             names[name] = f"{name} ({number})" if known else name
 
-    def renamed(rows: Iterable[Row]) -> list[Row]:
-        new = [row for row in rows if row["strategy"] in names]
-        return [{**row, "strategy": names[row["strategy"]]} for row in new]
-
-    tables = {
-        name: one.tables.get(name, []) + renamed(other.tables.get(name, []))
-        for name in one.tables.keys() | other.tables.keys()
-    }
-    kept = {names[k]: arrays for k, arrays in other.predictions.items() if k in names}
+    more = rename(other, names)
     return Study(
         task=one.task,
         folders=(*one.folders, *other.folders),
-        rows=one.rows + renamed(other.rows),
-        history=one.history + renamed(other.history),
-        tables=tables,
-        predictions={**one.predictions, **kept},
+        rows=one.rows + more.rows,
+        history=one.history + more.history,
+        tables={
+            name: one.tables.get(name, []) + more.tables.get(name, [])
+            for name in one.tables.keys() | more.tables.keys()
+        },
+        predictions={**one.predictions, **more.predictions},
         labels=one.labels or other.labels,
         commands=(*one.commands, *other.commands),
         pictures={**other.pictures, **one.pictures},
         failed={**other.failed, **one.failed},
+    )
+
+
+def rename(study: Study, names: Mapping[str, str]) -> Study:
+    """The study of some of its strategies, under other names.
+
+    Args:
+        study: the study.
+        names: {strategy: its new name}.
+
+    Example:
+        >>> rows = [{"strategy": name, "modalities": "a+b"} for name in ("sum", "mean")]
+        >>> study = Study("toy", (), rows, [], {}, {}, {}, (), {}, {})
+        >>> rename(study, {"mean": "average"}).strategies
+        {'average': 'a+b'}
+    """
+
+    def renamed(rows: Iterable[Row]) -> list[Row]:
+        kept = [row for row in rows if row["strategy"] in names]
+        return [{**row, "strategy": names[row["strategy"]]} for row in kept]
+
+    return study._replace(
+        rows=renamed(study.rows),
+        history=renamed(study.history),
+        tables={name: renamed(rows) for name, rows in study.tables.items()},
+        predictions={names[k]: arrays for k, arrays in study.predictions.items() if k in names},
     )

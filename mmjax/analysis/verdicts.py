@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.analysis.answers import Answers
+from mmjax.analysis.effects import Effect
 from mmjax.analysis.statistics import (
     ALPHA,
     FEWEST,
     VERDICTS,
-    Folds,
     Pair,
     Spread,
     detectable,
@@ -27,6 +27,14 @@ RULE = (
     "and are tested first, at the 5 % level. Only if they differ significantly are the other pairs "
     "tested, with Holm-corrected p-values."
 )
+
+NO_ANSWERS = (
+    "No verdict: it requires the predictions of every strategy on at least two groups of rows "
+    "(predictions/*.npz and labels.npz in a run folder), and a metric that has a value on the test "
+    "rows of each fold, and without any one of the groups."
+)
+
+BASELINE = "the best unimodal baseline"
 
 _MANY = 12  # more strategies than this that are not distinguishable are counted, not listed
 _MORE_SEEDS = (3, 5, 10, 20)
@@ -59,6 +67,8 @@ class Verdict(NamedTuple):
         against_baseline: every other strategy against the best unimodal baseline, the headline's
             first.
         against_fusion: every other fusion against the best one.
+        effects: what the factors of an ablation do, and their interactions.
+        reference: what ``baseline`` is, in words.
 
     Example:
         >>> print(Verdict("Fusion pays.", ("Based on 3 seeds.",)))
@@ -74,6 +84,8 @@ class Verdict(NamedTuple):
     pair: Pair | None = None
     against_baseline: tuple[Judged, ...] = ()
     against_fusion: tuple[Judged, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    reference: str = BASELINE
 
     @property
     def text(self) -> str:
@@ -100,11 +112,7 @@ def judge(answers: Answers | None) -> Verdict:
         Fusion pays: sum beats image_only, the best unimodal baseline, by ...
     """
     if answers is None:
-        return Verdict(
-            "No verdict: it requires the predictions of every strategy on at least two groups of "
-            "rows (predictions/*.npz and labels.npz in a run folder), and a metric that has a "
-            "value on the test rows of each fold, and without any one of the groups."
-        )
+        return Verdict(NO_ANSWERS)
     fusion, baseline = answers.best(alone=False), answers.best(alone=True)
     if fusion is None or baseline is None:
         return Verdict("Nothing to compare: a verdict requires a fusion and a unimodal baseline.")
@@ -118,7 +126,7 @@ def judge(answers: Answers | None) -> Verdict:
     if not folded:  # whose number the formulas for more seeds or rows do not know
         sentences += _outlook(pair, metric)
     if pair.p < ALPHA:
-        others_of = f"Others against {baseline}, {_BASELINE}"
+        others_of = f"Others against {baseline}, {BASELINE}"
         sentences += _sort_out(against_baseline, others_of, metric, folded)
         fusions_of = f"Other fusions against {fusion}, the best fusion"
         sentences += _sort_out(against_fusion, fusions_of, metric, folded)
@@ -168,7 +176,7 @@ def format_p(p: float) -> str:
 def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
     if pair.differing < FEWEST:
         return (
-            f"Too few rows differ for a verdict: {fusion} and {baseline}, {_BASELINE}, score "
+            f"Too few rows differ for a verdict: {fusion} and {baseline}, {BASELINE}, score "
             f"differently on {pair.differing} of {_count(pair.groups, answers)}; at least {FEWEST} "
             "are required."
         )
@@ -176,7 +184,7 @@ def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
     gain = lambda value: metric.format_gain(value)
     evidence = f"(95 % interval {gain(low)} to {gain(high)}, {format_p(pair.p)})"
     points = metric.amount(abs(mean), _SPLITS[answers.split])
-    other = f"{baseline}, {_BASELINE}"
+    other = f"{baseline}, {BASELINE}"
     match pair.verdict():
         case "better":
             return f"Fusion pays: {fusion} beats {other}, by {points} {evidence}."
@@ -186,7 +194,6 @@ def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
     return f"No significant difference: {fusion} is {word} than {other}, by {points} {evidence}."
 
 
-_BASELINE = "the best unimodal baseline"
 _SPLITS = {"test": "test", "valid": "validation"}
 
 
@@ -197,11 +204,13 @@ def _count(groups: int, answers: Answers) -> str:
 
 def _evidence(pair: Pair, answers: Answers) -> list[str]:
     if answers.folds is not None:
-        return _evidence_of_folds(answers.folds, pair.spread.num_seeds, answers)
-    num_seeds, rows = pair.spread.num_seeds, len(answers.group)
-    where = f"{rows:,} {_SPLITS[answers.split]} rows in {pair.groups:,} groups"
-    evidence = f"Based on {_seeds(num_seeds)} and {where}"
-    lines = [f"{evidence}; both strategies were selected on validation."]
+        return [
+            f"{tell_evidence(answers, pair)}; both strategies were selected on validation rows "
+            "inside the folds.",
+            "The test accounts for the training rows that folds share.",
+        ]
+    num_seeds = pair.spread.num_seeds
+    lines = [f"{tell_evidence(answers, pair)}; both strategies were selected on validation."]
     if num_seeds == 1:
         lines.append("With one seed, this holds for these trained models only.")
     if answers.split == "valid":
@@ -212,16 +221,24 @@ def _evidence(pair: Pair, answers: Answers) -> list[str]:
     return lines
 
 
-def _evidence_of_folds(folds: Folds, models: int, answers: Answers) -> list[str]:
-    repeats = len(folds.fold)
-    seeds, parts = _seeds(models // repeats), f"{folds.total // repeats} folds"
-    times = f", dealt {repeats} times" if repeats > 1 else ""
+def tell_evidence(answers: Answers, pair: Pair | None = None) -> str:
+    """The seeds and the rows that a verdict rests on, as the beginning of a sentence.
+
+    Example:
+        >>> answers = Answers({"sum": np.ones((3, 50))}, np.arange(50) // 2, {}, [], "test")
+        >>> tell_evidence(answers)
+        'Based on 3 seeds and 50 test rows in 25 groups'
+    """
     rows, groups = len(answers.group), len(np.unique(answers.group))
-    return [
-        f"Based on {seeds} and {parts}{times}, which together test all {rows:,} rows in {groups:,} "
-        "groups; both strategies were selected on validation rows inside the folds.",
-        "The test accounts for the training rows that folds share.",
-    ]
+    models = pair.spread.num_seeds if pair else len(next(iter(answers.scores.values())))
+    if answers.folds is not None:
+        repeats = len(answers.folds.fold)
+        parts = f"{answers.folds.total // repeats} folds"
+        times = f", dealt {repeats} times" if repeats > 1 else ""
+        dealt = f"Based on {_seeds(models // repeats)} and {parts}{times}, which together test all"
+        return f"{dealt} {rows:,} rows in {groups:,} groups"
+    where = f"{rows:,} {_SPLITS[answers.split]} rows in {groups:,} groups"
+    return f"Based on {_seeds(models)} and {where}"
 
 
 def _seeds(number: int) -> str:
@@ -234,16 +251,22 @@ def _outlook(pair: Pair, metric: Metric) -> list[str]:
         return []
     want, spread, ways = needed(pair), pair.spread, []
     if want.seeds and spread.num_seeds > 1:
-        ways.append(f"train about {_rough(want.seeds)} seeds on these rows")
+        ways.append(f"train about {rounded(want.seeds)} seeds on these rows")
     if want.groups:
-        ways.append(f"collect about {_rough(want.groups)} groups of test rows")
+        ways.append(f"collect about {rounded(want.groups)} groups of test rows")
     required = f"To detect a difference of this size with 80 % power, {', or '.join(ways)}."
     never = "More seeds alone, or more groups alone, would not detect a difference of this size."
-    return [required if ways else never, *_resolution(spread, metric)]
+    return [required if ways else never, *resolution(spread, metric)]
 
 
-def _resolution(spread: Spread, metric: Metric, tests: int = 1) -> list[str]:
-    """The differences that these seeds can detect, and those that more seeds would."""
+def resolution(spread: Spread, metric: Metric, tests: int = 1) -> list[str]:
+    """A sentence on the differences that these seeds can detect, and those that more would.
+
+    Args:
+        spread: of a difference that is not distinguishable.
+        metric: of the difference.
+        tests: number of tests that the level is divided by.
+    """
     more = [seeds for seeds in _MORE_SEEDS if seeds > spread.num_seeds][:2]
     if spread.num_seeds == 1 or not more:
         return []
@@ -257,7 +280,7 @@ def _resolution(spread: Spread, metric: Metric, tests: int = 1) -> list[str]:
     return [f"{whose}{_seeds(spread.num_seeds)} on these rows can detect {detects}."]
 
 
-def _rough(number: int) -> str:
+def rounded(number: int) -> str:
     """Two significant digits, rounded up, because the number follows from an estimated variance."""
     unit = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // unit) * unit:,}"
@@ -279,5 +302,5 @@ def _sort_out(judged: Sequence[Judged], which: str, metric: Metric, folded: bool
     open_ = [one.pair.spread for one in judged if not one.told]
     if open_ and not folded:  # the middle one stands for what more seeds would detect
         middle = sorted(open_, key=lambda spread: spread.total)[(len(open_) - 1) // 2]
-        lines += _resolution(middle, metric, len(judged))
+        lines += resolution(middle, metric, len(judged))
     return lines

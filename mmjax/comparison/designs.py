@@ -214,7 +214,8 @@ def aliases(points: Sequence[Point], names: Sequence[str], levels: Sequence[int]
             if place not in (one, other) and share > 0.01:
                 pair = f"{names[one]} x {names[other]}"
                 found.setdefault(name, []).append((pair, float(share)))
-    return [_tell(name, pairs) for name, pairs in found.items()][:_ALIASES] + (
+    mixed_up = [name for name in names if name in found]
+    return [_tell(name, found[name]) for name in mixed_up[:_ALIASES]] + (
         [f"So are those of {len(found) - _ALIASES} more factors."] if len(found) > _ALIASES else []
     )
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mmjax.comparison.ablation import DESIGNS, KEPT, REMOVED, Ablation
 from mmjax.comparison.arm import Arm, StrategyLike, as_variant
-from mmjax.comparison.designs import make_points
+from mmjax.comparison.designs import aliases, make_points
 from mmjax.comparison.factors import REMOVE, Named, Variant, current, read_value, word
 from mmjax.components import removable
 from mmjax.data.task import Task
@@ -99,7 +99,9 @@ def make_ablation(
         raise UsageError("vary", f"{wrong[0]:.80} cannot name a file", fix=fix)
     words = {factor.name: factor.words for factor in factors}
     points = dict(zip(names, map(tuple, found), strict=True))
-    return Ablation(names[0], design, words, points), variants
+    sizes = [len(levels) for levels in words.values()]
+    notes = tuple(aliases(found, list(words), sizes)) if design == "fractional" else ()
+    return Ablation(names[0], design, words, points, notes=notes), variants
 
 
 def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
