@@ -111,7 +111,7 @@ def _test(
     scores = np.stack([answers.scores[name] for name in names]).astype(np.float64)
     found: list[tuple[tuple[str, ...], tuple[tuple[str, str], ...], Pair]] = []
     for factors, levels, contrast in contrasts:
-        weights = contrast @ inverse
+        weights = (contrast @ inverse).round(12)  # so that those of no weight have none
         if not np.allclose(weights @ matrix, contrast, atol=1e-6):
             continue  # which the variants that were trained do not determine
         part = lambda w: np.einsum("v,vsr->sr", np.maximum(w, 0), scores)
