@@ -18,19 +18,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
-from rich.progress import track
+from simulated import Row, go_on
 
 from mmjax.analysis.statistics import Folds, compare_pair, correct
 from mmjax.data.splits import deal_folds
 from mmjax.report.tables import markdown_table
 from mmjax.storage.files import write_text
-from mmjax.storage.jsonl import append_rows, read_rows
 
-Row = dict[str, Any]
 Learner = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 FEATURES = 8  # of each group
@@ -73,15 +70,12 @@ LEARNERS: dict[str, Learner] = {"ridge": ridge, "nearest neighbour": nearest}
 
 def main(study: Study) -> None:
     """Simulates what is missing, and writes the summary."""
-    study.out.mkdir(parents=True, exist_ok=True)
-    path = study.out / "rows.jsonl"
-    done = read_rows(path) if path.exists() else []
-    key = lambda row: tuple(row[name] for name in ("learner", "rows", "folds", "seeds", "gap"))
-    known = set(map(key, done))
-    kinds = list(product(LEARNERS, study.rows, study.folds, study.seeds, (0.0, GAP)))
-    for kind in track([kind for kind in kinds if kind not in known], "kinds"):
-        append_rows(path, [count(*kind, datasets=study.datasets)])
-    write_text(study.out / "summary.md", summarise(read_rows(path)))
+    names = ("learner", "rows", "folds", "seeds", "gap")
+    each = product(LEARNERS, study.rows, study.folds, study.seeds, (0.0, GAP))
+    kinds = [dict(zip(names, values, strict=True)) for values in each]
+    make = lambda kind: [count(**kind, datasets=study.datasets)]
+    rows = go_on(study.out / "rows.jsonl", kinds, make)
+    write_text(study.out / "summary.md", summarise(rows))
 
 
 def count(learner: str, rows: int, folds: str, seeds: int, gap: float, *, datasets: int) -> Row:
@@ -99,8 +93,7 @@ def count(learner: str, rows: int, folds: str, seeds: int, gap: float, *, datase
         found = correct(plain, right[0] - right[1], Folds(fold, share))
         for name, pair in (("corrected", found), ("plain", plain)):
             told[name] += pair.p < 0.05 and (gap == 0 or pair.difference.mean > 0)
-    about = {"learner": learner, "rows": rows, "folds": folds, "seeds": seeds, "gap": gap}
-    return {**about, "datasets": datasets, **{name: int(n) for name, n in told.items()}}
+    return {"datasets": datasets, **{name: int(n) for name, n in told.items()}}
 
 
 def draw(rng: np.random.Generator, rows: int, gap: float) -> tuple[np.ndarray, np.ndarray]:

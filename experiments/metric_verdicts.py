@@ -16,20 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
-from rich.progress import track
-from simulated import simulate_lists
+from simulated import Row, go_on, simulate_lists
 
 from mmjax.analysis.answers import Answers
 from mmjax.metrics import METRICS, decide
 from mmjax.report.tables import markdown_table
 from mmjax.storage.files import write_text
-from mmjax.storage.jsonl import append_rows, read_rows
-
-Row = dict[str, Any]
 
 TARGETS = {"balanced classes": 0.5, "one class of ten": 0.1, "numbers": None}
 GAP = 0.5  # standard deviations of a margin, where one is better
@@ -56,14 +51,12 @@ class Study:
 
 def main(study: Study) -> None:
     """Simulates what is missing, and writes the summary."""
-    study.out.mkdir(parents=True, exist_ok=True)
-    path = study.out / "rows.jsonl"
-    done = read_rows(path) if path.exists() else []
-    known = {(row["target"], row["rows"], row["seeds"], row["gap"]) for row in done}
-    kinds = list(product(TARGETS, study.rows, study.seeds, (0.0, GAP)))
-    for kind in track([kind for kind in kinds if kind not in known], "kinds"):
-        append_rows(path, list(count(*kind, pairs=study.pairs)))
-    write_text(study.out / "summary.md", summarise(read_rows(path)))
+    names = ("target", "rows", "seeds", "gap")
+    each = product(TARGETS, study.rows, study.seeds, (0.0, GAP))
+    kinds = [dict(zip(names, values, strict=True)) for values in each]
+    make = lambda kind: count(**kind, pairs=study.pairs)
+    rows = go_on(study.out / "rows.jsonl", kinds, make)
+    write_text(study.out / "summary.md", summarise(rows))
 
 
 def count(target: str, rows: int, seeds: int, gap: float, *, pairs: int) -> Iterator[Row]:
@@ -78,8 +71,8 @@ def count(target: str, rows: int, seeds: int, gap: float, *, pairs: int) -> Iter
         for name in metrics:
             pair = make_answers(name, predictions, labels).compare("better", "other")
             told[name] += pair.p < 0.05 and (gap == 0 or pair.difference.mean > 0)
-    where = {"target": target, "rows": rows, "seeds": seeds, "gap": gap, "pairs": pairs}
-    yield from ({**where, "metric": name, "told": int(number)} for name, number in told.items())
+    for name, number in told.items():
+        yield {"pairs": pairs, "metric": name, "told": int(number)}
 
 
 def simulate(

@@ -1,10 +1,29 @@
-"""Scores of simulated strategies, whose true differences are known."""
+"""Scores of simulated strategies, whose true differences are known, and the loop over kinds."""
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.progress import track
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
+
+from mmjax.storage.jsonl import append_rows, read_rows
+
+Row = dict[str, Any]
+
+
+def go_on(path: Path, kinds: Sequence[Row], make: Callable[[Row], Iterable[Row]]) -> list[Row]:
+    """Appends rows for each kind of which the file has none yet, and reads all of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = [
+        {name: row[name] for name in kinds[0]} for row in (read_rows(path) if path.exists() else [])
+    ]
+    for kind in track([kind for kind in kinds if kind not in done], path.stem):
+        append_rows(path, [kind | row for row in make(kind)])
+    return read_rows(path)
 
 
 def simulate(rng, gap=0.0, seeds=3, groups=200, per_group=2, of_seed=0.1, of_group=0.4):

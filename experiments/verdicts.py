@@ -14,7 +14,7 @@ false difference in at most 5.5 % of the lists, intervals that cover in 94 % or 
 differences told as often as ``statistics.power`` says. docs/results/verdicts.md is its summary.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 from rich.progress import track
 from scipy.stats import norm
-from simulated import SCORES, simulate, simulate_lists, true_score
+from simulated import SCORES, Row, go_on, simulate, simulate_lists, true_score
 from verdicts_page import write_summary
 
 from mmjax.analysis.statistics import (
@@ -39,11 +39,8 @@ from mmjax.analysis.statistics import (
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
 from mmjax.comparison.encodings import encode
-from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.tasks import load_task
 from mmjax.training.fit import fit
-
-Row = dict[str, Any]
 
 LENGTH = 10  # of a list
 SIZES = {"1": (1,), "2": (2,), "1 to 5": (1, 1, 2, 1, 5, 3)}
@@ -79,22 +76,14 @@ class Study:
 def main(study: Study) -> None:
     """Simulates, trains, writes the summary."""
     study.out.mkdir(parents=True, exist_ok=True)
-    lists = lambda kind: list_row(study.lists, **kind)
+    lists = lambda kind: [list_row(study.lists, **kind)]
     go_on(study.out / "lists.jsonl", list(kinds_of_lists(study)), lists)
     luck = product(study.seeds, (0.0, 0.1, 0.3), (0.0, 0.15, 0.4))
     kinds = [{"seeds": s, "of_seed": of, "gap": gap} for s, of, gap in luck if s > 1 or of == 0]
-    go_on(study.out / "power.jsonl", kinds, lambda kind: power_row(study.rounds, **kind))
-    go_on(study.out / "trained.jsonl", [{"strategy": study.strategy}], lambda _: trained(study))
+    go_on(study.out / "power.jsonl", kinds, lambda kind: [power_row(study.rounds, **kind)])
+    go_on(study.out / "trained.jsonl", [{"strategy": study.strategy}], lambda _: [trained(study)])
     write_summary(study.out)
     print((study.out / "summary.md").read_text(encoding="utf-8"))
-
-
-def go_on(path: Path, kinds: Sequence[Row], make: Callable[[Row], Row]) -> None:
-    """Appends a row for each kind of which the file has none yet."""
-    rows = read_rows(path) if path.exists() else []
-    done = [{name: row[name] for name in kinds[0]} for row in rows]
-    for kind in track([kind for kind in kinds if kind not in done], path.stem):
-        append_rows(path, [kind | make(kind)])
 
 
 def kinds_of_lists(study: Study) -> Iterator[Row]:

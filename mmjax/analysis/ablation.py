@@ -64,7 +64,7 @@ def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
     """
     if answers is None or ablation.base not in answers.scores:
         return Verdict(NO_ANSWERS, reference="the base")
-    judged = _against_base(answers, ablation)
+    judged = against_base(answers, ablation)
     factorial = ablation.design in ("grid", "fractional")
     main = main_effects(answers, ablation) if factorial else []
     both = interactions(answers, ablation) if ablation.design == "grid" else []
@@ -86,7 +86,8 @@ def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
     )
 
 
-def _against_base(answers: Answers, ablation: Ablation) -> list[Judged]:
+def against_base(answers: Answers, ablation: Ablation) -> list[Judged]:
+    """Every variant against the base, with p-values that are Holm-corrected for all of them."""
     names = [n for n in ablation.points if n in answers.scores and n != ablation.base]
     pairs = [answers.compare(name, ablation.base) for name in names]
     corrected = holm([pair.p for pair in pairs]).tolist() if pairs else []
