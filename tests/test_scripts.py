@@ -334,6 +334,41 @@ def test_verdicts_are_counted_and_gone_on_with(tmp_path, capsys):
     assert (study.out / "summary.md").read_text() == summary
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "small", "words"),
+    [
+        ("metric_verdicts", {"pairs": 3, "rows": (40,), "seeds": (3,)}, "3 pairs each"),
+        ("fold_verdicts", {"datasets": 3, "rows": (40,), "seeds": (1,)}, "3 datasets each"),
+        (
+            "ablation_verdicts",
+            {"ablations": 3, "rows": (100,), "seeds": (1, 3), "designs": ("grid 2 x 2",)},
+            "3 ablations each",
+        ),
+    ],
+)
+def test_simulations_are_gone_on_with(name, small, words, tmp_path):
+    script = load_script(name)
+    study = script.Study(tmp_path / "out", **small)
+    script.main(study)
+    rows = read_rows(study.out / "rows.jsonl")
+    summary = (study.out / "summary.md").read_text()
+    assert words in summary
+    assert {row["gap"] for row in rows} == {0.0, script.GAP}
+    write_rows(study.out / "rows.jsonl", [row for row in rows if row["gap"]])
+    script.main(study)
+    key = lambda row: json.dumps(row, sort_keys=True)
+    assert sorted(read_rows(study.out / "rows.jsonl"), key=key) == sorted(rows, key=key)
+
+
+def test_simulated_effects_are_found_and_others_are_not():
+    script = load_script("ablation_verdicts")
+    (_, effects, _) = script.count("grid 2 x 2", 1000, 5, script.GAP, ablations=10)
+    assert effects["family"] == "effects"
+    assert effects["found"] >= 8
+    assert effects["false"] <= 3
+
+
 def test_lists_are_judged_as_a_pair_is():
     """The experiment looks at many at once, and what it says must be what users are told."""
     script = load_script("verdicts")
