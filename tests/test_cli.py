@@ -339,7 +339,7 @@ BAD = {
         ["--options", "size=40", "size=60"],
         "options: the name 'size' is given more than once",
     ),
-    "options twice": (["--options", "size=40", "--options", "noise=1"], "--options: given twice"),
+    "an option again": (["--options", "size=40", "--options", "size=9"], "more than once"),
     "no modality of a fusion": (["--fusions", "sum@"], "modality"),
     "a modality of a fusion twice": (["--fusions", "sum@a+a"], "strategy: expected each modality"),
     "no fusion": (["--fusions", ""], "fusion"),

@@ -105,7 +105,7 @@ def make_ablation(
 
 
 def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
-    """A factor with the base's value first if it is among the values, or if ``own``."""
+    """A factor, with the base's value first if it is listed, ``own``, or needed for a second."""
     now = current(base.recipe, base.task, base.changes, name)
     if isinstance(values, Mapping):
         read = [Named(key, value) for key, value in values.items()]
@@ -119,7 +119,7 @@ def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
         got = ", ".join(word(name, value) for value in read)
         raise UsageError(f"vary {name}", expected="each value once", got=got)
     usual = word(name, now)
-    if own or usual in levels:
+    if own or usual in levels or len(levels) == 1:
         levels = {usual: {}, **{key: change for key, change in levels.items() if key != usual}}
     if len(levels) < 2:
         expected = f"a value other than that of the base, {usual}"

@@ -23,6 +23,8 @@ from mmjax.training.predict import Predict
 from mmjax.training.recipe import name_member
 
 SPLITS = ("valid", "test")
+VARIED = "varied."
+"""Precedes the name of a factor in the column of its values."""
 _PACKAGES = ("mmjax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -141,7 +143,7 @@ def add_facts(rows: Sequence[Row], arm: Arm, trained: Fit) -> list[Row]:
 
 
 def describe_arm(arm: Arm) -> Row:
-    """What rows are grouped by: the parts of an arm, and what is ``varied`` in its strategy."""
+    """What rows are grouped by: the parts of an arm, and the changes that its name states."""
     recipe, fusion = arm.recipe, arm.recipe.model.fusion
     encoders = sorted(recipe.model.encoders.items())
     rate = recipe.tx.learning_rate if isinstance(recipe.tx, Adam) else None
@@ -153,7 +155,7 @@ def describe_arm(arm: Arm) -> Row:
         "width": getattr(fusion, "width", None),
         "dropout": getattr(fusion, "dropout", None) if recipe.dropout is None else recipe.dropout,
         "learning_rate": rate,
-        "varied": {name: word(name, value) for name, value in arm.changes.items()},
+        **{f"{VARIED}{name}": word(name, value) for name, value in arm.changes.items()},
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmjax.comparison.scores import VARIED
 from mmjax.errors import DataError
 from mmjax.metrics import metric_of, second_metric
 from mmjax.storage.jsonl import Row, parse_row, read_rows, write_rows
@@ -27,7 +28,6 @@ COLUMNS: dict[str, Mapping[str, Any]] = {
         **dict.fromkeys(("steps", "trials", "recipe", "versions", "device"), _ANY),
         **dict.fromkeys(("fusion", "method", "objective", "encoders"), (str, type(...))),
         **dict.fromkeys(("width", "dropout", "learning_rate"), (*_MAYBE, type(...))),
-        "varied": (dict, type(...)),
         "metric": _METRIC,
         **_FOLD,
     },
@@ -144,6 +144,7 @@ def _check(where: str, name: str, row: Row) -> None:
             got = f"{column} {row[column]!r}"[:80] if column in row else f"no {column}"
             expected = "a row of scores" if name == "rows" else f"a row of {name}"
             raise DataError(where, expected=expected, got=got)
-    unknown = row.keys() - columns.keys()
+    varied = {c for c in row if c.startswith(VARIED) and isinstance(row[c], str)}
+    unknown = row.keys() - columns.keys() - (varied if name == "rows" else set())
     if unknown and name not in _OPEN:
         raise DataError(where, expected=f"columns of {name}", got=f"{min(unknown)!r:.80}")
