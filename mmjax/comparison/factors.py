@@ -153,8 +153,8 @@ def change_data(task: Task, changes: Mapping[str, Any]) -> Task:
         problem = "standardisation inside the folds has already seen all training rows"
         fix = "Leave out folds, or the share of rows."
         raise UsageError("train" if "train" in changes else "missing", problem, fix=fix)
-    task = lose(take_share(task, float(changes.get("train", 1))), missing)
-    return task.only(*kept)
+    task = take_share(task, float(changes.get("train", 1)))
+    return (lose(task, missing) if missing else task).only(*kept)
 
 
 def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any]) -> MultimodalModel:
@@ -176,7 +176,7 @@ def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any])
             fusion = _set(fusion, own, value, factor)
         elif factor.startswith(REMOVE) and factor != f"{REMOVE}dropout":
             fusion, encoders = _remove(fusion, encoders, factor[1:])
-    same = fusion is model.fusion and encoders == dict(model.encoders)
+    same = fusion is model.fusion and all(e is model.encoders[n] for n, e in encoders.items())
     return model if same else make_model(task, fusion, encoders, model.absent)
 
 
