@@ -106,7 +106,9 @@ def without_each(
     for component, changes in declared.items():
         if not component.isidentifier() or component == "dropout":
             yield f"{component!r} cannot name a component"
-        yield from (f"{component} is removed by {n}, not a field" for n in {*changes} - known)
+        if not changes or {*changes} - known:
+            names = ", ".join({*changes} - known) or "nothing"
+            yield f"{component} is removed by {names}, not by fields of its own"
     whole, _ = _trace(partial(run, member))
     for component in removable(member):
         program, shapes = _trace(partial(run, remove(member, component)))
