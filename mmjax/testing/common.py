@@ -107,7 +107,7 @@ def without_each(
         if not component.isidentifier() or component == "dropout":
             yield f"{component!r} cannot name a component"
         if not changes or {*changes} - known:
-            names = ", ".join({*changes} - known) or "nothing"
+            names = ", ".join(sorted({*changes} - known)) or "nothing"
             yield f"{component} is removed by {names}, not by fields of its own"
     whole, _ = _trace(partial(run, member))
     for component in removable(member):

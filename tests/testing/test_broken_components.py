@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
+from representatives import slow
 
+from mmjax.fusion import TransformerFusion
 from mmjax.fusion.building_blocks import project
 from mmjax.layers import all_valid
 from mmjax.methods import Joint
@@ -52,6 +54,13 @@ class Reshaped(Plain):
         return super()._scale(total if self.scaled else total[1:])
 
 
+class Attentive(TransformerFusion):
+    """Does not heed its flag, in a program with derivatives of its own."""
+
+    removable: ClassVar[Any] = {"flag": {"flag": False}}
+    flag: bool = True
+
+
 def declare(fusion, components):
     return type(fusion.__name__, (fusion,), {"removable": components})
 
@@ -66,6 +75,7 @@ def test_a_component_that_can_be_removed_is_accepted():
     [
         (Plain, "without scale nothing changes"),
         (Wasteful, "without scale nothing changes"),
+        slow(Attentive, "without flag nothing changes"),
         (Reshaped, r"without scale, prediction has shape \(3, 3\), expected \(4, 3\)"),
         (declare(Scaled, {"x": {"y": False}}), "x is removed by y, not by fields"),
         (declare(Scaled, {"x": {}}), "x is removed by nothing, not by fields"),
