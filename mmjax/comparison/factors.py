@@ -28,11 +28,11 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from mmjax.components import removable, remove
 from mmjax.data.missing import lose
 from mmjax.data.shares import take_share
 from mmjax.data.task import Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
+from mmjax.layers.components import removable, remove
 from mmjax.model import MultimodalModel
 from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, OBJECTIVES
 from mmjax.training.augment import make_augmentations

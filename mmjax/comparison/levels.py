@@ -9,9 +9,9 @@ from mmjax.comparison.ablation import DESIGNS, KEPT, REMOVED, Ablation
 from mmjax.comparison.arm import Arm, StrategyLike, as_variant
 from mmjax.comparison.designs import aliases, make_points
 from mmjax.comparison.factors import REMOVE, Named, Variant, current, read_value, word
-from mmjax.components import removable
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
+from mmjax.layers.components import removable
 
 _LONGEST = 200  # bytes of a name, from which names of files are made
 
