@@ -119,7 +119,7 @@ def test_arrays_that_can_be_written_to_are_not_shared(task):
 def test_a_seed_starts_alike_whatever_is_beside_it(task):
     recipe, rows = recipe_of(task), task.train.batch()
     start = lambda *seeds: make_functions(replace(recipe, seeds=seeds), 10, None).init(
-        seeds, Prepared(), rows=rows
+        replace(recipe, seeds=seeds), Prepared(), rows=rows
     )
     both, alone = start(3, 2**31), start(2**31)
     for x, y in zip(jax.tree.leaves(both.best), jax.tree.leaves(alone.best), strict=True):
