@@ -1,0 +1,148 @@
+"""Arms that differ in numbers alone train together, as lanes of one program.
+
+They are compiled once, and an accelerator trains them in parallel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+
+from mmjax.comparison.arm import Arm
+from mmjax.comparison.cell_search import is_open
+from mmjax.errors import DivergenceError, tell
+from mmjax.training.checkpoint import Checkpoints
+from mmjax.training.feed import streamed
+from mmjax.training.fit import Fit, Progress, fit
+from mmjax.training.functions import key_of
+from mmjax.training.optimiser import Adam
+from mmjax.training.program import Program
+from mmjax.training.recipe import Recipe, adam_of, join_lanes
+from mmjax.training.sizes import num_params
+from mmjax.training.step import outline_params
+
+_MOST = 2**24
+"""Parameters of all lanes of a program; training holds some six numbers for each. Larger models
+fill a device by themselves, and take long to train rather than to compile."""
+
+
+def group_arms(arms: Sequence[Arm]) -> list[list[int]]:
+    """Which arms train together: their places, in groups that are in the order of their first.
+
+    These are arms on the same data whose recipes differ in learning rate, weight decay, rate of
+    dropout and the values of their seeds only. An arm trains by itself if it is still to be
+    searched for or tuned, if its method has preliminary runs (of which one that diverges would end
+    all), if its optimiser is the user's own, or if it is spread over a mesh or streams its rows:
+    its models or rows are large.
+
+    Example:
+        >>> from mmjax.comparison.arm import make_arm
+        >>> from mmjax.tasks import load_task
+        >>> task = load_task("synthetic", options={"size": "60"})
+        >>> make = lambda name, rate: make_arm(task, name, tx=Adam(rate))
+        >>> group_arms([make(name, rate) for rate in (1e-3, 1e-2) for name in ("sum", "max")])
+        [[0, 2], [1, 3]]
+    """
+    groups: list[list[int]] = []
+    unfilled: dict[Any, list[int]] = {}
+    for place, arm in enumerate(arms):
+        key = _key(arm) if _may_join(arm) else place
+        group = unfilled.get(key)
+        if group is None or len(group) == _most_arms(arm):
+            groups.append(group := [])
+            unfilled[key] = group
+        group.append(place)
+    return groups
+
+
+def _may_join(arm: Arm) -> bool:
+    recipe = arm.recipe
+    searched = arm.trials or is_open(recipe) or recipe.planned_steps > recipe.steps
+    large = recipe.mesh is not None or streamed(arm.task.train)
+    return isinstance(recipe.tx, Adam) and not searched and not large
+
+
+def _key(arm: Arm) -> Any:
+    """What arms that train together have in common."""
+    recipe, task = arm.recipe, arm.task
+    tx = replace(adam_of(recipe), learning_rate=1.0, weight_decay=0.0)
+    dropout = None if recipe.dropout is None else 0.0
+    numberless = replace(recipe, tx=tx, dropout=dropout, seeds=tuple(range(len(recipe.seeds))))
+    # Tasks with the same modalities, and folds, are parts of one task that share its arrays.
+    arrays = [leaf for split in task.splits.values() for leaf in jax.tree.leaves(split.batch())]
+    return key_of(numberless, at_once=True), tuple(map(id, (task.metric, task.scale, *arrays)))
+
+
+def _most_arms(arm: Arm) -> int:
+    params = num_params(outline_params(arm.recipe.model, arm.task.train.batch()))
+    return max(1, _MOST // (params * len(arm.recipe.seeds)))
+
+
+def join_arms(arms: Sequence[Arm]) -> Arm:
+    """The arm that trains several, by a name of its own; an arm by itself is its own."""
+    first, *others = arms
+    if not others:
+        return first
+    recipe = join_lanes([arm.recipe for arm in arms])
+    return replace(first, strategy=f"{first.strategy}~{len(arms)}", recipe=recipe)
+
+
+def train_together(
+    arms: Sequence[Arm],
+    make_program: Callable[[], Program],
+    progress: Progress,
+    checkpoints: Callable[[Arm], Checkpoints | None],
+) -> list[Fit | None]:
+    """Trains a group of ``group_arms``; None for an arm that must train by itself.
+
+    That is an arm that diverged, to say where, or all of them after any error, such as a lack of
+    memory. The others train as by themselves: the same steps on the same rows, model selection and
+    early stopping. On CPU, where lanes run in sequence, their results differ from those by what XLA
+    makes of numbers that it is not told when it compiles, which is rounding at most; on other
+    devices also by the rounding of batched products.
+
+    Args:
+        arms: the group.
+        make_program: compiles the recipe of ``join_arms``.
+        progress: called after each round with the number of steps of all arms.
+        checkpoints: of the arm that trains them.
+    """
+    on_steps = lambda steps: progress(len(arms) * steps)
+    try:
+        joint = join_arms(arms)
+        program, kept = make_program(), checkpoints(joint)
+        trained = fit(
+            joint.recipe, joint.task, program=program, progress=on_steps, checkpoints=kept
+        )
+    except DivergenceError:
+        return [None] * len(arms)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        names = ", ".join(arm.strategy for arm in arms)
+        tell(f"cannot train {names} together, and so trains them one by one: {reason}")
+        return [None] * len(arms)
+    own = [_take(trained, arm.recipe, place) for place, arm in enumerate(arms)]
+    return [None if each.diverged.all() else each for each in own]
+
+
+def _take(trained: Fit, recipe: Recipe, place: int) -> Fit:
+    """The training of one of several recipes, which are in equal shares of the lanes."""
+    size = len(recipe.seeds)
+    own = lambda tree: jax.tree.map(lambda x: x[place * size :][:size], tree)
+    share = 1 / trained.recipe.joined
+    program, state = trained.program, own(trained.state)
+    last = int(state.step[0])
+    return Fit(
+        recipe,
+        program._replace(zeros=own(program.zeros), seconds=share * program.seconds),
+        own(trained.params),
+        state,
+        [
+            {name: value if name == "step" else own(value) for name, value in entry.items()}
+            for entry in trained.history
+            if entry["step"] <= last
+        ],
+        own(trained.best_step),
+        share * trained.seconds,
+    )
