@@ -25,6 +25,7 @@ from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.metrics import MetricLike, make_metric, with_metric
 from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
+from mmjax.report.frames import save_rows, tidy_rows
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
 from mmjax.runs.bases import as_base
@@ -126,12 +127,21 @@ class Result:
         return result_html(self._assessment)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """``rows`` as a pandas DataFrame.
+        """``rows`` as a pandas DataFrame, with a column for each factor of an ablation.
 
         Raises:
             UsageError: pandas is not installed.
         """
-        return import_extra("to_pandas", "pandas", "frames").DataFrame(self.rows)
+        return import_extra("to_pandas", "pandas", "frames").DataFrame(tidy_rows([self.study]))
+
+    def save_rows(self, path: str | Path) -> None:
+        """Writes the columns of ``to_pandas`` to a file .csv or .parquet.
+
+        Raises:
+            UsageError: the file has another suffix, or pyarrow, which writes Parquet, is missing.
+            OSError: the file cannot be written.
+        """
+        save_rows([self.study], Path(path))
 
     def to_xarray(self) -> "xr.Dataset":
         """The numeric columns of ``rows``, by strategy, seed and split, with no modality hidden.

@@ -329,6 +329,7 @@ def report(
     runs: tyro.conf.Positional[tuple[Path, ...]],
     out: Path = Path("report.html"),
     paper: bool = False,
+    rows: Path | None = None,
 ) -> None:
     """Write the report of one comparison, or one report of several.
 
@@ -336,9 +337,11 @@ def report(
         runs: Folders of `mmjax compare`.
         out: HTML file; an existing one is replaced.
         paper: Also write a LaTeX table and PDF figures to a folder of the same name.
+        rows: Also write all scores to this file, .csv or .parquet, with a column for each factor.
     """
     if not runs:
         raise UsageError("runs", "no folder given", fix="Name folders of `mmjax compare`.")
+    from mmjax.report.frames import check_suffix, save_rows
     from mmjax.report.latex import write_paper
     from mmjax.report.page import write_page
     from mmjax.runs.studies import read_assessments
@@ -347,12 +350,17 @@ def report(
     if paper and folder == out:
         problem = f"the report and the folder of the paper would both be {out}"
         raise UsageError("out", problem, fix=f"Name an HTML file, such as {out}.html.")
+    if rows:
+        check_suffix(rows)
     assessments = read_assessments(runs)
     write_page(assessments, out)
     _say(f"Report: {out}")
     if paper:
         write_paper(assessments, folder)
         _say(f"Table and figures for a paper: {folder}")
+    if rows:
+        save_rows([assessment.given for assessment in assessments], rows)
+        _say(f"Rows: {rows}")
 
 
 def verify(run: tyro.conf.Positional[Path]) -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "diagram",
     "extras",
     "figures",
+    "frames",
     "grids",
     "latex",
     "lines",
