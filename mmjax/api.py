@@ -159,9 +159,24 @@ class Result:
 
     def to_latex(self) -> str:
         r"""A table for a paper, verdict in its caption; needs ``\usepackage{booktabs}``."""
-        from mmjax.report.latex import table_of
+        from mmjax.report.paper import table_of
 
         return table_of(self._assessment, "comparison")
+
+    def save_paper(self, folder: str | Path, venue: str | None = None) -> None:
+        """Writes ``to_latex`` and every figure as PDF to a folder.
+
+        Args:
+            folder: created if necessary; files of the same names are replaced.
+            venue: "neurips", "icml", "acl", "ieee" or "cvpr", whose sizes and font figures get.
+
+        Raises:
+            UnknownNameError: there is no such venue.
+            OSError: a file cannot be written.
+        """
+        from mmjax.report.paper import write_paper
+
+        write_paper([self._assessment], Path(folder), venue)
 
     def plot(self) -> "Figure":
         """The gain of each strategy over the best unimodal baseline, as a Matplotlib figure.

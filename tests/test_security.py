@@ -21,8 +21,8 @@ from small import make_task
 from mmjax.analysis.summary import summarise
 from mmjax.errors import DataError, UsageError
 from mmjax.report.console import PlainConsole
-from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
+from mmjax.report.paper import write_paper
 from mmjax.report.tables import rich_table
 from mmjax.report.task_tables import task_facts, task_tables
 from mmjax.runs.studies import read_assessments
@@ -141,7 +141,7 @@ def test_a_report_shows_any_text_as_text(name, tmp_path):
 
 
 def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
+    monkeypatch.setattr("mmjax.report.paper._save", lambda *_: None)  # figures
     write_paper(
         read_assessments([naughty_folder(tmp_path / "run", r"\input{x}$%")]), tmp_path / "paper"
     )

@@ -1,7 +1,7 @@
 """Output for people: pages, tables, figures, LaTeX.
 
 Everything here is made from an ``analysis.study.Study``: ``sections`` decides what to show;
-``page``, ``latex`` and ``notebook`` render it.
+``page``, ``paper`` and ``notebook`` render it.
 """
 
 __all__ = [
@@ -13,12 +13,15 @@ __all__ = [
     "frames",
     "grids",
     "latex",
+    "latex_ablation",
     "lines",
     "notebook",
     "page",
+    "paper",
     "progress",
     "search_page",
     "sections",
     "tables",
     "task_tables",
+    "venues",
 ]

@@ -15,8 +15,8 @@ import mmjax
 from mmjax.analysis.summary import find_majority, majority_warnings, summarise
 from mmjax.metrics import METRICS, majority_scores
 from mmjax.metrics.scoring import prior_logits
-from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
+from mmjax.report.paper import write_paper
 from mmjax.report.tables import plain_table, rich_table
 from mmjax.runs.compare import write_summary
 from mmjax.runs.studies import read_assessments, read_studies
@@ -70,7 +70,7 @@ def test_every_table_has_its_line(folder, tmp_path, monkeypatch):
     text = (folder / "summary.md").read_text()
     assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
     assert "the most frequent class of the training split" in text
-    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
+    monkeypatch.setattr("mmjax.report.paper._save", lambda *_: None)  # figures
     write_paper(read_assessments([folder]), tmp_path)
     table = (tmp_path / "table.tex").read_text()
     assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
