@@ -5,6 +5,7 @@ Everything here is made from an ``analysis.study.Study``: ``sections`` decides w
 """
 
 __all__ = [
+    "ablation_drawings",
     "across",
     "console",
     "diagram",

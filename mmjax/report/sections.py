@@ -15,6 +15,7 @@ from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.scores import present_in
 from mmjax.data.targets import Kind
 from mmjax.metrics import second_metric
+from mmjax.report.ablation_drawings import ablation_drawings
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
 from mmjax.report.figures.verdict_figures import (
@@ -79,6 +80,8 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
     best_first = sorted(study.strategies, key=on_validation)
     alone = next((name for name in best_first if name in study.baselines), None)
     yield main_drawing(assessment)
+    if study.ablation:
+        yield from ablation_drawings(assessment)
     if answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
     judged = [name for name in best_first if answers and name in answers.scores]

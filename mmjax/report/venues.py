@@ -22,13 +22,13 @@ class Venue(NamedTuple):
     points: float
 
 
-# From the style files: neurips_2024.sty; icml2024.sty; acl.sty; IEEEtran.cls; cvpr.sty.
+# As their instructions to authors state.
 VENUES = {
     "neurips": Venue(5.5, 5.5, 9),
     "icml": Venue(3.25, 6.75, 8),
     "acl": Venue(3.03, 6.3, 8),
     "ieee": Venue(3.5, 7.16, 8),
-    "cvpr": Venue(3.27, 6.875, 8),
+    "cvpr": Venue(3.25, 6.875, 8),
 }
 """All of them set their text in Times, which STIX matches and Matplotlib always has."""
 
