@@ -26,6 +26,7 @@ from mmjax.metrics import MetricLike, make_metric, with_metric
 from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
 from mmjax.report.frames import save_rows, tidy_rows
+from mmjax.report.score_table import table_for
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
 from mmjax.runs.bases import as_base
@@ -117,7 +118,7 @@ class Result:
     def __str__(self) -> str:
         failures = [f"{name} failed: {why}" for name, why in self.failed.items()]
         told = [*majority_warnings(self.summaries), str(self.verdict), *failures]
-        return "\n".join([plain_table(self.summaries), "", *told])
+        return "\n".join([plain_table(table_for(self._assessment)), "", *told])
 
     __repr__ = __str__
 

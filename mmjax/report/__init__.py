@@ -20,6 +20,7 @@ __all__ = [
     "page",
     "paper",
     "progress",
+    "score_table",
     "search_page",
     "sections",
     "tables",

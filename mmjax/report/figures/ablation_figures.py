@@ -46,7 +46,7 @@ def effects_figure(
         >>> change = Change("width", ("64", "32"), pair, 1.0, told=False)
         >>> figure = effects_figure({"width": ("64", "32")}, [change], METRICS["accuracy"])
         >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
-        ['32', '64']
+        ['64', '32']
     """
     longest = min(max(len(word) for words in factors.values() for word in words), _LONGEST)
     rows = _fill_rows({name: 0.5 + _step(words) * len(words) for name, words in factors.items()})
@@ -180,8 +180,8 @@ def interaction_figure(
         >>> score = {("32", "on"): 0.5, ("64", "on"): 0.75, ("32", "off"): 0.5}
         >>> cells = {levels: np.array([value]) for levels, value in score.items()}
         >>> figure = interaction_figure(cells, ("width", "gate"), METRICS["accuracy"])
-        >>> [line.get_label() for line in figure.axes[0].lines if len(line.get_xdata()) > 1]
-        ['gate on']
+        >>> figure.axes[0].get_legend_handles_labels()[1]
+        ['gate on', 'gate off']
     """
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
