@@ -180,7 +180,7 @@ class Result:
         write_paper([self._assessment], Path(folder), venue)
 
     def plot(self) -> "Figure":
-        """The gain of each strategy over the best unimodal baseline, as a Matplotlib figure.
+        """The gain of each strategy over the baseline of the verdict, as a Matplotlib figure.
 
         Without a verdict, the scores. ``result.plot().savefig("gains.png")`` saves it.
         """

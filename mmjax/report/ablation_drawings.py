@@ -6,11 +6,13 @@ from itertools import combinations
 import numpy as np
 
 from mmjax.analysis.ablation import list_changes
+from mmjax.analysis.answers import Answers
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
 from mmjax.comparison.ablation import Ablation
 from mmjax.report.extras import Drawing
 from mmjax.report.figures.ablation_figures import effects_figure, interaction_figure, read_numbers
+from mmjax.report.figures.verdict_figures import exchange_figure
 
 _SHARE = "train"  # the factor that is a share of the training rows
 
@@ -44,6 +46,19 @@ def ablation_drawings(assessment: Assessment) -> Iterator[Drawing]:
                 (_LEARNING if learning else _INTERACTION).format(one=one, other=other),
                 interaction_figure(_cells(study, ablation, one, other), (one, other), study.metric),
             )
+    if assessment.answers and verdict.baseline and study.kind == "classes":
+        yield from _exchange(assessment.answers, verdict.baseline)
+
+
+def _exchange(answers: Answers, base: str) -> Iterator[Drawing]:
+    variants = [name for name in answers.scores if name != base]
+    if variants:
+        yield Drawing(
+            "Rows that each variant gains and loses",
+            f"Rows that a variant classifies correctly and {base} does not, and the reverse. Long "
+            "bars on both sides: the variant gains some rows at the expense of others.",
+            exchange_figure(answers, variants, base, "with the variant"),
+        )
 
 
 _LEARNING = (

@@ -245,7 +245,8 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
 
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
     title, score = _title(study.rows), study.metric.label
-    save(score_figure(summaries, title), out / "accuracy.png")
+    base = study.ablation.base if study.ablation else None
+    save(score_figure(summaries, title, base), out / "accuracy.png")
     best_first = sorted(summaries, key=lambda s: -s.metric.sign * s.valid_score.mean())
     names = [summary.strategy for summary in best_first]
     save(curves_figure(study.history, names, study.metric), out / "curves.png")

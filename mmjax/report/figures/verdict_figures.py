@@ -52,7 +52,9 @@ def forest_figure(
     return figure
 
 
-def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> Figure:
+def exchange_figure(
+    answers: Answers, names: Sequence[str], reference: str, which: str = "with fusion"
+) -> Figure:
     """Rows that each strategy gains and loses against a reference, in %; best first."""
     trades = {name: answers.exchange(name, reference) for name in names}
     ordered = sorted(names, key=lambda name: np.subtract(*trades[name]))
@@ -60,8 +62,8 @@ def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> F
     figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     rows = range(len(ordered))
-    axes.barh(rows, gained, 0.6, color=FUSED, label="correct only with fusion")
-    axes.barh(rows, -lost, 0.6, color=ALONE, label="wrong only with fusion")
+    axes.barh(rows, gained, 0.6, color=FUSED, label=f"correct only {which}")
+    axes.barh(rows, -lost, 0.6, color=ALONE, label=f"wrong only {which}")
     axes.plot(gained - lost, rows, "|", color="#000000", markersize=9, label="difference")
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(rows, ordered, parse_math=False)
