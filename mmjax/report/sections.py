@@ -58,6 +58,11 @@ class Section(NamedTuple):
         """What the headline answers."""
         return "what matters?" if self.base else "does fusion pay?"
 
+    @property
+    def rows(self) -> str:
+        """The heading of the table."""
+        return "All variants" if self.base else "All strategies"
+
 
 def make_section(assessment: Assessment) -> Section:
     """Assembles the section of a study: tables, figures and facts."""
