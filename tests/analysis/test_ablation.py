@@ -129,8 +129,37 @@ def test_variants_that_failed_leave_what_the_others_determine():
     verdict = judge_ablation(none, ablation)
     assert (("64", "128"),) not in {e.levels for e in verdict.effects}
     without = answers._replace(scores={n: s for n, s in answers.scores.items() if n[1] == "0"})
-    (told,) = [s for s in judge_ablation(without, ablation).sentences if "failed" in s]
-    assert "method" in told
+    sentences = judge_ablation(without, ablation).sentences
+    assert len([s for s in sentences if s.startswith("Without a result: method=ogm_ge; ")]) == 1
+    assert "The others do not determine the effect of method from joint to ogm_ge." in sentences
+
+
+def test_variants_without_a_result_are_named():
+    answers, ablation = make_answers("one-at-a-time")
+    scores = {name: values for name, values in answers.scores.items() if name != "100"}
+    sentences = judge_ablation(answers._replace(scores=scores), ablation).sentences
+    assert "Without a result: width=32." in sentences
+
+
+def test_what_a_verdict_holds_for_is_said():
+    answers, ablation = make_answers(seeds=1)
+    sentences = judge_ablation(answers, ablation).sentences
+    assert "With one seed, this holds for these trained models only." in sentences
+    assert [s for s in sentences if s.startswith("A typical interaction below ")]
+    fold = np.arange(200)[None] % 5
+    folded = answers._replace(folds=Folds(fold, 0.25))
+    assert "The test accounts for the training rows that folds share." in (
+        judge_ablation(folded, ablation).sentences
+    )
+
+
+def test_what_could_not_be_seen_is_said_of_the_step_that_is_meant():
+    verdict = judge_ablation(*make_answers(effect=lambda point: 0.3 * (point[0] == 2), rows=600))
+    assert "width matters" in verdict.headline.lower()
+    (of_effects,) = [s for s in verdict.sentences if s.startswith("For a typical effect")]
+    assert "3 seeds on these rows can detect differences above " in of_effects
+    assert [s for s in verdict.sentences if s.startswith("For a typical interaction")]
+    assert not [s for s in verdict.sentences if "width from 64 to 128 is as large" in s]
 
 
 def test_no_base_no_verdict():
