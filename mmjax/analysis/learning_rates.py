@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmjax.analysis.ablation import judge_ablation
+from mmjax.analysis.ablation_verdict import judge_ablation
 from mmjax.analysis.answers import make_answers
 from mmjax.analysis.study import Study, rename
 from mmjax.comparison.ablation import Ablation

@@ -1,5 +1,6 @@
 """Components that an ablation can remove from a fusion, an encoder or a training method."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -41,5 +42,10 @@ def remove(member: T, component: str) -> T:
     """
     what = f"component of {type(member).__name__}"
     fields = look_up(what, component, removable(member))
+    return with_fields(member, fields)
+
+
+def with_fields(member: T, fields: Mapping[str, Any]) -> T:
+    """The same module or method with other values of some fields."""
     clone = getattr(member, "clone", None)  # of a Linen module
     return clone(**fields) if clone else replace(member, **fields)  # type: ignore[type-var]

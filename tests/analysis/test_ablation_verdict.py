@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mmjax.analysis.ablation import judge_ablation
+from mmjax.analysis.ablation_verdict import judge_ablation
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.effects import interactions, main_effects
 from mmjax.analysis.learning_rates import rate_warnings, relabel
