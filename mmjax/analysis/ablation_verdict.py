@@ -1,48 +1,41 @@
 """The verdict of an ablation: what matters, by how much, and what could not be seen."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from mmjax.analysis.answers import Answers
+from mmjax.analysis.changes import Change, headline, tell_interval, tell_step
 from mmjax.analysis.effects import Effect, interactions, main_effects
-from mmjax.analysis.statistics import ALPHA, Pair, detectable, holm, needed
+from mmjax.analysis.statistics import ALPHA, detectable, holm, needed
 from mmjax.analysis.verdicts import (
     NO_ANSWERS,
     Judged,
     Verdict,
+    caveats,
     format_p,
     resolution,
     rounded,
     tell_evidence,
 )
-from mmjax.comparison.ablation import KEPT, REMOVED, Ablation
+from mmjax.comparison.ablation import REMOVED, Ablation
 from mmjax.types import Metric
 
+_VARIANTS = (
+    "Every variant is compared with the base, paired by seed and by row, at the 5 % level, with "
+    "Holm-corrected p-values."
+)
+_EFFECTS = (
+    "paired by seed and by row, and tested at the 5 % level. p-values are Holm-corrected, those of "
+    "factors{}, and of single variants against the base each on their own."
+)
 _RULES = {
-    "one-at-a-time": "Every variant is compared with the base, paired by seed and by row, at the "
-    "5 % level, with Holm-corrected p-values.",
+    "one-at-a-time": _VARIANTS,
+    "leave-one-out": _VARIANTS,
     "grid": "Effects are differences of means over the levels of all other factors, by least "
-    "squares, paired by seed and by row, and tested at the 5 % level. p-values are Holm-corrected, "
-    "those of factors, of interactions, and of single variants against the base each on their own.",
+    f"squares, {_EFFECTS.format(', of interactions')}",
+    "fractional": "Effects are estimated by least squares as if no two factors interacted, "
+    f"{_EFFECTS.format('')}",
 }
-_RULES |= {"leave-one-out": _RULES["one-at-a-time"], "fractional": _RULES["grid"]}
-
-_MOST = 3  # factors without a significant effect that the headline tells in full
-
-
-class Change(NamedTuple):
-    """A step of one factor from the level of the reference to another, and what it does."""
-
-    factor: str
-    levels: tuple[str, str]
-    pair: Pair
-    p: float
-    told: bool
-
-    @property
-    def removes(self) -> bool:
-        """Whether a component is removed."""
-        return self.levels == (KEPT, REMOVED)
+_LISTED = 6  # variants without a result: more are counted
 
 
 def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
@@ -70,13 +63,14 @@ def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
     both = interactions(answers, ablation) if ablation.design == "grid" else []
     changes = list_changes(main, judged, ablation)
     metric = answers.metric
-    sentences = [_evidence(answers, ablation, judged)]
-    sentences += _tell_interactions(both, metric)
-    sentences += _unseen(changes, metric, folded=answers.folds is not None)
+    folded = answers.folds is not None
+    sentences = _evidence(answers, ablation)
     if factorial:
         sentences += _undetermined(main, ablation)
+    sentences += _unseen(changes, metric, "effect" if factorial else "change", folded)
+    sentences += _tell_interactions(both, metric, folded)
     return Verdict(
-        headline=_headline(changes, metric),
+        headline=headline(changes, metric),
         sentences=(*sentences, *ablation.notes),
         rule=_RULES[ablation.design],
         baseline=ablation.base,
@@ -127,102 +121,71 @@ def _of_variants(judged: Sequence[Judged], ablation: Ablation) -> list[Change]:
     return found
 
 
-def _headline(changes: Sequence[Change], metric: Metric) -> str:
-    """One sentence: what matters and by how much, and what is not seen to."""
-    by_factor: dict[str, list[Change]] = {}
-    for change in changes:
-        by_factor.setdefault(change.factor, []).append(change)
-    strongest = lambda some: max(some, key=lambda c: (c.told, abs(c.pair.difference.mean)))
-    each = sorted(map(strongest, by_factor.values()), key=lambda c: -abs(c.pair.difference.mean))
-    told = [_tell(change, metric) for change in each if change.told]
-    quiet = [change for change in each if not change.told]
-    parts = told + ([_tell_quiet(quiet, metric)] if quiet else [])
-    if not parts:
-        return "No effect could be judged: the variants that were trained determine none."
-    sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _tell(change: Change, metric: Metric) -> str:
-    mean = change.pair.difference.mean
-    gain, interval = metric.format_gain, _interval(change.pair, metric)
-    if change.removes:
-        verb = "costs" if mean < 0 else "gains"
-        return f"removing {change.factor} {verb} {metric.amount(abs(mean))} ({interval})"
-    was, now = change.levels
-    points = f"{gain(mean)} points" if metric.percent else f"{gain(mean)} of {metric.label}"
-    return f"{change.factor} matters ({points} from {was} to {now}, {interval})"
-
-
-def _interval(pair: Pair, metric: Metric) -> str:
-    _, _, low, high = pair.difference
-    return f"95 % interval {metric.format_gain(low)} to {metric.format_gain(high)}"
-
-
-def _tell_quiet(changes: Sequence[Change], metric: Metric) -> str:
-    def shown(change: Change) -> str:
-        steps = "" if change.removes else f"{change.levels[0]} to {change.levels[1]}: "
-        gain = metric.format_gain(change.pair.difference.mean)
-        interval = _interval(change.pair, metric).removeprefix("95 % ")
-        name = f"removing {change.factor}" if change.removes else change.factor
-        return f"{name} ({steps}{gain}, {interval})"
-
-    if len(changes) > _MOST:
-        names = [c.factor for c in changes]
-        return f"no effect of {', '.join(names[:-1])} or {names[-1]} is seen"
-    return f"no effect is seen of {', or of '.join(map(shown, changes))}"
-
-
-def _evidence(answers: Answers, ablation: Ablation, judged: Sequence[Judged]) -> str:
-    count = len(ablation.points)
-    found = tell_evidence(answers, judged[0].pair if judged else None)
-    return f"{ablation.design.capitalize()}, {count} variants. {found}."
-
-
-def _tell_interactions(effects: Sequence[Effect], metric: Metric) -> list[str]:
-    sentences = []
-    for effect in effects:
-        if not effect.told:
-            continue
-        (one, other), ((was, now), (_, where)) = effect.factors, effect.levels
-        mean = effect.pair.difference.mean
-        size = "larger" if mean > 0 else "smaller"
-        step = f"removing {one}" if (was, now) == (KEPT, REMOVED) else f"{one} from {was} to {now}"
-        context = f"without {other}" if where == REMOVED else f"with {other}={where}"
-        sentences.append(
-            f"Interaction: the gain of {step} is {metric.amount(abs(mean))} {size} {context} "
-            f"({_interval(effect.pair, metric)}, {format_p(effect.p)})."
-        )
-    if effects and not sentences:
-        sentences.append(f"None of the {len(effects)} interactions is distinguishable from zero.")
-    return sentences
-
-
-def _unseen(changes: Sequence[Change], metric: Metric, *, folded: bool) -> list[str]:
-    """Which differences the quiet factors may have that could not be seen, and what would show."""
-    quiet = [change for change in changes if not change.told]
-    if not quiet or folded:
-        return []
-    middle = sorted(quiet, key=lambda c: c.pair.spread.total)[(len(quiet) - 1) // 2]
-    spread, alpha = middle.pair.spread, ALPHA / max(len(changes), 1)
-    most = metric.limits[1] - metric.limits[0]
-    least = detectable(spread, alpha)
-    lines = resolution(spread, metric, len(changes))
-    if not lines and least < most:
-        lines = [f"Differences below {metric.amount(least)} could not be seen here."]
-    largest = max(quiet, key=lambda c: abs(c.pair.difference.mean))
-    want = needed(largest.pair)
-    if want.seeds and spread.num_seeds > 1 and want.seeds > spread.num_seeds:
-        lines.append(
-            f"If the effect of {largest.factor} is as large as it looks, about "
-            f"{rounded(want.seeds)} seeds would show it."
-        )
-    return lines
+def _evidence(answers: Answers, ablation: Ablation) -> list[str]:
+    lost = [ablation.label(name) for name in ablation.points if name not in answers.scores]
+    count = f"{len(ablation.points)} variants"
+    lines = [f"{ablation.design.capitalize()}, {count}. {tell_evidence(answers)}."]
+    if lost:  # whose labels have commas
+        which = "; ".join(lost) if len(lost) <= _LISTED else f"{len(lost)} of them"
+        lines.append(f"Without a result: {which}.")
+    return lines + caveats(answers)
 
 
 def _undetermined(effects: Sequence[Effect], ablation: Ablation) -> list[str]:
-    found = {effect.factors[0] for effect in effects}
-    lost = [name for name in ablation.factors if name not in found]
-    if not lost:
+    found = {(effect.factors[0], effect.levels[0][1]) for effect in effects}
+    lost = [
+        tell_step(name, (words[0], word))
+        for name, words in ablation.factors.items()
+        for word in words[1:]
+        if (name, word) not in found
+    ]
+    which = "; ".join(lost)
+    return [f"The others do not determine the effect of {which}."] if lost else []
+
+
+def _tell_interactions(effects: Sequence[Effect], metric: Metric, folded: bool) -> list[str]:
+    sentences = []
+    told = [effect for effect in effects if effect.told]
+    for effect in told:
+        (one, other), (steps, (_, where)) = effect.factors, effect.levels
+        mean = effect.pair.difference.mean
+        more = f"{metric.amount(abs(mean))} {'larger' if mean > 0 else 'smaller'}"
+        context = f"without {other}" if where == REMOVED else f"with {other}={where}"
+        sentences.append(
+            f"Interaction: the gain of {tell_step(one, steps)} is {more} {context} "
+            f"({tell_interval(effect.pair, metric)}, {format_p(effect.p)})."
+        )
+    if len(told) < len(effects):
+        others = f"The other {len(effects) - len(told)}" if told else f"None of the {len(effects)}"
+        verb = "are not" if told else "is"
+        sentences.append(f"{others} interactions {verb} distinguishable from zero.")
+    return sentences + _detects(effects, metric, "interaction", folded)
+
+
+def _unseen(changes: Sequence[Change], metric: Metric, of: str, folded: bool) -> list[str]:
+    """Which differences could not be seen, and the seeds that would show the largest of them."""
+    lines = _detects(changes, metric, of, folded)
+    quiet = [change for change in changes if not change.told]
+    if lines and quiet[0].pair.spread.num_seeds > 1:
+        largest = max(quiet, key=lambda c: abs(c.pair.difference.mean))
+        want = needed(largest.pair).seeds
+        if want and want > largest.pair.spread.num_seeds:
+            lines.append(
+                f"If the effect of {tell_step(largest.factor, largest.levels)} is as large as it "
+                f"looks, about {rounded(want)} seeds would show it."
+            )
+    return lines
+
+
+def _detects(
+    found: Sequence[Change] | Sequence[Effect], metric: Metric, of: str, folded: bool
+) -> list[str]:
+    """The differences that could be seen, if any was not; folds have no formula for them."""
+    quiet = sorted((one.pair.spread for one in found if not one.told), key=lambda s: s.total)
+    if not quiet or folded:
         return []
-    return [f"Variants failed, and the others do not determine the effect of {', '.join(lost)}."]
+    middle = quiet[(len(quiet) - 1) // 2]
+    if lines := resolution(middle, metric, len(found), of):
+        return lines
+    least = detectable(middle, ALPHA / len(found))
+    return [f"A typical {of} below {metric.amount(least)} could not be seen here."]
