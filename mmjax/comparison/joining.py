@@ -5,10 +5,13 @@ They are compiled once, and an accelerator trains them in parallel.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import chex
 import jax
 import numpy as np
+from jax import lax
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import is_open
@@ -147,14 +150,15 @@ def train_together(
 def _take(trained: Fit, recipe: Recipe, place: int) -> Fit:
     """The training of one of several recipes, which are in equal shares of the lanes."""
     size = len(recipe.seeds)
-    own = lambda tree: jax.tree.map(lambda x: x[place * size :][:size], tree)
+    own = lambda x: x[place * size :][:size]
     share = 1 / trained.recipe.joined
-    program, state = trained.program, own(trained.state)
+    program = trained.program
+    params, state = _cut((trained.params, trained.state), place * size, size)
     last = int(state.step[0])
     return Fit(
         recipe,
-        program._replace(zeros=own(program.zeros), seconds=share * program.seconds),
-        own(trained.params),
+        program._replace(zeros=jax.tree.map(own, program.zeros), seconds=share * program.seconds),
+        params,
         state,
         [
             {name: value if name == "step" else own(value) for name, value in entry.items()}
@@ -164,3 +168,9 @@ def _take(trained: Fit, recipe: Recipe, place: int) -> Fit:
         own(trained.best_step),
         share * trained.seconds,
     )
+
+
+@partial(jax.jit, static_argnames="size")
+def _cut(lanes: chex.ArrayTree, first: int, size: int) -> chex.ArrayTree:
+    """Some of the lanes, by one program for all; a plain index compiles one for each of them."""
+    return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), lanes)
