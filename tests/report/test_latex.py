@@ -183,7 +183,7 @@ def test_figures_are_as_wide_as_a_column_or_the_text(name):
 
 
 def test_a_legend_that_has_no_room_in_a_column_gets_the_text_width():
-    figure = draw_curves(["a_rather_long_name_of_a_strategy" + str(i) for i in range(3)])
+    figure = draw_curves([f"a_rather_long_name_{i}" for i in range(3)])
     fit_figure(figure, VENUES["acl"])
     assert figure.get_size_inches()[0] == pytest.approx(6.3)
 
