@@ -51,11 +51,14 @@ class GatedFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        projected = project(tokens, self.width)
-        if self.gate:
-            condition, by_any = _condition_on_others("gate", tokens, self.width)
-            projected *= jnp.where(by_any, nn.sigmoid(condition), 1)
-        return read_out(self, projected.sum(axis=1), train=train)
+        gates = self._gates(tokens) if self.gate else 1
+        mixed = (gates * project(tokens, self.width)).sum(axis=1)
+        return read_out(self, mixed, train=train)
+
+    def _gates(self, tokens: Mapping[str, Tokens]) -> jax.Array:
+        """Gates between 0 and 1, or 1 for a modality that is alone: [batch, modality, width]."""
+        condition, by_any = _condition_on_others("gate", tokens, self.width)
+        return jnp.where(by_any, nn.sigmoid(condition), 1)
 
 
 class FiLMFusion(nn.Module):

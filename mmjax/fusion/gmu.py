@@ -52,10 +52,9 @@ class GMUFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        projected = project(tokens, self.width)
-        if self.gate:
-            projected *= self._gates(tokens)
-        return read_out(self, projected.sum(axis=1), train=train)
+        gates = self._gates(tokens) if self.gate else 1
+        mixed = (gates * project(tokens, self.width)).sum(axis=1)
+        return read_out(self, mixed, train=train)
 
     def _gates(self, tokens: Mapping[str, Tokens]) -> jax.Array:
         """Gates between 0 and 1: [batch, modality, width], sorted by name."""

@@ -65,9 +65,9 @@ class LateTransformerFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         summaries = [self._summarise(n, tokens[n]) for n in sorted(tokens)]
-        joint = join(*summaries)
-        if self.cls_token:
-            joint = join(learned_tokens(self, "cls", (1, self.width), len(joint.mask)), joint)
+        learn = lambda name: learned_tokens(self, name, (1, self.width), len(summaries[0].mask))
+        cls = [learn("cls")] if self.cls_token else []
+        joint = join(*cls, *summaries)
         blocks = [f"block_{i}" for i in range(self.num_layers)]
         for name in blocks:
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
@@ -85,5 +85,6 @@ class LateTransformerFusion(nn.Module):
             bias_init=normal(0.02),
             name=f"project_{name}",
         )
+        values = project(masked_mean(tokens))
         present = tokens.mask.any(axis=1, keepdims=True)
-        return Tokens(project(masked_mean(tokens)), present.repeat(self.num_tokens, axis=1))
+        return Tokens(values, present.repeat(self.num_tokens, axis=1))

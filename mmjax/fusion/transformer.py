@@ -6,7 +6,7 @@ from typing import ClassVar
 import flax.linen as nn
 
 from mmjax.fusion.building_blocks import embed, read_out, token_sources
-from mmjax.layers import join, learned_tokens, masked_mean
+from mmjax.layers import is_present, join, learned_tokens, masked_mean
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.normalisation import LayerNorm
 from mmjax.types import Outputs, Removable, Tokens
@@ -63,12 +63,12 @@ class TransformerFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        learn = lambda name: learned_tokens(self, name, (1, self.width), len(is_present(tokens)))
+        cls = [learn("cls")] if self.cls_token else []
         parts = embed(
             tokens, self.width, positions=self.positions, modalities=self.modality_embeddings
         ).values()
-        joint = join(*parts)
-        if self.cls_token:
-            joint = join(learned_tokens(self, "cls", (1, self.width), len(joint.mask)), joint)
+        joint = join(*cls, *parts)
         blocks = [f"block_{i}" for i in range(self.num_layers)]
         for name in blocks:
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
