@@ -31,6 +31,7 @@ from mmjax.methods import TwoStage
 from mmjax.objectives import mse
 from mmjax.report.figures.representation_figures import project, projection_figure
 from mmjax.report.figures.scores_figure import save
+from mmjax.report.score_table import score_table
 from mmjax.report.tables import markdown_table, notes, summary_markdown
 from mmjax.storage.jsonl import append_rows
 from mmjax.tasks import load_task
@@ -99,7 +100,7 @@ def write_summary(study, task: Task, done: Assessment, views, target) -> None:
     rows, summaries, scored = done.study.rows, done.summaries, done.study.split
     title = f"# The study that mmjax grew out of, on {task.name}\n"
     lines = [title, done.verdict.text, ""]
-    lines += [summary_markdown(summaries), notes(rows), "## Against that study\n"]
+    lines += [summary_markdown(score_table(summaries)), notes(rows), "## Against that study\n"]
     table = []
     for strategy, (metric, value) in REFERENCE.items():
         scores = [r[metric] for r in rows if (r["strategy"], r["split"]) == (strategy, scored)]

@@ -17,7 +17,7 @@ from mmjax.comparison.outcomes import unfailing
 from mmjax.comparison.scores import Row, score
 from mmjax.data.task import Task
 from mmjax.report.progress import ComparisonProgress, time_left
-from mmjax.report.tables import format_score
+from mmjax.report.score_table import format_score
 from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.training.fit import Fit
 from mmjax.training.program import Program

@@ -25,6 +25,8 @@ from mmjax.errors import FailedArmsError, UsageError, import_extra, look_up
 from mmjax.metrics import MetricLike, make_metric, with_metric
 from mmjax.registry import AUGMENTATIONS, ENCODERS, METHODS, OBJECTIVES
 from mmjax.report.console import PlainConsole
+from mmjax.report.frames import save_rows, tidy_rows
+from mmjax.report.score_table import table_for
 from mmjax.report.tables import plain_table
 from mmjax.runs.arms import run_arms, run_arms_in
 from mmjax.runs.bases import as_base
@@ -116,7 +118,7 @@ class Result:
     def __str__(self) -> str:
         failures = [f"{name} failed: {why}" for name, why in self.failed.items()]
         told = [*majority_warnings(self.summaries), str(self.verdict), *failures]
-        return "\n".join([plain_table(self.summaries), "", *told])
+        return "\n".join([plain_table(table_for(self._assessment)), "", *told])
 
     __repr__ = __str__
 
@@ -126,12 +128,21 @@ class Result:
         return result_html(self._assessment)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """``rows`` as a pandas DataFrame.
+        """``rows`` as a pandas DataFrame, with a column for each factor of an ablation.
 
         Raises:
             UsageError: pandas is not installed.
         """
-        return import_extra("to_pandas", "pandas", "frames").DataFrame(self.rows)
+        return import_extra("to_pandas", "pandas", "frames").DataFrame(tidy_rows([self.study]))
+
+    def save_rows(self, path: str | Path) -> None:
+        """Writes the columns of ``to_pandas`` to a file .csv or .parquet.
+
+        Raises:
+            UsageError: the file has another suffix, or pyarrow, which writes Parquet, is missing.
+            OSError: the file cannot be written.
+        """
+        save_rows([self.study], Path(path))
 
     def to_xarray(self) -> "xr.Dataset":
         """The numeric columns of ``rows``, by strategy, seed and split, with no modality hidden.
@@ -149,12 +160,27 @@ class Result:
 
     def to_latex(self) -> str:
         r"""A table for a paper, verdict in its caption; needs ``\usepackage{booktabs}``."""
-        from mmjax.report.latex import table_of
+        from mmjax.report.paper import table_of
 
         return table_of(self._assessment, "comparison")
 
+    def save_paper(self, folder: str | Path, venue: str | None = None) -> None:
+        """Writes ``to_latex`` and every figure as PDF to a folder.
+
+        Args:
+            folder: created if necessary; files of the same names are replaced.
+            venue: "neurips", "icml", "acl", "ieee" or "cvpr", whose sizes and font figures get.
+
+        Raises:
+            UnknownNameError: there is no such venue.
+            OSError: a file cannot be written.
+        """
+        from mmjax.report.paper import write_paper
+
+        write_paper([self._assessment], Path(folder), venue)
+
     def plot(self) -> "Figure":
-        """The gain of each strategy over the best unimodal baseline, as a Matplotlib figure.
+        """The gain of each strategy over the baseline of the verdict, as a Matplotlib figure.
 
         Without a verdict, the scores. ``result.plot().savefig("gains.png")`` saves it.
         """

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mmjax.errors import Interrupted, MmjaxError, UsageError, printable
+from mmjax.errors import Interrupted, MmjaxError, UsageError, look_up, printable
 from mmjax.registry import parse_pairs
 from mmjax.runs.interrupt import raised_signals
 from mmjax.runs.names import check_fusions, check_settings, check_space, check_strategies
@@ -329,6 +329,8 @@ def report(
     runs: tyro.conf.Positional[tuple[Path, ...]],
     out: Path = Path("report.html"),
     paper: bool = False,
+    venue: str | None = None,
+    rows: Path | None = None,
 ) -> None:
     """Write the report of one comparison, or one report of several.
 
@@ -336,23 +338,36 @@ def report(
         runs: Folders of `mmjax compare`.
         out: HTML file; an existing one is replaced.
         paper: Also write a LaTeX table and PDF figures to a folder of the same name.
+        venue: Give these figures the sizes and font of neurips, icml, acl, ieee or cvpr.
+        rows: Also write all scores to this file, .csv or .parquet, with a column for each factor.
     """
     if not runs:
         raise UsageError("runs", "no folder given", fix="Name folders of `mmjax compare`.")
-    from mmjax.report.latex import write_paper
+    from mmjax.report.frames import check_suffix, save_rows
     from mmjax.report.page import write_page
+    from mmjax.report.paper import write_paper
+    from mmjax.report.venues import VENUES
     from mmjax.runs.studies import read_assessments
 
     folder = out.with_suffix("")
     if paper and folder == out:
         problem = f"the report and the folder of the paper would both be {out}"
         raise UsageError("out", problem, fix=f"Name an HTML file, such as {out}.html.")
+    if rows:
+        check_suffix(rows)
+    if venue is not None:
+        look_up("venue", venue, VENUES)
+        if not paper:
+            raise UsageError("venue", "only figures of a paper have one", fix="Add --paper.")
     assessments = read_assessments(runs)
     write_page(assessments, out)
     _say(f"Report: {out}")
     if paper:
-        write_paper(assessments, folder)
+        write_paper(assessments, folder, venue)
         _say(f"Table and figures for a paper: {folder}")
+    if rows:
+        save_rows([assessment.given for assessment in assessments], rows)
+        _say(f"Rows: {rows}")
 
 
 def verify(run: tyro.conf.Positional[Path]) -> None:

@@ -67,7 +67,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
 
 
 def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
+    monkeypatch.setattr("mmjax.report.paper._save", lambda *_: None)  # figures
     skills = [{"a_only": 1, "b_only": 2, fusion: 3} for fusion in ("sum", "gmu")]
     folders = [make_folder(tmp_path / str(i), skill) for i, skill in enumerate(skills)]
     page = tmp_path / "both.html"

@@ -21,8 +21,9 @@ from small import make_task
 from mmjax.analysis.summary import summarise
 from mmjax.errors import DataError, UsageError
 from mmjax.report.console import PlainConsole
-from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
+from mmjax.report.paper import write_paper
+from mmjax.report.score_table import score_table
 from mmjax.report.tables import rich_table
 from mmjax.report.task_tables import task_facts, task_tables
 from mmjax.runs.studies import read_assessments
@@ -141,7 +142,7 @@ def test_a_report_shows_any_text_as_text(name, tmp_path):
 
 
 def test_a_table_for_a_paper_shows_any_text_as_text(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
+    monkeypatch.setattr("mmjax.report.paper._save", lambda *_: None)  # figures
     write_paper(
         read_assessments([naughty_folder(tmp_path / "run", r"\input{x}$%")]), tmp_path / "paper"
     )
@@ -164,7 +165,7 @@ def test_names_are_no_markup_of_the_console():
         {"strategy": name, "modalities": "a", "seed": 0, "split": "test", "hidden": ""}
         | {"accuracy": 0.5, "macro_f1": 0.5, "params": 1, "seconds": 1.0}
     ]
-    table = shown(rich_table(summarise(rows), f"title {name}"))
+    table = shown(rich_table(score_table(summarise(rows)), f"title {name}"))
     assert f"title {name}" in table
     assert table.count(name) == 2
 

@@ -61,7 +61,7 @@ def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
     factorial = ablation.design in ("grid", "fractional")
     main = main_effects(answers, ablation) if factorial else []
     both = interactions(answers, ablation) if ablation.design == "grid" else []
-    changes = list(map(_of_effect, main)) if factorial else _of_variants(judged, ablation)
+    changes = list_changes(main, judged, ablation)
     metric = answers.metric
     folded = answers.folds is not None
     sentences = _evidence(answers, ablation)
@@ -91,8 +91,20 @@ def against_base(answers: Answers, ablation: Ablation) -> list[Judged]:
     ]
 
 
-def _of_effect(effect: Effect) -> Change:
-    return Change(effect.factors[0], effect.levels[0], effect.pair, effect.p, effect.told)
+def list_changes(
+    effects: Sequence[Effect], judged: Sequence[Judged], ablation: Ablation
+) -> list[Change]:
+    """What each step of one factor does: its effect, or in other designs that of its variant.
+
+    Args:
+        effects: those of a grid or a fractional design; interactions are left out.
+        judged: every variant against the base.
+        ablation: what was varied.
+    """
+    if ablation.design in ("grid", "fractional"):
+        single = [effect for effect in effects if len(effect.factors) == 1]
+        return [Change(e.factors[0], e.levels[0], e.pair, e.p, e.told) for e in single]
+    return _of_variants(judged, ablation)
 
 
 def _of_variants(judged: Sequence[Judged], ablation: Ablation) -> list[Change]:

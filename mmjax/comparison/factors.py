@@ -45,7 +45,9 @@ REMOVE = "-"
 _FUSION, _METHOD = " fusion", " method"  # no names of modalities
 _DATA = ("modalities", "train")
 _ADAM = tuple(one.name for one in fields(Adam))
-_RECIPE = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "augment", "seeds", "tx"))
+_RECIPE = tuple(
+    f.name for f in fields(Recipe) if f.name not in ("model", "augment", "seeds", "tx", "joined")
+)
 _TABLES: Mapping[str, Mapping[str, Any]] = {
     "fusion": FUSIONS,
     "method": METHODS,

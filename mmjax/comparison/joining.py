@@ -5,13 +5,19 @@ They are compiled once, and an accelerator trains them in parallel.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import chex
 import jax
+import numpy as np
+from jax import lax
 
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import is_open
+from mmjax.data.task import Split
 from mmjax.errors import DivergenceError, tell
+from mmjax.storage.trees import flatten
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.feed import streamed
 from mmjax.training.fit import Fit, Progress, fit
@@ -30,7 +36,7 @@ fill a device by themselves, and take long to train rather than to compile."""
 def group_arms(arms: Sequence[Arm]) -> list[list[int]]:
     """Which arms train together: their places, in groups that are in the order of their first.
 
-    These are arms on the same data whose recipes differ in learning rate, weight decay, rate of
+    These are arms on equal rows whose recipes differ in learning rate, weight decay, rate of
     dropout and the values of their seeds only. An arm trains by itself if it is still to be
     searched for or tuned, if its method has preliminary runs (of which one that diverges would end
     all), if its optimiser is the user's own, or if it is spread over a mesh or streams its rows:
@@ -45,13 +51,14 @@ def group_arms(arms: Sequence[Arm]) -> list[list[int]]:
         [[0, 2], [1, 3]]
     """
     groups: list[list[int]] = []
-    unfilled: dict[Any, list[int]] = {}
+    alike: dict[Any, list[list[int]]] = {}  # groups by what their recipes have in common
     for place, arm in enumerate(arms):
-        key = _key(arm) if _may_join(arm) else place
-        group = unfilled.get(key)
-        if group is None or len(group) == _most_arms(arm):
-            groups.append(group := [])
-            unfilled[key] = group
+        known = alike.setdefault(_without_numbers(arm.recipe), []) if _may_join(arm) else []
+        admitting = [group for group in known if _admits([arms[i] for i in group], arm)]
+        group = admitting[0] if admitting else []
+        if not group:
+            groups.append(group)
+            known.append(group)
         group.append(place)
     return groups
 
@@ -63,15 +70,29 @@ def _may_join(arm: Arm) -> bool:
     return isinstance(recipe.tx, Adam) and not searched and not large
 
 
-def _key(arm: Arm) -> Any:
-    """What arms that train together have in common."""
-    recipe, task = arm.recipe, arm.task
+def _without_numbers(recipe: Recipe) -> Any:
+    """A hashable value that recipes of arms that train together have in common."""
     tx = replace(adam_of(recipe), learning_rate=1.0, weight_decay=0.0)
-    dropout = None if recipe.dropout is None else 0.0
-    numberless = replace(recipe, tx=tx, dropout=dropout, seeds=tuple(range(len(recipe.seeds))))
-    # Tasks with the same modalities, and folds, are parts of one task that share its arrays.
-    arrays = [leaf for split in task.splits.values() for leaf in jax.tree.leaves(split.batch())]
-    return key_of(numberless, at_once=True), tuple(map(id, (task.metric, task.scale, *arrays)))
+    dropout, seeds = None if recipe.dropout is None else 0.0, tuple(range(len(recipe.seeds)))
+    return key_of(replace(recipe, tx=tx, dropout=dropout, seeds=seeds), at_once=True)
+
+
+def _admits(group: Sequence[Arm], arm: Arm) -> bool:
+    """Whether a group of such recipes has the rows and the metric of an arm, and room for it."""
+    one, two = group[0].task, arm.task
+    same = one.metric is two.metric and one.scale is two.scale
+    same = same and all(_equal(one.splits[name], two.splits[name]) for name in ("train", "valid"))
+    return same and len(group) < _most_arms(arm)
+
+
+def _equal(one: Split, two: Split) -> bool:
+    arrays, others = flatten(one.batch()), flatten(two.batch())
+
+    def equal(x: Any, y: Any) -> bool:
+        known = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)  # not the user's reader
+        return x is y or (known and x.dtype == y.dtype and np.array_equal(x, y, equal_nan=True))
+
+    return arrays.keys() == others.keys() and all(equal(x, others[n]) for n, x in arrays.items())
 
 
 def _most_arms(arm: Arm) -> int:
@@ -129,14 +150,15 @@ def train_together(
 def _take(trained: Fit, recipe: Recipe, place: int) -> Fit:
     """The training of one of several recipes, which are in equal shares of the lanes."""
     size = len(recipe.seeds)
-    own = lambda tree: jax.tree.map(lambda x: x[place * size :][:size], tree)
+    own = lambda x: x[place * size :][:size]
     share = 1 / trained.recipe.joined
-    program, state = trained.program, own(trained.state)
+    program = trained.program
+    params, state = _cut((trained.params, trained.state), place * size, size)
     last = int(state.step[0])
     return Fit(
         recipe,
-        program._replace(zeros=own(program.zeros), seconds=share * program.seconds),
-        own(trained.params),
+        program._replace(zeros=jax.tree.map(own, program.zeros), seconds=share * program.seconds),
+        params,
         state,
         [
             {name: value if name == "step" else own(value) for name, value in entry.items()}
@@ -146,3 +168,9 @@ def _take(trained: Fit, recipe: Recipe, place: int) -> Fit:
         own(trained.best_step),
         share * trained.seconds,
     )
+
+
+@partial(jax.jit, static_argnames="size")
+def _cut(lanes: chex.ArrayTree, first: int, size: int) -> chex.ArrayTree:
+    """Some of the lanes, by one program for all; a plain index compiles one for each of them."""
+    return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), lanes)

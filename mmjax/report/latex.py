@@ -1,21 +1,10 @@
-"""Results for a paper: a LaTeX table, and figures as PDF."""
+"""Tables in LaTeX."""
 
-import re
-from collections.abc import Sequence
-from itertools import chain, count
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from matplotlib import rc_context
-
-from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import VERDICTS
 from mmjax.metrics import METRICS, second_metric
-from mmjax.report.across import over_tasks
-from mmjax.report.extras import Drawing
-from mmjax.report.lines import Line, make_lines
-from mmjax.report.sections import make_drawings
-from mmjax.storage.files import whole_file, write_text
+from mmjax.report.lines import Line
 from mmjax.types import Metric
 
 _SPECIAL = {
@@ -24,7 +13,6 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
-_EMBEDDED: Any = {"pdf.fonttype": 42}  # TrueType: publishers reject type 3
 
 
 def escape(text: str) -> str:
@@ -54,11 +42,29 @@ def latex_table(
         >>> print(next(row for row in text.splitlines() if "late" in row))
         late\_mean & 87.50 &  & -- & -- & 0.250 & -- & -- \\
     """
-    body = "\n".join(" & ".join(_cells(line, metric)) + r" \\" for line in lines)
-    heads = _heads(metric)
-    columns = "r" * (heads.count("&") - 1)
+    heads = ["Strategy", *_heads(metric)]
+    body = (" & ".join(_cells(line, metric)) + r" \\" for line in lines)
+    return booktabs("lrl" + "r" * (len(heads) - 2), heads, body, escape(caption), label)
+
+
+def booktabs(
+    columns: str, heads: Iterable[str], body: Iterable[str], caption: str, label: str
+) -> str:
+    """A table of lines of LaTeX.
+
+    Args:
+        columns: the alignment of each.
+        heads: headings of all columns, of which one may span several.
+        body: the lines between the rules.
+        caption: as LaTeX.
+        label: of the table.
+    """
     return _TABLE.format(
-        caption=escape(caption), label=label, body=body, heads=heads, columns=columns
+        columns=columns,
+        heads=" & ".join(heads),
+        body="\n".join(body),
+        caption=caption,
+        label=label,
     )
 
 
@@ -66,9 +72,9 @@ _TABLE = r"""\begin{{table}}
 \centering
 \caption{{{caption}}}
 \label{{{label}}}
-\begin{{tabular}}{{lrl{columns}}}
+\begin{{tabular}}{{{columns}}}
 \toprule
-Strategy & {heads} \\
+{heads} \\
 \midrule
 {body}
 \bottomrule
@@ -77,13 +83,21 @@ Strategy & {heads} \\
 """
 
 
-def _heads(metric: Metric) -> str:
-    score = escape(f"{metric.label[0].upper()}{metric.label[1:]}") + r" (\%)" * metric.percent
+def _heads(metric: Metric) -> list[str]:
+    """All headings but the first."""
     second = second_metric(metric).label
-    second = f"{second[0].upper()}{second[1:]}".replace(" F1", " $F_1$").replace("R2", "$R^2$")
-    beside = second if metric.kinds == ("numbers",) else f"{second} & NLL & ECE"
-    score = score.replace(" F1", " $F_1$").replace("R2", "$R^2$")
-    return rf"\multicolumn{{2}}{{l}}{{{score}}} & Gain & {beside} & Parameters"
+    beside = [_capital(second)] + ["NLL", "ECE"] * (metric.kinds != ("numbers",))
+    return [rf"\multicolumn{{2}}{{l}}{{{score_head(metric)}}}", "Gain", *beside, "Parameters"]
+
+
+def score_head(metric: Metric) -> str:
+    """The heading of a column of scores."""
+    return _capital(escape(metric.label)) + r" (\%)" * metric.percent
+
+
+def _capital(label: str) -> str:
+    label = f"{label[0].upper()}{label[1:]}"
+    return label.replace(" F1", " $F_1$").replace("R2", "$R^2$")
 
 
 def _cells(line: Line, metric: Metric) -> list[str]:
@@ -105,64 +119,3 @@ def _cells(line: Line, metric: Metric) -> list[str]:
         *beside,
         "--" if line.params is None else f"{line.params:,.0f}",
     ]
-
-
-def write_paper(assessments: Sequence[Assessment], out: Path) -> None:
-    """Writes table.tex and a PDF of each figure, in one folder per task if there are several.
-
-    Args:
-        assessments: one per task.
-        out: a folder, created if necessary; files of the same names are replaced.
-
-    Example:
-        >>> from mmjax.analysis.study import Study
-        >>> rows = [{"strategy": name, "modalities": used, "split": split, "hidden": "", "seed": 0,
-        ...          "accuracy": score, "macro_f1": score, "params": 10, "seconds": 1.0}
-        ...         for name, used, score in (("a_only", "a", 0.6), ("sum", "a+b", 0.9))
-        ...         for split in ("valid", "test")]
-        >>> write_paper([Assessment(Study("toy", (), rows, [], {}, {}, {}, (), {}, {}))], Path("."))
-        >>> sorted(path.name for path in Path(".").iterdir())
-        ['accuracy.pdf', 'table.tex']
-    """
-    studies = [assessment.study for assessment in assessments]
-    names = _file_names([study.task for study in studies])
-    for assessment, name in zip(assessments, names, strict=True):
-        place = out if len(studies) == 1 else out / name
-        place.mkdir(parents=True, exist_ok=True)
-        write_text(place / "table.tex", table_of(assessment, name))
-        _save(list(make_drawings(assessment)), place)
-    _save(over_tasks(studies), out)
-
-
-def table_of(assessment: Assessment, name: str) -> str:
-    """The table of a study, labelled ``tab:NAME``, with the verdict in its caption."""
-    study, verdict = assessment.study, assessment.verdict
-    lines = make_lines(study, assessment.answers, verdict)
-    metric = study.metric
-    gain = _GAIN.format("points" if metric.percent else metric.label)
-    caption = f"{study.task}. {metric.label[0].upper()}{metric.label[1:]} {gain} {verdict.headline}"
-    return latex_table(lines, caption, f"tab:{name}", metric)
-
-
-_GAIN = (
-    "with 95 % intervals for new seeds and new groups; gain in {} over the best unimodal "
-    "baseline, in bold where significant."
-)
-
-
-def _save(drawings: Sequence[Drawing], folder: Path) -> None:
-    names = _file_names([drawing.title for drawing in drawings])
-    with rc_context(_EMBEDDED):
-        for drawing, name in zip(drawings, names, strict=True):
-            with whole_file(folder / f"{name}.pdf") as file:
-                drawing.figure.savefig(file, format="pdf", metadata={"CreationDate": None})
-
-
-def _file_names(texts: Sequence[str]) -> list[str]:
-    """A distinct file name for each text, portable across file systems."""
-    names: list[str] = []
-    for text in texts:
-        plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unnamed"
-        numbered = (f"{plain}-{number}" for number in count(2))
-        names.append(next(name for name in chain([plain], numbered) if name not in names))
-    return names

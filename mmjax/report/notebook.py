@@ -3,8 +3,8 @@
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.summary import majority_warnings
 from mmjax.report.page import make_environment
+from mmjax.report.score_table import table_for
 from mmjax.report.sections import main_drawing
-from mmjax.report.tables import table_heads, table_lines
 
 
 def result_html(assessment: Assessment) -> str:
@@ -26,8 +26,7 @@ def result_html(assessment: Assessment) -> str:
             verdict=assessment.verdict,
             warnings=majority_warnings(summaries),
             failed=assessment.study.failed,
-            heads=table_heads(summaries),
-            rows=table_lines(summaries),
+            table=table_for(assessment),
             drawing=main_drawing(assessment),
         )
     )

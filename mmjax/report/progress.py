@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmjax.analysis.summary import Rows, summarise
 from mmjax.comparison.arm import Arm
-from mmjax.report.tables import format_score
+from mmjax.report.score_table import format_score
 
 
 class ComparisonProgress:

@@ -15,6 +15,7 @@ from mmjax.analysis.verdicts import Verdict
 from mmjax.comparison.scores import present_in
 from mmjax.data.targets import Kind
 from mmjax.metrics import second_metric
+from mmjax.report.ablation_drawings import ablation_drawings
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
 from mmjax.report.figures.verdict_figures import (
@@ -38,6 +39,7 @@ class Section(NamedTuple):
     """One task on the page."""
 
     title: str
+    base: str | None  # of an ablation
     metric: Metric
     second: Metric
     kind: Kind
@@ -51,12 +53,23 @@ class Section(NamedTuple):
     facts: list[tuple[str, str]]
     recipes: dict[str, str]
 
+    @property
+    def question(self) -> str:
+        """What the headline answers."""
+        return "what matters?" if self.base else "does fusion pay?"
+
+    @property
+    def rows(self) -> str:
+        """The heading of the table."""
+        return "All variants" if self.base else "All strategies"
+
 
 def make_section(assessment: Assessment) -> Section:
     """Assembles the section of a study: tables, figures and facts."""
     study, verdict = assessment.study, assessment.verdict
     return Section(
         title=study.task,
+        base=_base(study),
         metric=study.metric,
         second=second_metric(study.metric),
         kind=study.kind,
@@ -72,14 +85,21 @@ def make_section(assessment: Assessment) -> Section:
     )
 
 
+def _base(study: Study) -> str | None:
+    return study.ablation.base if study.ablation else None
+
+
 def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
     """The figures of a study, the most important first."""
     study, answers, verdict = assessment.study, assessment.answers, assessment.verdict
     on_validation = lambda name: -study.on_validation(name)
     best_first = sorted(study.strategies, key=on_validation)
-    alone = next((name for name in best_first if name in study.baselines), None)
+    base = _base(study)
+    alone = base or next((name for name in best_first if name in study.baselines), None)
     yield main_drawing(assessment)
-    if answers and verdict.baseline and study.kind == "classes":
+    if base:
+        yield from ablation_drawings(assessment)
+    elif answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
     judged = [name for name in best_first if answers and name in answers.scores]
     if answers and len(judged) > 1:
@@ -98,14 +118,15 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
             "fades quickly relies on the modality that is missing.",
             missing_figure(_by_subset(study, best_first), study.metric),
         )
-    best = [name for name in (verdict.fusion, verdict.baseline) if name]
+    rival = next((name for name in judged if name != base), None) if base else verdict.fusion
+    best = [name for name in (rival, verdict.baseline) if name]
     if study.kind == "classes":
         yield from (_confusion(study, name) for name in best)
     yield from extra_figures(study, best[::-1])
 
 
 def main_drawing(assessment: Assessment) -> Drawing:
-    """Gains over the best unimodal baseline, or all scores where none can be tested.
+    """Gains over the baseline or the base, or all scores where none can be tested.
 
     Example:
         >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": "", "seed": 0,
@@ -120,7 +141,7 @@ def main_drawing(assessment: Assessment) -> Drawing:
         _capital(assessment.study.metric.label),
         "One dot per seed, and the mean with one standard error over seeds, which does not cover "
         "the variation over test rows.",
-        score_figure(assessment.summaries, ""),
+        score_figure(assessment.summaries, "", _base(assessment.study)),
     )
 
 
@@ -131,7 +152,7 @@ def _capital(text: str) -> str:
 def forest(answers: Answers, verdict: Verdict) -> Drawing:
     """Gain of each strategy over the verdict's baseline, with the same verdicts as in the table."""
     return Drawing(
-        f"Gain of each strategy over {verdict.baseline}",
+        f"Gain of each {'strategy' if verdict.fusion else 'variant'} over {verdict.baseline}",
         "Lines are 95 % intervals for new seeds and new groups, not corrected for the number of "
         "strategies. Filled dots are significant after correction, as in the table; hollow dots "
         "may be chance.",

@@ -1,62 +1,13 @@
 """The table of a comparison: for the terminal, as plain text, and in Markdown."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from mmjax.analysis.summary import MAJORITY, Rows, Summary, find_majority, scored_split
-from mmjax.comparison.scores import standard_error
-from mmjax.metrics import second_metric
-
-MAJORITY_NOTE = "Majority class: always predicts the most frequent class of the training split."
-
-
-def table_heads(summaries: Sequence[Summary]) -> tuple[str, ...]:
-    """The headings of a table."""
-    metric = summaries[0].metric
-    return ("strategy", metric.head, second_metric(metric).label, "parameters", "seconds")
-
-
-def table_cells(summary: Summary) -> tuple[str, ...]:
-    """A line of a table."""
-    return (
-        summary.strategy,
-        _score_with_error(summary),
-        _with_error(summary.second, 4),
-        f"{summary.params:,}",
-        f"{summary.seconds:.1f}",
-    )
-
-
-def table_lines(summaries: Sequence[Summary]) -> list[tuple[bool, tuple[str, ...]]]:
-    """(whether it is a baseline, its cells) for all lines of a table, the best first.
-
-    ``MAJORITY`` is included where its scores are known.
-    """
-    lines = [(s.goodness, s.unimodal, table_cells(s)) for s in summaries]
-    if majority := find_majority(summaries):
-        (score, second), metric = majority, summaries[0].metric
-        cells = (MAJORITY, metric.format(score), f"{second:.4f}", "0", "-")
-        lines.append((metric.sign * score, True, cells))
-    return [line[1:] for line in sorted(lines, key=lambda line: -line[0])]
-
-
-def _with_error(values: np.ndarray, digits: int) -> str:
-    error = standard_error(values)
-    tail = "" if np.isnan(error) else f" +- {error:.{digits}f}"
-    return f"{values.mean():.{digits}f}{tail}"
-
-
-def _score_with_error(summary: Summary) -> str:
-    metric = summary.metric
-    return _with_error(metric.factor * summary.score, 2 if metric.percent else 4)
-
-
-def format_score(summary: Summary) -> str:
-    """The score with its standard error."""
-    return _score_with_error(summary) + (" %" if summary.metric.percent else "")
+from mmjax.analysis.summary import Rows, scored_split
+from mmjax.report.score_table import ScoreTable
 
 
 def notes(rows: Rows) -> str:
@@ -76,50 +27,54 @@ def _diverged(rows: Rows) -> str:
     return f"Diverged, and scored with earlier parameters: {named}.\n\n" if lost else ""
 
 
-def rich_table(summaries: Sequence[Summary], title: str) -> Table:
-    """The table as the terminal shows it; baselines are dimmed."""
+def rich_table(content: ScoreTable, title: str) -> Table:
+    """A table as the terminal shows it."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    strategy, *numbers = table_heads(summaries)
-    table.add_column(strategy, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    for baseline, cells in table_lines(summaries):
-        table.add_row(*cells, style="dim" if baseline else None)
+    for index, name in enumerate(content.heads):
+        number = 0 < index <= content.numbers
+        look: Any = {"justify": "right", "no_wrap": True} if number else {"overflow": "fold"}
+        table.add_column(name, **look)
+    for dimmed, cells in content.lines:
+        table.add_row(*cells, style="dim" if dimmed else None)
     return table
 
 
-def plain_table(summaries: Sequence[Summary]) -> str:
+def plain_table(content: ScoreTable) -> str:
     """The same table as plain text.
 
     Example:
+        >>> import numpy as np
+        >>> from mmjax.analysis.summary import Summary
         >>> from mmjax.metrics import METRICS
+        >>> from mmjax.report.score_table import score_table
         >>> scores = [np.array([0.8, 0.9])] * 3
-        >>> print(plain_table([Summary("sum", False, METRICS["accuracy"], *scores, 1234, 5.0)]))
+        >>> summary = Summary("sum", False, METRICS["accuracy"], *scores, 1234, 5.0)
+        >>> print(plain_table(score_table([summary])))
         strategy      accuracy %          macro F1  parameters  seconds
         sum       85.00 +- 5.00  0.8500 +- 0.0500       1,234      5.0
     """
-    rows = [table_heads(summaries), *(cells for _, cells in table_lines(summaries))]
+    rows = [content.heads, *(cells for _, cells in content.lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    pad = lambda row: [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-    return "\n".join("  ".join(pad(row)).rstrip() for row in rows)
+    number = [0 < index <= content.numbers for index in range(len(widths))]
+    pad = lambda cell, width, right: cell.rjust(width) if right else cell.ljust(width)
+    return "\n".join("  ".join(map(pad, row, widths, number)).rstrip() for row in rows)
 
 
-def summary_markdown(summaries: Sequence[Summary]) -> str:
-    """The same table in Markdown; baselines in italics.
+def summary_markdown(content: ScoreTable) -> str:
+    """The same table in Markdown; dimmed strategies in italics.
 
     Example:
+        >>> import numpy as np
+        >>> from mmjax.analysis.summary import Summary
         >>> from mmjax.metrics import METRICS
+        >>> from mmjax.report.score_table import score_table
         >>> scores = [np.array([0.8])] * 3
         >>> alone = Summary("image_only", True, METRICS["accuracy"], *scores, 1234, 5.0)
-        >>> print(summary_markdown([alone]).splitlines()[2])
+        >>> print(summary_markdown(score_table([alone])).splitlines()[2])
         | *image_only* | 80.00 | 0.8000 | 1,234 | 5.0 |
     """
-    lines = []
-    for baseline, (name, *rest) in table_lines(summaries):
-        lines.append([f"*{name}*" if baseline else name, *rest])
-    table = markdown_table(table_heads(summaries), lines)
-    note = f" {MAJORITY_NOTE}" if find_majority(summaries) else ""
-    return f"{table}\n\nSeconds: compilation, training and validation of all seeds.{note}\n"
+    lines = [(f"*{name}*" if dim else name, *rest) for dim, (name, *rest) in content.lines]
+    return f"{markdown_table(content.heads, lines)}\n\n{content.note}\n"
 
 
 def markdown_table(

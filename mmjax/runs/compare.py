@@ -17,6 +17,7 @@ from mmjax.comparison.outcomes import Embedded
 from mmjax.comparison.scores import Row
 from mmjax.data.task import Task
 from mmjax.errors import DataError, FailedArmsError
+from mmjax.report.score_table import table_for
 from mmjax.report.tables import notes, rich_table, summary_markdown
 from mmjax.runs.columns import read_table
 from mmjax.runs.command import compare_command
@@ -189,7 +190,7 @@ def conclude(
 
 
 def _show(assessment: Assessment, console: Console) -> None:
-    console.print(rich_table(assessment.summaries, _title(assessment.study.rows)))
+    console.print(rich_table(table_for(assessment), _title(assessment.study.rows)))
     for warning in majority_warnings(assessment.summaries):
         console.print(warning)
     console.print(assessment.verdict.text)
@@ -244,7 +245,8 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
 
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
     title, score = _title(study.rows), study.metric.label
-    save(score_figure(summaries, title), out / "accuracy.png")
+    base = study.ablation.base if study.ablation else None
+    save(score_figure(summaries, title, base), out / "accuracy.png")
     best_first = sorted(summaries, key=lambda s: -s.metric.sign * s.valid_score.mean())
     names = [summary.strategy for summary in best_first]
     save(curves_figure(study.history, names, study.metric), out / "curves.png")
@@ -256,7 +258,7 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
         headline=verdict.headline,
         sentences="\n".join(f"- {sentence}" for sentence in sentences),
         rule=verdict.rule,
-        table=summary_markdown(summaries),
+        table=summary_markdown(table_for(assessment)),
         command=", ".join(study.commands) or "mmjax.compare",
         notes="\n".join([notes(study.rows), *remarks]),
     )

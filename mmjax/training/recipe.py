@@ -105,7 +105,7 @@ class Recipe:
     joined: int = field(default=1, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "accumulate", "patience"):
+        for name in ("batch_size", "steps", "accumulate", "patience", "joined"):
             if getattr(self, name) < 1:
                 raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
         if not all(0 <= rate < 1 for rate in per_seed(self.dropout or 0.0)):
@@ -127,6 +127,9 @@ class Recipe:
         alike = not any(isinstance(number, tuple) for number in numbers)
         if not self.seeds or (alike and len(set(self.seeds)) < len(self.seeds)):
             raise UsageError("seeds", expected="one or more distinct seeds", got=str(self.seeds))
+        if len(self.seeds) % self.joined:
+            expected = f"a divisor of the number of seeds, {len(self.seeds)}"
+            raise UsageError("joined", expected=expected, got=str(self.joined))
 
     def __repr__(self) -> str:
         return describe(self)

@@ -15,8 +15,9 @@ import mmjax
 from mmjax.analysis.summary import find_majority, majority_warnings, summarise
 from mmjax.metrics import METRICS, majority_scores
 from mmjax.metrics.scoring import prior_logits
-from mmjax.report.latex import write_paper
 from mmjax.report.page import write_page
+from mmjax.report.paper import write_paper
+from mmjax.report.score_table import score_table
 from mmjax.report.tables import plain_table, rich_table
 from mmjax.runs.compare import write_summary
 from mmjax.runs.studies import read_assessments, read_studies
@@ -63,14 +64,14 @@ def folder(tmp_path_factory):
 def test_every_table_has_its_line(folder, tmp_path, monkeypatch):
     summaries = summarise(read_rows(folder / "rows.jsonl"))
     shown = io.StringIO()
-    Console(file=shown, width=120).print(rich_table(summaries, "title"))
-    for text in (shown.getvalue(), plain_table(summaries)):
+    Console(file=shown, width=120).print(rich_table(score_table(summaries), "title"))
+    for text in (shown.getvalue(), plain_table(score_table(summaries))):
         assert re.search(r"majority class +95\.50 +0\.4885 +0 +-", text)
     write_summary(folder, *read_assessments([folder]))
     text = (folder / "summary.md").read_text()
     assert "| *majority class* | 95.50 | 0.4885 | 0 | - |" in text
     assert "the most frequent class of the training split" in text
-    monkeypatch.setattr("mmjax.report.latex._save", lambda *_: None)  # figures
+    monkeypatch.setattr("mmjax.report.paper._save", lambda *_: None)  # figures
     write_paper(read_assessments([folder]), tmp_path)
     table = (tmp_path / "table.tex").read_text()
     assert r"majority class & 95.50 &  & -- & 48.85 & -- & -- & -- \\" in table
@@ -81,7 +82,7 @@ def test_every_table_has_its_line(folder, tmp_path, monkeypatch):
 
 
 def test_its_line_stands_where_its_score_belongs(folder):
-    lines = plain_table(summarise(read_rows(folder / "rows.jsonl"))).splitlines()[1:]
+    lines = plain_table(score_table(summarise(read_rows(folder / "rows.jsonl")))).splitlines()[1:]
     scores = [float(re.search(r"  (\d+\.\d+)", line)[1]) for line in lines]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] == 95.5
@@ -92,7 +93,7 @@ def test_rows_without_its_scores_have_no_line(tmp_path):
     summaries = summarise(read_rows(folder / "rows.jsonl"))
     assert find_majority(summaries) is None
     assert majority_warnings(summaries) == []
-    assert "majority" not in plain_table(summaries)
+    assert "majority" not in plain_table(score_table(summaries))
     assert len(read_studies([folder])) == 1
 
 

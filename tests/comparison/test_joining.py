@@ -16,6 +16,7 @@ from mmjax.comparison.joining import group_arms, join_arms, train_together
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import ArmFailure
 from mmjax.data.folds import fold_task
+from mmjax.data.missing import lose
 from mmjax.errors import DivergenceError, Interrupted
 from mmjax.methods import TwoStage
 from mmjax.objectives import cross_entropy
@@ -187,10 +188,14 @@ def test_only_arms_that_differ_in_numbers_alone_join(task, monkeypatch):
     joins = lambda other: group_arms([arm, other]) == [[0, 1]]
     change = lambda **fields: replace(arm, recipe=replace(arm.recipe, **fields))
     assert joins(arm)
+    assert joins(replace(arm, task=synthetic(size=60)))
     assert joins(change(tx=Adam(1.0, 1.0), dropout=0.0, seeds=(8, 9)))
     for other in (
         replace(arm, trials=2),
-        replace(arm, task=synthetic(size=60)),
+        replace(arm, task=synthetic(size=60, seed=1)),
+        replace(arm, task=lose(task, {"a": 0.5})),
+        replace(arm, task=replace(task, valid=task.test)),
+        replace(arm, task=task.only("a")),
         replace(arm, task=replace(task, metric=optax)),
         change(dropout=None),
         change(seeds=(0, 1, 2)),

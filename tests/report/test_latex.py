@@ -3,12 +3,18 @@
 import re
 
 import pytest
+from commands import run
 from folders import SKILLS, make_folder
+from matplotlib.text import Text
+from simulated_ablations import make_ablation
 
 from mmjax.analysis.answers import make_answers
 from mmjax.analysis.verdicts import judge
-from mmjax.report.latex import escape, latex_table, write_paper
+from mmjax.report.figures.style import Figure, legend_below
+from mmjax.report.latex import escape, latex_table
 from mmjax.report.lines import make_lines
+from mmjax.report.paper import table_of, write_paper
+from mmjax.report.venues import VENUES, fit_figure
 from mmjax.runs.studies import read_assessments, read_studies
 
 
@@ -96,3 +102,97 @@ def test_no_two_tasks_share_a_folder_and_no_two_figures_a_file(tmp_path, monkeyp
     assert labels == ["my-task", "my-task-2", "unnamed", "unnamed-2"]
     for path in tables:
         assert rf"\label{{tab:{path.parent.name}}}" in path.read_text()
+
+
+def count_columns(table):
+    """The number of columns of the alignment, and of every line of cells."""
+    alignment = re.search(r"\\begin\{tabular\}\{(\w+)\}", table)[1]
+    spans = lambda line: sum(int(n) - 1 for n in re.findall(r"multicolumn\{(\d)\}", line))
+    lines = [line for line in table.splitlines() if line.endswith(r"\\")]
+    return len(alignment), {len(line.split(" & ")) + spans(line) for line in lines}
+
+
+@pytest.mark.parametrize("design", ["one-at-a-time", "grid", "leave-one-out"])
+def test_an_ablation_has_the_base_first_and_the_order_of_the_design(design):
+    assessment = make_ablation(design=design)
+    table = table_of(assessment, "toy")
+    width, found = count_columns(table)
+    assert found == {width}
+    assert width == (3 if design == "grid" else 1) + 5
+    rows = [line.split(" & ") for line in table.splitlines() if line.endswith(r"\\")][1:]
+    ablation = assessment.study.ablation
+    assert len(rows) == len(ablation.points)
+    factors = ablation.factors.values()
+    levels = lambda p: [words[i] for words, i in zip(factors, p, strict=True)]
+    first = [levels(p) if design == "grid" else [name] for name, p in ablation.points.items()]
+    assert [row[: width - 5] for row in rows] == [list(map(escape, words)) for words in first]
+    assert rows[0][-3:-1] == ["--", ""]
+    apart = {"one-at-a-time": 3, "grid": 0, "leave-one-out": 0}
+    assert table.count(r"\addlinespace") == apart[design]
+
+
+def test_the_numbers_of_an_ablation_are_those_of_its_verdict():
+    assessment = make_ablation()
+    answers, judged = assessment.answers, assessment.verdict.against_baseline
+    table = table_of(assessment, "toy")
+    rows = [line.split(" & ") for line in table.splitlines() if line.endswith(r"\\")][2:]
+    marks = {"better": "^{*}", "worse": r"^{\dagger}", "not distinguishable": ""}
+    assert {one.verdict for one in judged} == set(marks)
+    for one, cells in zip(judged, rows, strict=True):
+        mean, _, low, high = (100 * value for value in one.pair.difference)
+        assert cells[5] == f"${mean:+.1f}{marks[one.verdict]}$"
+        assert cells[6] == f"$[{low:+.1f}, {high:+.1f}]$"
+    best = max(values.mean() for values in answers.scores.values())
+    bold = set(re.findall(r"\\textbf\{([\d.]+)\}", table))
+    assert bold == {f"{100 * best:.2f}"}
+    for part in ("Grid, 12 variants", "4 seeds and 300 test rows in 300 groups", "Holm-corrected"):
+        assert part in table
+
+
+def test_an_ablation_without_predictions_has_scores_alone():
+    table = table_of(make_ablation(without=("predictions",)), "toy")
+    width, found = count_columns(table)
+    assert found == {width}
+    assert "No verdict" in table
+    assert r"\dagger" not in table
+
+
+def draw_curves(names, *, heat=0):
+    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
+    axes = figure.subplots()
+    for name in names:
+        axes.plot([0, 1], [0, 1], label=name)
+    for column in range(heat):
+        axes.text(column / heat, 0.5, "+12.3")
+    axes.set(xlabel="step", ylabel="accuracy in %")
+    legend_below(figure)
+    return figure
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_figures_are_as_wide_as_a_column_or_the_text(name):
+    venue = VENUES[name]
+    narrow, wide = draw_curves(["gmu"]), draw_curves(["gmu"], heat=14)
+    for figure, width in ((narrow, venue.column), (wide, venue.text)):
+        fit_figure(figure, venue)
+        assert figure.get_size_inches()[0] == pytest.approx(width)
+        shown = [text for text in figure.findobj(Text) if text.get_text()]
+        assert {text.get_fontsize() for text in shown} == {venue.points}
+        assert {text.get_fontname() for text in shown} == {"STIXGeneral"}
+    assert narrow.get_size_inches()[1] <= 3.9
+
+
+def test_a_legend_that_has_no_room_in_a_column_gets_the_text_width():
+    figure = draw_curves([f"a_rather_long_name_{i}" for i in range(3)])
+    fit_figure(figure, VENUES["acl"])
+    assert figure.get_size_inches()[0] == pytest.approx(6.3)
+
+
+def test_an_unknown_venue_is_refused_before_anything_is_written(tmp_path, capsys):
+    folder = make_folder(tmp_path / "run", {"a_only": 1.0, "gmu": 2.0}, without=("history",))
+    out = ("--out", tmp_path / "page.html")
+    assert run("report", folder, *out, "--paper", "--venue", "icmll") == 2
+    assert "Did you mean 'icml'" in capsys.readouterr().err
+    assert run("report", folder, *out, "--venue", "icml") == 2
+    assert "Add --paper" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()

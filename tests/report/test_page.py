@@ -14,9 +14,11 @@ import pytest
 from folders import SKILLS, make_folder
 from matplotlib.figure import Figure
 from representatives import slow
+from simulated_ablations import make_ablation
 from sklearn.metrics import confusion_matrix
 
 from mmjax.analysis.answers import Answers, make_answers
+from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import bootstrap_interval, compare_pair
 from mmjax.analysis.verdicts import judge
 from mmjax.errors import DataError
@@ -72,7 +74,7 @@ def test_the_verdict_comes_first(page):
         first.start()
         < body.index("<table>")
         < body.index("<svg")
-        < body.index("How to read this page")
+        < body.index("<h2>How to read this page")
     )
     assert (
         "mmjax compare --task toy --data DATA --seeds 3 --fusions concat,<wbr>gmu,<wbr>late_mean"
@@ -93,6 +95,66 @@ def test_the_page_needs_nothing_but_itself(page):
     (policy,) = (m["content"] for m in tags.named("meta") if m.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     assert policy.endswith(f"script-src 'sha256-{digest}'")
+
+
+def ids_and_links(text):
+    tags = Tags(text).tags
+    own = ("section", "h2", "figure", "div")  # others are inside pictures
+    ids = [attributes["id"] for tag, attributes in tags if tag in own and "id" in attributes]
+    links = [attributes["href"] for tag, attributes in tags if tag == "a"]
+    assert len(set(ids)) == len(ids)
+    return ids, links
+
+
+def test_contents_lead_to_everything_on_the_page(page):
+    ids, links = ids_and_links(page[1])
+    assert sorted(links) == sorted(f"#{name}" for name in ids if name != "task-1")
+    titles = re.findall(r"<h3>(.*?)</h3>", page[1])
+    shown = re.findall(r'<li><a href="#task-1-(?:figure|picture)-\d+">(.*?)</a>', page[1])
+    assert shown == titles
+    for name, title in re.findall(r'<li><a href="#(task-1-figure-\d+)">(.*?)</a>', page[1]):
+        assert re.search(rf'<figure id="{name}"[^>]*>\s*<h3>{re.escape(title)}</h3>', page[1])
+
+
+def test_links_of_several_tasks_lead_somewhere(tmp_path):
+    folders = [make_folder(tmp_path / n, SMALL, task=n, without=("history",)) for n in "xy"]
+    ids, links = ids_and_links(render(*folders, out=tmp_path / "report.html"))
+    assert {link[1:] for link in links} <= set(ids)
+    assert {"task-1-table", "task-2-table", "task-2-figure-1", "tasks-figure-1"} <= set(ids)
+
+
+@pytest.fixture(scope="module")
+def ablation_page(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ablation") / "report.html"
+    assessment = make_ablation()
+    write_page([assessment], out)
+    return assessment, out.read_text()
+
+
+def test_the_page_of_an_ablation_is_about_its_base(ablation_page):
+    assessment, text = ablation_page
+    assert "<title>toy: what matters?</title>" in text
+    assert html.unescape(re.search(r"<h1>(.*?)</h1>", text)[1]) == assessment.verdict.headline
+    assert "gmu <small>base</small></th>" in text
+    assert text.count("<small>base</small>") == 1
+    assert "better than that of the base" in text
+    assert '<h2 id="task-1-table">All variants</h2>' in text
+    ids, links = ids_and_links(text)
+    assert {link[1:] for link in links} <= set(ids)
+    for title in ("What each factor does", "Interaction of width and gate"):
+        assert f">{title}</a></li>" in text
+    for word in ("unimodal", "best fusion", "with fusion", "headline are tested first"):
+        assert word not in text, word
+
+
+def test_variants_with_one_modality_are_marked(tmp_path):
+    factors = {"modalities": ("a+b", "a")}
+    assessment = make_ablation(factors, "one-at-a-time", lambda point: 0.0)
+    rows = assessment.given.rows
+    alone = [{**r, "modalities": "a"} if r["strategy"] != "gmu" else r for r in rows]
+    write_page([Assessment(assessment.given._replace(rows=alone))], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "modalities=a <small>unimodal</small></th>" in text
 
 
 def test_the_table_has_known_values(page):

@@ -1,12 +1,16 @@
 """Rows, tables and words: known inputs, known outputs."""
 
+import io
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from folders import make_folder
+from rich.console import Console
 from scipy import stats
+from simulated_ablations import make_ablation
 from small import make_task
 
 from mmjax.analysis.summary import summarise
@@ -16,7 +20,8 @@ from mmjax.errors import DataError
 from mmjax.report.figures.samples import misclassified_figure, samples_figure
 from mmjax.report.figures.scores_figure import save, score_figure
 from mmjax.report.figures.verdict_figures import curves_figure
-from mmjax.report.tables import summary_markdown
+from mmjax.report.score_table import score_table, table_for
+from mmjax.report.tables import rich_table, summary_markdown
 from mmjax.report.task_tables import task_facts, task_tables
 from mmjax.runs.compare import write_summary
 from mmjax.runs.studies import read_assessments
@@ -114,10 +119,10 @@ def test_the_standard_error_is_scipys():
 
 
 def test_the_table_has_means_and_standard_errors():
-    table = summary_markdown(summarise(ROWS))
+    table = summary_markdown(score_table(summarise(ROWS)))
     assert "| sum | 92.00 +- 2.00 | 0.4600 +- 0.0100 | 1,234 | 5.0 |" in table
     assert "| *a_only* | 81.00 +- 1.00 |" in table
-    single = summary_markdown(summarise(make_rows({"sum": [0.5]})))
+    single = summary_markdown(score_table(summarise(make_rows({"sum": [0.5]}))))
     assert "| sum | 50.00 | 0.2500 | 1,234 | 5.0 |" in single
 
 
@@ -247,3 +252,40 @@ def test_large_inputs_are_thinned_before_they_are_drawn():
     figure = samples_figure(Task.from_arrays(inputs, np.arange(12) % 2))
     assert figure.axes[0].images[0].get_array().shape == (300, 5, 3)
     assert len(figure.axes[2].patches[0].get_data().values) == 400
+
+
+def test_an_ablation_has_the_base_first_and_then_the_best():
+    assessment = make_ablation(design="one-at-a-time")
+    judged = {one.strategy: one for one in assessment.verdict.against_baseline}
+    (base, *others) = [cells for _, cells in table_for(assessment).lines]
+    assert base[0] == "gmu"
+    assert base[2:] == ("-", "base")
+    scores = [float(cells[1].split()[0]) for cells in others]
+    assert scores == sorted(scores, reverse=True)
+    assert [cells[0] for cells in others][:1] == ["width=128"]
+    for name, _, gain, verdict in others:
+        mean, _, low, high = (100 * value for value in judged[name].pair.difference)
+        assert gain == f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        assert verdict == (judged[name].verdict if judged[name].told else "-")
+    text = summary_markdown(table_for(assessment))
+    assert text.startswith("| variant | accuracy % | difference | verdict |")
+    assert "95 % interval" in text.splitlines()[-1]
+
+
+def test_an_ablation_is_legible_on_eighty_columns():
+    factors = {"learning_rate": ("0.003", "0.0003"), "method": ("joint", "gradient_blending")}
+    assessment = make_ablation(factors, "one-at-a-time", lambda point: -0.2 * point[0])
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(rich_table(table_for(assessment), "toy"))
+    lines = shown.getvalue().splitlines()
+    (line,) = [line for line in lines if "learning_rate=0.0003" in line]
+    assert line.rstrip().endswith("worse")
+    (line,) = [line for line in lines if "method=gradient_blending" in line]
+    assert re.search(r"\[-\d\.\d, \+\d\.\d\]   -$", line.rstrip())
+    assert max(map(len, lines)) <= 80
+
+
+def test_an_ablation_without_predictions_has_scores_alone():
+    lines = table_for(make_ablation(without=("predictions",))).lines
+    assert lines[0][1][0] == "gmu"
+    assert {cells[2:] for _, cells in lines[1:]} == {("-", "-")}

@@ -4,6 +4,7 @@ Each function takes rows or arrays and returns a Figure; ``style`` is shared by 
 """
 
 __all__ = [
+    "ablation_figures",
     "attribution_figures",
     "calibration_figures",
     "cost_figures",

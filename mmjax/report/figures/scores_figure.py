@@ -16,15 +16,20 @@ from mmjax.types import Metric
 
 
 @plain_text
-def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
+def score_figure(summaries: Sequence[Summary], title: str, base: str | None = None) -> Figure:
     """The score of each strategy: one dot per seed, and the mean with one standard error.
+
+    Args:
+        summaries: one per strategy, the best first.
+        title: of the figure.
+        base: the strategy whose mean is a dotted line, by default the best unimodal baseline.
 
     Example:
         >>> scores = [np.array([0.5, 0.75])] * 3
         >>> one = Summary("sum", False, METRICS["accuracy"], *scores, 10, 1.0)
         >>> figure = score_figure([one], "toy")
         >>> figure.axes[0].get_xlabel()
-        'accuracy in %, +- standard error (dotted: best unimodal baseline)'
+        'accuracy in %, +- standard error'
     """
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
     axes = figure.subplots()
@@ -37,11 +42,14 @@ def score_figure(summaries: Sequence[Summary], title: str) -> Figure:
         )
     axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
     metric = summaries[0].metric
-    alone = [s for s in summaries if s.unimodal]
-    if alone:
-        best = max(alone, key=lambda s: s.goodness).score.mean()
-        axes.axvline(metric.factor * best, color=ALONE, linestyle=":", linewidth=1)
-    axes.set_xlabel(f"{metric.axis}, +- standard error (dotted: best unimodal baseline)")
+    dotted = [s for s in summaries if (s.strategy == base if base else s.unimodal)]
+    label = f"{metric.axis}, +- standard error"
+    if dotted:
+        axes.axvline(
+            metric.factor * dotted[0].score.mean(), color=ALONE, linestyle=":", linewidth=1
+        )
+        label = f"{label} (dotted: {base or 'best unimodal baseline'})"
+    axes.set_xlabel(label)
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
     return figure

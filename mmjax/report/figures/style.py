@@ -1,6 +1,7 @@
 """The style of the figures of a page."""
 
 import io
+from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib import figure, rc_context
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 
 WIDTH = 5.2  # inches: two figures side by side on a desktop, one on a phone
 FUSED, ALONE, QUIET = "#1f6f8b", "#b0622f", "#868d96"
+_LETTER = 0.075  # inches
 PALETTE = ("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00", "#cb4b8c", "#4b8b93", "#7d7a6f")
 
 plain_text = rc_context({"text.parse_math": False})
@@ -32,10 +34,23 @@ def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
         axes.set_axisbelow(True)
 
 
+def width_beside(names: Sequence[str]) -> float:
+    """The width in inches of a figure with these names beside its axes.
+
+    Example:
+        >>> width_beside(["sum"]), round(width_beside(["a name of sixty characters".ljust(60)]), 1)
+        (5.2, 7.1)
+    """
+    return max(WIDTH, 2.6 + _LETTER * max(map(len, names)))
+
+
 def legend_below(figure: Figure) -> None:
     """A legend below the axes, without formulas in its labels."""
-    if not any(axes.get_legend_handles_labels()[1] for axes in figure.axes):
-        return  # there is nothing to name
-    legend = figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    names = [name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]]
+    if not names:
+        return
+    room = figure.get_figwidth() / (0.5 + _LETTER * max(map(len, names)))
+    columns = min(max(int(room), 1), 3)
+    legend = figure.legend(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -21,6 +21,7 @@ from mmjax.report.figures.style import (
     Figure,
     calm,
     legend_below,
+    width_beside,
 )
 from mmjax.types import Metric
 
@@ -36,7 +37,8 @@ def forest_figure(
     Dots are filled where the difference is significant.
     """
     ordered = sorted(judged, key=lambda one: one.pair.difference.mean)
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.26 * len(ordered)), layout="constrained")
+    size = (width_beside([one.strategy for one in ordered]), 0.8 + 0.26 * len(ordered))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     for y, one in enumerate(ordered):
         mean, _, low, high = (metric.factor * value for value in one.pair.difference)
@@ -52,16 +54,19 @@ def forest_figure(
     return figure
 
 
-def exchange_figure(answers: Answers, names: Sequence[str], reference: str) -> Figure:
+def exchange_figure(
+    answers: Answers, names: Sequence[str], reference: str, which: str = "with fusion"
+) -> Figure:
     """Rows that each strategy gains and loses against a reference, in %; best first."""
     trades = {name: answers.exchange(name, reference) for name in names}
     ordered = sorted(names, key=lambda name: np.subtract(*trades[name]))
     gained, lost = np.array([trades[name] for name in ordered]).T
-    figure = Figure(figsize=(WIDTH, 1.1 + 0.26 * len(ordered)), layout="constrained")
+    size = (width_beside(ordered), 1.1 + 0.26 * len(ordered))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     rows = range(len(ordered))
-    axes.barh(rows, gained, 0.6, color=FUSED, label="correct only with fusion")
-    axes.barh(rows, -lost, 0.6, color=ALONE, label="wrong only with fusion")
+    axes.barh(rows, gained, 0.6, color=FUSED, label=f"correct only {which}")
+    axes.barh(rows, -lost, 0.6, color=ALONE, label=f"wrong only {which}")
     axes.plot(gained - lost, rows, "|", color="#000000", markersize=9, label="difference")
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(rows, ordered, parse_math=False)
@@ -167,7 +172,11 @@ def _heat_map(
     cell: tuple[float, float],
 ) -> Figure:
     """Cells of varying opacity, legible on light and on dark backgrounds."""
-    size = (max(WIDTH, 1.5 + cell[0] * len(columns)), 1.0 + cell[1] * len(rows))
+    widest = max(len(line) for name in columns for line in name.split("\n"))
+    fits = 0.09 * widest < cell[0]
+    below = 1.0 if fits else max(1.0, 0.4 + 0.055 * widest)
+    beside = max(1.5, width_beside(rows) - 2.4)
+    size = (max(WIDTH, beside + cell[0] * len(columns)), below + cell[1] * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     for i in range(len(rows)):
@@ -178,8 +187,6 @@ def _heat_map(
             axes.add_patch(Rectangle((j - 0.48, i - 0.47), 0.96, 0.94, **look))
             axes.text(j, i, text(i, j), ha="center", va="center", fontsize=8)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    widest = max(len(line) for name in columns for line in name.split("\n"))
-    fits = 0.09 * widest < cell[0]
     turn: dict[str, Any]
     turn = {} if fits else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(columns)), columns, parse_math=False, **turn)

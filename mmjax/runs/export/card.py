@@ -6,6 +6,7 @@ from mmjax.analysis.summary import scored_split, summarise
 from mmjax.comparison.frozen import source_of
 from mmjax.comparison.scores import Row
 from mmjax.errors import printable
+from mmjax.report.score_table import score_table
 from mmjax.report.tables import markdown_table, notes, summary_markdown
 from mmjax.runs.trained import TrainedRun
 from mmjax.training.sizes import num_params
@@ -35,7 +36,7 @@ def make_card(run: TrainedRun, rows: Sequence[Row]) -> str:
         inputs=markdown_table(["modality", "dtype", "shape of a row"], inputs, text_columns=3),
         padded=_tell_padded(task.padded),
         split=scored_split(rows),
-        scores=summary_markdown(summarise(rows)),
+        scores=summary_markdown(score_table(summarise(rows))),
         notes=notes(rows).strip(),
         recipe=rows[0]["recipe"],
         data=rows[0]["data"],
