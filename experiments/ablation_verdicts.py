@@ -14,12 +14,11 @@ or less, but for sampling error. docs/results/ablation_verdicts.md is its summar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import tyro
-from simulated import Row, go_on, simulate_lists
+from simulated import Row, cross, go_on, sampling_error, simulate_lists
 
 from mmjax.analysis.ablation_verdict import against_base
 from mmjax.analysis.answers import Answers
@@ -64,9 +63,8 @@ class Study:
 
 def main(study: Study) -> None:
     """Simulates what is missing, and writes the summary."""
-    names = ("design", "rows", "seeds", "gap")
-    each = product(study.designs, study.rows, study.seeds, (0.0, GAP))
-    kinds = [dict(zip(names, values, strict=True)) for values in each]
+    of = {"rows": study.rows, "seeds": study.seeds, "gap": (0.0, GAP)}
+    kinds = cross(design=study.designs, **of)
     make = lambda kind: count(**kind, ablations=study.ablations)
     rows = go_on(study.out / "rows.jsonl", kinds, make)
     write_text(study.out / "summary.md", summarise(rows))
@@ -129,7 +127,7 @@ def simulate(
 def summarise(rows: list[Row]) -> str:
     """The page: for each family, designs by numbers of rows and seeds."""
     total = rows[0]["ablations"]
-    parts = [_HEAD.format(total=total, error=f"{100 * (0.05 * 0.95 / total) ** 0.5:.1f}", gap=GAP)]
+    parts = [_HEAD.format(total=total, error=sampling_error(total), gap=GAP)]
     for family in FAMILIES:
         some = [row for row in rows if row["family"] == family]
         sizes = sorted({(row["rows"], row["seeds"]) for row in some})

@@ -16,12 +16,11 @@ docs/results/fold_verdicts.md is its summary.md.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import tyro
-from simulated import Row, go_on
+from simulated import Row, cross, go_on, sampling_error
 
 from mmjax.analysis.statistics import Folds, compare_pair, correct
 from mmjax.data.splits import deal_folds
@@ -70,9 +69,8 @@ LEARNERS: dict[str, Learner] = {"ridge": ridge, "nearest neighbour": nearest}
 
 def main(study: Study) -> None:
     """Simulates what is missing, and writes the summary."""
-    names = ("learner", "rows", "folds", "seeds", "gap")
-    each = product(LEARNERS, study.rows, study.folds, study.seeds, (0.0, GAP))
-    kinds = [dict(zip(names, values, strict=True)) for values in each]
+    of = {"rows": study.rows, "folds": study.folds, "seeds": study.seeds, "gap": (0.0, GAP)}
+    kinds = cross(learner=LEARNERS, **of)
     make = lambda kind: [count(**kind, datasets=study.datasets)]
     rows = go_on(study.out / "rows.jsonl", kinds, make)
     write_text(study.out / "summary.md", summarise(rows))
@@ -140,10 +138,8 @@ def summarise(rows: list[Row]) -> str:
             for size in sizes
         ]
         lines.append([f"{learner}, {folds}", *cells])
-    error = 100 * (0.05 * 0.95 / rows[0]["datasets"]) ** 0.5
-    return _PAGE.format(
-        datasets=rows[0]["datasets"], error=f"{error:.1f}", table=markdown_table(heads, lines)
-    )
+    datasets, table = rows[0]["datasets"], markdown_table(heads, lines)
+    return _PAGE.format(datasets=datasets, error=sampling_error(datasets), table=table)
 
 
 _PAGE = """# Verdicts of cross-validation

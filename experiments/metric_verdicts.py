@@ -14,12 +14,11 @@ docs/results/metric_verdicts.md is its summary.md.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import tyro
-from simulated import Row, go_on, simulate_lists
+from simulated import Row, cross, go_on, sampling_error, simulate_lists
 
 from mmjax.analysis.answers import Answers
 from mmjax.metrics import METRICS, decide
@@ -51,9 +50,7 @@ class Study:
 
 def main(study: Study) -> None:
     """Simulates what is missing, and writes the summary."""
-    names = ("target", "rows", "seeds", "gap")
-    each = product(TARGETS, study.rows, study.seeds, (0.0, GAP))
-    kinds = [dict(zip(names, values, strict=True)) for values in each]
+    kinds = cross(target=TARGETS, rows=study.rows, seeds=study.seeds, gap=(0.0, GAP))
     make = lambda kind: count(**kind, pairs=study.pairs)
     rows = go_on(study.out / "rows.jsonl", kinds, make)
     write_text(study.out / "summary.md", summarise(rows))
@@ -109,7 +106,7 @@ def make_answers(name: str, predictions: np.ndarray, target: np.ndarray) -> Answ
 def summarise(rows: list[Row]) -> str:
     """The page: for each target, metrics by numbers of rows and seeds."""
     pairs = rows[0]["pairs"]
-    parts = [_HEAD.format(pairs=pairs, error=f"{100 * (0.05 * 0.95 / pairs) ** 0.5:.1f}")]
+    parts = [_HEAD.format(pairs=pairs, error=sampling_error(pairs))]
     for target in dict.fromkeys(row["target"] for row in rows):
         some = [row for row in rows if row["target"] == target]
         sizes = list(dict.fromkeys((row["rows"], row["seeds"]) for row in some))

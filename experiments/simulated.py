@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from scipy.stats import multivariate_normal, norm
 from mmjax.storage.jsonl import append_rows, read_rows
 
 Row = dict[str, Any]
+
+
+def cross(**levels: Iterable[Any]) -> list[Row]:
+    """A kind for each combination of levels."""
+    return [dict(zip(levels, kind, strict=True)) for kind in product(*levels.values())]
+
+
+def sampling_error(number: int) -> str:
+    """The standard error, in %, of a rate of 5 % that is counted over so many."""
+    return f"{100 * (0.05 * 0.95 / number) ** 0.5:.1f}"
 
 
 def go_on(path: Path, kinds: Sequence[Row], make: Callable[[Row], Iterable[Row]]) -> list[Row]:
