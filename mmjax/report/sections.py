@@ -59,8 +59,8 @@ class Section(NamedTuple):
         return "what matters?" if self.base else "does fusion pay?"
 
     @property
-    def rows(self) -> str:
-        """The heading of the table."""
+    def heading(self) -> str:
+        """That of the table."""
         return "All variants" if self.base else "All strategies"
 
 
