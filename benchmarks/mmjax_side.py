@@ -100,7 +100,7 @@ def make_work(case: Case) -> Work:
     if case.work == "first":
         return lambda times: [fit(recipe, task) for _ in range(times)]
     program = compile_recipe(recipe, task)
-    lanes = program.init(recipe.seeds, Prepared())
+    lanes = program.init(recipe, Prepared())
     if case.work == "predict":
         predict = make_evaluate(recipe.model, case.batch_size).predict
         rows = task.valid.batch()

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from simulated import Row, go_on, simulate_lists
 
-from mmjax.analysis.ablation import against_base
+from mmjax.analysis.ablation_verdict import against_base
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.effects import interactions, main_effects
 from mmjax.comparison.ablation import Ablation

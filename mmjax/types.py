@@ -238,6 +238,9 @@ class Objective(Protocol):
     ) -> tuple[jax.Array, Mapping[str, jax.Array]]: ...
 
 
+Removable = Mapping[str, Mapping[str, Any]]
+"""Components that an ablation can remove from a member: {component: {field: value without it}}."""
+
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 """``(key, x [batch, ...]) -> x``, of one modality in training; each row varies by itself."""
 
@@ -407,9 +410,11 @@ class Method(Protocol):
     Attributes:
         counts_steps: whether its memory counts gradient calls as steps, in which case a batch
             cannot be split into micro-batches.
+        removable: components that an ablation can remove.
     """
 
     counts_steps: ClassVar[bool] = False
+    removable: ClassVar[Removable] = {}
 
     def num_runs(self, num_modalities: int) -> int:
         """Number of preliminary runs, each as long as the actual run."""

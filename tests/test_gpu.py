@@ -61,11 +61,11 @@ def test_training_and_predictions(name):
     rows = task.train.batch()
     with jax.default_device(jax.devices("cpu")[0]):
         program, _ = make_program(arm.recipe, task)
-        start = jax.device_get(program.init(arm.recipe.seeds, Prepared()).best)
+        start = jax.device_get(program.init(arm.recipe, Prepared()).best)
 
     def train():
         program, _ = make_program(arm.recipe, task)
-        lanes = program.init(arm.recipe.seeds, Prepared())
+        lanes = program.init(arm.recipe, Prepared())
         lanes = lanes._replace(state=lanes.state._replace(params=start), best=start)
         lanes, *_ = program.advance((lanes, np.zeros(3, bool), program.zeros), rows, 0, 3)
         return program.evaluate.predict(lanes.state.params, task.valid.batch())

@@ -68,6 +68,16 @@ def test_original_digits(task, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", load_script("ablations").STUDIES)
+def test_ablations(name, tmp_path):
+    make_mnist_fsdd(tmp_path)
+    script = load_script("ablations")
+    script.main(script.Study(str(tmp_path), tmp_path / "out", (name,), seeds=2, steps=2))
+    report = (tmp_path / "out" / name / "report.html").read_text()
+    assert "variants. Based on 2 seeds" in report
+
+
+@pytest.mark.slow
 def test_unseen_speaker_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "out"
     make_mnist_fsdd(data)

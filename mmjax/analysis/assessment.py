@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from mmjax.analysis.ablation import judge_ablation
+from mmjax.analysis.ablation_verdict import judge_ablation
 from mmjax.analysis.answers import Answers, make_answers
 from mmjax.analysis.learning_rates import rate_warnings, relabel
 from mmjax.analysis.study import Study

@@ -66,7 +66,7 @@ def _measure(arm: Arm, devices: Sequence[jax.Device]) -> dict[str, Any]:
     jax.clear_caches()  # otherwise later cases would reuse what the first one compiled
     program = compile_recipe(recipe, arm.task)
     train, *_ = next(iter(program.feed(recipe, arm.task)(0, 1)))
-    lanes = place_lanes(program.init(recipe.seeds, Prepared()), program.mesh)
+    lanes = place_lanes(program.init(recipe, Prepared()), program.mesh)
     carried = (lanes, np.zeros(len(recipe.seeds), bool), program.zeros)
     lanes, *_ = program.advance(carried, train, 0, 0)
     cost = training_cost(program, lanes, train)

@@ -1,8 +1,8 @@
 """Variants of an ablation at their best learning rates, and what other rates would have said."""
 
-from collections.abc import Callable, Mapping
+import numpy as np
 
-from mmjax.analysis.ablation import judge_ablation
+from mmjax.analysis.ablation_verdict import judge_ablation
 from mmjax.analysis.answers import make_answers
 from mmjax.analysis.study import Study, rename
 from mmjax.comparison.ablation import Ablation
@@ -14,12 +14,31 @@ def relabel(study: Study) -> Study:
     Of the learning rates of a variant, that which is best on validation is kept.
 
     Args:
-        study: with an ablation.
+        study: with an ablation, or without one, to which nothing is done.
 
     Returns:
         a study whose ablation has no ``rates``, and the same names as its rows.
     """
-    return _choose(study, lambda names: max(names, key=study.on_validation))
+    ablation = study.ablation
+    if ablation is None:
+        return study
+    score = lambda name: np.nan_to_num(study.on_validation(name), nan=-np.inf)  # it has diverged
+    chosen, trained = {}, study.strategies
+    for variant in ablation.points:
+        names = [n for n in ablation.rates.get(variant, (variant,)) if n in trained]
+        if names:
+            chosen[max(names, key=score)] = ablation.label(variant)
+    label = lambda name: ablation.label(name) if name in ablation.points else name
+    lost = {n: n if label(n) in chosen.values() else label(n) for n in study.failed}
+    made = Ablation(
+        label(ablation.base),
+        ablation.design,
+        ablation.factors,
+        {label(name): point for name, point in ablation.points.items()},
+        notes=(*ablation.notes, *_tell_rates(ablation)),
+    )
+    failed = {lost[name]: reason for name, reason in study.failed.items()}
+    return rename(study, chosen)._replace(failed=failed, ablation=made)
 
 
 def rate_warnings(study: Study) -> list[str]:
@@ -28,14 +47,11 @@ def rate_warnings(study: Study) -> list[str]:
     Args:
         study: with an ablation, before ``relabel``.
     """
-    if not study.ablation or not study.ablation.rates:
+    ablation = study.ablation
+    if not ablation or not ablation.rates:
         return []
-    words: list[Mapping[str, str]] = []
-    for kept in (relabel(study), _choose(study, lambda names: names[0])):
-        assert kept.ablation
-        judged = judge_ablation(make_answers(kept), kept.ablation).against_baseline
-        words.append({one.strategy: one.verdict for one in judged})
-    best, base = words
+    alike = study._replace(ablation=ablation._replace(rates={}))
+    best, base = map(_verdicts, (study, alike))
     return [
         f"The learning rate decides about {name}: {best[name]} at the best rate of each variant, "
         f"{base[name]} at that of the base. Tune each with --tune."
@@ -44,25 +60,11 @@ def rate_warnings(study: Study) -> list[str]:
     ]
 
 
-def _choose(study: Study, choose: Callable[[list[str]], str]) -> Study:
-    ablation = study.ablation
-    if ablation is None:
-        return study
-    labels, trained = {}, study.strategies
-    for variant in ablation.points:
-        names = [n for n in ablation.rates.get(variant, (variant,)) if n in trained]
-        if names:
-            labels[choose(names)] = ablation.label(variant)
-    failed = {ablation.label(n) if n in ablation.points else n: w for n, w in study.failed.items()}
-    points = {ablation.label(name): point for name, point in ablation.points.items()}
-    made = Ablation(
-        ablation.label(ablation.base),
-        ablation.design,
-        ablation.factors,
-        points,
-        notes=(*ablation.notes, *_tell_rates(ablation)),
-    )
-    return rename(study, labels)._replace(failed=failed, ablation=made)
+def _verdicts(study: Study) -> dict[str, str]:
+    shown = relabel(study)
+    assert shown.ablation
+    judged = judge_ablation(make_answers(shown), shown.ablation).against_baseline
+    return {one.strategy: one.verdict for one in judged}
 
 
 def _tell_rates(ablation: Ablation) -> list[str]:

@@ -122,7 +122,7 @@ def judge(answers: Answers | None) -> Verdict:
     against_baseline = judge_all(answers, others, baseline, pair)
     against_fusion = judge_all(answers, fusions, fusion, pair)
     metric, folded = answers.metric, answers.folds is not None
-    sentences = [*_evidence(pair, answers)]
+    sentences = _evidence(answers)
     if not folded:  # whose number the formulas for more seeds or rows do not know
         sentences += _outlook(pair, metric)
     if pair.p < ALPHA:
@@ -202,26 +202,13 @@ def _count(groups: int, answers: Answers) -> str:
     return f"{groups:,} {_SPLITS[answers.split]} {what}"
 
 
-def _evidence(pair: Pair, answers: Answers) -> list[str]:
-    if answers.folds is not None:
-        return [
-            f"{tell_evidence(answers, pair)}; both strategies were selected on validation rows "
-            "inside the folds.",
-            "The test accounts for the training rows that folds share.",
-        ]
-    num_seeds = pair.spread.num_seeds
-    lines = [f"{tell_evidence(answers, pair)}; both strategies were selected on validation."]
-    if num_seeds == 1:
-        lines.append("With one seed, this holds for these trained models only.")
-    if answers.split == "valid":
-        lines.append(
-            "The test rows have no labels, so strategies are scored on the rows that they were "
-            "selected on: the scores are optimistic."
-        )
-    return lines
+def _evidence(answers: Answers) -> list[str]:
+    inside = " rows inside the folds" if answers.folds else ""
+    selected = f"both strategies were selected on validation{inside}."
+    return [f"{tell_evidence(answers)}; {selected}", *caveats(answers)]
 
 
-def tell_evidence(answers: Answers, pair: Pair | None = None) -> str:
+def tell_evidence(answers: Answers) -> str:
     """The seeds and the rows that a verdict rests on, as the beginning of a sentence.
 
     Example:
@@ -230,7 +217,7 @@ def tell_evidence(answers: Answers, pair: Pair | None = None) -> str:
         'Based on 3 seeds and 50 test rows in 25 groups'
     """
     rows, groups = len(answers.group), len(np.unique(answers.group))
-    models = pair.spread.num_seeds if pair else len(next(iter(answers.scores.values())))
+    models = len(next(iter(answers.scores.values())))
     if answers.folds is not None:
         repeats = len(answers.folds.fold)
         parts = f"{answers.folds.total // repeats} folds"
@@ -239,6 +226,26 @@ def tell_evidence(answers: Answers, pair: Pair | None = None) -> str:
         return f"{dealt} {rows:,} rows in {groups:,} groups"
     where = f"{rows:,} {_SPLITS[answers.split]} rows in {groups:,} groups"
     return f"Based on {_seeds(models)} and {where}"
+
+
+def caveats(answers: Answers) -> list[str]:
+    """Sentences on what a verdict does not hold for, or has accounted for.
+
+    Example:
+        >>> caveats(Answers({"sum": np.ones((1, 50))}, np.arange(50), {}, [], "test"))
+        ['With one seed, this holds for these trained models only.']
+    """
+    if answers.folds is not None:
+        return ["The test accounts for the training rows that folds share."]
+    lines = []
+    if len(next(iter(answers.scores.values()))) == 1:
+        lines.append("With one seed, this holds for these trained models only.")
+    if answers.split == "valid":
+        lines.append(
+            "The test rows have no labels, so strategies are scored on the rows that they were "
+            "selected on: the scores are optimistic."
+        )
+    return lines
 
 
 def _seeds(number: int) -> str:
@@ -259,13 +266,14 @@ def _outlook(pair: Pair, metric: Metric) -> list[str]:
     return [required if ways else never, *resolution(spread, metric)]
 
 
-def resolution(spread: Spread, metric: Metric, tests: int = 1) -> list[str]:
+def resolution(spread: Spread, metric: Metric, tests: int = 1, of: str = "pair") -> list[str]:
     """A sentence on the differences that these seeds can detect, and those that more would.
 
     Args:
         spread: of a difference that is not distinguishable.
         metric: of the difference.
         tests: number of tests that the level is divided by.
+        of: what is tested.
     """
     more = [seeds for seeds in _MORE_SEEDS if seeds > spread.num_seeds][:2]
     if spread.num_seeds == 1 or not more:
@@ -274,7 +282,7 @@ def resolution(spread: Spread, metric: Metric, tests: int = 1) -> list[str]:
     most, own = metric.limits[1] - metric.limits[0], least(spread.num_seeds)
     show = lambda value: metric.format_gain(value).lstrip("+")
     now = f"differences above {metric.amount(own)}" if own < most else "hardly any difference"
-    whose = "For a typical pair that is not distinguishable, " if tests > 1 else ""
+    whose = f"For a typical {of} that is not distinguishable, " if tests > 1 else ""
     would = [f"{n} seeds, above {show(found)}" for n in more if (found := least(n)) < most]
     detects = "; ".join([now, *would])
     return [f"{whose}{_seeds(spread.num_seeds)} on these rows can detect {detects}."]

@@ -37,9 +37,9 @@ class Ablation(NamedTuple):
 
     def label(self, strategy: str) -> str:
         """A variant by what differs from the base; the base by its name."""
-        parts = []
-        for (name, levels), index in zip(self.factors.items(), self.points[strategy], strict=True):
-            if index:
+        parts, own = [], zip(self.points[strategy], self.points[self.base], strict=True)
+        for (name, levels), (index, usual) in zip(self.factors.items(), own, strict=True):
+            if index != usual:
                 removed = levels == (KEPT, REMOVED)
                 parts.append(f"without {name}" if removed else f"{name}={levels[index]}")
         return ", ".join(parts) or self.base

@@ -123,7 +123,8 @@ def make_arm(
     part, encoders = (frozen or FrozenEncoders())(part, {**(encoders or {}), **named})
     model = make_model(part, fusion, encoders, changes.get("absent", absent))
     gone = {f"{REMOVE}{name}" for name in task.modalities}
-    model = change_model(model, part, {f: v for f, v in changes.items() if f not in gone})
+    changes = {factor: value for factor, value in changes.items() if factor not in gone}
+    model = change_model(model, part, changes)
     own_method = prescribed_method(model.fusion)
     if own_method:
         if "method" in changes:

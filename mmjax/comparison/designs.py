@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import combinations, product
+from math import prod
 
 import numpy as np
 
+from mmjax.comparison.hadamard import hadamard
 from mmjax.errors import UsageError
 
 Point = tuple[int, ...]
@@ -24,8 +26,9 @@ def make_points(
         design: ``one-at-a-time``, ``grid``, ``leave-one-out`` or ``fractional``.
         removes: for each factor, whether it removes a component, whose full level is 0; that of
             other factors is their last.
-        runs: number of combinations of a fractional design; by default the fewest of a two-level
-            design, and one and a half times the number of parameters elsewhere.
+        runs: the most combinations of a fractional design, of which a two-level one trains a
+            multiple of 4; by default the fewest that it can have, and where factors have more
+            levels one and a half times the number of parameters.
 
     Raises:
         UsageError: a fractional design has a single factor, or too few runs for the effects.
@@ -61,75 +64,29 @@ def _put(point: Point, place: int, level: int) -> Point:
 
 def _fractional(levels: Sequence[int], runs: int | None) -> list[Point]:
     """Plackett and Burman's design where it exists in that size, a D-optimal one elsewhere."""
-    whole, needed = int(np.prod(levels)), 1 + sum(levels) - len(levels)
+    whole, needed = prod(levels), 1 + sum(levels) - len(levels)
     if runs is not None and runs < needed:
         expected = f"at least {needed}, the number of effects and one"
         raise UsageError("runs", expected=expected, got=str(runs))
-    if max(levels) == 2:
-        size = 4 * -(-max(needed, runs // 4 * 4 if runs else 0) // 4)
-        if size < whole and (signs := hadamard(size)) is not None:
-            signs = signs[:, 1 : len(levels) + 1]
-            return _unique(((1 - signs * signs[0]) // 2).tolist())
-    wanted = runs or -(-3 * needed // 2)
-    return make_points(levels, "grid") if wanted >= whole else _d_optimal(levels, wanted)
+    wanted = min(whole, runs or -(-3 * needed // 2))
+    fewest = 4 * -(-needed // 4)
+    sizes = [wanted // 4 * 4] if runs else [fewest, fewest + 4]  # one of two neighbours exists
+    sizes = [size for size in sizes if needed <= size < whole and max(levels) == 2]
+    for points in (_two_level(len(levels), size) for size in sizes):
+        if points:
+            return points
+    return make_points(levels, "grid") if wanted == whole else _d_optimal(levels, wanted)
 
 
-def _unique(rows: Sequence[Sequence[int]]) -> list[Point]:
-    return list(dict.fromkeys(map(tuple, rows)))
-
-
-def hadamard(size: int) -> np.ndarray | None:
-    """A matrix of 1 and -1 with orthogonal columns, the first constant; None if none is known here.
-
-    Its other columns are a two-level design for as many factors (Plackett and Burman, Biometrika
-    33, 1946). It is built by Sylvester's doubling and Paley's two constructions (Journal of
-    Mathematics and Physics 12, 1933), from quadratic residues of a prime, which give every multiple
-    of 4 up to 88 but 52 and 76 and 36 among those without a construction over a prime power.
-
-    Example:
-        >>> matrix = hadamard(12)
-        >>> bool((matrix.T @ matrix == 12 * np.eye(12)).all())
-        True
-    """
-    if size in (1, 2):
-        return np.array([[1, 1], [1, -1]])[:size, :size]
-    if size % 4:
-        return None
-    if _is_prime(size - 1):
-        found = _paley(size - 1)
-    elif (half := hadamard(size // 2)) is not None:
-        found = np.block([[half, half], [half, -half]])
-    elif _is_prime(size // 2 - 1):
-        found = _paley_two(size // 2 - 1)
-    else:
-        return None
-    return found * found[:, :1]
-
-
-def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % k for k in range(2, int(number**0.5) + 1))
-
-
-def _residues(prime: int) -> np.ndarray:
-    """The quadratic character of the differences of all pairs modulo a prime."""
-    squares = {k * k % prime for k in range(1, prime)}
-    character = np.array([0, *(1 if k in squares else -1 for k in range(1, prime))])
-    index = np.arange(prime)
-    return character[(index[:, None] - index) % prime]
-
-
-def _paley(prime: int) -> np.ndarray:
-    skew = np.zeros((prime + 1, prime + 1), int)
-    skew[0, 1:], skew[1:, 0] = 1, -1
-    skew[1:, 1:] = _residues(prime)
-    return skew + np.eye(prime + 1, dtype=int)
-
-
-def _paley_two(prime: int) -> np.ndarray:
-    core = np.ones((prime + 1, prime + 1), int)
-    core[0, 0], core[1:, 1:] = 0, _residues(prime)
-    plus, on = np.array([[1, 1], [1, -1]]), np.array([[1, -1], [-1, -1]])
-    return np.kron(core, plus) + np.kron(np.eye(prime + 1, dtype=int), on)
+def _two_level(factors: int, size: int) -> list[Point]:
+    """A design of Plackett and Burman with the base, or none."""
+    signs = hadamard(size)
+    if signs is None:
+        return []
+    signs = signs[:, 1 : factors + 1]
+    points = dict.fromkeys(map(tuple, ((1 - signs * signs[0]) // 2).tolist()))
+    # Of a size that is far larger than needed, columns may be chosen that repeat themselves.
+    return list(points) if len(points) == size else []
 
 
 def model_matrix(points: Sequence[Point], levels: Sequence[int]) -> np.ndarray:
@@ -157,32 +114,55 @@ def code(levels: int) -> np.ndarray:
 def _d_optimal(levels: Sequence[int], runs: int) -> list[Point]:
     """The points, the base among them, whose main effects have the least generalised variance.
 
-    Points are exchanged one by one for others of the grid while the determinant grows, from several
-    random starts (Fedorov, Theory of Optimal Experiments, 1972; Meyer and Nachtsheim, Technometrics
-    37, 1995, for its coordinates one at a time).
+    The best of several random starts, each improved by coordinate exchange.
     """
     rng = np.random.default_rng(0)
-    best: tuple[float, list[Point]] = (-np.inf, [])
+    base = (0,) * len(levels)
+    found: list[list[Point]] = []
     for _ in range(_STARTS):
-        points = [(0,) * len(levels)]
+        points = [base]
         while len(points) < runs:
             drawn = tuple(int(rng.integers(n)) for n in levels)
             points += [drawn] if drawn not in points else []
-        value, improved = _log_det(points, levels), True
-        while improved:
-            improved = False
-            for row, place in product(range(1, runs), range(len(levels))):
-                for level in range(levels[place]):
-                    other = _put(points[row], place, level)
-                    if other in points:
-                        continue
-                    changed = [*points[:row], other, *points[row + 1 :]]
-                    if (new := _log_det(changed, levels)) > value + 1e-9:
-                        points, value, improved = changed, new, True
-        best = max(best, (value, points), key=lambda found: found[0])
-    if not np.isfinite(best[0]):
+        found.append(_exchange(points, levels))
+    best = max(found, key=lambda points: _log_det(points, levels))
+    if not np.isfinite(_log_det(best, levels)):
         raise UsageError("runs", f"no {runs} variants give the effects of all factors")
-    return [best[1][0], *sorted(best[1][1:])]
+    return [base, *sorted(best[1:])]
+
+
+def _exchange(points: Sequence[Point], levels: Sequence[int]) -> list[Point]:
+    """Changes that level of a point that helps most, for all but the first, until none helps.
+
+    Reference: Meyer and Nachtsheim, The Coordinate-Exchange Algorithm for Constructing Exact
+    Optimal Experimental Designs (Technometrics 37, 1995).
+    """
+    points, improved = list(points), True
+    matrix = model_matrix(points, levels)
+    inverse = _invert(matrix)
+    while improved:
+        improved = False
+        for row in range(1, len(points)):
+            others = [
+                other
+                for place, size in enumerate(levels)
+                for level in range(size)
+                if (other := _put(points[row], place, level)) not in points
+            ]
+            if not others:
+                continue
+            new, old = model_matrix(others, levels), matrix[row]
+            gained = 1 + np.einsum("oe,oe->o", new @ inverse, new)
+            ratio = gained * (1 - old @ inverse @ old) + np.square(new @ inverse @ old)
+            if ratio.max() > 1 + 1e-6:  # the determinant's, by the matrix determinant lemma
+                points[row], matrix[row] = others[ratio.argmax()], new[ratio.argmax()]
+                inverse, improved = _invert(matrix), True
+    return points
+
+
+def _invert(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of the information, of which singular designs have a little, too."""
+    return np.linalg.inv(matrix.T @ matrix + 1e-6 * np.eye(matrix.shape[1]))
 
 
 def _log_det(points: Sequence[Point], levels: Sequence[int]) -> float:
@@ -203,12 +183,13 @@ def aliases(points: Sequence[Point], names: Sequence[str], levels: Sequence[int]
         The effect of a is mixed with b x c.
     """
     main = model_matrix(points, levels)
+    inverse = np.linalg.pinv(main)
     starts = np.cumsum([1, *(n - 1 for n in levels)])
     found: dict[str, list[tuple[str, float]]] = {}
     for one, other in combinations(range(len(levels)), 2):
         blocks = [main[:, starts[i] : starts[i + 1]] for i in (one, other)]
         both = np.einsum("pi,pj->pij", *blocks).reshape(len(points), -1)
-        mixed = np.abs(np.linalg.pinv(main) @ both)
+        mixed = np.abs(inverse @ both)
         for place, name in enumerate(names):
             share = mixed[starts[place] : starts[place + 1]].max()
             if place not in (one, other) and share > 0.01:

@@ -26,13 +26,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
-import flax.linen as nn
-
-from mmjax.components import removable, remove
 from mmjax.data.missing import lose
 from mmjax.data.shares import take_share
 from mmjax.data.task import Task
 from mmjax.errors import UnknownNameError, UsageError, look_up
+from mmjax.layers.components import removable, remove, with_fields
 from mmjax.model import MultimodalModel
 from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, OBJECTIVES
 from mmjax.training.augment import make_augmentations
@@ -44,9 +42,12 @@ from mmjax.types import Method, Objective
 REMOVE = "-"
 """Precedes the name of a component that a variant lacks; the value is then ``True``."""
 
+_FUSION, _METHOD = " fusion", " method"  # no names of modalities
 _DATA = ("modalities", "train")
 _ADAM = tuple(one.name for one in fields(Adam))
-_RECIPE = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "augment", "seeds", "tx"))
+_RECIPE = tuple(
+    f.name for f in fields(Recipe) if f.name not in ("model", "augment", "seeds", "tx", "joined")
+)
 _TABLES: Mapping[str, Mapping[str, Any]] = {
     "fusion": FUSIONS,
     "method": METHODS,
@@ -153,15 +154,15 @@ def change_data(task: Task, changes: Mapping[str, Any]) -> Task:
         problem = "standardisation inside the folds has already seen all training rows"
         fix = "Leave out folds, or the share of rows."
         raise UsageError("train" if "train" in changes else "missing", problem, fix=fix)
-    task = lose(take_share(task, float(changes.get("train", 1))), missing)
-    return task.only(*kept)
+    task = take_share(task, float(changes.get("train", 1)))
+    return (lose(task, missing) if missing else task).only(*kept)
 
 
 def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any]) -> MultimodalModel:
-    """The model with other fields of its fusion and encoders, or without some components.
+    """The model with other fields of its fusion and encoders.
 
     Raises:
-        UnknownNameError: there is no such field or component.
+        UnknownNameError: there is no such field.
         UsageError: a text cannot be read as a value of its field.
     """
     fusion, encoders = model.fusion, dict(model.encoders)
@@ -174,9 +175,7 @@ def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any])
             if own == factor and not hasattr(fusion, own):
                 raise UnknownNameError("factor", factor, known_factors(task, fusion))
             fusion = _set(fusion, own, value, factor)
-        elif factor.startswith(REMOVE) and factor != f"{REMOVE}dropout":
-            fusion, encoders = _remove(fusion, encoders, factor[1:])
-    same = fusion is model.fusion and encoders == dict(model.encoders)
+    same = fusion is model.fusion and all(e is model.encoders[n] for n, e in encoders.items())
     return model if same else make_model(task, fusion, encoders, model.absent)
 
 
@@ -186,7 +185,7 @@ def is_encoder(factor: str) -> str:
     return name if kind == "encoders" and "." not in name else ""
 
 
-def known_factors(task: Task, fusion: nn.Module) -> list[str]:
+def known_factors(task: Task, fusion: Any) -> list[str]:
     """The names of what can be varied, except for fields of encoders and of the method."""
     own = [name for name in field_names(fusion) if name not in _RECIPE]
     of_each = [f"{kind}.{n}" for kind in ("encoders", "augment", "missing") for n in task.shapes]
@@ -215,23 +214,11 @@ def _set(member: Any, name: str, value: Any, factor: str) -> Any:
     heads = getattr(member, "num_heads", 1)
     if name == "width" and value % heads:
         raise UsageError(factor, expected=f"a multiple of its {heads} heads", got=str(value))
-    changed = {name: value}
-    return member.clone(**changed) if isinstance(member, nn.Module) else replace(member, **changed)
-
-
-def _remove(fusion: nn.Module, encoders: Mapping[str, nn.Module], name: str) -> tuple[Any, Any]:
-    """The fusion and the encoders without a component, which at least one of them has."""
-    members = {"": fusion, **encoders}
-    having = [key for key, member in members.items() if name in removable(member)]
-    if not having:
-        known = {part for member in members.values() for part in removable(member)}
-        raise UnknownNameError("component", name, {*known, "dropout", *encoders})
-    less = {k: remove(m, name) if k in having else m for k, m in members.items()}
-    return less.pop(""), less
+    return with_fields(member, {name: value})
 
 
 def change_recipe(recipe: Recipe, task: Task, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with another method, objective, optimiser or other numbers."""
+    """The recipe with another method, objective, optimiser, other numbers, or fewer components."""
     given: dict[str, Any] = {}
     if "method" in changes:
         given["method"] = find_method(changes["method"])
@@ -262,7 +249,40 @@ def change_recipe(recipe: Recipe, task: Task, changes: Mapping[str, Any]) -> Rec
     if rates := {name: changes[name] for name in _ADAM if name in changes}:
         tx = adam_of(replace(recipe, tx=tx))
         tx = replace(tx, **{n: read_value(n, v, getattr(tx, n)) for n, v in rates.items()})
-    return replace(recipe, tx=tx, **given)
+    recipe = replace(recipe, tx=tx, **given)
+    for factor in changes:
+        if factor.startswith(REMOVE) and factor != f"{REMOVE}dropout":
+            recipe = _remove(recipe, task, factor[1:])
+    return recipe
+
+
+def _remove(recipe: Recipe, task: Task, name: str) -> Recipe:
+    """The recipe without a component, which its fusion, encoders or method have."""
+    members: dict[str, Any] = {
+        _FUSION: recipe.model.fusion,
+        _METHOD: recipe.method,
+        **recipe.model.encoders,
+    }
+    having = {key: member for key, member in members.items() if name in removable(member)}
+    if not having:
+        raise UnknownNameError("component", name, {*components(recipe), "dropout", *task.shapes})
+    members |= {key: remove(member, name) for key, member in having.items()}
+    fusion, method = (members.pop(key) for key in (_FUSION, _METHOD))
+    return replace(
+        recipe, model=make_model(task, fusion, members, recipe.model.absent), method=method
+    )
+
+
+def components(recipe: Recipe) -> list[str]:
+    """What the fusion, the encoders and the method declare as ``removable``.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> components(Recipe(make_model(synthetic(size=60), "bottleneck")))
+        ['positions', 'bottleneck']
+    """
+    members = recipe.model.fusion, *recipe.model.encoders.values(), recipe.method
+    return list(dict.fromkeys(name for member in members for name in removable(member)))
 
 
 def read_value(factor: str, value: Any, like: Any) -> Any:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from mmjax.comparison.ablation import DESIGNS, KEPT, REMOVED, Ablation
 from mmjax.comparison.arm import Arm, StrategyLike, as_variant
 from mmjax.comparison.designs import aliases, make_points
-from mmjax.comparison.factors import REMOVE, Named, Variant, current, read_value, word
-from mmjax.components import removable
+from mmjax.comparison.factors import REMOVE, Named, Variant, components, current, read_value, word
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
 
@@ -139,10 +138,7 @@ def _dropped(name: str) -> Factor:
 
 def _components(base: Arm, drop: Sequence[str]) -> list[str]:
     """The components that are named, or stood for by ``modalities`` or ``components``."""
-    model, modalities = base.recipe.model, base.task.modalities
-    declared = [
-        name for member in (model.fusion, *model.encoders.values()) for name in removable(member)
-    ]
+    declared, modalities = components(base.recipe), base.task.modalities
     found: list[str] = []
     for name in drop:
         if name == "modalities":

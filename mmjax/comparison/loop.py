@@ -13,6 +13,7 @@ import numpy as np
 from mmjax.comparison.arm import Arm
 from mmjax.comparison.cell_search import is_open, search
 from mmjax.comparison.folding import join_folds
+from mmjax.comparison.joining import group_arms, join_arms, train_together
 from mmjax.comparison.outcomes import ArmFailure, ArmResult, Examination
 from mmjax.comparison.scores import history_rows, score
 from mmjax.comparison.tuning import apply_trial, tune
@@ -21,7 +22,7 @@ from mmjax.errors import DivergenceError
 from mmjax.metrics import goodness
 from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import Fit, Progress, fit
-from mmjax.training.program import compile_recipe
+from mmjax.training.program import Program, compile_recipe
 from mmjax.training.recipe import Recipe
 
 Examine = Callable[[Arm, Fit, Callable[[], object]], Examination]
@@ -37,11 +38,14 @@ def compare_arms(
 ) -> Iterator[ArmResult | ArmFailure]:
     """Trains, scores and examines each arm; yields its result. The next one compiles meanwhile.
 
+    Arms that differ in numbers alone train together; see ``joining.group_arms``.
+
     Args:
         arms: what to compare, at least one, all on the same rows.
         make_examine: prepares further measurements of trained arms, while the first one compiles.
         progress: called after each epoch, or part of one, with the number of steps that it took.
-        checkpoints: where the training state of an arm is saved and resumed from; None for nowhere.
+        checkpoints: where the training state of an arm, or of the arm that trains several, is saved
+            and resumed from; None for nowhere.
 
     Example:
         >>> from mmjax.comparison.arm import make_arm
@@ -64,44 +68,74 @@ def _compare_each(
     progress: Progress,
     checkpoints: Callable[[Arm], Checkpoints | None],
 ) -> Iterator[ArmResult | ArmFailure]:
+    groups, turn = group_arms(arms), 0
+    waiting: dict[int, _Turn] = {}  # by place: those of a group are ready at once
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead = _start(arms[0], pool, progress)
+        start = lambda places: _start([arms[place] for place in places], pool, progress)
+        ahead = start(groups[0])
         examine = make_examine()
-        for following in [*arms[1:], None]:
-            arm, compiling = ahead
-            wait([compiling])
+        for places, following in zip(groups, [*groups[1:], None], strict=True):
+            started = ahead
+            wait([started.compiling])
             if following:
-                ahead = _start(following, pool, progress)
+                ahead = start(following)
             idle = partial(wait, [ahead.compiling])
-            try:
-                program, kept = compiling.result(), checkpoints(arm)
-                trained = fit(
-                    arm.recipe, arm.task, program=program, progress=progress, checkpoints=kept
-                )
-                scored, found = score(arm, trained), examine(arm, trained, idle)
-            except Exception as error:
-                yield ArmFailure(arm, error)
-                continue
-            rows = [*scored.rows, *found.scores]
-            history = history_rows(arm, trained)
-            measured = (scored.predictions, found.tables, found.embedded)
-            yield ArmResult(arm, trained, rows, *measured, history)
+            waiting |= zip(places, _train(started, progress, checkpoints), strict=True)
+            while turn in waiting:
+                arm, make_fit = waiting.pop(turn)
+                turn += 1
+                try:
+                    trained = make_fit()
+                    scored, found = score(arm, trained), examine(arm, trained, idle)
+                except Exception as error:
+                    yield ArmFailure(arm, error)
+                    continue
+                rows = [*scored.rows, *found.scores]
+                history = history_rows(arm, trained)
+                measured = (scored.predictions, found.tables, found.embedded)
+                yield ArmResult(arm, trained, rows, *measured, history)
 
 
 class _Started(NamedTuple):
-    arm: Arm
+    arms: Sequence[Arm]  # which train together
     compiling: Future
 
 
-def _start(arm: Arm, pool: ThreadPoolExecutor, progress: Progress) -> _Started:
-    """Settles an arm and starts to compile it; the future's result raises any error."""
+class _Turn(NamedTuple):
+    arm: Arm
+    make_fit: Callable[[], Fit]  # returns its training, or raises its error
+
+
+def _start(arms: Sequence[Arm], pool: ThreadPoolExecutor, progress: Progress) -> _Started:
+    """Settles arms and starts to compile them; the future's result raises any error."""
     try:
-        arm = settle(arm, progress)
-        return _Started(arm, pool.submit(compile_recipe, arm.recipe, arm.task))
+        arms = [settle(arm, progress) for arm in arms]
+        joint = join_arms(arms)
+        return _Started(arms, pool.submit(compile_recipe, joint.recipe, joint.task))
     except Exception as error:
         failed: Future = Future()
         failed.set_exception(error)
-        return _Started(arm, failed)
+        return _Started(arms, failed)
+
+
+def _train(
+    started: _Started, progress: Progress, checkpoints: Callable[[Arm], Checkpoints | None]
+) -> list[_Turn]:
+    """Trains arms that train together, now; an arm by itself trains when its turn comes."""
+    arms, compiling = started
+
+    def alone(arm: Arm, program: Callable[[], Program | None] = lambda: None) -> Fit:
+        compiled, kept = program(), checkpoints(arm)
+        return fit(arm.recipe, arm.task, program=compiled, progress=progress, checkpoints=kept)
+
+    if len(arms) == 1:
+        return [_Turn(arms[0], partial(alone, arms[0], compiling.result))]
+    fits = train_together(arms, compiling.result, progress, checkpoints)
+    done = lambda own: lambda: own
+    return [
+        _Turn(arm, partial(alone, arm) if own is None else done(own))
+        for arm, own in zip(arms, fits, strict=True)
+    ]
 
 
 def settle(arm: Arm, progress: Progress = lambda steps: None) -> Arm:

@@ -37,6 +37,8 @@ def lose(task: Task, shares: Mapping[str, float], seed: int = 0) -> Task:
         if not 0 <= share <= 1:
             expected = "probabilities from 0 to 1"
             raise UsageError("missing", expected=expected, got=f"{name}={share}")
+    if not any(shares.values()):
+        return task
     return replace(task, train=_lose_rows(task.train, shares, np.random.default_rng(seed)))
 
 

@@ -1,5 +1,7 @@
 """Encoders of tables, whose columns are numbers or categories, with missing cells."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from mmjax.encoders.coded import Cells, split_cells
 from mmjax.layers import MLP, all_valid
 from mmjax.layers.blocks import attend_within
 from mmjax.layers.initializers import normal
-from mmjax.types import Tokens
+from mmjax.types import Removable, Tokens
 
 
 def _embed(cells: Cells, width: int, dtype: jnp.dtype) -> jax.Array:
@@ -70,6 +72,7 @@ class FTTransformer(nn.Module):
         dropout: probability of zeroing a unit of a residual in training.
         categories: number of codes of each column, 0 for numbers; ``make_model`` sets those of the
             task. By default every column holds numbers.
+        feature_biases: whether tokens have the biases ``b_j``.
 
     Example:
         >>> import jax
@@ -81,10 +84,12 @@ class FTTransformer(nn.Module):
         (2, 2, 16)
     """
 
+    removable: ClassVar[Removable] = {"feature_biases": {"feature_biases": False}}
     width: int = 64
     num_layers: int = 2
     dropout: float = 0.1
     categories: tuple[int, ...] | None = None
+    feature_biases: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
@@ -98,5 +103,6 @@ class FTTransformer(nn.Module):
             numbers = cells.numbers[..., None] * weight[None]
             numbers = jnp.where(cells.missing[..., None], missing[None], numbers)
             values = jnp.concatenate([numbers, values], axis=1)
-        values += self.param("bias", draw, values.shape[1:])[None]
+        if self.feature_biases:
+            values += self.param("bias", draw, values.shape[1:])[None]
         return attend_within(all_valid(values), self.num_layers, self.dropout, train=train)

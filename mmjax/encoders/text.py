@@ -1,5 +1,7 @@
 """Encoders of token ids."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from mmjax.encoders.coded import read_ids
 from mmjax.layers import Dense, masked_mean, sinusoidal_positions
 from mmjax.layers.blocks import attend_within
 from mmjax.layers.initializers import normal
-from mmjax.types import Tokens
+from mmjax.types import Removable, Tokens
 
 
 def _embed(encoder: nn.Module, x: jax.Array, vocabulary: int | None, width: int) -> Tokens:
@@ -28,6 +30,7 @@ class TextEncoder(nn.Module):
         num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
         vocabulary: number of ids; ``make_model`` sets that of the task.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -39,17 +42,20 @@ class TextEncoder(nn.Module):
         ((2, 3, 16), [3, 1])
     """
 
+    removable: ClassVar[Removable] = {"positions": {"positions": False}}
     width: int = 64
     num_layers: int = 2
     dropout: float = 0.1
     vocabulary: int | None = None
+    positions: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
         """Maps ids [batch, length] to tokens [batch, length, width]."""
         tokens = _embed(self, x, self.vocabulary, self.width)
-        positions = sinusoidal_positions(*tokens.values.shape[1:]).astype(tokens.values.dtype)
-        tokens = tokens._replace(values=tokens.values + positions[None])
+        if self.positions:
+            positions = sinusoidal_positions(*tokens.values.shape[1:]).astype(tokens.values.dtype)
+            tokens = tokens._replace(values=tokens.values + positions[None])
         return attend_within(tokens, self.num_layers, self.dropout, train=train)
 
 

@@ -1,12 +1,14 @@
 """Encoders that apply self-attention to the tokens of one modality."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
 from mmjax.encoders.sides import check_sides
 from mmjax.layers import Dense, as_sequence, masked_by, sinusoidal_positions
 from mmjax.layers.blocks import attend_within
-from mmjax.types import Tokens
+from mmjax.types import Removable, Tokens
 
 
 class Transformer(nn.Module):
@@ -18,6 +20,7 @@ class Transformer(nn.Module):
         width: width of the tokens.
         num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -29,9 +32,11 @@ class Transformer(nn.Module):
         (2, 20, 16)
     """
 
+    removable: ClassVar[Removable] = {"positions": {"positions": False}}
     width: int = 64
     num_layers: int = 2
     dropout: float = 0.1
+    positions: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool) -> Tokens:
@@ -40,8 +45,9 @@ class Transformer(nn.Module):
         With a mask [batch, length], frames attend to valid ones only.
         """
         x = Dense(self.width)(as_sequence(x))
-        tokens = masked_by(mask, x + sinusoidal_positions(*x.shape[1:])[None])
-        return attend_within(tokens, self.num_layers, self.dropout, train=train)
+        if self.positions:
+            x += sinusoidal_positions(*x.shape[1:])[None]
+        return attend_within(masked_by(mask, x), self.num_layers, self.dropout, train=train)
 
 
 class Patches(nn.Module):
@@ -54,6 +60,7 @@ class Patches(nn.Module):
         width: width of the tokens.
         num_layers: number of transformer blocks.
         dropout: probability of zeroing a unit of a residual in training.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -65,10 +72,12 @@ class Patches(nn.Module):
         (2, 4, 16)
     """
 
+    removable: ClassVar[Removable] = {"positions": {"positions": False}}
     patch: int = 7
     width: int = 64
     num_layers: int = 2
     dropout: float = 0.1
+    positions: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> Tokens:
@@ -79,5 +88,5 @@ class Patches(nn.Module):
         x = x[:, : down * side, : across * side]
         x = x.reshape(batch, down, side, across, side, channels).swapaxes(2, 3)
         x = x.reshape(batch, down * across, side * side * channels)
-        encode = Transformer(self.width, self.num_layers, self.dropout)
+        encode = Transformer(self.width, self.num_layers, self.dropout, self.positions)
         return encode(x, train=train)

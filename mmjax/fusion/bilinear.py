@@ -16,7 +16,7 @@ import numpy as np
 
 from mmjax.fusion.building_blocks import linear_factors, multiply_present, project, read_out
 from mmjax.layers import promise
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class MLBFusion(nn.Module):
@@ -76,6 +76,7 @@ class MFBFusion(nn.Module):
         width: number of sums.
         k: number of products in each sum.
         dropout: probability of zeroing a normalised sum in training.
+        normalise: whether ``norm`` is applied.
 
     Example:
         >>> import jax
@@ -89,10 +90,12 @@ class MFBFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"normalisation": {"normalise": False}}
     out_dim: int
     width: int = 64
     k: int = 5
     dropout: float = 0.1
+    normalise: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
@@ -120,6 +123,7 @@ class MFHFusion(nn.Module):
         k: number of products in each sum.
         num_blocks: number of blocks ``p``.
         dropout: probability of zeroing a normalised sum in training.
+        normalise: whether ``norm`` is applied.
 
     Example:
         >>> import jax
@@ -133,11 +137,13 @@ class MFHFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"normalisation": {"normalise": False}}
     out_dim: int
     width: int = 64
     k: int = 5
     num_blocks: int = 2
     dropout: float = 0.1
+    normalise: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
@@ -168,6 +174,7 @@ class MCBFusion(nn.Module):
         width: size of the vectors whose outer product is sketched.
         size: size of the sketch.
         dropout: probability of zeroing a unit of the sketch in training.
+        normalise: whether ``norm`` is applied.
 
     Example:
         >>> import jax
@@ -181,10 +188,12 @@ class MCBFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"normalisation": {"normalise": False}}
     out_dim: int
     width: int = 64
     size: int = 512
     dropout: float = 0.1
+    normalise: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
@@ -213,7 +222,9 @@ def _pool(fusion: MFBFusion | MFHFusion, expanded: jax.Array) -> jax.Array:
 
 
 def _normalise(fusion: nn.Module, z: jax.Array) -> jax.Array:
-    """Signed square root, then unit length; zeros stay zero: [batch, features]."""
+    """Signed square root, then unit length, if asked for; zeros stay zero: [batch, features]."""
+    if not fusion.normalise:
+        return z
     roots = z / jnp.sqrt(jnp.abs(z) + 1e-4)
     square = jnp.sum(roots**2, axis=-1, keepdims=True)
     some = square > 0  # the gradient of a square root at zero is not finite

@@ -11,7 +11,7 @@ from mmjax.fusion.building_blocks import embed
 from mmjax.layers import Dense, is_present, join, learned_tokens, masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class BottleneckFusion(nn.Module):
@@ -32,9 +32,10 @@ class BottleneckFusion(nn.Module):
         width: size of a token; ``num_heads`` must divide it.
         num_layers: number of transformer blocks per modality.
         fusion_layer: index of the first layer that has the bottleneck.
-        num_bottlenecks: number of bottleneck tokens.
+        num_bottlenecks: number of bottleneck tokens; with 0 nothing crosses.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -48,6 +49,10 @@ class BottleneckFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {
+        "positions": {"positions": False},
+        "bottleneck": {"num_bottlenecks": 0},
+    }
     out_dim: int
     width: int = 64
     num_layers: int = 2
@@ -55,15 +60,17 @@ class BottleneckFusion(nn.Module):
     num_bottlenecks: int = 4
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]`` and branches."""
         present = is_present(tokens)
         learn = lambda name, length: learned_tokens(self, name, (length, self.width), len(present))
-        streams = {n: join(learn(f"cls_{n}", 1), t) for n, t in embed(tokens, self.width).items()}
+        embedded = embed(tokens, self.width, positions=self.positions)
+        streams = {n: join(learn(f"cls_{n}", 1), t) for n, t in embedded.items()}
         for i in range(self.num_layers):
-            if i < self.fusion_layer:
+            if i < self.fusion_layer or not self.num_bottlenecks:
                 streams = {n: self._encode(i, n, t, train=train) for n, t in streams.items()}
                 continue
             if i == self.fusion_layer:

@@ -83,19 +83,28 @@ def fold_present(
     return so_far
 
 
-def embed(tokens: Mapping[str, Tokens], width: int) -> dict[str, Tokens]:
+def embed(
+    tokens: Mapping[str, Tokens], width: int, *, positions: bool = True, modalities: bool = True
+) -> dict[str, Tokens]:
     """Projects tokens to a common width and adds embeddings: {name: [batch, length, width]}.
 
     Creates one Dense layer ``project_{name}`` per modality in the calling compact method. Its bias
     is the modality embedding, hence initialised at random; positions are sinusoidal.
+
+    Args:
+        tokens: {name: [batch, length, features]}.
+        width: size of the embedded tokens.
+        positions: whether to add positions.
+        modalities: whether to add modality embeddings.
     """
     marked = {}
     for n in sorted(tokens):
         mark = normal(0.02)
-        project = Dense(width, bias_init=mark, name=f"project_{n}")
+        project = Dense(width, use_bias=modalities, bias_init=mark, name=f"project_{n}")
         values = project(zero_masked(tokens[n]).values)
-        positions = sinusoidal_positions(values.shape[1], width).astype(values.dtype)
-        marked[n] = Tokens(values + positions[None], tokens[n].mask)
+        if positions:
+            values += sinusoidal_positions(values.shape[1], width).astype(values.dtype)[None]
+        marked[n] = Tokens(values, tokens[n].mask)
     return marked
 
 

@@ -10,7 +10,7 @@ from mmjax.fusion.building_blocks import embed, multiply_present, read_out
 from mmjax.layers import join, masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class CoAttentionFusion(nn.Module):
@@ -36,6 +36,7 @@ class CoAttentionFusion(nn.Module):
         num_layers: number of layers, each with two blocks per modality.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -49,16 +50,18 @@ class CoAttentionFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {"positions": {"positions": False}}
     out_dim: int
     width: int = 64
     num_layers: int = 1
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        streams = embed(tokens, self.width)
+        streams = embed(tokens, self.width, positions=self.positions)
         for i in range(self.num_layers):
             streams = {n: self._layer(i, n, streams, train=train) for n in streams}
         means = [

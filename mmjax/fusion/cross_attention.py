@@ -10,7 +10,7 @@ from mmjax.fusion.building_blocks import JointDense, embed
 from mmjax.layers import masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class CrossAttentionFusion(nn.Module):
@@ -37,6 +37,7 @@ class CrossAttentionFusion(nn.Module):
         num_layers: number of blocks in each stream, and again after concatenation.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual in training.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -50,16 +51,18 @@ class CrossAttentionFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {"positions": {"positions": False}}
     out_dim: int
     width: int = 64
     num_layers: int = 1
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        embedded = embed(tokens, self.width)
+        embedded = embed(tokens, self.width, positions=self.positions)
         pooled = {}
         for n, own in embedded.items():
             streams = [

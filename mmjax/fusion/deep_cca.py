@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mmjax.fusion.building_blocks import JointDense
 from mmjax.layers import MLP, is_present, masked_mean, mean_where
 from mmjax.layers.correlation import total_correlation
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class DeepCCAFusion(nn.Module):
@@ -49,6 +49,7 @@ class DeepCCAFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    removable: ClassVar[Removable] = {"correlation": {"weight": 0.0}}
     out_dim: int
     width: int = 64
     components: int = 16

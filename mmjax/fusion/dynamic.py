@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.building_blocks import JointDense, branch_logits, promise_weights, read_out
 from mmjax.layers import Dense, is_present, masked_mean, masked_softmax, show_weights
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class DynamicFusion(nn.Module):
@@ -47,6 +47,7 @@ class DynamicFusion(nn.Module):
     """
 
     level: ClassVar[str] = "decision"
+    removable: ClassVar[Removable] = {"resources": {"resource_weight": 0.0}}
     out_dim: int
     width: int = 64
     resource_weight: float = 0.01

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.building_blocks import JointDense, linear_factors, project, read_out
 from mmjax.layers import is_present, masked_mean
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class GatedFusion(nn.Module):
@@ -28,6 +28,7 @@ class GatedFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are gated.
         dropout: probability of zeroing a unit of the mixture in training.
+        gate: whether modalities are gated; otherwise they are added.
 
     Example:
         >>> import jax
@@ -41,17 +42,20 @@ class GatedFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"gate": {"gate": False}}
     out_dim: int
     width: int = 64
     dropout: float = 0.1
+    gate: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        condition, by_any = _condition_on_others("gate", tokens, self.width)
-        gates = jnp.where(by_any, nn.sigmoid(condition), 1)
-        mixed = (gates * project(tokens, self.width)).sum(axis=1)
-        return read_out(self, mixed, train=train)
+        projected = project(tokens, self.width)
+        if self.gate:
+            condition, by_any = _condition_on_others("gate", tokens, self.width)
+            projected *= jnp.where(by_any, nn.sigmoid(condition), 1)
+        return read_out(self, projected.sum(axis=1), train=train)
 
 
 class FiLMFusion(nn.Module):
@@ -70,6 +74,8 @@ class FiLMFusion(nn.Module):
         out_dim: size of the output.
         width: number of features that are scaled and shifted.
         dropout: probability of zeroing a unit of the sum in training.
+        scale: whether features are scaled.
+        shift: whether features are shifted.
 
     Example:
         >>> import jax
@@ -83,18 +89,25 @@ class FiLMFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"scale": {"scale": False}, "shift": {"shift": False}}
     out_dim: int
     width: int = 64
     dropout: float = 0.1
+    scale: bool = True
+    shift: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        condition, by_any = _condition_on_others("film", tokens, 2 * self.width)
-        scale, shift = jnp.split(jnp.where(by_any, condition, 0), 2, axis=-1)
         features = linear_factors(tokens, self.width, prefix="project")
-        modulated = nn.relu((1 + scale) * features + shift)
-        mixed = jnp.where(is_present(tokens)[..., None], modulated, 0).sum(axis=1)
+        if size := (self.scale + self.shift) * self.width:
+            condition, by_any = _condition_on_others("film", tokens, size)
+            condition = jnp.where(by_any, condition, 0)  # scales, then shifts
+            if self.scale:
+                features *= 1 + condition[..., : self.width]
+            if self.shift:
+                features += condition[..., -self.width :]
+        mixed = jnp.where(is_present(tokens)[..., None], nn.relu(features), 0).sum(axis=1)
         return read_out(self, mixed, train=train)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mmjax.fusion.building_blocks import JointDense, project, read_out
 from mmjax.layers import masked_mean, show_weights
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class GMUFusion(nn.Module):
@@ -26,6 +27,7 @@ class GMUFusion(nn.Module):
         out_dim: size of the output.
         width: size of the space in which the modalities are gated.
         dropout: probability of zeroing a unit of the mixture in training.
+        gate: whether modalities are gated; otherwise they are added.
 
     Example:
         >>> import jax
@@ -41,18 +43,26 @@ class GMUFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"gate": {"gate": False}}
     out_dim: int
     width: int = 64
     dropout: float = 0.1
+    gate: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        projected = project(tokens, self.width)
+        if self.gate:
+            projected *= self._gates(tokens)
+        return read_out(self, projected.sum(axis=1), train=train)
+
+    def _gates(self, tokens: Mapping[str, Tokens]) -> jax.Array:
+        """Gates between 0 and 1: [batch, modality, width], sorted by name."""
         pooled = {n: masked_mean(t) for n, t in tokens.items()}
         gate = lambda n: nn.sigmoid(JointDense(self.width, name=f"gate_{n}")(pooled))
         first, *others = sorted(tokens)
         gates = [gate(first)]
         gates += [1 - gates[0]] if len(others) == 1 else map(gate, others)
         show_weights(self, jnp.stack([g.mean(axis=1) for g in gates], axis=1))
-        mixed = (jnp.stack(gates, axis=1) * project(tokens, self.width)).sum(axis=1)
-        return read_out(self, mixed, train=train)
+        return jnp.stack(gates, axis=1)

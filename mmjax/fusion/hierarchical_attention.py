@@ -9,7 +9,7 @@ from mmjax.fusion.building_blocks import embed, read_out
 from mmjax.layers import join, masked_mean
 from mmjax.layers.blocks import TransformerBlock
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class HierarchicalAttentionFusion(nn.Module):
@@ -31,6 +31,7 @@ class HierarchicalAttentionFusion(nn.Module):
         num_layers: number of blocks in each transformer.
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in training.
+        positions: whether tokens carry their positions.
 
     Example:
         >>> import jax
@@ -44,17 +45,19 @@ class HierarchicalAttentionFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {"positions": {"positions": False}}
     out_dim: int
     width: int = 64
     joint_first: bool = False
     num_layers: int = 1
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        streams = embed(tokens, self.width)
+        streams = embed(tokens, self.width, positions=self.positions)
         stages = (self._joint, self._own) if self.joint_first else (self._own, self._joint)
         for stage in stages:
             streams = stage(streams, train=train)

@@ -10,7 +10,7 @@ from mmjax.layers import DenseGeneral, join, learned_tokens, masked_mean
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.initializers import normal
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class LateTransformerFusion(nn.Module):
@@ -33,6 +33,8 @@ class LateTransformerFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+        modality_embeddings: whether each modality has a learned embedding.
+        cls_token: whether a CLS token is read out; otherwise the mean of all valid tokens is.
 
     Example:
         >>> import jax
@@ -46,31 +48,42 @@ class LateTransformerFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {
+        "modality_embeddings": {"modality_embeddings": False},
+        "cls_token": {"cls_token": False},
+    }
     out_dim: int
     width: int = 64
     num_tokens: int = 1
     num_layers: int = 2
     num_heads: int = 4
     dropout: float = 0.1
+    modality_embeddings: bool = True
+    cls_token: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         summaries = [self._summarise(n, tokens[n]) for n in sorted(tokens)]
-        batch = len(summaries[0].mask)
-        joint = join(learned_tokens(self, "cls", (1, self.width), batch), *summaries)
+        joint = join(*summaries)
+        if self.cls_token:
+            joint = join(learned_tokens(self, "cls", (1, self.width), len(joint.mask)), joint)
         blocks = [f"block_{i}" for i in range(self.num_layers)]
         for name in blocks:
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
-        show_rollout(self, blocks, token_sources(summaries, learned=1))
-        cls = LayerNorm(name="norm")(joint.values[:, 0])
-        return read_out(self, cls, train=train)
+        if self.cls_token:
+            show_rollout(self, blocks, token_sources(summaries, learned=1))
+        read = joint.values[:, 0] if self.cls_token else masked_mean(joint)
+        return read_out(self, LayerNorm(name="norm")(read), train=train)
 
     def _summarise(self, name: str, tokens: Tokens) -> Tokens:
         """The tokens that represent a modality: [batch, num_tokens, width]."""
-        mark = normal(0.02)
-        shape = (self.num_tokens, self.width)
-        values = DenseGeneral(shape, bias_init=mark, name=f"project_{name}")(masked_mean(tokens))
+        project = DenseGeneral(
+            (self.num_tokens, self.width),
+            use_bias=self.modality_embeddings,
+            bias_init=normal(0.02),
+            name=f"project_{name}",
+        )
         present = tokens.mask.any(axis=1, keepdims=True)
-        return Tokens(values, present.repeat(self.num_tokens, axis=1))
+        return Tokens(project(masked_mean(tokens)), present.repeat(self.num_tokens, axis=1))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mmjax.fusion.building_blocks import read_out
 from mmjax.fusion.latent import decoders, squared_error, targets
 from mmjax.layers import MLP, Dense, is_present, masked_mean, mean_where
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class MCTNFusion(nn.Module):
@@ -46,6 +46,10 @@ class MCTNFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    removable: ClassVar[Removable] = {
+        "translation": {"translation_weight": 0.0},
+        "cycle": {"cycle_weight": 0.0},
+    }
     out_dim: int
     width: int = 64
     translation_weight: float = 0.1

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.fusion.building_blocks import JointDense, read_out
 from mmjax.fusion.latent import decoders, squared_error, targets
 from mmjax.layers import MLP, Dense, is_present, masked_mean, mean_where
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class MFMFusion(nn.Module):
@@ -47,6 +47,10 @@ class MFMFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    removable: ClassVar[Removable] = {
+        "reconstruction": {"reconstruction_weight": 0.0},
+        "prior": {"prior_weight": 0.0},
+    }
     out_dim: int
     width: int = 64
     reconstruction_weight: float = 1.0

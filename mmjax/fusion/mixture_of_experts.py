@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.errors import UsageError
 from mmjax.fusion.building_blocks import JointDense, promise_weights, read_out
 from mmjax.layers import is_present, masked_mean, masked_softmax
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class MixtureOfExpertsFusion(nn.Module):
@@ -52,6 +52,7 @@ class MixtureOfExpertsFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {"balance": {"balance": 0.0}}
     out_dim: int
     width: int = 64
     num_experts: int = 4

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.building_blocks import JointDense
 from mmjax.layers import Dense, masked_mean, zero_masked
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class MMTMFusion(nn.Module):
@@ -28,6 +28,7 @@ class MMTMFusion(nn.Module):
         width: number of channels of each stream.
         num_layers: number of layers per stream, each followed by a transfer.
         dropout: probability of zeroing a unit of the readout input in training.
+        transfer: whether modalities reweight each other's channels.
 
     Example:
         >>> import jax
@@ -41,10 +42,12 @@ class MMTMFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {"transfer": {"transfer": False}}
     out_dim: int
     width: int = 64
     num_layers: int = 2
     dropout: float = 0.1
+    transfer: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
@@ -53,7 +56,7 @@ class MMTMFusion(nn.Module):
         for i in range(self.num_layers):
             layer = lambda n, x, i=i: nn.relu(Dense(self.width, name=f"stream_{i}_{n}")(x))
             streams = {n: Tokens(layer(n, t.values), t.mask) for n, t in streams.items()}
-            streams = self._transfer(i, streams)
+            streams = self._transfer(i, streams) if self.transfer else streams
         pooled = {n: masked_mean(t) for n, t in streams.items()}
         drop = nn.Dropout(self.dropout, deterministic=not train)
         dropped = {n: drop(x) for n, x in pooled.items()}

@@ -9,7 +9,7 @@ from mmjax.fusion.building_blocks import embed, read_out, token_sources
 from mmjax.layers import is_present, join, learned_tokens
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class PerceiverIOFusion(nn.Module):
@@ -33,6 +33,8 @@ class PerceiverIOFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+        positions: whether tokens carry their positions.
+        modality_embeddings: whether each modality has a learned embedding.
 
     Example:
         >>> import jax
@@ -46,12 +48,18 @@ class PerceiverIOFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {
+        "positions": {"positions": False},
+        "modality_embeddings": {"modality_embeddings": False},
+    }
     out_dim: int
     width: int = 64
     num_latents: int = 8
     num_layers: int = 1
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
+    modality_embeddings: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
@@ -60,7 +68,9 @@ class PerceiverIOFusion(nn.Module):
             self, name, (length, self.width), len(is_present(tokens))
         )
         block = lambda name: TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
-        parts = embed(tokens, self.width).values()
+        parts = embed(
+            tokens, self.width, positions=self.positions, modalities=self.modality_embeddings
+        ).values()
         latents = learn("latents", self.num_latents)
         latents = block("encode")(latents, join(*parts), train=train)
         processes = [f"process_{i}" for i in range(self.num_layers)]

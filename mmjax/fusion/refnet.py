@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.fusion.building_blocks import JointDense, read_out
 from mmjax.fusion.latent import decoders, targets
 from mmjax.layers import Dense, is_present, masked_mean, mean_where
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class ReFNetFusion(nn.Module):
@@ -42,6 +42,7 @@ class ReFNetFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    removable: ClassVar[Removable] = {"refiner": {"refiner_weight": 0.0}}
     out_dim: int
     width: int = 64
     refiner_weight: float = 0.1

@@ -6,10 +6,10 @@ from typing import ClassVar
 import flax.linen as nn
 
 from mmjax.fusion.building_blocks import embed, read_out, token_sources
-from mmjax.layers import is_present, join, learned_tokens
+from mmjax.layers import join, learned_tokens, masked_mean
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class TransformerFusion(nn.Module):
@@ -30,6 +30,9 @@ class TransformerFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+        positions: whether tokens carry their positions.
+        modality_embeddings: whether each modality has a learned embedding.
+        cls_token: whether a CLS token is read out; otherwise the mean of all valid tokens is.
 
     Example:
         >>> import jax
@@ -43,22 +46,34 @@ class TransformerFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {
+        "positions": {"positions": False},
+        "modality_embeddings": {"modality_embeddings": False},
+        "cls_token": {"cls_token": False},
+    }
     out_dim: int
     width: int = 64
     num_layers: int = 2
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
+    modality_embeddings: bool = True
+    cls_token: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        cls = learned_tokens(self, "cls", (1, self.width), batch=len(is_present(tokens)))
-        parts = embed(tokens, self.width).values()
-        joint = join(cls, *parts)
+        parts = embed(
+            tokens, self.width, positions=self.positions, modalities=self.modality_embeddings
+        ).values()
+        joint = join(*parts)
+        if self.cls_token:
+            joint = join(learned_tokens(self, "cls", (1, self.width), len(joint.mask)), joint)
         blocks = [f"block_{i}" for i in range(self.num_layers)]
         for name in blocks:
             block = TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
             joint = block(joint, train=train)
-        show_rollout(self, blocks, token_sources(parts, learned=1))
-        read = LayerNorm(name="norm")(joint.values[:, 0])
-        return read_out(self, read, train=train)
+        if self.cls_token:
+            show_rollout(self, blocks, token_sources(parts, learned=1))
+        read = joint.values[:, 0] if self.cls_token else masked_mean(joint)
+        return read_out(self, LayerNorm(name="norm")(read), train=train)

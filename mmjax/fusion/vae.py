@@ -22,7 +22,7 @@ from mmjax.fusion.building_blocks import read_out
 from mmjax.fusion.gaussian import Gaussian, divergence, multiply
 from mmjax.fusion.latent import decoders, squared_error, targets
 from mmjax.layers import MLP, is_present, masked_mean, mean_where, promise
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class MVAEFusion(nn.Module):
@@ -57,6 +57,7 @@ class MVAEFusion(nn.Module):
     """
 
     level: ClassVar[str] = "latent"
+    removable: ClassVar[Removable] = {"kl": {"beta": 0.0}}
     out_dim: int
     width: int = 64
     beta: float = 1.0
@@ -113,6 +114,7 @@ class MMVAEFusion(nn.Module):
 
     level: ClassVar[str] = "latent"
     targets: ClassVar[tuple[str, ...]] = ("classes",)
+    removable: ClassVar[Removable] = {"kl": {"beta": 0.0}}
     out_dim: int
     width: int = 64
     beta: float = 1.0
@@ -156,6 +158,7 @@ class MoPoEFusion(nn.Module):
 
     level: ClassVar[str] = "latent"
     targets: ClassVar[tuple[str, ...]] = ("classes",)
+    removable: ClassVar[Removable] = {"kl": {"beta": 0.0}}
     out_dim: int
     width: int = 64
     beta: float = 1.0

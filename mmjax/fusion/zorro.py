@@ -12,7 +12,7 @@ from mmjax.fusion.building_blocks import embed, token_sources
 from mmjax.layers import Dense, is_present, join, learned_tokens
 from mmjax.layers.blocks import TransformerBlock, show_rollout
 from mmjax.layers.normalisation import LayerNorm
-from mmjax.types import Outputs, Tokens
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class ZorroFusion(nn.Module):
@@ -37,6 +37,8 @@ class ZorroFusion(nn.Module):
         num_heads: number of attention heads.
         dropout: probability of zeroing a unit of a residual, or of the readout input, in
             training.
+        positions: whether tokens carry their positions.
+        masks: whether attention in the blocks is restricted; a query always reads its own stream.
 
     Example:
         >>> import jax
@@ -50,12 +52,18 @@ class ZorroFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {
+        "positions": {"positions": False},
+        "masks": {"masks": False},
+    }
     out_dim: int
     width: int = 64
     num_fusion_tokens: int = 4
     num_layers: int = 2
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
+    masks: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
@@ -63,13 +71,15 @@ class ZorroFusion(nn.Module):
         present = is_present(tokens)
         learn = lambda name, length: learned_tokens(self, name, (length, self.width), len(present))
         block = lambda name: TransformerBlock(self.num_heads, dropout=self.dropout, name=name)
-        parts = [learn("fusion", self.num_fusion_tokens), *embed(tokens, self.width).values()]
+        embedded = embed(tokens, self.width, positions=self.positions)
+        parts = [learn("fusion", self.num_fusion_tokens), *embedded.values()]
         streams = np.arange(len(parts))  # the fusion's is the first
         stream = streams.repeat([part.values.shape[1] for part in parts])
         joint = join(*parts)
         blocks = [f"block_{i}" for i in range(self.num_layers)]
+        reads = _reads(stream, stream) if self.masks else None
         for name in blocks:
-            joint = block(name)(joint, reads=_reads(stream, stream), train=train)
+            joint = block(name)(joint, reads=reads, train=train)
         query = join(*[learn("query", 1)] * len(parts))
         read = block("read")(query, joint, reads=_reads(streams, stream), train=train)
         show_rollout(self, [*blocks, "read"], token_sources(parts[1:], self.num_fusion_tokens))

@@ -1,5 +1,6 @@
 """Layers and helpers shared by several encoders, fusions or methods."""
 
+from mmjax.layers.components import removable, remove
 from mmjax.layers.dense import MLP, Dense, DenseGeneral
 from mmjax.layers.tokens import (
     MODALITY_WEIGHTS,
@@ -42,6 +43,8 @@ __all__ = [
     "masked_softmax",
     "mean_where",
     "promise",
+    "removable",
+    "remove",
     "show_weights",
     "sinusoidal_positions",
     "takes_mask",

@@ -1,5 +1,6 @@
 """Multimodal learning with alternating unimodal adaptation: one modality per step."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.methods.mechanics import loss_where, outline, take_turns
-from mmjax.types import Batch, Forward, Gradient, Method, Objective
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class MLA(Method):
     (arXiv:2311.10707).
 
     Attributes:
-        alpha: how much of previously used directions remains; must be positive.
+        alpha: how much of previously used directions remains; must be positive. Infinity leaves out
+            the projection.
 
     Example:
         >>> import jax.numpy as jnp
@@ -46,6 +48,7 @@ class MLA(Method):
     """
 
     counts_steps: ClassVar[bool] = True
+    removable: ClassVar[Removable] = {"projection": {"alpha": math.inf}}
     alpha: float = 0.1
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:

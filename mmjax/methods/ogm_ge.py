@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -17,7 +18,7 @@ from mmjax.methods.mechanics import (
     scale_encoders,
     target_scores,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class OGMGE(Method):
         {'audio': 1.76, 'image': 0.57}
     """
 
+    removable: ClassVar[Removable] = {"noise": {"noise": 0.0}}
     alpha: float = 0.3
     noise: float = 1.0
 

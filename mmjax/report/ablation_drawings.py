@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mmjax.analysis.ablation import list_changes
+from mmjax.analysis.ablation_verdict import list_changes
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study

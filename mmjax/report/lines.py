@@ -28,7 +28,8 @@ class Line(NamedTuple):
         second: the score of ``second_metric``, mean over seeds.
         nll: negative log-likelihood of classes and labels in nats, mean over seeds.
         ece: expected calibration error of classes, 15 bins of equal width, mean over seeds.
-        gain: by how much it is better than the baseline of the verdict, with its interval.
+        gain: by how much it is better than what the verdict refers to (the best unimodal baseline,
+            or the base of an ablation), with its interval.
         verdict: on that gain, as in the headline and the lists; "reference" for the baseline.
         p: p-value of the gain, corrected.
         params: number of parameters.

@@ -22,7 +22,7 @@ class ComparisonProgress:
     def __init__(self, arms: Sequence[Arm], console: Console) -> None:
         self._to_come = {arm.strategy: arm.planned_steps for arm in arms}
         self._arms, self._planned = len(arms), sum(self._to_come.values())
-        self._in_arm = 0  # steps
+        self._ahead = 0  # steps of arms that are not complete
         self._start = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -44,7 +44,7 @@ class ComparisonProgress:
 
     def on_steps(self, steps: int) -> None:
         """Call after each round of training."""
-        self._in_arm += steps
+        self._ahead += steps
         self._show()
 
     def on_arm(self, arm: Arm, rows: Rows) -> None:
@@ -65,11 +65,11 @@ class ComparisonProgress:
         self._show()
 
     def _end(self, arm: Arm) -> None:
-        self._to_come.pop(arm.strategy, None)  # a complete arm may still fail when it is timed
-        self._in_arm = 0
+        planned = self._to_come.pop(arm.strategy, 0)  # a complete arm may still fail when timed
+        self._ahead = max(0, self._ahead - planned)  # the rest is of arms that train along with it
 
     def _steps(self) -> int:
-        return self._planned - sum(self._to_come.values()) + self._in_arm
+        return self._planned - sum(self._to_come.values()) + self._ahead
 
     def _left(self) -> str:
         return time_left(self._start, self._steps(), self._planned)

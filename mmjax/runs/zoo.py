@@ -30,6 +30,8 @@ Entry = dict[str, Any]
 def list_zoo() -> dict[str, list[Entry]]:
     """{table: entries}, each with name, summary and reference; fusions also have a level.
 
+    Those from which an ablation can remove components list them as ``removable``.
+
     A plugin that cannot be imported has ``broken``, and the error as its summary.
 
     Example:
@@ -67,6 +69,8 @@ def _describe(entry: Entry) -> Text:
     if "params" in entry:
         cost = f"{entry['params']:,} parameters, {entry['flops'] / 1e6:.2f} MFLOP"
         text.append(f"\n{entry['level']} level, {cost}")
+    if "removable" in entry:
+        text.append(f"\ncan do without: {', '.join(entry['removable'])}", style="dim")
     return text
 
 
@@ -78,10 +82,12 @@ def _entry(name: str, members: Mapping[str, Any]) -> Entry:
     text = getattr(member, "about", None) or inspect.getdoc(member) or ""
     paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
     label = "Reference: "
+    components = list(getattr(member, "removable", ()))
     cited = [label + p.split(label)[1] for p in paragraphs if label in p]
     return {
         "name": name,
         **({"level": member.level} if hasattr(member, "level") else {}),
         "summary": paragraphs[0],
         "reference": "".join(cited).removeprefix(label),
+        **({"removable": components} if components else {}),
     }

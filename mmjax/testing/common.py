@@ -1,13 +1,17 @@
 """Shared by the contracts: the error, the check of a set of rules, and comparisons of trees."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from mmjax.errors import MmjaxError
+from mmjax.layers.components import removable, remove
 from mmjax.layers.initializers import drawing
 from mmjax.layers.platform import compiler_options
 from mmjax.types import Tokens
@@ -83,6 +87,41 @@ def fill_masked(tokens: Tokens, junk: float) -> Tokens:
 def maps(init: Callable[[jax.Array], Any], variables: Any) -> bool:
     """Whether ``vmap(init)`` over keys gives the same variables as init with the first key."""
     return is_close(first_row(initialise(jax.vmap(init), jnp.stack(KEYS))), variables)
+
+
+def without_each(
+    member: Any, run: Callable[[Any], Any], complain: Callable[[Any], Iterator[str]]
+) -> Iterator[str]:
+    """Complaints about the components that a member declares as ``removable``.
+
+    Args:
+        member: a module or a method.
+        run: what a member computes; it is traced, which takes far less time than compilation.
+        complain: what is wrong with the shapes of what the member without a component computes.
+    """
+    declared = getattr(member, "removable", {})
+    if not declared:
+        return
+    known = {field.name for field in fields(member)}
+    for component, changes in declared.items():
+        if not component.isidentifier() or component == "dropout":
+            yield f"{component!r} cannot name a component"
+        if not changes or {*changes} - known:
+            names = ", ".join(sorted({*changes} - known)) or "nothing"
+            yield f"{component} is removed by {names}, not by fields of its own"
+    whole, _ = _trace(partial(run, member))
+    for component in removable(member):
+        program, shapes = _trace(partial(run, remove(member, component)))
+        yield from (f"without {component}, {complaint}" for complaint in complain(shapes))
+        if program == whole:
+            yield f"without {component} nothing changes"
+
+
+def _trace(run: Callable[[], Any]) -> tuple[Any, Any]:
+    """The program of a function, without what it computes in vain, and the shapes it returns."""
+    closed, shapes = jax.make_jaxpr(run, return_shape=True)()
+    used, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    return (str(used), [np.asarray(x).tobytes() for x in closed.consts]), shapes
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The contract of encoders."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -22,6 +23,7 @@ from mmjax.testing.common import (
     is_finite,
     maps,
     reverse_rows,
+    without_each,
     without_gradient,
 )
 
@@ -34,6 +36,11 @@ class _EncoderProbe:
         self.apply: Callable[..., Any] = encoder.apply
         self.variables = initialise(lambda key: encoder.init(key, self.x, train=False), KEYS[0])
         self.run = compile_fast(self._trace)
+
+    def try_without(self, encoder: nn.Module) -> Any:
+        """The tokens in training of a variant of the encoder, with parameters of its own."""
+        key = jax.random.key(0)
+        return encoder.init_with_output({"params": key, "dropout": key}, self.x, train=True)[0]
 
     def _trace(self, variables, x):
         self.num_traces += 1
@@ -51,13 +58,18 @@ def encoder_makes_tokens(probe: _EncoderProbe) -> Iterator[str]:
     """Tokens are finite floats [batch, length, features] under a bool [batch, length]."""
     for train in (False, True):
         rngs = {"dropout": KEYS[1]}
-        values, mask = probe.apply(probe.variables, probe.x, train=train, rngs=rngs)
-        if values.ndim != 3 or len(values) != len(probe.x) or values.dtype != jnp.float32:
-            yield f"values are {values.dtype} {values.shape} for inputs {probe.x.shape}"
-        if mask.shape != values.shape[:2] or mask.dtype != bool:
-            yield f"the mask is {mask.dtype} {mask.shape} for values {values.shape}"
-        if not is_finite(values):
+        tokens = probe.apply(probe.variables, probe.x, train=train, rngs=rngs)
+        yield from _shape_complaints(probe, tokens)
+        if not is_finite(tokens[0]):
             yield f"values are not finite with train={train}"
+
+
+def _shape_complaints(probe: _EncoderProbe, tokens: Any) -> Iterator[str]:
+    values, mask = tokens
+    if len(values.shape) != 3 or values.shape[0] != len(probe.x) or values.dtype != jnp.float32:
+        yield f"values are {values.dtype} {values.shape} for inputs {probe.x.shape}"
+    if mask.shape != values.shape[:2] or mask.dtype != bool:
+        yield f"the mask is {mask.dtype} {mask.shape} for values {values.shape}"
 
 
 def encoder_rows_are_independent(probe: _EncoderProbe) -> Iterator[str]:
@@ -103,12 +115,18 @@ def encoder_heeds_its_mask(probe: _EncoderProbe) -> Iterator[str]:
         yield "no token is valid where only the first frame is"
 
 
+def encoder_components_can_be_removed(probe: _EncoderProbe) -> Iterator[str]:
+    """Without a component that it declares as removable it makes tokens, and differs."""
+    yield from without_each(probe.encoder, probe.try_without, partial(_shape_complaints, probe))
+
+
 ENCODER_RULES: tuple[Rule, ...] = (
     encoder_makes_tokens,
     encoder_rows_are_independent,
     encoder_learns,
     encoder_compiles_once,
     encoder_heeds_its_mask,
+    encoder_components_can_be_removed,
 )
 
 

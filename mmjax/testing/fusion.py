@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -27,6 +27,7 @@ from mmjax.testing.common import (
     make_tokens,
     maps,
     reverse_rows,
+    without_each,
     without_gradient,
 )
 from mmjax.types import Outputs, Tokens
@@ -90,6 +91,12 @@ class _FusionProbe:
         variables = self.variables if variables is None else variables
         return jax.device_get(self._run(variables, values, masks))
 
+    def try_without(self, fusion: nn.Module) -> Outputs:
+        """The outputs in training of a variant of the fusion, with parameters of its own."""
+        key = jax.random.key(0)
+        rngs = {"params": key, "dropout": key}
+        return _as_outputs(fusion.init_with_output(rngs, self.tokens, train=True)[0])
+
     def _trace(self, variables, values, masks):
         self.num_traces += 1
 
@@ -108,11 +115,12 @@ class _FusionProbe:
 
 def has_its_shape(probes: list[_FusionProbe]) -> Iterator[str]:
     """One, two or three modalities give a finite [batch, out_dim], in training too."""
-    for probe in probes:
-        yield from _shape_complaints(probe, probe.run(probe.tokens).outputs)
     two = probes[1]
-    for complaint in _shape_complaints(two, two.apply(two.tokens, train=True)):
-        yield f"in training, {complaint}"
+    runs = [(probe, "", probe.run(probe.tokens).outputs) for probe in probes]
+    for probe, when, outputs in [*runs, (two, "in training, ", two.apply(two.tokens, train=True))]:
+        yield from (f"{when}{complaint}" for complaint in _shape_complaints(probe, outputs))
+        if not is_finite(outputs):
+            yield f"{when}outputs are not finite for {', '.join(probe.tokens)}"
 
 
 def _shape_complaints(probe: _FusionProbe, outputs: Outputs) -> Iterator[str]:
@@ -121,8 +129,6 @@ def _shape_complaints(probe: _FusionProbe, outputs: Outputs) -> Iterator[str]:
     for part, array in {"prediction": outputs.prediction, **outputs.branches}.items():
         if array.shape != want:
             yield f"{part} has shape {array.shape}, expected {want}, for {names}"
-    if not is_finite(outputs):
-        yield f"outputs are not finite for {names}"
     if any(term.shape for term in outputs.aux.values()):
         yield f"a term of aux is not a scalar for {names}"
 
@@ -240,6 +246,12 @@ def keeps_its_promises(probes: list[_FusionProbe]) -> Iterator[str]:
                 yield f"{path} is off by {np.abs(residual).max():.2g}"
 
 
+def components_can_be_removed(probes: list[_FusionProbe]) -> Iterator[str]:
+    """Without a component that it declares as removable it has its shape, and differs."""
+    two = probes[1]
+    yield from without_each(two.fusion, two.try_without, partial(_shape_complaints, two))
+
+
 FUSION_RULES: tuple[Rule, ...] = (
     has_its_shape,
     rows_are_independent,
@@ -250,6 +262,7 @@ FUSION_RULES: tuple[Rule, ...] = (
     order_is_irrelevant,
     compiles_once,
     keeps_its_promises,
+    components_can_be_removed,
 )
 
 
@@ -283,11 +296,13 @@ def _without(tokens: Mapping[str, Tokens], absent: Iterable[str]) -> dict[str, T
 
 
 def check_fusion(fusion: nn.Module) -> None:
-    """Checks a fusion, a Linen module, against the nine rules of ``FUSION_RULES``.
+    """Checks a fusion, a Linen module, against the ten rules of ``FUSION_RULES``.
 
-    A fusion can declare two things about itself. The class attribute ``no_gradient``, {regular
+    A fusion can declare three things about itself. The class attribute ``no_gradient``, {regular
     expression: reason}, names parameters without a gradient by design. ``mmjax.layers.promise``
-    states which residuals are zero, where the mathematics guarantees more than shapes.
+    states which residuals are zero, where the mathematics guarantees more than shapes. The class
+    attribute ``removable``, {component: {field: value without it}}, says what an ablation can
+    remove; to check all rules of what is left, check ``mmjax.layers.remove(fusion, component)``.
 
     Raises:
         ContractError: the fusion breaks a rule.

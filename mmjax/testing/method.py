@@ -1,7 +1,7 @@
 """The contract of training methods."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -20,6 +20,7 @@ from mmjax.testing.common import (
     is_close,
     is_equal,
     is_finite,
+    without_each,
 )
 from mmjax.types import Batch, Method, Outputs, Tokens
 
@@ -61,7 +62,7 @@ class _MethodProbe:
         draw = lambda size: rng.normal(size=(6, size)).astype(np.float32)
         here = {"amber": np.arange(6) != 1, "blue": np.arange(6) != 2}
         self.batch = Batch({"amber": draw(4), "blue": draw(5)}, here, np.arange(6) % 3)
-        self.model, self.num_traces = model, 0
+        self.method, self.model, self.num_traces = method, model, 0
         self.params = self.init(KEYS[0])
         self.gradient = method.gradient(self._forward, _cross_entropy)
         self.memory = jax.device_get(method.init(self._forward, self.params, self.batch))
@@ -93,6 +94,12 @@ class _MethodProbe:
         batch = self.batch._replace(present={**self.batch.present, **nowhere})
         return self.run(self.params, self.memory, batch, KEYS[1])
 
+    def try_without(self, method: Method) -> _Result:
+        """The first step of a variant of the method."""
+        memory = method.init(self._forward, self.params, self.batch)
+        gradient = method.gradient(self._forward, _cross_entropy)
+        return _Result(*gradient(self.params, memory, self.batch, jax.random.key(1)))
+
     def _forward(self, params, batch, key):
         rngs = {"dropout": key}
         return self.model.apply(
@@ -113,10 +120,14 @@ def _cross_entropy(outputs, batch):
 def method_gives_a_gradient(probe: _MethodProbe) -> Iterator[str]:
     """The gradient is finite and has the structure of the parameters."""
     for result in probe.steps():
-        if _like(result.grads) != _like(probe.params):
-            yield "names, shapes or dtypes of the gradient differ from those of the parameters"
+        yield from _gradient_complaints(probe, result)
         if not is_finite(result.grads):
             yield "the gradient is not finite"
+
+
+def _gradient_complaints(probe: _MethodProbe, result: _Result) -> Iterator[str]:
+    if _like(result.grads) != _like(probe.params):
+        yield "names, shapes or dtypes of the gradient differ from those of the parameters"
 
 
 def method_makes_scalars(probe: _MethodProbe) -> Iterator[str]:
@@ -182,6 +193,11 @@ def method_compiles_once(probe: _MethodProbe) -> Iterator[str]:
         yield f"batches of the same shape were traced {probe.num_traces} times"
 
 
+def method_components_can_be_removed(probe: _MethodProbe) -> Iterator[str]:
+    """Without a component that it declares as removable it gives a gradient, and differs."""
+    yield from without_each(probe.method, probe.try_without, partial(_gradient_complaints, probe))
+
+
 def _like(tree: Any) -> Any:
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
 
@@ -194,6 +210,7 @@ METHOD_RULES: tuple[Rule, ...] = (
     method_survives_empty_rows,
     method_maps,
     method_compiles_once,
+    method_components_can_be_removed,
 )
 
 

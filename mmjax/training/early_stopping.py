@@ -25,16 +25,20 @@ class Validation:
         self.waited = np.zeros(seeds, int)
 
     @property
+    def stopped(self) -> np.ndarray:
+        """[seeds] bool, which seeds have run out of patience or have diverged."""
+        return (self.waited >= self.patience) | self.given_up
+
+    @property
     def settled(self) -> bool:
-        """Whether every seed has run out of patience or has diverged."""
-        return bool(((self.waited >= self.patience) | self.given_up).all())
+        """Whether every seed has stopped."""
+        return bool(self.stopped.all())
 
     def update(self, step: int, score: np.ndarray, nll: np.ndarray) -> None:
         """Notes which seeds improved, by scores (higher is better) and losses [seeds]."""
         better = (score > self.best_score) | ((score == self.best_score) & (nll < self.best_nll))
         # A seed that has stopped stays so: its result must not depend on the other seeds.
-        running = (self.waited < self.patience) & ~self.given_up
-        self.improved = better & np.isfinite(nll) & running
+        self.improved = better & np.isfinite(nll) & ~self.stopped
         self.waited = np.where(self.improved, 0, self.waited + 1)
         self.best_step = np.where(self.improved, step, self.best_step)
         self.best_score = np.where(self.improved, score, self.best_score)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -28,6 +28,10 @@ class Lane(NamedTuple):
     best: chex.ArrayTree
 
 
+Carried = tuple[Any, ...]
+"""``(lane, improved, total)``, see ``make_advance``."""
+
+
 def steps_per_epoch(rows: int, batch_size: int) -> int:
     """Number of full batches in the training rows."""
     return rows // batch_size
@@ -45,7 +49,7 @@ def steps_per_round(per_epoch: int) -> int:
 
 def make_advance(
     step: Step, batch_size: int, mesh: Mesh | None = None, order: Order = shuffled
-) -> Callable[..., tuple[Lane, jax.Array, Metrics]]:
+) -> Callable[..., Carried]:
     """Makes ``((lane, improved, total), train, first, last) -> (lane, improved, total)``, pure.
 
     If ``improved``, which is returned as false, the lane first stores its parameters as the best so
@@ -53,6 +57,8 @@ def make_advance(
     training rows in some order, cut into batches; the leftover rows differ between epochs.
     ``total`` is the sum of the metrics over the round so far, so that a round may be taken in any
     number of calls. On a mesh, the rows of a batch are sharded over its devices.
+
+    A fourth entry of what is carried, if there is one, is whether the lane still takes steps.
     """
 
     def advance(carried, train: Batch, first: jax.Array, last: jax.Array):
@@ -79,17 +85,20 @@ def make_advance(
 
 def take_round(
     take: Callable[[tuple[TrainState, Metrics]], tuple[TrainState, Metrics]],
-    carried: tuple[Lane, jax.Array, Metrics],
+    carried: Carried,
     per_epoch: int,
     first: jax.Array,
-) -> tuple[Lane, jax.Array, Metrics]:
+) -> Carried:
     """As ``make_advance``, with ``take``, from ``take_steps``, for the steps from ``first`` on."""
-    (state, best), improved, total = carried
+    (state, best), improved, total, *goes_on = carried
     best = lax.cond(improved, lambda new, old: new, lambda new, old: old, state.params, best)
     begins = first % steps_per_round(per_epoch) == 0
     total = jax.tree.map(lambda x: jnp.where(begins, 0, x), total)
-    state, total = take((state, total))
-    return Lane(state, best), jnp.zeros_like(improved), total
+    if goes_on:
+        state, total = lax.cond(goes_on[0], take, lambda kept: kept, (state, total))
+    else:
+        state, total = take((state, total))
+    return Lane(state, best), jnp.zeros_like(improved), total, *goes_on
 
 
 def take_steps(

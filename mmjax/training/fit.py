@@ -169,12 +169,12 @@ class _Run:
         prepared = Prepared(params or {})
         if not params:
             prepared = self.recipe.method.prepare(fit, self.recipe, self.task)
-        lanes = self.program.init(self.recipe.seeds, prepared)
+        lanes = self.program.init(self.recipe, prepared)
         self.lanes = place_lanes(lanes, self.program.mesh)
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Restores the last checkpoint."""
-        fresh = self.program.init(self.recipe.seeds, Prepared())
+        fresh = self.program.init(self.recipe, Prepared())
         (lanes, self.total), facts = checkpoints.latest((fresh, self.total))
         self.lanes = place_lanes(lanes, self.program.mesh)
         self.first, self.seconds = facts["first"], facts["seconds"]
@@ -245,11 +245,17 @@ class _Run:
         return to_host(self.lanes)
 
     def _take_steps(self, improved: np.ndarray, last: int) -> None:
-        carried = (self.lanes, improved, self.total)
+        carried = (self.lanes, improved, self.total, *self._goes_on())
         for call in self.feed(self.first, last):
             jax.block_until_ready(carried)  # or the host would read far ahead of the device
             carried = self.program.advance(carried, *call)
-        self.lanes, _, self.total = carried
+        self.lanes, _, self.total, *_ = carried
+
+    def _goes_on(self) -> list[np.ndarray]:
+        """Which lanes take further steps, [seeds], if recipes are joined that stop one by one."""
+        joined = self.recipe.joined
+        running = ~self.watch.stopped.reshape(joined, -1).all(axis=1)
+        return [np.repeat(running, len(self.recipe.seeds) // joined)] if joined > 1 else []
 
     def _diverged(self, in_row):
         recipe, target = self.recipe, self.task.train.target

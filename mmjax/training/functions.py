@@ -26,9 +26,9 @@ from mmjax.training.augment import make_vary
 from mmjax.training.epochs import Lane
 from mmjax.training.feed import make_all_advance
 from mmjax.training.mesh import make_mesh, parse_mesh
-from mmjax.training.optimiser import Adam, as_vector, at_lane, per_seed, slow_down
+from mmjax.training.optimiser import Adam, as_vector, slow_down
 from mmjax.training.predict import Evaluate, make_evaluate
-from mmjax.training.recipe import Recipe
+from mmjax.training.recipe import Recipe, numbers_by_seed
 from mmjax.training.sampling import order_of
 from mmjax.training.step import Step, init_params, init_state, make_forward, make_step
 from mmjax.types import Batch, Prepared
@@ -41,8 +41,8 @@ class Functions(NamedTuple):
     """The functions of a recipe, jitted but for ``step``.
 
     Attributes:
-        init: ``(seeds, Prepared, *, rows) -> Lane``, [seeds, ...]; parts that are prepared replace
-            fresh ones, and of the rows only the shapes matter.
+        init: ``(recipe, Prepared, *, rows) -> Lane``, [seeds, ...], of a recipe that is alike;
+            parts that are prepared replace fresh ones, and of the rows only the shapes matter.
         step: from ``step.make_step``.
         advance: from ``feed.make_all_advance``.
         evaluate: from ``predict.make_evaluate``.
@@ -61,8 +61,10 @@ def make_functions(
 ) -> Functions:
     """Makes the functions of a recipe, or returns those of one that is alike.
 
-    Recipes are alike if they differ in the seeds' values only. Those with a module, objective or
-    method of the user's own are never alike: what that computes may have changed since.
+    Recipes are alike if they differ in patience and in what is an argument of their program only:
+    the seeds, the rate of dropout, and learning rates and weight decays that differ by seed. Those
+    with a module, objective or method of the user's own are never alike: what that computes may
+    have changed since.
 
     Args:
         recipe: what to train, and how.
@@ -70,13 +72,20 @@ def make_functions(
         per_epoch: as in ``feed.make_all_advance``.
         effort: of the compiler, as in ``platform.compiler_options``.
     """
-    # Seeds are arguments; the platform and the environment change what is traced.
+    # The platform and the environment change what is traced.
     chosen = platform(), {k: v for k, v in os.environ.items() if k.startswith("MMJAX_")}
-    same = (replace(recipe, seeds=tuple(range(len(recipe.seeds)))), chosen)
     try:
-        return _make(_Keyed(_key_of(same), recipe), batch_size, per_epoch, effort)
+        key = key_of((_without_arguments(recipe), chosen))
+        return _make(_Keyed(key, recipe), batch_size, per_epoch, effort)
     except _NoKey:
         return _make.__wrapped__(_Keyed((), recipe), batch_size, per_epoch, effort)
+
+
+def _without_arguments(recipe: Recipe) -> Recipe:
+    """The same for all recipes that are alike."""
+    seeds, dropout = tuple(range(len(recipe.seeds))), None if recipe.dropout is None else 0.0
+    tx = recipe.tx.alike
+    return replace(recipe, seeds=seeds, dropout=dropout, tx=tx, patience=1, joined=1)
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,14 @@ class _NoKey(Exception):
     """A recipe holds what may change between calls."""
 
 
-def _key_of(value: Any) -> Any:
+def key_of(value: Any, *, at_once: bool = False) -> Any:
     """A hashable value that is equal for objects that are equal, arrays included.
 
     What may change has none: arrays that can be written to, and code of the user's, which may
-    read a global variable that has changed.
+    read a global variable that has changed. With ``at_once``, for objects that are compared while
+    all of them exist and none changes, these are equal to themselves.
     """
+    key = partial(key_of, at_once=at_once)
     if isinstance(value, (str, int, float, NoneType)):
         return type(value), value
     frozen = isinstance(value, np.ndarray) and not value.flags.writeable
@@ -104,16 +115,18 @@ def _key_of(value: Any) -> Any:
         array = np.asarray(value)
         return array.shape, array.dtype, array.tobytes()
     if isinstance(value, (tuple, list)):
-        return type(value), tuple(map(_key_of, value))
+        return type(value), tuple(map(key, value))
     if isinstance(value, Mapping):
-        return tuple((name, _key_of(value[name])) for name in sorted(value, key=repr))
+        return tuple((name, key(value[name])) for name in sorted(value, key=repr))
     if isinstance(value, partial):
-        return _key_of((value.func, value.args, value.keywords))
-    if isinstance(value, (type, FunctionType)) and _is_constant(value):
+        return key((value.func, value.args, value.keywords))
+    if isinstance(value, (type, FunctionType)) and (at_once or _is_constant(value)):
         return value
     own = type(value)
-    if is_dataclass(own) and _is_constant(own):
-        return own, tuple((f.name, _key_of(getattr(value, f.name))) for f in fields(own))
+    if is_dataclass(own) and (at_once or _is_constant(own)):
+        return own, tuple((f.name, key(getattr(value, f.name))) for f in fields(own))
+    if at_once:
+        return id(value)
     raise _NoKey
 
 
@@ -152,25 +165,26 @@ def _make_vary(recipe: Recipe) -> Callable[[jax.Array, Batch], Batch] | None:
 def _make_init(recipe: Recipe) -> Callable[..., Lane]:
     cheaply = compiler_options("least")
     draw = drawing(partial(init_params, recipe.model), compiler_options=cheaply)
-    dropout = per_seed(recipe.dropout)
 
-    def init_lane(seed, lane, params, prepared: Prepared, rows: Batch) -> Lane:
+    def init_lane(seed, numbers, params, prepared: Prepared, rows: Batch) -> Lane:
         given, memory = prepared
         params = {**params, **given}
         if memory is None:
             memory = recipe.method.init(make_forward(recipe.model), params, rows)
-        tx, rate = _optimiser(recipe, lane), at_lane(dropout, lane)
-        return Lane(init_state(params, tx, seed, memory, rate), params)
+        *own, dropout = numbers
+        tx = _optimiser(recipe, own)
+        return Lane(init_state(params, tx, seed, memory, dropout), params)
 
     # For one seed, so that the seeds beside it change nothing.
     jitted = jax.jit(init_lane, compiler_options=cheaply)
 
-    def init(seeds: Sequence[int], prepared: Prepared, *, rows: Batch) -> Lane:
+    def init(alike: Recipe, prepared: Prepared, *, rows: Batch) -> Lane:
         row = jax.tree.map(lambda x: x[:1], rows)
-        own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(seeds))]
-        low_bits = np.array(seeds).astype(np.uint32)  # which are all that a key depends on
+        low_bits = np.array(alike.seeds).astype(np.uint32)  # which are all that a key depends on
+        own = [jax.tree.map(lambda x, i=lane: x[i], prepared) for lane in range(len(low_bits))]
+        numbers = jax.tree.map(np.float32, numbers_by_seed(alike))
         lanes = [
-            jitted(seed, lane, draw(row, seed), own[lane], row)
+            jitted(seed, numbers[lane], draw(row, seed), own[lane], row)
             for lane, seed in enumerate(low_bits)
         ]
         return jax.tree.map(_stack, *lanes)
@@ -178,8 +192,10 @@ def _make_init(recipe: Recipe) -> Callable[..., Lane]:
     return init
 
 
-def _optimiser(recipe: Recipe, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-    tx = recipe.tx.build(recipe.steps, lane)
+def _optimiser(
+    recipe: Recipe, own: Sequence[float | jax.Array] = ()
+) -> optax.GradientTransformation:
+    tx = recipe.tx.build(recipe.steps, own)
     # XLA cannot cut one vector where the parameters are sharded.
     sharded = recipe.mesh is not None and parse_mesh(recipe.mesh)["model"] > 1
     if isinstance(recipe.tx, Adam) and not sharded:

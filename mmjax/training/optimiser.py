@@ -2,12 +2,11 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -61,10 +60,18 @@ class Adam:
         """The hyperparameters that may differ by seed."""
         return self.learning_rate, self.weight_decay
 
-    def build(self, steps: int, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-        """The optimiser for a run of ``steps`` steps; ``lane`` is the index among the seeds.
+    @property
+    def alike(self) -> "Adam":
+        """With 1 for each hyperparameter of a seed: optimisers that are alike make one program."""
+        ones = [(1.0,) * len(x) if isinstance(x, tuple) else x for x in self.numbers]
+        return replace(self, learning_rate=ones[0], weight_decay=ones[1])
 
-        Lanes differ only in their initial state: one optimiser updates all of them.
+    def build(
+        self, steps: int, own: Sequence[float | jax.Array] = ()
+    ) -> optax.GradientTransformation:
+        """The optimiser for a run of ``steps`` steps, and of a seed with its ``own`` numbers.
+
+        Seeds differ only in their initial state: one optimiser updates all of them.
         """
         warmup_steps = min(math.ceil(self.warmup * steps), steps - 1)
 
@@ -74,11 +81,11 @@ class Adam:
             schedule = optax.join_schedules([rise, fall], [warmup_steps])
             return optax.adamw(schedule, weight_decay=decay)
 
-        rates, decays = per_seed(self.learning_rate), per_seed(self.weight_decay)
-        if isinstance(self.learning_rate, tuple) or isinstance(self.weight_decay, tuple):
+        numbers: Sequence[Any] = [per_seed(number)[0] for number in self.numbers]
+        if any(isinstance(number, tuple) for number in self.numbers):
             adamw = optax.inject_hyperparams(adamw)  # one program, whatever their values
-        optimiser = adamw(at_lane(rates, lane), at_lane(decays, lane))
-        return optax.chain(optax.clip_by_global_norm(self.clip), optimiser)
+            numbers = own or numbers
+        return optax.chain(optax.clip_by_global_norm(self.clip), adamw(*numbers))
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,15 @@ class Optax:
         """None of its hyperparameters differs by seed."""
         return ()
 
-    def build(self, steps: int, lane: int | jax.Array = 0) -> optax.GradientTransformation:
-        """The optimiser, the same for all lanes."""
+    @property
+    def alike(self) -> "Optax":
+        """Itself."""
+        return self
+
+    def build(
+        self, steps: int, own: Sequence[float | jax.Array] = ()
+    ) -> optax.GradientTransformation:
+        """The optimiser, the same for all seeds."""
         return self.tx
 
 
@@ -171,8 +185,3 @@ def per_seed(value: T | tuple[T, ...]) -> tuple[T, ...]:
         ((0.1,), (0.1, 0.2))
     """
     return value if isinstance(value, tuple) else (value,)
-
-
-def at_lane(values: tuple[T, ...], lane: int | jax.Array) -> T | jax.Array:
-    """The value of a lane, whose index may be traced; values are cycled through."""
-    return values[0] if len(values) == 1 else jnp.asarray(values)[lane % len(values)]

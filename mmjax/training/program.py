@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.training.class_weights import check_balance
-from mmjax.training.epochs import Lane, steps_per_epoch, trace_step, zero_metrics
+from mmjax.training.epochs import Carried, Lane, steps_per_epoch, trace_step, zero_metrics
 from mmjax.training.feed import Feed, make_feed, streamed
 from mmjax.training.functions import make_functions
 from mmjax.training.mesh import place_lanes
@@ -29,7 +29,7 @@ class Program(NamedTuple):
     """A recipe compiled for the shapes of a task.
 
     Attributes:
-        init: ``(seeds, Prepared) -> Lane``, as in ``Functions``.
+        init: ``(recipe, Prepared) -> Lane``, as in ``Functions``.
         advance: from ``feed.make_all_advance``.
         zeros: the sum of metrics over zero steps, [seeds] of each.
         evaluate: from ``predict.make_evaluate``.
@@ -70,7 +70,7 @@ def compile_recipe(recipe: Recipe, task: Task) -> Program:
     return program._replace(seconds=time.perf_counter() - start)
 
 
-def make_program(recipe: Recipe, task: Task) -> tuple[Program, tuple[Lane, np.ndarray, Any]]:
+def make_program(recipe: Recipe, task: Task) -> tuple[Program, Carried]:
     """The program, of which nothing is compiled yet, and what it carries, in its shapes.
 
     Example:
@@ -87,15 +87,17 @@ def make_program(recipe: Recipe, task: Task) -> tuple[Program, tuple[Lane, np.nd
     per_epoch = steps_per_epoch(task.train.size, batch_size) if streamed(task.train) else None
     train = task.train.batch()
     model = sizes(recipe.model, task)
-    work = 3 * model.flops * batch_size * recipe.steps * len(recipe.seeds)
+    seeds = len(recipe.seeds) // recipe.joined  # the same program, whatever it is joined with
+    work = 3 * model.flops * batch_size * recipe.steps * seeds
     functions = make_functions(recipe, batch_size, per_epoch, "low" if work < _SMALL else "normal")
     init = partial(functions.init, rows=train)
     step, advance, evaluate, mesh = functions[1:]
-    lanes = init(recipe.seeds, Prepared())
+    lanes = init(recipe, Prepared())
     traced = trace_step(step, lanes, train, batch_size)
     zeros = zero_metrics(traced, len(recipe.seeds))
     program = Program(init, advance, zeros, evaluate, model, 0.0, traced, batch_size, mesh)
-    return program, (place_lanes(lanes, mesh), np.zeros(len(recipe.seeds), bool), zeros)
+    flags = np.zeros(len(recipe.seeds), bool)
+    return program, (place_lanes(lanes, mesh), flags, zeros, *[~flags] * (recipe.joined > 1))
 
 
 def rows_per_step(recipe: Recipe, task: Task) -> int:

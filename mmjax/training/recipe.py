@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from itertools import chain, cycle, islice
 from types import FunctionType
 from typing import Any
 
@@ -66,6 +67,8 @@ class Recipe:
             results by rounding only, and is not part of ``repr``.
         patience: number of validations (one per round, see ``training.fit``) without a better score
             after which a seed stops; training ends when all seeds have stopped.
+        joined: how many recipes ``join_lanes`` made this one of, which share its seeds equally. The
+            seeds of each train on until all of them have stopped, as they would by themselves.
 
     Raises:
         UsageError: a value is out of range.
@@ -99,9 +102,10 @@ class Recipe:
     remat: bool = False
     mesh: str | None = field(default=None, repr=False)
     patience: int = 10
+    joined: int = field(default=1, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "accumulate", "patience"):
+        for name in ("batch_size", "steps", "accumulate", "patience", "joined"):
             if getattr(self, name) < 1:
                 raise UsageError(name, expected="at least 1", got=str(getattr(self, name)))
         if not all(0 <= rate < 1 for rate in per_seed(self.dropout or 0.0)):
@@ -123,6 +127,9 @@ class Recipe:
         alike = not any(isinstance(number, tuple) for number in numbers)
         if not self.seeds or (alike and len(set(self.seeds)) < len(self.seeds)):
             raise UsageError("seeds", expected="one or more distinct seeds", got=str(self.seeds))
+        if len(self.seeds) % self.joined:
+            expected = f"a divisor of the number of seeds, {len(self.seeds)}"
+            raise UsageError("joined", expected=expected, got=str(self.joined))
 
     def __repr__(self) -> str:
         return describe(self)
@@ -134,9 +141,9 @@ class Recipe:
 
 
 def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
-    """Joins recipes of one seed each into one that trains them side by side, in one program.
+    """Joins recipes of equally many seeds into one that trains them side by side, in one program.
 
-    They may differ in learning rate, weight decay, dropout and seed only.
+    They may differ in learning rate, weight decay, dropout and seeds only.
 
     Example:
         >>> from mmjax.tasks.synthetic import synthetic
@@ -145,13 +152,28 @@ def join_lanes(recipes: Sequence[Recipe]) -> Recipe:
         >>> join_lanes(rates).tx.learning_rate
         (0.001, 0.01)
     """
-    first, seeds = recipes[0], tuple(recipe.seeds[0] for recipe in recipes)
-    own = lambda value: per_seed(value)[0]
-    rates = tuple(own(adam_of(recipe).learning_rate) for recipe in recipes)
-    decays = tuple(own(adam_of(recipe).weight_decay) for recipe in recipes)
-    tx = replace(adam_of(first), learning_rate=rates, weight_decay=decays)
-    dropout = None if first.dropout is None else tuple(own(recipe.dropout) for recipe in recipes)
-    return replace(first, tx=tx, dropout=dropout, seeds=seeds)
+    first, adam = recipes[0], adam_of(recipes[0])
+    rates, decays, dropout = zip(*chain.from_iterable(map(numbers_by_seed, recipes)), strict=True)
+    return replace(
+        first,
+        tx=replace(adam, learning_rate=rates, weight_decay=decays),
+        dropout=None if first.dropout is None else dropout,
+        seeds=tuple(chain.from_iterable(recipe.seeds for recipe in recipes)),
+        joined=len(recipes),
+    )
+
+
+def numbers_by_seed(recipe: Recipe) -> list[tuple[float | None, ...]]:
+    """Of each seed its hyperparameters, as in ``tx.numbers``, and then its rate of dropout.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> model = make_model(synthetic(size=100), "gmu")
+        >>> numbers_by_seed(Recipe(model, tx=Adam((1e-3, 1e-2)), seeds=(0, 1), dropout=0.5))
+        [(0.001, 0.0, 0.5), (0.01, 0.0, 0.5)]
+    """
+    numbers = map(per_seed, (*recipe.tx.numbers, recipe.dropout))
+    return [*islice(zip(*map(cycle, numbers), strict=True), len(recipe.seeds))]
 
 
 def adam_of(recipe: Recipe) -> Adam:

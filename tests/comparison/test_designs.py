@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmjax.comparison.designs import _log_det, aliases, hadamard, make_points
+from mmjax.comparison.designs import _log_det, aliases, make_points
+from mmjax.comparison.hadamard import hadamard
 from mmjax.errors import UsageError
 
 LEVELS = st.lists(st.integers(2, 4), min_size=1, max_size=5)
@@ -53,8 +54,23 @@ def test_hadamard_matrices(size):
 
 
 def test_sizes_without_a_construction():
-    assert hadamard(52) is None
+    assert [size for size in range(4, 112, 4) if hadamard(size) is None] == [52, 92, 100]
     assert hadamard(6) is None
+    assert len(make_points([2] * 50, "fractional")) == 56
+
+
+@given(st.lists(st.integers(2, 3), min_size=2, max_size=6), st.integers(2, 40))
+def test_no_design_has_more_runs_than_asked_for(levels, runs):
+    if runs <= sum(levels) - len(levels):
+        return
+    points = make_points(levels, "fractional", runs=runs)
+    multiple = runs // 4 * 4 if max(levels) == 2 else runs
+    assert len(points) in {min(runs, np.prod(levels)), multiple}
+    assert np.isfinite(_log_det(points, levels))
+
+
+def test_columns_of_a_large_matrix_that_repeat_themselves_are_no_design():
+    assert len(make_points([2] * 5, "fractional", runs=28)) == 28
 
 
 def test_the_exchange_finds_the_best_design_of_a_small_grid():

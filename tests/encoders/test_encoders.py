@@ -1,16 +1,16 @@
 """Encoders: the contract over the table, and the lengths that each promises."""
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from representatives import representatives
+from representatives import representatives, slow
 
 from mmjax.encoders import ENCODERS, default_encoder
 from mmjax.errors import UsageError
-from mmjax.layers import sinusoidal_positions
+from mmjax.layers import removable, remove, sinusoidal_positions
 from mmjax.testing import check_encoder
 
 IMAGE, SEQUENCE, VECTOR, VIDEO = (28, 28, 1), (39, 13), (6,), (5, 8, 8, 1)
@@ -72,6 +72,30 @@ def test_tokens_have_the_promised_length_and_width(name, shape, tokens):
 def test_contract(name):
     shape = SHAPES[name][0][0]
     check_encoder(make(name, shape), make_input(shape))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ENCODERS if removable(ENCODERS[name]())])
+def test_contract_without_components(name):
+    shape = SHAPES[name][0][0]
+    encoder = make(name, shape)
+    check_encoder(reduce(remove, removable(encoder), encoder), make_input(shape))
+
+
+@pytest.mark.parametrize("name", ["transformer", slow("patches"), slow("text")])
+def test_positions_alone_tell_the_order_of_tokens(name):
+    """Without them, what is put in another order comes out in that order."""
+    x = make_input(SHAPES[name][0][0])
+    if name == "patches":  # whole rows of patches
+        x, flipped = x[:, :14, :7], x[:, jnp.r_[7:14, :7], :7]
+    else:
+        x = x[:1, :5]
+        flipped = x[:, ::-1]
+    encoder = make(name, SHAPES[name][0][0])
+    less, variables = remove(encoder, "positions"), encoder.init(jax.random.key(0), x, train=False)
+    run = lambda encoder, x: jax.jit(partial(encoder.apply, train=False))(variables, x).values
+    np.testing.assert_allclose(run(less, flipped)[:, ::-1], run(less, x), rtol=1e-4, atol=1e-5)
+    assert np.abs(run(encoder, flipped)[:, ::-1] - run(encoder, x)).max() > 1e-2
 
 
 def test_each_kind_of_input_has_a_default():

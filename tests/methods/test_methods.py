@@ -1,7 +1,7 @@
 """All training methods: the contract, whole runs, and what is trained beforehand."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from types import SimpleNamespace
 
 import chex
@@ -27,6 +27,7 @@ from small import NUM_CLASSES, make_task
 from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
+from mmjax.layers import removable, remove
 from mmjax.methods import METHODS, Joint, TwoStage
 from mmjax.methods.gradient_blending import GradientBlending, blend
 from mmjax.methods.mechanics import modality_logits
@@ -74,6 +75,27 @@ NEEDED = {"mla": "mean", "stacking": "stacking"}  # the others take any fusion
 def test_method_keeps_the_contract(name):
     own = make_model("stacking", ("amber", "blue"), width=4) if name == "stacking" else None
     check_method(METHODS[name](), own)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in METHODS if removable(METHODS[name]())])
+def test_method_keeps_the_contract_without_components(name):
+    method = METHODS[name]()
+    check_method(reduce(remove, removable(method), method))
+
+
+def test_pmr_without_components_is_joint_training():
+    method, batch = METHODS["pmr"](), first_rows()
+    setup = Setup(reduce(remove, removable(method), method), batch)
+    grads, *_ = setup.gradient(setup.params, setup.memory, batch, KEY)
+    chex.assert_trees_all_close(grads, gradient_of_objective(setup, batch), rtol=1e-5)
+
+
+def test_mla_without_projection_leaves_every_direction_as_it_is():
+    batch = first_rows()
+    setup = Setup(remove(METHODS["mla"](), "projection"), batch, "mean")
+    _, memory, _ = setup.gradient(setup.params, setup.memory, batch, KEY)
+    np.testing.assert_array_equal(memory["projection"], setup.memory["projection"])
 
 
 @pytest.mark.parametrize("name", METHODS)

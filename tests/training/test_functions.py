@@ -11,6 +11,8 @@ from small import make_task
 
 from mmjax.augmentations import Noise
 from mmjax.comparison.arm import make_arm
+from mmjax.data.folds import fold_task
+from mmjax.data.missing import lose
 from mmjax.fusion import ConcatFusion
 from mmjax.layers import platform
 from mmjax.methods import METHODS
@@ -19,6 +21,7 @@ from mmjax.tasks.synthetic import synthetic
 from mmjax.training import program
 from mmjax.training.functions import make_functions
 from mmjax.training.optimiser import Adam
+from mmjax.training.recipe import join_lanes
 from mmjax.training.step import init_params
 from mmjax.types import Prepared
 
@@ -40,6 +43,44 @@ def test_equal_recipes_of_any_seeds_share(task):
     recipe = recipe_of(task, augment={"a": (Noise(),)})
     assert are_shared(recipe, recipe_of(task, augment={"a": (Noise(),)}))
     assert are_shared(recipe, replace(recipe, seeds=(5, 2)))
+
+
+def test_what_is_an_argument_of_the_program_is_shared(task):
+    recipe = recipe_of(task, dropout=0.1)
+    assert are_shared(recipe, replace(recipe, dropout=0.3, patience=2))
+    join = lambda *rates: join_lanes([replace(recipe, tx=Adam(rate)) for rate in rates])
+    assert are_shared(join(0.1, 0.2), join(0.3, 0.4))
+    assert not are_shared(join(0.1, 0.2), join(0.1, 0.2, 0.3))
+    start = lambda recipe: make_functions(recipe, 10, None).init(
+        recipe, Prepared(), rows=task.train.batch()
+    )
+    dropout = start(replace(recipe, dropout=(0.2, 0.4))).state.dropout
+    np.testing.assert_array_equal(dropout, np.float32([0.2, 0.4]))
+    rates = np.float32([0.3, 0.3, 0.4, 0.4])
+    state = start(join(0.3, 0.4)).state.opt_state
+    assert any(np.array_equal(rates, x) for x in jax.tree.leaves(state))
+
+
+@pytest.fixture
+def compilations():
+    """Grows with each program that XLA compiles."""
+    seen = []
+    note = lambda name, seconds, **facts: "backend_compile" in name and seen.append(name)
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def test_equal_shapes_are_compiled_once(compilations):
+    folds = [fold.task for fold in fold_task(synthetic(size=60), folds=3).folds]
+    lost = lose(folds[1], {"a": 0.5})
+    assert len({fold.train.size for fold in folds}) == 1
+    for task in (*folds, lost):
+        compilations.clear()
+        recipe = make_arm(task, "sum", steps=4, seeds=(0, 1), dropout=0.2).recipe
+        program.compile_recipe(recipe, task)
+        program.compile_recipe(replace(recipe, seeds=(8, 9), dropout=0.3, patience=3), task)
+        assert bool(compilations) == (task is folds[0])
 
 
 def test_what_changes_a_program_is_not_shared(task, monkeypatch):
@@ -119,7 +160,7 @@ def test_arrays_that_can_be_written_to_are_not_shared(task):
 def test_a_seed_starts_alike_whatever_is_beside_it(task):
     recipe, rows = recipe_of(task), task.train.batch()
     start = lambda *seeds: make_functions(replace(recipe, seeds=seeds), 10, None).init(
-        seeds, Prepared(), rows=rows
+        replace(recipe, seeds=seeds), Prepared(), rows=rows
     )
     both, alone = start(3, 2**31), start(2**31)
     for x, y in zip(jax.tree.leaves(both.best), jax.tree.leaves(alone.best), strict=True):

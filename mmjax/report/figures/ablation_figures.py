@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from mmjax.analysis.ablation import Change
+from mmjax.analysis.changes import Change
 from mmjax.comparison.scores import standard_error
 from mmjax.report.figures.style import (
     FUSED,

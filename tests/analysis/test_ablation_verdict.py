@@ -5,12 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mmjax.analysis.ablation import judge_ablation
+from mmjax.analysis.ablation_verdict import judge_ablation
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.effects import interactions, main_effects
 from mmjax.analysis.learning_rates import rate_warnings, relabel
 from mmjax.analysis.statistics import Folds, compare_pair, holm
-from mmjax.analysis.study import Study
+from mmjax.analysis.study import Study, rename
 from mmjax.comparison.ablation import KEPT, REMOVED, Ablation, parse_ablation
 from mmjax.comparison.designs import make_points
 
@@ -129,8 +129,37 @@ def test_variants_that_failed_leave_what_the_others_determine():
     verdict = judge_ablation(none, ablation)
     assert (("64", "128"),) not in {e.levels for e in verdict.effects}
     without = answers._replace(scores={n: s for n, s in answers.scores.items() if n[1] == "0"})
-    (told,) = [s for s in judge_ablation(without, ablation).sentences if "failed" in s]
-    assert "method" in told
+    sentences = judge_ablation(without, ablation).sentences
+    assert len([s for s in sentences if s.startswith("Without a result: method=ogm_ge; ")]) == 1
+    assert "The others do not determine the effect of method from joint to ogm_ge." in sentences
+
+
+def test_variants_without_a_result_are_named():
+    answers, ablation = make_answers("one-at-a-time")
+    scores = {name: values for name, values in answers.scores.items() if name != "100"}
+    sentences = judge_ablation(answers._replace(scores=scores), ablation).sentences
+    assert "Without a result: width=32." in sentences
+
+
+def test_what_a_verdict_holds_for_is_said():
+    answers, ablation = make_answers(seeds=1)
+    sentences = judge_ablation(answers, ablation).sentences
+    assert "With one seed, this holds for these trained models only." in sentences
+    assert [s for s in sentences if s.startswith("A typical interaction below ")]
+    fold = np.arange(200)[None] % 5
+    folded = answers._replace(folds=Folds(fold, 0.25))
+    assert "The test accounts for the training rows that folds share." in (
+        judge_ablation(folded, ablation).sentences
+    )
+
+
+def test_what_could_not_be_seen_is_said_of_the_step_that_is_meant():
+    verdict = judge_ablation(*make_answers(effect=lambda point: 0.3 * (point[0] == 2), rows=600))
+    assert "width matters" in verdict.headline.lower()
+    (of_effects,) = [s for s in verdict.sentences if s.startswith("For a typical effect")]
+    assert "3 seeds on these rows can detect differences above " in of_effects
+    assert [s for s in verdict.sentences if s.startswith("For a typical interaction")]
+    assert not [s for s in verdict.sentences if "width from 64 to 128 is as large" in s]
 
 
 def test_no_base_no_verdict():
@@ -152,7 +181,10 @@ def test_folds_widen_the_intervals_of_effects():
 
 
 def make_rate_study(best, base):
-    """A study of two variants at two learning rates: {name: skill}, on validation and on test."""
+    """A study of two variants at two learning rates: {name: skill}, on validation and on test.
+
+    A skill that is not a number is that of a training that has diverged.
+    """
     rng = np.random.default_rng(0)
     names = {"gmu": base[0], "gmu@slow": best[0], "wide": base[1], "wide@slow": best[1]}
     target = rng.integers(0, 2, 400)
@@ -160,7 +192,7 @@ def make_rate_study(best, base):
     for name, skill in names.items():
         right = rng.random((3, 400)) < skill
         said = np.where(right, target, 1 - target)
-        logits = np.eye(2)[said]
+        logits = np.eye(2)[said] + 0 * skill
         predictions[name] = {"seeds": np.arange(3), "valid": logits, "test": logits}
         about = {"strategy": name, "modalities": "a+b", "hidden": "", "accuracy": skill}
         rows += [
@@ -192,6 +224,23 @@ def test_a_verdict_that_depends_on_the_learning_rate_is_said_to():
     assert not rate_warnings(make_rate_study(best=(0.5, 0.9), base=(0.7, 0.9)))
 
 
+def test_a_learning_rate_at_which_a_variant_diverges_is_not_its_best():
+    study = make_rate_study(best=(0.5, 0.9), base=(0.8, np.nan))
+    assert relabel(study).scores("width=128").mean() == pytest.approx(0.9)
+    (told,) = rate_warnings(study)
+    assert "worse at that of the base" in told
+
+
+def test_a_variant_that_failed_at_the_rate_of_the_base_has_its_others():
+    study = make_rate_study(best=(0.5, 0.9), base=(0.8, 0.5))
+    left = {name: name for name in study.strategies if name != "wide"}
+    shown = relabel(rename(study, left)._replace(failed={"wide": "out of memory"}))
+    assert shown.scores("width=128").mean() == pytest.approx(0.9)
+    assert shown.failed == {"wide": "out of memory"}
+    none = rename(study, {name: name for name in ("gmu", "gmu@slow")})
+    assert relabel(none._replace(failed={"wide": "too slow"})).failed == {"width=128": "too slow"}
+
+
 def test_an_ablation_comes_back_from_json():
     _, ablation = make_answers()
     as_lists = {
@@ -217,3 +266,6 @@ def test_labels_of_variants():
                       product(range(3), range(2), range(2)), strict=True))  # fmt: skip
     ablation = Ablation("(0, 0, 0)", "grid", FACTORS, points)
     assert ablation.label("(2, 0, 1)") == "width=128, without gate"
+    whole = ablation._replace(base="(2, 1, 0)", design="leave-one-out")  # the full configuration
+    labels = [whole.label(name) for name in ("(2, 1, 0)", "(0, 1, 0)", "(2, 1, 1)")]
+    assert labels == ["(2, 1, 0)", "width=64", "without gate"]
