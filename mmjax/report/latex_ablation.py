@@ -34,7 +34,7 @@ def ablation_table(assessment: Assessment, label: str) -> str:
     if verdict.baseline:
         marks = " and ".join(f"${mark}$ {word}" for word, mark in _MARKS.items())
         caption = (
-            f"{escape(f'{caption}, and its difference to the base, {verdict.baseline}')}, with "
+            f"{escape(f'{caption}, and the gain over the base, {verdict.baseline}')}, with "
             rf"95\,\% intervals for new seeds and new groups; {marks} after correction. "
             f"{escape(f'{verdict.sentences[0]} {verdict.rule} {verdict.headline}')}"
         )
@@ -45,7 +45,7 @@ def ablation_table(assessment: Assessment, label: str) -> str:
         [
             *map(escape, names),
             rf"\multicolumn{{2}}{{l}}{{{score_head(metric)}}}",
-            r"\multicolumn{2}{l}{Difference}",
+            r"\multicolumn{2}{l}{Gain}",
             "Parameters",
         ],
         _body(shown, ablation, metric, best, factorial=factorial),

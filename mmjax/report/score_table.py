@@ -56,7 +56,7 @@ def score_table(summaries: Sequence[Summary]) -> ScoreTable:
 
 
 def ablation_table(assessment: Assessment) -> ScoreTable:
-    """Scores and differences to the base, which comes first; the best of the others next.
+    """Scores and gains over the base, which comes first; the best of the others next.
 
     Example:
         >>> from mmjax.analysis.study import Study
@@ -83,10 +83,10 @@ def ablation_table(assessment: Assessment) -> ScoreTable:
     if majority := find_majority(assessment.summaries):
         lines.append((True, (MAJORITY, metric.format(majority[0]), "-", "-")))
     note = (
-        "Difference to the base, with its 95 % interval; verdict after correction, - where the "
+        "Gain over the base, with its 95 % interval; verdict after correction, - where the "
         "two are not distinguishable."
     )
-    heads = ("variant", metric.head, "difference", "verdict")
+    heads = ("variant", metric.head, "gain", "verdict")
     return ScoreTable(heads, lines, 2, note + (_MAJORITY if majority else ""))
 
 

@@ -59,8 +59,8 @@ class Section(NamedTuple):
         return "what matters?" if self.base else "does fusion pay?"
 
     @property
-    def rows(self) -> str:
-        """The heading of the table."""
+    def heading(self) -> str:
+        """That of the table."""
         return "All variants" if self.base else "All strategies"
 
 
@@ -95,7 +95,8 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
     on_validation = lambda name: -study.on_validation(name)
     best_first = sorted(study.strategies, key=on_validation)
     base = _base(study)
-    alone = base or next((name for name in best_first if name in study.baselines), None)
+    references = [base] if base else study.baselines
+    alone = next((name for name in best_first if name in references), None)
     yield main_drawing(assessment)
     if base:
         yield from ablation_drawings(assessment)
@@ -135,7 +136,7 @@ def main_drawing(assessment: Assessment) -> Drawing:
         >>> drawing.title  # without predictions there is no verdict
         'Accuracy'
     """
-    if assessment.answers and assessment.verdict.baseline:
+    if assessment.answers and assessment.verdict.against_baseline:
         return forest(assessment.answers, assessment.verdict)
     return Drawing(
         _capital(assessment.study.metric.label),

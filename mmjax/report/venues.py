@@ -1,5 +1,6 @@
 """Figures in the sizes of venues: as wide as a column or the page, in the font of the text."""
 
+import warnings
 from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
@@ -59,8 +60,12 @@ def fit_figure(figure: Figure, venue: Venue) -> None:
 
 
 def _has_room(figure: Figure) -> bool:
-    """Whether all text is inside the figure, and no two overlap."""
-    figure.draw_without_rendering()
+    """Whether the axes have a size, all text is inside the figure, and no two overlap."""
+    with warnings.catch_warnings(record=True) as collapsed:
+        warnings.simplefilter("always")
+        figure.draw_without_rendering()
+    if collapsed:
+        return False
     outside = set(_ticks_outside(figure))
     texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
     texts = [text for text in texts if text not in outside]

@@ -9,6 +9,7 @@ from mmjax.report.ablation_drawings import ablation_drawings
 from mmjax.report.figures.ablation_figures import place_levels
 from mmjax.report.figures.style import FUSED, QUIET, Figure
 from mmjax.report.sections import make_drawings
+from mmjax.report.venues import VENUES, fit_figure
 
 EXCHANGE = "Rows that each variant gains and loses"
 
@@ -127,3 +128,13 @@ def test_any_number_of_factors_and_long_words_fit(count):
 def test_they_follow_the_main_figure():
     titles = [drawing.title for drawing in make_drawings(make_ablation())]
     assert titles[1:3] == ["What each factor does", "Interaction of width and gate"]
+
+
+@pytest.mark.parametrize("name", ["acl", "neurips"])
+def test_variants_with_many_changes_have_room_in_a_paper(name):
+    factors = {f"component_of_a_kind_{i}": (KEPT, REMOVED) for i in range(7)}
+    assessment = make_ablation(factors, "fractional", lambda point: 0.0, rows=60)
+    assert max(map(len, assessment.study.strategies)) > 100
+    for drawing in make_drawings(assessment):
+        fit_figure(drawing.figure, VENUES[name])
+        drawing.figure.draw_without_rendering()  # would warn if there were no room for the axes

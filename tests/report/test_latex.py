@@ -10,11 +10,16 @@ from simulated_ablations import make_ablation
 
 from mmjax.analysis.answers import make_answers
 from mmjax.analysis.verdicts import judge
+from mmjax.api import Result
+from mmjax.comparison.ablation import KEPT, REMOVED
+from mmjax.errors import UnknownNameError
 from mmjax.report.figures.style import Figure, legend_below
 from mmjax.report.latex import escape, latex_table
 from mmjax.report.lines import make_lines
 from mmjax.report.paper import table_of, write_paper
 from mmjax.report.venues import VENUES, fit_figure
+from mmjax.runs.run_file import RunFile
+from mmjax.runs.settings import Settings
 from mmjax.runs.studies import read_assessments, read_studies
 
 
@@ -196,3 +201,18 @@ def test_an_unknown_venue_is_refused_before_anything_is_written(tmp_path, capsys
     assert run("report", folder, *out, "--venue", "icml") == 2
     assert "Add --paper" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_result_saves_a_paper_in_the_sizes_of_a_venue(tmp_path, monkeypatch):
+    widths = []
+    keep_width = lambda figure, *_, **__: widths.append(float(figure.get_figwidth()))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep_width)
+    given = make_ablation(factors={"gate": (KEPT, REMOVED)}, effect=lambda point: 0.0).given
+    result = Result(RunFile(Settings(), list(given.strategies)), given)
+    result.save_paper(tmp_path / "paper", "icml")
+    assert (tmp_path / "paper" / "table.tex").read_text().count("&") == 3 * 4 + 1
+    assert set(widths) <= {3.25, 6.75}
+    assert 3.25 in widths
+    with pytest.raises(UnknownNameError, match="neurips"):
+        result.save_paper(tmp_path / "other", "neurip")
+    assert not (tmp_path / "other").exists()

@@ -20,6 +20,7 @@ from sklearn.metrics import confusion_matrix
 from mmjax.analysis.answers import Answers, make_answers
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import bootstrap_interval, compare_pair
+from mmjax.analysis.study import rename
 from mmjax.analysis.verdicts import judge
 from mmjax.errors import DataError
 from mmjax.report import sections
@@ -145,6 +146,25 @@ def test_the_page_of_an_ablation_is_about_its_base(ablation_page):
         assert f">{title}</a></li>" in text
     for word in ("unimodal", "best fusion", "with fusion", "headline are tested first"):
         assert word not in text, word
+
+
+def test_a_base_that_failed_leaves_a_page_of_scores(tmp_path):
+    given = make_ablation(rows=60).given
+    others = {name: name for name in given.strategies if name != "gmu"}
+    study = rename(given, others)._replace(failed={"gmu": "out of memory"})
+    write_page([Assessment(study)], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "gmu failed: out of memory" in text
+    assert "No verdict" in text
+    assert "<small>base</small>" not in text
+
+
+def test_a_base_that_alone_has_not_failed_leaves_a_page_of_scores(tmp_path):
+    study = rename(make_ablation(rows=60).given, {"gmu": "gmu"})
+    write_page([Assessment(study)], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "No effect could be judged" in text
+    assert "dotted: gmu" in text
 
 
 def test_variants_with_one_modality_are_marked(tmp_path):

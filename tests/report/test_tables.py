@@ -268,7 +268,7 @@ def test_an_ablation_has_the_base_first_and_then_the_best():
         assert gain == f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         assert verdict == (judged[name].verdict if judged[name].told else "-")
     text = summary_markdown(table_for(assessment))
-    assert text.startswith("| variant | accuracy % | difference | verdict |")
+    assert text.startswith("| variant | accuracy % | gain | verdict |")
     assert "95 % interval" in text.splitlines()[-1]
 
 

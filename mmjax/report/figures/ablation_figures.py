@@ -18,6 +18,7 @@ from mmjax.report.figures.style import (
     calm,
     legend_below,
     plain_text,
+    shorten,
 )
 from mmjax.types import Metric
 
@@ -102,7 +103,7 @@ def _draw_effects(
         axes.plot([x, x], [low, high], color=FUSED, linewidth=1.8, solid_capstyle="butt")
         face = FUSED if change.told else "#ffffff"
         axes.plot(x, mean, "o", color=FUSED, markerfacecolor=face, markersize=6)
-    axes.set_title(_shorten(name), fontsize=9, parse_math=False)
+    axes.set_title(shorten(name, _LONGEST), fontsize=9, parse_math=False)
     calm(axes, grid="y")
 
 
@@ -133,7 +134,7 @@ def place_levels(axes: Axes, words: Sequence[str]) -> dict[str, float]:
             places = values
     turn: dict[str, Any]
     turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if _is_slanted(words) else {}
-    axes.set_xticks(places, [_shorten(word) for word in words], parse_math=False, **turn)
+    axes.set_xticks(places, [shorten(word, _LONGEST) for word in words], parse_math=False, **turn)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.5 / len(words))
     return dict(zip(words, places.tolist(), strict=True))
@@ -152,14 +153,6 @@ def read_numbers(words: Sequence[str]) -> np.ndarray | None:
     except ValueError:
         return None
     return values if np.isfinite(values).all() else None
-
-
-def _shorten(word: str) -> str:
-    """A word without its middle if it is long; its end often tells levels apart."""
-    if len(word) <= _LONGEST:
-        return word
-    half = _LONGEST // 2
-    return f"{word[: half - 1]}\N{HORIZONTAL ELLIPSIS}{word[-half:]}"
 
 
 @plain_text
@@ -196,7 +189,7 @@ def interaction_figure(
             yerr=[standard_error(values) for values in scores],
             color=PALETTE[index % len(PALETTE)],
             linestyle=_DASHES[index // len(PALETTE) % len(_DASHES)],
-            label=f"{_shorten(factors[1])} {_shorten(other)}",
+            label=f"{shorten(factors[1], _LONGEST)} {shorten(other, _LONGEST)}",
             marker="o",
             markersize=4,
             linewidth=1.8,

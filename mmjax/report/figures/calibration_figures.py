@@ -9,7 +9,7 @@ from matplotlib.ticker import NullFormatter
 
 from mmjax.analysis.calibration import NUM_BINS, Reliability, reliability, risk_coverage
 from mmjax.comparison.scores import standard_error
-from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text
+from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text, shorten
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
@@ -35,7 +35,7 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> 
     )
     for (upper, lower), (name, values) in zip(panels.T, logits.items(), strict=True):
         error = np.mean([reliability(one, target).error for one in values])
-        title = f"{name}\nECE {100 * error:.1f} %"
+        title = f"{shorten(name)}\nECE {100 * error:.1f} %"
         upper.set_title(title, fontsize="medium", parse_math=False)
         pooled = reliability(np.concatenate(values), np.tile(target, len(values)))
         _draw(upper, lower, pooled)
@@ -79,7 +79,7 @@ def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Fi
         coverage = 100 * curves[0].coverage
         accuracy = 100 * np.stack([curve.accuracy for curve in curves])
         color = colormaps["tab20"](index % 20)
-        axes.plot(coverage, accuracy.mean(axis=0), label=name, color=color)
+        axes.plot(coverage, accuracy.mean(axis=0), label=shorten(name), color=color)
         if len(curves) > 1:
             error = standard_error(accuracy)
             band = accuracy.mean(axis=0) - error, accuracy.mean(axis=0) + error

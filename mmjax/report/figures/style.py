@@ -34,14 +34,26 @@ def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
         axes.set_axisbelow(True)
 
 
-def width_beside(names: Sequence[str]) -> float:
-    """The width in inches of a figure with these names beside its axes.
+def shorten(name: str, most: int = 44) -> str:
+    """A name without its middle if it is long: its end often tells it from others.
 
     Example:
-        >>> width_beside(["sum"]), round(width_beside(["a name of sixty characters".ljust(60)]), 1)
-        (5.2, 7.1)
+        >>> shorten("without positions, width=32", most=20)
+        'without p…, width=32'
     """
-    return max(WIDTH, 2.6 + _LETTER * max(map(len, names)))
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-(most // 2) :]}"
+
+
+def width_beside(names: Sequence[str]) -> float:
+    """The width in inches of a figure with these names, shortened, beside its axes.
+
+    Example:
+        >>> width_beside(["sum"]), round(width_beside(["a name of fifty characters".ljust(50)]), 1)
+        (5.2, 5.9)
+    """
+    return max(WIDTH, 2.6 + _LETTER * max(len(shorten(name)) for name in names))
 
 
 def legend_below(figure: Figure) -> None:
@@ -49,8 +61,9 @@ def legend_below(figure: Figure) -> None:
     names = [name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]]
     if not names:
         return
-    room = figure.get_figwidth() / (0.5 + _LETTER * max(map(len, names)))
+    room = figure.get_figwidth() / (0.5 + _LETTER * max(len(shorten(name)) for name in names))
     columns = min(max(int(room), 1), 3)
     legend = figure.legend(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
+        text.set_text(shorten(text.get_text()))

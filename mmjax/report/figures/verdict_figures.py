@@ -21,6 +21,7 @@ from mmjax.report.figures.style import (
     Figure,
     calm,
     legend_below,
+    shorten,
     width_beside,
 )
 from mmjax.types import Metric
@@ -47,7 +48,9 @@ def forest_figure(
         face = color if one.told else "#ffffff"
         axes.plot(mean, y, "o", color=color, markerfacecolor=face, markersize=6)
     axes.axvline(0, color=QUIET, linewidth=1)
-    axes.set_yticks(range(len(ordered)), [one.strategy for one in ordered], parse_math=False)
+    axes.set_yticks(
+        range(len(ordered)), [shorten(one.strategy) for one in ordered], parse_math=False
+    )
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.set_xlabel(f"gain over {reference}, {metric.unit}", parse_math=False)
     calm(axes, grid="x")
@@ -69,7 +72,7 @@ def exchange_figure(
     axes.barh(rows, -lost, 0.6, color=ALONE, label=f"wrong only {which}")
     axes.plot(gained - lost, rows, "|", color="#000000", markersize=9, label="difference")
     axes.axvline(0, color=QUIET, linewidth=1)
-    axes.set_yticks(rows, ordered, parse_math=False)
+    axes.set_yticks(rows, list(map(shorten, ordered)), parse_math=False)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.set_xlabel(f"rows in %, against {reference}", parse_math=False)
@@ -172,6 +175,8 @@ def _heat_map(
     cell: tuple[float, float],
 ) -> Figure:
     """Cells of varying opacity, legible on light and on dark backgrounds."""
+    rows = list(map(shorten, rows))
+    columns = ["\n".join(map(shorten, name.split("\n"))) for name in columns]
     widest = max(len(line) for name in columns for line in name.split("\n"))
     fits = 0.09 * widest < cell[0]
     below = 1.0 if fits else max(1.0, 0.4 + 0.055 * widest)
