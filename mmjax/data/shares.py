@@ -28,7 +28,7 @@ def take_share(task: Task, share: float, seed: int = 0) -> Task:
         >>> from mmjax.tasks.synthetic import synthetic
         >>> task = synthetic(size=1000)
         >>> task.train.size, take_share(task, 0.25).train.size
-        (640, 160)
+        (600, 150)
     """
     if not 0 < share <= 1:
         raise UsageError("train", expected="a share above 0 and at most 1", got=str(share))

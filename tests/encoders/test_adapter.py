@@ -21,7 +21,7 @@ from mmjax.testing import check_encoder
 from mmjax.training import checkpoint
 from mmjax.training.functions import _optimiser
 from mmjax.training.optimiser import Adam, Optax
-from mmjax.training.recipe import Recipe, describe, make_model
+from mmjax.training.recipe import Recipe, describe, make_model, numbers_by_seed
 from mmjax.training.step import init_params, make_forward
 from mmjax.types import Batch, Tokens
 
@@ -168,7 +168,8 @@ def test_a_fraction_scales_the_updates_exactly(name):
         task, recipe = make_recipe(trainable, **OPTIMISERS[name])
         params = init_params(recipe.model, task.train.batch(), seed=0)
         grads = jax.tree.map(lambda x: jnp.cos(7 * x + 1), params)
-        tx = _optimiser(recipe, lane=0)
+        *own, _ = numbers_by_seed(recipe)[0]
+        tx = _optimiser(recipe, own)
         state = tx.init(params)
         for _ in range(3):
             updates, state = tx.update(grads, state, params)
