@@ -6,8 +6,7 @@ What in the bottleneck transformer matters on written and spoken digits, which o
 methods matters for a speaker who was never heard, and from how much data on fusion pays. Each is
 one line of `mmjax ablate`, which is printed; the same command goes on where it was stopped.
 
-DATA holds mnist/ and fsdd/, as for the task mnist_fsdd. About half an hour on two CPU cores.
-docs/results/ablations.md shows what came out.
+DATA holds mnist/ and fsdd/, as for the task mnist_fsdd.
 """
 
 import shlex
