@@ -69,9 +69,11 @@ def test_original_digits(task, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", load_script("ablations").STUDIES)
-def test_ablations(name, tmp_path):
+def test_ablations(name, tmp_path, monkeypatch):
     make_mnist_fsdd(tmp_path)
     script = load_script("ablations")
+    small = script.STUDIES[name].replace("0.01,0.03,0.1,0.3", "0.5").replace("george", "ann")
+    monkeypatch.setitem(script.STUDIES, name, small)
     script.main(script.Study(str(tmp_path), tmp_path / "out", (name,), seeds=2, steps=2))
     report = (tmp_path / "out" / name / "report.html").read_text()
     assert "variants. Based on 2 seeds" in report
