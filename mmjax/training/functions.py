@@ -124,7 +124,7 @@ def key_of(value: Any, *, at_once: bool = False) -> Any:
         return value
     own = type(value)
     if is_dataclass(own) and (at_once or _is_constant(own)):
-        return own, tuple((f.name, key(getattr(value, f.name))) for f in fields(own))
+        return own, tuple((f.name, key(getattr(value, f.name, None))) for f in fields(own))
     if at_once:
         return id(value)
     raise _NoKey
