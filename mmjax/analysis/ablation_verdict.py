@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.changes import Change, headline, tell_interval, tell_step
 from mmjax.analysis.effects import Effect, interactions, main_effects
-from mmjax.analysis.statistics import ALPHA, detectable, holm, needed
+from mmjax.analysis.statistics import ALPHA, detectable, needed
 from mmjax.analysis.verdicts import (
     NO_ANSWERS,
     Judged,
     Verdict,
     caveats,
     format_p,
+    judge_all,
     resolution,
     rounded,
     tell_evidence,
@@ -83,12 +84,7 @@ def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
 def against_base(answers: Answers, ablation: Ablation) -> list[Judged]:
     """Every variant against the base, with p-values that are Holm-corrected for all of them."""
     names = [n for n in ablation.points if n in answers.scores and n != ablation.base]
-    pairs = [answers.compare(name, ablation.base) for name in names]
-    corrected = holm([pair.p for pair in pairs]).tolist() if pairs else []
-    return [
-        Judged(name, pair, p, pair.verdict(p))
-        for name, pair, p in zip(names, pairs, corrected, strict=True)
-    ]
+    return judge_all(answers, names, ablation.base)
 
 
 def list_changes(

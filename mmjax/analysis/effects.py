@@ -1,6 +1,6 @@
 """Effects of the factors of a design, as contrasts of the scores of its variants."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.statistics import VERDICTS, Pair, holm
 from mmjax.comparison.ablation import Ablation
-from mmjax.comparison.designs import code, model_matrix
+from mmjax.comparison.designs import code, model_columns, multiply
 
 
 class Effect(NamedTuple):
@@ -54,71 +54,50 @@ def main_effects(answers: Answers, ablation: Ablation) -> list[Effect]:
         >>> [e.verdict for e in main_effects(answers, Ablation("ac", "grid", factors, points))]
         ['better', 'not distinguishable']
     """
-    names, points, levels = _trained(answers, ablation)
-    found = []
-    for place, (name, words) in enumerate(ablation.factors.items()):
-        for level in range(1, len(words)):
-            contrast = _expand({place: level}, levels)
-            found.append(((name,), ((words[0], words[level]),), contrast))
-    return _test(answers, names, model_matrix(points, levels), found)
+    return _estimate(answers, ablation, order=1)
 
 
 def interactions(answers: Answers, ablation: Ablation) -> list[Effect]:
     """The interaction of each pair of levels of two factors, where the variants determine it."""
-    names, points, levels = _trained(answers, ablation)
-    main, index = model_matrix(points, levels), np.array(points)
-    blocks, contrasts = [main], []
-    width = main.shape[1]
-    sizes = [(levels[i] - 1) * (levels[j] - 1) for i, j in combinations(range(len(levels)), 2)]
-    total = width + sum(sizes)
-    factors = list(ablation.factors.items())
-    for (i, j), size in zip(combinations(range(len(levels)), 2), sizes, strict=True):
-        own = np.einsum("pa,pb->pab", code(levels[i])[index[:, i]], code(levels[j])[index[:, j]])
-        blocks.append(own.reshape(len(points), size))
-        (one, words), (other, others) = factors[i], factors[j]
-        for a, b in product(range(1, levels[i]), range(1, levels[j])):
-            contrast = np.zeros(total)
-            steps = code(levels[i])[a] - code(levels[i])[0], code(levels[j])[b] - code(levels[j])[0]
-            contrast[width : width + size] = np.outer(*steps).reshape(-1)
-            pairs = (words[0], words[a]), (others[0], others[b])
-            contrasts.append(((one, other), pairs, contrast))
-        width += size
-    return _test(answers, names, np.hstack(blocks), contrasts)
+    return _estimate(answers, ablation, order=2)
 
 
-def _trained(answers: Answers, ablation: Ablation) -> tuple[list[str], list, list[int]]:
+def _estimate(answers: Answers, ablation: Ablation, order: int) -> list[Effect]:
+    """The effects of ``order`` factors, in a model with those of fewer."""
     names = [name for name in ablation.points if name in answers.scores]
+    points = [ablation.points[name] for name in names]
     levels = [len(words) for words in ablation.factors.values()]
-    return names, [ablation.points[name] for name in names], levels
-
-
-def _expand(chosen: Mapping[int, int], levels: Sequence[int]) -> np.ndarray:
-    """The contrast of main effects between chosen levels and those of the reference."""
-    parts = [
-        code(n)[chosen[i]] - code(n)[0] if i in chosen else np.zeros(n - 1)
-        for i, n in enumerate(levels)
-    ]
-    return np.concatenate([np.zeros(1), *parts])
-
-
-Contrast = tuple[tuple[str, ...], tuple[tuple[str, str], ...], np.ndarray]
-
-
-def _test(
-    answers: Answers, names: Sequence[str], matrix: np.ndarray, contrasts: Sequence[Contrast]
-) -> list[Effect]:
+    columns = model_columns(points, levels, order)
+    matrix = np.hstack([*columns.values()])
     inverse = np.linalg.pinv(matrix)
     scores = np.stack([answers.scores[name] for name in names]).astype(np.float64)
-    found: list[tuple[tuple[str, ...], tuple[tuple[str, str], ...], Pair]] = []
-    for factors, levels, contrast in contrasts:
+    found = []
+    for factors, steps, contrast in _contrasts(ablation, columns, order):
         weights = (contrast @ inverse).round(12)  # so that those of no weight have none
         if not np.allclose(weights @ matrix, contrast, atol=1e-6):
             continue  # which the variants that were trained do not determine
         part = lambda w: np.einsum("v,vsr->sr", np.maximum(w, 0), scores)
-        found.append((factors, levels, answers.test(part(weights), part(-weights))))
-    corrected = holm([pair.p for *_, pair in found]).tolist() if found else []
-    verdict: Callable[[Pair, float], str] = lambda pair, p: pair.verdict(p)
+        found.append((factors, steps, answers.test(part(weights), part(-weights))))
+    corrected = holm([pair.p for *_, pair in found]).tolist()
     return [
-        Effect(factors, levels, pair, p, verdict(pair, p))
-        for (factors, levels, pair), p in zip(found, corrected, strict=True)
+        Effect(factors, steps, pair, p, pair.verdict(p))
+        for (factors, steps, pair), p in zip(found, corrected, strict=True)
     ]
+
+
+def _contrasts(
+    ablation: Ablation, columns: Mapping[tuple[int, ...], np.ndarray], order: int
+) -> Iterator[tuple[tuple[str, ...], tuple[tuple[str, str], ...], np.ndarray]]:
+    """The factors of each effect, their levels in words, and its contrast of coefficients."""
+    sizes = [part.shape[1] for part in columns.values()]
+    ends = dict(zip(columns, np.cumsum(sizes), strict=True))
+    factors = list(ablation.factors.items())
+    codes = [code(len(words)) for _, words in factors]
+    for places in combinations(range(len(factors)), order):
+        for chosen in product(*(range(1, len(codes[i])) for i in places)):
+            each = list(zip(places, chosen, strict=True))
+            (own,) = multiply([codes[i][[k]] - codes[i][[0]] for i, k in each])
+            contrast = np.zeros(sum(sizes))
+            contrast[ends[places] - len(own) : ends[places]] = own
+            steps = tuple((factors[i][1][0], factors[i][1][k]) for i, k in each)
+            yield tuple(factors[i][0] for i in places), steps, contrast

@@ -144,8 +144,10 @@ def judge(answers: Answers | None) -> Verdict:
     )
 
 
-def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair) -> list[Judged]:
-    """Strategies against one, Holm-corrected over all of them, if ``gate`` is significant.
+def judge_all(
+    answers: Answers, names: Sequence[str], reference: str, gate: Pair | None = None
+) -> list[Judged]:
+    """Strategies against one, Holm-corrected over all of them; if ``gate`` is significant, if any.
 
     Example:
         >>> scores = {"a": np.zeros((1, 50)), "b": np.ones((1, 50)), "c": np.ones((1, 50))}
@@ -155,8 +157,9 @@ def judge_all(answers: Answers, names: Sequence[str], reference: str, gate: Pair
         ['better']
     """
     pairs = [answers.compare(name, reference) for name in names]
-    corrected = np.maximum(holm([pair.p for pair in pairs]), gate.p).tolist()
-    word = lambda pair, p: pair.verdict(p) if gate.p < ALPHA else UNTESTED
+    least = gate.p if gate else 0.0
+    corrected = np.maximum(holm([pair.p for pair in pairs]), least).tolist()
+    word = lambda pair, p: pair.verdict(p) if least < ALPHA else UNTESTED
     return [
         Judged(name, pair, p, word(pair, p))
         for name, pair, p in zip(names, pairs, corrected, strict=True)

@@ -1,6 +1,7 @@
 """Designs of ablations: which combinations of levels are trained."""
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import combinations, product
 from math import prod
 
@@ -96,9 +97,31 @@ def model_matrix(points: Sequence[Point], levels: Sequence[int]) -> np.ndarray:
         >>> model_matrix([(0, 0), (1, 1), (2, 1)], [3, 2]).tolist()
         [[1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 1.0]]
     """
+    return np.hstack([*model_columns(points, levels, order=1).values()])
+
+
+def model_columns(
+    points: Sequence[Point], levels: Sequence[int], order: int
+) -> dict[tuple[int, ...], np.ndarray]:
+    """{factors: [points, columns]} of the intercept, ``()``, and effects of factors.
+
+    Effects are those of single factors, and of up to ``order`` of them together.
+
+    Example:
+        >>> columns = model_columns([(0, 0), (1, 1), (2, 1)], [3, 2], order=2)
+        >>> list(columns), columns[0, 1].tolist()
+        ([(), (0,), (1,), (0, 1)], [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    """
     index = np.array(points)
-    blocks = [code(n)[index[:, i]] for i, n in enumerate(levels)]
-    return np.hstack([np.ones((len(index), 1)), *blocks])
+    coded = [code(n)[index[:, i]] for i, n in enumerate(levels)]
+    sets = [some for size in range(order + 1) for some in combinations(range(len(levels)), size)]
+    return {some: multiply([np.ones((len(index), 1)), *(coded[i] for i in some)]) for some in sets}
+
+
+def multiply(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """[points, columns] of the products of a column of each part, which are [points, ...]."""
+    both = lambda one, other: np.einsum("pa,pb->pab", one, other).reshape(len(one), -1)
+    return reduce(both, parts)
 
 
 def code(levels: int) -> np.ndarray:
@@ -182,14 +205,12 @@ def aliases(points: Sequence[Point], names: Sequence[str], levels: Sequence[int]
         >>> print(aliases(points, ["a", "b", "c"], [2, 2, 2])[0])
         The effect of a is mixed with b x c.
     """
-    main = model_matrix(points, levels)
-    inverse = np.linalg.pinv(main)
+    inverse = np.linalg.pinv(model_matrix(points, levels))
     starts = np.cumsum([1, *(n - 1 for n in levels)])
+    columns = model_columns(points, levels, order=2)
     found: dict[str, list[tuple[str, float]]] = {}
     for one, other in combinations(range(len(levels)), 2):
-        blocks = [main[:, starts[i] : starts[i + 1]] for i in (one, other)]
-        both = np.einsum("pi,pj->pij", *blocks).reshape(len(points), -1)
-        mixed = np.abs(inverse @ both)
+        mixed = np.abs(inverse @ columns[one, other])
         for place, name in enumerate(names):
             share = mixed[starts[place] : starts[place + 1]].max()
             if place not in (one, other) and share > 0.01:

@@ -42,8 +42,6 @@ from mmjax.types import Method, Objective
 REMOVE = "-"
 """Precedes the name of a component that a variant lacks; the value is then ``True``."""
 
-_FUSION, _METHOD = " fusion", " method"  # no names of modalities
-_DATA = ("modalities", "train")
 _ADAM = tuple(one.name for one in fields(Adam))
 _RECIPE = tuple(
     f.name for f in fields(Recipe) if f.name not in ("model", "augment", "seeds", "tx", "joined")
@@ -54,6 +52,7 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
     "objective": OBJECTIVES,
     "optimizer": {},
 }
+_NOT_OF_FUSION = (*_RECIPE, *_ADAM, *_TABLES, "modalities", "train", "absent")
 
 ObjectiveLike = str | Objective
 """An objective by name, or a function ``(outputs, batch) -> (loss, {metric: value})``."""
@@ -136,8 +135,7 @@ def change_data(task: Task, changes: Mapping[str, Any]) -> Task:
         UnknownNameError: the task has no such modality.
         UsageError: a share is out of range, or the task has folds.
     """
-    gone = [name for name in task.modalities if REMOVE + name in changes]
-    kept = [name for name in task.modalities if name not in gone]
+    kept = [name for name in task.modalities if REMOVE + name not in changes]
     if "modalities" in changes:
         value = changes["modalities"]
         kept = value.split("+") if isinstance(value, str) else list(value)
@@ -189,7 +187,7 @@ def known_factors(task: Task, fusion: Any) -> list[str]:
     """The names of what can be varied, except for fields of encoders and of the method."""
     own = [name for name in field_names(fusion) if name not in _RECIPE]
     of_each = [f"{kind}.{n}" for kind in ("encoders", "augment", "missing") for n in task.shapes]
-    return [*own, *_RECIPE, *_ADAM, *_TABLES, *_DATA, "absent", *of_each]
+    return [*own, *_NOT_OF_FUSION, *of_each]
 
 
 def field_names(member: Any) -> list[str]:
@@ -202,8 +200,7 @@ def _fusion_field(factor: str) -> str | None:
     kind, _, name = factor.partition(".")
     if kind == "fusion" and name:
         return name
-    elsewhere = (*_RECIPE, *_ADAM, *_TABLES, *_DATA, "absent")
-    return None if name or factor in elsewhere or factor.startswith(REMOVE) else factor
+    return None if name or factor in _NOT_OF_FUSION or factor.startswith(REMOVE) else factor
 
 
 def _set(member: Any, name: str, value: Any, factor: str) -> Any:
@@ -258,19 +255,13 @@ def change_recipe(recipe: Recipe, task: Task, changes: Mapping[str, Any]) -> Rec
 
 def _remove(recipe: Recipe, task: Task, name: str) -> Recipe:
     """The recipe without a component, which its fusion, encoders or method have."""
-    members: dict[str, Any] = {
-        _FUSION: recipe.model.fusion,
-        _METHOD: recipe.method,
-        **recipe.model.encoders,
-    }
-    having = {key: member for key, member in members.items() if name in removable(member)}
-    if not having:
+    if name not in components(recipe):
         raise UnknownNameError("component", name, {*components(recipe), "dropout", *task.shapes})
-    members |= {key: remove(member, name) for key, member in having.items()}
-    fusion, method = (members.pop(key) for key in (_FUSION, _METHOD))
-    return replace(
-        recipe, model=make_model(task, fusion, members, recipe.model.absent), method=method
-    )
+    less = lambda member: remove(member, name) if name in removable(member) else member
+    model = recipe.model
+    encoders = {modality: less(encoder) for modality, encoder in model.encoders.items()}
+    model = make_model(task, less(model.fusion), encoders, model.absent)
+    return replace(recipe, model=model, method=less(recipe.method))
 
 
 def components(recipe: Recipe) -> list[str]:

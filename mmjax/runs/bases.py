@@ -48,8 +48,11 @@ def _of_recipe(recipe: Recipe) -> tuple[Variant, dict[str, Any]]:
     if any(isinstance(number, tuple) for number in (*recipe.tx.numbers, recipe.dropout)):
         raise UsageError("base", "its numbers differ by seed", fix="Give it one of each.")
     adam = recipe.tx if isinstance(recipe.tx, Adam) else Adam()
-    own = {"patience": (recipe.patience, 10), "warmup": (adam.warmup, Adam.warmup)}
-    own["clip"] = (adam.clip, Adam.clip)
+    own = {
+        "patience": (recipe.patience, Recipe.patience),
+        "warmup": (adam.warmup, Adam.warmup),
+        "clip": (adam.clip, Adam.clip),
+    }
     changes = {name: value for name, (value, usual) in own.items() if value != usual}
     given: dict[str, Any] = {name: getattr(recipe, name) for name in _SHARED}
     if isinstance(recipe.tx, Optax):

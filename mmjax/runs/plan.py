@@ -9,7 +9,6 @@ from rich.console import Console
 
 from mmjax.comparison.ablation import Ablation
 from mmjax.comparison.arm import Arm, StrategyLike
-from mmjax.comparison.factors import Variant
 from mmjax.comparison.levels import make_ablation
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
@@ -100,17 +99,15 @@ def _lay_out(
     ablation, variants = make_ablation(task, base, root, asked.vary, asked.drop, design, asked.runs)
     arms = make([*variants.values()])
     rates = _other_rates(arms, asked)
-    own = {name: (name, *_at(variant, rates)) for name, variant in variants.items()}
-    more = make([one for variant in variants.values() for one in _at(variant, rates).values()])
+    if not rates:
+        return ablation, arms
+    at = lambda one, rate: replace(one, changes={**one.changes, "learning_rate": rate})
+    others = {name: [at(one, rate) for rate in rates] for name, one in variants.items()}
+    more = make([one for some in others.values() for one in some])
+    own = {name: (name, *(one.name for one in some)) for name, some in others.items()}
     by_name = {arm.strategy: arm for arm in (*arms, *more)}
     ordered = [by_name[name] for names in own.values() for name in names]
-    return ablation._replace(rates=own if rates else {}), ordered
-
-
-def _at(variant: Variant, rates: Sequence[float]) -> dict[str, Variant]:
-    """The variant at other learning rates, by name."""
-    made = [replace(variant, changes={**variant.changes, "learning_rate": rate}) for rate in rates]
-    return {one.name: one for one in made}
+    return ablation._replace(rates=own), ordered
 
 
 def _other_rates(arms: Sequence[Arm], asked: Asked) -> list[float]:
