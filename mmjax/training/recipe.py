@@ -363,13 +363,17 @@ def name_member(member: Any, table: Mapping[str, Any]) -> str:
         return member
     if isinstance(member, Pretrained):
         return member.label
-    kind = type(member) if is_dataclass(member) and not isinstance(member, type) else member
+    kind, given = member, {}
+    if isinstance(member, functools.partial):
+        kind, given = member.func, member.keywords
+    elif is_dataclass(member) and not isinstance(member, type):
+        kind, given = type(member), {f.name: getattr(member, f.name) for f in fields(member)}
     key = next((key for key, known in table.items() if known is kind), None)
-    if kind is member:
+    if not is_dataclass(kind):
         return key or describe(member)
     default = lambda f: f.default if f.default_factory is MISSING else f.default_factory()
-    own = [f for f in fields(member) if f.name not in ("out_dim", "parent", "name")]
-    values = {f.name: (describe(getattr(member, f.name)), describe(default(f))) for f in own}
+    own = [f for f in fields(kind) if f.name in {*given} - {"out_dim", "parent", "name"}]
+    values = {f.name: (describe(given[f.name]), describe(default(f))) for f in own}
     inner = ", ".join(f"{n}={value}" for n, (value, usual) in values.items() if value != usual)
     return (key or kind.__name__) + (f"({inner})" if inner else "")
 
