@@ -363,7 +363,8 @@ def name_member(member: Any, table: Mapping[str, Any]) -> str:
         return member
     if isinstance(member, Pretrained):
         return member.label
-    kind, given = member, {}
+    kind: Any = member
+    given: Mapping[str, Any] = {}
     if isinstance(member, functools.partial):
         kind, given = member.func, member.keywords
     elif is_dataclass(member) and not isinstance(member, type):
@@ -375,7 +376,7 @@ def name_member(member: Any, table: Mapping[str, Any]) -> str:
     own = [f for f in fields(kind) if f.name in {*given} - {"out_dim", "parent", "name"}]
     values = {f.name: (describe(given[f.name]), describe(default(f))) for f in own}
     inner = ", ".join(f"{n}={value}" for n, (value, usual) in values.items() if value != usual)
-    return (key or kind.__name__) + (f"({inner})" if inner else "")
+    return (key or describe(kind)) + (f"({inner})" if inner else "")
 
 
 def describe(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Figures as SVG that takes its colours and font from the surrounding page."""
 
+import hashlib
 import io
 import re
 from typing import Any
@@ -42,6 +43,9 @@ def inline_svg(figure: Figure, label: str) -> Markup:
     text = file.getvalue()
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # equal in every figure, and ids must be unique
+    for name, content in re.findall(r'<clipPath id="(\w+)">(.*?)</clipPath>', text, re.DOTALL):
+        # By what is printed: Matplotlib's names depend on the last bits of a layout, which vary.
+        text = text.replace(name, f"p{hashlib.sha256(content.encode()).hexdigest()[:10]}")
     text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
     for color, name in _COLORS.items():
         text = text.replace(color, name)
