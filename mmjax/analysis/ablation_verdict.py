@@ -56,8 +56,11 @@ def judge_ablation(answers: Answers | None, ablation: Ablation) -> Verdict:
         >>> print(judge_ablation(answers, ablation).headline)
         Width matters (+31.3 points from 64 to 128, 95 % interval +18.3 to +44.4).
     """
-    if answers is None or ablation.base not in answers.scores:
+    if answers is None:
         return Verdict(NO_ANSWERS, reference="the base")
+    if ablation.base not in answers.scores:
+        lost = f"No verdict: {ablation.base}, the base of all comparisons, has no result."
+        return Verdict(lost, reference="the base")
     judged = against_base(answers, ablation)
     factorial = ablation.design in ("grid", "fractional")
     main = main_effects(answers, ablation) if factorial else []

@@ -179,7 +179,7 @@ def make_study(
 
 
 def merge_studies(parts: Iterable[Study]) -> list[Study]:
-    """Merges the studies that have the same task, data and metric.
+    """Merges the studies that have the same task, data and metric; an ablation stays on its own.
 
     A strategy that two studies trained with the same recipe is taken from the first; with another
     recipe, the number of its study is appended to its name.
@@ -203,6 +203,8 @@ def merge_studies(parts: Iterable[Study]) -> list[Study]:
 
 
 def _same_data(one: Study, other: Study) -> bool:
+    if one.ablation or other.ablation:  # whose points are those of its own variants
+        return False
     common = one.data.keys() & other.data.keys()
     alike = one.task == other.task and one.metric.name == other.metric.name
     return alike and any(common) and all(one.data[k] == other.data[k] for k in common)

@@ -20,7 +20,7 @@ _NUM_PROFILES = 10
 def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
     """Figures over several tasks of one metric, for the strategies and seeds that all share.
 
-    The best unimodal baseline of each task, selected on validation, counts as one strategy.
+    Ablations are left out, since their variants are compared with a base. The best unimodal baseline of each task, selected on validation, counts as one strategy.
 
     Example:
         >>> rows = [{"strategy": name, "modalities": used, "split": split, "hidden": "",
@@ -31,7 +31,8 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
         >>> [drawing.title for drawing in over_tasks(studies)]
         ['Interquartile means', 'Performance profiles']
     """
-    scores = _shared_scores(studies)
+    studies = [study for study in studies if not study.ablation]
+    scores = _shared_scores(studies) if studies else {}
     if len(studies) < 2 or not scores or len({study.metric.name for study in studies}) > 1:
         return []
     by_mean = sorted(scores, key=lambda name: -interquartile_mean(scores[name]))

@@ -67,9 +67,10 @@ class Section(NamedTuple):
 def make_section(assessment: Assessment) -> Section:
     """Assembles the section of a study: tables, figures and facts."""
     study, verdict = assessment.study, assessment.verdict
+    base = _base(study)
     return Section(
-        title=study.task,
-        base=_base(study),
+        title=f"{study.task}, variants of {base}" if base else study.task,
+        base=base,
         metric=study.metric,
         second=second_metric(study.metric),
         kind=study.kind,

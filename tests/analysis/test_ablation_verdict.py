@@ -10,7 +10,7 @@ from mmjax.analysis.answers import Answers
 from mmjax.analysis.effects import interactions, main_effects
 from mmjax.analysis.learning_rates import rate_warnings, relabel
 from mmjax.analysis.statistics import Folds, compare_pair, holm
-from mmjax.analysis.study import Study, rename
+from mmjax.analysis.study import Study, merge_studies, rename
 from mmjax.comparison.ablation import KEPT, REMOVED, Ablation, parse_ablation
 from mmjax.comparison.designs import make_points
 
@@ -269,3 +269,20 @@ def test_labels_of_variants():
     whole = ablation._replace(base="(2, 1, 0)", design="leave-one-out")  # the full configuration
     labels = [whole.label(name) for name in ("(2, 1, 0)", "(0, 1, 0)", "(2, 1, 1)")]
     assert labels == ["(2, 1, 0)", "width=64", "without gate"]
+
+
+def test_an_ablation_without_its_base_says_so():
+    answers, ablation = make_answers()
+    del answers.scores[ablation.base]
+    verdict = judge_ablation(answers, ablation)
+    assert verdict.headline == "No verdict: 000, the base of all comparisons, has no result."
+    assert verdict.reference == "the base"
+
+
+def test_ablations_of_the_same_data_are_not_merged():
+    row = {"strategy": "gmu", "modalities": "a+b", "split": "test", "data": "digest"}
+    ablation = Ablation("gmu", "grid", {"width": ("64", "32")}, {"gmu": (0,)})
+    plain = Study("toy", (), [row], [], {}, {}, {}, (), {}, {})
+    varied = plain._replace(ablation=ablation)
+    found = merge_studies([varied, plain, varied, plain])
+    assert [study.ablation for study in found] == [ablation, None, ablation]

@@ -353,6 +353,17 @@ def test_figures_take_their_colours_from_the_page():
     assert not re.search(r'<g id="', svg)
 
 
+def test_figures_whose_layout_differs_by_rounding_are_the_same_svg():
+    def draw(shift):
+        figure = Figure(figsize=(4, 3))
+        axes = figure.add_axes((0.1 + shift, 0.1, 0.8, 0.8))
+        axes.plot([1, 2, 3])
+        return inline_svg(figure, "line")
+
+    assert "clip-path" in draw(0)
+    assert draw(0) == draw(1e-15)
+
+
 @pytest.mark.parametrize("background", ["#ffffff", "#14171a"])
 def test_colours_are_legible_on_light_and_on_dark(background):
     """Graphics need a contrast of 3 to 1 (WCAG 2.1, criterion 1.4.11)."""
