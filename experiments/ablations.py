@@ -4,7 +4,8 @@
 
 What in the bottleneck transformer matters on written and spoken digits, which of ten training
 methods matters for a speaker who was never heard, and from how much data on fusion pays. Each is
-one line of `mmjax ablate`, which is printed; the same command goes on where it was stopped.
+one line of `mmjax ablate`, which is printed; the same command goes on where it was stopped. After
+the last, a table compares fusion with the modality that is best on validation, share by share.
 
 DATA holds mnist/ and fsdd/, as for the task mnist_fsdd.
 """
@@ -13,9 +14,13 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 
+from mmjax.analysis.statistics import holm
+from mmjax.analysis.verdicts import format_p
 from mmjax.cli import main as mmjax
+from mmjax.runs.studies import read_assessments
 
 STUDIES = {
     "bottleneck": "bottleneck --vary num_layers=1,2,4 num_bottlenecks=1,4,16 fusion_layer=0,1 "
@@ -53,6 +58,33 @@ def main(study: Study) -> None:
         words = [*shlex.split(f"ablate {STUDIES[name]} {shared}"), study.data]
         print(f"\nmmjax {shlex.join(words)}\n")
         mmjax([*words, "--out", str(study.out / name), "--resume"])
+        if name == "learning_curve":
+            print("\n".join(gains(study.out / name)))
+
+
+def gains(folder: Path) -> list[str]:
+    """A table with the gain of fusion over the best modality at each share of the rows."""
+    (assessment,) = read_assessments([folder])
+    answers, ablation = assessment.answers, assessment.study.ablation
+    assert answers
+    assert ablation
+    at = {point: name for name, point in ablation.points.items()}
+    shares, subsets = ablation.factors.values()
+    order, pairs = sorted(range(len(shares)), key=lambda index: float(shares[index])), []
+    for share in order:
+        fused, *alone = (at[share, subset] for subset in range(len(subsets)))
+        best = max(alone, key=lambda name: answers.valid_score[name])
+        pairs.append((fused, best, answers.compare(fused, best)))
+    lines = ["| train | fused % | best modality | its % | gain | p, Holm |"]
+    lines.append("|---:|---:|---|---:|---:|---:|")
+    corrected = holm(np.array([pair.p for _, _, pair in pairs]))
+    for share, (fused, best, pair), p in zip(order, pairs, corrected, strict=True):
+        mean = lambda name: f"{100 * answers.scores[name].mean():.2f}"
+        gain, modality = pair.difference, subsets[ablation.points[best][1]]
+        interval = f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        cells = shares[share], mean(fused), modality, mean(best), interval, format_p(p)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ def compare(
     fusions: str | Sequence[FusionLike] = "core",
     *,
     encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {},
-    objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy",
+    objective: ObjectiveLike | Sequence[ObjectiveLike] | None = None,
     method: MethodLike | Sequence[MethodLike] = "joint",
     augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] = {},
     class_weights: str | Mapping[Any, float] | Sequence[float] | None = None,
@@ -259,7 +259,8 @@ def compare(
             Flax modules, and module classes that need only ``out_dim``.
         encoders: {modality: encoder}: a name, a Flax module, a class that needs no arguments, or
             what ``mmjax.encoders.pretrained`` makes; by default the shape of an input decides.
-        objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``.
+        objective: a name, or a function ``(outputs, batch) -> (loss, {metric: value})``; by default
+            that of the fusion's paper where it has one of its own, otherwise ``cross_entropy``.
         method: the name of a training method, or an instance.
         augment: {modality: augmentations of its training inputs}, applied in this order: names,
             instances such as ``AUGMENTATIONS["crop"](padding=2)``, and functions ``(key, x [batch,
@@ -330,7 +331,7 @@ def ablate(
     learning_rates: Sequence[float] = (),
     budget: str | None = None,
     encoders: Mapping[str, EncoderLike] = {},
-    objective: ObjectiveLike = "cross_entropy",
+    objective: ObjectiveLike | None = None,
     method: MethodLike = "joint",
     augment: Mapping[str, AugmentationLike | Sequence[AugmentationLike]] = {},
     class_weights: str | Mapping[Any, float] | Sequence[float] | None = None,
@@ -412,7 +413,7 @@ def ablate(
         "metric": metric,
         "optimizer": optimizer,
     }
-    usual = {"encoders": {}, "objective": "cross_entropy", "method": "joint", "augment": {}}
+    usual = {"encoders": {}, "method": "joint", "augment": {}}
     for name in given.keys() & own.keys():
         if repr(given[name]) != repr(usual.get(name)):
             problem = f"the base has {name} of its own"
@@ -603,7 +604,7 @@ def _make_settings(
     return Settings(
         task=task.name,
         encoders=tuple(f"{m}={names(e, ENCODERS)}" for m, e in choices.encoders.items()),
-        objective=names(choices.objective, OBJECTIVES),
+        objective=None if choices.objective is None else names(choices.objective, OBJECTIVES),
         method=names(choices.method, METHODS),
         **values,
     )

@@ -267,6 +267,7 @@ OBJECTIVES: "Table[Objective]" = Table(
         "supervised_contrastive": "mmjax.objectives.contrastive:supervised_contrastive",
         "deep_cca": "mmjax.objectives.deep_cca:deep_cca",
         "branches": "mmjax.objectives.branches:branches",
+        "branch_mean": "mmjax.objectives.branches:branch_mean",
         "evidential": "mmjax.objectives.evidential:evidential",
         "confidence_ranking": "mmjax.objectives.confidence_ranking:confidence_ranking",
     },

@@ -192,6 +192,10 @@ def test_the_command_writes_a_folder_that_goes_on_where_it_was(tmp_path, capsys)
         "--design grid --task synthetic --options size=120 --seeds 2 --steps 4"
     )
     assert content["ablation"]["factors"]["dropout"] == ["kept", "removed"]
+    assert "![What each factor does](what-each-factor-does.png)" in (
+        tmp_path / "summary.md"
+    ).read_text(encoding="utf-8")
+    assert (tmp_path / "what-each-factor-does.png").exists()
     before = scores(tmp_path)
     run(*arguments, "--resume")
     assert "Already complete" in capsys.readouterr().out

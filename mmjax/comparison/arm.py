@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -92,8 +93,8 @@ def make_arm(
         choices: what to add to the name, if arms are to differ in other arguments.
         frozen: runs frozen encoders; arms that share it share their features.
         **recipe: fields of ``Recipe`` other than the model; of ``augment``, only the modalities
-            that the arm uses count. A fusion that prescribes a training method is trained with that
-            one.
+            that the arm uses count. Without an objective, that of the fusion's paper is taken. A
+            fusion that prescribes a training method is trained with that one.
 
     Raises:
         UnknownNameError: there is no such strategy, encoder, modality or stand-in.
@@ -125,6 +126,8 @@ def make_arm(
     gone = {f"{REMOVE}{name}" for name in task.modalities}
     changes = {factor: value for factor, value in changes.items() if factor not in gone}
     model = change_model(model, part, changes)
+    if recipe.get("objective") is None:
+        recipe["objective"] = OBJECTIVES[default_objective(model.fusion)]
     own_method = prescribed_method(model.fusion)
     if own_method:
         if "method" in changes:
@@ -238,11 +241,26 @@ def modalities_of(task: Task, strategy: StrategyLike) -> tuple[str, ...]:
 
 def prescribed_method(strategy: StrategyLike) -> str | None:
     """The key of the training method without which a fusion makes no sense, if there is one."""
+    return getattr(_fusion_of(strategy), "method", None)
+
+
+def default_objective(strategy: StrategyLike) -> str:
+    """The key of the objective with which a fusion is trained unless another is asked for.
+
+    Example:
+        >>> default_objective("bottleneck"), default_objective("sum")
+        ('branch_mean', 'cross_entropy')
+    """
+    return getattr(_fusion_of(strategy), "objective", "cross_entropy")
+
+
+def _fusion_of(strategy: StrategyLike) -> Any:
+    """The fusion of a strategy, or its class."""
     if isinstance(strategy, Variant):
         strategy = strategy.changes.get("fusion", strategy.strategy)
     if isinstance(strategy, str):
-        strategy = FUSIONS.get(parse_strategy(strategy).member, strategy)
-    return getattr(strategy, "method", None)
+        return FUSIONS.get(parse_strategy(strategy).member, strategy)
+    return strategy.func if isinstance(strategy, partial) else strategy
 
 
 def _find(task: Task, strategy: FusionLike) -> tuple[Task, FusionLike]:

@@ -4,7 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from mmjax.comparison.arm import StrategyLike, modalities_of, prescribed_method
+from mmjax.comparison.arm import (
+    StrategyLike,
+    default_objective,
+    modalities_of,
+    prescribed_method,
+)
 from mmjax.comparison.factors import MethodLike, ObjectiveLike, find_method, find_objective
 from mmjax.data.task import Task
 from mmjax.encoders import default_encoder
@@ -18,12 +23,12 @@ class Choices(NamedTuple):
 
     Attributes:
         encoders: {modality: encoder or alternatives}; other modalities have their default.
-        objective: the objective, or alternatives.
+        objective: the objective, or alternatives; None for that of each fusion's paper.
         method: the training method, or alternatives.
     """
 
     encoders: Mapping[str, EncoderLike | Sequence[EncoderLike]] = {}
-    objective: ObjectiveLike | Sequence[ObjectiveLike] = "cross_entropy"
+    objective: ObjectiveLike | Sequence[ObjectiveLike] | None = None
     method: MethodLike | Sequence[MethodLike] = "joint"
 
 
@@ -63,13 +68,13 @@ def variants(
         methods = methods[:1]
     options: list[list[tuple[str, Any]]] = []
     for name, alternatives in own.items():
-        usual = default_encoder(task.shapes[name], task.kinds.get(name), task.codings.get(name))
+        encoder = default_encoder(task.shapes[name], task.kinds.get(name), task.codings.get(name))
         named = [(f"{name}={name_member(e, ENCODERS)}", e) for e in alternatives]
-        options.append(_without_default(named, f"{name}={usual}"))
-    objectives = [
-        (name_member(o, OBJECTIVES), find_objective(o)) for o in as_list(choices.objective)
-    ]
-    options.append(_without_default(objectives, "cross_entropy"))
+        options.append(_without_default(named, f"{name}={encoder}"))
+    usual = default_objective(strategy)
+    asked = as_list(usual if choices.objective is None else choices.objective)
+    objectives = [(name_member(o, OBJECTIVES), find_objective(o)) for o in asked]
+    options.append(_without_default(objectives, usual))
     made = [find_method(method) for method in methods]
     options.append(_without_default([(name_member(m, METHODS), m) for m in made], "joint"))
     for combination in product(*options):

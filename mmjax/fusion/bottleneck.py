@@ -23,7 +23,8 @@ class BottleneckFusion(nn.Module):
     each CLS token into logits, the branches, and the prediction is their mean. One modality: its
     own transformer, with the bottleneck as memory. Two or many: means are over the modalities
     present. An absent modality writes nothing and has no logits. With none present the prediction
-    is zero.
+    is zero. As in the paper, the loss is the mean of the branches' (the objective ``branch_mean``),
+    unless another objective is asked for.
 
     Reference: Nagrani et al., Attention Bottlenecks for Multimodal Fusion (arXiv:2107.00135).
 
@@ -49,6 +50,7 @@ class BottleneckFusion(nn.Module):
     """
 
     level: ClassVar[str] = "token"
+    objective: ClassVar[str] = "branch_mean"
     removable: ClassVar[Removable] = {
         "positions": {"positions": False},
         "bottleneck": {"num_bottlenecks": 0},

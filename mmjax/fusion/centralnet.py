@@ -18,8 +18,9 @@ class CentralNetFusion(nn.Module):
     ``h_m <- relu(W_m h_m + b_m)`` from ``x_m``, the mean over valid tokens; ``h_c <- relu(C (a_c
     h_c + sum_m a_m h_m) + c)`` with trained scalars ``a`` per layer, initially equal. Each stream
     has a readout, and the prediction mixes their logits by the same rule, so that early fusion,
-    late fusion and a single modality are special cases. The logits of the modalities are branches,
-    to which the paper applies further loss terms. One modality: its stream and the central one. Two
+    late fusion and a single modality are special cases. The logits of the modalities are branches;
+    as in the paper, each has a loss of its own (the objective ``branches``), unless another
+    objective is asked for. One modality: its stream and the central one. Two
     or many: the sum is over all. An absent modality adds zeros to every mixture; with none present
     only the biases of the central stream remain.
 
@@ -44,6 +45,7 @@ class CentralNetFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    objective: ClassVar[str] = "branches"
     out_dim: int
     width: int = 64
     num_layers: int = 2

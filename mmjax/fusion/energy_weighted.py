@@ -13,10 +13,10 @@ class EnergyWeightedFusion(nn.Module):
     """Weights the logits of each modality by their own negative energy: ``sum_m w_m l_m``.
 
     ``w_m = scale logsumexp(l_m)``, per sample. As in the paper the weights are not normalised: two
-    confident modalities make a more confident prediction. The paper trains with a loss under which
-    the weights rank samples by how well a modality does on them, available as the objective
-    ``confidence_ranking``. One modality: its weighted logits. Two or many: the sum over those
-    present. With none present the logits are zero.
+    confident modalities make a more confident prediction. As in the paper, the loss makes the
+    weights rank samples by how well a modality does on them (the objective ``confidence_ranking``),
+    unless another objective is asked for. One modality: its weighted logits. Two or many: the sum
+    over those present. With none present the logits are zero.
 
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050).
@@ -42,6 +42,7 @@ class EnergyWeightedFusion(nn.Module):
 
     level: ClassVar[str] = "decision"
     targets: ClassVar[tuple[str, ...]] = ("classes",)
+    objective: ClassVar[str] = "confidence_ranking"
     out_dim: int
     width: int = 64
     scale: float = 0.1

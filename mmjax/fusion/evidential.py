@@ -34,7 +34,8 @@ class EvidentialFusion(nn.Module):
     classes. The prediction is ``log alpha`` of the result, so that its softmax is the mean of the
     Dirichlet; branches are ``log alpha_m``. One modality: its own opinion. Two or many: a fold over
     the names, whose order does not matter. An absent modality has the vacuous opinion, ``u = 1``,
-    which changes nothing; with none present the prediction is uniform.
+    which changes nothing; with none present the prediction is uniform. Trained with the objective
+    ``evidential``, the paper's, unless another is asked for.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
 
@@ -57,6 +58,7 @@ class EvidentialFusion(nn.Module):
 
     level: ClassVar[str] = "decision"
     targets: ClassVar[tuple[str, ...]] = ("classes",)
+    objective: ClassVar[str] = "evidential"
     out_dim: int
     width: int = 64
     dropout: float = 0.1

@@ -1,6 +1,6 @@
 """Objectives, which map outputs and targets to a loss, and their table ``OBJECTIVES``."""
 
-from mmjax.objectives.branches import branches
+from mmjax.objectives.branches import branch_mean, branches
 from mmjax.objectives.classification import cross_entropy, focal, label_smoothing, mse
 from mmjax.objectives.confidence_ranking import confidence_ranking
 from mmjax.objectives.contrastive import info_nce, supervised_contrastive
@@ -10,6 +10,7 @@ from mmjax.registry import OBJECTIVES
 
 __all__ = [
     "OBJECTIVES",
+    "branch_mean",
     "branches",
     "confidence_ranking",
     "cross_entropy",

@@ -1,4 +1,6 @@
-"""Auxiliary losses on the unimodal branches."""
+"""Losses on the unimodal branches."""
+
+import jax.numpy as jnp
 
 from mmjax.objectives.row_losses import Result, branch_losses, finish, row_losses
 from mmjax.types import Batch, Outputs
@@ -27,3 +29,27 @@ def branches(outputs: Outputs, batch: Batch, *, weight: float = 1.0) -> Result:
     """
     loss = row_losses(outputs.prediction, batch).mean()
     return finish(loss + weight * branch_losses(outputs, batch), outputs, batch)
+
+
+def branch_mean(outputs: Outputs, batch: Batch) -> Result:
+    """Mean of the branches' cross-entropies, in nats; the prediction itself has no loss.
+
+    Each branch is averaged over the rows that have its modality. For a fusion without branches, the
+    cross-entropy of the prediction takes their place.
+
+    Reference: Nagrani et al., Attention Bottlenecks for Multimodal Fusion (arXiv:2107.00135).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mmjax.objectives import branch_mean
+        >>> from mmjax.types import Batch, Outputs
+        >>> logits = jnp.zeros((2, 3))
+        >>> outputs = Outputs(logits, branches={"audio": logits})
+        >>> batch = Batch(inputs={}, present={"audio": jnp.ones(2, bool)}, target=jnp.array([0, 2]))
+        >>> round(branch_mean(outputs, batch)[0].item(), 3)  # log 3
+        1.099
+    """
+    if not outputs.branches:
+        return finish(row_losses(outputs.prediction, batch).mean(), outputs, batch)
+    mean = branch_losses(outputs, batch) / len(outputs.branches)
+    return finish(jnp.asarray(mean), outputs, batch)

@@ -20,7 +20,8 @@ _NUM_PROFILES = 10
 def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
     """Figures over several tasks of one metric, for the strategies and seeds that all share.
 
-    Ablations are left out, since their variants are compared with a base. The best unimodal baseline of each task, selected on validation, counts as one strategy.
+    Ablations are left out, since their variants are compared with a base. The best unimodal
+    baseline of each task, selected on validation, counts as one strategy.
 
     Example:
         >>> rows = [{"strategy": name, "modalities": used, "split": split, "hidden": "",

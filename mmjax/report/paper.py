@@ -48,7 +48,7 @@ def write_paper(assessments: Sequence[Assessment], out: Path, venue: str | None 
     if venue is not None:
         look_up("venue", venue, VENUES)
     studies = [assessment.study for assessment in assessments]
-    names = _file_names([study.task for study in studies])
+    names = file_names([study.task for study in studies])
     for assessment, name in zip(assessments, names, strict=True):
         place = out if len(studies) == 1 else out / name
         place.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ _GAIN = (
 
 
 def _save(drawings: Sequence[Drawing], folder: Path, venue: str | None) -> None:
-    names = _file_names([drawing.title for drawing in drawings])
+    names = file_names([drawing.title for drawing in drawings])
     with rc_context(_EMBEDDED):
         for drawing, name in zip(drawings, names, strict=True):
             if venue:
@@ -85,7 +85,7 @@ def _save(drawings: Sequence[Drawing], folder: Path, venue: str | None) -> None:
                 drawing.figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
-def _file_names(texts: Sequence[str]) -> list[str]:
+def file_names(texts: Sequence[str]) -> list[str]:
     """A distinct file name for each text, portable across file systems."""
     names: list[str] = []
     for text in texts:

@@ -239,13 +239,19 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 
 
 def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()) -> None:
-    """Writes summary.md and the figures that it shows."""
+    """Writes summary.md and the figures that it shows; those of an ablation first, if it is one."""
+    from mmjax.report.ablation_drawings import ablation_drawings
     from mmjax.report.figures.scores_figure import save, score_figure
     from mmjax.report.figures.verdict_figures import curves_figure
+    from mmjax.report.paper import file_names
 
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
     title, score = _title(study.rows), study.metric.label
     base = study.ablation.base if study.ablation else None
+    drawings = list(ablation_drawings(assessment))[:_NUM_DRAWN] if base else []
+    files = [f"{name}.png" for name in file_names([drawing.title for drawing in drawings])]
+    for file, drawing in zip(files, drawings, strict=True):
+        save(drawing.figure, out / file)
     save(score_figure(summaries, title, base), out / "accuracy.png")
     best_first = sorted(summaries, key=lambda s: -s.metric.sign * s.valid_score.mean())
     names = [summary.strategy for summary in best_first]
@@ -261,9 +267,12 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
         table=summary_markdown(table_for(assessment)),
         command=", ".join(study.commands) or "mmjax.compare",
         notes="\n".join([notes(study.rows), *remarks]),
+        drawings="".join(f"![{d.title}]({f})\n\n" for f, d in zip(files, drawings, strict=True)),
     )
     write_text(out / "summary.md", text)
 
+
+_NUM_DRAWN = 2  # of an ablation; the page has all
 
 _SUMMARY = """# {title}
 
@@ -275,7 +284,7 @@ _SUMMARY = """# {title}
 
 {table}
 Made by `{command}`. {notes}
-![{score_first} of each strategy](accuracy.png)
+{drawings}![{score_first} of each strategy](accuracy.png)
 
 ![Validation {score} over training](curves.png)
 """

@@ -42,7 +42,7 @@ def check_settings(settings: Settings) -> None:
             stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)
-    _check("objective", [settings.objective], OBJECTIVES)
+    _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)
     _check("method", [settings.method], METHODS)
     _check("metric", [settings.metric] if settings.metric else [], METRICS)
     for names in parse_augment(settings.augment).values():

@@ -19,7 +19,7 @@ class Settings:
         options: options of the task as NAME=VALUE, such as split=speaker test_speaker=george.
         encoders: encoders as MODALITY=NAME, such as audio=gru; by default the shape of an input
             decides.
-        objective: name of the loss.
+        objective: name of the loss; by default that of the fusion's paper, or cross_entropy.
         method: name of the training method.
         augment: augmentations of training inputs as MODALITY=NAME+NAME, such as image=crop+flip,
             applied in this order.
@@ -68,7 +68,7 @@ class Settings:
     data: str | None = None
     options: tuple[str, ...] = ()
     encoders: tuple[str, ...] = ()
-    objective: str = "cross_entropy"
+    objective: str | None = None
     method: str = "joint"
     augment: tuple[str, ...] = ()
     mixup: float | None = None

@@ -1,10 +1,13 @@
 """What a strategy's name or a variant changes."""
 
+from functools import partial
+
 import optax
 import pytest
 
 from mmjax.comparison.arm import as_variant, make_arm
 from mmjax.comparison.factors import Named, Variant, current, word
+from mmjax.comparison.variants import Choices, variants
 from mmjax.encoders import ENCODERS
 from mmjax.errors import UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
@@ -21,6 +24,24 @@ def recipe_of(name, **given):
 
 
 @pytest.mark.parametrize(
+    ("strategy", "asked", "want"),
+    [
+        ("gmu", None, "cross_entropy"),
+        ("bottleneck@a+b", None, "branch_mean"),
+        (FUSIONS["centralnet"], None, "branches"),
+        (partial(FUSIONS["evidential"], width=8), None, "evidential"),
+        (FUSIONS["energy_weighted"](out_dim=2), None, "confidence_ranking"),
+        ("bottleneck", "focal", "focal"),
+        ("a_only", None, "cross_entropy"),
+    ],
+)
+def test_a_fusion_has_the_objective_of_its_paper_unless_another_is_asked_for(strategy, asked, want):
+    (_, given), *_ = variants(Choices(objective=asked), TASK, strategy)
+    assert make_arm(TASK, strategy, **given).recipe.objective is OBJECTIVES[want]
+    assert asked or make_arm(TASK, strategy).recipe.objective is OBJECTIVES[want]
+
+
+@pytest.mark.parametrize(
     ("name", "read", "value"),
     [
         ("gmu:width=32", lambda r: r.model.fusion.width, 32),
@@ -32,6 +53,9 @@ def recipe_of(name, **given):
         ("gmu:fusion=concat", lambda r: type(r.model.fusion), FUSIONS["concat"]),
         ("gmu:ogm_ge+method.alpha=0.5", lambda r: r.method, METHODS["ogm_ge"](alpha=0.5)),
         ("gmu:focal", lambda r: r.objective, OBJECTIVES["focal"]),
+        ("bottleneck:ogm_ge", lambda r: r.objective, OBJECTIVES["branch_mean"]),
+        ("bottleneck:cross_entropy", lambda r: r.objective, OBJECTIVES["cross_entropy"]),
+        ("gmu:fusion=evidential", lambda r: r.objective, OBJECTIVES["evidential"]),
         ("gmu:learning_rate=1e-3", lambda r: r.tx.learning_rate, 1e-3),
         ("gmu:warmup=0.2", lambda r: r.tx.warmup, 0.2),
         ("gmu:batch_size=16", lambda r: r.batch_size, 16),

@@ -10,7 +10,7 @@ from scipy.special import digamma, gammaln, log_softmax, logsumexp
 from scipy.stats import dirichlet
 
 from mmjax.errors import UsageError
-from mmjax.objectives.branches import branches
+from mmjax.objectives.branches import branch_mean, branches
 from mmjax.objectives.classification import cross_entropy, focal, label_smoothing
 from mmjax.objectives.confidence_ranking import confidence_ranking
 from mmjax.objectives.contrastive import info_nce, supervised_contrastive
@@ -191,7 +191,21 @@ def test_supervised_contrastive_of_what_is_fused():
     close(value(supervised_contrastive, outputs, weight=0.3, temperature=0.2), want)
 
 
-MULTIMODAL = [branches, evidential, confidence_ranking, info_nce, supervised_contrastive]
+def test_the_mean_of_branches_leaves_the_prediction_out():
+    each = [nll(BRANCHES[name])[here].mean() for name, here in HERE.items()]
+    close(value(branch_mean), np.mean(each))
+    grad = compile_fast(jax.grad(lambda x: branch_mean(OUTPUTS._replace(prediction=x), BATCH)[0]))
+    assert not grad(OUTPUTS.prediction).any()
+
+
+MULTIMODAL = [
+    branches,
+    branch_mean,
+    evidential,
+    confidence_ranking,
+    info_nce,
+    supervised_contrastive,
+]
 
 
 @pytest.mark.parametrize("objective", [o for o in MULTIMODAL if o is not evidential])
