@@ -112,6 +112,9 @@ def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
         listed = values if isinstance(values, (list, tuple)) else [values]
         if name == "modalities" and [*listed] == ["subsets"]:
             listed = _subsets(base.task.modalities)
+        if [*listed] == ["tried"] and name.startswith("method."):
+            field = name.removeprefix("method.")
+            listed = look_up("field", field, base.recipe.method.tried)
         read = [read_value(name, value, now) for value in listed]
     levels = {word(name, value): {name: value} for value in read}
     if len(levels) < len(read):

@@ -1,6 +1,7 @@
 """Adaptive gradient modulation: Shapley values show which modality is ahead, in any fusion."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -16,7 +17,7 @@ from mmjax.methods.mechanics import (
     predict_with,
     scale_encoders,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Tried
 
 _LIMIT = 10.0  # the authors' bound on tau - r, since exponentials of losses grow fast
 
@@ -49,6 +50,7 @@ class AGM(Method):
         {'audio': 1.5, 'image': 2.5}
     """
 
+    tried: ClassVar[Tried] = {"alpha": (0.2, 0.5, 1.0, 2.0)}
     alpha: float = 1.0
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:

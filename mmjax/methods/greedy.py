@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.methods.mechanics import loss_where, mean_of_others, outline, take_turns
-from mmjax.types import Batch, Forward, Gradient, Method, Objective
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Tried
 
 _LEAST = 1e-12
 
@@ -51,6 +51,7 @@ class Greedy(Method):
     """
 
     counts_steps: ClassVar[bool] = True
+    tried: ClassVar[Tried] = {"threshold": (0.01, 0.1, 0.5)}
     threshold: float = 0.1
     window: int = 5
     warmup: int = 20

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.methods.mechanics import loss_where, outline, take_turns
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class MLA(Method):
 
     counts_steps: ClassVar[bool] = True
     removable: ClassVar[Removable] = {"projection": {"alpha": math.inf}}
+    tried: ClassVar[Tried] = {"alpha": (0.01, 0.1, 1.0)}
     alpha: float = 0.1
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:

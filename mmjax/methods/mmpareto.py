@@ -1,6 +1,7 @@
 """MMPareto: each encoder follows its unimodal and the multimodal gradient without conflict."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.methods.mechanics import map_encoders, modality_logits, modality_losses
-from mmjax.types import Forward, Gradient, Method, Objective
+from mmjax.types import Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class MMPareto(Method):
         (True, True)
     """
 
+    tried: ClassVar[Tried] = {"gamma": (1.0, 1.5, 2.0)}
     gamma: float = 1.5
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:

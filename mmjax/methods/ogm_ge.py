@@ -18,7 +18,7 @@ from mmjax.methods.mechanics import (
     scale_encoders,
     target_scores,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class OGMGE(Method):
     """
 
     removable: ClassVar[Removable] = {"noise": {"noise": 0.0}}
+    tried: ClassVar[Tried] = {"alpha": (0.1, 0.3, 0.5, 0.8)}
     alpha: float = 0.3
     noise: float = 1.0
 

@@ -17,7 +17,7 @@ from mmjax.methods.mechanics import (
     outline,
     target_scores,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class PMR(Method):
 
     counts_steps: ClassVar[bool] = True
     removable: ClassVar[Removable] = {"prototype_loss": {"alpha": 0.0}, "entropy": {"mu": 0.0}}
+    tried: ClassVar[Tried] = {"alpha": (0.5, 1.0, 2.0)}
     alpha: float = 1.0
     mu: float = 0.1
     early: int = 50
