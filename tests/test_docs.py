@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 
 from mmjax.fusion import FUSIONS
 
@@ -25,6 +26,14 @@ def test_links_between_pages_work_on_a_code_host():
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not link.startswith(("http://", "https://")):
                 assert (page.parent / link).exists(), (page, link)
+
+
+def test_pages_state_how_many_entries_the_tables_have():
+    script = load_script("count_zoo")
+    stated = [page for page in script.pages() if "<!-- count " in page.read_text()]
+    assert len(stated) > 2
+    for page in stated:
+        assert script.count(page.read_text()) == page.read_text(), "run experiments/count_zoo.py"
 
 
 @pytest.fixture(scope="module")
