@@ -227,3 +227,26 @@ def test_processes_of_their_own_train_the_same_variants(tmp_path):
     one, other = pick(tmp_path / "one"), pick(tmp_path / "other")
     assert one.keys() == other.keys()
     np.testing.assert_allclose([one[k] for k in one], [other[k] for k in one], rtol=1e-4)
+
+
+def test_a_run_of_some_modalities_and_rows_is_a_base():
+    runs = mmjax.ablate(TASK, "gmu@a+b", {"train": [0.5], "modalities": ["a"]}, **QUICK)
+    base = runs.trained["gmu@a+b:modalities=a"]
+    result = mmjax.ablate(TASK, base, {"dropout": [0.3]}, **QUICK)
+    for own in result.trained.values():
+        assert own.arm.task.modalities == ("a",)
+    name = next(n for n in runs.trained if n.endswith("train=0.5"))
+    result = mmjax.ablate(TASK, runs.trained[name], {"dropout": [0.3]}, **QUICK)
+    assert {run.arm.task.train.size for run in result.trained.values()} == {
+        runs.trained[name].arm.task.train.size
+    }
+
+
+def test_variants_with_optimisers_of_their_own_have_no_learning_rates():
+    make = lambda names: [make_arm(TASK, name) for name in names]
+    vary = {"optimizer": {"sgd": optax.sgd(0.1)}, "width": [32]}
+    ablation, arms = plan_ablation(TASK, "gmu", Asked(vary), make, Console(quiet=True))
+    assert len(arms) == len(ablation.points) == 3
+    asked = Asked(vary, learning_rates=[0.01])
+    with pytest.raises(UsageError, match="optimiser of its own"):
+        plan_ablation(TASK, "gmu", asked, make, Console(quiet=True))

@@ -135,14 +135,14 @@ def change_data(task: Task, changes: Mapping[str, Any]) -> Task:
         UnknownNameError: the task has no such modality.
         UsageError: a share is out of range, or the task has folds.
     """
-    kept = [name for name in task.modalities if REMOVE + name not in changes]
-    if "modalities" in changes:
-        value = changes["modalities"]
-        kept = value.split("+") if isinstance(value, str) else list(value)
-    for name in kept:
+    value = changes.get("modalities", task.modalities)
+    named = value.split("+") if isinstance(value, str) else list(value)
+    for name in named:
         look_up("modality", name, task.shapes)
+    kept = [name for name in named if REMOVE + name not in changes]
     if not kept or len(set(kept)) < len(kept):
-        raise UsageError("modalities", expected="one or more, each once", got="+".join(kept))
+        got = "+".join(kept) or f"none of {'+'.join(named)}"
+        raise UsageError("modalities", expected="one or more, each once", got=got)
     missing = {
         name.partition(".")[2]: float(value)
         for name, value in changes.items()
@@ -175,6 +175,11 @@ def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any])
             fusion = _set(fusion, own, value, factor)
     same = fusion is model.fusion and all(e is model.encoders[n] for n, e in encoders.items())
     return model if same else make_model(task, fusion, encoders, model.absent)
+
+
+def is_shared(factor: str) -> bool:
+    """Whether a factor without a dot is not a field of the fusion."""
+    return factor in _NOT_OF_FUSION
 
 
 def is_encoder(factor: str) -> str:
