@@ -36,6 +36,7 @@ def as_base(base: StrategyLike | Recipe | TrainedRun | Path) -> tuple[StrategyLi
     if isinstance(base, TrainedRun):
         return as_base(base.arm.recipe)
     if isinstance(base, Path):
+        read_run_file(base)  # which refuses the path of no run
         settings, strategy = read_base(base, Settings())
         return strategy, _of_settings(settings)
     return _of_recipe(base) if isinstance(base, Recipe) else (base, {})
