@@ -21,7 +21,13 @@ from mmjax.errors import Interrupted, MmjaxError, UsageError, look_up, printable
 from mmjax.registry import parse_pairs
 from mmjax.runs.arguments import PRINT_CONFIG, prepare, printing
 from mmjax.runs.interrupt import raised_signals
-from mmjax.runs.names import check_fusions, check_settings, check_space, check_strategies
+from mmjax.runs.names import (
+    check_base,
+    check_fusions,
+    check_settings,
+    check_space,
+    check_strategies,
+)
 from mmjax.runs.search.space import Space
 from mmjax.runs.settings import Launch, Settings, parse_examine
 
@@ -132,8 +138,7 @@ def ablate(
     """
     check_settings(settings)
     parse_examine(examine)
-    if not Path(base).is_dir():
-        check_strategies([base])
+    check_base(base)
     varied = {name: text.split(",") for name, text in parse_pairs("vary", vary).items()}
     dropped = [name for text in drop for name in text.split(",")]
     _keep_programs()

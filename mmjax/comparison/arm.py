@@ -132,7 +132,7 @@ def make_arm(
     if own_method:
         if "method" in changes:
             problem = f"{variant.name.partition(':')[0]} prescribes the method {own_method}"
-            raise UsageError("strategy", problem, fix="Leave the method out of its name.")
+            raise UsageError("strategy", problem, fix="Leave out other methods.")
         recipe["method"] = METHODS[own_method]()
     if "augment" in recipe:
         varied = recipe["augment"].items()

@@ -1,9 +1,11 @@
 """Turns what an ablation varies and drops into its factors, levels and variants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mmjax.comparison.ablation import DESIGNS, KEPT, REMOVED, Ablation
 from mmjax.comparison.arm import Arm, StrategyLike, as_variant
@@ -84,6 +86,8 @@ def make_ablation(
         ['gmu', 'gmu:width=32', 'gmu:-dropout']
     """
     look_up("design", design, dict.fromkeys(DESIGNS))
+    if not isinstance(vary, Mapping):
+        raise UsageError("vary", expected="{factor: its values}", got=f"{vary!r:.80}")
     own = design in ("one-at-a-time", "leave-one-out")
     factors = [_varied(base, name, values, own) for name, values in vary.items()]
     factors += [_dropped(name) for name in _components(base, drop)]
@@ -125,7 +129,10 @@ def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
     if isinstance(values, Mapping):
         read = [Named(key, value) for key, value in values.items()]
     else:
-        listed = values if isinstance(values, (list, tuple)) else [values]
+        if isinstance(values, Set):
+            raise UsageError(f"vary {name}", expected="a list of values", got="a set")
+        values = values.tolist() if isinstance(values, np.ndarray) else values
+        listed = values if isinstance(values, (list, tuple, range)) else [values]
         if name == "modalities" and [*listed] == ["subsets"]:
             listed = _subsets(base.task.modalities)
         if [*listed] == ["tried"] and name.startswith("method."):

@@ -46,6 +46,7 @@ def as_base(
         rows = {n: v for n, v in base.arm.changes.items() if n.partition(".")[0] in _OF_ROWS}
         return replace(own, changes={**rows, **own.changes}), given
     if isinstance(base, Path):
+        read_run_file(base)  # which refuses the path of no run
         settings, strategy = read_base(base, Settings())
         return strategy, _of_settings(settings)
     return _of_recipe(base, modalities) if isinstance(base, Recipe) else (base, {})

@@ -85,9 +85,10 @@ def plan_ablation(
         ablation, arms = _fit_in(task, base, root, asked, make, console, seconds * workers)
     several = len(arms) > len(ablation.points)
     rates = f" at {len(arms) // len(ablation.points)} learning rates" * several
+    seeds = len(root.recipe.seeds)
     console.print(
         f"{ablation.design}: {len(ablation.points)} variants of {ablation.base}{rates}, "
-        f"{len(root.recipe.seeds)} seeds"
+        f"{seeds} seed{'s' if seeds > 1 else ''}"
     )
     return ablation, arms
 

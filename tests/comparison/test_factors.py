@@ -116,7 +116,7 @@ def test_later_changes_win_and_objects_serve_as_values():
         ("gmu:-a+-b", UsageError, "one or more"),
         ("stacking:ogm_ge", UsageError, "prescribes the method stacking"),
         ("gmu:ogm", UnknownNameError, "Did you mean 'ogm_ge'"),
-        ("gmu:method.beta=3", UnknownNameError, "field of Joint"),
+        ("gmu:method.beta=3", UsageError, "field beta: Joint has no fields"),
         ("gmu:encoders.c.width=3", UnknownNameError, "modality of an encoder"),
     ],
 )
