@@ -53,17 +53,19 @@ def test_ogm_shrinks_the_encoder_ahead_by_its_factor_and_nothing_else(batch):
     chex.assert_trees_all_close(grads, want, rtol=1e-4, atol=1e-7)
 
 
-def test_ogm_ge_adds_noise_as_large_as_the_gradient_to_the_encoder_ahead_only(batch):
-    setup = Setup(OGMGE(), batch)
+@pytest.mark.parametrize("noise_all", [True, False])
+def test_ogm_ge_adds_noise_as_large_as_the_gradient_where_it_says(batch, noise_all):
+    setup = Setup(OGMGE(noise_all=noise_all), batch)
     quiet = compile_fast(OGMGE(noise=0.0).gradient(setup.forward, cross_entropy))
     plain = quiet(setup.params, (), batch, KEY)[0]
     noisy = [setup.gradient(setup.params, (), batch, k)[0] for k in jax.random.split(KEY, 200)]
     noise = jax.tree.map(lambda g, *drawn: np.stack(drawn) - g[None], plain, *noisy)
     _, _, metrics = setup.gradient(setup.params, (), batch, KEY)
+    assert sorted(metrics[f"factor_{name}"] < 1 for name in NAMES) == [False, True]
     joint = gradient_of_objective(setup, batch)
     for name in NAMES:
         part = f"encoders_{name}"
-        if metrics[f"factor_{name}"] == 1:
+        if metrics[f"factor_{name}"] == 1 and not noise_all:
             assert all(np.abs(x).max() < 1e-6 for x in jax.tree.leaves(noise[part]))
             continue
         spread = jax.tree.map(lambda n, g: float(n.std() / g.std()), noise[part], joint[part])
