@@ -21,7 +21,7 @@ class MixtureOfExpertsFusion(nn.Module):
     x) + 0.01``; noise is added in training only. ``aux`` has two terms, ``balance`` times the
     squared coefficient of variation over the experts of their importance, ``sum_rows g_e``, and of
     their load, the expected number of rows that pick them under fresh noise. (The variance is over
-    all ``num_experts``; public PyTorch code divides by one less.) The experts share their last layer,
+    all ``num_experts``; PyTorch code divides by one less.) The experts share their last layer,
     ``V``, and gates are initialised at random, not at zero, where all experts tie.
 
     One modality: the layer of the paper. Two or many: the same on the concatenation, written as one
