@@ -8,6 +8,8 @@ import pytest
 from load_script import load_script
 
 from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -19,6 +21,19 @@ def test_every_fusion_is_on_one_page():
     shown = [name for names in directives for name in names.split()]
     own = [name for name in FUSIONS if FUSIONS[name].__module__.startswith("mmjax.")]
     assert sorted(shown) == sorted(own)
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [("Fusions", FUSIONS), ("Objectives", OBJECTIVES), ("Methods", METHODS)],
+)
+def test_every_member_is_held_against_published_code(heading, table):
+    section = (DOCS / "parity.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \| .+ \| .+ \|$", section, re.MULTILINE)
+    own = [name for name in table if table[name].__module__.startswith("mmjax.")]
+    assert [name for name, _ in rows] == own
+    verdicts = "match|equivalent|deviates by choice|no official code|not compared"
+    assert all(re.fullmatch(verdicts, verdict) for _, verdict in rows)
 
 
 def test_links_between_pages_work_on_a_code_host():

@@ -24,7 +24,9 @@ class MMPareto(Method):
     itself; one that no row has gets a zero ``u`` and follows ``gamma g``. Unimodal losses are
     cross-entropies of a fusion's branches, or of its predictions from one modality alone.
 
-    Norms are those of whole encoders, as in the paper's algorithm.
+    Norms are those of whole encoders, as in the paper's algorithm. A branch of the fusion
+    ``bottleneck`` has read the others through the shared tokens, so its loss is not purely that of
+    one modality: late fusions, whose branches read nothing else, are closest to the paper.
 
     Reference: Wei and Hu, MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance
     (arXiv:2405.17730).

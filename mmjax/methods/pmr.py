@@ -33,7 +33,9 @@ class PMR(Method):
     nothing is added. It needs no logits per modality, so any fusion will do.
 
     The paper computes prototypes on the whole training set after each epoch; here they are running
-    averages over batches, initialised for each class by the first batch that has it.
+    averages over batches, initialised for each class by the first batch that has it. The weights
+    are the paper's; in the authors' code the slow modality has weight 1 whatever its distance, the
+    fast one 0, and there are no entropies.
 
     Reference: Fan et al., PMR: Prototypical Modal Rebalance for Multimodal Learning
     (arXiv:2211.07089).
