@@ -232,6 +232,16 @@ def test_the_command_writes_a_folder_that_goes_on_where_it_was(tmp_path, capsys)
     assert scores(tmp_path) == before
 
 
+def test_a_comparison_of_alternatives_is_a_base(tmp_path):
+    mmjax.compare(
+        TASK, ["gmu"], method=["joint", "ogm_ge"], examine="scores", out=tmp_path, **QUICK
+    )
+    result = mmjax.ablate(TASK, tmp_path, {"batch_size": [16]}, examine="scores", **QUICK)
+    (method,) = {row["method"] for row in result.rows}
+    base = result.study.ablation.base
+    assert (base, method) in [("gmu", "joint"), ("gmu:ogm_ge", "ogm_ge")]
+
+
 def test_a_run_is_a_base(tmp_path):
     base, out = tmp_path / "run", tmp_path / "out"
     settings = ("--task", "synthetic", "--options", "size=120", "--seeds", "2", "--steps", "4")

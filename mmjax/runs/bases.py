@@ -119,7 +119,15 @@ def read_base(base: str | Path, settings: Settings) -> tuple[Settings, str]:
     if len(run.strategies) > 1:
         strategy = _best_fusion(folder)
         tell(f"base: {strategy}, the best fusion of {folder} on validation")
-    return replace(run.settings, **changed), strategy
+    return replace(_without_alternatives(run.settings), **changed), strategy
+
+
+def _without_alternatives(settings: Settings) -> Settings:
+    """The settings with defaults where a comparison had several: its strategies name theirs."""
+    several = [name for name in ("objective", "method") if "," in (getattr(settings, name) or "")]
+    encoders = tuple(pair for pair in settings.encoders if "," not in pair)
+    usual = {name: getattr(Settings, name) for name in several}
+    return replace(settings, encoders=encoders, **usual)
 
 
 def _best_fusion(folder: Path) -> str:
