@@ -197,6 +197,7 @@ FUSIONS: Table[type] = Table(
         "cross_attention": "mmjax.fusion.cross_attention:CrossAttentionFusion",
         "co_attention": "mmjax.fusion.co_attention:CoAttentionFusion",
         "gated_cross_attention": "mmjax.fusion.gated_cross_attention:GatedCrossAttentionFusion",
+        "coupled_mamba": "mmjax.fusion.coupled_mamba:CoupledMambaFusion",
         "bottleneck": "mmjax.fusion.bottleneck:BottleneckFusion",
         "perceiver_io": "mmjax.fusion.perceiver_io:PerceiverIOFusion",
         "healnet": "mmjax.fusion.healnet:HEALNetFusion",

@@ -9,6 +9,7 @@ from mmjax.fusion.bottleneck import BottleneckFusion
 from mmjax.fusion.centralnet import CentralNetFusion
 from mmjax.fusion.co_attention import CoAttentionFusion
 from mmjax.fusion.concat import ConcatFusion
+from mmjax.fusion.coupled_mamba import CoupledMambaFusion
 from mmjax.fusion.cross_attention import CrossAttentionFusion
 from mmjax.fusion.deep_cca import DeepCCAFusion
 from mmjax.fusion.deepsets import DeepSetsFusion
@@ -64,6 +65,7 @@ __all__ = [
     "CentralNetFusion",
     "CoAttentionFusion",
     "ConcatFusion",
+    "CoupledMambaFusion",
     "CrossAttentionFusion",
     "DeepCCAFusion",
     "DeepSetsFusion",

@@ -1,0 +1,165 @@
+"""Coupled Mamba: one selective state space per modality, each starting from their common state."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mmjax.fusion.building_blocks import JointDense, embed
+from mmjax.layers import Dense, masked_mean
+from mmjax.layers.dropout import Dropout
+from mmjax.layers.initializers import lecun_normal, ones, zeros
+from mmjax.layers.normalisation import LayerNorm
+from mmjax.types import Outputs, Removable, Tokens
+
+
+class _Steps(NamedTuple):
+    """What moves the state of a chain, and what else it puts out: [batch, length, ...]."""
+
+    size: jax.Array  # [..., width]
+    inflow: jax.Array  # [..., width]
+    write: jax.Array  # [..., state_size]
+    read: jax.Array  # [..., state_size]
+    passed: jax.Array  # [..., width]
+    gate: jax.Array  # [..., width]
+    valid: jax.Array  # [..., 1]
+
+
+class CoupledMambaFusion(nn.Module):
+    """Every modality is a selective state space whose steps start from the states of all.
+
+    At step ``t`` each modality ``m`` with a ``t``-th token has
+    ``h_mt = exp(D_mt A_m) s_(t-1) + D_mt B_mt x_mt``, where ``s_t`` is the mean of their ``h_mt``,
+    and ``y_mt = C_mt h_mt + S_m x_mt``. The step ``D`` and the vectors ``B`` and ``C`` are computed
+    from ``x``, a causal convolution of ``t_m``; ``y`` is gated, projected and added to ``t_m``.
+    Finally the streams are averaged over valid tokens, and the readout sees all of them. One
+    modality: Mamba. Two or many: one chain for each. A modality that is absent, masked at a step or
+    at its end takes no part in that step, so the others go on as if it were not given. With none
+    present only the readout bias remains.
+
+    Modalities need not be aligned or equally long, but their ``t``-th tokens are read together, and
+    with a single token each they meet in the readout alone. The paper adds the states; since decays
+    are near one, a sum of many grows with the power of their number, hence the mean. The authors'
+    public code has no coupled state: its branches are Mambas that exchange features between layers.
+
+    Reference: Li et al., Coupled Mamba: Enhanced Multi-modal Fusion with Coupled State Space Model
+    (arXiv:2405.18014); Gu and Dao, Mamba (arXiv:2312.00752).
+
+    Attributes:
+        out_dim: size of the output.
+        width: size of a token.
+        state_size: size of the state of each unit.
+        num_layers: number of layers.
+        window: number of tokens that the convolution covers.
+        dropout: probability of zeroing a unit of a residual in training.
+        coupling: whether the chains share their state.
+
+    Example:
+        >>> import jax
+        >>> from mmjax.fusion import CoupledMambaFusion
+        >>> from mmjax.testing import make_tokens
+        >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
+        >>> fusion = CoupledMambaFusion(out_dim=3)
+        >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
+        >>> variables["params"]["rates_audio_0"].shape  # of decay, of 8 states for each unit
+        (64, 8)
+    """
+
+    level: ClassVar[str] = "token"
+    removable: ClassVar[Removable] = {"coupling": {"coupling": False}}
+    out_dim: int
+    width: int = 64
+    state_size: int = 8
+    num_layers: int = 1
+    window: int = 4
+    dropout: float = 0.1
+    coupling: bool = True
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
+        """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        streams = embed(tokens, self.width, positions=False)
+        longest = max(t.values.shape[1] for t in streams.values())
+        streams = {n: _pad(t, longest) for n, t in streams.items()}
+        for i in range(self.num_layers):
+            streams = self._layer(i, streams, train=train)
+        pooled = {
+            n: masked_mean(t._replace(values=LayerNorm(name=f"norm_{n}")(t.values)))
+            for n, t in streams.items()
+        }
+        fused = jnp.concatenate(list(pooled.values()), axis=-1)
+        return Outputs(JointDense(self.out_dim, name="readout")(pooled), fused=fused)
+
+    def _layer(self, i: int, streams: Mapping[str, Tokens], *, train: bool) -> dict[str, Tokens]:
+        """The streams after one layer: {name: [batch, length, width]}."""
+        steps = [self._steps(f"{n}_{i}", t) for n, t in streams.items()]
+        chains = _Steps(*(jnp.stack(x, axis=2).swapaxes(0, 1) for x in zip(*steps, strict=True)))
+        shape = (self.width, self.state_size)
+        rates = jnp.stack([self.param(f"rates_{n}_{i}", _log_rates, shape) for n in streams])
+        start = jnp.zeros((*chains.size.shape[1:], self.state_size), chains.size.dtype)
+        _, y = lax.scan(partial(self._advance, jnp.exp(rates)), start, chains)
+        project = lambda n: Dense(self.width, use_bias=False, name=f"out_{n}_{i}")
+        drop = Dropout(self.dropout, deterministic=not train)
+        return {
+            n: t._replace(values=t.values + drop(project(n)(y[:, :, m].swapaxes(0, 1))))
+            for m, (n, t) in enumerate(streams.items())
+        }
+
+    def _steps(self, name: str, tokens: Tokens) -> _Steps:
+        """The steps of one chain; those at masked tokens leave the state as it is."""
+        linear = lambda kind, size: Dense(size, use_bias=False, name=f"{kind}_{name}")
+        valid = tokens.mask[..., None]
+        normed = jnp.where(valid, LayerNorm(name=f"prenorm_{name}")(tokens.values), 0)
+        kernel = self.param(f"window_{name}", lecun_normal, (self.window, self.width))
+        bias = self.param(f"bias_{name}", zeros, (self.width,))
+        x = nn.silu(_convolve(linear("in", self.width)(normed), kernel) + bias[None, None])
+        size = Dense(self.width, bias_init=_small_steps, name=f"step_{name}")(x)
+        size = jnp.where(valid, nn.softplus(size), 0)
+        return _Steps(
+            size=size,
+            inflow=size * x,
+            write=linear("write", self.state_size)(x),
+            read=linear("read", self.state_size)(x),
+            passed=self.param(f"skip_{name}", ones, (self.width,))[None, None] * x,
+            gate=nn.silu(linear("gate", self.width)(normed)),
+            valid=valid,
+        )
+
+    def _advance(self, rates: jax.Array, state: jax.Array, step: _Steps) -> tuple[jax.Array, ...]:
+        """One step of all chains: their states [batch, modality, width, state_size], and output."""
+        decay = jnp.exp(-step.size[..., None] * rates[None])
+        state = decay * state + step.inflow[..., None] * step.write[:, :, None]
+        y = jnp.einsum("bmws,bms->bmw", state, step.read) + step.passed
+        if self.coupling:
+            # Where none has a token, all states are still the common one.
+            counts = step.valid | ~step.valid.any(axis=1, keepdims=True)
+            common = state.mean(axis=1, keepdims=True, where=counts[..., None])
+            state = jnp.broadcast_to(common, state.shape)
+        return state, y * step.gate
+
+
+def _pad(tokens: Tokens, length: int) -> Tokens:
+    """Tokens with masked ones added at the end, up to a length."""
+    more = [(0, 0), (0, length - tokens.values.shape[1])]
+    return Tokens(jnp.pad(tokens.values, [*more, (0, 0)]), jnp.pad(tokens.mask, more))
+
+
+def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Causal convolution of each unit: [batch, length, width] with [window, width]."""
+    padded = jnp.pad(x, [(0, 0), (len(kernel) - 1, 0), (0, 0)])
+    shifted = [padded[:, k : k + x.shape[1]] * kernel[k][None, None] for k in range(len(kernel))]
+    return sum(shifted[1:], start=shifted[0])
+
+
+def _small_steps(key, shape, dtype=jnp.float32):
+    """Biases whose softplus goes from 0.001 to 0.1, as in Mamba; evenly where it draws them."""
+    return np.log(np.expm1(np.geomspace(1e-3, 1e-1, *shape))).astype(dtype)
+
+
+def _log_rates(key, shape, dtype=jnp.float32):
+    return np.broadcast_to(np.log(np.arange(1, shape[1] + 1)), shape).astype(dtype)
