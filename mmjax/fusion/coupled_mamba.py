@@ -30,6 +30,35 @@ class _Steps(NamedTuple):
     valid: jax.Array  # [..., 1]
 
 
+class _Chain(nn.Module):
+    """What one modality does with the state; at masked tokens it leaves it as it is."""
+
+    state_size: int
+    window: int
+
+    @nn.compact
+    def __call__(self, tokens: Tokens) -> tuple[_Steps, jax.Array]:
+        """The steps, and the rates of decay, [width, state_size]."""
+        width, valid = tokens.values.shape[-1], tokens.mask[..., None]
+        linear = lambda name, size: Dense(size, use_bias=False, name=name)
+        normed = jnp.where(valid, LayerNorm(name="norm")(tokens.values), 0)
+        kernel = self.param("kernel", lecun_normal, (self.window, width))
+        bias = self.param("bias", zeros, (width,))
+        x = nn.silu(_convolve(linear("in", width)(normed), kernel) + bias[None, None])
+        size = nn.softplus(Dense(width, bias_init=_small_steps, name="size")(x))
+        size = jnp.where(valid, size, 0)
+        steps = _Steps(
+            size=size,
+            inflow=size * x,
+            write=linear("write", self.state_size)(x),
+            read=linear("read", self.state_size)(x),
+            passed=self.param("skip", ones, (width,))[None, None] * x,
+            gate=nn.silu(linear("gate", width)(normed)),
+            valid=valid,
+        )
+        return steps, jnp.exp(self.param("log_rates", _log_rates, (width, self.state_size)))
+
+
 class CoupledMambaFusion(nn.Module):
     """Every modality is a selective state space whose steps start from the states of all.
 
@@ -43,9 +72,9 @@ class CoupledMambaFusion(nn.Module):
     present only the readout bias remains.
 
     Modalities need not be aligned or equally long, but their ``t``-th tokens are read together, and
-    with a single token each they meet in the readout alone. The paper adds the states; since decays
-    are near one, a sum of many grows with the power of their number, hence the mean. The authors'
-    public code has no coupled state: its branches are Mambas that exchange features between layers.
+    with a single token each they meet in the readout alone. The paper adds the states; as decays
+    are near one, those of ``M`` modalities would grow as ``M^t``, hence the mean. The authors'
+    public code has no common state: its branches are Mambas that exchange features between layers.
 
     Reference: Li et al., Coupled Mamba: Enhanced Multi-modal Fusion with Coupled State Space Model
     (arXiv:2405.18014); Gu and Dao, Mamba (arXiv:2312.00752).
@@ -66,7 +95,7 @@ class CoupledMambaFusion(nn.Module):
         >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
         >>> fusion = CoupledMambaFusion(out_dim=3)
         >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
-        >>> variables["params"]["rates_audio_0"].shape  # of decay, of 8 states for each unit
+        >>> variables["params"]["chain_audio_0"]["log_rates"].shape  # of decay, of each unit
         (64, 8)
     """
 
@@ -97,12 +126,12 @@ class CoupledMambaFusion(nn.Module):
 
     def _layer(self, i: int, streams: Mapping[str, Tokens], *, train: bool) -> dict[str, Tokens]:
         """The streams after one layer: {name: [batch, length, width]}."""
-        steps = [self._steps(f"{n}_{i}", t) for n, t in streams.items()]
-        chains = _Steps(*(jnp.stack(x, axis=2).swapaxes(0, 1) for x in zip(*steps, strict=True)))
-        shape = (self.width, self.state_size)
-        rates = jnp.stack([self.param(f"rates_{n}_{i}", _log_rates, shape) for n in streams])
-        start = jnp.zeros((*chains.size.shape[1:], self.state_size), chains.size.dtype)
-        _, y = lax.scan(partial(self._advance, jnp.exp(rates)), start, chains)
+        chain = lambda n: _Chain(self.state_size, self.window, name=f"chain_{n}_{i}")
+        each, rates = zip(*(chain(n)(t) for n, t in streams.items()), strict=True)
+        # [length, batch, modality, ...]
+        steps = _Steps(*(jnp.stack(x, axis=2).swapaxes(0, 1) for x in zip(*each, strict=True)))
+        start = jnp.zeros((*steps.size.shape[1:], self.state_size), steps.size.dtype)
+        _, y = lax.scan(partial(self._advance, jnp.stack(rates)), start, steps)
         project = lambda n: Dense(self.width, use_bias=False, name=f"out_{n}_{i}")
         drop = Dropout(self.dropout, deterministic=not train)
         return {
@@ -110,27 +139,9 @@ class CoupledMambaFusion(nn.Module):
             for m, (n, t) in enumerate(streams.items())
         }
 
-    def _steps(self, name: str, tokens: Tokens) -> _Steps:
-        """The steps of one chain; those at masked tokens leave the state as it is."""
-        linear = lambda kind, size: Dense(size, use_bias=False, name=f"{kind}_{name}")
-        valid = tokens.mask[..., None]
-        normed = jnp.where(valid, LayerNorm(name=f"prenorm_{name}")(tokens.values), 0)
-        kernel = self.param(f"window_{name}", lecun_normal, (self.window, self.width))
-        bias = self.param(f"bias_{name}", zeros, (self.width,))
-        x = nn.silu(_convolve(linear("in", self.width)(normed), kernel) + bias[None, None])
-        size = Dense(self.width, bias_init=_small_steps, name=f"step_{name}")(x)
-        size = jnp.where(valid, nn.softplus(size), 0)
-        return _Steps(
-            size=size,
-            inflow=size * x,
-            write=linear("write", self.state_size)(x),
-            read=linear("read", self.state_size)(x),
-            passed=self.param(f"skip_{name}", ones, (self.width,))[None, None] * x,
-            gate=nn.silu(linear("gate", self.width)(normed)),
-            valid=valid,
-        )
-
-    def _advance(self, rates: jax.Array, state: jax.Array, step: _Steps) -> tuple[jax.Array, ...]:
+    def _advance(
+        self, rates: jax.Array, state: jax.Array, step: _Steps
+    ) -> tuple[jax.Array, jax.Array]:
         """One step of all chains: their states [batch, modality, width, state_size], and output."""
         decay = jnp.exp(-step.size[..., None] * rates[None])
         state = decay * state + step.inflow[..., None] * step.write[:, :, None]

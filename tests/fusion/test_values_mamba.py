@@ -36,33 +36,33 @@ def silu(x):
     return x / (1 + np.exp(-x))
 
 
-def enter(p, name, values, mask):
+def enter(p, values, mask):
     """What a chain computes from its tokens alone."""
-    normed = np.where(mask[..., None], norm(p[f"prenorm_{name}"], values), 0)
-    x, kernel = dense(p[f"in_{name}"], normed), p[f"window_{name}"]
+    normed = np.where(mask[..., None], norm(p["norm"], values), 0)
+    x, kernel = dense(p["in"], normed), p["kernel"]
     convolved = np.zeros_like(x)
     for t in range(x.shape[1]):
         for back in range(min(len(kernel), t + 1)):
             convolved[:, t] += kernel[len(kernel) - 1 - back] * x[:, t - back]
-    x = silu(convolved + p[f"bias_{name}"])
-    step = np.log1p(np.exp(dense(p[f"step_{name}"], x)))
-    write, read = (dense(p[f"{kind}_{name}"], x) for kind in ("write", "read"))
-    return x, step, write, read, silu(dense(p[f"gate_{name}"], normed))
+    x = silu(convolved + p["bias"])
+    size = np.log1p(np.exp(dense(p["size"], x)))
+    return x, size, dense(p["write"], x), dense(p["read"], x), silu(dense(p["gate"], normed))
 
 
 def layer(p, i, streams, coupling):
     """Row by row and step by step; a chain without a token at a step is not touched."""
-    inputs = {n: enter(p, f"{n}_{i}", *stream) for n, stream in streams.items()}
+    chains = {n: p[f"chain_{n}_{i}"] for n in streams}
+    inputs = {n: enter(chains[n], *stream) for n, stream in streams.items()}
     out = {n: np.zeros(x.shape) for n, (x, *_) in inputs.items()}
     for row in range(len(next(iter(out.values())))):
         states = {n: np.zeros((WIDTH, 3)) for n in streams}
         for t in range(max(x.shape[1] for x in out.values())):
             here = [n for n, (_, mask) in streams.items() if t < mask.shape[1] and mask[row, t]]
             for n in here:
-                x, step, write, read, gate = (a[row, t] for a in inputs[n])
-                decay = np.exp(-step[:, None] * np.exp(p[f"rates_{n}_{i}"]))
-                states[n] = decay * states[n] + np.outer(step * x, write)
-                out[n][row, t] = gate * (states[n] @ read + p[f"skip_{n}_{i}"] * x)
+                x, size, write, read, gate = (a[row, t] for a in inputs[n])
+                decay = np.exp(-size[:, None] * np.exp(chains[n]["log_rates"]))
+                states[n] = decay * states[n] + np.outer(size * x, write)
+                out[n][row, t] = gate * (states[n] @ read + chains[n]["skip"] * x)
             if coupling and here:
                 states = dict.fromkeys(states, np.mean([states[n] for n in here], axis=0))
     project = lambda n: dense(p[f"out_{n}_{i}"], out[n])
