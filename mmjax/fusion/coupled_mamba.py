@@ -30,8 +30,16 @@ class _Steps(NamedTuple):
     valid: jax.Array  # [..., 1]
 
 
-class _Chain(nn.Module):
-    """What one modality does with the state; at masked tokens it leaves it as it is."""
+class Chain(nn.Module):
+    """What one modality does with the state; at masked tokens it leaves it as it is.
+
+    Reference: Gu and Dao, Mamba: Linear-Time Sequence Modeling with Selective State Spaces
+    (arXiv:2312.00752).
+
+    Attributes:
+        state_size: size of the state of each unit.
+        window: number of tokens that the convolution covers.
+    """
 
     state_size: int
     window: int
@@ -77,7 +85,7 @@ class CoupledMambaFusion(nn.Module):
     public code has no common state: its branches are Mambas that exchange features between layers.
 
     Reference: Li et al., Coupled Mamba: Enhanced Multi-modal Fusion with Coupled State Space Model
-    (arXiv:2405.18014); Gu and Dao, Mamba (arXiv:2312.00752).
+    (arXiv:2405.18014).
 
     Attributes:
         out_dim: size of the output.
@@ -126,7 +134,7 @@ class CoupledMambaFusion(nn.Module):
 
     def _layer(self, i: int, streams: Mapping[str, Tokens], *, train: bool) -> dict[str, Tokens]:
         """The streams after one layer: {name: [batch, length, width]}."""
-        chain = lambda n: _Chain(self.state_size, self.window, name=f"chain_{n}_{i}")
+        chain = lambda n: Chain(self.state_size, self.window, name=f"chain_{n}_{i}")
         each, rates = zip(*(chain(n)(t) for n, t in streams.items()), strict=True)
         # [length, batch, modality, ...]
         steps = _Steps(*(jnp.stack(x, axis=2).swapaxes(0, 1) for x in zip(*each, strict=True)))

@@ -48,8 +48,8 @@ class GatedCrossAttentionFusion(nn.Module):
         >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
         >>> fusion = GatedCrossAttentionFusion(out_dim=3)
         >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
-        >>> [n for n in variables["params"]["read_audio_0"] if "gate" in n]
-        ['gate_read', 'gate_hidden']
+        >>> [n for n in sorted(variables["params"]["read_audio_0"]) if "gate" in n]
+        ['gate_hidden', 'gate_read']
     """
 
     level: ClassVar[str] = "token"
