@@ -142,9 +142,10 @@ def block(p, x, mask, context=None, context_mask=None):
         keys, context_mask = queries, mask
     else:
         keys = norm(p["norm_context"], context)
-    x = x + attend(p["Attention_0"], queries, keys, context_mask)
+    gate = lambda name: np.tanh(p[name]) if name in p else 1
+    x = x + gate("gate_read") * attend(p["Attention_0"], queries, keys, context_mask)
     hidden = norm(p["LayerNorm_1"], x)
-    return x + dense(p["Dense_0"], gelu(dense(p["Dense_1"], hidden)))
+    return x + gate("gate_hidden") * dense(p["Dense_0"], gelu(dense(p["Dense_1"], hidden)))
 
 
 def embed(p, tokens):

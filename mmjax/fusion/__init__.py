@@ -9,6 +9,7 @@ from mmjax.fusion.bottleneck import BottleneckFusion
 from mmjax.fusion.centralnet import CentralNetFusion
 from mmjax.fusion.co_attention import CoAttentionFusion
 from mmjax.fusion.concat import ConcatFusion
+from mmjax.fusion.coupled_mamba import CoupledMambaFusion
 from mmjax.fusion.cross_attention import CrossAttentionFusion
 from mmjax.fusion.deep_cca import DeepCCAFusion
 from mmjax.fusion.deepsets import DeepSetsFusion
@@ -19,7 +20,9 @@ from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
 from mmjax.fusion.evidential import EvidentialFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
+from mmjax.fusion.gated_cross_attention import GatedCrossAttentionFusion
 from mmjax.fusion.gmu import GMUFusion
+from mmjax.fusion.healnet import HEALNetFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
 from mmjax.fusion.i2m2 import I2M2Fusion
 from mmjax.fusion.late import (
@@ -41,6 +44,7 @@ from mmjax.fusion.multiplicative import (
 )
 from mmjax.fusion.nl_gate import NLGateFusion
 from mmjax.fusion.perceiver_io import PerceiverIOFusion
+from mmjax.fusion.q_former import QFormerFusion
 from mmjax.fusion.refnet import ReFNetFusion
 from mmjax.fusion.searched import SearchedFusion
 from mmjax.fusion.stacking import StackingFusion
@@ -61,6 +65,7 @@ __all__ = [
     "CentralNetFusion",
     "CoAttentionFusion",
     "ConcatFusion",
+    "CoupledMambaFusion",
     "CrossAttentionFusion",
     "DeepCCAFusion",
     "DeepSetsFusion",
@@ -71,7 +76,9 @@ __all__ = [
     "EvidentialFusion",
     "FiLMFusion",
     "GMUFusion",
+    "GatedCrossAttentionFusion",
     "GatedFusion",
+    "HEALNetFusion",
     "HierarchicalAttentionFusion",
     "I2M2Fusion",
     "LateMaxFusion",
@@ -99,6 +106,7 @@ __all__ = [
     "PerceiverIOFusion",
     "ProductFusion",
     "ProductOfExpertsFusion",
+    "QFormerFusion",
     "ReFNetFusion",
     "ScalarInteractionFusion",
     "SearchedFusion",

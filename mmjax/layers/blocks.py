@@ -13,6 +13,7 @@ from mmjax.errors import UsageError
 from mmjax.layers.attention import attend, attention_weights
 from mmjax.layers.dense import Dense, DenseGeneral
 from mmjax.layers.dropout import Dropout
+from mmjax.layers.initializers import zeros
 from mmjax.layers.normalisation import LayerNorm
 from mmjax.layers.tokens import show_weights
 from mmjax.types import Tokens
@@ -88,11 +89,13 @@ class TransformerBlock(nn.Module):
         num_heads: number of attention heads.
         expansion: hidden width of the feed-forward layer, as a multiple of the width of ``x``.
         dropout: probability of zeroing a unit of either residual in training.
+        gated: whether each residual is multiplied by the tanh of a learned scalar, zero at first.
     """
 
     num_heads: int = 4
     expansion: int = 2
     dropout: float = 0.0
+    gated: bool = False
 
     @nn.compact
     def __call__(
@@ -129,10 +132,13 @@ class TransformerBlock(nn.Module):
             if context is None:  # the residual keeps each token's own
                 flow = (flow + jnp.eye(flow.shape[1])[None]) / 2
             self.sow("intermediates", _FLOW, flow)
-        values = x.values + drop(read)
+        values = x.values + self._gate("gate_read", drop(read))
         down, up = Dense(width), Dense(width * self.expansion)
         hidden = down(nn.gelu(up(LayerNorm()(values))))
-        return Tokens(values + drop(hidden), x.mask)
+        return Tokens(values + self._gate("gate_hidden", drop(hidden)), x.mask)
+
+    def _gate(self, name, residual):
+        return residual * jnp.tanh(self.param(name, zeros, ())) if self.gated else residual
 
 
 def attend_within(tokens: Tokens, num_layers: int, dropout: float, *, train: bool) -> Tokens:

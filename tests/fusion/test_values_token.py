@@ -13,6 +13,7 @@ from reference import (
     clean,
     dense,
     embed,
+    joint,
     mean,
     norm,
     pool,
@@ -24,11 +25,15 @@ from representatives import slow
 
 from mmjax.fusion.bottleneck import BottleneckFusion
 from mmjax.fusion.co_attention import CoAttentionFusion
+from mmjax.fusion.gated_cross_attention import GatedCrossAttentionFusion
+from mmjax.fusion.healnet import HEALNetFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
 from mmjax.fusion.late_transformer import LateTransformerFusion
 from mmjax.fusion.perceiver_io import PerceiverIOFusion
+from mmjax.fusion.q_former import QFormerFusion
 from mmjax.fusion.zorro import ZorroFusion
 from mmjax.testing import make_tokens
+from mmjax.testing.common import KEYS, initialise
 from mmjax.types import Tokens
 
 TWO = {"audio": (3, 5), "image": (4, 6)}
@@ -160,6 +165,52 @@ def test_perceiver_io():
     assert_close(got.prediction, dense(p["readout"], norm(p["norm"], read[:, 0])))
 
 
+def test_healnet():
+    """Row by row, so that what is absent is left out rather than masked."""
+    tokens = ragged()
+    got, p = fuse(HEALNetFusion, tokens)
+    streams = embedded(p, tokens)
+    for row, want in enumerate(got.prediction):
+        latents = learned(p["latents"], [row])
+        for i in range(2):
+            for n, (values, mask) in streams.items():
+                if mask[row].any():
+                    one = values[row : row + 1], mask[row : row + 1]
+                    latents = cross_attend(p[f"read_{n}_{i}"], latents, one)
+            latents = self_attend(p[f"self_{i}"], latents)
+        read = norm(p["norm"], latents[0].mean(axis=1))
+        assert_close(dense(p["readout"], read)[0], want)
+
+
+@pytest.mark.parametrize("num_layers", [1, slow(2)])
+def test_q_former(num_layers):
+    tokens = ragged()
+    got, p = fuse(QFormerFusion, tokens, num_layers=num_layers)
+    inputs = join(*embedded(p, tokens).values())
+    queries = learned(p["queries"], presence(tokens))
+    for i in range(num_layers):
+        queries = self_attend(p[f"self_{i}"], queries)
+        queries = cross_attend(p[f"read_{i}"], queries, inputs)
+    logits = dense(p["readout"], norm(p["norm"], queries[0]))  # of each query
+    assert_close(got.prediction, logits.mean(axis=1))
+
+
+@pytest.mark.parametrize(("num_modalities", "num_layers"), [slow(1, 1), (2, 2), slow(3, 1)])
+def test_gated_cross_attention(num_modalities, num_layers):
+    tokens = ragged(num_modalities)
+    got, p = fuse(GatedCrossAttentionFusion, tokens, num_layers=num_layers)
+    streams = embedded(p, tokens)
+    for i in range(num_layers):
+        before = dict(streams)
+        for n in tokens:
+            others = [before[other] for other in tokens if other != n]
+            if others:
+                streams[n] = cross_attend(p[f"read_{n}_{i}"], before[n], join(*others))
+            streams[n] = self_attend(p[f"self_{n}_{i}"], streams[n])
+    pooled = {n: normed_mean(p[f"norm_{n}"], x) for n, x in streams.items()}
+    assert_close(got.prediction, joint(p["readout"], pooled))
+
+
 def test_zorro():
     """By structure in place of a mask: each stream is a transformer of its own, weights shared."""
     tokens = ragged()
@@ -255,8 +306,71 @@ def test_zorro_keeps_the_streams_of_modalities_pure(train):
     assert_same_bits(before.branches["image"], alone.branches["image"])
 
 
+def initial(fusion, tokens):
+    return initialise(lambda key: fusion.init(key, tokens, train=False), KEYS[0])["params"]
+
+
+def test_gates_keep_streams_as_they_are_alone_until_they_open():
+    tokens = make_tokens(TWO)
+    fusion = GatedCrossAttentionFusion(out_dim=OUT_DIM, width=WIDTH)
+    params = initial(fusion, tokens)
+    streams = lambda params, tokens: np.split(apply(fusion, params, tokens).fused, 2, axis=1)
+    before = streams(params, tokens)
+    after = streams(params, with_other("image", tokens))
+    assert_same_bits(before[0], after[0])
+    assert differs(before[1], after[1])
+    own = {k: v for k, v in params.items() if "audio" in k} | {"readout": params["readout"]}
+    assert_close(before[0], apply(fusion, own, {"audio": tokens["audio"]}).fused)
+    for gate in ("gate_read", "gate_hidden"):
+        reader = {**params["read_audio_0"], gate: np.float32(0.5)}
+        opened = {**params, "read_audio_0": reader}
+        assert differs(streams(opened, tokens)[0], before[0])
+        changed = streams(opened, with_other("image", tokens))
+        assert differs(streams(opened, tokens)[0], changed[0]) == (gate == "gate_read")
+
+
+def test_gates_learn_to_open_and_then_all_that_is_behind_them_learns():
+    tokens = make_tokens(TWO)
+    fusion = GatedCrossAttentionFusion(out_dim=OUT_DIM, width=WIDTH)
+    params = initial(fusion, tokens)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        outputs = fusion.apply({"params": params}, tokens, train=False)
+        return (outputs.prediction**3).sum()
+
+    for read in ("read_audio_0", "read_image_0"):
+        first = gradient(params)[read]
+        moves = {k for k, g in first.items() if any(np.any(x) for x in jax.tree.leaves(g))}
+        assert moves == {"gate_read", "gate_hidden"}
+        opened = {k: v - 0.1 * first[k] if k in moves else v for k, v in params[read].items()}
+        second = gradient({**params, read: opened})[read]
+        assert all(np.any(x) for x in jax.tree.leaves(second))
+
+
+def test_q_former_reads_shares_whatever_the_resolution():
+    """Each token twice, or the queries in another order: nothing changes without positions."""
+    tokens = make_tokens(TWO)
+    fusion = QFormerFusion(out_dim=OUT_DIM, width=WIDTH, positions=False)
+    got, params = run(fusion, tokens)
+    twice = {n: Tokens(*(np.repeat(x, 2, axis=1) for x in t)) for n, t in tokens.items()}
+    assert_close(apply(fusion, params, twice).prediction, got.prediction)
+    one_more = {
+        n: Tokens(*(np.concatenate([x, x[:, :1]], 1) for x in t)) for n, t in tokens.items()
+    }
+    assert differs(apply(fusion, params, one_more).prediction, got.prediction)
+    backwards = {**params, "queries": params["queries"][::-1]}
+    assert_close(apply(fusion, backwards, tokens).prediction, got.prediction)
+
+
 @pytest.mark.parametrize(
-    "fusion", [LateTransformerFusion, slow(PerceiverIOFusion), slow(HierarchicalAttentionFusion)]
+    "fusion",
+    [
+        LateTransformerFusion,
+        HEALNetFusion,
+        *map(slow, (PerceiverIOFusion, QFormerFusion, HierarchicalAttentionFusion)),
+    ],
 )
 def test_an_absent_modality_is_as_if_it_were_not_given(fusion):
     tokens = make_tokens(TWO)
@@ -274,6 +388,7 @@ def test_an_absent_modality_is_as_if_it_were_not_given(fusion):
         LateTransformerFusion,
         BottleneckFusion,
         *map(slow, (CoAttentionFusion, PerceiverIOFusion, ZorroFusion)),
+        *map(slow, (HEALNetFusion, QFormerFusion, GatedCrossAttentionFusion)),
         slow(HierarchicalAttentionFusion),
     ],
 )
