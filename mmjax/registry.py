@@ -288,6 +288,7 @@ METHODS: Table[type] = Table(
         "greedy": "mmjax.methods.greedy:Greedy",
         "distillation": "mmjax.methods.distillation:Distillation",
         "stacking": "mmjax.methods.stacking:Stacking",
+        "arl": "mmjax.methods.arl:ARL",
     },
 )
 

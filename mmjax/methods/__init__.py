@@ -1,6 +1,7 @@
 """Training methods: how a batch becomes a gradient, and any preliminary runs. See ``METHODS``."""
 
 from mmjax.methods.agm import AGM
+from mmjax.methods.arl import ARL
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
@@ -16,6 +17,7 @@ from mmjax.registry import METHODS
 
 __all__ = [
     "AGM",
+    "ARL",
     "METHODS",
     "MLA",
     "OGMGE",
