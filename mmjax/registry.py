@@ -289,6 +289,7 @@ METHODS: Table[type] = Table(
         "distillation": "mmjax.methods.distillation:Distillation",
         "stacking": "mmjax.methods.stacking:Stacking",
         "arl": "mmjax.methods.arl:ARL",
+        "cggm": "mmjax.methods.cggm:CGGM",
     },
 )
 

@@ -2,6 +2,7 @@
 
 from mmjax.methods.agm import AGM
 from mmjax.methods.arl import ARL
+from mmjax.methods.cggm import CGGM
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
@@ -18,6 +19,7 @@ from mmjax.registry import METHODS
 __all__ = [
     "AGM",
     "ARL",
+    "CGGM",
     "METHODS",
     "MLA",
     "OGMGE",

@@ -12,11 +12,16 @@ from method_setup import (
     first_rows,
     gradient_of_branch,
     gradient_of_objective,
+    nll,
     scaled,
 )
 from scipy.special import log_softmax, softmax
 
+from mmjax.methods import Joint
 from mmjax.methods.arl import ARL, weigh
+from mmjax.methods.cggm import CGGM, balance
+from mmjax.objectives import cross_entropy
+from mmjax.testing.common import compile_fast
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,71 @@ def test_arl_is_at_rest_where_reliance_is_as_wanted_and_else_speeds_up_what_lack
     np.testing.assert_allclose(weigh(wanted, jnp.array(wanted), here, 50.0), 1 / count, rtol=1e-4)
     weights = weigh(wanted, jnp.array(present), here, 50.0)
     np.testing.assert_array_equal(np.argsort(weights), np.argsort(wanted / present))
+
+
+# CGGM
+
+
+def residuals(logits, batch, name):
+    """The gradient of the mean loss of the rows that have a modality."""
+    here = np.asarray(batch.present[name])
+    return (softmax(np.asarray(logits, float), 1) - np.eye(3)[batch.target])[here] / here.sum()
+
+
+def test_cggm_scales_encoders_and_turns_the_model_by_how_classifiers_improve(batch):
+    setup = Setup(CGGM(rho=1.5, weight=0.4, rate=0.01), batch, "concat")
+    joint = gradient_of_objective(setup, batch)
+    first, memory, _ = setup.gradient(setup.params, setup.memory, batch, KEY)
+    chex.assert_trees_all_close(first, joint, rtol=1e-5)  # nothing to compare with yet
+
+    features = {n: np.asarray(t.values[:, 0], float) for n, t in setup.outputs.tokens.items()}
+    logits, gained = {}, []
+    for n in NAMES:  # Adam's first step is as long as its rate
+        here = np.asarray(batch.present[n])
+        slope = residuals(np.zeros((32, 3)), batch, n)
+        classifier = memory["classifiers"][n]
+        want = -0.01 * np.sign(features[n][here].T @ slope)
+        np.testing.assert_allclose(classifier["kernel"], want, atol=1e-5)
+        np.testing.assert_allclose(classifier["bias"], -0.01 * np.sign(slope.sum(0)), atol=1e-5)
+        logits[n] = features[n] @ np.asarray(classifier["kernel"]) + np.asarray(classifier["bias"])
+        gained.append(np.log(3) - nll(logits[n], np.asarray(batch.target))[here].mean())
+    assert min(gained) > 0
+    shares = dict(zip(NAMES, np.array(gained)[::-1] / sum(gained), strict=True))
+
+    grads, _, metrics = setup.gradient(setup.params, memory, batch, KEY)
+    for n in NAMES:
+        np.testing.assert_allclose(metrics[f"factor_{n}"], 1.5 * shares[n], rtol=1e-3)
+
+    def loss(params):
+        outputs = setup.forward(params, batch, KEY)
+        total = cross_entropy(outputs, batch)[0]
+        for n in NAMES:
+            fused = jax.nn.softmax(outputs.prediction) - jnp.eye(3)[batch.target]
+            fused, own = fused[batch.present[n]], residuals(logits[n], batch, n)
+            cosine = (fused * own).sum() / jnp.linalg.norm(fused) / np.linalg.norm(own)
+            total += 0.4 / 2 * shares[n] * (1 - cosine)
+        return total
+
+    want = compile_fast(jax.grad(loss))(setup.params)
+    for n in NAMES:
+        want[f"encoders_{n}"] = scaled(want[f"encoders_{n}"], 1.5 * shares[n])
+    chex.assert_trees_all_close(grads, want, rtol=1e-3, atol=1e-5)
+
+
+def test_cggm_shares_are_those_of_the_others_in_what_all_have_gained():
+    gained, counts = jnp.array([0.5, 0.2, 0.0, 9.0]), jnp.array([True, True, True, False])
+    shares, comparable = balance(gained, counts)
+    assert comparable.tolist() == counts.tolist()
+    np.testing.assert_allclose(shares[:3], [2 / 7, 5 / 7, 1], rtol=1e-6)
+    np.testing.assert_allclose(balance(jnp.zeros(4), counts)[0][:3], 2 / 3, rtol=1e-6)
+
+
+def test_cggm_of_one_modality_is_joint_training(batch):
+    alone = batch.hide(["vector"])
+    setup = Setup(CGGM(), alone)
+    joint = compile_fast(Joint().gradient(setup.forward, cross_entropy))
+    want = joint(setup.params, (), alone, KEY)[0]
+    memory = setup.memory
+    for _ in range(3):
+        grads, memory, _ = setup.gradient(setup.params, memory, alone, KEY)
+        chex.assert_trees_all_close(grads, want, rtol=1e-5, atol=1e-8)
