@@ -290,6 +290,7 @@ METHODS: Table[type] = Table(
         "stacking": "mmjax.methods.stacking:Stacking",
         "arl": "mmjax.methods.arl:ARL",
         "cggm": "mmjax.methods.cggm:CGGM",
+        "recon_boost": "mmjax.methods.recon_boost:ReconBoost",
     },
 )
 

@@ -20,6 +20,7 @@ from scipy.special import log_softmax, softmax
 from mmjax.methods import Joint
 from mmjax.methods.arl import ARL, weigh
 from mmjax.methods.cggm import CGGM, balance
+from mmjax.methods.recon_boost import ReconBoost, reconcile
 from mmjax.objectives import cross_entropy
 from mmjax.testing.common import compile_fast
 
@@ -132,3 +133,45 @@ def test_cggm_of_one_modality_is_joint_training(batch):
     for _ in range(3):
         grads, memory, _ = setup.gradient(setup.params, memory, alone, KEY)
         chex.assert_trees_all_close(grads, want, rtol=1e-5, atol=1e-8)
+
+
+# ReconBoost
+
+
+def test_recon_boost_boosts_one_modality_then_trains_all_then_boosts_the_next(batch):
+    method = ReconBoost(weight=0.3, alpha=0.6, stage=1, rectify=1)
+    setup = Setup(method, batch)
+    joint = gradient_of_objective(setup, batch)
+    # All rows have a sequence, and the loss of a vector is over the rows that have one.
+    both, target = np.asarray(batch.present["vector"]), np.asarray(batch.target)
+    first = setup.outputs.branches
+    memory, grads = setup.memory, []
+    for _ in range(4):
+        step, memory, metrics = setup.gradient(setup.params, memory, batch, KEY)
+        grads.append((step, metrics["boost"]))
+    for index in (1, 3):
+        chex.assert_trees_all_close(grads[index][0], joint, rtol=1e-5, atol=1e-8)
+    for (got, value), name, other in zip(grads[::2], NAMES, NAMES[::-1], strict=True):
+        here = np.asarray(batch.present[name])
+        p = softmax(np.asarray(first[name], float), 1)
+        log_p, log_q = (log_softmax(np.asarray(first[n], float), 1) for n in (name, other))
+        want = -log_p[np.arange(32), target][here].mean()
+        want -= 0.3 * (np.exp(log_q) * (log_q - log_p)).sum(1)[both].mean()
+        want += 0.6 * ((p - np.exp(log_q)) ** 2).mean(1)[both].mean()
+        np.testing.assert_allclose(value, want, rtol=1e-4)
+        idle = [got[f"encoders_{other}"], got["fusion"][f"readout_{other}"]]
+        assert not any(np.any(x) for x in jax.tree.leaves(idle))
+        assert any(np.any(x) for x in jax.tree.leaves(got[f"encoders_{name}"]))
+
+
+def test_recon_boost_fits_the_residual_of_the_others(batch):
+    rng = np.random.default_rng(0)
+    own, others = rng.normal(size=(2, 32, 3)).astype(np.float32)
+    here = jnp.ones(32, bool)
+    only = batch._replace(present={"a": here, "b": here})
+    method = ReconBoost(weight=0.4, alpha=0.0)
+    boost = lambda own: method._boost("a", "b", {"a": own, "b": others}, only)
+    p, ensemble, y = softmax(own, 1), softmax(others, 1), np.eye(3)[batch.target]
+    want = (0.6 * p - (y - 0.4 * ensemble)) / 32
+    np.testing.assert_allclose(jax.grad(boost)(own), want, atol=1e-6)
+    assert not jax.grad(lambda x: reconcile(own, x, here))(others).any()
