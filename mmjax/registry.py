@@ -291,6 +291,7 @@ METHODS: Table[type] = Table(
         "arl": "mmjax.methods.arl:ARL",
         "cggm": "mmjax.methods.cggm:CGGM",
         "recon_boost": "mmjax.methods.recon_boost:ReconBoost",
+        "lfm": "mmjax.methods.lfm:LFM",
     },
 )
 

@@ -7,6 +7,7 @@ from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
 from mmjax.methods.joint import Joint
+from mmjax.methods.lfm import LFM
 from mmjax.methods.mla import MLA
 from mmjax.methods.mmpareto import MMPareto
 from mmjax.methods.modality_dropout import ModalityDropout
@@ -21,6 +22,7 @@ __all__ = [
     "AGM",
     "ARL",
     "CGGM",
+    "LFM",
     "METHODS",
     "MLA",
     "OGMGE",

@@ -38,7 +38,7 @@ def check_settings(settings: Settings) -> None:
         Traceback (most recent call last):
             ...
         mmjax.errors.UnknownNameError: method: expected one of agm, arl, cggm, distillation,
-            gradient_blending, greedy, joint, mla, mmpareto, modality_dropout, ogm_ge, pmr,
+            gradient_blending, greedy, joint, lfm, mla, mmpareto, modality_dropout, ogm_ge, pmr,
             recon_boost, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from method_setup import (
     KEY,
@@ -20,8 +21,10 @@ from scipy.special import log_softmax, softmax
 from mmjax.methods import Joint
 from mmjax.methods.arl import ARL, weigh
 from mmjax.methods.cggm import CGGM, balance
+from mmjax.methods.lfm import LFM
 from mmjax.methods.recon_boost import ReconBoost, reconcile
 from mmjax.objectives import cross_entropy
+from mmjax.objectives.contrastive import mismatch
 from mmjax.testing.common import compile_fast
 
 
@@ -175,3 +178,47 @@ def test_recon_boost_fits_the_residual_of_the_others(batch):
     want = (0.6 * p - (y - 0.4 * ensemble)) / 32
     np.testing.assert_allclose(jax.grad(boost)(own), want, atol=1e-6)
     assert not jax.grad(lambda x: reconcile(own, x, here))(others).any()
+
+
+# LFM
+
+
+def contrast_by_hand(outputs, batch):
+    both = np.asarray(batch.present["vector"])  # all rows have a sequence
+    unit = [np.asarray(outputs.tokens[n].values.mean(axis=1), float)[both] for n in NAMES]
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in unit)
+    diagonal = lambda scores: np.diagonal(log_softmax(scores, axis=1)).mean()
+    return -(diagonal(a @ b.T / 0.07) + diagonal(b @ a.T / 0.07)) / 2
+
+
+def test_lfm_mixes_both_losses_by_a_share_that_lowers_the_loss_after_a_step(batch):
+    setup = Setup(LFM(start=0.4, rate=0.02), batch)
+    first, memory, metrics = setup.gradient(setup.params, setup.memory, batch, KEY)
+    np.testing.assert_allclose(
+        metrics["contrast"], contrast_by_hand(setup.outputs, batch), rtol=1e-4
+    )
+    joint = gradient_of_objective(setup, batch)
+    matching = lambda params: mismatch(setup.forward(params, batch, KEY).tokens, 0.07)
+    match = compile_fast(jax.grad(matching))(setup.params)
+    mixed = lambda alpha: jax.tree.map(lambda j, m: (1 - alpha) * j + alpha * m, joint, match)
+    chex.assert_trees_all_close(first, mixed(0.4), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(metrics["alpha"], 0.4)  # no step before this one
+
+    # The slope of the loss after a step of gradient descent, from the change of alpha.
+    moved = lambda alpha: jax.tree.map(lambda p, g: p - 0.02 * g, setup.params, mixed(alpha))
+    after = lambda alpha: cross_entropy(setup.forward(moved(alpha), batch, KEY), batch)[0]
+    _, _, metrics = setup.gradient(moved(0.4), memory, batch, KEY)
+    cosine = (metrics["alpha"] - 0.4) / 0.02
+    ahead = jax.tree.map(jnp.subtract, match, joint)
+    now = jax.grad(lambda p: cross_entropy(setup.forward(p, batch, KEY), batch)[0])(moved(0.4))
+    slope = -0.02 * cosine * optax.tree.norm(now) * optax.tree.norm(ahead)
+    np.testing.assert_allclose(slope, (after(0.45) - after(0.35)) / 0.1, rtol=0.03)
+
+
+def test_lfm_keeps_its_share_in_bounds(batch):
+    setup = Setup(LFM(start=0.9, rate=1.0), batch)
+    opposed = jax.tree.map(lambda g: -g, gradient_of_objective(setup, batch))
+    for ahead, want in [(opposed, 0.05), (scaled(opposed, -1), 0.95)]:
+        memory = {"alpha": jnp.float32(0.5), "ahead": ahead}
+        _, _, metrics = setup.gradient(setup.params, memory, batch, KEY)
+        np.testing.assert_allclose(metrics["alpha"], want)
