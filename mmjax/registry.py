@@ -292,6 +292,7 @@ METHODS: Table[type] = Table(
         "cggm": "mmjax.methods.cggm:CGGM",
         "recon_boost": "mmjax.methods.recon_boost:ReconBoost",
         "lfm": "mmjax.methods.lfm:LFM",
+        "relearning": "mmjax.methods.relearning:Relearning",
     },
 )
 

@@ -14,6 +14,7 @@ from mmjax.methods.modality_dropout import ModalityDropout
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.pmr import PMR
 from mmjax.methods.recon_boost import ReconBoost
+from mmjax.methods.relearning import Relearning
 from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
 from mmjax.registry import METHODS
@@ -34,6 +35,7 @@ __all__ = [
     "MMPareto",
     "ModalityDropout",
     "ReconBoost",
+    "Relearning",
     "Stacking",
     "TwoStage",
 ]

@@ -39,7 +39,7 @@ def check_settings(settings: Settings) -> None:
             ...
         mmjax.errors.UnknownNameError: method: expected one of agm, arl, cggm, distillation,
             gradient_blending, greedy, joint, lfm, mla, mmpareto, modality_dropout, ogm_ge, pmr,
-            recon_boost, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
+            recon_boost, relearning, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)
