@@ -1,5 +1,6 @@
 """Dynamically learned modality gap: how much to match modalities, and how much to fit labels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.objectives.contrastive import mismatch
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tokens
 
 _LEAST, _MOST = 0.05, 0.95  # the bounds of alpha in the authors' code
 
@@ -28,13 +29,11 @@ class LFM(Method):
     training.
 
     The cosine makes the rate independent of the optimiser and of the scales of both losses. Later
-    training rows stand in for the validation rows of a published reimplementation.
+    training rows stand in for the validation rows of a published reimplementation. Where tokens
+    differ in width, narrower ones are filled up with zeros; all of the paper's are equally wide.
 
     Reference: Yang et al., Facilitating Multimodal Classification via Dynamically Learning Modality
     Gap (NeurIPS 2024).
-
-    Raises:
-        UsageError: the tokens of the modalities differ in width.
 
     Attributes:
         start: first ``alpha``; where the paper's heuristic alternative ``1 - exp(-1 / t)`` starts.
@@ -67,7 +66,7 @@ class LFM(Method):
             outputs = forward(params, batch, key)
             value, metrics = objective(outputs, batch)
             single = len(outputs.tokens) < 2
-            contrast = value if single else mismatch(outputs.tokens, self.temperature)
+            contrast = value if single else mismatch(_widen(outputs.tokens), self.temperature)
             return (value, contrast), metrics
 
         def gradient(params, memory, batch, key):
@@ -82,6 +81,12 @@ class LFM(Method):
             return grads, memory, {"loss": value, **metrics, "contrast": contrast, "alpha": alpha}
 
         return gradient
+
+
+def _widen(tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    widest = max(each.values.shape[-1] for each in tokens.values())
+    fill = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, widest - x.shape[-1])))
+    return {name: each._replace(values=fill(each.values)) for name, each in tokens.items()}
 
 
 def cosine(a: chex.ArrayTree, b: chex.ArrayTree) -> jax.Array:

@@ -21,11 +21,12 @@ from scipy.special import log_softmax, softmax
 from mmjax.methods import Joint
 from mmjax.methods.arl import ARL, weigh
 from mmjax.methods.cggm import CGGM, balance
-from mmjax.methods.lfm import LFM
+from mmjax.methods.lfm import LFM, _widen
 from mmjax.methods.recon_boost import ReconBoost, reconcile
 from mmjax.objectives import cross_entropy
 from mmjax.objectives.contrastive import mismatch
 from mmjax.testing.common import compile_fast
+from mmjax.types import Tokens
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +223,13 @@ def test_lfm_keeps_its_share_in_bounds(batch):
         memory = {"alpha": jnp.float32(0.5), "ahead": ahead}
         _, _, metrics = setup.gradient(setup.params, memory, batch, KEY)
         np.testing.assert_allclose(metrics["alpha"], want)
+
+
+def test_lfm_fills_up_narrower_tokens_without_effect_on_their_cosines():
+    draw = np.random.default_rng(0).normal(size=(2, 6, 1, 5)).astype(np.float32)
+    valid = jnp.ones((6, 1), bool)
+    a, b = (Tokens(jnp.asarray(x), valid) for x in draw)
+    narrow = b._replace(values=b.values[..., :3])
+    filled = b._replace(values=b.values.at[..., 3:].set(0))
+    got = mismatch(_widen({"a": a, "b": narrow}), 0.5)
+    np.testing.assert_allclose(got, mismatch({"a": a, "b": filled}, 0.5), rtol=1e-6)
