@@ -16,7 +16,7 @@ from mmjax.methods.mechanics import (
     scale_encoders,
 )
 from mmjax.objectives.row_losses import classes_of
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ARL(Method):
     modalities that are relied on less than ``q`` says learn faster. Variances, shares and weights
     are those of the batch, over the rows that have the modality.
 
-    The paper has two modalities, for which this is its formula; any number here. With one, this is
-    training with ``L_1`` beside the loss. Logits are a fusion's branches, or its predictions from
+    The paper has two modalities, for which this is the formula of the authors' code; any number
+    here. With one, this is training with ``L_1`` beside the loss. Logits are a fusion's branches, or its predictions from
     one modality alone.
 
     The authors' code begins with the weights after five epochs; here they hold from the first step.
@@ -63,6 +63,7 @@ class ARL(Method):
         "unimodal_losses": {"gamma": 0.0},
         "asymmetry": {"sharpness": 0.0},
     }
+    tried: ClassVar[Tried] = {"gamma": (1.0, 3.0, 4.0), "sharpness": (4.0, 8.0)}
     gamma: float = 4.0
     sharpness: float = 8.0
     floor: float = 0.6

@@ -18,7 +18,7 @@ from mmjax.methods.mechanics import (
     outline,
     scale_encoders,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class CGGM(Method):
 
     counts_steps: ClassVar[bool] = True
     removable: ClassVar[Removable] = {"direction": {"weight": 0.0}}
+    tried: ClassVar[Tried] = {"rho": (1.0, 1.3), "weight": (0.05, 0.1, 0.2)}
     rho: float = 1.3
     weight: float = 0.2
     rate: float = 0.005

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.objectives.contrastive import mismatch
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tokens
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tokens, Tried
 
 _LEAST, _MOST = 0.05, 0.95  # the bounds of alpha in the authors' code
 
@@ -50,6 +50,7 @@ class LFM(Method):
 
     counts_steps: ClassVar[bool] = True
     removable: ClassVar[Removable] = {"learned_share": {"rate": 0.0}}
+    tried: ClassVar[Tried] = {"start": (0.3, 0.63, 0.9), "rate": (0.001, 0.01)}
     start: float = 0.63
     rate: float = 0.01
     temperature: float = 0.07

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.layers import mean_where
 from mmjax.methods.mechanics import gradient_of, loss_where, modality_logits
 from mmjax.objectives.row_losses import classes_of
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ReconBoost(Method):
         "reconcilement": {"weight": 0.0},
         "memory_consolidation": {"alpha": 0.0},
     }
+    tried: ClassVar[Tried] = {"weight": (0.2, 0.25, 0.5), "stage": (1, 10, 50)}
     weight: float = 0.25
     alpha: float = 0.5
     stage: int = 10

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from mmjax.data.task import Split, Task
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import map_encoders
 from mmjax.objectives.row_losses import classes_of
-from mmjax.types import FitLoop, Prepared, Trained
+from mmjax.types import FitLoop, Prepared, Trained, Tried
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Relearning(Joint):
         0.75
     """
 
+    tried: ClassVar[Tried] = {"strength": (1.0, 3.0, 10.0)}
     strength: float = 3.0
     rounds: int = 1
 
