@@ -34,8 +34,8 @@ class ARL(Method):
     are those of the batch, over the rows that have the modality.
 
     The paper has two modalities, for which this is the formula of the authors' code; any number
-    here. With one, this is training with ``L_1`` beside the loss. Logits are a fusion's branches, or its predictions from
-    one modality alone.
+    here. With one, this is training with ``L_1`` beside the loss. Logits are a fusion's branches,
+    or its predictions from one modality alone.
 
     The authors' code begins with the weights after five epochs; here they hold from the first step.
     Adam cancels a constant factor, but not one that changes.
