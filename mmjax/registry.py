@@ -292,6 +292,11 @@ METHODS: Table[type] = Table(
         "greedy": "mmjax.methods.greedy:Greedy",
         "distillation": "mmjax.methods.distillation:Distillation",
         "stacking": "mmjax.methods.stacking:Stacking",
+        "arl": "mmjax.methods.arl:ARL",
+        "cggm": "mmjax.methods.cggm:CGGM",
+        "recon_boost": "mmjax.methods.recon_boost:ReconBoost",
+        "lfm": "mmjax.methods.lfm:LFM",
+        "relearning": "mmjax.methods.relearning:Relearning",
     },
 )
 

@@ -394,8 +394,18 @@ class Trained(Protocol):
         ...
 
     @property
+    def start(self) -> Any:
+        """The fresh parameters of the recipe's seeds, [seeds, ...]."""
+        ...
+
+    @property
     def predict(self) -> Callable[[chex.ArrayTree, Batch], np.ndarray]:
         """``(params, rows) -> predictions [seeds, rows, out_dim]``."""
+        ...
+
+    @property
+    def view(self) -> Callable[[chex.ArrayTree, Batch], Any]:
+        """``(params, rows) -> View``, see ``mmjax.training.predict``."""
         ...
 
 

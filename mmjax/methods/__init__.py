@@ -1,21 +1,29 @@
 """Training methods: how a batch becomes a gradient, and any preliminary runs. See ``METHODS``."""
 
 from mmjax.methods.agm import AGM
+from mmjax.methods.arl import ARL
+from mmjax.methods.cggm import CGGM
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
 from mmjax.methods.joint import Joint
+from mmjax.methods.lfm import LFM
 from mmjax.methods.mla import MLA
 from mmjax.methods.mmpareto import MMPareto
 from mmjax.methods.modality_dropout import ModalityDropout
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.pmr import PMR
+from mmjax.methods.recon_boost import ReconBoost
+from mmjax.methods.relearning import Relearning
 from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
 from mmjax.registry import METHODS
 
 __all__ = [
     "AGM",
+    "ARL",
+    "CGGM",
+    "LFM",
     "METHODS",
     "MLA",
     "OGMGE",
@@ -26,6 +34,8 @@ __all__ = [
     "Joint",
     "MMPareto",
     "ModalityDropout",
+    "ReconBoost",
+    "Relearning",
     "Stacking",
     "TwoStage",
 ]

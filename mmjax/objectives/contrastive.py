@@ -42,8 +42,7 @@ def info_nce(
     """
     loss = row_losses(outputs.prediction, batch).mean()
     if len(outputs.tokens) > 1:
-        views, present = _views(outputs.tokens)
-        loss = loss + weight * _mismatch(views, present, temperature)
+        loss = loss + weight * mismatch(outputs.tokens, temperature)
     return finish(loss, outputs, batch)
 
 
@@ -94,6 +93,20 @@ def supervised_contrastive(
     return finish(loss, outputs, batch)
 
 
+def mismatch(tokens: Mapping[str, Tokens], temperature: float) -> jax.Array:
+    """InfoNCE of the mean tokens of modalities, averaged over ordered pairs of them: [].
+
+    Raises:
+        UsageError: the tokens of the modalities differ in width.
+    """
+    views, present = _views(tokens)
+    both = present.T[:, None] & present.T[None]  # [modality, other, batch]
+    scores = jnp.einsum("imd,jnd->mnij", views, views) / temperature
+    log_p = _log_softmax_where(both[:, :, None], scores)
+    rows = -mean_where(both, jnp.diagonal(log_p, axis1=2, axis2=3), axis=2)
+    return mean_where(~jnp.eye(len(rows), dtype=bool), rows)
+
+
 def _views(tokens: Mapping[str, Tokens]) -> tuple[jax.Array, jax.Array]:
     """Unit embeddings [batch, modality, features], sorted by name, and which of them count."""
     widths = {n: tokens[n].values.shape[-1] for n in sorted(tokens)}
@@ -111,15 +124,6 @@ def _views(tokens: Mapping[str, Tokens]) -> tuple[jax.Array, jax.Array]:
 def _unit(x: jax.Array) -> jax.Array:
     """Vectors [..., features] scaled to unit length; zero stays zero, with a finite gradient."""
     return x / optax.safe_norm(x, 1e-6, axis=-1, keepdims=True)
-
-
-def _mismatch(views: jax.Array, present: jax.Array, temperature: float) -> jax.Array:
-    """InfoNCE of [batch, modality, features], averaged over ordered pairs of modalities: []."""
-    both = present.T[:, None] & present.T[None]  # [modality, other, batch]
-    scores = jnp.einsum("imd,jnd->mnij", views, views) / temperature
-    log_p = _log_softmax_where(both[:, :, None], scores)
-    rows = -mean_where(both, jnp.diagonal(log_p, axis1=2, axis2=3), axis=2)
-    return mean_where(~jnp.eye(len(rows), dtype=bool), rows)
 
 
 def _spread(z: jax.Array, here: jax.Array, classes: Array, temperature: float) -> jax.Array:

@@ -38,9 +38,9 @@ def check_settings(settings: Settings) -> None:
         >>> check_settings(Settings(method="ogm"))
         Traceback (most recent call last):
             ...
-        mmjax.errors.UnknownNameError: method: expected one of agm, distillation,
-            gradient_blending, greedy, joint, mla, mmpareto, modality_dropout, ogm_ge, pmr,
-            stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
+        mmjax.errors.UnknownNameError: method: expected one of agm, arl, cggm, distillation,
+            gradient_blending, greedy, joint, lfm, mla, mmpareto, modality_dropout, ogm_ge, pmr,
+            recon_boost, relearning, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)

@@ -66,6 +66,11 @@ class Fit:
         return np.asarray(self.state.skipped.in_row) >= MAX_SKIPPED
 
     @property
+    def start(self) -> chex.ArrayTree:
+        """The fresh parameters of the recipe's seeds, [seeds, ...]."""
+        return self.program.init(self.recipe, Prepared()).state.params
+
+    @property
     def predict(self) -> Predict:
         """``(params, rows) -> predictions [seeds, rows, out_dim]``."""
         return self.program.evaluate.predict
