@@ -281,6 +281,7 @@ METHODS: Table[type] = Table(
         "modality_dropout": "mmjax.methods.modality_dropout:ModalityDropout",
         "gradient_blending": "mmjax.methods.gradient_blending:GradientBlending",
         "ogm_ge": "mmjax.methods.ogm_ge:OGMGE",
+        "opm": "mmjax.methods.opm:OPM",
         "agm": "mmjax.methods.agm:AGM",
         "pmr": "mmjax.methods.pmr:PMR",
         "mmpareto": "mmjax.methods.mmpareto:MMPareto",

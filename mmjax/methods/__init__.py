@@ -9,6 +9,7 @@ from mmjax.methods.mla import MLA
 from mmjax.methods.mmpareto import MMPareto
 from mmjax.methods.modality_dropout import ModalityDropout
 from mmjax.methods.ogm_ge import OGMGE
+from mmjax.methods.opm import OPM
 from mmjax.methods.pmr import PMR
 from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
@@ -19,6 +20,7 @@ __all__ = [
     "METHODS",
     "MLA",
     "OGMGE",
+    "OPM",
     "PMR",
     "Distillation",
     "GradientBlending",
