@@ -286,6 +286,7 @@ METHODS: Table[type] = Table(
         "pmr": "mmjax.methods.pmr:PMR",
         "mmpareto": "mmjax.methods.mmpareto:MMPareto",
         "mla": "mmjax.methods.mla:MLA",
+        "cml": "mmjax.methods.cml:CML",
         "greedy": "mmjax.methods.greedy:Greedy",
         "distillation": "mmjax.methods.distillation:Distillation",
         "stacking": "mmjax.methods.stacking:Stacking",

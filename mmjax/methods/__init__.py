@@ -1,6 +1,7 @@
 """Training methods: how a batch becomes a gradient, and any preliminary runs. See ``METHODS``."""
 
 from mmjax.methods.agm import AGM
+from mmjax.methods.cml import CML
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
@@ -17,6 +18,7 @@ from mmjax.registry import METHODS
 
 __all__ = [
     "AGM",
+    "CML",
     "METHODS",
     "MLA",
     "OGMGE",

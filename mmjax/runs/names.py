@@ -34,12 +34,12 @@ def check_settings(settings: Settings) -> None:
     Example:
         >>> from mmjax.runs.names import check_settings
         >>> from mmjax.runs.settings import Settings
-        >>> check_settings(Settings(method="ogm"))
+        >>> check_settings(Settings(method="ogm_eg"))
         Traceback (most recent call last):
             ...
-        mmjax.errors.UnknownNameError: method: expected one of agm, distillation,
-            gradient_blending, greedy, joint, mla, mmpareto, modality_dropout, ogm_ge, opm,
-            pmr, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
+        mmjax.errors.UnknownNameError: method: expected one of agm, cml,
+            distillation, gradient_blending, greedy, joint, mla, mmpareto, modality_dropout,
+            ogm_ge, opm, pmr, stacking, two_stage, got 'ogm_eg'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)

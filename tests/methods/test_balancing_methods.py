@@ -19,6 +19,7 @@ from method_setup import (
 
 from mmjax.errors import UsageError
 from mmjax.methods import Joint
+from mmjax.methods.cml import CML, remove_in_turn
 from mmjax.methods.opm import OPM, drop_at
 from mmjax.objectives import cross_entropy
 from mmjax.testing.common import compile_fast
@@ -82,3 +83,61 @@ def test_opm_refuses_what_is_no_probability():
     for field in ("rate", "share"):
         with pytest.raises(UsageError, match=rf"{field}: expected a probability"):
             OPM(**{field: 1.5})
+
+
+# CML
+
+
+def confidence(setup, params, batch):
+    return jax.nn.softmax(setup.forward(params, batch, KEY).prediction).max(axis=1)
+
+
+@pytest.mark.parametrize("fusion", ["late_mean", "concat"])
+def test_cml_penalises_the_rise_of_confidence_after_a_removal(batch, fusion):
+    setup = Setup(CML(weight=0.7), batch, fusion)
+    grads, _, metrics = setup.gradient(setup.params, (), batch, KEY)
+    order = jax.random.uniform(jax.random.fold_in(KEY, 0), (2, 32))
+    both = np.all(list(batch.present.values()), axis=0)
+    last = np.where(both, np.argmax(order, axis=0), 0)  # rows with one modality have a sequence
+    only = {n: batch.present[n] & (last == i) for i, n in enumerate(NAMES)}
+    smaller = batch._replace(present=only)
+
+    def loss(params):
+        rise = confidence(setup, params, smaller) - confidence(setup, params, batch)
+        mean = jnp.where(both, jnp.maximum(rise, 0), 0).sum() / both.sum()
+        return cross_entropy(setup.forward(params, batch, KEY), batch)[0] + 0.7 * mean, mean
+
+    want, mean = compile_fast(jax.grad(loss, has_aux=True))(setup.params)
+    assert mean > 0
+    np.testing.assert_allclose(metrics["rise"], mean, rtol=1e-4)
+    chex.assert_trees_all_close(grads, want, rtol=1e-3, atol=1e-6)
+
+
+def test_cml_leaves_models_that_lose_confidence_with_each_modality(batch):
+    def rise_after(weight):
+        setup, rises = Setup(CML(weight=weight), batch, "concat"), []
+        params = setup.params
+        for key in jax.random.split(KEY, 30):
+            grads, _, metrics = setup.gradient(params, (), batch, key)
+            params = jax.tree.map(lambda p, g: p - 0.3 * g, params, grads)
+            rises.append(metrics["rise"])
+        return np.mean(rises[-10:])
+
+    assert rise_after(3.0) < rise_after(0.0) / 2
+
+
+def test_rows_lose_one_modality_after_another_in_any_order():
+    rng, size = np.random.default_rng(0), 6_000
+    here = rng.random((3, size)) < 0.7
+    names = ("a", "b", "c")
+    chain, removed = remove_in_turn(KEY, dict(zip(names, here, strict=True)))
+    kept = np.stack([chain[n] for n in names], axis=1)  # [step, modality, row]
+    np.testing.assert_array_equal(kept[0], here)
+    count = here.sum(axis=0)
+    for step in (1, 2):
+        assert (kept[step] <= kept[step - 1]).all()
+        want = np.where(count > 0, np.maximum(count - step, 1), 0)
+        np.testing.assert_array_equal(kept[step].sum(axis=0), want)
+        np.testing.assert_array_equal(removed[step - 1], count > step)
+    full = count == 3
+    np.testing.assert_allclose(kept[2][:, full].mean(axis=1), 1 / 3, atol=0.04)
