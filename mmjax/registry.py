@@ -287,6 +287,7 @@ METHODS: Table[type] = Table(
         "mmpareto": "mmjax.methods.mmpareto:MMPareto",
         "mla": "mmjax.methods.mla:MLA",
         "cml": "mmjax.methods.cml:CML",
+        "sample_valuation": "mmjax.methods.sample_valuation:SampleValuation",
         "greedy": "mmjax.methods.greedy:Greedy",
         "distillation": "mmjax.methods.distillation:Distillation",
         "stacking": "mmjax.methods.stacking:Stacking",

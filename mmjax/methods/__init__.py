@@ -12,6 +12,7 @@ from mmjax.methods.modality_dropout import ModalityDropout
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.opm import OPM
 from mmjax.methods.pmr import PMR
+from mmjax.methods.sample_valuation import SampleValuation
 from mmjax.methods.stacking import Stacking
 from mmjax.methods.two_stage import TwoStage
 from mmjax.registry import METHODS
@@ -30,6 +31,7 @@ __all__ = [
     "Joint",
     "MMPareto",
     "ModalityDropout",
+    "SampleValuation",
     "Stacking",
     "TwoStage",
 ]

@@ -39,7 +39,8 @@ def check_settings(settings: Settings) -> None:
             ...
         mmjax.errors.UnknownNameError: method: expected one of agm, cml,
             distillation, gradient_blending, greedy, joint, mla, mmpareto, modality_dropout,
-            ogm_ge, opm, pmr, stacking, two_stage, got 'ogm_eg'. Did you mean 'ogm_ge'?
+            ogm_ge, opm, pmr, sample_valuation, stacking, two_stage, got
+            'ogm_eg'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)

@@ -21,6 +21,7 @@ from mmjax.errors import UsageError
 from mmjax.methods import Joint
 from mmjax.methods.cml import CML, remove_in_turn
 from mmjax.methods.opm import OPM, drop_at
+from mmjax.methods.sample_valuation import SampleValuation, contributions
 from mmjax.objectives import cross_entropy
 from mmjax.testing.common import compile_fast
 
@@ -141,3 +142,71 @@ def test_rows_lose_one_modality_after_another_in_any_order():
         np.testing.assert_array_equal(removed[step - 1], count > step)
     full = count == 3
     np.testing.assert_allclose(kept[2][:, full].mean(axis=1), 1 / 3, atol=0.04)
+
+
+# Sample-level valuation
+
+
+def only(batch, name):
+    return batch._replace(present={n: batch.present[n] & (n == name) for n in NAMES})
+
+
+def is_right(setup, params, batch):
+    return np.asarray(setup.forward(params, batch, KEY).prediction.argmax(axis=1) == batch.target)
+
+
+@pytest.mark.parametrize("fusion", ["late_mean", "concat"])
+def test_rows_are_repeated_with_the_modality_that_contributes_little(batch, fusion):
+    setup = Setup(SampleValuation(), batch, fusion)
+    grads, _, metrics = setup.gradient(setup.params, (), batch, KEY)
+    both = np.all(list(batch.present.values()), axis=0)
+    right = {n: is_right(setup, setup.params, only(batch, n)) * both for n in NAMES}
+    whole = is_right(setup, setup.params, batch) * both
+    copies = {}
+    for n, other in zip(NAMES, NAMES[::-1], strict=True):
+        phi = (right[n] + 2.0 * whole - right[other]) / 2
+        if n == "vector":
+            np.testing.assert_allclose(metrics[f"contribution_{n}"], phi[both].mean(), rtol=1e-5)
+        copies[n] = np.select([phi > 0.9, phi > 0.4, phi > -0.1], [0, 1, 2], 3) * both
+    assert all(len(set(c[both])) > 1 for c in copies.values())
+
+    def loss(params):
+        total = 32 * cross_entropy(setup.forward(params, batch, KEY), batch)[0]
+        for n in NAMES:
+            log_p = jax.nn.log_softmax(setup.forward(params, only(batch, n), KEY).prediction)
+            total -= (copies[n] * log_p[jnp.arange(32), batch.target]).sum()
+        return total / (32 + sum(c.sum() for c in copies.values()))
+
+    chex.assert_trees_all_close(
+        grads, compile_fast(jax.grad(loss))(setup.params), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_contributions_sum_to_the_modalities_of_a_row_that_is_predicted_correctly(batch):
+    names, rng = ("a", "b", "c"), np.random.default_rng(0)
+    present = {n: jnp.asarray(rng.random(50) < 0.7) for n in names}
+    rows = batch._replace(present=present, target=jnp.zeros(50, int))
+    sets = [("a",), ("b",), ("c",), ("a", "b"), ("a", "c"), ("b", "c"), names]
+    # A prediction from a set depends on those of its modalities that the row has.
+    of = {frozenset(s): jnp.asarray(rng.normal(size=(50, 2))) for s in [(), *sets]}
+    key = lambda row, s: frozenset(n for n in s if present[n][row])
+    predictions = {s: jnp.stack([of[key(i, s)][i] for i in range(50)]) for s in sets}
+    phi = contributions(predictions, rows)
+    count = np.sum([present[n] for n in names], axis=0)
+    right = predictions[names].argmax(axis=1) == 0
+    np.testing.assert_allclose(sum(phi.values()), np.where(right, count, 0), atol=1e-6)
+    for n in names:
+        assert not np.abs(phi[n][~present[n]]).max() > 1e-6
+
+
+def test_valuation_makes_the_modality_behind_contribute_more(batch):
+    def contribution_after(copies):
+        setup = Setup(SampleValuation(copies=copies), batch, "concat")
+        params, contribution = setup.params, []
+        for key in jax.random.split(KEY, 40):
+            grads, _, metrics = setup.gradient(params, (), batch, key)
+            params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+            contribution.append([metrics[f"contribution_{n}"] for n in NAMES])
+        return np.mean(contribution[20:], axis=0).min()
+
+    assert contribution_after(2.0) > contribution_after(0.0) + 0.1
