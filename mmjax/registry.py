@@ -205,6 +205,7 @@ FUSIONS: Table[type] = Table(
         "late_max": "mmjax.fusion.late:LateMaxFusion",
         "late_weighted": "mmjax.fusion.late:LateWeightedFusion",
         "product_of_experts": "mmjax.fusion.late:ProductOfExpertsFusion",
+        "mmcosine": "mmjax.fusion.mmcosine:MMCosineFusion",
         "i2m2": "mmjax.fusion.i2m2:I2M2Fusion",
         "evidential": "mmjax.fusion.evidential:EvidentialFusion",
         "energy_weighted": "mmjax.fusion.energy_weighted:EnergyWeightedFusion",

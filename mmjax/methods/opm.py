@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
-from mmjax.methods.mechanics import modality_logits
-from mmjax.methods.ogm_ge import discrepancy_ratios
+from mmjax.methods.mechanics import discrepancy_ratios, modality_logits
 from mmjax.types import Array, Forward, Gradient, Method, Objective
 
 
