@@ -39,7 +39,7 @@ def publish(
         text = text.replace(f"]({figure.name})", f"]({name}-{figure.name})")
     (results / f"{name}.md").write_text(text, encoding="utf-8")
     if readme:
-        body = text.split("\n", 2)[2].replace(f"]({name}-", f"](docs/results/{name}-")
+        body = shorten(text, name)
         path = root / "README.md"
         page = path.read_text(encoding="utf-8")
         block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -47,6 +47,17 @@ def publish(
         if not found:
             raise UsageError("name", expected=f"<!-- {name}: ... --> in {path}", got="none")
         path.write_text(page, encoding="utf-8")
+
+
+def shorten(summary: str, name: str) -> str:
+    """The verdict and the table of a summary, and a link to the rest."""
+    _, headline, *paragraphs = summary.split("\n\n")
+    table = next(part for part in paragraphs if part.startswith("|"))
+    lines = [line for line in table.splitlines() if "*majority class*" not in line]
+    command = re.search(r"Made by (`.*?`)", summary)
+    made = f", made by {command[1]}" if command else ""
+    shown = "\n".join(lines)
+    return f"{headline}\n\n{shown}\n\n[All of it](docs/results/{name}.md){made}.\n"
 
 
 if __name__ == "__main__":

@@ -403,7 +403,7 @@ def ablate(
         >>> sorted(result.trained)
         ['gmu', 'gmu:dropout=0', 'gmu:dropout=0.3']
     """
-    strategy, own = as_base(base)
+    strategy, own = as_base(base, task.modalities if isinstance(task, Task) else ())
     given: dict[str, Any] = {
         "encoders": encoders,
         "objective": objective,

@@ -3,29 +3,55 @@
 Subcommands import what they need themselves, so that --help does not wait for JAX.
 """
 
+import functools
 import io
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError, look_up, printable
 from mmjax.registry import parse_pairs
+from mmjax.runs.arguments import PRINT_CONFIG, prepare, printing
 from mmjax.runs.interrupt import raised_signals
-from mmjax.runs.names import check_fusions, check_settings, check_space, check_strategies
+from mmjax.runs.names import (
+    check_base,
+    check_fusions,
+    check_settings,
+    check_space,
+    check_strategies,
+)
 from mmjax.runs.search.space import Space
 from mmjax.runs.settings import Launch, Settings, parse_examine
 
-Shared = Annotated[Settings, tyro.conf.arg(name="")]
-Searched = Annotated[Space, tyro.conf.arg(name="")]
-Workers = Annotated[Launch, tyro.conf.arg(name="")]
+
+class _Refused(Exception):
+    """Carries an error of ours past the parser, which would draw a box around a ValueError."""
+
+
+def _making(kind: Callable[..., Any]) -> Any:
+    """How the parser makes a group of options."""
+
+    @functools.wraps(kind)
+    def make(**values: Any) -> Any:
+        try:
+            return kind(**values)
+        except UsageError as error:
+            raise _Refused from error
+
+    return tyro.conf.arg(constructor=make)
+
+
+Shared = Annotated[tyro.conf.OmitArgPrefixes[Settings], _making(Settings)]
+Searched = Annotated[tyro.conf.OmitArgPrefixes[Space], _making(Space)]
+Workers = Annotated[tyro.conf.OmitArgPrefixes[Launch], _making(Launch)]
 Data = Annotated[
     str | None, tyro.conf.arg(help="Folder with the task's files, if they have moved.")
 ]
@@ -112,8 +138,7 @@ def ablate(
     """
     check_settings(settings)
     parse_examine(examine)
-    if not Path(base).is_dir():
-        check_strategies([base])
+    check_base(base)
     varied = {name: text.split(",") for name, text in parse_pairs("vary", vary).items()}
     dropped = [name for text in drop for name in text.split(",")]
     _keep_programs()
@@ -439,14 +464,20 @@ def main(args: Sequence[str] | None = None) -> None:
     if [*args] == ["--version"]:
         print(f"mmjax {version('mmjax')}")
         return
-    args = _join_lists(args)
     try:
+        verbs = _VERBS
+        if args and args[0] in verbs:
+            if PRINT_CONFIG in args:
+                args = [word for word in args if word != PRINT_CONFIG]
+                verbs = {name: printing(verb) for name, verb in _VERBS.items()}
+            args = [args[0], *prepare(_VERBS[args[0]], args[1:])]
         with raised_signals():
             tyro.extras.subcommand_cli_from_dict(
-                _VERBS,
+                verbs,
                 prog="mmjax",
                 description="Multimodal fusion: compare strategies, train one, use it. --version "
-                "prints the version.",
+                "prints the version. With any command, --config FILE reads options from a TOML "
+                "file, and --print-config prints such a file instead of running.",
                 args=args,
             )
     except Interrupted as stop:
@@ -454,35 +485,12 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except _Refused as error:
+        _warn(error.__cause__)
+        sys.exit(UsageError.exit_code)
     except (MmjaxError, OSError) as error:
         _warn(error)
         sys.exit(getattr(error, "exit_code", 2))
-
-
-_LISTS = (
-    *("--options", "--encoders", "--encoder-choices", "--augment", "--class-weights"),
-    *("--missing", "--request", "--hide", "--vary", "--drop"),
-)
-
-
-def _join_lists(args: Sequence[str]) -> list[str]:
-    """Moves the values of a list flag that is given again behind the first of its name."""
-    joined: dict[str, list[str]] = {}
-    current: list[str] = joined.setdefault("", [])
-    for count, word in enumerate(args):
-        flag, equals, value = word.partition("=")
-        if flag in _LISTS:
-            current = joined.setdefault(flag, [])
-            current += [value] if equals else []
-        elif word.startswith("--"):
-            current = joined.setdefault(f"{word} {count}", [word])
-            continue
-        else:
-            current.append(word)
-    flat: list[str] = []
-    for flag, words in joined.items():
-        flat += [flag, *words] if flag in _LISTS else words
-    return flat
 
 
 def _keep_programs() -> None:

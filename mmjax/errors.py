@@ -4,6 +4,7 @@ Every message says where the fault is, what is wrong, and what to do.
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -112,15 +113,28 @@ class UnknownNameError(UsageError, KeyError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        initials = lambda long: "".join(word[:1] for word in long.split("_"))
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        near = near or [long for long in known if initials(long) == name]
-        fix = f"Did you mean {near[0]!r}?" if near else ""
+        near = closest(name, known)
+        fix = f"Did you mean {near!r}?" if near else ""
         expected = f"one of {', '.join(known)}" if known else "none"
         super().__init__(kind, expected=expected, got=repr(name), fix=fix)
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return self.args[0]
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another, or that it abbreviates; empty if there is none.
+
+    Example:
+        >>> from mmjax.errors import closest
+        >>> closest("fusion", ["fusions", "seeds"]), closest("lr", ["learning-rate", "seeds"])
+        ('fusions', 'learning-rate')
+    """
+    known = list(known)
+    initials = lambda long: "".join(word[:1] for word in re.split("[_-]", long))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = near or [long for long in known if initials(long) == name]
+    return near[0] if near else ""
 
 
 def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:

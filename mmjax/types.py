@@ -241,6 +241,9 @@ class Objective(Protocol):
 Removable = Mapping[str, Mapping[str, Any]]
 """Components that an ablation can remove from a member: {component: {field: value without it}}."""
 
+Tried = Mapping[str, tuple[Any, ...]]
+"""Values that a search tries: {field: values}."""
+
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 """``(key, x [batch, ...]) -> x``, of one modality in training; each row varies by itself."""
 
@@ -411,10 +414,12 @@ class Method(Protocol):
         counts_steps: whether its memory counts gradient calls as steps, in which case a batch
             cannot be split into micro-batches.
         removable: components that an ablation can remove.
+        tried: {field: values that a search tries}, those of the paper where it names some.
     """
 
     counts_steps: ClassVar[bool] = False
     removable: ClassVar[Removable] = {}
+    tried: ClassVar[Tried] = {}
 
     def num_runs(self, num_modalities: int) -> int:
         """Number of preliminary runs, each as long as the actual run."""

@@ -9,8 +9,10 @@ from commands import run, scores
 from rich.console import Console
 
 import mmjax
+from mmjax.cli import main
 from mmjax.comparison.arm import make_arm
-from mmjax.errors import UnknownNameError, UsageError
+from mmjax.comparison.levels import make_ablation
+from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.methods import METHODS
 from mmjax.runs.plan import Asked, measure, parse_seconds, plan_ablation
@@ -129,6 +131,11 @@ def test_learning_curves_of_all_subsets():
         ({"vary": {"widht": [3]}}, UnknownNameError, "Did you mean 'width'"),
         ({"vary": {"width": [64]}}, UsageError, "a value other than that of the base, 64"),
         ({"vary": {"width": [32, 32]}}, UsageError, "each value once"),
+        ({"vary": {"width": {16, 32}}}, UsageError, "a list of values, got a set"),
+        ({"vary": {"width": [16.5]}}, UsageError, "a whole number such as 64, got 16.5"),
+        ({"vary": "width"}, UsageError, "{factor: its values}, got 'width'"),
+        ({"vary": {"method.alpha": [0.1]}}, UsageError, "alpha: Joint has no fields"),
+        ({"vary": {"fusion.widht": [3]}}, UnknownNameError, "field of GMUFusion: .*'width'"),
         ({"drop": "gates"}, UnknownNameError, "component"),
         ({"vary": {"width": [32]}, "design": "gird"}, UnknownNameError, "Did you mean 'grid'"),
         ({"vary": {"width": [32]}, "tune": 2}, UsageError, "tune would change"),
@@ -143,6 +150,29 @@ def test_learning_curves_of_all_subsets():
 def test_what_cannot_be_ablated_is_refused_before_training(arguments, error, match):
     with pytest.raises(error, match=match):
         mmjax.ablate(TASK, "gmu", **{**QUICK, **arguments})
+
+
+def test_each_factor_is_suggested_once():
+    with pytest.raises(UnknownNameError) as caught:
+        mmjax.ablate(TASK, "gmu", {"widht": [3]}, **QUICK)
+    names = str(caught.value).partition("one of ")[2].partition(", got")[0].split(", ")
+    assert len(set(names)) == len(names)
+
+
+def test_levels_may_be_a_range_or_an_array():
+    arm = make_arm(TASK, "gmu")
+    for levels in (range(16, 49, 16), np.array([16, 32, 48])):
+        ablation, _ = make_ablation(TASK, "gmu", arm, {"width": levels})
+        assert ablation.factors["width"] == ("64", "16", "32", "48")
+
+
+def test_a_folder_that_is_no_run_is_no_base(tmp_path, capsys):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(SystemExit):
+            main(["ablate", str(folder), "--vary", "width=32"])
+        assert "run.json: expected the settings of a run" in capsys.readouterr().err
+        with pytest.raises(DataError, match=r"expected the settings of a run"):
+            mmjax.ablate(TASK, folder, {"width": [32]}, **QUICK)
 
 
 def test_durations():
@@ -227,3 +257,26 @@ def test_processes_of_their_own_train_the_same_variants(tmp_path):
     one, other = pick(tmp_path / "one"), pick(tmp_path / "other")
     assert one.keys() == other.keys()
     np.testing.assert_allclose([one[k] for k in one], [other[k] for k in one], rtol=1e-4)
+
+
+def test_a_run_of_some_modalities_and_rows_is_a_base():
+    runs = mmjax.ablate(TASK, "gmu@a+b", {"train": [0.5], "modalities": ["a"]}, **QUICK)
+    base = runs.trained["gmu@a+b:modalities=a"]
+    result = mmjax.ablate(TASK, base, {"dropout": [0.3]}, **QUICK)
+    for own in result.trained.values():
+        assert own.arm.task.modalities == ("a",)
+    name = next(n for n in runs.trained if n.endswith("train=0.5"))
+    result = mmjax.ablate(TASK, runs.trained[name], {"dropout": [0.3]}, **QUICK)
+    assert {run.arm.task.train.size for run in result.trained.values()} == {
+        runs.trained[name].arm.task.train.size
+    }
+
+
+def test_variants_with_optimisers_of_their_own_have_no_learning_rates():
+    make = lambda names: [make_arm(TASK, name) for name in names]
+    vary = {"optimizer": {"sgd": optax.sgd(0.1)}, "width": [32]}
+    ablation, arms = plan_ablation(TASK, "gmu", Asked(vary), make, Console(quiet=True))
+    assert len(arms) == len(ablation.points) == 3
+    asked = Asked(vary, learning_rates=[0.01])
+    with pytest.raises(UsageError, match="optimiser of its own"):
+        plan_ablation(TASK, "gmu", asked, make, Console(quiet=True))

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 
 from mmjax.fusion import FUSIONS
+from mmjax.methods import METHODS
+from mmjax.objectives import OBJECTIVES
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -20,11 +23,32 @@ def test_every_fusion_is_on_one_page():
     assert sorted(shown) == sorted(own)
 
 
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [("Fusions", FUSIONS), ("Objectives", OBJECTIVES), ("Methods", METHODS)],
+)
+def test_every_member_is_held_against_published_code(heading, table):
+    section = (DOCS / "parity.md").read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \| .+ \| .+ \|$", section, re.MULTILINE)
+    own = [name for name in table if table[name].__module__.startswith("mmjax.")]
+    assert [name for name, _ in rows] == own
+    verdicts = "match|equivalent|deviates by choice|no official code|not compared"
+    assert all(re.fullmatch(verdicts, verdict) for _, verdict in rows)
+
+
 def test_links_between_pages_work_on_a_code_host():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not link.startswith(("http://", "https://")):
                 assert (page.parent / link).exists(), (page, link)
+
+
+def test_pages_state_how_many_entries_the_tables_have():
+    script = load_script("count_zoo")
+    stated = [page for page in script.pages() if "<!-- count " in page.read_text()]
+    assert len(stated) > 2
+    for page in stated:
+        assert script.count(page.read_text()) == page.read_text(), "run experiments/count_zoo.py"
 
 
 @pytest.fixture(scope="module")

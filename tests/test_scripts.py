@@ -212,7 +212,8 @@ def test_publish_copies_the_summary_and_fills_the_readme(tmp_path):
     readme = (root / "README.md").read_text()
     assert "stale" not in readme
     assert "| concat |" in readme
-    assert "(docs/results/tiny-accuracy.png)" in readme
+    assert "majority class" not in readme
+    assert "(docs/results/tiny.md)" in readme
     assert readme.startswith("before")
     assert readme.endswith("after\n")
 

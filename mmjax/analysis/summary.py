@@ -139,7 +139,8 @@ def majority_warnings(summaries: Sequence[Summary]) -> list[str]:
     if not names:
         return []
     none = len(names) == len(summaries)
-    who = "No strategy beats" if none else f"{', '.join(names)}: no better than"
+    between = "; " if any("," in name for name in names) else ", "
+    who = "No strategy beats" if none else f"{between.join(names)}: no better than"
     reached = f"{who} the majority class, which reaches"
     hint = " Macro F1, which weights all classes equally, shows whether more was learned."
     reached = f"{reached} {metric.tell(found[0])} without any input."

@@ -132,7 +132,7 @@ def make_arm(
     if own_method:
         if "method" in changes:
             problem = f"{variant.name.partition(':')[0]} prescribes the method {own_method}"
-            raise UsageError("strategy", problem, fix="Leave the method out of its name.")
+            raise UsageError("strategy", problem, fix="Leave out other methods.")
         recipe["method"] = METHODS[own_method]()
     if "augment" in recipe:
         varied = recipe["augment"].items()
@@ -257,9 +257,15 @@ def default_objective(strategy: StrategyLike) -> str:
 def _fusion_of(strategy: StrategyLike) -> Any:
     """The fusion of a strategy, or its class."""
     if isinstance(strategy, Variant):
-        strategy = strategy.changes.get("fusion", strategy.strategy)
+        own = strategy.changes.get("fusion")
+        return _fusion_of(strategy.strategy if own is None else own)
+    if isinstance(strategy, Named):
+        return _fusion_of(strategy.value)
     if isinstance(strategy, str):
-        return FUSIONS.get(parse_strategy(strategy).member, strategy)
+        asked = parse_strategy(strategy)
+        chosen = [c for c in asked.choices if c.startswith("fusion=")]
+        name = chosen[-1].partition("=")[2] if chosen else asked.member
+        return FUSIONS.get(name, strategy)
     return strategy.func if isinstance(strategy, partial) else strategy
 
 

@@ -5,6 +5,9 @@ one, with one seed, on encodings that are computed once. Test rows are never use
 
 Reference: Perez-Rua et al., MFAS: Multimodal Fusion Architecture Search (arXiv:1903.06496). Their
 surrogate model is a recurrent network; here it is a random forest, which needs only a dozen points.
+They train every first cell, extend all chains that they sampled, revise earlier cells in further
+passes, and sample by a power of the predicted accuracy that grows with the passes. Here the first
+cells are a sample, too, the three best chains are extended once, and the power is high throughout.
 """
 
 import math

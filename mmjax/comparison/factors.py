@@ -24,7 +24,7 @@ others
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from mmjax.data.missing import lose
 from mmjax.data.shares import take_share
@@ -135,14 +135,14 @@ def change_data(task: Task, changes: Mapping[str, Any]) -> Task:
         UnknownNameError: the task has no such modality.
         UsageError: a share is out of range, or the task has folds.
     """
-    kept = [name for name in task.modalities if REMOVE + name not in changes]
-    if "modalities" in changes:
-        value = changes["modalities"]
-        kept = value.split("+") if isinstance(value, str) else list(value)
-    for name in kept:
+    value = changes.get("modalities", task.modalities)
+    named = value.split("+") if isinstance(value, str) else list(value)
+    for name in named:
         look_up("modality", name, task.shapes)
+    kept = [name for name in named if REMOVE + name not in changes]
     if not kept or len(set(kept)) < len(kept):
-        raise UsageError("modalities", expected="one or more, each once", got="+".join(kept))
+        got = "+".join(kept) or f"none of {'+'.join(named)}"
+        raise UsageError("modalities", expected="one or more, each once", got=got)
     missing = {
         name.partition(".")[2]: float(value)
         for name, value in changes.items()
@@ -177,6 +177,11 @@ def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any])
     return model if same else make_model(task, fusion, encoders, model.absent)
 
 
+def is_shared(factor: str) -> bool:
+    """Whether a factor without a dot is not a field of the fusion."""
+    return factor in _NOT_OF_FUSION
+
+
 def is_encoder(factor: str) -> str:
     """The modality whose encoder a factor is, or ""."""
     kind, _, name = factor.partition(".")
@@ -187,12 +192,19 @@ def known_factors(task: Task, fusion: Any) -> list[str]:
     """The names of what can be varied, except for fields of encoders and of the method."""
     own = [name for name in field_names(fusion) if name not in _RECIPE]
     of_each = [f"{kind}.{n}" for kind in ("encoders", "augment", "missing") for n in task.shapes]
-    return [*own, *_NOT_OF_FUSION, *of_each]
+    return list(dict.fromkeys([*own, *_NOT_OF_FUSION, *of_each]))
 
 
 def field_names(member: Any) -> list[str]:
     """The hyperparameters of a module or a method."""
     return [f.name for f in fields(member) if f.name not in ("parent", "name", "out_dim")]
+
+
+def _refuse_field(member: Any, name: str) -> NoReturn:
+    kind, known = type(member).__name__, field_names(member)
+    if not known:
+        raise UsageError(f"field {name}", f"{kind} has no fields that can be varied")
+    raise UnknownNameError(f"field of {kind}", name, known)
 
 
 def _fusion_field(factor: str) -> str | None:
@@ -206,7 +218,7 @@ def _fusion_field(factor: str) -> str | None:
 def _set(member: Any, name: str, value: Any, factor: str) -> Any:
     """A module or method with another value of a field."""
     if name not in field_names(member):
-        raise UnknownNameError(f"field of {type(member).__name__}", name, field_names(member))
+        _refuse_field(member, name)
     value = read_value(factor, value, getattr(member, name))
     heads = getattr(member, "num_heads", 1)
     if name == "width" and value % heads:
@@ -290,6 +302,8 @@ def read_value(factor: str, value: Any, like: Any) -> Any:
     """
     if isinstance(like, float) and type(value) is int:
         return float(value)
+    if type(like) is int and isinstance(value, float):
+        raise UsageError(factor, expected=f"a whole number such as {like}", got=f"{value}")
     named = factor in (*_TABLES, "modalities", "class_weights") or factor.startswith("augment.")
     if not isinstance(value, str) or isinstance(like, str) or named or is_encoder(factor):
         return value
@@ -340,6 +354,8 @@ def current(recipe: Recipe, task: Task, changes: Mapping[str, Any], factor: str)
             return member
     name = path[0] if path else kind
     if name not in field_names(member):
+        if path and kind in ("encoders", "method", "fusion"):
+            _refuse_field(member, name)
         raise UnknownNameError("factor", factor, known_factors(task, model.fusion))
     return getattr(member, name)
 

@@ -1,14 +1,25 @@
 """Turns what an ablation varies and drops into its factors, levels and variants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mmjax.comparison.ablation import DESIGNS, KEPT, REMOVED, Ablation
 from mmjax.comparison.arm import Arm, StrategyLike, as_variant
 from mmjax.comparison.designs import aliases, make_points
-from mmjax.comparison.factors import REMOVE, Named, Variant, components, current, read_value, word
+from mmjax.comparison.factors import (
+    REMOVE,
+    Named,
+    Variant,
+    components,
+    current,
+    is_shared,
+    read_value,
+    word,
+)
 from mmjax.data.task import Task
 from mmjax.errors import UsageError, look_up
 
@@ -22,11 +33,13 @@ class Factor(NamedTuple):
         name: as ``comparison.factors`` lists it, or the component that is removed.
         changes: one mapping per level of what it changes of the base; that of the reference first.
         words: what the levels are called.
+        now: the value of the base.
     """
 
     name: str
     changes: tuple[Mapping[str, Any], ...]
     words: tuple[str, ...]
+    now: Any = None
 
     @property
     def removes(self) -> bool:
@@ -73,6 +86,8 @@ def make_ablation(
         ['gmu', 'gmu:width=32', 'gmu:-dropout']
     """
     look_up("design", design, dict.fromkeys(DESIGNS))
+    if not isinstance(vary, Mapping):
+        raise UsageError("vary", expected="{factor: its values}", got=f"{vary!r:.80}")
     own = design in ("one-at-a-time", "leave-one-out")
     factors = [_varied(base, name, values, own) for name, values in vary.items()]
     factors += [_dropped(name) for name in _components(base, drop)]
@@ -87,6 +102,11 @@ def make_ablation(
         changes: dict[str, Any] = dict(root.changes)
         for factor, level in zip(factors, point, strict=True):
             changes |= factor.changes[level]
+        if design != "one-at-a-time":  # what another fusion or method would bring by default
+            follow = [
+                f for f in factors if not f.removes and _follows(f.name, changes, root.changes)
+            ]
+            changes |= {f.name: f.now for f in follow if f.name not in changes}
         return replace(root, changes=changes)
 
     variants = {(made := variant(point)).name: made for point in found}
@@ -109,9 +129,15 @@ def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
     if isinstance(values, Mapping):
         read = [Named(key, value) for key, value in values.items()]
     else:
-        listed = values if isinstance(values, (list, tuple)) else [values]
+        if isinstance(values, Set):
+            raise UsageError(f"vary {name}", expected="a list of values", got="a set")
+        values = values.tolist() if isinstance(values, np.ndarray) else values
+        listed = values if isinstance(values, (list, tuple, range)) else [values]
         if name == "modalities" and [*listed] == ["subsets"]:
             listed = _subsets(base.task.modalities)
+        if [*listed] == ["tried"] and name.startswith("method."):
+            field = name.removeprefix("method.")
+            listed = look_up("field", field, base.recipe.method.tried)
         read = [read_value(name, value, now) for value in listed]
     levels = {word(name, value): {name: value} for value in read}
     if len(levels) < len(read):
@@ -123,7 +149,18 @@ def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
     if len(levels) < 2:
         expected = f"a value other than that of the base, {usual}"
         raise UsageError(f"vary {name}", expected=expected, got=usual)
-    return Factor(name, tuple(levels.values()), tuple(levels))
+    return Factor(name, tuple(levels.values()), tuple(levels), now)
+
+
+def _follows(name: str, changes: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+    """Whether the value of a factor depends on the member that a variant has in place of another's.
+
+    A fusion brings fields and an objective of its own; an encoder and a method bring fields.
+    """
+    parent, dot, _ = name.rpartition(".")
+    if not dot:
+        parent = "fusion" if name == "objective" or not is_shared(name) else ""
+    return bool(parent) and changes.get(parent) is not base.get(parent)
 
 
 def _subsets(names: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,18 +30,26 @@ class Trial:
         learning_rate: the peak, after warm-up.
         weight_decay: of AdamW.
         widening: factor on the width of the fusion; 1 where it has none.
+        method: (field, value) pairs of the training method.
     """
 
     learning_rate: float
     weight_decay: float
     widening: float
+    method: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What trials must share to train in one program."""
+        return self.widening, self.method
 
 
 def draw_trials(recipe: Recipe, count: int, seed: int = 0) -> list[Trial]:
     """The recipe as it is and ``count - 1`` random variants, the same for all arms.
 
-    Random search (Bergstra and Bengio, JMLR 13, 2012) carries no state from trial to trial, so that
-    all trials of one width can train in one program.
+    Fields of the training method take the values of ``Method.tried``. Random search (Bergstra and
+    Bengio, JMLR 13, 2012) carries no state from trial to trial, so that trials of one width and
+    one method can train in one program.
     """
     rng = np.random.default_rng(seed)
 
@@ -53,22 +62,27 @@ def draw_trials(recipe: Recipe, count: int, seed: int = 0) -> list[Trial]:
     ]
     if not hasattr(recipe.model.fusion, "width"):
         drawn = [replace(trial, widening=1.0) for trial in drawn]
+    choose = np.random.default_rng((seed, 1)).integers
+    fields = lambda: [(n, tried[choose(len(tried))]) for n, tried in recipe.method.tried.items()]
+    drawn = [replace(trial, method=tuple(fields())) for trial in drawn]
     adam = adam_of(recipe)
     (rate, *_), (decay, *_) = per_seed(adam.learning_rate), per_seed(adam.weight_decay)
     return [Trial(rate, decay, 1.0), *drawn]
 
 
 def tune_steps(recipe: Recipe, count: int) -> int:
-    """Training steps that ``tune`` takes; trials of one width share theirs."""
-    widths = {trial.widening for trial in draw_trials(recipe, count)} if count else ()
-    return len(widths) * recipe.planned_steps
+    """Training steps that ``tune`` takes; trials of one program share theirs."""
+    programs = {trial.program for trial in draw_trials(recipe, count)} if count else ()
+    return len(programs) * recipe.planned_steps
 
 
 def apply_trial(recipe: Recipe, trial: Trial) -> Recipe:
     """The recipe with the hyperparameters of a trial."""
     rates = {"learning_rate": trial.learning_rate, "weight_decay": trial.weight_decay}
     tx = replace(adam_of(recipe), **rates)
-    return replace(_widen(recipe, trial.widening), tx=tx)
+    method: Any = recipe.method  # a dataclass if it has fields
+    method = replace(method, **dict(trial.method)) if trial.method else method
+    return replace(_widen(recipe, trial.widening), tx=tx, method=method)
 
 
 def tune(
@@ -90,8 +104,8 @@ def tune(
     trials = draw_trials(recipe, count)
     scores: dict[int, tuple[float, float]] = {}
     diverged: DivergenceError | None = None
-    for widening in sorted({trial.widening for trial in trials}):
-        members = [i for i, trial in enumerate(trials) if trial.widening == widening]
+    for program in dict.fromkeys(trial.program for trial in trials):
+        members = [i for i, trial in enumerate(trials) if trial.program == program]
         lanes = [replace(apply_trial(recipe, trials[i]), seeds=(i,)) for i in members]
         try:
             trained = fit(join_lanes(lanes), task, progress=progress)

@@ -62,8 +62,9 @@ class MFBFusion(nn.Module):
     """Sums products of linear functions in groups of ``k``; power and L2 normalisation follow.
 
     ``V norm(sum_k prod_m (U_m^k x_m + c_m^k))`` with ``x_m`` the mean over valid tokens and
-    ``norm`` the signed square root ``z / sqrt(|z| + 0.0001)``, whose slope is finite at zero,
-    divided by its Euclidean length. One modality: a normalised linear function. Two: the paper's
+    ``norm`` the signed square root ``z / sqrt(|z| + 0.0001)``, divided by its Euclidean length. The
+    authors' root has no constant and an infinite slope at zero; where sums are much larger than the
+    constant, results agree to 0.001. One modality: a normalised linear function. Two: the paper's
     pooling. Many: the product of all. An absent modality is a factor of one; with none present the
     sum is set to zero and only the readout bias remains. Dropout is applied once, before the
     readout.

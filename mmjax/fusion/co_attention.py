@@ -24,6 +24,10 @@ class CoAttentionFusion(nn.Module):
     of the product; where no other is present, ``Co_m`` adds only its feed-forward layer. With none
     present only the readout bias remains.
 
+    The authors normalise after each residual, as BERT does, and pass each special token through a
+    further ReLU layer before the product; blocks here normalise before. LXMERT (arXiv:1908.07490)
+    differs more: both directions share the weights of ``Co``, which has no feed-forward layer.
+
     Co-attention needs several tokens: over a single one the softmax is constant, so queries and
     keys do not learn.
 

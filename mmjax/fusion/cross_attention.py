@@ -28,6 +28,11 @@ class CrossAttentionFusion(nn.Module):
     Cross-attention needs several tokens: over a single one the softmax is constant, so queries and
     keys do not learn.
 
+    The authors' code has more than the paper: a residual MLP between the concatenation and the
+    readout, inputs multiplied by ``sqrt(width)`` before positions are added, and by default a mask
+    by which a token attends to no later position, as if all modalities had the same clock. Here it
+    is the paper's model.
+
     Reference: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences
     (arXiv:1906.00295).
 

@@ -22,9 +22,11 @@ class DeepCCAFusion(nn.Module):
     The readout takes ``[h_1; ..; h_M]``: canonical correlation aligns the projections only up to a
     linear map of each, so their mean would be meaningless. The batch should have many times more
     rows than there are components. The paper first trains the projections by correlation alone and
-    then a classifier on top; here the two losses are added. One modality: an MLP. Two or many: all
-    pairs. Rows that lack a modality do not count in its pairs, and pairs with fewer than two rows
-    are left out; an absent modality adds nothing to the readout.
+    then a classifier on top; here the two losses are added. (MultiBench's code takes the root of
+    the trace's matrix entry by entry where it uses all singular values; here it is the matrix root,
+    as in the paper.) One modality: an MLP. Two or many: all pairs. Rows that lack a modality do not
+    count in its pairs, and pairs with fewer than two rows are left out; an absent modality adds
+    nothing to the readout.
 
     Reference: Andrew et al., Deep Canonical Correlation Analysis (ICML 2013).
 

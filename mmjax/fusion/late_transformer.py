@@ -22,6 +22,10 @@ class LateTransformerFusion(nn.Module):
     tokens of all. Absent modalities are never attended to; CLS always is, so that a sample with
     nothing else still has an output.
 
+    The authors' code marks modalities by the positional encoding of their order, which would change
+    with their names; its blocks normalise after each residual, with ReLU, and nothing normalises
+    CLS before the readout. Here blocks are as in the other fusions.
+
     Reference: Rheude et al., Fusion or Confusion? Multimodal Complexity Is Not All You Need
     (arXiv:2512.22991).
 

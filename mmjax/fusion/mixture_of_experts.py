@@ -20,14 +20,16 @@ class MixtureOfExpertsFusion(nn.Module):
     ``g`` the softmax of the ``top_k`` largest of ``c + s o N(0, 1)``, ``c = G x``, ``s = softplus(S
     x) + 0.01``; noise is added in training only. ``aux`` has two terms, ``balance`` times the
     squared coefficient of variation over the experts of their importance, ``sum_rows g_e``, and of
-    their load, the expected number of rows that pick them under fresh noise. The experts share
-    their last layer, ``V``, and gates are initialised at random, not at zero, where all experts
-    tie.
+    their load, the expected number of rows that pick them under fresh noise. (The variance is over
+    all ``num_experts``; PyTorch code divides by one less.) The experts share their last layer,
+    ``V``, and gates are initialised at random, not at zero, where all experts tie.
 
     One modality: the layer of the paper. Two or many: the same on the concatenation, written as one
     kernel per modality. An absent modality adds nothing to gates and experts; a sample with none
-    picks no expert, counts in neither term, and keeps the readout bias. All experts are computed
-    and the unused ones multiplied by zero: few and small, they cost less than dispatching rows.
+    picks no expert, counts in neither term, and keeps the readout bias. FuseMoE (arXiv:2402.03226)
+    has this router, too, for fusion, beside one by distances; its experts end in a log-softmax, and
+    are mixed before the logarithm. All experts are computed and the unused ones multiplied by zero:
+    few and small, they cost less than dispatching rows.
 
     Reference: Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated
     Mixture-of-Experts Layer (arXiv:1701.06538).

@@ -16,10 +16,11 @@ class MMTMFusion(nn.Module):
 
     After each layer of the streams, ``A_m = relu(P_m A_m + b_m)`` per token, ``A_m <- 2 sigmoid(W_m
     relu(W [mean A_1; ..; mean A_M])) o A_m``; finally the means over valid tokens are concatenated
-    and read out. The squeezed vector has half the width, the paper's size for two modalities,
-    whatever their number. One modality: squeeze and excitation. Two: the paper. Many: the same,
-    over all. An absent modality is zeros in the squeeze and at the readout; with none present only
-    the readout bias remains.
+    and read out. The squeezed vector has half the width, a quarter of the channels of two
+    modalities as in the paper, whatever their number; in the authors' code it is twice as wide, and
+    the gate lacks the factor 2, which keeps channels as they are at first. One modality: squeeze
+    and excitation. Two: the paper. Many: the same, over all. An absent modality is zeros in the
+    squeeze and at the readout; with none present only the readout bias remains.
 
     Reference: Joze et al., MMTM: Multimodal Transfer Module for CNN Fusion (arXiv:1911.08670).
 

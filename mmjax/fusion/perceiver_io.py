@@ -20,7 +20,8 @@ class PerceiverIOFusion(nn.Module):
     the number of tokens. One modality: the latents attend to it alone. Two or many: to all their
     tokens together, with modality embeddings ``e_m`` to tell them apart. Absent modalities and
     masked tokens are not attended to; with none present the latents attend to nothing, and the
-    output is the same for all such samples.
+    output is the same for all such samples. What is read out is normalised once more than in the
+    authors' code, as after every chain of pre-norm blocks here.
 
     Reference: Jaegle et al., Perceiver IO: A General Architecture for Structured Inputs & Outputs
     (arXiv:2107.14795).

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.layers import mean_where
 from mmjax.methods.mechanics import gradient_of
 from mmjax.objectives.row_losses import classes_of
-from mmjax.types import Array, Forward, Gradient, Method, Objective
+from mmjax.types import Array, Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class CML(Method):
         [[True, False]]
     """
 
+    tried: ClassVar[Tried] = {"weight": (0.1, 1.0, 10.0)}
     weight: float = 1.0
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:

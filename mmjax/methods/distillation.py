@@ -1,7 +1,7 @@
 """Distillation from unimodal teachers: encoders retain what they would have learned alone."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import chex
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.data.task import Task
 from mmjax.layers import masked_mean, mean_where
 from mmjax.methods.mechanics import encoder_params, gradient_of, train_alone
-from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared
+from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Prepared, Tried
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Distillation(Method):
         3
     """
 
+    tried: ClassVar[Tried] = {"weight": (0.1, 1.0, 10.0)}
     weight: float = 1.0
 
     def num_runs(self, num_modalities: int) -> int:

@@ -1,6 +1,7 @@
 """MMPareto: each encoder follows its unimodal and the multimodal gradient without conflict."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.methods.mechanics import map_encoders, modality_logits, modality_losses
-from mmjax.types import Forward, Gradient, Method, Objective
+from mmjax.types import Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class MMPareto(Method):
     itself; one that no row has gets a zero ``u`` and follows ``gamma g``. Unimodal losses are
     cross-entropies of a fusion's branches, or of its predictions from one modality alone.
 
-    Norms are those of whole encoders, as in the paper's algorithm.
+    Norms are those of whole encoders, as in the paper's algorithm. A branch of the fusion
+    ``bottleneck`` has read the others through the shared tokens, so its loss is not purely that of
+    one modality: late fusions, whose branches read nothing else, are closest to the paper.
 
     Reference: Wei and Hu, MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance
     (arXiv:2405.17730).
@@ -41,6 +44,7 @@ class MMPareto(Method):
         (True, True)
     """
 
+    tried: ClassVar[Tried] = {"gamma": (1.0, 1.5, 2.0)}
     gamma: float = 1.5
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
-from mmjax.types import Forward, Gradient, Method, Objective
+from mmjax.types import Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ModalityDropout(Method):
         [1, 1, 1, 1, 1]
     """
 
+    tried: ClassVar[Tried] = {"rate": (0.1, 0.2, 0.3, 0.5)}
     rate: float = 0.2
 
     def __post_init__(self) -> None:

@@ -16,19 +16,25 @@ from mmjax.methods.mechanics import (
     objective_gradient,
     scale_encoders,
 )
-from mmjax.types import Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
 class OGMGE(Method):
-    """Shrinks the gradient of the encoder that is ahead, and adds noise to it.
+    """Shrinks the gradient of the encoder that is ahead, and adds noise to those of all encoders.
 
     ``rho_m = s_m / mean_{j != m} s_j``, with ``s_m`` the mean probability of the target under the
     logits of modality ``m``; ``k_m = 1 - tanh(alpha rho_m)`` where ``rho_m > 1``, otherwise 1. The
     gradient ``g`` of encoder ``m`` becomes ``k_m g + noise``, with Gaussian noise of the standard
-    deviation of ``g``, array by array, only where ``k_m < 1``: with balanced modalities this is
-    joint training. The paper has two modalities; with more, the ratio is to the mean of the others.
-    Logits are a fusion's branches, or its predictions from one modality alone.
+    deviation of ``g``, array by array, in steps in which any ``k`` is below 1: with exactly
+    balanced modalities, or only one, this is joint training. The paper has two modalities; with
+    more, the ratio is to the mean of the others. Logits are a fusion's branches, or its predictions
+    from one modality alone.
+
+    Both encoders get noise as in the authors' code; ``noise_all=False`` leaves it to those that are
+    slowed, where it makes up for what the factor takes away. Their code scales and perturbs the
+    kernels of two-dimensional convolutions only, nothing else of an encoder; here it is all of its
+    arrays, since many encoders have no such kernel.
 
     The paper uses SGD. Adam cancels a constant factor, but not one that changes.
 
@@ -39,6 +45,7 @@ class OGMGE(Method):
         alpha: how strongly the ratio slows down an encoder.
         noise: standard deviation of the noise relative to that of the gradient; 0 is OGM without
             GE.
+        noise_all: whether all encoders get noise, or those only that are slowed.
 
     Example:
         >>> import jax.numpy as jnp
@@ -52,8 +59,10 @@ class OGMGE(Method):
     """
 
     removable: ClassVar[Removable] = {"noise": {"noise": 0.0}}
+    tried: ClassVar[Tried] = {"alpha": (0.1, 0.3, 0.5, 0.8)}
     alpha: float = 0.3
     noise: float = 1.0
+    noise_all: bool = True
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:
         """The gradient of the objective, modulated; metrics include the factor of each modality."""
@@ -76,9 +85,12 @@ class OGMGE(Method):
         self, grads: chex.ArrayTree, factors: Mapping[str, jax.Array], key: jax.Array
     ) -> chex.ArrayTree:
         draws = optax.tree.random_like(key, grads, jax.random.normal)
+        noisy = {name: factor < 1 for name, factor in factors.items()}
+        if self.noise_all:
+            noisy = dict.fromkeys(noisy, jnp.stack(list(noisy.values())).any())
 
         def add(name, scaled, grad, draw):
-            size = self.noise * (factors[name] < 1)
+            size = self.noise * noisy[name]
             return jax.tree.map(lambda s, g, d: s + size * g.std() * d, scaled, grad, draw)
 
         return map_encoders(add, scale_encoders(grads, factors), grads, draws)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import discrepancy_ratios, modality_logits
-from mmjax.types import Array, Forward, Gradient, Method, Objective
+from mmjax.types import Array, Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class OPM(Method):
         {'audio': 0.66, 'image': 0.0}
     """
 
+    tried: ClassVar[Tried] = {"rate": (0.3, 0.5, 0.7), "alpha": (0.25, 0.5, 1.0)}
     rate: float = 0.5
     alpha: float = 0.5
     share: float = 0.7

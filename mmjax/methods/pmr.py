@@ -17,7 +17,7 @@ from mmjax.methods.mechanics import (
     outline,
     target_scores,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class PMR(Method):
     nothing is added. It needs no logits per modality, so any fusion will do.
 
     The paper computes prototypes on the whole training set after each epoch; here they are running
-    averages over batches, initialised for each class by the first batch that has it.
+    averages over batches, initialised for each class by the first batch that has it. The weights
+    are the paper's; in the authors' code the slow modality has weight 1 whatever its distance, the
+    fast one 0, and there are no entropies.
 
     Reference: Fan et al., PMR: Prototypical Modal Rebalance for Multimodal Learning
     (arXiv:2211.07089).
@@ -57,6 +59,7 @@ class PMR(Method):
 
     counts_steps: ClassVar[bool] = True
     removable: ClassVar[Removable] = {"prototype_loss": {"alpha": 0.0}, "entropy": {"mu": 0.0}}
+    tried: ClassVar[Tried] = {"alpha": (0.5, 1.0, 2.0)}
     alpha: float = 1.0
     mu: float = 0.1
     early: int = 50

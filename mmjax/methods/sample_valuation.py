@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from mmjax.data.coalitions import shapley, subsets
 from mmjax.layers import mean_where
 from mmjax.methods.mechanics import gradient_of, predict_with
 from mmjax.objectives.row_losses import classes_of, over_targets, row_losses
-from mmjax.types import Batch, Forward, Gradient, Method, Objective
+from mmjax.types import Batch, Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class SampleValuation(Method):
         {'audio': 0.5, 'image': 1.5}
     """
 
+    tried: ClassVar[Tried] = {"copies": (1.0, 2.0, 4.0)}
     copies: float = 2.0
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:

@@ -24,8 +24,10 @@ def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -
     the difference of the losses. The mean over all pairs of rows that have the modality, summed
     over branches, is weighted by ``weight``. The papers rank by the loss averaged over training so
     far, and compare neighbours in the batch; here it is the loss in this batch and all pairs, so
-    that the order of the rows does not matter. For a fusion without branches, only the
-    cross-entropy of the prediction remains.
+    that the order of the rows does not matter. The authors' code subtracts the margin instead of
+    adding it, so that a pair may also be ranked wrongly by as much, divides confidences by 10 and
+    scales losses to 0 to 1; the formula here is the paper's. For a fusion without branches, only
+    the cross-entropy of the prediction remains.
 
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050), after Moon et al., Confidence-Aware Learning for Deep Neural Networks

@@ -59,6 +59,11 @@ def supervised_contrastive(
     ``weight``. Absent modalities contribute no embedding, nor do rows with none present. Without
     tokens and without a fused representation, only the cross-entropy remains.
 
+    The authors have two views of every row, so that no ``P`` is empty; a fused representation is a
+    single one. Their code would count a row that is alone in its class as a loss of zero, which
+    makes the weight depend on how many there are; here it is left out of the mean. They also
+    multiply the loss by ``temperature / 0.07``.
+
     Reference: Khosla et al., Supervised Contrastive Learning (arXiv:2004.11362), equation 2.
 
     Raises:

@@ -1,5 +1,6 @@
 """The bases of ablations: strategies, recipes and finished runs, as arguments of ``ablate``."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,18 @@ from mmjax.training.optimiser import Adam, Optax
 from mmjax.training.recipe import Recipe
 
 _SHARED = ("mixup", "sampling", "batch_size", "steps", "accumulate", "dtype", "remat", "mesh")
+_OF_ROWS = ("train", "missing")
 _NOT_OF_RECIPES = ("task", "data", "options", "missing")
 
 
-def as_base(base: StrategyLike | Recipe | TrainedRun | Path) -> tuple[StrategyLike, dict[str, Any]]:
+def as_base(
+    base: StrategyLike | Recipe | TrainedRun | Path, modalities: Sequence[str] = ()
+) -> tuple[StrategyLike, dict[str, Any]]:
     """A strategy, and arguments of ``ablate`` that a recipe or a finished run brings along.
+
+    Args:
+        base: as in ``ablate``.
+        modalities: of the task, of which a recipe may use a part.
 
     Raises:
         UsageError: the recipe has numbers that differ by seed, or seeds not counted from 0.
@@ -34,14 +42,17 @@ def as_base(base: StrategyLike | Recipe | TrainedRun | Path) -> tuple[StrategyLi
         ('gmu:patience=3', 200)
     """
     if isinstance(base, TrainedRun):
-        return as_base(base.arm.recipe)
+        own, given = _of_recipe(base.arm.recipe, modalities)
+        rows = {n: v for n, v in base.arm.changes.items() if n.partition(".")[0] in _OF_ROWS}
+        return replace(own, changes={**rows, **own.changes}), given
     if isinstance(base, Path):
+        read_run_file(base)  # which refuses the path of no run
         settings, strategy = read_base(base, Settings())
         return strategy, _of_settings(settings)
-    return _of_recipe(base) if isinstance(base, Recipe) else (base, {})
+    return _of_recipe(base, modalities) if isinstance(base, Recipe) else (base, {})
 
 
-def _of_recipe(recipe: Recipe) -> tuple[Variant, dict[str, Any]]:
+def _of_recipe(recipe: Recipe, modalities: Sequence[str]) -> tuple[Variant, dict[str, Any]]:
     if recipe.seeds != tuple(range(len(recipe.seeds))):
         expected = "a recipe with seeds counted from 0"
         raise UsageError("base", expected=expected, got=f"seeds {recipe.seeds}"[:80])
@@ -53,7 +64,9 @@ def _of_recipe(recipe: Recipe) -> tuple[Variant, dict[str, Any]]:
         "warmup": (adam.warmup, Adam.warmup),
         "clip": (adam.clip, Adam.clip),
     }
-    changes = {name: value for name, (value, usual) in own.items() if value != usual}
+    changes: dict[str, Any] = {n: value for n, (value, usual) in own.items() if value != usual}
+    if {*modalities} - {*recipe.model.encoders}:
+        changes["modalities"] = tuple(recipe.model.encoders)
     given: dict[str, Any] = {name: getattr(recipe, name) for name in _SHARED}
     if isinstance(recipe.tx, Optax):
         given["optimizer"] = recipe.tx.tx

@@ -1,6 +1,7 @@
 """Checks the names that a command was given, before anything is loaded."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from mmjax.errors import UnknownNameError, look_up
 from mmjax.registry import (
@@ -78,6 +79,21 @@ def check_strategies(names: Iterable[str]) -> None:
         if not asked.member.endswith("_only") and asked.member not in FUSIONS:
             raise UnknownNameError("strategy", asked.member, ["MODALITY_only", *FUSIONS])
         _check_choices(asked)
+
+
+def check_base(base: str) -> None:
+    """Checks the base of an ablation: a strategy, or the folder of a run.
+
+    Raises:
+        UnknownNameError: there is no such strategy.
+        DataError: it is a folder without a run, or the path of none.
+    """
+    if "/" in base or Path(base).is_dir():
+        from mmjax.runs.run_file import read_run_file
+
+        read_run_file(Path(base))
+    else:
+        check_strategies([base])
 
 
 def check_fusions(text: str) -> None:

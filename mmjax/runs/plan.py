@@ -15,6 +15,7 @@ from mmjax.errors import UsageError
 from mmjax.training.fit import fit
 from mmjax.training.optimiser import Adam, per_seed
 from mmjax.training.program import compile_recipe
+from mmjax.training.recipe import adam_of
 from mmjax.training.sizes import count_params
 
 MakeArms = Callable[[Sequence[StrategyLike]], list[Arm]]
@@ -84,9 +85,10 @@ def plan_ablation(
         ablation, arms = _fit_in(task, base, root, asked, make, console, seconds * workers)
     several = len(arms) > len(ablation.points)
     rates = f" at {len(arms) // len(ablation.points)} learning rates" * several
+    seeds = len(root.recipe.seeds)
     console.print(
         f"{ablation.design}: {len(ablation.points)} variants of {ablation.base}{rates}, "
-        f"{len(root.recipe.seeds)} seeds"
+        f"{seeds} seed{'s' if seeds > 1 else ''}"
     )
     return ablation, arms
 
@@ -112,10 +114,14 @@ def _lay_out(
 
 def _other_rates(arms: Sequence[Arm], asked: Asked) -> list[float]:
     """Learning rates besides that of the base at which all variants train."""
-    tx = arms[0].recipe.tx
-    if not isinstance(tx, Adam) or arms[0].trials or "learning_rate" in asked.vary:
+    if arms[0].trials or "learning_rate" in asked.vary:
         return []
-    (rate, *_) = per_seed(tx.learning_rate)
+    if own := [arm.strategy for arm in arms if not isinstance(arm.recipe.tx, Adam)]:
+        if asked.learning_rates:
+            problem = f"{own[0]} has an optimiser of its own, whose learning rate is unknown"
+            raise UsageError("learning_rates", problem, fix="Leave them out.")
+        return []
+    (rate, *_) = per_seed(adam_of(arms[0].recipe).learning_rate)
     if asked.learning_rates:
         return [other for other in asked.learning_rates if other != rate]
     sizes = {count_params(arm.recipe.model, arm.task) for arm in arms}

@@ -12,7 +12,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import f1_score
 
 import mmjax
-from mmjax.analysis.summary import find_majority, majority_warnings, summarise
+from mmjax.analysis.summary import Summary, find_majority, majority_warnings, summarise
 from mmjax.metrics import METRICS, majority_scores
 from mmjax.metrics.scoring import prior_logits
 from mmjax.report.page import write_page
@@ -155,3 +155,14 @@ def test_the_command_tells_it(rare, tmp_path, capsys):
     assert "majority class" in shown
     assert "No strategy beats the majority class" in shown
     assert "No strategy beats the majority class" in (tmp_path / "run" / "summary.md").read_text()
+
+
+def test_names_with_commas_are_told_apart():
+    of = METRICS["accuracy"]
+    names = ["gmu", "width=16, without gate", "sum"]
+    summaries = [
+        Summary(n, False, of, *[np.full(2, score)] * 3, 10, 1.0, (0.5, 0.3))
+        for n, score in zip(names, (0.4, 0.4, 0.9), strict=True)
+    ]
+    (line,) = majority_warnings(summaries)
+    assert line.startswith("gmu; width=16, without gate: no better than the majority class")

@@ -7,6 +7,7 @@ import pytest
 
 from mmjax.comparison.arm import as_variant, make_arm
 from mmjax.comparison.factors import Named, Variant, current, word
+from mmjax.comparison.levels import make_ablation
 from mmjax.comparison.variants import Choices, variants
 from mmjax.encoders import ENCODERS
 from mmjax.errors import UnknownNameError, UsageError
@@ -115,7 +116,7 @@ def test_later_changes_win_and_objects_serve_as_values():
         ("gmu:-a+-b", UsageError, "one or more"),
         ("stacking:ogm_ge", UsageError, "prescribes the method stacking"),
         ("gmu:ogm", UnknownNameError, "Did you mean 'ogm_ge'"),
-        ("gmu:method.beta=3", UnknownNameError, "field of Joint"),
+        ("gmu:method.beta=3", UsageError, "field beta: Joint has no fields"),
         ("gmu:encoders.c.width=3", UnknownNameError, "modality of an encoder"),
     ],
 )
@@ -156,3 +157,38 @@ def test_names_of_variants_are_those_of_files():
 
 def test_a_change_that_changes_nothing_leaves_the_model():
     assert recipe_of("gmu:width=64").model == make_model(TASK, "gmu")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "gmu:fusion=bottleneck",
+        Variant("gmu", {"fusion": "bottleneck"}),
+        Variant("gmu:fusion=sum", {"fusion": Named("mine", FUSIONS["bottleneck"])}),
+    ],
+)
+def test_a_fusion_that_is_varied_brings_the_objective_of_its_paper(strategy):
+    ((_, given),) = variants(Choices(), TASK, strategy)
+    assert make_arm(TASK, strategy, **given).recipe.objective is OBJECTIVES["branch_mean"]
+
+
+def test_a_modality_is_removed_from_those_that_are_named():
+    assert make_arm(TASK, "gmu:modalities=a+b+-a").task.modalities == ("b",)
+
+
+def test_a_level_is_what_it_says_for_every_fusion_method_and_encoder():
+    vary = {
+        "fusion": ["gmu", "bottleneck"],
+        "width": [64, 32],
+        "objective": ["cross_entropy", "focal"],
+        "method": ["ogm_ge", "agm"],
+        "method.alpha": [0.3, 0.1],
+    }
+    base = make_arm(TASK, "gmu:ogm_ge")
+    ablation, variants = make_ablation(TASK, "gmu:ogm_ge", base, vary, design="grid")
+    for name, variant in variants.items():
+        arm = make_arm(TASK, variant)
+        levels = dict(zip(ablation.factors, ablation.points[name], strict=True))
+        for factor in ("width", "objective", "method.alpha"):
+            told = ablation.factors[factor][levels[factor]]
+            assert word(factor, current(arm.recipe, TASK, arm.changes, factor)) == told

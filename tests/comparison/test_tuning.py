@@ -9,8 +9,9 @@ import pytest
 from mmjax.comparison.arm import make_arm
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import unfailing
-from mmjax.comparison.tuning import Trial, apply_trial, draw_trials, tune
+from mmjax.comparison.tuning import Trial, apply_trial, draw_trials, tune, tune_steps
 from mmjax.errors import DivergenceError, Interrupted, UsageError
+from mmjax.methods import METHODS
 from mmjax.tasks import load_task
 from mmjax.training.fit import fit
 from mmjax.training.optimiser import Adam
@@ -40,6 +41,27 @@ def test_a_trial_changes_what_it_says(task):
     assert tuned.tx == Adam(1e-3, 1e-2)
     assert tuned.model.fusion.width == recipe.model.fusion.width // 2
     assert apply_trial(recipe, Trial(3e-3, 0.0, 1.0)) == recipe
+
+
+def test_trials_vary_the_fields_of_a_method(task):
+    recipe = recipe_of(task, "sum", method=METHODS["ogm_ge"]())
+    plain, trials = draw_trials(recipe_of(task), 6), draw_trials(recipe, 6)
+    assert [trial.learning_rate for trial in trials] == [trial.learning_rate for trial in plain]
+    assert trials[:3] == draw_trials(recipe, 3)
+    assert apply_trial(recipe, trials[0]) == recipe
+    drawn = [apply_trial(recipe, trial).method.alpha for trial in trials[1:]]
+    assert len(set(drawn)) > 1
+    assert {*drawn} <= {*METHODS["ogm_ge"].tried["alpha"]}
+    programs = {(trial.widening, trial.method) for trial in trials}
+    assert tune_steps(recipe, 6) == len(programs) * recipe.steps
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_tries_are_values_that_it_takes(name):
+    for field, values in METHODS[name].tried.items():
+        made = [METHODS[name](**{field: value}) for value in values]
+        assert [getattr(method, field) for method in made] == [*values]
+        assert len({*values}) > 1
 
 
 @pytest.mark.slow

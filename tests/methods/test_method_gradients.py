@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from method_setup import (
     KEY,
     NAMES,
@@ -18,6 +19,8 @@ from method_setup import (
     target_probability,
 )
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from small import NUM_CLASSES
 
 from mmjax.methods import Joint
 from mmjax.methods.agm import AGM
@@ -50,17 +53,19 @@ def test_ogm_shrinks_the_encoder_ahead_by_its_factor_and_nothing_else(batch):
     chex.assert_trees_all_close(grads, want, rtol=1e-4, atol=1e-7)
 
 
-def test_ogm_ge_adds_noise_as_large_as_the_gradient_to_the_encoder_ahead_only(batch):
-    setup = Setup(OGMGE(), batch)
+@pytest.mark.parametrize("noise_all", [True, False])
+def test_ogm_ge_adds_noise_as_large_as_the_gradient_where_it_says(batch, noise_all):
+    setup = Setup(OGMGE(noise_all=noise_all), batch)
     quiet = compile_fast(OGMGE(noise=0.0).gradient(setup.forward, cross_entropy))
     plain = quiet(setup.params, (), batch, KEY)[0]
     noisy = [setup.gradient(setup.params, (), batch, k)[0] for k in jax.random.split(KEY, 200)]
     noise = jax.tree.map(lambda g, *drawn: np.stack(drawn) - g[None], plain, *noisy)
     _, _, metrics = setup.gradient(setup.params, (), batch, KEY)
+    assert sorted(metrics[f"factor_{name}"] < 1 for name in NAMES) == [False, True]
     joint = gradient_of_objective(setup, batch)
     for name in NAMES:
         part = f"encoders_{name}"
-        if metrics[f"factor_{name}"] == 1:
+        if metrics[f"factor_{name}"] == 1 and not noise_all:
             assert all(np.abs(x).max() < 1e-6 for x in jax.tree.leaves(noise[part]))
             continue
         spread = jax.tree.map(lambda n, g: float(n.std() / g.std()), noise[part], joint[part])
@@ -88,40 +93,57 @@ def test_ogm_ge_trains_balanced_modalities_exactly_as_jointly(batch):
 # AGM
 
 
-def test_agm_multiplies_by_the_lead_against_its_running_average(batch):
-    setup = Setup(AGM(alpha=0.7), batch, "concat")
-    full = np.asarray(setup.outputs.prediction)
+def agm_responses(setup, batch):
+    """{name: params -> [batch, class]}, and the mean cross-entropy of each: [modality]."""
     hidden = dict.fromkeys(NAMES, jnp.zeros(32, bool))
-    alone = {
-        n: setup.forward(
-            setup.params, batch._replace(present={**hidden, n: batch.present[n]}), KEY
-        ).prediction
-        for n in NAMES
-    }
-    phi = {
-        n: 0.5 * (full - alone[other]) + 0.5 * alone[n]
-        for n, other in zip(NAMES, NAMES[::-1], strict=True)
-    }
-    s = np.array(
-        [nll(phi[n], np.asarray(batch.target))[np.asarray(batch.present[n])].mean() for n in NAMES]
+    rows = {n: batch._replace(present={**hidden, n: batch.present[n]}) for n in NAMES}
+    of = lambda params, rows: setup.forward(params, rows, KEY).prediction
+    other = dict(zip(NAMES, NAMES[::-1], strict=True))
+    respond = lambda n: (
+        lambda params: 0.5 * (of(params, batch) - of(params, rows[other[n]]) + of(params, rows[n]))
     )
-    ratio = np.exp(s[::-1] - s)
+    phi, target = {n: respond(n) for n in NAMES}, np.asarray(batch.target)
+    losses = {n: nll(np.asarray(phi[n](setup.params), float), target) for n in NAMES}
+    return phi, np.array([losses[n][np.asarray(batch.present[n])].mean() for n in NAMES])
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat", "late_mean"])
+def test_agm_multiplies_the_gradient_into_each_response_by_its_lead(batch, fusion):
+    setup = Setup(AGM(alpha=0.7), batch, fusion)
+    phi, s = agm_responses(setup, batch)
+    logits = np.asarray(setup.outputs.prediction, float)
+    downstream = (softmax(logits, axis=1) - np.eye(NUM_CLASSES)[np.asarray(batch.target)]) / 32
+
+    def pull_back(params, factors):
+        """A linear function of the responses that has the gradient of the loss, modulated."""
+        return sum(f * (downstream * phi[n](params)).sum() for n, f in factors.items())
+
+    usual = compile_fast(jax.grad(pull_back))
     memory = {"average": jnp.array([0.9, 1.5]), "steps": jnp.array([3.0, 3.0])}
-    joint = gradient_of_objective(setup, batch)
-    usual_by_memory = [(setup.memory, np.ones(2)), (memory, np.exp([0.6, -0.6]))]
-    for before, usual in usual_by_memory:
+    for before, lead in [(setup.memory, np.ones(2)), (memory, np.exp([0.6, -0.6]))]:
         grads, after, metrics = setup.gradient(setup.params, before, batch, KEY)
-        want = np.exp(-0.7 * (ratio - usual))
-        got = [metrics[f"factor_{n}"] for n in NAMES]
-        np.testing.assert_allclose(got, want, rtol=1e-4)
-        for n, factor in zip(NAMES, want, strict=True):
-            part = f"encoders_{n}"
-            chex.assert_trees_all_close(grads[part], scaled(joint[part], factor), rtol=1e-3)
-        chex.assert_trees_all_close(grads["fusion"], joint["fusion"], rtol=1e-4, atol=1e-7)
+        factors = np.exp(-0.7 * (np.exp(s[::-1] - s) - lead))
+        np.testing.assert_allclose([metrics[f"factor_{n}"] for n in NAMES], factors, rtol=1e-4)
+        want = usual(setup.params, dict(zip(NAMES, factors, strict=True)))
+        chex.assert_trees_all_close(grads, want, rtol=1e-3, atol=1e-6)
+        loss = nll(logits, np.asarray(batch.target)).mean()
+        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
         steps = np.asarray(before["steps"])
         average = (np.asarray(before["average"]) * steps + s) / (steps + 1)
         np.testing.assert_allclose(after["average"], average, rtol=1e-4)
         np.testing.assert_allclose(after["steps"], steps + 1)
+
+
+def test_agm_scales_whole_encoders_in_an_additive_fusion_only(batch):
+    memory = {"average": jnp.array([0.9, 1.5]), "steps": jnp.array([3.0, 3.0])}
+    for fusion in ("sum", "concat"):
+        setup = Setup(AGM(alpha=0.7), batch, fusion)
+        joint = gradient_of_objective(setup, batch)
+        grads, _, metrics = setup.gradient(setup.params, memory, batch, KEY)
+        for n in NAMES:
+            joint[f"encoders_{n}"] = scaled(joint[f"encoders_{n}"], metrics[f"factor_{n}"])
+        flat = lambda tree: ravel_pytree([tree[f"encoders_{n}"] for n in NAMES])[0]
+        assert np.allclose(flat(grads), flat(joint), atol=1e-6) == (fusion == "sum")
 
 
 # MMPareto

@@ -8,6 +8,7 @@ import pytest
 
 from mmjax.cli import main
 from mmjax.errors import UsageError
+from mmjax.methods import METHODS
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.search import database as storage
 from mmjax.runs.search.batch import make_batches, train_batch
@@ -59,6 +60,18 @@ def test_a_trial_has_the_parameters_of_its_fusion():
     trial = optuna.trial.FixedTrial({"fusion": "stacking", "encoder_a": "gru", **plain})
     suggest(trial, space, ("stacking",))
     assert "method" not in trial.params  # stacking has its own
+
+
+def test_a_trial_has_the_fields_of_its_method(task):
+    space = Space(methods=("joint", "ogm_ge"), widths=(8,), batch_sizes=(20,), dropouts=(0, 0))
+    numbers = {"learning_rate": 1e-3, "weight_decay": 1e-2, "dropout": 0.0}
+    want = {"fusion": "concat", "method": "ogm_ge", "ogm_ge.alpha": 0.5, "width": 8}
+    trial = optuna.trial.FixedTrial({**want, "batch_size": 20, **numbers})
+    suggest(trial, space, ("concat",))
+    assert trial.params["ogm_ge.alpha"] == 0.5
+    strategy, settings = apply_params(SETTINGS, trial.params, 120)
+    (arm,) = make_arms(settings, task, [strategy])
+    assert arm.recipe.method == METHODS["ogm_ge"](alpha=0.5)
 
 
 def test_the_settings_of_a_trial_train_what_it_says(task):

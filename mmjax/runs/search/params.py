@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmjax.comparison.cell_search import is_open
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
-from mmjax.registry import FUSIONS, parse_pairs
+from mmjax.registry import FUSIONS, METHODS, parse_pairs
 from mmjax.runs.from_settings import make_arms, parse_fusions
 from mmjax.runs.search.space import SEARCHED, Space, parse_choices
 from mmjax.runs.settings import Settings
@@ -63,7 +63,9 @@ def suggest(trial: "Trial", space: Space, fusions: Sequence[str]) -> None:
     """Suggests a value for each parameter that the trial's fusion has."""
     fusion = FUSIONS[trial.suggest_categorical("fusion", fusions)]
     if not hasattr(fusion, "method"):
-        trial.suggest_categorical("method", space.methods)
+        method = trial.suggest_categorical("method", space.methods)
+        for field, values in getattr(METHODS[method], "tried", {}).items():
+            trial.suggest_categorical(f"{method}.{field}", values)
     if getattr(fusion, "level", None) != "input":
         for modality, names in parse_choices(space).items():
             trial.suggest_categorical(_ENCODER + modality, names)
@@ -125,4 +127,7 @@ def apply_params(settings: Settings, params: Params, size: int) -> tuple[str, Se
     for name in [name for name in params if name.startswith(_ENCODER)]:
         encoders[name.removeprefix(_ENCODER)] = params.pop(name)
     pairs = tuple(f"{modality}={name}" for modality, name in encoders.items())
+    own = [name for name in params if "." in name]  # fields of the method, after its name
+    pieces = [f"method.{name.partition('.')[2]}={params.pop(name)}" for name in own]
+    strategy = f"{strategy}:{'+'.join(pieces)}" if pieces else strategy
     return strategy, replace(settings, encoders=pairs, steps=steps, **params)
