@@ -40,6 +40,7 @@ UNIMODAL_SCORES = {
     "weighted": ADDED,
     "late_mean": ADDED,
     "late_weighted": ADDED,
+    "mmcosine": ADDED,
     "product_of_experts": ADDED,
     "energy_weighted": ADDED,
     "embracenet": ADDED,

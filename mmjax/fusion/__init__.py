@@ -36,6 +36,7 @@ from mmjax.fusion.late_transformer import LateTransformerFusion
 from mmjax.fusion.mctn import MCTNFusion
 from mmjax.fusion.mfm import MFMFusion
 from mmjax.fusion.mixture_of_experts import MixtureOfExpertsFusion
+from mmjax.fusion.mmcosine import MMCosineFusion
 from mmjax.fusion.mmtm import MMTMFusion
 from mmjax.fusion.multiplicative import (
     MatrixInteractionFusion,
@@ -93,6 +94,7 @@ __all__ = [
     "MFHFusion",
     "MFMFusion",
     "MLBFusion",
+    "MMCosineFusion",
     "MMTMFusion",
     "MMVAEFusion",
     "MVAEFusion",

@@ -184,3 +184,14 @@ def mean_of_others(values: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax
     values = jnp.where(counts, values, 0)
     others = counts.sum() - counts
     return (values.sum() - values) / jnp.maximum(others, 1), counts & (others > 0)
+
+
+def discrepancy_ratios(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+    """How far ahead of the others each modality is, over the rows that have it: {name: []}.
+
+    One for a modality that no row has, or that has no other beside it.
+    """
+    scores = target_scores(logits, batch)
+    others, comparable = mean_of_others(scores, occurs(logits, batch))
+    ratios = jnp.where(comparable, scores / jnp.where(comparable, others, 1), 1)
+    return dict(zip(logits, ratios, strict=True))

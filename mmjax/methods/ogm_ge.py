@@ -10,15 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.methods.mechanics import (
+    discrepancy_ratios,
     map_encoders,
-    mean_of_others,
     modality_logits,
     objective_gradient,
-    occurs,
     scale_encoders,
-    target_scores,
 )
-from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
+from mmjax.types import Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class OGMGE(Method):
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from mmjax.methods.ogm_ge import discrepancy_ratios
+        >>> from mmjax.methods.mechanics import discrepancy_ratios
         >>> from mmjax.types import Batch
         >>> logits = {"audio": jnp.array([[2.0, 0.0]]), "image": jnp.array([[0.0, 0.0]])}
         >>> batch = Batch({}, dict.fromkeys(logits, jnp.array([True])), target=jnp.array([0]))
@@ -96,14 +94,3 @@ class OGMGE(Method):
             return jax.tree.map(lambda s, g, d: s + size * g.std() * d, scaled, grad, draw)
 
         return map_encoders(add, scale_encoders(grads, factors), grads, draws)
-
-
-def discrepancy_ratios(logits: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-    """How far ahead of the others each modality is, over the rows that have it: {name: []}.
-
-    One for a modality that no row has, or that has no other beside it.
-    """
-    scores = target_scores(logits, batch)
-    others, comparable = mean_of_others(scores, occurs(logits, batch))
-    ratios = jnp.where(comparable, scores / jnp.where(comparable, others, 1), 1)
-    return dict(zip(logits, ratios, strict=True))

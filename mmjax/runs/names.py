@@ -35,12 +35,11 @@ def check_settings(settings: Settings) -> None:
     Example:
         >>> from mmjax.runs.names import check_settings
         >>> from mmjax.runs.settings import Settings
-        >>> check_settings(Settings(method="ogm"))
+        >>> check_settings(Settings(dtype="float16"))
         Traceback (most recent call last):
             ...
-        mmjax.errors.UnknownNameError: method: expected one of agm, arl, cggm, distillation,
-            gradient_blending, greedy, joint, lfm, mla, mmpareto, modality_dropout, ogm_ge, pmr,
-            recon_boost, relearning, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
+        mmjax.errors.UnknownNameError: dtype: expected one of bfloat16, float32, got 'float16'. Did
+            you mean 'float32'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)

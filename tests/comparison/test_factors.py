@@ -115,7 +115,7 @@ def test_later_changes_win_and_objects_serve_as_values():
         ("gmu:modalities=a+a", UsageError, "each once"),
         ("gmu:-a+-b", UsageError, "one or more"),
         ("stacking:ogm_ge", UsageError, "prescribes the method stacking"),
-        ("gmu:ogm", UnknownNameError, "Did you mean 'ogm_ge'"),
+        ("gmu:ogm_g", UnknownNameError, "Did you mean 'ogm_ge'"),
         ("gmu:method.beta=3", UsageError, "field beta: Joint has no fields"),
         ("gmu:encoders.c.width=3", UnknownNameError, "modality of an encoder"),
     ],

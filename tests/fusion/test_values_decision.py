@@ -28,6 +28,7 @@ from mmjax.fusion.energy_weighted import EnergyWeightedFusion
 from mmjax.fusion.evidential import EvidentialFusion, Opinion, combine, to_evidence, to_opinion
 from mmjax.fusion.i2m2 import I2M2Fusion
 from mmjax.fusion.late import LateMaxFusion, LateProbMeanFusion
+from mmjax.fusion.mmcosine import MMCosineFusion
 from mmjax.fusion.stacking import StackingFusion
 from mmjax.testing import make_tokens
 
@@ -182,6 +183,37 @@ def opinion_of(evidence):
     strength = evidence.sum() + OUT_DIM
     masses = {frozenset([k]): e / strength for k, e in enumerate(evidence)}
     return {**masses, frozenset(range(OUT_DIM)): OUT_DIM / strength}
+
+
+@pytest.mark.parametrize("num_modalities", [1, 3])
+def test_mmcosine(num_modalities):
+    tokens = ragged(num_modalities)
+    got, p = fuse(MMCosineFusion, tokens, scale=3.0)
+    want = np.zeros((len(PRESENT), OUT_DIM))
+    for n, x in pool(tokens).items():
+        hidden, weights = np.maximum(dense(p[f"project_{n}"], x), 0), p[f"weights_{n}"]
+        norms = np.linalg.norm(hidden, axis=1)[:, None] * np.linalg.norm(weights, axis=0)
+        here = np.asarray(tokens[n].mask).any(axis=1, keepdims=True)
+        logits = np.where(here, 3 * (hidden @ weights) / norms, 0)
+        assert_close(got.branches[n], logits)
+        want += logits
+    assert_close(got.prediction, want)
+
+
+def test_mmcosine_weighs_no_modality_by_its_norms():
+    tokens, fusion = ragged(2), MMCosineFusion(out_dim=OUT_DIM, width=WIDTH)
+    got, p = run(fusion, tokens)
+    louder = {**p, "weights_audio": 50 * p["weights_audio"]}
+    louder["project_image"] = jax.tree.map(lambda x: 50 * x, p["project_image"])
+    assert_close(apply(fusion, louder, tokens).prediction, got.prediction)
+
+
+def test_mmcosine_has_a_gradient_where_all_features_are_zero():
+    tokens, fusion = ragged(2), MMCosineFusion(out_dim=OUT_DIM, width=WIDTH)
+    _, p = run(fusion, tokens)
+    p = {**p, "project_audio": jax.tree.map(np.zeros_like, p["project_audio"])}
+    loss = lambda p: jnp.square(fusion.apply({"params": p}, tokens, train=False).prediction).sum()
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.jit(jax.grad(loss))(p)))
 
 
 @pytest.mark.parametrize("num_modalities", [1, 2, 3])
