@@ -43,6 +43,7 @@ from mmjax.fusion.nl_gate import NLGateFusion
 from mmjax.fusion.perceiver_io import PerceiverIOFusion
 from mmjax.fusion.refnet import ReFNetFusion
 from mmjax.fusion.searched import SearchedFusion
+from mmjax.fusion.simmlm import SimMLMFusion
 from mmjax.fusion.stacking import StackingFusion
 from mmjax.fusion.tensor import LowRankFusion, TensorFusion
 from mmjax.fusion.transformer import TransformerFusion
@@ -102,6 +103,7 @@ __all__ = [
     "ReFNetFusion",
     "ScalarInteractionFusion",
     "SearchedFusion",
+    "SimMLMFusion",
     "StackingFusion",
     "SumFusion",
     "TensorFusion",

@@ -177,3 +177,14 @@ class JointDense(nn.Module):
             init = variance_scaling(share)
             y = y + Dense(self.features, use_bias=False, kernel_init=init, name=n)(vectors[n])
         return y
+
+
+def gate_scores(vectors: Mapping[str, jax.Array], width: int, *others: str) -> jax.Array:
+    """Logits of a gate that reads {name: [batch, size]}: [batch, modality], sorted by name.
+
+    Creates the hidden layer ``gate``, and an output layer ``gate_{name}`` per modality, in the
+    calling compact method. ``others`` names the output layers of further columns.
+    """
+    hidden = nn.relu(JointDense(width, name="gate")(vectors))
+    names = [*(f"gate_{n}" for n in sorted(vectors)), *others]
+    return jnp.concatenate([Dense(1, name=name)(hidden) for name in names], axis=1)

@@ -8,6 +8,7 @@ from mmjax.methods.joint import Joint
 from mmjax.methods.mla import MLA
 from mmjax.methods.mmpareto import MMPareto
 from mmjax.methods.modality_dropout import ModalityDropout
+from mmjax.methods.more_vs_fewer import MoreVsFewer
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.pmr import PMR
 from mmjax.methods.stacking import Stacking
@@ -26,6 +27,7 @@ __all__ = [
     "Joint",
     "MMPareto",
     "ModalityDropout",
+    "MoreVsFewer",
     "Stacking",
     "TwoStage",
 ]

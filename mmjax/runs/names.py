@@ -38,8 +38,8 @@ def check_settings(settings: Settings) -> None:
         Traceback (most recent call last):
             ...
         mmjax.errors.UnknownNameError: method: expected one of agm, distillation,
-            gradient_blending, greedy, joint, mla, mmpareto, modality_dropout, ogm_ge, pmr,
-            stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
+            gradient_blending, greedy, joint, mla, mmpareto, modality_dropout,
+            more_vs_fewer, ogm_ge, pmr, stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)
