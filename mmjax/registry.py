@@ -192,6 +192,7 @@ FUSIONS: Table[type] = Table(
         "centralnet": "mmjax.fusion.centralnet:CentralNetFusion",
         "embracenet": "mmjax.fusion.embracenet:EmbraceNetFusion",
         "mixture_of_experts": "mmjax.fusion.mixture_of_experts:MixtureOfExpertsFusion",
+        "fuse_moe": "mmjax.fusion.fuse_moe:FuseMoEFusion",
         "transformer": "mmjax.fusion.transformer:TransformerFusion",
         "late_transformer": "mmjax.fusion.late_transformer:LateTransformerFusion",
         "cross_attention": "mmjax.fusion.cross_attention:CrossAttentionFusion",

@@ -18,6 +18,7 @@ from mmjax.fusion.elementwise import MaxFusion, MeanFusion, ProductFusion, SumFu
 from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
 from mmjax.fusion.evidential import EvidentialFusion
+from mmjax.fusion.fuse_moe import FuseMoEFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gmu import GMUFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
@@ -71,6 +72,7 @@ __all__ = [
     "EnergyWeightedFusion",
     "EvidentialFusion",
     "FiLMFusion",
+    "FuseMoEFusion",
     "GMUFusion",
     "GatedFusion",
     "HierarchicalAttentionFusion",

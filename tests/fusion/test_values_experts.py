@@ -1,6 +1,8 @@
 """Fusions with routed experts, or made for absent modalities, against NumPy and their claims."""
 
+import jax
 import numpy as np
+import pytest
 from reference import (
     OUT_DIM,
     WIDTH,
@@ -9,18 +11,37 @@ from reference import (
     dense,
     joint,
     pool,
+    presence,
+    project,
     ragged,
     run,
     weigh,
 )
+from scipy.special import softmax
 
+from mmjax.fusion.fuse_moe import FuseMoEFusion
 from mmjax.fusion.simmlm import SimMLMFusion
+from mmjax.testing import make_tokens
 
 SIZE = {"out_dim": OUT_DIM, "width": WIDTH}
 
 
 def relu(x):
     return np.maximum(x, 0)
+
+
+def predict(fusion, params, tokens):
+    return jax.jit(lambda p: fusion.apply({"params": p}, tokens, train=False))(params)
+
+
+def top_weights(scores, k):
+    """Softmax over the k largest scores of a row: [row, expert]."""
+    largest = np.argsort(-scores, axis=1)[:, :k]
+    return weigh(scores, (largest[..., None] == np.arange(scores.shape[1])).any(axis=1))
+
+
+def entropy(p):
+    return -(p * np.log(p)).sum(axis=-1)
 
 
 # SimMLM
@@ -45,3 +66,62 @@ def test_simmlm_stays_between_its_experts():
         said = logits[row, present[row]]
         assert (said.min(axis=0) - 1e-5 <= got.prediction[row]).all()
         assert (got.prediction[row] <= said.max(axis=0) + 1e-5).all()
+
+
+# FuseMoE
+
+
+@pytest.mark.parametrize("laplace", [True, False])
+def test_fuse_moe(laplace):
+    tokens, present = ragged(), presence(ragged())
+    got, p = run(FuseMoEFusion(**SIZE, entropy_weight=0.3, laplace=laplace), tokens)
+    kernel = p["readout"]["kernel"].reshape(4, WIDTH, OUT_DIM)
+    want, chances = np.zeros((len(present), OUT_DIM)) + p["readout"]["bias"], []
+    for m, n in enumerate(tokens):
+        x = project(p, tokens)[:, m]
+        distance = np.linalg.norm(x[:, None] - p[f"centres_{n}"], axis=2) if laplace else None
+        scores = -distance if laplace else dense(p[f"router_{n}"], x)
+        weights = np.where(present[:, m, None], top_weights(scores, 2), 0)
+        for e in range(4):
+            own = {"kernel": p["experts"]["kernel"].reshape(WIDTH, 4, WIDTH)[:, e]}
+            hidden = relu(dense(own, x) + p["experts"]["bias"].reshape(4, WIDTH)[e])
+            want += weights[:, e, None] * (hidden @ kernel[e])
+        chances.append(softmax(scores, axis=1)[present[:, m]].mean(axis=0))
+    assert_close(got.prediction, want)
+    marginal = np.mean(chances, axis=0)
+    assert_close(got.aux["entropy"], 0.3 * (entropy(np.stack(chances)).mean() - entropy(marginal)))
+
+
+def test_a_laplace_gate_is_no_surer_than_its_centres_are_apart():
+    fusion, tokens = FuseMoEFusion(**SIZE, top_k=3), make_tokens({"audio": (3, 5)}, batch=64)
+    _, p = run(fusion, tokens)
+    flat = {
+        "kernel": np.zeros((WIDTH, 4 * WIDTH), np.float32),
+        "bias": np.ones(4 * WIDTH, np.float32),
+    }
+    apart = np.linalg.norm(p["centres_audio"][:, None] - p["centres_audio"], axis=2)
+    fused = predict(fusion, p | {"experts": flat}, tokens).fused  # holds the weights
+    weights = np.asarray(fused).reshape(64, 4, WIDTH)[..., 0]
+    assert ((weights > 0).sum(axis=1) == 3).all()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(weights[:, :, None] / weights[:, None])
+    chosen = (weights[:, :, None] > 0) & (weights[:, None] > 0)
+    assert (np.abs(ratio) <= apart + 1e-4)[chosen].all()
+    assert ratio[chosen].max() > 0.5
+
+
+def test_modalities_pay_less_for_experts_of_their_own():
+    fusion, tokens = (
+        FuseMoEFusion(**SIZE, entropy_weight=1),
+        make_tokens({"a": (2, 5), "b": (3, 4)}),
+    )
+    _, p = run(fusion, tokens)
+    far = np.full((4, WIDTH), 50, np.float32)
+
+    def pays(first, second):
+        own = lambda expert: np.where(np.arange(4)[:, None] == expert, 0, far)
+        centres = {"centres_a": own(first), "centres_b": own(second)}
+        return predict(fusion, p | centres, tokens).aux["entropy"]
+
+    assert_close(pays(0, 1), -np.log(2))
+    assert_close(pays(2, 2), 0)
