@@ -218,6 +218,7 @@ FUSIONS: Table[type] = Table(
         "mfm": "mmjax.fusion.mfm:MFMFusion",
         "mctn": "mmjax.fusion.mctn:MCTNFusion",
         "refnet": "mmjax.fusion.refnet:ReFNetFusion",
+        "shaspec": "mmjax.fusion.shaspec:ShaSpecFusion",
         "deep_cca": "mmjax.fusion.deep_cca:DeepCCAFusion",
         "searched": "mmjax.fusion.searched:SearchedFusion",
     },

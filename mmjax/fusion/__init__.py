@@ -44,6 +44,7 @@ from mmjax.fusion.nl_gate import NLGateFusion
 from mmjax.fusion.perceiver_io import PerceiverIOFusion
 from mmjax.fusion.refnet import ReFNetFusion
 from mmjax.fusion.searched import SearchedFusion
+from mmjax.fusion.shaspec import ShaSpecFusion
 from mmjax.fusion.simmlm import SimMLMFusion
 from mmjax.fusion.stacking import StackingFusion
 from mmjax.fusion.tensor import LowRankFusion, TensorFusion
@@ -105,6 +106,7 @@ __all__ = [
     "ReFNetFusion",
     "ScalarInteractionFusion",
     "SearchedFusion",
+    "ShaSpecFusion",
     "SimMLMFusion",
     "StackingFusion",
     "SumFusion",

@@ -76,8 +76,8 @@ class FuseMoEFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         present, x = is_present(tokens), project(tokens, self.width)
-        scores = [self._score(n, x[:, m]) for m, n in enumerate(sorted(tokens))]
-        scores = jnp.stack(scores, axis=1)  # [batch, modality, expert]
+        each = [self._score(n, x[:, m]) for m, n in enumerate(sorted(tokens))]
+        scores = jnp.stack(each, axis=1)  # [batch, modality, expert]
         picked, _ = pick_top_k(self, scores)
         weights = masked_softmax(scores, picked & present[..., None], axis=-1)
         promise(self, "weights sum to one", weights.sum(axis=-1) - present)

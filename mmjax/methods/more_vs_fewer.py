@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import jax
@@ -51,7 +52,7 @@ class MoreVsFewer(Method):
             for present in nested_subsets(draw_key, batch.present):
                 rows = batch._replace(present=present)
                 outputs = forward(params, rows, key)
-                lost = over_targets(lambda r, o=outputs: row_losses(o.prediction, r), rows)
+                lost = over_targets(partial(row_losses, outputs.prediction), rows)
                 halves.append((*objective(outputs, rows), lost))
             (more, metrics, more_lost), (fewer, _, fewer_lost) = halves
             value = (more + fewer) / 2

@@ -1,5 +1,7 @@
 """Fusions with routed experts, or made for absent modalities, against NumPy and their claims."""
 
+from itertools import combinations
+
 import jax
 import numpy as np
 import pytest
@@ -17,11 +19,13 @@ from reference import (
     run,
     weigh,
 )
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from mmjax.fusion.fuse_moe import FuseMoEFusion
+from mmjax.fusion.shaspec import ShaSpecFusion
 from mmjax.fusion.simmlm import SimMLMFusion
 from mmjax.testing import make_tokens
+from mmjax.types import Tokens
 
 SIZE = {"out_dim": OUT_DIM, "width": WIDTH}
 
@@ -125,3 +129,59 @@ def test_modalities_pay_less_for_experts_of_their_own():
 
     assert_close(pays(0, 1), -np.log(2))
     assert_close(pays(2, 2), 0)
+
+
+# ShaSpec
+
+
+def test_shaspec():
+    tokens = ragged()
+    got, p = run(ShaSpecFusion(**SIZE, alignment=0.5, domains=0.3), tokens)
+    projected, present = project(p, tokens), presence(tokens)
+    features, apart, confusion = [], [], []
+    for x, here in zip(projected, present, strict=True):
+        shared = relu(dense(p["shared"], x))
+        own = [relu(dense(p[f"specific_{n}"], x[m])) for m, n in enumerate(tokens)]
+        mean = shared[here].mean(axis=0) if here.any() else np.zeros(WIDTH)
+        composed = [r + dense(p["compose"], np.r_[r, s]) for r, s in zip(shared, own, strict=True)]
+        features.append(np.concatenate([composed[m] if here[m] else mean for m in range(3)]))
+        pairs = combinations(np.flatnonzero(here), 2)
+        apart += [np.abs(shared[a] - shared[b]).mean() for a, b in pairs]
+        told = [-log_softmax(dense(p["domain"], own[m]))[m] for m in range(3) if here[m]]
+        confusion += told
+    hidden = relu(dense(p["decode"], np.stack(features)))
+    assert_close(got.prediction, dense(p["readout"], hidden))
+    assert_close(got.aux["alignment"], 0.5 * np.mean(apart))
+    assert_close(got.aux["domains"], 0.3 * np.mean(confusion))
+
+
+def twins():
+    """ShaSpec on two modalities that say the same."""
+    first = make_tokens({"a": (1, 5)})["a"]
+    tokens = {"a": first, "b": first}
+    fusion = ShaSpecFusion(**SIZE, alignment=1.0, domains=1.0)
+    _, p = run(fusion, tokens)
+    return fusion, p | {"project_b": p["project_a"]}, tokens
+
+
+def test_shared_features_that_are_aligned_stand_in_for_an_absent_modality():
+    fusion, p, tokens = twins()
+    alone = tokens | {"b": Tokens(tokens["b"].values, np.zeros((4, 1), bool))}
+    unlike = predict(fusion, p, tokens).prediction - predict(fusion, p, alone).prediction
+    assert np.abs(unlike).max() > 0.1  # what is specific is lost
+    shares_all = p | {"compose": jax.tree.map(np.zeros_like, p["compose"])}
+    both, one = (predict(fusion, shares_all, t) for t in (tokens, alone))
+    assert_close(one.prediction, both.prediction)
+    assert_close(both.aux["alignment"], 0)
+
+
+def test_twins_differ_in_nothing_but_what_is_specific():
+    """The classifier of modalities cannot tell twins apart unless their own encoders do."""
+    fusion, p, tokens = twins()
+    same = p | {"specific_b": p["specific_a"]}
+    assert predict(fusion, same, tokens).aux["domains"] >= np.log(2) - 1e-5
+    lose = jax.jit(jax.value_and_grad(lambda q: sum(predict(fusion, q, tokens).aux.values())))
+    for _ in range(100):
+        loss, grads = lose(p)
+        p = jax.tree.map(lambda x, g: x - 0.3 * g, p, grads)
+    assert loss < np.log(2) / 2
