@@ -200,6 +200,7 @@ FUSIONS: Table[type] = Table(
         "bottleneck": "mmjax.fusion.bottleneck:BottleneckFusion",
         "perceiver_io": "mmjax.fusion.perceiver_io:PerceiverIOFusion",
         "zorro": "mmjax.fusion.zorro:ZorroFusion",
+        "flex_moe": "mmjax.fusion.flex_moe:FlexMoEFusion",
         "hierarchical_attention": "mmjax.fusion.hierarchical_attention:HierarchicalAttentionFusion",
         "late_mean": "mmjax.fusion.late:LateMeanFusion",
         "late_prob_mean": "mmjax.fusion.late:LateProbMeanFusion",

@@ -18,6 +18,7 @@ from mmjax.fusion.elementwise import MaxFusion, MeanFusion, ProductFusion, SumFu
 from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
 from mmjax.fusion.evidential import EvidentialFusion
+from mmjax.fusion.flex_moe import FlexMoEFusion
 from mmjax.fusion.fuse_moe import FuseMoEFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gmu import GMUFusion
@@ -73,6 +74,7 @@ __all__ = [
     "EnergyWeightedFusion",
     "EvidentialFusion",
     "FiLMFusion",
+    "FlexMoEFusion",
     "FuseMoEFusion",
     "GMUFusion",
     "GatedFusion",

@@ -9,9 +9,12 @@ from reference import (
     OUT_DIM,
     WIDTH,
     assert_close,
+    attend,
     branches,
     dense,
+    embed,
     joint,
+    norm,
     pool,
     presence,
     project,
@@ -20,7 +23,9 @@ from reference import (
     weigh,
 )
 from scipy.special import log_softmax, softmax
+from scipy.stats import norm as normal
 
+from mmjax.fusion.flex_moe import FlexMoEFusion
 from mmjax.fusion.fuse_moe import FuseMoEFusion
 from mmjax.fusion.shaspec import ShaSpecFusion
 from mmjax.fusion.simmlm import SimMLMFusion
@@ -185,3 +190,90 @@ def test_twins_differ_in_nothing_but_what_is_specific():
         loss, grads = lose(p)
         p = jax.tree.map(lambda x, g: x - 0.3 * g, p, grads)
     assert loss < np.log(2) / 2
+
+
+# Flex-MoE
+
+
+def load(scores, spread, k):
+    """The chance that an expert's score under noise exceeds the k-th largest of the others."""
+    rest = [np.delete(scores, e, axis=1) for e in range(scores.shape[1])]
+    exceeds = np.stack([np.sort(x, axis=1)[:, -k] for x in rest], axis=1)
+    return normal.cdf((scores - exceeds) / spread)
+
+
+def flex_moe_tokens(p, tokens):
+    """Tokens with those of the bank, [batch, length, width], their masks and modalities."""
+    present, embedded = presence(tokens), embed(p, tokens)
+    combination = present @ [1, 2, 4]
+    parts = [
+        (
+            np.concatenate([embedded[n], p["bank"][combination, m][:, None]], axis=1),
+            np.concatenate([tokens[n].mask, ~present[:, m : m + 1]], axis=1),
+            m,
+        )
+        for m, n in enumerate(tokens)
+    ]
+    values, masks = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
+    return values, masks, np.concatenate([np.full(mask.shape[1], m) for _, mask, m in parts])
+
+
+@pytest.mark.parametrize("num_experts", [4, 8])
+def test_flex_moe(num_experts):
+    tokens = ragged()
+    fusion = FlexMoEFusion(**SIZE, num_experts=num_experts, router_weight=0.5)
+    got, p = run(fusion, tokens)
+    x, mask, modality = flex_moe_tokens(p, tokens)
+    queries = norm(p["norm_attention"], x)
+    x = x + attend(p["attention"], queries, queries, mask)
+    routed = norm(p["norm_experts"], x)
+    scores = dense(p["gate"], routed)
+    shape, flat = scores.shape, (-1, num_experts)
+    weights = np.where(mask[..., None], top_weights(scores.reshape(flat), 2).reshape(shape), 0)
+    hidden = relu(dense(p["experts"], routed)).reshape(*shape, WIDTH) * weights[..., None]
+    x = x + dense(p["mix"], hidden.reshape(*shape[:2], -1))
+    counts = [mask & (modality == m) for m in range(3)]
+    means = [
+        np.where(here[..., None], x, 0).sum(axis=1) / here.sum(axis=1, keepdims=True)
+        for here in counts
+    ]
+    assert_close(got.prediction, dense(p["readout"], np.concatenate(means, axis=1)))
+
+    spread = np.log1p(np.exp(dense(p["noise"], routed))) + 0.01
+    chance = load(scores.reshape(flat), spread.reshape(flat), 2).reshape(shape)
+    combination = presence(tokens) @ [1, 2, 4]
+    full = mask & (combination == 7)[:, None]
+    partial = mask & ((combination > 0) & (combination < 7))[:, None]
+    variation = lambda a: a.var() / a.mean() ** 2
+    balance = sum(
+        variation(a[full].sum(axis=0)) + variation(a[partial].sum(axis=0)[1:])
+        for a in (weights, chance)
+    )
+    own = np.array([0, *(1 + c % (num_experts - 1) for c in range(7))])[combination]
+    told = -np.take_along_axis(log_softmax(scores, axis=2), own[:, None, None], axis=2)[..., 0]
+    assert_close(got.aux["balance"], 0.5 * balance)
+    assert_close(got.aux["specialisation"], 0.5 * told[partial].mean())
+
+
+def test_rows_read_the_bank_of_their_combination_alone():
+    fusion, tokens = FlexMoEFusion(**SIZE), ragged()
+    got, p = run(fusion, tokens)
+    before = np.asarray(got.prediction)
+    combination = presence(tokens) @ [1, 2, 4]
+    for c in (1, 5, 7):
+        changed = p["bank"].copy()
+        changed[c] += np.random.default_rng(c).normal(size=changed[c].shape)
+        after = predict(fusion, p | {"bank": changed}, tokens).prediction
+        moved = np.abs(after - before).max(axis=1) > 1e-6
+        np.testing.assert_array_equal(moved, (combination == c) & (c != 7))
+
+
+def test_rows_come_to_the_expert_of_their_combination():
+    fusion, tokens = FlexMoEFusion(**SIZE, router_weight=1.0), ragged()
+    _, p = run(fusion, tokens)
+    lose = jax.jit(jax.value_and_grad(lambda q: predict(fusion, q, tokens).aux["specialisation"]))
+    start, _ = lose(p)
+    for _ in range(60):
+        loss, grads = lose(p)
+        p = jax.tree.map(lambda x, g: x - 0.5 * g, p, grads)
+    assert loss < 0.2 < start
