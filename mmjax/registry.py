@@ -193,6 +193,7 @@ FUSIONS: Table[type] = Table(
         "embracenet": "mmjax.fusion.embracenet:EmbraceNetFusion",
         "mixture_of_experts": "mmjax.fusion.mixture_of_experts:MixtureOfExpertsFusion",
         "fuse_moe": "mmjax.fusion.fuse_moe:FuseMoEFusion",
+        "i2moe": "mmjax.fusion.i2moe:I2MoEFusion",
         "transformer": "mmjax.fusion.transformer:TransformerFusion",
         "late_transformer": "mmjax.fusion.late_transformer:LateTransformerFusion",
         "cross_attention": "mmjax.fusion.cross_attention:CrossAttentionFusion",

@@ -24,6 +24,7 @@ from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gmu import GMUFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
 from mmjax.fusion.i2m2 import I2M2Fusion
+from mmjax.fusion.i2moe import I2MoEFusion
 from mmjax.fusion.late import (
     LateMaxFusion,
     LateMeanFusion,
@@ -80,6 +81,7 @@ __all__ = [
     "GatedFusion",
     "HierarchicalAttentionFusion",
     "I2M2Fusion",
+    "I2MoEFusion",
     "LateMaxFusion",
     "LateMeanFusion",
     "LateProbMeanFusion",

@@ -188,3 +188,10 @@ def gate_scores(vectors: Mapping[str, jax.Array], width: int, *others: str) -> j
     hidden = nn.relu(JointDense(width, name="gate")(vectors))
     names = [*(f"gate_{n}" for n in sorted(vectors)), *others]
     return jnp.concatenate([Dense(1, name=name)(hidden) for name in names], axis=1)
+
+
+def cosine(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Cosine similarity over the last axis, zero where either is zero: [..., features] to [...]."""
+    squares = jnp.square(x).sum(axis=-1) * jnp.square(y).sum(axis=-1)
+    safe = jnp.where(squares > 0, squares, 1)  # the gradient of the root is infinite at zero
+    return (x * y).sum(axis=-1) / jnp.sqrt(safe)

@@ -27,6 +27,7 @@ from scipy.stats import norm as normal
 
 from mmjax.fusion.flex_moe import FlexMoEFusion
 from mmjax.fusion.fuse_moe import FuseMoEFusion
+from mmjax.fusion.i2moe import I2MoEFusion
 from mmjax.fusion.shaspec import ShaSpecFusion
 from mmjax.fusion.simmlm import SimMLMFusion
 from mmjax.testing import make_tokens
@@ -277,3 +278,61 @@ def test_rows_come_to_the_expert_of_their_combination():
         loss, grads = lose(p)
         p = jax.tree.map(lambda x, g: x - 0.5 * g, p, grads)
     assert loss < 0.2 < start
+
+
+# I2MoE
+
+
+def expert_says(p, e, vectors):
+    """One expert of I2MoE: [batch, out_dim]."""
+    own = lambda x: x[..., e * WIDTH : (e + 1) * WIDTH]
+    return dense(p[f"readout_{e}"], relu(joint(jax.tree.map(own, p["experts"]), vectors)))
+
+
+def without(vectors, name):
+    return {n: np.zeros_like(x) if n == name else x for n, x in vectors.items()}
+
+
+def cosine(x, y):
+    return (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+
+
+def test_i2moe():
+    tokens, names = ragged(), list(ragged())
+    got, p = run(I2MoEFusion(**SIZE, interaction_weight=0.3), tokens)
+    vectors, present = pool(tokens), presence(tokens)
+    whole = [expert_says(p, e, vectors) for e in range(5)]
+    weights = softmax(dense(p["weights"], relu(joint(p["reweight"], vectors))), axis=1)
+    assert_close(got.prediction, sum(weights[:, e, None] * y for e, y in enumerate(whole)))
+
+    masked = [[expert_says(p, e, without(vectors, n)) for n in names] for e in range(5)]
+    counts = present & (present.sum(axis=1, keepdims=True) > 1)
+    margins = []
+    for m in range(3):
+        moved = [np.linalg.norm(whole[m] - y, axis=1) for y in masked[m]]
+        for n in {0, 1, 2} - {m}:
+            both = counts[:, m] & counts[:, n]
+            margins += [*relu(moved[n] - moved[m] + 1)[both]]
+    alike = lambda e: np.stack([cosine(whole[e], y) for y in masked[e]], axis=1)[counts]
+    assert_close(got.aux["uniqueness"], 0.3 * np.mean(margins) * 3 / 5)
+    assert_close(got.aux["synergy"], 0.3 * alike(3).mean() / 5)
+    assert_close(got.aux["redundancy"], 0.3 * (1 - alike(4)).mean() / 5)
+
+
+def test_the_terms_teach_experts_their_interaction():
+    """What they say then depends on one modality alone, on all, or on none in particular."""
+    tokens = make_tokens({"a": (2, 5), "b": (3, 4)}, batch=16)
+    fusion = I2MoEFusion(**SIZE, interaction_weight=4.0)
+    _, p = run(fusion, tokens)
+    lose = jax.jit(jax.grad(lambda q: sum(predict(fusion, q, tokens).aux.values())))
+    for _ in range(80):
+        p = jax.tree.map(lambda x, g: x - 0.2 * g, p, lose(p))
+    p = jax.device_get(p)
+    vectors = jax.device_get(pool(tokens))
+    said = lambda e: [expert_says(p, e, v) for v in (vectors, *(without(vectors, n) for n in "ab"))]
+    for e, (whole, *masked) in enumerate(map(said, range(2))):
+        moved = [np.linalg.norm(whole - y, axis=1).mean() for y in masked]
+        assert moved[e] > moved[1 - e] + 0.8
+    alike = [[cosine(whole, y).mean() for y in masked] for whole, *masked in map(said, (2, 3))]
+    assert max(alike[0]) < 0
+    assert min(alike[1]) > 0.9
