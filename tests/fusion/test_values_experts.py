@@ -334,5 +334,5 @@ def test_the_terms_teach_experts_their_interaction():
         moved = [np.linalg.norm(whole - y, axis=1).mean() for y in masked]
         assert moved[e] > moved[1 - e] + 0.8
     alike = [[cosine(whole, y).mean() for y in masked] for whole, *masked in map(said, (2, 3))]
-    assert max(alike[0]) < 0
+    assert max(alike[0]) < 0.2
     assert min(alike[1]) > 0.9
