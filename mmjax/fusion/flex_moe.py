@@ -68,7 +68,7 @@ class FlexMoEFusion(nn.Module):
 
     level: ClassVar[str] = "token"
     no_gradient: ClassVar[Mapping[str, str]] = {"^bank$": "used by rows that lack a modality alone"}
-    removable: ClassVar[Removable] = {"router_losses": {"router_weight": 0.0}}
+    removable: ClassVar[Removable] = {"router": {"router_weight": 0.0}}
     out_dim: int
     width: int = 64
     num_experts: int = 8
