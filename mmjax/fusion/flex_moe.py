@@ -103,7 +103,7 @@ class FlexMoEFusion(nn.Module):
     ) -> list[Tokens]:
         """Each modality's tokens, and one of the bank that is valid where it has none."""
         shape = (2 ** len(embedded), len(embedded), self.width)
-        bank = self.param("bank", normal(1.0), shape)[combination]  # [batch, modality, width]
+        bank = jnp.take(self.param("bank", normal(1.0), shape), combination, axis=0)
         stand_ins = [Tokens(bank[:, m : m + 1], ~present[:, m : m + 1]) for m in range(shape[1])]
         return [join(*pair) for pair in zip(embedded.values(), stand_ins, strict=True)]
 

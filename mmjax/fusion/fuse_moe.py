@@ -81,7 +81,7 @@ class FuseMoEFusion(nn.Module):
         picked, _ = pick_top_k(self, scores)
         weights = masked_softmax(scores, picked & present[..., None], axis=-1)
         promise(self, "weights sum to one", weights.sum(axis=-1) - present)
-        mixed = weigh_experts(x, weights, self.width).sum(axis=1)
+        mixed = weigh_experts(x, weights.astype(x.dtype), self.width).sum(axis=1)
         chances = masked_softmax(
             scores, jnp.broadcast_to(present[..., None], scores.shape), axis=-1
         )
@@ -93,7 +93,9 @@ class FuseMoEFusion(nn.Module):
         if not self.laplace:
             return Dense(self.num_experts, name=f"router_{name}")(x)
         centres = self.param(f"centres_{name}", normal(0.5), (self.num_experts, self.width))
-        square = jnp.square(x[:, None] - centres[None]).sum(axis=-1)
+        # Rounded to bfloat16, the distances to many experts would be the same.
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        square = jnp.square(x.astype(wide)[:, None] - centres[None]).sum(axis=-1)
         return -jnp.sqrt(square + 1e-12)  # the gradient of the root is infinite at zero
 
 
