@@ -19,12 +19,15 @@ from mmjax.fusion.elementwise import MaxFusion, MeanFusion, ProductFusion, SumFu
 from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
 from mmjax.fusion.evidential import EvidentialFusion
+from mmjax.fusion.flex_moe import FlexMoEFusion
+from mmjax.fusion.fuse_moe import FuseMoEFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gated_cross_attention import GatedCrossAttentionFusion
 from mmjax.fusion.gmu import GMUFusion
 from mmjax.fusion.healnet import HEALNetFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
 from mmjax.fusion.i2m2 import I2M2Fusion
+from mmjax.fusion.i2moe import I2MoEFusion
 from mmjax.fusion.late import (
     LateMaxFusion,
     LateMeanFusion,
@@ -48,6 +51,8 @@ from mmjax.fusion.perceiver_io import PerceiverIOFusion
 from mmjax.fusion.q_former import QFormerFusion
 from mmjax.fusion.refnet import ReFNetFusion
 from mmjax.fusion.searched import SearchedFusion
+from mmjax.fusion.shaspec import ShaSpecFusion
+from mmjax.fusion.simmlm import SimMLMFusion
 from mmjax.fusion.stacking import StackingFusion
 from mmjax.fusion.tensor import LowRankFusion, TensorFusion
 from mmjax.fusion.transformer import TransformerFusion
@@ -76,12 +81,15 @@ __all__ = [
     "EnergyWeightedFusion",
     "EvidentialFusion",
     "FiLMFusion",
+    "FlexMoEFusion",
+    "FuseMoEFusion",
     "GMUFusion",
     "GatedCrossAttentionFusion",
     "GatedFusion",
     "HEALNetFusion",
     "HierarchicalAttentionFusion",
     "I2M2Fusion",
+    "I2MoEFusion",
     "LateMaxFusion",
     "LateMeanFusion",
     "LateProbMeanFusion",
@@ -112,6 +120,8 @@ __all__ = [
     "ReFNetFusion",
     "ScalarInteractionFusion",
     "SearchedFusion",
+    "ShaSpecFusion",
+    "SimMLMFusion",
     "StackingFusion",
     "SumFusion",
     "TensorFusion",

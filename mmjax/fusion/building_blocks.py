@@ -177,3 +177,21 @@ class JointDense(nn.Module):
             init = variance_scaling(share)
             y = y + Dense(self.features, use_bias=False, kernel_init=init, name=n)(vectors[n])
         return y
+
+
+def gate_scores(vectors: Mapping[str, jax.Array], width: int, *others: str) -> jax.Array:
+    """Logits of a gate that reads {name: [batch, size]}: [batch, modality], sorted by name.
+
+    Creates the hidden layer ``gate``, and an output layer ``gate_{name}`` per modality, in the
+    calling compact method. ``others`` names the output layers of further columns.
+    """
+    hidden = nn.relu(JointDense(width, name="gate")(vectors))
+    names = [*(f"gate_{n}" for n in sorted(vectors)), *others]
+    return jnp.concatenate([Dense(1, name=name)(hidden) for name in names], axis=1)
+
+
+def cosine(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Cosine similarity over the last axis, zero where either is zero: [..., features] to [...]."""
+    squares = jnp.square(x).sum(axis=-1) * jnp.square(y).sum(axis=-1)
+    safe = jnp.where(squares > 0, squares, 1)  # the gradient of the root is infinite at zero
+    return (x * y).sum(axis=-1) / jnp.sqrt(safe)

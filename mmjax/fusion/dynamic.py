@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.building_blocks import JointDense, branch_logits, promise_weights, read_out
-from mmjax.layers import Dense, is_present, masked_mean, masked_softmax, show_weights
+from mmjax.fusion.building_blocks import (
+    JointDense,
+    branch_logits,
+    gate_scores,
+    promise_weights,
+    read_out,
+)
+from mmjax.layers import is_present, masked_mean, masked_softmax, show_weights
 from mmjax.types import Outputs, Removable, Tokens
 
 
@@ -63,7 +68,8 @@ class DynamicFusion(nn.Module):
 
         present = is_present(tokens)
         can = jnp.concatenate([present, present.all(axis=1, keepdims=True)], axis=1)
-        weights = masked_softmax(self._scores(pooled), can, axis=1)  # [batch, expert]
+        scores = gate_scores(pooled, self.width, "joint_gate")
+        weights = masked_softmax(scores, can, axis=1)  # [batch, expert]
         promise_weights(self, weights, can)
         # The joint expert counts for all of them.
         show_weights(self, weights[:, :-1] + weights[:, -1:] / len(tokens))
@@ -75,12 +81,3 @@ class DynamicFusion(nn.Module):
             branches=branches,
             aux={"resources": self.resource_weight * mean_cost},
         )
-
-    def _scores(self, pooled: Mapping[str, jax.Array]) -> jax.Array:
-        """Gate logits [batch, expert], sorted by name, with the joint expert last.
-
-        Creates the hidden layer ``gate``, and an output layer for each expert.
-        """
-        hidden = nn.relu(JointDense(self.width, name="gate")(pooled))
-        names = [*(f"gate_{n}" for n in sorted(pooled)), "joint_gate"]
-        return jnp.concatenate([Dense(1, name=name)(hidden) for name in names], axis=1)

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
-from mmjax.errors import UsageError
 from mmjax.fusion.building_blocks import JointDense, promise_weights, read_out
-from mmjax.layers import is_present, masked_mean, masked_softmax
+from mmjax.fusion.routing import route_with_noise, squared_variation
+from mmjax.layers import is_present, masked_mean
 from mmjax.types import Outputs, Removable, Tokens
 
 
@@ -26,10 +24,9 @@ class MixtureOfExpertsFusion(nn.Module):
 
     One modality: the layer of the paper. Two or many: the same on the concatenation, written as one
     kernel per modality. An absent modality adds nothing to gates and experts; a sample with none
-    picks no expert, counts in neither term, and keeps the readout bias. FuseMoE (arXiv:2402.03226)
-    has this router, too, for fusion, beside one by distances; its experts end in a log-softmax, and
-    are mixed before the logarithm. All experts are computed and the unused ones multiplied by zero:
-    few and small, they cost less than dispatching rows.
+    picks no expert, counts in neither term, and keeps the readout bias. All experts are computed and
+    the unused ones multiplied by zero: few and small, they cost less than dispatching rows.
+    FuseMoE's routers are those of ``fuse_moe``.
 
     Reference: Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated
     Mixture-of-Experts Layer (arXiv:1701.06538).
@@ -66,44 +63,14 @@ class MixtureOfExpertsFusion(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
         pooled = {n: masked_mean(t) for n, t in tokens.items()}
-        weights, load = self._gate(pooled, is_present(tokens), train=train)
+        clean = JointDense(self.num_experts, name="gate")(pooled)
+        noise = JointDense(self.num_experts, name="noise")(pooled)
+        present = is_present(tokens)
+        weights, chance = route_with_noise(self, clean, noise, present.any(axis=1), train=train)
+        promise_weights(self, weights, present)
         experts = JointDense(self.num_experts * self.width, name="experts")(pooled)
         experts = nn.relu(experts.reshape(len(experts), self.num_experts, self.width))
         outputs = read_out(self, (weights[..., None] * experts).sum(axis=1), train=train)
-        terms = {"importance": weights.sum(axis=0), "load": load}
-        aux = {term: self.balance * _squared_variation(x) for term, x in terms.items()}
+        terms = {"importance": weights.sum(axis=0), "load": chance.sum(axis=0)}
+        aux = {term: self.balance * squared_variation(x) for term, x in terms.items()}
         return outputs._replace(aux=aux)
-
-    def _gate(
-        self, pooled: Mapping[str, jax.Array], present: jax.Array, *, train: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        """Weights [batch, expert], of which ``top_k`` per row are positive, and load [expert]."""
-        if not 0 < self.top_k < self.num_experts:
-            raise UsageError(
-                "top_k",
-                expected=f"1 to {self.num_experts - 1}, fewer than num_experts",
-                got=str(self.top_k),
-            )
-        clean = JointDense(self.num_experts, name="gate")(pooled)
-        # The constant bounds the gradient of the division by the spread.
-        spread = nn.softplus(JointDense(self.num_experts, name="noise")(pooled)) + 0.01
-        scores = clean
-        if train:
-            noise = jax.random.normal(self.make_rng("dropout"), clean.shape, clean.dtype)
-            scores = clean + spread * noise
-        best, chosen = jax.lax.top_k(scores, self.top_k + 1)
-        picked = jax.nn.one_hot(chosen[:, :-1], self.num_experts, dtype=bool).any(axis=1)
-        counts = present.any(axis=1, keepdims=True)
-        weights = masked_softmax(scores, picked & counts, axis=1)
-        promise_weights(self, weights, present)
-        # What an expert must exceed to be picked is the top_k-th largest score of the others.
-        threshold = jnp.where(picked, best[:, -1:], best[:, -2:-1])
-        margin = ((clean - threshold) / spread).astype(jnp.float32)  # norm.cdf needs it
-        chance = jax.scipy.stats.norm.cdf(margin)
-        return weights, jnp.where(counts, chance, 0).sum(axis=0)
-
-
-def _squared_variation(amounts: jax.Array) -> jax.Array:
-    """Squared coefficient of variation of non-negative amounts [size]: a scalar, zero for zeros."""
-    mean = amounts.mean()
-    return jnp.where(mean > 0, amounts / jnp.where(mean > 0, mean, 1), 0).var()

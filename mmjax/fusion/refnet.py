@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.building_blocks import JointDense, read_out
+from mmjax.fusion.building_blocks import JointDense, cosine, read_out
 from mmjax.fusion.latent import decoders, targets
 from mmjax.layers import Dense, is_present, masked_mean, mean_where
 from mmjax.types import Outputs, Removable, Tokens
@@ -59,14 +58,7 @@ class ReFNetFusion(nn.Module):
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
         fused = nn.relu(Dense(self.width, name="fuse")(hidden))
         refine, want = decoders(tokens, self.width), targets(tokens)
-        cosines = [_cosine(refine[n](fused, train=False), want[n]) for n in want]
+        cosines = [cosine(refine[n](fused, train=False), want[n]) for n in want]
         loss = mean_where(is_present(tokens), 1 - jnp.stack(cosines, axis=1))
         aux = {"refiner": self.refiner_weight * loss}
         return read_out(self, fused, train=train)._replace(aux=aux)
-
-
-def _cosine(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Cosine similarity of vectors [batch, features], zero where either is zero: [batch]."""
-    squares = jnp.square(x).sum(axis=-1) * jnp.square(y).sum(axis=-1)
-    safe = jnp.where(squares > 0, squares, 1)  # the gradient of the root is infinite at zero
-    return (x * y).sum(axis=-1) / jnp.sqrt(safe)

@@ -12,6 +12,7 @@ from mmjax.methods.lfm import LFM
 from mmjax.methods.mla import MLA
 from mmjax.methods.mmpareto import MMPareto
 from mmjax.methods.modality_dropout import ModalityDropout
+from mmjax.methods.more_vs_fewer import MoreVsFewer
 from mmjax.methods.ogm_ge import OGMGE
 from mmjax.methods.opm import OPM
 from mmjax.methods.pmr import PMR
@@ -42,6 +43,7 @@ __all__ = [
     "ReconBoost",
     "Relearning",
     "SampleValuation",
+    "MoreVsFewer",
     "Stacking",
     "TwoStage",
 ]

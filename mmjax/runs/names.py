@@ -39,7 +39,7 @@ def check_settings(settings: Settings) -> None:
         Traceback (most recent call last):
             ...
         mmjax.errors.UnknownNameError: dtype: expected one of bfloat16, float32, got 'float16'. Did
-            you mean 'float32'?
+            you mean 'bfloat16'?
     """
     _check("task", [settings.task], TASKS)
     _check("objective", [settings.objective] if settings.objective else [], OBJECTIVES)

@@ -178,7 +178,11 @@ TERMS = [
     for component, fields in removable(make(name)).items()
     if any(type(value) is float for value in fields.values())
 ]
-NAMED_OTHERWISE = {"balance": {"importance", "load"}}
+NAMED_OTHERWISE = {
+    "balance": {"importance", "load"},
+    "router": {"balance", "specialisation"},
+    "interactions": {"uniqueness", "synergy", "redundancy"},
+}
 
 
 @pytest.mark.parametrize("case", TERMS, ids="-".join)

@@ -24,6 +24,7 @@ from mmjax.methods.distillation import Distillation
 from mmjax.methods.greedy import Greedy, speeds
 from mmjax.methods.mla import MLA
 from mmjax.methods.modality_dropout import ModalityDropout, drop_modalities
+from mmjax.methods.more_vs_fewer import MoreVsFewer, nested_subsets
 from mmjax.methods.pmr import PMR
 from mmjax.objectives import cross_entropy
 from mmjax.testing.common import compile_fast
@@ -69,6 +70,61 @@ def test_modality_dropout_is_joint_training_on_the_rows_that_the_key_leaves(batc
     want = joint(setup.params, (), batch._replace(present=left), key)
     got = setup.gradient(setup.params, (), batch, KEY)
     chex.assert_trees_all_close(got, want, atol=1e-6)
+
+
+# More vs. Fewer
+
+
+def test_more_and_fewer_are_nested_and_of_every_size_equally_often():
+    size, names = 12_000, ("a", "b", "c")
+    kept = np.arange(size)[:, None] % 4 >= [1, 2, 3]  # a quarter each has 0, 1, 2, 3 modalities
+    present = {name: jnp.asarray(kept[:, i]) for i, name in enumerate(names)}
+    more, fewer = (np.stack(list(s.values()), axis=1) for s in nested_subsets(KEY, present))
+    assert not (more & ~kept).any()
+    assert not (fewer & ~more).any()
+    count, most, least = kept.sum(axis=1), more.sum(axis=1), fewer.sum(axis=1)
+    few = count < 2
+    np.testing.assert_array_equal(most[few], count[few])
+    np.testing.assert_array_equal(least[few], count[few])
+    assert (least < most)[~few].all()
+    assert (least > 0)[~few].all()
+    pairs = [(2, 1), (3, 1), (3, 2)]
+    shares = [((most == m) & (least == f))[count == 3].mean() for m, f in pairs]
+    np.testing.assert_allclose(shares, [1 / 2, 1 / 4, 1 / 4], atol=0.03)
+    np.testing.assert_allclose(
+        fewer[count == 3].mean(axis=0), (1 / 2 + 1 / 4 + 2 / 4) / 3, atol=0.03
+    )
+
+
+def halves(setup, batch):
+    """What each row loses in nats with more and with fewer modalities."""
+    draw_key, _ = jax.random.split(KEY)
+    for present in nested_subsets(draw_key, batch.present):
+        outputs = setup.forward(setup.params, batch._replace(present=present), KEY)
+        yield nll(outputs.prediction, batch.target)
+
+
+def test_more_vs_fewer_ranks_the_losses_of_two_subsets(batch):
+    setup = Setup(MoreVsFewer(weight=0.5), batch)
+    more, fewer = halves(setup, batch)
+    _, _, metrics = setup.gradient(setup.params, (), batch, KEY)
+    np.testing.assert_allclose(metrics["loss"], (more.mean() + fewer.mean()) / 2, rtol=1e-5)
+    ranking = np.maximum(more - fewer, 0).mean()
+    assert ranking > 1e-3
+    np.testing.assert_allclose(metrics["ranking"], ranking, rtol=1e-4)
+
+
+def test_the_ranking_loss_makes_more_modalities_help(batch):
+    """A step along its gradient alone lowers what rows lose by having more of them."""
+    setup = Setup(MoreVsFewer(weight=1.0), batch)
+    plain = compile_fast(MoreVsFewer(weight=0.0).gradient(setup.forward, cross_entropy))
+    grads = [step(setup.params, (), batch, KEY)[0] for step in (setup.gradient, plain)]
+    along = jax.tree.map(lambda ranked, p: ranked - p, *grads)
+    stepped = jax.tree.map(lambda p, g: p - 0.1 * g, setup.params, along)
+    before, after = (
+        setup.gradient(params, (), batch, KEY)[2]["ranking"] for params in (setup.params, stepped)
+    )
+    assert after < 0.9 * before
 
 
 # PMR
