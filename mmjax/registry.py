@@ -170,6 +170,7 @@ FUSIONS: Table[type] = Table(
         "product": "mmjax.fusion.elementwise:ProductFusion",
         "weighted": "mmjax.fusion.weighted:WeightedFusion",
         "attention_pool": "mmjax.fusion.weighted:AttentionPoolFusion",
+        "hemis": "mmjax.fusion.hemis:HeMISFusion",
         "deepsets": "mmjax.fusion.deepsets:DeepSetsFusion",
         "gmu": "mmjax.fusion.gmu:GMUFusion",
         "gated": "mmjax.fusion.gated:GatedFusion",

@@ -20,6 +20,7 @@ from mmjax.fusion.energy_weighted import EnergyWeightedFusion
 from mmjax.fusion.evidential import EvidentialFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gmu import GMUFusion
+from mmjax.fusion.hemis import HeMISFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
 from mmjax.fusion.i2m2 import I2M2Fusion
 from mmjax.fusion.late import (
@@ -72,6 +73,7 @@ __all__ = [
     "FiLMFusion",
     "GMUFusion",
     "GatedFusion",
+    "HeMISFusion",
     "HierarchicalAttentionFusion",
     "I2M2Fusion",
     "LateMaxFusion",
