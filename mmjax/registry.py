@@ -208,6 +208,7 @@ FUSIONS: Table[type] = Table(
         "product_of_experts": "mmjax.fusion.late:ProductOfExpertsFusion",
         "i2m2": "mmjax.fusion.i2m2:I2M2Fusion",
         "evidential": "mmjax.fusion.evidential:EvidentialFusion",
+        "etmc": "mmjax.fusion.evidential:ETMCFusion",
         "energy_weighted": "mmjax.fusion.energy_weighted:EnergyWeightedFusion",
         "dynamic": "mmjax.fusion.dynamic:DynamicFusion",
         "stacking": "mmjax.fusion.stacking:StackingFusion",

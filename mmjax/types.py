@@ -98,6 +98,8 @@ class Outputs(NamedTuple):
         branches: {modality: [batch, out_dim]}, for fusions with a readout per modality.
         aux: {term: []}, added to the loss by the objective.
         fused: [batch, features], the joint representation, for fusions that have one.
+        joint: [batch, out_dim], what a readout of all modalities together says beside the branches,
+            for fusions in which it has a loss of its own.
 
     Example:
         >>> import jax.numpy as jnp
@@ -113,6 +115,7 @@ class Outputs(NamedTuple):
     branches: Mapping[str, jax.Array] = {}
     aux: Mapping[str, jax.Array] = {}
     fused: jax.Array | None = None
+    joint: jax.Array | None = None
 
 
 class Skipped(NamedTuple):

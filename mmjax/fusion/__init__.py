@@ -17,7 +17,7 @@ from mmjax.fusion.early import EarlyFusion
 from mmjax.fusion.elementwise import MaxFusion, MeanFusion, ProductFusion, SumFusion
 from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
-from mmjax.fusion.evidential import EvidentialFusion
+from mmjax.fusion.evidential import ETMCFusion, EvidentialFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gmu import GMUFusion
 from mmjax.fusion.hemis import HeMISFusion
@@ -66,6 +66,7 @@ __all__ = [
     "DeepCCAFusion",
     "DeepSetsFusion",
     "DynamicFusion",
+    "ETMCFusion",
     "EarlyFusion",
     "EmbraceNetFusion",
     "EnergyWeightedFusion",
