@@ -216,6 +216,7 @@ FUSIONS: Table[type] = Table(
         "mmvae": "mmjax.fusion.vae:MMVAEFusion",
         "mopoe": "mmjax.fusion.vae:MoPoEFusion",
         "mfm": "mmjax.fusion.mfm:MFMFusion",
+        "misa": "mmjax.fusion.misa:MISAFusion",
         "mctn": "mmjax.fusion.mctn:MCTNFusion",
         "refnet": "mmjax.fusion.refnet:ReFNetFusion",
         "deep_cca": "mmjax.fusion.deep_cca:DeepCCAFusion",

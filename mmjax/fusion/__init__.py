@@ -33,6 +33,7 @@ from mmjax.fusion.late import (
 from mmjax.fusion.late_transformer import LateTransformerFusion
 from mmjax.fusion.mctn import MCTNFusion
 from mmjax.fusion.mfm import MFMFusion
+from mmjax.fusion.misa import MISAFusion
 from mmjax.fusion.mixture_of_experts import MixtureOfExpertsFusion
 from mmjax.fusion.mmtm import MMTMFusion
 from mmjax.fusion.multiplicative import (
@@ -88,6 +89,7 @@ __all__ = [
     "MFBFusion",
     "MFHFusion",
     "MFMFusion",
+    "MISAFusion",
     "MLBFusion",
     "MMTMFusion",
     "MMVAEFusion",
