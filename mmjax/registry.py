@@ -289,6 +289,7 @@ METHODS: Table[type] = Table(
         "mmpareto": "mmjax.methods.mmpareto:MMPareto",
         "mla": "mmjax.methods.mla:MLA",
         "greedy": "mmjax.methods.greedy:Greedy",
+        "comm": "mmjax.methods.comm:CoMM",
         "distillation": "mmjax.methods.distillation:Distillation",
         "stacking": "mmjax.methods.stacking:Stacking",
     },

@@ -61,6 +61,7 @@ class Batch(NamedTuple):
         target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.data.targets``.
         weight: [batch] factor of each row's loss, from the weights of the classes, or None.
         mixed: what was mixed into the rows, or None.
+        view: {modality: [batch, ...]}, the inputs varied a second time, where training varies them.
 
     Example:
         >>> import numpy as np
@@ -76,6 +77,7 @@ class Batch(NamedTuple):
     target: Array
     weight: Array | None = None
     mixed: Mixed | None = None
+    view: Mapping[str, Array] | None = None
 
     def hide(self, modalities: Collection[str]) -> "Batch":
         """The same rows with some modalities absent from all of them.

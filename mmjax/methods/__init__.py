@@ -1,6 +1,7 @@
 """Training methods: how a batch becomes a gradient, and any preliminary runs. See ``METHODS``."""
 
 from mmjax.methods.agm import AGM
+from mmjax.methods.comm import CoMM
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
@@ -20,6 +21,7 @@ __all__ = [
     "MLA",
     "OGMGE",
     "PMR",
+    "CoMM",
     "Distillation",
     "GradientBlending",
     "Greedy",

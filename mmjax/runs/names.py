@@ -37,7 +37,7 @@ def check_settings(settings: Settings) -> None:
         >>> check_settings(Settings(method="ogm"))
         Traceback (most recent call last):
             ...
-        mmjax.errors.UnknownNameError: method: expected one of agm, distillation,
+        mmjax.errors.UnknownNameError: method: expected one of agm, comm, distillation,
             gradient_blending, greedy, joint, mla, mmpareto, modality_dropout, ogm_ge, pmr,
             stacking, two_stage, got 'ogm'. Did you mean 'ogm_ge'?
     """
