@@ -236,9 +236,11 @@ def test_discrepancy_is_that_from_a_large_sample_of_the_prior():
     assert abs(none) < 2e-3
 
 
-@pytest.mark.parametrize("num_modalities", [1, 3])
-def test_misa(num_modalities):
+@pytest.mark.parametrize(("num_modalities", "whole"), [(1, False), (3, False), (2, True)])
+def test_misa(num_modalities, whole):
     tokens = ragged(num_modalities)
+    if whole:  # of two rows, any two spaces overlap alike
+        tokens = {n: t._replace(mask=t.mask | True) for n, t in tokens.items()}
     weights = {"similarity_weight": 0.5, "difference_weight": 2.0, "reconstruction_weight": 3.0}
     got, p = fuse(MISAFusion, tokens, **weights)
     pooled, present = pool(tokens), presence(tokens)
