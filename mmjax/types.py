@@ -61,6 +61,7 @@ class Batch(NamedTuple):
         target: [batch] classes, or [batch, out_dim] labels or numbers; see ``mmjax.data.targets``.
         weight: [batch] factor of each row's loss, from the weights of the classes, or None.
         mixed: what was mixed into the rows, or None.
+        view: {modality: [batch, ...]}, the inputs varied a second time, where training varies them.
 
     Example:
         >>> import numpy as np
@@ -76,6 +77,7 @@ class Batch(NamedTuple):
     target: Array
     weight: Array | None = None
     mixed: Mixed | None = None
+    view: Mapping[str, Array] | None = None
 
     def hide(self, modalities: Collection[str]) -> "Batch":
         """The same rows with some modalities absent from all of them.
@@ -98,6 +100,8 @@ class Outputs(NamedTuple):
         branches: {modality: [batch, out_dim]}, for fusions with a readout per modality.
         aux: {term: []}, added to the loss by the objective.
         fused: [batch, features], the joint representation, for fusions that have one.
+        joint: [batch, out_dim], what a readout of all modalities together says beside the branches,
+            for fusions in which it has a loss of its own.
 
     Example:
         >>> import jax.numpy as jnp
@@ -113,6 +117,7 @@ class Outputs(NamedTuple):
     branches: Mapping[str, jax.Array] = {}
     aux: Mapping[str, jax.Array] = {}
     fused: jax.Array | None = None
+    joint: jax.Array | None = None
 
 
 class Skipped(NamedTuple):

@@ -119,11 +119,14 @@ def test_public_things_are_documented():
     assert not [name for name, value in public_objects() if not value.__doc__]
 
 
+NOBODYS = {"mean"}  # whom would one cite
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_every_entry_of_the_zoo_has_a_summary_and_a_reference(table):
     for entry in list_zoo()[table]:
         assert entry["summary"].endswith((".", "?")), entry
-        assert re.search(r"\d{4}", entry["reference"]), entry
+        assert entry["name"] in NOBODYS or re.search(r"\d{4}", entry["reference"]), entry
 
 
 def test_no_two_entries_are_the_same_thing():

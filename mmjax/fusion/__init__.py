@@ -18,13 +18,14 @@ from mmjax.fusion.early import EarlyFusion
 from mmjax.fusion.elementwise import MaxFusion, MeanFusion, ProductFusion, SumFusion
 from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
-from mmjax.fusion.evidential import EvidentialFusion
+from mmjax.fusion.evidential import ETMCFusion, EvidentialFusion
 from mmjax.fusion.flex_moe import FlexMoEFusion
 from mmjax.fusion.fuse_moe import FuseMoEFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
 from mmjax.fusion.gated_cross_attention import GatedCrossAttentionFusion
 from mmjax.fusion.gmu import GMUFusion
 from mmjax.fusion.healnet import HEALNetFusion
+from mmjax.fusion.hemis import HeMISFusion
 from mmjax.fusion.hierarchical_attention import HierarchicalAttentionFusion
 from mmjax.fusion.i2m2 import I2M2Fusion
 from mmjax.fusion.i2moe import I2MoEFusion
@@ -38,6 +39,7 @@ from mmjax.fusion.late import (
 from mmjax.fusion.late_transformer import LateTransformerFusion
 from mmjax.fusion.mctn import MCTNFusion
 from mmjax.fusion.mfm import MFMFusion
+from mmjax.fusion.misa import MISAFusion
 from mmjax.fusion.mixture_of_experts import MixtureOfExpertsFusion
 from mmjax.fusion.mmcosine import MMCosineFusion
 from mmjax.fusion.mmtm import MMTMFusion
@@ -76,6 +78,7 @@ __all__ = [
     "DeepCCAFusion",
     "DeepSetsFusion",
     "DynamicFusion",
+    "ETMCFusion",
     "EarlyFusion",
     "EmbraceNetFusion",
     "EnergyWeightedFusion",
@@ -87,6 +90,7 @@ __all__ = [
     "GatedCrossAttentionFusion",
     "GatedFusion",
     "HEALNetFusion",
+    "HeMISFusion",
     "HierarchicalAttentionFusion",
     "I2M2Fusion",
     "I2MoEFusion",
@@ -101,6 +105,7 @@ __all__ = [
     "MFBFusion",
     "MFHFusion",
     "MFMFusion",
+    "MISAFusion",
     "MLBFusion",
     "MMCosineFusion",
     "MMTMFusion",

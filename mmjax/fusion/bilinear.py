@@ -14,8 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.fusion.building_blocks import linear_factors, multiply_present, project, read_out
-from mmjax.layers import promise
+from mmjax.fusion.building_blocks import (
+    linear_factors,
+    multiply_present,
+    power_normalise,
+    project,
+    read_out,
+)
 from mmjax.types import Outputs, Removable, Tokens
 
 
@@ -222,13 +227,6 @@ def _pool(fusion: MFBFusion | MFHFusion, expanded: jax.Array) -> jax.Array:
     return _normalise(fusion, expanded.reshape(-1, fusion.width, fusion.k).sum(axis=-1))
 
 
-def _normalise(fusion: nn.Module, z: jax.Array) -> jax.Array:
-    """Signed square root, then unit length, if asked for; zeros stay zero: [batch, features]."""
-    if not fusion.normalise:
-        return z
-    roots = z / jnp.sqrt(jnp.abs(z) + 1e-4)
-    square = jnp.sum(roots**2, axis=-1, keepdims=True)
-    some = square > 0  # the gradient of a square root at zero is not finite
-    normal = jnp.where(some, roots / jnp.sqrt(jnp.where(some, square, 1)), 0)
-    promise(fusion, "length is one", jnp.sum(normal**2, axis=-1) - some[:, 0])
-    return normal
+def _normalise(fusion: MFBFusion | MFHFusion | MCBFusion, z: jax.Array) -> jax.Array:
+    """The normalised sums or sketch, [batch, features], if the fusion normalises."""
+    return power_normalise(fusion, z) if fusion.normalise else z

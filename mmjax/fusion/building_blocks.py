@@ -60,6 +60,16 @@ def multiply_present(factors: jax.Array, tokens: Mapping[str, Tokens]) -> jax.Ar
     return jnp.where(present.any(axis=1), jnp.where(present, factors, 1).prod(axis=1), 0)
 
 
+def power_normalise(fusion: nn.Module, z: jax.Array) -> jax.Array:
+    """Signed square root, then unit length of the last axis; zeros stay zero: [..., features]."""
+    roots = z / jnp.sqrt(jnp.abs(z) + 1e-4)
+    square = jnp.sum(roots**2, axis=-1, keepdims=True)
+    some = square > 0  # the gradient of a square root at zero is not finite
+    normal = jnp.where(some, roots / jnp.sqrt(jnp.where(some, square, 1)), 0)
+    promise(fusion, "length is one", jnp.sum(normal**2, axis=-1) - some[..., 0])
+    return normal
+
+
 def fold_present(
     combine: Callable[[str, jax.Array, jax.Array], jax.Array],
     vectors: jax.Array,

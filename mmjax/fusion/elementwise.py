@@ -58,8 +58,6 @@ class MeanFusion(nn.Module):
     valid tokens. One modality: a plain MLP. Two or many: the mean of those present, so that its
     scale does not depend on how many are absent; with none present only the readout bias remains.
 
-    Reference: Havaei et al., HeMIS: Hetero-Modal Image Segmentation (arXiv:1607.05194).
-
     Attributes:
         out_dim: size of the output.
         width: size of the space in which the modalities are averaged.

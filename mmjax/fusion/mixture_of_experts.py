@@ -24,8 +24,8 @@ class MixtureOfExpertsFusion(nn.Module):
 
     One modality: the layer of the paper. Two or many: the same on the concatenation, written as one
     kernel per modality. An absent modality adds nothing to gates and experts; a sample with none
-    picks no expert, counts in neither term, and keeps the readout bias. All experts are computed and
-    the unused ones multiplied by zero: few and small, they cost less than dispatching rows.
+    picks no expert, counts in neither term, and keeps the readout bias. All experts are computed,
+    and the unused ones multiplied by zero: few and small, they cost less than dispatching rows.
     FuseMoE's routers are those of ``fuse_moe``.
 
     Reference: Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated

@@ -1,7 +1,7 @@
 """Tucker fusions: a bilinear form factorised into a linear map per modality and a core tensor.
 
-The core is full, has low-rank slices, or is block-diagonal with low-rank blocks. All are
-multilinear: with the identity as core each is ``MLBFusion``.
+The core is full, has low-rank slices, or is block-diagonal with such blocks. Before normalisation
+all are multilinear: with the identity as core each is ``MLBFusion``.
 """
 
 import math
@@ -12,10 +12,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.fusion.building_blocks import fold_present, linear_factors, multiply_present, read_out
+from mmjax.fusion.building_blocks import (
+    fold_present,
+    linear_factors,
+    multiply_present,
+    power_normalise,
+    read_out,
+)
 from mmjax.layers import is_present
-from mmjax.layers.initializers import lecun_normal
-from mmjax.types import Outputs, Tokens
+from mmjax.layers.initializers import variance_scaling
+from mmjax.types import Outputs, Removable, Tokens
 
 
 class TuckerFusion(nn.Module):
@@ -43,8 +49,8 @@ class TuckerFusion(nn.Module):
         >>> key, tokens = jax.random.key(0), make_tokens({"audio": (3, 4), "image": (2, 5)})
         >>> fusion = TuckerFusion(out_dim=3, width=8)
         >>> _, variables = jax.eval_shape(lambda: fusion.init_with_output(key, tokens, train=False))
-        >>> variables["params"]["core_image"].shape
-        (8, 8, 8)
+        >>> variables["params"]["core_image"].shape  # chunks, input, input, output
+        (1, 8, 8, 8)
     """
 
     level: ClassVar[str] = "feature"
@@ -55,14 +61,7 @@ class TuckerFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-
-        def combine(n, a, b):
-            core = self.param(f"core_{n}", lecun_normal, (self.width, self.width, self.width))
-            return jnp.einsum("bi,bj,ijk->bk", a, b, core)
-
-        factors = linear_factors(tokens, self.width, prefix="project")
-        factors = jnp.where(is_present(tokens)[..., None], factors, 0)
-        return read_out(self, fold_present(combine, factors, tokens), train=train)
+        return read_out(self, _full_cores(self, tokens, num_chunks=1)[:, 0], train=train)
 
 
 class MutanFusion(nn.Module):
@@ -102,16 +101,22 @@ class MutanFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        return read_out(self, _low_rank_cores(self, tokens, num_chunks=1), train=train)
+        return read_out(self, _low_rank_cores(self, tokens, num_chunks=1)[:, 0], train=train)
 
 
 class BlockFusion(nn.Module):
-    """Splits the modalities into chunks with a low-rank core each: a block-diagonal core.
+    """Splits the modalities into chunks with a low-rank core each, and normalises every chunk.
 
-    ``V [z_1; ..; z_C]`` with ``z_c = sum_r prod_m N_mc^r (U_m x_m + c_m)_c`` and ``x_m`` the mean
-    over valid tokens. One modality: a linear model. Two: the paper's fusion. Many: the product of
-    all. An absent modality is a factor of one; with none present the products are set to zero and
-    only the readout bias remains. With a single chunk it is ``MutanFusion``.
+    ``V [norm(z_1); ..; norm(z_C)]`` with ``z_c = sum_r prod_m N_mc^r (U_m x_m + c_m)_c``, ``x_m``
+    the mean over valid tokens, and ``norm`` the signed square root ``z / sqrt(|z| + 0.0001)``,
+    whose slope is finite at zero, divided by its Euclidean length. The paper does not mention
+    ``norm``; its code applies it by default. Unlike there, the maps ``N`` have no biases. Without a
+    rank each chunk has a full core as in ``TuckerFusion``, which the code calls BlockTucker.
+
+    One modality: a linear function, normalised. Two: the paper's fusion. Many: the product of all,
+    or for full cores a fold over the sorted names. An absent modality is skipped; with none present
+    only the readout bias remains. With a single chunk and without ``norm`` it is ``MutanFusion``,
+    or ``TuckerFusion``.
 
     Reference: Ben-younes et al., BLOCK: Bilinear Superdiagonal Fusion for Visual Question Answering
     and Visual Relationship Detection (arXiv:1902.00038).
@@ -119,9 +124,10 @@ class BlockFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: total size of the chunks, rounded up to a multiple of ``num_chunks``.
-        rank: number of products that each core is a sum of.
+        rank: number of products that each core is a sum of, or None for full cores.
         num_chunks: number of chunks.
-        dropout: probability of zeroing a sum in training.
+        dropout: probability of zeroing a normalised sum in training.
+        normalise: whether ``norm`` is applied.
 
     Example:
         >>> import jax
@@ -135,30 +141,59 @@ class BlockFusion(nn.Module):
     """
 
     level: ClassVar[str] = "feature"
+    removable: ClassVar[Removable] = {
+        "normalisation": {"normalise": False},
+        "low_rank": {"rank": None},
+    }
     out_dim: int
     width: int = 64
-    rank: int = 5
+    rank: int | None = 5
     num_chunks: int = 4
     dropout: float = 0.1
+    normalise: bool = True
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
-        return read_out(self, _low_rank_cores(self, tokens, self.num_chunks), train=train)
+        cores = _full_cores if self.rank is None else _low_rank_cores
+        chunks = cores(self, tokens, self.num_chunks)
+        if self.normalise:
+            chunks = power_normalise(self, chunks)
+        return read_out(self, chunks.reshape(len(chunks), -1), train=train)
 
 
-def _low_rank_cores(
-    fusion: MutanFusion | BlockFusion, tokens: Mapping[str, Tokens], num_chunks: int
-) -> jax.Array:
-    """``sum_r prod_m N_mc^r a_mc`` for each chunk ``c``: [batch, all chunks].
+def _low_rank_cores(fusion: nn.Module, tokens: Mapping[str, Tokens], num_chunks: int) -> jax.Array:
+    """``sum_r prod_m N_mc^r a_mc`` for each chunk ``c``: [batch, chunk, size].
 
     Creates ``project_{name}`` and ``core_{name}`` per modality, in the calling fusion.
     """
-    size = math.ceil(fusion.width / num_chunks)
-    chunks = linear_factors(tokens, size * num_chunks, prefix="project")
-    chunks = chunks.reshape(*chunks.shape[:2], num_chunks, size)
+    chunks = _split(fusion, tokens, num_chunks)
+    size = chunks.shape[-1]
     init = nn.initializers.lecun_normal(in_axis=1, out_axis=(2, 3), batch_axis=0)
     shape = (num_chunks, size, fusion.rank, size)
     cores = jnp.stack([fusion.param(f"core_{n}", init, shape) for n in sorted(tokens)])
     products = multiply_present(jnp.einsum("bmci,mcirk->bmrck", chunks, cores), tokens)
-    return products.sum(axis=1).reshape(-1, num_chunks * size)
+    return products.sum(axis=1)
+
+
+def _full_cores(fusion: nn.Module, tokens: Mapping[str, Tokens], num_chunks: int) -> jax.Array:
+    """``sum_ij T_cijk a_ci b_cj`` for each chunk ``c``, folded over modalities: as above."""
+    chunks = _split(fusion, tokens, num_chunks)
+    size = chunks.shape[-1]
+    init = variance_scaling(num_chunks)  # whose fan-in counts all chunks
+
+    def combine(n, a, b):
+        core = fusion.param(f"core_{n}", init, (num_chunks, size, size, size))
+        a, b = (x.reshape(-1, num_chunks, size) for x in (a, b))
+        return jnp.einsum("bci,bcj,cijk->bck", a, b, core).reshape(len(a), -1)
+
+    flat = chunks.reshape(*chunks.shape[:2], -1)
+    flat = jnp.where(is_present(tokens)[..., None], flat, 0)
+    return fold_present(combine, flat, tokens).reshape(-1, num_chunks, size)
+
+
+def _split(fusion: nn.Module, tokens: Mapping[str, Tokens], num_chunks: int) -> jax.Array:
+    """A linear function of each modality in chunks: [batch, modality, chunk, size]."""
+    size = math.ceil(fusion.width / num_chunks)
+    factors = linear_factors(tokens, size * num_chunks, prefix="project")
+    return factors.reshape(*factors.shape[:2], num_chunks, size)

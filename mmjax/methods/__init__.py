@@ -4,6 +4,7 @@ from mmjax.methods.agm import AGM
 from mmjax.methods.arl import ARL
 from mmjax.methods.cggm import CGGM
 from mmjax.methods.cml import CML
+from mmjax.methods.comm import CoMM
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.gradient_blending import GradientBlending
 from mmjax.methods.greedy import Greedy
@@ -34,16 +35,17 @@ __all__ = [
     "OGMGE",
     "OPM",
     "PMR",
+    "CoMM",
     "Distillation",
     "GradientBlending",
     "Greedy",
     "Joint",
     "MMPareto",
     "ModalityDropout",
+    "MoreVsFewer",
     "ReconBoost",
     "Relearning",
     "SampleValuation",
-    "MoreVsFewer",
     "Stacking",
     "TwoStage",
 ]

@@ -123,13 +123,25 @@ def predict_with(
     key: jax.Array,
     coalitions: Sequence[Sequence[str]],
 ) -> list[jax.Array]:
-    """Predictions, [batch, out_dim], from each of several subsets of the modalities.
+    """Predictions, [batch, out_dim], from each of several subsets of the modalities."""
+    outputs = run_with(forward, params, batch, key, coalitions)
+    return jnp.split(outputs.prediction, len(coalitions))
+
+
+def run_with(
+    forward: Forward,
+    params: chex.ArrayTree,
+    batch: Batch,
+    key: jax.Array,
+    coalitions: Sequence[Sequence[str]],
+) -> Outputs:
+    """The outputs, [coalition * batch, ...], from each of several subsets of the modalities.
 
     All go through the model as one tall batch: rows are independent, and the model is traced once.
     """
     kept = [batch.hide(batch.present.keys() - coalition) for coalition in coalitions]
     tall = jax.tree.map(lambda *rows: jnp.concatenate(rows), *kept)
-    return jnp.split(forward(params, tall, key).prediction, len(kept))
+    return forward(params, tall, key)
 
 
 def modality_logits(

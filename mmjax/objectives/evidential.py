@@ -17,7 +17,8 @@ def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Res
     kl_weight KL(Dir(a) || Dir(1))``, in nats, where ``a`` is ``alpha`` with one in place of
     ``alpha_y``. The paper anneals the weight from zero to one over the first epochs; an objective
     does not know the epoch, so here it is constant and small. Each branch is averaged over the rows
-    that have its modality. For a fusion without branches, only the fused opinion counts.
+    that have its modality. The opinion of all modalities together, ``outputs.joint``, counts like a
+    branch where there is one. For a fusion without either, only the fused opinion counts.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
 
@@ -34,6 +35,8 @@ def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Res
     target = classes_of(batch)
     everywhere = jnp.ones(target.shape, bool)
     opinions = [(outputs.prediction, everywhere), *branch_rows(outputs, batch)]
+    if outputs.joint is not None:
+        opinions.append((outputs.joint, everywhere))
     logits, here = map(jnp.stack, zip(*opinions, strict=True))
     is_target = jax.nn.one_hot(target, logits.shape[-1], dtype=bool)[None]
     alpha = jnp.exp(logits)  # [opinion, batch, classes]

@@ -126,8 +126,9 @@ def has_its_shape(probes: list[_FusionProbe]) -> Iterator[str]:
 def _shape_complaints(probe: _FusionProbe, outputs: Outputs) -> Iterator[str]:
     names = ", ".join(probe.tokens)
     want = (len(probe.tokens["amber"].values), probe.fusion.out_dim)
-    for part, array in {"prediction": outputs.prediction, **outputs.branches}.items():
-        if array.shape != want:
+    alone = {"prediction": outputs.prediction, "joint": outputs.joint}
+    for part, array in {**alone, **outputs.branches}.items():
+        if array is not None and array.shape != want:
             yield f"{part} has shape {array.shape}, expected {want}, for {names}"
     if any(term.shape for term in outputs.aux.values()):
         yield f"a term of aux is not a scalar for {names}"

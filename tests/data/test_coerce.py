@@ -294,8 +294,8 @@ def test_fusions_about_classes_are_refused_for_other_targets(kind):
     task = Task.from_arrays(make_inputs(), target)
     about_classes = {name for name in FUSIONS.usable() if not suits(FUSIONS[name], kind)}
     assert about_classes == {
-        "late_prob_mean", "late_max", "product_of_experts", "evidential", "energy_weighted",
-        "stacking", "mmvae", "mopoe", *(["i2moe"] if kind == "numbers" else []),
+        "late_prob_mean", "late_max", "product_of_experts", "evidential", "etmc",
+        "energy_weighted", "stacking", "mmvae", "mopoe", *(["i2moe"] if kind == "numbers" else []),
     }  # fmt: skip
     with pytest.raises(UsageError, match=f"expected one for {kind}, got EvidentialFusion"):
         make_arm(task, "evidential")

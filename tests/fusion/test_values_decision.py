@@ -25,7 +25,14 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from mmjax.fusion.dynamic import DynamicFusion
 from mmjax.fusion.energy_weighted import EnergyWeightedFusion
-from mmjax.fusion.evidential import EvidentialFusion, Opinion, combine, to_evidence, to_opinion
+from mmjax.fusion.evidential import (
+    ETMCFusion,
+    EvidentialFusion,
+    Opinion,
+    combine,
+    to_evidence,
+    to_opinion,
+)
 from mmjax.fusion.i2m2 import I2M2Fusion
 from mmjax.fusion.late import LateMaxFusion, LateProbMeanFusion
 from mmjax.fusion.mmcosine import MMCosineFusion
@@ -216,6 +223,14 @@ def test_mmcosine_has_a_gradient_where_all_features_are_zero():
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.jit(jax.grad(loss))(p)))
 
 
+def alpha_of_all(views):
+    """Parameters of the Dirichlet, [classes], from the evidence of each view, [view, classes]."""
+    masses = reduce(dempster, map(opinion_of, views))
+    np.testing.assert_allclose(sum(masses.values()), 1)
+    strength = OUT_DIM / masses[frozenset(range(OUT_DIM))]
+    return np.array([masses[frozenset([k])] * strength + 1 for k in range(OUT_DIM)])
+
+
 @pytest.mark.parametrize("num_modalities", [1, 2, 3])
 def test_evidential(num_modalities):
     tokens = ragged(num_modalities)
@@ -224,12 +239,39 @@ def test_evidential(num_modalities):
     evidence = np.where(present[..., None], np.log1p(np.exp(logits)), 0)
     assert_close(stacked(got, tokens), np.log(evidence + 1))
     for row, of_modalities in enumerate(evidence):
-        masses = reduce(dempster, map(opinion_of, of_modalities))
-        np.testing.assert_allclose(sum(masses.values()), 1)
-        strength = OUT_DIM / masses[frozenset(range(OUT_DIM))]
-        alpha = np.array([masses[frozenset([k])] * strength + 1 for k in range(OUT_DIM)])
+        alpha = alpha_of_all(of_modalities)
         assert_close(np.exp(got.prediction[row]), alpha)
-        assert_close(softmax(got.prediction[row]), alpha / strength)
+        assert_close(softmax(got.prediction[row]), alpha / alpha.sum())
+
+
+@pytest.mark.parametrize("num_modalities", [1, 3])
+def test_etmc(num_modalities):
+    tokens = ragged(num_modalities)
+    got, p = fuse(ETMCFusion, tokens)
+    logits, present = branches(p, tokens)
+    evidence = np.where(present[..., None], np.log1p(np.exp(logits)), 0)
+    pseudo = np.log1p(np.exp(joint_expert(p, tokens)))
+    pseudo = np.where(present.any(axis=1, keepdims=True), pseudo, 0)
+    assert_close(stacked(got, tokens), np.log(evidence + 1))
+    assert_close(got.joint, np.log(pseudo + 1))
+    views = np.concatenate([evidence, pseudo[:, None]], axis=1)
+    assert_close(np.exp(got.prediction), [alpha_of_all(row) for row in views])
+
+
+@pytest.mark.parametrize("fusion_class", [EvidentialFusion, ETMCFusion])
+def test_only_a_pseudo_view_sees_interactions(fusion_class):
+    """Without it ``log (1 + e / K)`` of the whole is the sum of those of the modalities."""
+    tokens, fusion = make_tokens({"a": (1, 4), "b": (1, 3)}), fusion_class(OUT_DIM, WIDTH)
+    _, p = run(fusion, tokens)
+
+    def logs(a, b):
+        given = {"a": a, "b": b}
+        moved = {n: t._replace(values=given[n] * t.values) for n, t in tokens.items()}
+        alpha = np.exp(apply(fusion, p, moved).prediction)
+        return np.log1p((alpha - 1) / OUT_DIM)
+
+    interaction = logs(2, 2) - logs(2, -2) - logs(-2, 2) + logs(-2, -2)
+    assert (np.abs(interaction).max() > 0.01) == (fusion_class is ETMCFusion)
 
 
 def some_opinions(count=3, batch=4):

@@ -31,6 +31,7 @@ from mmjax.fusion.centralnet import CentralNetFusion
 from mmjax.fusion.deepsets import DeepSetsFusion
 from mmjax.fusion.embracenet import EmbraceNetFusion
 from mmjax.fusion.gated import FiLMFusion, GatedFusion
+from mmjax.fusion.hemis import HeMISFusion
 from mmjax.fusion.mixture_of_experts import MixtureOfExpertsFusion
 from mmjax.fusion.mmtm import MMTMFusion
 from mmjax.fusion.nl_gate import NLGateFusion
@@ -83,6 +84,34 @@ def test_deepsets_with_one_phi_is_indifferent_to_order():
     got = predict(fusion, shared, swapped).prediction
     assert_close(got, predict(fusion, shared, tokens).prediction)
     assert not np.allclose(got, predict(fusion, p, swapped).prediction)
+
+
+# Moments
+
+
+def test_hemis():
+    tokens = ragged()
+    got, p = run(HeMISFusion(**SIZE), tokens)
+    vectors, present = project(p, tokens), presence(tokens)
+    spread = lambda x, axis: x.var(axis, ddof=1) if len(x) > 1 else np.zeros(WIDTH)
+    moments = [("mean", by_row(vectors, present, np.mean))]
+    moments += [("variance", by_row(vectors, present, spread))]
+    hidden = relu(joint(p["joint"], dict(moments)))
+    assert_close(got.prediction, dense(p["readout"], hidden))
+
+
+@pytest.mark.parametrize("variance", [True, False])
+def test_hemis_tells_agreement_from_a_mean_of_opposites(variance):
+    """With one map for both: the mean of 0 and 0 is that of x and -x, and the variance is not."""
+    fusion, tokens = HeMISFusion(**SIZE, variance=variance), make_tokens({"left": (1, 5)})
+    twins = {"left": tokens["left"], "right": tokens["left"]}
+    _, p = run(fusion, twins)
+    kernel = {"kernel": p["project_left"]["kernel"], "bias": np.zeros(WIDTH, np.float32)}
+    p |= {"project_left": kernel, "project_right": kernel}
+    scale = lambda n, by: twins[n]._replace(values=by * twins[n].values)
+    same = predict(fusion, p, {"left": scale("left", 0), "right": scale("right", 0)})
+    unlike = predict(fusion, p, {"left": scale("left", 1), "right": scale("right", -1)})
+    assert np.allclose(same.prediction, unlike.prediction, atol=1e-5) != variance
 
 
 # Modulation

@@ -10,6 +10,7 @@ from reference import (
     OUT_DIM,
     WIDTH,
     assert_close,
+    block,
     dense,
     joint,
     mlp,
@@ -18,24 +19,26 @@ from reference import (
     ragged,
     run,
 )
+from reference import norm as layer_norm
 from representatives import representatives
 from scipy.integrate import quad
 from scipy.spatial.distance import cosine
-from scipy.special import logsumexp, softmax
-from scipy.stats import norm
+from scipy.special import expit, logsumexp, softmax
+from scipy.stats import moment, norm
 
 from mmjax.fusion.deep_cca import DeepCCAFusion
 from mmjax.fusion.gaussian import Gaussian, divergence, multiply
 from mmjax.fusion.latent import standardise
 from mmjax.fusion.mctn import MCTNFusion
 from mmjax.fusion.mfm import MFMFusion, discrepancy_from_normal
+from mmjax.fusion.misa import MISAFusion, discrepancy, overlap
 from mmjax.fusion.refnet import ReFNetFusion
 from mmjax.fusion.vae import MMVAEFusion, MoPoEFusion, MVAEFusion
 from mmjax.testing import make_tokens
 from mmjax.types import Tokens
 
 MIXTURES = [MMVAEFusion, MoPoEFusion]
-DECODING = [MVAEFusion, *MIXTURES, MFMFusion, MCTNFusion, ReFNetFusion]
+DECODING = [MVAEFusion, *MIXTURES, MFMFusion, MISAFusion, MCTNFusion, ReFNetFusion]
 ALL = [*DECODING, DeepCCAFusion]
 
 
@@ -231,6 +234,75 @@ def test_discrepancy_is_that_from_a_large_sample_of_the_prior():
     np.testing.assert_allclose(got, want, rtol=0.05)
     none = discrepancy_from_normal(jnp.asarray(prior[:1000]), jnp.ones(1000, bool))
     assert abs(none) < 2e-3
+
+
+@pytest.mark.parametrize(("num_modalities", "whole"), [(1, False), (3, False), (2, True)])
+def test_misa(num_modalities, whole):
+    tokens = ragged(num_modalities)
+    if whole:  # of two rows, any two spaces overlap alike
+        tokens = {n: t._replace(mask=t.mask | True) for n, t in tokens.items()}
+    weights = {"similarity_weight": 0.5, "difference_weight": 2.0, "reconstruction_weight": 3.0}
+    got, p = fuse(MISAFusion, tokens, **weights)
+    pooled, present = pool(tokens), presence(tokens)
+    shared, private = {}, {}
+    for n, x in pooled.items():
+        own = layer_norm(p[f"norm_{n}"], relu(dense(p[f"project_{n}"], x)))
+        shared[n], private[n] = expit(dense(p["share"], own)), expit(dense(p[f"private_{n}"], own))
+    both = np.stack([*shared.values(), *private.values()], axis=1)
+    read = layer_norm(p["norm"], block(p["block"], both, np.tile(present, 2)))
+    read = np.where(np.tile(present, 2)[..., None], read, 0)
+    sides = {
+        n: np.concatenate([read[:, m], read[:, m + num_modalities]], axis=1)
+        for m, n in enumerate(tokens)
+    }
+    assert_close(got.prediction, dense(p["readout"], relu(joint(p["joint"], sides))))
+
+    here = dict(zip(tokens, present.T, strict=True))
+    pairs = list(combinations(tokens, 2))
+    apart = [cmd(shared[m][here[m]], shared[n][here[n]]) for m, n in pairs]
+    assert_close(got.aux["similarity"], 0.5 * np.mean(apart or [0]))
+    overlaps = [squared_overlap(private[n][here[n]], shared[n][here[n]]) for n in tokens]
+    together = {(m, n): here[m] & here[n] for m, n in pairs}
+    overlaps += [squared_overlap(private[m][r], private[n][r]) for (m, n), r in together.items()]
+    assert_close(got.aux["difference"], 2 * np.sum(overlaps))
+    errors = [
+        error(p, n, shared[n][i] + private[n][i], pooled[n][i])
+        for n in tokens
+        for i in np.flatnonzero(here[n])
+    ]
+    assert_close(got.aux["reconstruction"], 3 * np.mean(errors))
+
+
+def cmd(x, y):
+    """Central moment discrepancy of order five."""
+    moments = lambda x: [x.mean(axis=0), *(moment(x, k, axis=0) for k in (2, 3, 4, 5))]
+    both = zip(moments(x), moments(y), strict=True)
+    return sum(np.linalg.norm(a - b) for a, b in both)
+
+
+def squared_overlap(x, y):
+    unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+    return ((unit(x - x.mean(axis=0)).T @ unit(y - y.mean(axis=0))) ** 2).mean()
+
+
+def test_discrepancy_is_of_distributions():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(6, 1, 3))
+    shuffled, mirrored = x[rng.permutation(6)], 2 * x.mean(axis=0) - x
+    everywhere = jnp.ones((6, 2), bool)
+    between = lambda y: float(discrepancy(jnp.concatenate([x, y], axis=1), everywhere))
+    assert between(shuffled) < 1e-6
+    assert between(x + 0.5) == pytest.approx(0.5 * 3**0.5, rel=1e-4)
+    odd = [2 * np.linalg.norm(moment(x[:, 0], k, axis=0)) for k in (3, 5)]
+    assert between(mirrored) == pytest.approx(sum(odd), rel=1e-3)
+
+
+def test_spaces_overlap_unless_they_vary_independently():
+    left, right = np.meshgrid([-1.0, 1.0], [-1.0, 1.0])
+    along = lambda sign: jnp.asarray(0.5 + 0.1 * np.outer(sign.ravel(), [1, 2, -2]))
+    everywhere = jnp.ones(4, bool)
+    assert overlap(along(left), along(right), everywhere) < 1e-6
+    assert_close(overlap(along(left), along(left), everywhere), 4**2 / 3**2)  # 4 rows, of length 1
 
 
 def test_mctn():

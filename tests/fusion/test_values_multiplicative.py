@@ -176,7 +176,7 @@ def test_mfh_of_one_block_is_mfb():
     assert_close(got.prediction, want.prediction)
 
 
-@pytest.mark.parametrize("fusion", [MCBFusion, MFBFusion])
+@pytest.mark.parametrize("fusion", [MCBFusion, MFBFusion, BlockFusion])
 def test_roots_and_lengths_have_finite_gradients_at_zero(fusion):
     tokens = make_tokens({"audio": (1, 3), "image": (2, 4)})
 
@@ -199,7 +199,7 @@ def test_roots_and_lengths_have_finite_gradients_at_zero(fusion):
 def test_tucker():
     tokens = ragged()
     got, p = run(TuckerFusion(**SIZE), tokens)
-    combine = lambda n, a, b: np.einsum("i,j,ijk->k", a, b, p[f"core_{n}"])
+    combine = lambda n, a, b: np.einsum("i,j,ijk->k", a, b, p[f"core_{n}"][0])
     assert_close(got.prediction, dense(p["readout"], fold(combine, linear(p, tokens), tokens)))
 
 
@@ -222,16 +222,38 @@ def test_block():
     for c, chunk in enumerate(chunks):
         cores = np.stack([p[f"core_{n}"][c] for n in tokens])
         parts = [np.einsum("bmi,mik->bmk", chunk, cores[:, :, r]) for r in range(2)]
-        fused.append(sum(multiply(part, tokens) for part in parts))
+        fused.append(power_norm(sum(multiply(part, tokens) for part in parts)))
     assert_close(got.prediction, dense(p["readout"], np.concatenate(fused, axis=1)))
     assert got.fused.shape[1] == 8  # four chunks of two are the nearest to seven
+    here = presence(tokens).any(axis=1, keepdims=True)
+    assert_close(np.square(got.fused).reshape(-1, 4, 2).sum(axis=2), np.tile(here, 4))
+
+
+def test_block_with_full_cores():
+    tokens = ragged()
+    got, p = run(BlockFusion(**SIZE, rank=None), tokens)
+    fused = []
+    for c, chunk in enumerate(np.split(linear(p, tokens), 4, axis=-1)):
+        combine = lambda n, a, b, c=c: np.einsum("i,j,ijk->k", a, b, p[f"core_{n}"][c])
+        fused.append(power_norm(fold(combine, chunk, tokens)))
+    assert_close(got.prediction, dense(p["readout"], np.concatenate(fused, axis=1)))
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_loud_chunk_drowns_the_others_unless_each_is_normalised(normalise):
+    tokens, fusion = make_tokens({"audio": (1, 3)}), BlockFusion(**SIZE, normalise=normalise)
+    _, p = run(fusion, tokens)
+    loud = np.array([100, 1, 1, 1], np.float32)[:, None, None, None]
+    fused = predict(fusion, p | {"core_audio": loud * p["core_audio"]}, tokens).fused
+    length = np.linalg.norm(fused.reshape(-1, 4, 2), axis=2)
+    assert (length[:, 0] / length[:, 1:].max(axis=1) < 1.001).all() == normalise
 
 
 def test_tucker_with_an_identity_core_is_mlb():
     tokens = ragged()
     want, p = run(MLBFusion(**SIZE), tokens)
-    identity = np.zeros([WIDTH] * 3, np.float32)
-    identity[(np.arange(WIDTH),) * 3] = 1
+    identity = np.zeros([1, *[WIDTH] * 3], np.float32)
+    identity[0, *(np.arange(WIDTH),) * 3] = 1
     cores = {"core_image": identity, "core_text": identity}
     assert_close(predict(TuckerFusion(**SIZE), p | cores, tokens).prediction, want.prediction)
 
@@ -241,14 +263,14 @@ def test_mutan_is_tucker_with_a_core_of_low_rank():
     want, p = run(MutanFusion(**SIZE), tokens)
     core = np.einsum("irk,jrk->ijk", p["core_audio"][0], p["core_image"][0])
     shared = {n: x for n, x in p.items() if not n.startswith("core")}
-    got = predict(TuckerFusion(**SIZE), shared | {"core_image": core}, tokens)
+    got = predict(TuckerFusion(**SIZE), shared | {"core_image": core[None]}, tokens)
     both = presence(tokens).all(axis=1)
     assert_close(got.prediction[both], want.prediction[both])
 
 
 def test_block_is_mutan_with_a_core_in_blocks():
     tokens = ragged()
-    want, p = run(BlockFusion(**SIZE), tokens)
+    want, p = run(BlockFusion(**SIZE, normalise=False), tokens)
     cores = {n: np.zeros((1, WIDTH, 5, WIDTH), np.float32) for n in p if n.startswith("core")}
     for n, core in cores.items():
         for c in range(4):
@@ -257,10 +279,21 @@ def test_block_is_mutan_with_a_core_in_blocks():
     assert_close(predict(MutanFusion(**SIZE), p | cores, tokens).prediction, want.prediction)
 
 
-def test_block_of_one_chunk_is_mutan():
+@pytest.mark.parametrize(("rank", "other"), [(5, MutanFusion), (None, TuckerFusion)])
+def test_block_of_one_chunk_is_mutan_or_tucker(rank, other):
     tokens = ragged()
-    want, p = run(MutanFusion(**SIZE), tokens)
-    got = predict(BlockFusion(**SIZE, num_chunks=1), p, tokens)
+    want, p = run(other(**SIZE), tokens)
+    got = predict(BlockFusion(**SIZE, rank=rank, num_chunks=1, normalise=False), p, tokens)
+    assert_close(got.prediction, want.prediction)
+
+
+def test_a_core_whose_rank_is_its_size_is_full():
+    tokens = make_tokens({"audio": (1, 3), "image": (2, 4)})
+    want, p = run(BlockFusion(**SIZE, rank=None), tokens)
+    core = p["core_image"]  # [chunk, i, j, k] = sum_r [r == i] core[chunk, r, j, k]
+    one = np.einsum("ir,ck->cirk", np.eye(2), np.ones((4, 2)))
+    cores = {"core_audio": one, "core_image": core.swapaxes(1, 2)}
+    got = predict(BlockFusion(**SIZE, rank=2), p | cores, tokens)
     assert_close(got.prediction, want.prediction)
 
 

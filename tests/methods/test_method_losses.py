@@ -13,13 +13,16 @@ from method_setup import (
     Setup,
     first_rows,
     gradient_of_objective,
+    nll,
     scaled,
     target_probability,
 )
+from scipy.special import logsumexp
 from small import NUM_CLASSES
 
 from mmjax.errors import UsageError
 from mmjax.methods import Joint
+from mmjax.methods.comm import CoMM, mutual_nce
 from mmjax.methods.distillation import Distillation
 from mmjax.methods.greedy import Greedy, speeds
 from mmjax.methods.mla import MLA
@@ -125,6 +128,60 @@ def test_the_ranking_loss_makes_more_modalities_help(batch):
         setup.gradient(params, (), batch, KEY)[2]["ranking"] for params in (setup.params, stepped)
     )
     assert after < 0.9 * before
+
+
+# CoMM
+
+
+def nce_by_hand(z, w, temperature):
+    """Each view's other one among both views of all rows but itself."""
+    views = np.concatenate([z, w])
+    views /= np.maximum(np.linalg.norm(views, axis=1, keepdims=True), 1e-6)
+    losses = []
+    for i in range(len(views)):
+        others = [j for j in range(len(views)) if j != i]
+        pair = (i + len(z)) % len(views)
+        scores = np.array([views[i] @ views[j] / temperature for j in others])
+        losses.append(logsumexp(scores) - scores[others.index(pair)])
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_comm_contrasts_the_fused_vector_with_that_of_each_modality(batch, twice):
+    setup = Setup(CoMM(weight=0.5, temperature=0.3), batch, "concat")  # without dropout
+    view = {name: 1 - x / 2 for name, x in batch.inputs.items()} if twice else None
+    views = [batch, batch._replace(inputs=view) if twice else batch]
+    grads, _, metrics = setup.gradient(setup.params, (), batch._replace(view=view), KEY)
+    fuse = lambda rows: np.asarray(setup.forward(setup.params, rows, KEY).fused)
+    whole, other = map(fuse, views)
+    terms = [nce_by_hand(whole, other, 0.3)]
+    for name in NAMES:
+        rows = np.asarray(batch.present[name])
+        z, z_other = (fuse(rows.hide({*NAMES} - {name})) for rows in views)
+        both = nce_by_hand(z[rows], other[rows], 0.3), nce_by_hand(z_other[rows], whole[rows], 0.3)
+        terms.append(np.mean(both))
+    np.testing.assert_allclose(metrics["contrast"], np.mean(terms), rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"], cross_entropy(setup.outputs, batch)[0], rtol=1e-5)
+    rest = jax.tree.map(jnp.subtract, grads, gradient_of_objective(setup, batch))
+    moved = lambda tree: max(np.abs(x).max() for x in jax.tree.leaves(tree))
+    assert all(moved(rest[f"encoders_{name}"]) > 1e-3 for name in NAMES)
+    assert np.abs(rest["fusion"]["readout"]["kernel"]).max() < 1e-6
+
+
+def test_what_only_one_modality_knows_lowers_the_contrast_of_comm_alone():
+    """Modalities that share nothing: aligned with each other they are at chance."""
+    size = 8
+    a, b = np.eye(size, 2 * size), np.eye(size, 2 * size, size)
+    here = jnp.ones(size, bool)
+    nce = lambda z, w: mutual_nce(jnp.asarray(z), jnp.asarray(w), here, temperature=0.1)
+    np.testing.assert_allclose(nce(a, b), np.log(2 * size - 1), rtol=1e-5)
+    want = np.log1p((2 * size - 2) * np.exp(-10 / 2**0.5))  # a cosine of 45 degrees, and zeros
+    np.testing.assert_allclose([nce(a, a + b), nce(b, a + b)], want, rtol=1e-4)
+
+
+def test_comm_needs_what_is_fused(batch):
+    with pytest.raises(UsageError, match="joint representation, for the method comm"):
+        Setup(CoMM(), batch, "late_mean")
 
 
 # PMR

@@ -68,7 +68,7 @@ def batch():
     return first_rows()
 
 
-NEEDED = {"mla": "mean", "stacking": "stacking"}  # the others take any fusion
+NEEDED = {"comm": "concat", "mla": "mean", "stacking": "stacking"}  # the others take any fusion
 
 
 @pytest.mark.parametrize("name", representatives(METHODS, CHOSEN))

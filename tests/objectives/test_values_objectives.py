@@ -95,6 +95,9 @@ def test_evidential():
 
     want = mean(LOGITS, np.ones(ROWS)) + sum(mean(BRANCHES[n], HERE[n]) for n in HERE)
     close(value(evidential, kl_weight=0.6), want)
+    outputs = OUTPUTS._replace(joint=OUTPUTS.branches["audio"])
+    want += mean(BRANCHES["audio"], np.ones(ROWS))
+    close(value(evidential, outputs, kl_weight=0.6), want)
 
 
 def test_evidential_is_an_expectation_over_the_dirichlet():

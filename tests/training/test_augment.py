@@ -7,6 +7,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from killed import contents
 from representatives import representatives
@@ -18,7 +19,7 @@ import mmjax.training.fit
 from mmjax.augmentations import FeatureDropout, Flip, Noise
 from mmjax.encoders import Raw
 from mmjax.errors import Interrupted, UnknownNameError, UsageError
-from mmjax.methods import METHODS
+from mmjax.methods import METHODS, Joint
 from mmjax.methods.mechanics import loss_where
 from mmjax.methods.stacking import Stacking
 from mmjax.model import MultimodalModel
@@ -29,6 +30,7 @@ from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.fit import fit
 from mmjax.training.program import compile_recipe
 from mmjax.training.recipe import Recipe, make_model
+from mmjax.training.step import init_params, init_state, make_step
 from mmjax.types import Batch, Mixed, Outputs
 
 KEY = jax.random.key(2)
@@ -306,6 +308,31 @@ def test_parts_of_a_batch_and_half_precision_see_the_same_rows(task, how):
 
 
 @pytest.mark.slow
+class Witness(Joint):
+    """Tells how far the two views of a step are from the rows, and from each other."""
+
+    def gradient(self, forward, objective):
+        def gradient(params, memory, batch, key):
+            grads = jax.tree.map(jnp.zeros_like, params)
+            apart = jnp.abs(batch.view["vector"] - batch.inputs["vector"]).mean()
+            kept = jnp.abs(batch.view["sequence"] - batch.inputs["sequence"]).max()
+            return grads, memory, {"loss": 0.0, "apart": apart, "kept": kept}
+
+        return gradient
+
+
+def test_a_method_gets_a_second_view_that_varies_by_itself(task):
+    rows = task.train.take(np.arange(8)).batch()
+    model = make_model(task, "concat")
+    change = make_vary({"vector": (Noise(0.2),)}, model, None, None)
+    tx = optax.sgd(0.1)
+    step = make_step(model, OBJECTIVES["cross_entropy"], tx, Witness(), vary=change)
+    state = init_state(init_params(model, rows, 0), tx, 0)
+    _, metrics = jax.jit(step)(state, rows)
+    assert metrics["apart"] > 0.05
+    assert metrics["kept"] == 0
+
+
 def test_seeds_that_run_at_once_are_those_that_run_in_turn(task, monkeypatch):
     recipe = make_recipe(task, steps=4)
     want = fit(recipe, task)
