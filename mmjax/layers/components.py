@@ -38,7 +38,7 @@ def remove(member: T, component: str) -> T:
         >>> from mmjax.layers.components import remove
         >>> from mmjax.methods import OGMGE
         >>> remove(OGMGE(alpha=0.5), "noise")
-        OGMGE(alpha=0.5, noise=0.0)
+        OGMGE(alpha=0.5, noise=0.0, noise_all=True)
     """
     what = f"component of {type(member).__name__}"
     fields = look_up(what, component, removable(member))

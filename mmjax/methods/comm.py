@@ -1,6 +1,7 @@
 """CoMM: each modality alone, and all together, should tell which row the fused vector is of."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -10,7 +11,7 @@ import optax
 from mmjax.errors import UsageError
 from mmjax.layers import mean_where
 from mmjax.methods.mechanics import gradient_of, outline, run_with
-from mmjax.types import Array, Batch, Forward, Gradient, Method, Objective
+from mmjax.types import Array, Batch, Forward, Gradient, Method, Objective, Tried
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class CoMM(Method):
         0.0
     """
 
+    tried: ClassVar[Tried] = {"weight": (0.03, 0.1, 0.3)}
     weight: float = 0.1
     temperature: float = 0.1
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mmjax.methods.mechanics import gradient_of
 from mmjax.objectives.row_losses import over_targets, row_losses
-from mmjax.types import Forward, Gradient, Method, Objective, Removable
+from mmjax.types import Forward, Gradient, Method, Objective, Removable, Tried
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class MoreVsFewer(Method):
     """
 
     removable: ClassVar[Removable] = {"ranking": {"weight": 0.0}}
+    tried: ClassVar[Tried] = {"weight": (0.01, 0.1, 1.0)}
     weight: float = 0.1
 
     def gradient(self, forward: Forward, objective: Objective) -> Gradient:

@@ -23,7 +23,7 @@ _MEANT = {"dataset": "task", "epochs": "steps", "loss": "objective", "model": "f
 """{what other programs call an option: what it is called here}, where the words are unlike."""
 
 _POSITIONAL = get_args(tyro.conf.Positional[int])[1]
-_WHOLE = ("meshes", "request")  # lists whose values may have any comma
+_WHOLE = ("meshes", "options", "request")  # lists whose values may have any comma
 
 
 def prepare(verb: Verb, args: Sequence[str]) -> list[str]:

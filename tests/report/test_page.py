@@ -134,7 +134,7 @@ def ablation_page(tmp_path_factory):
 
 def test_the_page_of_an_ablation_is_about_its_base(ablation_page):
     assessment, text = ablation_page
-    assert "<title>toy: what matters?</title>" in text
+    assert "<title>toy, variants of gmu: what matters?</title>" in text
     assert html.unescape(re.search(r"<h1>(.*?)</h1>", text)[1]) == assessment.verdict.headline
     assert "gmu <small>base</small></th>" in text
     assert text.count("<small>base</small>") == 1

@@ -35,6 +35,7 @@ def verb(
         ("--vary width=8,16 --vary method=joint", "--vary width=8,16 method=joint"),
         ("--vary width=8,16,method=joint,agm", "--vary width=8,16 method=joint,agm"),
         ("--encoders a=gru,b=mlp c=raw", "--encoders a=gru b=mlp c=raw"),
+        ("--options kinds=a=words,b=table", "--options kinds=a=words,b=table"),
         ("--class-weights balanced", "--class-weights balanced"),
         ("--meshes data=4,seed=2 seed=8", "--meshes data=4,seed=2 seed=8"),
         ("--no-remat -h", "--no-remat -h"),
