@@ -76,6 +76,7 @@ def test_it_is_saved_and_comes_back(result, tmp_path):
     assert "method=ogm_ge" in page
 
 
+@pytest.mark.slow
 def test_objects_have_names_of_their_own():
     vary = {"optimizer": {"sgd": optax.sgd(0.1), "momentum": optax.sgd(0.1, momentum=0.9)}}
     result = mmjax.ablate(TASK, FUSIONS["gmu"], vary, **QUICK)
@@ -115,6 +116,7 @@ def test_a_recipe_is_a_base():
         mmjax.ablate(TASK, Recipe(model, seeds=(3,)), {"width": [16]})
 
 
+@pytest.mark.slow
 def test_learning_curves_of_all_subsets():
     vary = {"train": [0.5, 1], "modalities": "subsets"}
     result = mmjax.ablate(TASK, "concat", vary, design="grid", **QUICK)
@@ -182,6 +184,7 @@ def test_durations():
             parse_seconds(wrong)
 
 
+@pytest.mark.slow
 def test_a_budget_takes_the_most_informative_design_that_fits(monkeypatch):
     monkeypatch.setattr("mmjax.runs.plan.measure", lambda arm: (0.0, 1.0))
     make = lambda strategies: [make_arm(TASK, one, steps=4, seeds=(0,)) for one in strategies]
@@ -232,6 +235,7 @@ def test_the_command_writes_a_folder_that_goes_on_where_it_was(tmp_path, capsys)
     assert scores(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_comparison_of_alternatives_is_a_base(tmp_path):
     mmjax.compare(
         TASK, ["gmu"], method=["joint", "ogm_ge"], examine="scores", out=tmp_path, **QUICK
@@ -269,6 +273,7 @@ def test_processes_of_their_own_train_the_same_variants(tmp_path):
     np.testing.assert_allclose([one[k] for k in one], [other[k] for k in one], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_of_some_modalities_and_rows_is_a_base():
     runs = mmjax.ablate(TASK, "gmu@a+b", {"train": [0.5], "modalities": ["a"]}, **QUICK)
     base = runs.trained["gmu@a+b:modalities=a"]

@@ -130,6 +130,7 @@ def louder(key, x):
     return x * jax.random.uniform(key, (len(x), 1), minval=0.5, maxval=2)
 
 
+@pytest.mark.slow
 def test_augmentations_and_class_weights_are_recorded(task, tmp_path):
     one, other = task.modalities
     given = {
