@@ -60,6 +60,7 @@ from mmjax.methods import METHODS
 from mmjax.storage.files import whole_file
 from mmjax.training.fit import Fit, fit
 from mmjax.training.optimiser import Adam
+from mmjax.training.program import Program
 from mmjax.training.recipe import Recipe, join_lanes
 
 BASELINE = "concat"
@@ -134,13 +135,15 @@ def collect(study: Study, bundle: Path) -> None:
 def answer(audited: Audited, strategy: str, steps: int) -> dict[str, np.ndarray]:
     """{"selection|split": [rates, seeds, rows] whether the answers are right, as packed bits}."""
     found: dict[str, np.ndarray] = {}
+    program: Program | None = None  # all are of the same shapes
     tasks: dict[str, tuple[Task, Split | None]] = {"": (audited.clean, audited.held_out)}
     if audited.leaking:
         tasks["leaking "] = (audited.leaking, None)
     for leak, (task, held_out) in tasks.items():
         recipe = make_recipe(task, strategy, steps)
         for selection, valid in (("clean", task.valid), ("test", task.test)):
-            trained = fit(recipe, replace(task, valid=valid))
+            trained = fit(recipe, replace(task, valid=valid), program=program)
+            program = trained.program
             rows = {"valid": task.valid, "test": task.test, "held_out": held_out or task.test}
             for split in SPLITS:
                 right = is_right(trained, rows[split])

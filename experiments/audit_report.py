@@ -48,7 +48,7 @@ def write_report(study: Study, groups: Mapping[str, np.ndarray], out: Path) -> N
     save(inflation_figure(study, draws), out / "inflation.png")
     save(gains_figure(study, draws), out / "gains.png")
     figures = "![Inflation of scores](inflation.png)\n\n![Claimed and true gains](gains.png)\n"
-    write_text(out / "summary.md", "\n".join([*pages, figures]))
+    write_text(out / "summary.md", "\n\n".join(page.strip() for page in [*pages, figures]) + "\n")
 
 
 def make_draws(arms: Mapping[str, Arm], group: np.ndarray) -> list[Draw]:

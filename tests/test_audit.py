@@ -1,0 +1,117 @@
+"""The audit: what protocols report, against counting by hand, and a study of seconds."""
+
+import audit
+import audit_claims as claims
+import audit_report
+import audit_tasks
+import numpy as np
+import pytest
+from audit_claims import Answers, Draw
+
+RNG = np.random.default_rng(0)
+ROWS = 130  # two batches and two rows more
+
+
+def make_arm(**right):
+    """An arm that is right with the given probabilities: {"clean" and so on: [rates]}."""
+    draw = lambda p, size: RNG.random((3, 4, size)) < np.reshape(p, (3, 1, 1))
+    return {name: Answers(draw(p, 90), draw(p, ROWS), draw(p, 400)) for name, p in right.items()}
+
+
+@pytest.fixture
+def arm():
+    return make_arm(
+        **{
+            "clean": [0.3, 0.6, 0.9],
+            "test": [0.4, 0.7, 0.95],
+            "leaking clean": [0.99, 0.5, 0.5],
+            "leaking test": [0.5, 0.5, 0.99],
+        }
+    )
+
+
+def test_each_contamination_reports_what_it_says(arm):
+    draw = Draw(np.array([2, 0]), np.ones(ROWS))
+    of = lambda selection, rate, seeds=(2, 0), rows=ROWS: (
+        arm[selection].test[rate][list(seeds), :rows].mean()
+    )
+    want = {
+        (): of("clean", 2),
+        ("best test epoch",): of("test", 2),
+        ("one seed",): of("clean", 2, seeds=(2,)),
+        ("baseline not tuned",): of("clean", claims.USUAL),
+        ("speakers shared",): of("leaking clean", 0),
+        ("speakers shared", "best test epoch"): of("leaking test", 2),
+    }
+    for dirty, value in want.items():
+        assert claims.score(arm, draw, {*dirty}) == pytest.approx(value)
+    assert claims.score(arm, draw, {"last batch dropped"}) == pytest.approx(
+        of("clean", 2, rows=128)
+    )
+    best = max(of("clean", rate) for rate in range(3))
+    assert claims.score(arm, draw, {"tuned on test"}) == pytest.approx(best)
+
+
+def test_rows_count_as_often_as_they_are_drawn(arm):
+    weights = RNG.integers(3, size=ROWS).astype(float)
+    rows = np.repeat(np.arange(ROWS), weights.astype(int))
+    want = arm["clean"].test[2][:, rows].mean()
+    assert claims.score(arm, Draw(np.arange(4), weights), set()) == pytest.approx(want)
+    (draw,) = claims.resample(4, np.arange(ROWS) // 5, times=1)
+    assert draw.weights.sum() == ROWS
+    assert len({*draw.weights[:5]}) == 1  # whole groups
+
+
+def test_the_method_alone_or_both_sides(arm):
+    base, draw = (
+        make_arm(clean=[0.3, 0.6, 0.9], test=[0.4, 0.7, 0.95]),
+        Draw(np.arange(4), np.ones(ROWS)),
+    )
+    dirty = {"best test epoch", "baseline not tuned"}
+    side = lambda who, *how: claims.score(who, draw, {*how})
+    alone = side(arm, "best test epoch") - side(base, "baseline not tuned")
+    both = side(arm, "best test epoch") - side(base, "best test epoch", "baseline not tuned")
+    assert claims.claim(arm, base, (draw, draw), dirty, both=False) == pytest.approx(alone)
+    assert claims.claim(arm, base, (draw, draw), dirty, both=True) == pytest.approx(both)
+
+
+def test_a_method_that_does_nothing_wins_half_of_the_time_if_all_is_clean():
+    base = {"clean": make_arm(clean=[0.5, 0.5, 0.5])["clean"]}
+    wide = {k: Answers(*(np.repeat(x, 3, axis=1) for x in one)) for k, one in base.items()}
+    wins, large = claims.nothing_wins(wide, set(), both=True, seeds=6, times=400)
+    assert wins == pytest.approx(0.5, abs=0.08)
+    assert large < wins
+    untuned, _ = claims.nothing_wins(
+        {"clean": make_arm(clean=[0.9, 0.5, 0.5])["clean"]}, {"baseline not tuned"}, True, 2, 100
+    )
+    assert untuned == 1
+
+
+def test_groups_stay_whole_and_nothing_is_in_two_parts():
+    audited = audit_tasks.divide(audit_tasks.null().clean, leak=True)
+    rows = lambda split: {row.tobytes() for row in split.inputs["a"]}
+    parts = [rows(s) for s in (*audited.clean.splits.values(), audited.held_out)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    dealt = [rows(split) for split in audited.leaking.splits.values()]
+    assert set.union(*dealt) == set.union(*parts[:3])
+    assert [len(part) for part in dealt] == [len(part) for part in parts[:3]]
+    assert dealt[2] != parts[2]
+
+
+@pytest.mark.slow
+def test_a_bundle_gives_the_same_summary_without_training(tmp_path, monkeypatch):
+    sizes = {"TRAIN": 80, "VALID": 40, "REPORTED": 70, "HELD_OUT": 60}
+    for name, size in sizes.items():
+        monkeypatch.setattr(audit_tasks, name, size)
+    monkeypatch.setattr(audit, "SEEDS", 2)
+    monkeypatch.setattr(audit, "BASELINE_SEEDS", 6)
+    monkeypatch.setattr(audit, "strategies", lambda: ["concat", "concat:ogm_ge", "sum"])
+    for name, few in {"BOOTSTRAPS": 5, "PAIRS": 5, "PAIR_SEEDS": 3}.items():
+        monkeypatch.setattr(audit_report, name, few)
+    audit.main(audit.Study(out=tmp_path / "a", tasks=("null",), steps=3))
+    monkeypatch.setattr(audit, "collect", None)
+    audit.main(audit.Study(out=tmp_path / "b", bundle=tmp_path / "a" / "audit.npz"))
+    summary = (tmp_path / "a" / "summary.md").read_text()
+    assert (tmp_path / "b" / "summary.md").read_text() == summary
+    assert "| concat:ogm_ge |" in summary
+    assert (tmp_path / "b" / "gains.png").exists()
