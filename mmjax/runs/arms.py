@@ -11,7 +11,9 @@ from mmjax.comparison.loop import Examine, compare_arms
 from mmjax.comparison.outcomes import ArmFailure, ArmResult
 from mmjax.data.task import Task
 from mmjax.errors import FailedArmsError, look_up
+from mmjax.report.live_page import write_live_page
 from mmjax.report.progress import ComparisonProgress
+from mmjax.runs.columns import read_table
 from mmjax.runs.damage import begin_changes
 from mmjax.runs.folder import arm_folder, finished_arms, make_checkpoints, put_outcome
 from mmjax.runs.from_settings import make_arms, make_task
@@ -76,11 +78,18 @@ def run_arms_in(
     examine: Collection[str],
     also: Sink = lambda outcome: None,
 ) -> dict[str, str]:
-    """``run_arms`` into a folder, which also keeps the checkpoints; ``also`` is a second sink."""
+    """``run_arms`` into a folder, which also keeps the checkpoints; ``also`` is a second sink.
+
+    Until the comparison is complete, its report.html has the scores so far.
+    """
+    waiting = [arm.strategy for arm in arms]
 
     def sink(outcome: ArmResult | ArmFailure) -> None:
         put_outcome(out, outcome)
         also(outcome)
+        waiting.remove(outcome.arm.strategy)
+        if rows := read_table(out, "rows"):
+            write_live_page(rows, waiting, out / "report.html")
 
     kept = partial(make_checkpoints, out)
     return run_arms(task, arms, console, sink=sink, examine=examine, checkpoints=kept)

@@ -8,11 +8,15 @@ import time
 import numpy as np
 import pytest
 from commands import COMPARE, TINY, command, run, run_apart, scores
+from rich.console import Console
 
 import mmjax.comparison.loop
+from mmjax.comparison.arm import make_arm
 from mmjax.data.task import Task
+from mmjax.runs.arms import run_arms_in
 from mmjax.storage.jsonl import append_rows, read_rows, write_rows
 from mmjax.tasks.arrays import save
+from mmjax.tasks.synthetic import synthetic
 
 
 def test_a_failing_arm_is_recorded_the_rest_goes_on_and_resume_makes_up_for_it(
@@ -117,3 +121,17 @@ def test_a_signal_saves_the_work_and_resume_goes_on_bit_by_bit(tmp_path, number)
     assert scores(out) == scores(want)
     history = lambda folder: read_rows(folder / "history.jsonl")
     assert history(out) == history(want)
+
+
+def test_a_running_comparison_has_a_page_of_what_is_done(tmp_path):
+    task, seen = synthetic(size=80), []
+    arms = [make_arm(task, name, steps=2, seeds=(0,)) for name in ("a_only", "concat")]
+    page = tmp_path / "report.html"
+    also = lambda outcome: seen.append(page.read_text() if page.exists() else "")
+    run_arms_in(tmp_path, task, arms, Console(quiet=True), examine=(), also=also)
+    first, second = seen
+    assert first == ""
+    assert "1 of 2 strategies" in second
+    assert "Still to come: concat" in second
+    assert 'http-equiv="refresh"' in second
+    assert "2 of 2 strategies" in page.read_text()
