@@ -5,6 +5,7 @@ Subcommands import what they need themselves, so that --help does not wait for J
 
 import functools
 import io
+import shlex
 import signal
 import sys
 import warnings
@@ -29,7 +30,7 @@ from mmjax.runs.names import (
     check_strategies,
 )
 from mmjax.runs.search.space import Space
-from mmjax.runs.settings import Launch, Settings, parse_examine
+from mmjax.runs.settings import Launch, Settings, as_flags, parse_examine
 
 
 class _Refused(Exception):
@@ -101,6 +102,7 @@ def compare(
             resume=resume,
             launch=launch,
         )
+    _next("a LaTeX table and figures as PDF", "report", folder, "--paper")
 
 
 def ablate(
@@ -159,6 +161,7 @@ def ablate(
             resume=resume,
             launch=launch,
         )
+    _next("a LaTeX table and figures as PDF", "report", folder, "--paper")
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
@@ -234,6 +237,7 @@ def train(
     folder = _out(out, settings, resume)
     with tracked(folder, track):
         train_in(folder, settings, strategy, _console(), resume=resume)
+    _next("its predictions", "predict", folder, "--out", "predictions.csv")
 
 
 def evaluate(
@@ -275,6 +279,7 @@ def predict(
 
     lines = predict_run(run, data, split, layout, out)
     _say(f"{lines} predictions: {out}")
+    _next("the embeddings of these rows", "embed", run, "--out", "embeddings.npz")
 
 
 def embed(
@@ -308,6 +313,7 @@ def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> Non
 
     for path in export_run(run, out, data):
         _say(path)
+    _next("checksums", "verify", out)
 
 
 def zoo(
@@ -336,6 +342,8 @@ def zoo(
 
         add_costs(listed["fusions"], settings)
     show_zoo(listed, _console(), as_json=json)
+    if not json:
+        _next("some of them on your task", "compare", "--fusions", "concat,gmu", "--task", task)
 
 
 def data(settings: Shared, out: Path | None = None) -> None:
@@ -348,6 +356,7 @@ def data(settings: Shared, out: Path | None = None) -> None:
     from mmjax.runs.inspect import inspect_task
 
     inspect_task(settings, out, _console())
+    _next("which fusion pays on it", "compare", *shlex.split(as_flags(settings)))
 
 
 def report(
@@ -508,6 +517,11 @@ def _console():
 
 def _say(line: object) -> None:
     print(printable(str(line)))
+
+
+def _next(what: str, *words: object) -> None:
+    """Ends a command with the one that is likely to follow."""
+    _say(f"Next, {what}: mmjax {shlex.join(map(str, words))}")
 
 
 def _warn(message: object) -> None:

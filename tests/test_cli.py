@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from commands import COMPARE, TINY
+from commands import COMPARE, TINY, run
 from folders import make_folder
 from representatives import slow
 from scipy.special import softmax
@@ -477,3 +477,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys, content):
     with pytest.raises(SystemExit):
         main(["evaluate", str(tmp_path)])
     assert "run.json: expected the settings of a run" in capsys.readouterr().err
+
+
+def test_a_command_ends_with_the_next(capsys):
+    assert run("data", "--task", "synthetic", "--options", "size=80") == 0
+    last = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert last.endswith(": mmjax compare --task synthetic --options size=80")
