@@ -24,6 +24,7 @@ from mmjax.types import Metric
 
 _LONGEST = 20  # characters of a level in a figure
 _CLOSEST = 0.2  # gap between levels as a share of the mean gap: closer ones would overlap
+_LABELS = 0.9  # inches beside the panels
 
 
 @plain_text
@@ -52,11 +53,13 @@ def effects_figure(
     longest = min(max(len(word) for words in factors.values() for word in words), _LONGEST)
     rows = _fill_rows({name: 0.5 + _step(words) * len(words) for name, words in factors.items()})
     height = 1.75 + 0.05 * longest
-    figure = Figure(figsize=(WIDTH, 0.2 + height * len(rows)), layout="constrained")
+    room = WIDTH if len(rows) > 1 else sum(rows[0].values())  # a single row takes what it needs
+    size = min(room + _LABELS, WIDTH), 0.2 + height * len(rows)
+    figure = Figure(figsize=size, layout="constrained")
     first = None
     grid = figure.add_gridspec(len(rows), 1)
     for index, row in enumerate(rows):
-        widths = [*row.values(), max(WIDTH - sum(row.values()), 0.01)]
+        widths = [*row.values(), max(room - sum(row.values()), 0.01)]
         inner = grid[index].subgridspec(1, len(widths), width_ratios=widths)
         for column, name in enumerate(row):
             axes = figure.add_subplot(inner[column], sharey=first)
