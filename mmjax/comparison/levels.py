@@ -137,7 +137,7 @@ def _varied(base: Arm, name: str, values: Any, own: bool) -> Factor:
             listed = _subsets(base.task.modalities)
         if [*listed] == ["tried"] and name.startswith("method."):
             field = name.removeprefix("method.")
-            listed = look_up("field", field, base.recipe.method.tried)
+            listed = look_up(f"vary {name}=tried", field, base.recipe.method.tried)
         read = [read_value(name, value, now) for value in listed]
     levels = {word(name, value): {name: value} for value in read}
     if len(levels) < len(read):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmjax.comparison.arm import make_arm
+from mmjax.comparison.levels import make_ablation
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import unfailing
 from mmjax.comparison.tuning import Trial, apply_trial, draw_trials, tune, tune_steps
@@ -54,6 +55,14 @@ def test_trials_vary_the_fields_of_a_method(task):
     assert {*drawn} <= {*METHODS["ogm_ge"].tried["alpha"]}
     programs = {(trial.widening, trial.method) for trial in trials}
     assert tune_steps(recipe, 6) == len(programs) * recipe.steps
+
+
+def test_an_ablation_takes_what_a_method_tries(task):
+    base = make_arm(task, "sum", method=METHODS["ogm_ge"]())
+    ablation, _ = make_ablation(task, "sum", base, {"method.alpha": ["tried"]})
+    assert sorted(map(float, ablation.factors["method.alpha"])) == [0.1, 0.3, 0.5, 0.8]
+    with pytest.raises(UsageError, match="vary method.noise=tried: expected one of alpha"):
+        make_ablation(task, "sum", base, {"method.noise": ["tried"]})
 
 
 @pytest.mark.parametrize("name", METHODS)
