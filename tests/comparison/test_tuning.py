@@ -61,7 +61,7 @@ def test_an_ablation_takes_what_a_method_tries(task):
     base = make_arm(task, "sum", method=METHODS["ogm_ge"]())
     ablation, _ = make_ablation(task, "sum", base, {"method.alpha": ["tried"]})
     assert sorted(map(float, ablation.factors["method.alpha"])) == [0.1, 0.3, 0.5, 0.8]
-    with pytest.raises(UsageError, match="vary method.noise=tried: expected one of alpha"):
+    with pytest.raises(UsageError, match=r"vary method.noise=tried: expected one of alpha"):
         make_ablation(task, "sum", base, {"method.noise": ["tried"]})
 
 
