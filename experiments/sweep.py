@@ -9,18 +9,24 @@ from typing import Any
 from rich.console import Console
 
 from mmjax.analysis.summary import summarise
-from mmjax.comparison.arm import Arm, make_arm
+from mmjax.comparison.arm import Arm, default_objective, make_arm
 from mmjax.comparison.encoded_arms import fit_each, make_encoded_arms
 from mmjax.comparison.encodings import encode
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import unfailing
 from mmjax.comparison.scores import Row, score
 from mmjax.data.task import Task
+from mmjax.fusion import FUSIONS
 from mmjax.report.progress import ComparisonProgress, time_left
 from mmjax.report.score_table import format_score
 from mmjax.storage.jsonl import append_rows, read_rows
 from mmjax.training.fit import Fit
 from mmjax.training.program import Program
+
+PLAIN = tuple(
+    f"{name}:cross_entropy" for name in FUSIONS if default_objective(name) != "cross_entropy"
+)
+"""Fusions that bring a loss of their own, trained with the cross-entropy instead."""
 
 
 class Sweep:

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
-from sweep import Sweep
+from sweep import PLAIN, Sweep
 
 from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import all_strategies, make_arm
@@ -48,7 +48,7 @@ DOZEN = (
     "mvae",
 )
 # What early fusion joins is raw input, not encodings.
-CACHED = tuple(name for name in FUSIONS if FUSIONS[name].level != "input")
+CACHED = (*(name for name in FUSIONS if FUSIONS[name].level != "input"), *PLAIN)
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "yweweler")
 
 

@@ -1,7 +1,9 @@
 """The whole zoo with a speaker never heard: who holds, who falls, and by what?
 
     for speaker in george jackson lucas nicolas yweweler; do
-        mmjax compare --task mnist_fsdd --data DATA --fusions all \\
+        mmjax compare --task mnist_fsdd --data DATA \\
+            --fusions all bottleneck:cross_entropy centralnet:cross_entropy \\
+                evidential:cross_entropy etmc:cross_entropy energy_weighted:cross_entropy \\
             --options split=speaker test_speaker=$speaker --out runs/speakers/$speaker
     done
     mmjax report runs/speakers/* --out runs/speakers.html

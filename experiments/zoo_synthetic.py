@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
-from sweep import Sweep
+from sweep import PLAIN, Sweep
 
 from mmjax.analysis.summary import Rows
 from mmjax.comparison.arm import all_strategies, make_arm
@@ -70,7 +70,7 @@ class Study:
     """
 
     out: Path
-    fusions: tuple[str, ...] = tuple(FUSIONS)
+    fusions: tuple[str, ...] = (*FUSIONS, *PLAIN)
     kinds: tuple[str, ...] = tuple(KINDS)
     seeds: int = 5
     steps: int = 300
@@ -138,7 +138,7 @@ def verdicts(scores: dict[str, dict[str, np.ndarray]]) -> list[str]:
     error = {name: standard_error(kinds["xor"]) for name, kinds in scores.items()}
     listed = lambda names: ", ".join(sorted(names)) or "none"
     solved = [name for name in mean if mean[name] >= SOLVED]
-    bound = [name for name in mean if name in UNIMODAL_SCORES]
+    bound = [name for name in mean if _is_bound(name)]
     partly = [n for n in mean if n not in solved and n not in bound]
     beyond = [n for n in bound if mean[n] - 2 * error[n] > THREE_OF_FOUR]
     return [
@@ -149,6 +149,10 @@ def verdicts(scores: dict[str, dict[str, np.ndarray]]) -> list[str]:
         + (f"Contradicted by: {listed(beyond)}." if beyond else "None is above three of four."),
         f"\nNot forbidden by its form, and still not solved on average: {listed(partly)}.",
     ]
+
+
+def _is_bound(name: str) -> bool:
+    return name.partition(":")[0] in UNIMODAL_SCORES
 
 
 def _cell(values: np.ndarray) -> str:
@@ -162,7 +166,7 @@ def accuracy_figure(scores, order, kinds) -> Figure:
     for axes, kind in zip(panels, kinds, strict=True):
         for y, name in enumerate(reversed(order)):
             values = scores[name][kind]
-            color = "tab:gray" if name in UNIMODAL_SCORES else "tab:blue"
+            color = "tab:gray" if _is_bound(name) else "tab:blue"
             axes.errorbar(
                 values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=2
             )

@@ -76,7 +76,7 @@ def compare(
     """Compare fusion strategies with all unimodal baselines on one task.
 
     Args:
-        fusions: Comma-separated names; or `core`, ten that cover most kinds; or `all`.
+        fusions: Names; `core` stands for ten that cover most kinds, `all` for all.
         subsets: Also train each fusion on every proper subset of at least two modalities.
         examine: What to measure beyond scores: `all`; `full`, with corruptions of every row, not
             of 512; `scores` for nothing; or any of missing, corruptions, embeddings, weights, cost.

@@ -112,7 +112,7 @@ _SEARCHED = {
 
 
 def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
-    """Parses comma-separated names, or ``core`` or ``all``: those that suit a kind of target.
+    """Parses comma-separated names; ``core`` and ``all`` stand for those that suit a target.
 
     A name may be ``FUSION@A+B``, which uses modalities A and B only, or ``FUSION:focal``, with
     another objective, method or encoder; see ``parse_strategy``.
@@ -125,16 +125,19 @@ def parse_fusions(text: str, kind: Kind) -> tuple[str, ...]:
         >>> from mmjax.runs.from_settings import parse_fusions
         >>> parse_fusions("gmu, sum@audio+image", "classes")
         ('gmu', 'sum@audio+image')
-        >>> "concat" in parse_fusions("core", "numbers")
-        True
+        >>> parse_fusions("core,gmu:focal", "numbers")[-2:]
+        ('late_mean', 'gmu:focal')
     """
-    if text in ("core", "all"):
-        names = CORE if text == "core" else FUSIONS.usable()
-        return tuple(name for name in names if suits(FUSIONS[name], kind))
-    names = tuple(name.strip() for name in text.split(","))
+    names: list[str] = []
+    for name in (name.strip() for name in text.split(",")):
+        if name in ("core", "all"):
+            group = CORE if name == "core" else FUSIONS.usable()
+            names += [member for member in group if suits(FUSIONS[member], kind)]
+        else:
+            names.append(name)
     asked = [parse_strategy(name) for name in names]
     for one in asked:
         look_up("fusion", one.member, FUSIONS)
     if len({(one.member, *map(frozenset, one[1:])) for one in asked}) < len(names):
         raise UsageError("fusions", expected="each name once", got=repr(text))
-    return names
+    return tuple(names)

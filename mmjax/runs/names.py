@@ -100,10 +100,9 @@ def check_fusions(text: str) -> None:
     Raises:
         UnknownNameError: there is no such fusion.
     """
-    if text not in ("core", "all"):
-        for asked in map(parse_strategy, text.split(",")):
-            look_up("fusion", asked.member, dict.fromkeys(FUSIONS))
-            _check_choices(asked)
+    for asked in map(parse_strategy, text.split(",")):
+        look_up("fusion", asked.member, dict.fromkeys([*FUSIONS, "core", "all"]))
+        _check_choices(asked)
 
 
 def _check_choices(asked: Strategy) -> None:
