@@ -86,6 +86,7 @@ def test_objects_have_names_of_their_own():
     assert [*result.trained] == ["gmu", "gmu:ogm_ge(alpha=0.9)"]
 
 
+@pytest.mark.slow
 def test_sizes_train_at_three_learning_rates_unless_others_are_named():
     result = mmjax.ablate(TASK, "gmu", {"width": [16]}, **QUICK)
     assert [*result.trained] == [

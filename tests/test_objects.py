@@ -104,6 +104,7 @@ def test_alternatives_are_arms_side_by_side(task):
     ]
 
 
+@pytest.mark.slow
 def test_a_name_says_all_that_differs_from_the_default(task, tmp_path):
     one, other = task.modalities
     result = compare(task, objective=["cross_entropy", "focal"], out=tmp_path / "run")
@@ -118,6 +119,7 @@ def test_a_name_says_all_that_differs_from_the_default(task, tmp_path):
         compare(task, objective=["cross_entropy", "mse"], out=tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_an_optimiser_of_ones_own_is_used_as_it_is(task):
     still = compare(task, optimizer=lambda steps: optax.sgd(0.0))
     moving = compare(task, optimizer=lambda steps: optax.sgd(0.1))
@@ -158,6 +160,7 @@ def test_augmentations_and_class_weights_are_recorded(task, tmp_path):
         compare(task, out=tmp_path / "run", resume=True, **{**given, "mixup": 0.3})
 
 
+@pytest.mark.slow
 def test_an_objective_of_ones_own_may_weigh_rows(task):
     compare(task, class_weights="balanced", objective=doubled)  # by calling one that does
 

@@ -97,6 +97,7 @@ def test_a_modality_is_present_where_the_fusion_sees_tokens_of_it(task, absent):
     assert (encoded.train.present["vector"] == (~lacks if absent == "mask" else True)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["gru", slow("cnn1d")])
 def test_encodings_of_rows_of_unequal_length_are_padded_if_their_tokens_are(encoder):
     rng = np.random.default_rng(0)
@@ -113,6 +114,7 @@ def test_encodings_of_rows_of_unequal_length_are_padded_if_their_tokens_are(enco
         np.testing.assert_array_equal(np.isnan(after.inputs["steps"]).all(axis=2), padding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoders", [{}, slow({"note": "bag", "who": "ft_transformer"})])
 def test_token_ids_and_tables_become_encodings(encoders):
     task = make_coded_task()

@@ -112,6 +112,7 @@ def test_the_majority_class_is_scored_on_all_folds(result):
     assert want <= share
 
 
+@pytest.mark.slow
 def test_the_command_resumes_at_the_strategy_that_is_missing(tmp_path, capsys):
     asked = ["compare", "--task", "synthetic", "--options", "size=60", "--fusions", "sum"]
     asked += ["--seeds", "2", "--steps", "8", "--folds", "3", "--examine", "scores"]
@@ -131,6 +132,7 @@ def test_the_command_resumes_at_the_strategy_that_is_missing(tmp_path, capsys):
     assert command("verify", tmp_path / "run") == 0
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_runs_once_and_reads_the_units_of_the_task(monkeypatch):
     task, ran = synthetic(size=60), []
     features = FrozenEncoder.features
@@ -152,6 +154,7 @@ def make_frozen():
     return pretrained(lambda w, x: x @ w, np.ones((12, 5), np.float32))
 
 
+@pytest.mark.slow
 def test_encoders_that_a_function_makes_read_the_units_of_the_task_too(monkeypatch):
     task, given = replace(synthetic(size=60), standardise=True), {"a": make_frozen}
     assert read_in_units(given) == {"a"}

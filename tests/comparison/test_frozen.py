@@ -330,6 +330,7 @@ def embed(w, ids):
     return Tokens(w[jnp.maximum(ids, 0)], ids >= 0)
 
 
+@pytest.mark.slow
 def test_token_ids_reach_a_frozen_encoder_as_they_are():
     task = make_coded_task()
     arm = make_arm(task, "attention_pool", {"note": pretrained(embed, WORDS)}, steps=3, seeds=(0,))
@@ -351,6 +352,7 @@ def test_token_ids_reach_a_frozen_encoder_as_they_are():
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", [False, slow(0.1)])
 def test_a_comparison_behind_a_text_encoder_reads_new_texts(trainable):
     notes = np.where(np.arange(40) % 2, "a good film", "a dull evening")

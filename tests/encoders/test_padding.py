@@ -134,6 +134,7 @@ def test_a_video_is_its_frames_encoded_alike_and_then_a_sequence():
     np.testing.assert_allclose(got.values, want.values, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_padding_changes_no_prediction_of_a_video():
     task, longer = make_task(VIDEO), make_task(VIDEO, longest=9)
     model, params = make(task, "video")

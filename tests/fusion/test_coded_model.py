@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from representatives import FUSIONS, slow
+from representatives import FUSIONS, representatives, slow
 from small import make_coded_task
 
 import mmjax
@@ -25,7 +25,7 @@ def spoil(split):
     return split.batch()._replace(inputs={"note": ids, "who": cells})
 
 
-@pytest.mark.parametrize("absent", ABSENCES)
+@pytest.mark.parametrize("absent", representatives(ABSENCES, ["learned"]))
 @pytest.mark.parametrize("encoders", [{}, {"note": "bag", "who": "ft_transformer"}])
 def test_absent_text_and_tables_have_no_influence(absent, encoders):
     model, rows = make_model(TASK, "concat", encoders, absent), TASK.train.batch()

@@ -299,6 +299,7 @@ def test_each_part_of_it_changes_what_is_trained(task):
     assert len(set(losses)) == len(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"accumulate": 4}, {"dtype": "bfloat16"}])
 def test_parts_of_a_batch_and_half_precision_see_the_same_rows(task, how):
     recipe = make_recipe(task, steps=1, seeds=(0,), dropout=0.0)
@@ -333,6 +334,7 @@ def test_a_method_gets_a_second_view_that_varies_by_itself(task):
     assert metrics["kept"] == 0
 
 
+@pytest.mark.slow
 def test_seeds_that_run_at_once_are_those_that_run_in_turn(task, monkeypatch):
     recipe = make_recipe(task, steps=4)
     want = fit(recipe, task)
@@ -350,6 +352,7 @@ def test_streamed_rows_are_those_on_the_device(task, monkeypatch):
     check_equal(fit(recipe, task), want)
 
 
+@pytest.mark.slow
 def test_evaluation_is_of_the_rows_as_they_are(task):
     recipe = make_recipe(task, steps=2)
     trained = fit(recipe, task)
