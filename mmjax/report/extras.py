@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mmjax.analysis.attribution import discretise_predictions, estimate, shapley_rows
 from mmjax.analysis.study import Study
@@ -16,7 +17,6 @@ from mmjax.report.figures.attribution_figures import (
 from mmjax.report.figures.calibration_figures import reliability_figure, selective_figure
 from mmjax.report.figures.cost_figures import cost_figure
 from mmjax.report.figures.robustness_figures import robustness_figure
-from mmjax.report.figures.style import Figure
 
 PICTURES = {
     "misclassified.png": (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from matplotlib.figure import Figure as AnyFigure
 
 from mmjax.analysis.summary import Rows, Summary
 from mmjax.comparison.scores import standard_error
@@ -76,13 +77,13 @@ def mean_curves(history: Rows, metric: Metric = METRICS["accuracy"]) -> dict[str
     }
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: AnyFigure, path: Path) -> None:
     """Writes a figure, in the format given by the suffix of the path."""
     with whole_file(path) as file:
         write_figure(figure, file, path.suffix[1:] or None)
 
 
 @plain_text
-def write_figure(figure: Figure, file: BinaryIO, format: str | None = "png") -> None:
+def write_figure(figure: AnyFigure, file: BinaryIO, format: str | None = "png") -> None:
     """Writes a figure to an open file."""
     figure.savefig(file, dpi=150, format=format)
