@@ -16,9 +16,7 @@ CONTAMINATIONS = {
     "baseline not tuned": "the baseline keeps the usual learning rate",
     "speakers shared": "rows are dealt to training and test without regard to who speaks",
 }
-"""{name: what is done}; all but the last two can be done to both sides, or to the method alone."""
-
-BOTH = ("best test epoch", "tuned on test", "last batch dropped", "one seed", "speakers shared")
+"""{name: what is done}; see ``claim`` for which side it is done to."""
 
 
 class Answers(NamedTuple):
@@ -131,7 +129,7 @@ def nothing_wins(
     return wins / times, large / times
 
 
-def agreement(arms: Sequence[Arm], draw: Draw, dirty: set[str]) -> float:
-    """Kendall's tau of the ranking that a protocol reports and the true one."""
+def agreement(arms: Sequence[Arm], true: Sequence[float], draw: Draw, dirty: set[str]) -> float:
+    """Kendall's tau of the ranking that a protocol reports and the ``true`` one of the arms."""
     reported = [score(arm, draw, dirty) for arm in arms]
-    return float(kendalltau(reported, [truth(arm) for arm in arms]).statistic)
+    return float(kendalltau(reported, true).statistic)

@@ -171,6 +171,7 @@ def verdicts(study: Study, groups: Mapping[str, np.ndarray]) -> str:
 def rankings(study: Study, draws: Mapping[str, list[Draw]]) -> str:
     """Kendall's tau of reported rankings with the true one."""
     rows = []
+    true = {task: [truth(arm) for arm in arms.values()] for task, arms in study.items()}
     for name in ["clean", *CONTAMINATIONS, "all together"]:
         cells = []
         for task, arms in study.items():
@@ -178,7 +179,8 @@ def rankings(study: Study, draws: Mapping[str, list[Draw]]) -> str:
             if name not in known or task == "null":
                 cells.append("-")
                 continue
-            values = [agreement(list(arms.values()), d, known[name]) for d in draws[task]]
+            every = list(arms.values())
+            values = [agreement(every, true[task], d, known[name]) for d in draws[task]]
             low, high = np.percentile(values[1:], [2.5, 97.5])
             cells.append(f"{values[0]:.2f} [{low:.2f}, {high:.2f}]")
         rows.append([name, *cells])
@@ -195,10 +197,10 @@ def seeds_needed(study: Study) -> str:
         ten = [arm for name, arm in arms.items() if name.startswith(f"{BASELINE}:")][:10]
         total = min(arm["clean"].test.shape[1] for arm in ten)
         whole = np.ones(ten[0]["clean"].test.shape[2])
-        cells = []
+        true, cells = [truth(arm) for arm in ten], []
         for count in COUNTS:
             some = [Draw(rng.permutation(total)[:count], whole) for _ in range(BOOTSTRAPS)]
-            cells.append(f"{np.mean([agreement(ten, draw, set()) for draw in some]):.2f}")
+            cells.append(f"{np.mean([agreement(ten, true, draw, set()) for draw in some]):.2f}")
         rows.append([task, *cells])
     return markdown_table(["task", *(f"{count} seeds" for count in COUNTS)], rows)
 
