@@ -9,11 +9,10 @@ import jax.numpy as jnp
 
 from mmjax.layers import masked_softmax, mean_where
 from mmjax.methods.mechanics import (
-    gradient_of,
     modality_logits,
     modality_losses,
+    modulated_gradient,
     occurs,
-    scale_encoders,
 )
 from mmjax.objectives.row_losses import classes_of
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
@@ -80,16 +79,10 @@ class ARL(Method):
             each = weigh(wanted, present, occurs(logits, batch), self.sharpness)
             weights = dict(zip(logits, each, strict=True))
             metrics = {**metrics, **{f"weight_{name}": each for name, each in weights.items()}}
-            return total, ((memory, weights), value, metrics)
-
-        follow = gradient_of(loss)
-
-        def gradient(params, memory, batch, key):
-            grads, (memory, weights), metrics = follow(params, memory, batch, key)
             factors = {name: 1 + weight for name, weight in weights.items()}
-            return scale_encoders(grads, factors), memory, metrics
+            return total, ((memory, factors), value, metrics)
 
-        return gradient
+        return modulated_gradient(loss)
 
 
 def asymmetry(

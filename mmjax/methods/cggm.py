@@ -10,13 +10,12 @@ import optax
 
 from mmjax.layers import masked_mean
 from mmjax.methods.mechanics import (
-    gradient_of,
     loss_where,
     mean_of_others,
     modality_losses,
+    modulated_gradient,
     occurs,
     outline,
-    scale_encoders,
 )
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
@@ -93,13 +92,7 @@ class CGGM(Method):
             metrics |= {f"factor_{name}": factor for name, factor in factors.items()}
             return value + self.weight * turn, ((memory, factors), value, metrics)
 
-        follow = gradient_of(loss)
-
-        def gradient(params, memory, batch, key):
-            grads, (memory, factors), metrics = follow(params, memory, batch, key)
-            return scale_encoders(grads, factors), memory, metrics
-
-        return gradient
+        return modulated_gradient(loss)
 
     def _learn(self, memory, outputs, batch):
         """A step of the classifiers; their logits, and how much those that count improved."""

@@ -96,6 +96,21 @@ def gradient_of(loss: Callable[..., Any]) -> Gradient:
     return gradient
 
 
+def modulated_gradient(loss: Callable[..., Any]) -> Gradient:
+    """As ``gradient_of``, with each encoder's gradient times a factor.
+
+    Args:
+        loss: returns (memory, {modality: factor}) in the place of the memory.
+    """
+    follow = gradient_of(loss)
+
+    def gradient(params, memory, batch, key):
+        grads, (memory, factors), metrics = follow(params, memory, batch, key)
+        return scale_encoders(grads, factors), memory, metrics
+
+    return gradient
+
+
 def outline(forward: Forward, params: chex.ArrayTree, rows: Batch) -> Outputs:
     """The shapes of the model's outputs for some rows, without computing them."""
     return jax.eval_shape(forward, params, rows, jax.random.key(0))
