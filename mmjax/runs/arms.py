@@ -80,7 +80,7 @@ def run_arms_in(
 ) -> dict[str, str]:
     """``run_arms`` into a folder, which also keeps the checkpoints; ``also`` is a second sink.
 
-    Until the comparison is complete, its report.html has the scores so far.
+    Until all of several arms are complete, report.html has the scores so far.
     """
     waiting = [arm.strategy for arm in arms]
 
@@ -88,7 +88,7 @@ def run_arms_in(
         put_outcome(out, outcome)
         also(outcome)
         waiting.remove(outcome.arm.strategy)
-        if rows := read_table(out, "rows"):
+        if len(arms) > 1 and (rows := read_table(out, "rows")):
             write_live_page(rows, waiting, out / "report.html")
 
     kept = partial(make_checkpoints, out)

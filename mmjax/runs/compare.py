@@ -4,6 +4,7 @@ Figures are imported where they are drawn: Matplotlib takes a second to import.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -248,7 +249,7 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
     title, score = _title(study.rows), study.metric.label
     base = study.ablation.base if study.ablation else None
-    drawings = list(ablation_drawings(assessment))[:_NUM_DRAWN] if base else []
+    drawings = [*islice(ablation_drawings(assessment), _NUM_DRAWN)] if base else []
     files = [f"{name}.png" for name in file_names([drawing.title for drawing in drawings])]
     for file, drawing in zip(files, drawings, strict=True):
         save(drawing.figure, out / file)
