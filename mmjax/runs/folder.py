@@ -220,9 +220,14 @@ def merge_arm(out: Path, strategy: str) -> None:
     """Copies the results in an arm's own folder to the folder of its comparison."""
     own = arm_folder(out, strategy)
     tables = {name: read_table(own, name) for name in RESULTS if (own / f"{name}.jsonl").exists()}
-    predictions = read_npz(own / "predictions" / f"{strategy}.npz")
+    predictions = read_predictions(own, strategy)
     embedded = read_embedded(own, strategy) if _embeddings(own, strategy).exists() else None
     put_arm(out, strategy, tables, predictions, embedded)
+
+
+def read_predictions(folder: Path, strategy: str) -> dict[str, np.ndarray]:
+    """What ``put_arm`` wrote of an arm."""
+    return read_npz(folder / "predictions" / f"{strategy}.npz")
 
 
 def forget_unfinished(out: Path) -> None:
