@@ -163,6 +163,20 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 
 
+def check_same(started: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises UsageError if what is resumed was started with other values than are asked for now.
+
+    Args:
+        started: what it is.
+        was: {name: value} of then.
+        now: {name: value} of now.
+    """
+    differing = [f"{n} {was.get(n)!r}, not {x!r}" for n, x in now.items() if was.get(n) != x]
+    if differing:
+        problem = f"{started} was started with other settings: {'; '.join(differing)}"
+        raise UsageError("resume", problem, fix="Use the same settings, or choose another folder.")
+
+
 def parse_settings(content: Mapping[str, Any]) -> Settings:
     """Settings from a mapping, as read from JSON.
 
