@@ -25,9 +25,9 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class MLBFusion(nn.Module):
-    """Multiplies one linear function per modality, then reads out: ``V prod_m (U_m x_m + c_m)``.
+    """Multiplies one linear function per modality, then reads out.
 
-    ``x_m`` is the mean over valid tokens, so each output is a bilinear form of rank ``width``. This
+    ``V prod_m (U_m x_m + c_m)`` with ``x_m`` the mean over valid tokens, so each output is a bilinear form of rank ``width``. This
     is the paper's variant without tanh; with tanh it would be ``ProductFusion``. One modality: a
     linear model. Two: the paper's low-rank bilinear pooling. Many: the product of all, a
     multilinear form. An absent modality is a factor of one; with none present the product is set to

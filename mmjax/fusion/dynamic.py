@@ -22,7 +22,7 @@ class DynamicFusion(nn.Module):
 
     ``sum_k g_k l_k`` with ``g = softmax(G([x_1; ..; x_M]))`` over the experts, each an MLP: one on
     every ``x_m``, the mean over valid tokens, and one on all of them. ``aux`` has the
-    resource-aware loss ``resource_weight sum_k g_k C_k``, averaged over the samples with at least
+    resource-aware loss ``lambda sum_k g_k C_k``, with ``lambda`` the ``resource_weight``, averaged over the samples with at least
     one modality. The cost ``C_k`` is the fraction of modalities that an expert needs; it stands in
     for the cost of their encoders, which a fusion cannot measure. The gate is soft in evaluation
     too: a batch runs every expert anyway, so a hard choice would save nothing here. Everything is

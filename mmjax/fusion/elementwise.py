@@ -15,9 +15,9 @@ from mmjax.types import Outputs, Tokens
 
 
 class SumFusion(nn.Module):
-    """Adds the projections of the modalities present, then reads out: ``V sum_m h_m``.
+    """Adds the projections of the modalities present, then reads out.
 
-    ``h_m = tanh(W_m x_m + b_m)`` with ``x_m`` the mean over valid tokens. One modality: a plain
+    ``V sum_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One modality: a plain
     MLP. Two or many: the sum. An absent modality adds zero; with none present only the readout bias
     remains.
 

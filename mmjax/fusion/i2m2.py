@@ -11,9 +11,9 @@ from mmjax.types import Outputs, Tokens
 
 
 class I2M2Fusion(nn.Module):
-    """Adds the logits of every modality and of an MLP on all of them: ``l_1 + .. + l_M + l_J``.
+    """Adds the logits of every modality and of an MLP on all of them.
 
-    The product of experts ``p(y | x_1) .. p(y | x_M) p(y | x_1, .., x_M)``, up to normalisation.
+    ``l_1 + .. + l_M + l_J`` is the product of experts ``p(y | x_1) .. p(y | x_M) p(y | x_1, .., x_M)``, up to normalisation.
     ``l_m`` is an MLP on the mean of the valid tokens of one modality, ``l_J`` one on the
     concatenated means. One modality: two MLPs on it. Two or many: one MLP each and the joint one.
     An absent modality has no logits and adds nothing to the joint MLP; with none present only the

@@ -13,7 +13,7 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class I2MoEFusion(nn.Module):
-    """Weighs ``M + 2`` experts on all modalities, taught by what happens when one is masked.
+    """Weighs experts on all modalities, taught by what happens when one is masked.
 
     ``sum_e g_e y_e`` with an MLP ``y_e`` on ``[x_1; ..; x_M]``, the means over valid tokens, per
     expert, and ``g`` the softmax of another MLP, the reweighting model. With ``y_e^m`` for what an

@@ -19,9 +19,9 @@ from mmjax.types import Outputs, Tokens
 
 
 class LateMeanFusion(nn.Module):
-    """Averages the logits of the modalities present: ``(1 / |present|) sum_m l_m``.
+    """Averages the logits of the modalities present.
 
-    One modality: its own logits. Two or many: the mean over those present, which up to a constant
+    The output is ``(1 / |present|) sum_m l_m``. One modality: its own logits. Two or many: the mean over those present, which up to a constant
     is the log of the geometric mean of their probabilities. With none present the logits are zero.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
@@ -56,9 +56,9 @@ class LateMeanFusion(nn.Module):
 
 
 class LateProbMeanFusion(nn.Module):
-    """Averages the probabilities of the modalities present: ``log (1 / |present|) sum_m p_m``.
+    """Averages the probabilities of the modalities present.
 
-    ``p_m = softmax(l_m)``; the sum rule. One modality: its own log-probabilities. Two or many: the
+    The sum rule: ``log (1 / |present|) sum_m p_m`` with ``p_m = softmax(l_m)``. One modality: its own log-probabilities. Two or many: the
     log of the mean over those present. With none present the prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
@@ -96,9 +96,9 @@ class LateProbMeanFusion(nn.Module):
 
 
 class LateMaxFusion(nn.Module):
-    """Takes for each class the largest probability among the modalities: ``max_m log p_m``.
+    """Takes for each class the largest probability among the modalities.
 
-    ``p_m = softmax(l_m)``: the max rule, under equal priors, is defined on probabilities, since
+    The max rule under equal priors: ``max_m log p_m`` with ``p_m = softmax(l_m)``. It is defined on probabilities, since
     logits have a scale of their own in each readout. One modality: its own log-probabilities. Two
     or many: the maximum over those present, which softmax normalises. With none present the
     prediction is uniform.
@@ -137,9 +137,9 @@ class LateMaxFusion(nn.Module):
 
 
 class LateWeightedFusion(nn.Module):
-    """Weights the logits of each modality by one learned scalar: ``sum_m softmax(a)_m l_m``.
+    """Weights the logits of each modality by one learned scalar.
 
-    ``a`` starts at zero, so training starts from the mean. One modality: its own logits. Two or
+    The output is ``sum_m softmax(a)_m l_m``. The scalars ``a`` start at zero, so training starts from the mean. One modality: its own logits. Two or
     many: the softmax is over those present, which share the weight of an absent one. With none
     present the logits are zero.
 

@@ -13,9 +13,9 @@ from mmjax.types import Outputs, Tokens
 
 
 class MMCosineFusion(nn.Module):
-    """Adds up scaled cosines between features and class weights: ``scale sum_m cos(h_m, w_mk)``.
+    """Adds up scaled cosines between features and class weights.
 
-    ``h_m = relu(V_m x_m + b_m)`` are the features of modality ``m``, with ``x_m`` the mean of its
+    ``scale sum_m cos(h_m, w_mk)`` with ``h_m = relu(V_m x_m + b_m)`` the features of modality ``m``, ``x_m`` the mean of its
     valid tokens, and ``w_mk`` its weights for output ``k``. A linear readout is ``sum_m w_mk .
     h_m``, to which the modality with the larger norms adds more; here each adds between ``-scale``
     and ``scale``, whatever its norms. One modality: a cosine classifier. Two or many: the sum over

@@ -22,9 +22,9 @@ from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Pr
 
 @dataclass(frozen=True)
 class GradientBlending(Method):
-    """Trains ``w_0 L + sum_m w_m L_m``, with weights from preliminary runs: offline G-Blend.
+    """Weights the losses of the model and of each modality by preliminary runs: offline G-Blend.
 
-    ``L`` is the objective of the whole model, ``L_m`` the cross-entropy of modality ``m`` alone.
+    The loss is ``w_0 L + sum_m w_m L_m``, with ``L`` the objective of the whole model and ``L_m`` the cross-entropy of modality ``m`` alone.
     Preliminary runs of the whole model and of each unimodal model give ``w_k ~ G_k / O_k^2``,
     normalised to sum to one: ``G`` is the decrease of the validation loss from the start to the
     selected parameters, ``O`` the increase of the gap between validation and training loss. The

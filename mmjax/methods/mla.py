@@ -15,9 +15,9 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, 
 
 @dataclass(frozen=True)
 class MLA(Method):
-    """Trains modality ``t mod M`` alone in step ``t``; the shared readout's gradient is projected.
+    """Trains one modality in each step; the shared readout's gradient is projected.
 
-    With ``h`` the mean input of the readout over the rows of a step, ``P <- P - (P h)(P h)^T /
+    Step ``t`` trains modality ``t mod M`` alone. With ``h`` the mean input of the readout over the rows of a step, ``P <- P - (P h)(P h)^T /
     (alpha + h^T P h)``, starting from the identity, ``P <- P / |P|_F``, and the gradient ``g`` of
     the readout's kernel ``[d, out_dim]`` becomes ``sqrt(d) P g``. The updates for a modality are
     thus nearly orthogonal to the mean inputs that the readout was trained on: after one step on

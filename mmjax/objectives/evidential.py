@@ -14,7 +14,7 @@ def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Res
 
     Logits are interpreted as log-parameters of a Dirichlet, ``alpha = exp(logits)``, as returned by
     the evidential fusion. The loss of an opinion is ``digamma(sum_k alpha_k) - digamma(alpha_y) +
-    kl_weight KL(Dir(a) || Dir(1))``, in nats, where ``a`` is ``alpha`` with one in place of
+    lambda KL(Dir(a) || Dir(1))``, in nats, where ``lambda`` is ``kl_weight``, and ``a`` is ``alpha`` with one in place of
     ``alpha_y``. The paper anneals the weight from zero to one over the first epochs; an objective
     does not know the epoch, so here it is constant and small. Each branch is averaged over the rows
     that have its modality. The opinion of all modalities together, ``outputs.joint``, counts like a

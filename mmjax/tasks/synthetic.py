@@ -38,7 +38,7 @@ def synthetic(
     Modalities are "a", "b", "c", "d", float32 [12]: a random unit vector, with positive sign for
     bit 1 and negative for bit 0, plus normal noise on every feature. In every split each
     combination of bits is equally frequent, so that the following holds exactly and not just in
-    expectation. With ``M = num_modalities``, the best accuracies are, for bits read without error:
+    expectation. With ``M`` modalities, the best accuracies are, for bits read without error:
 
     ============  ======================  =================================  =====
     kind          label                   one modality                       all
