@@ -9,9 +9,9 @@ from mmjax.augmentations.rows import IMAGES, SEQUENCES, VECTORS, check_number, r
 
 @dataclass(frozen=True)
 class Noise:
-    """Adds normal noise to every number.
+    r"""Adds normal noise to every number.
 
-    ``x + scale n`` with ``n`` standard normal.
+    :math:`x + \text{scale} n` with :math:`n` standard normal.
 
     Reference: Bishop, Training with Noise is Equivalent to Tikhonov Regularization (Neural
     Computation 1995).

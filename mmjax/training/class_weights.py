@@ -43,10 +43,11 @@ def name_class_weights(
 
 
 def make_class_weights(task: Task, given: Sequence[str]) -> tuple[float, ...] | None:
-    """The weight of each class: [classes], or None if nothing is given.
+    r"""The weight of each class: [classes], or None if nothing is given.
 
-    ``balanced`` is ``rows / (classes * rows of the class)`` over the training rows, whose mean over
-    these rows is 1. Otherwise the weights are CLASS=WEIGHT; a class that is not named has weight 1.
+    ``balanced`` is :math:`\text{rows} / (\text{classes} \cdot \text{rows of the class})` over the
+    training rows, whose mean over these rows is 1. Otherwise the weights are CLASS=WEIGHT; a class
+    that is not named has weight 1.
 
     Reference: King and Zeng, Logistic Regression in Rare Events Data (Political Analysis 2001),
     weighting; the numbers are those of scikit-learn's ``compute_class_weight``.

@@ -1,0 +1,74 @@
+"""Formulas as MathML, which browsers set by themselves: without a script, and offline."""
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element, fromstring, tostring
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+_BREAKS = frozenset("=←+\N{MINUS SIGN}∝,;≤∥")  # a line may end after these, outside brackets
+
+
+def _typeset(latex: str, display: str) -> Element:
+    formula = fromstring(convert(latex, xmlns="", display=display))
+    for part in formula.iter():
+        word = part.tag in ("mo", "mtext") and (part.text or "").replace(" ", "").isalpha()
+        part.tag = "mi" if word else "mo" if part.text in (",", ";") else part.tag
+        if part.text == "|":  # of which MathML does not know the side
+            part.set("lspace", "0")
+            part.set("rspace", "0")
+    for row in formula.iter("mrow"):
+        row[:] = _space(row)
+    return formula
+
+
+def _space(row: Element) -> Iterator[Element]:
+    """The row with a thin space around names, such as tanh, and none after a minus that negates."""
+    last = None
+    for part in row:
+        sign = last is None or (last.tag == "mo" and last.text not in (")", "]", "|"))
+        if sign and part.text == "\N{MINUS SIGN}":
+            part.set("form", "prefix")
+        elif not sign and part.tag != "mo" and (_is_name(part) or _is_name(last)):
+            yield Element("mspace", width=".17em")
+        yield (last := part)
+
+
+def _is_name(part: Element) -> bool:
+    """Whether it is a word, or one with a subscript."""
+    base = part[0] if len(part) else part
+    return base.tag == "mi" and len(base.text or "") > 1
+
+
+def _pieces(row: Element) -> Iterator[Element]:
+    """The formula in pieces between which a line may end: browsers break none by themselves."""
+    depth, piece = 0, Element("mrow")
+    for part in row:
+        piece.append(part)
+        sign = part.text if part.tag == "mo" else None
+        depth += (sign in ("(", "[", "{")) - (sign in (")", "]", "}"))
+        if depth == 0 and sign in _BREAKS and len(piece) > 1:
+            yield piece
+            piece = Element("mrow")
+    yield piece
+
+
+def _visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
+    rows = _pieces(_typeset(node.astext(), "inline")[0])
+    pieces = (f"<math>{tostring(row, 'unicode')}</math>" for row in rows)
+    translator.body.append(f'<span class="math">{"<wbr>".join(pieces)}</span>')
+    raise nodes.SkipNode
+
+
+def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
+    formula = tostring(_typeset(node.astext(), "block"), "unicode")
+    translator.body.append(f'<div class="math">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Adds the renderer."""
+    app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
