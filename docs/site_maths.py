@@ -26,20 +26,24 @@ def _typeset(latex: str, display: str) -> Element:
 
 def _space(row: Element) -> Iterator[Element]:
     """The row with a thin space around names, such as tanh, and none after a minus that negates."""
-    last = None
+    base = None
     for part in row:
-        sign = last is None or (last.tag == "mo" and last.text not in (")", "]", "|"))
+        sign = base is None or (base.tag == "mo" and base.text not in (")", "]"))
         if sign and part.text == "\N{MINUS SIGN}":
             part.set("form", "prefix")
-        elif not sign and part.tag != "mo" and (_is_name(part) or _is_name(last)):
+        elif not sign and part.tag != "mo" and (_is_name(base) or _is_name(_base(part))):
             yield Element("mspace", width=".17em")
-        yield (last := part)
+        yield part
+        base = _base(part)
+
+
+def _base(part: Element) -> Element:
+    """What has the subscripts and exponents of a part of a formula."""
+    return part[0] if part.tag in ("msub", "msup", "msubsup") else part
 
 
 def _is_name(part: Element) -> bool:
-    """Whether it is a word, or one with a subscript."""
-    base = part[0] if len(part) else part
-    return base.tag == "mi" and len(base.text or "") > 1
+    return part.tag == "mi" and len(part.text or "") > 1
 
 
 def _pieces(row: Element) -> Iterator[Element]:
