@@ -33,7 +33,8 @@ def photograph(report: Path, picture: Path) -> None:
     command = ["chromium", *options, size, target, report.resolve().as_uri()]
     subprocess.run(command, check=True, capture_output=True)
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
+        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(picture, optimize=True)
 
 
 if __name__ == "__main__":

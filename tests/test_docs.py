@@ -51,6 +51,13 @@ def test_pages_state_how_many_entries_the_tables_have():
         assert script.count(page.read_text()) == page.read_text(), "run experiments/count_zoo.py"
 
 
+def test_each_picture_of_the_gallery_is_small_and_has_its_command():
+    made = set(re.findall(r"runs/gallery/(\w+)", (DOCS / "gallery.md").read_text()))
+    pictures = {path.stem: path for path in (DOCS / "gallery").iterdir()}
+    assert made == set(pictures)
+    assert sum(path.stat().st_size for path in pictures.values()) < 600_000
+
+
 @pytest.fixture(scope="module")
 def site_links():
     pytest.importorskip("sphinx")
