@@ -16,6 +16,10 @@ def make_rng(seed: int) -> np.random.Generator:
 
     Raises:
         UsageError: ``seed`` is not a non-negative integer.
+
+    Example:
+        >>> make_rng(0).integers(10, size=3).tolist()
+        [8, 6, 5]
     """
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise UsageError("seed", expected="a non-negative integer", got=repr(seed))

@@ -93,7 +93,14 @@ def _parse(pair: str, text: str) -> float:
 
 
 def check_balance(recipe: Recipe, task: Task) -> None:
-    """Raises UsageError if a recipe weighs or balances classes that the task does not have."""
+    """Raises UsageError if a recipe weighs or balances classes that the task does not have.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import Recipe, make_model
+        >>> task = synthetic(size=100)
+        >>> check_balance(Recipe(make_model(task, "sum"), sampling="balanced"), task)
+    """
     if recipe.sampling == BALANCED:
         _check_kind("sampling", task)
     if recipe.class_weights is not None:
