@@ -100,6 +100,12 @@ def mismatch(tokens: Mapping[str, Tokens], temperature: float) -> jax.Array:
 
     Raises:
         UsageError: the tokens of the modalities differ in width.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> audio = make_tokens({"audio": (2, 16)}, batch=4)["audio"]
+        >>> round(mismatch({"audio": audio, "image": audio}, temperature=0.01).item(), 3)
+        0.0
     """
     views, present = _views(tokens)
     both = present.T[:, None] & present.T[None]  # [modality, other, batch]
