@@ -11,7 +11,8 @@ from sphinx.writers.html5 import HTML5Translator
 _BREAKS = frozenset("=←+\N{MINUS SIGN}∝,;≤∥")  # a line may end after these, outside brackets
 
 
-def _typeset(latex: str, display: str) -> Element:
+def typeset(latex: str, display: str) -> Element:
+    """A formula as MathML, for a line of text ("inline") or a paragraph of its own ("block")."""
     formula = fromstring(convert(latex, xmlns="", display=display))
     for part in formula.iter():
         word = part.tag in ("mo", "mtext") and (part.text or "").replace(" ", "").isalpha()
@@ -46,7 +47,7 @@ def _is_name(part: Element) -> bool:
     return part.tag == "mi" and len(part.text or "") > 1
 
 
-def _pieces(row: Element) -> Iterator[Element]:
+def pieces(row: Element) -> Iterator[Element]:
     """The formula in pieces between which a line may end: browsers break none by themselves."""
     depth, piece = 0, Element("mrow")
     for part in row:
@@ -60,14 +61,14 @@ def _pieces(row: Element) -> Iterator[Element]:
 
 
 def _visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
-    rows = _pieces(_typeset(node.astext(), "inline")[0])
-    pieces = (f"<math>{tostring(row, 'unicode')}</math>" for row in rows)
-    translator.body.append(f'<span class="math">{"<wbr>".join(pieces)}</span>')
+    rows = pieces(typeset(node.astext(), "inline")[0])
+    maths = (f"<math>{tostring(row, 'unicode')}</math>" for row in rows)
+    translator.body.append(f'<span class="math">{"<wbr>".join(maths)}</span>')
     raise nodes.SkipNode
 
 
 def _visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    formula = tostring(_typeset(node.astext(), "block"), "unicode")
+    formula = tostring(typeset(node.astext(), "block"), "unicode")
     translator.body.append(f'<div class="math">{formula}</div>')
     raise nodes.SkipNode
 

@@ -222,7 +222,14 @@ def name_columns(where: object, columns: Iterable[Any]) -> list[Any]:
 
 
 def drop_unnamed(where: str, values: Any) -> Any:
-    """A pandas table without its unnamed columns; anything else unchanged."""
+    """A pandas table without its unnamed columns; anything else unchanged.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"Unnamed: 0": [0], "age": [31]})
+        >>> drop_unnamed("patients", table).columns.tolist()
+        ['age']
+    """
     if not hasattr(values, "iloc") or not hasattr(values, "columns"):
         return values
     named = name_columns(where, values.columns)
@@ -232,7 +239,13 @@ def drop_unnamed(where: str, values: Any) -> Any:
 
 
 def tell_order(target: Any, others: Mapping[str, Any]) -> None:
-    """Reports on stderr pandas tables whose index differs from the target's."""
+    """Reports on stderr pandas tables whose index differs from the target's.
+
+    Example:
+        >>> import pandas as pd
+        >>> ages = pd.DataFrame({"age": [31, 35]}, index=[1, 0])
+        >>> tell_order(pd.Series([0, 1]), {"patient": ages})  # on stderr
+    """
     if not hasattr(target, "iloc"):
         return
     for name, values in others.items():

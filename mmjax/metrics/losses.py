@@ -52,8 +52,8 @@ def _root_mean_square(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 def determination(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     r"""What each row contributes to R2, which is their mean: [rows].
 
-    :math:`1 - \text{error}^2 / \text{variance}`, averaged over the numbers. The variance is taken as
-    known: it is the same for all models.
+    :math:`1 - \text{error}^2 / \text{variance}`, averaged over the numbers. The variance is taken
+    as known: it is the same for all models.
 
     Example:
         >>> target = np.array([[1.0], [3.0]])
