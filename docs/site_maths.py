@@ -16,7 +16,7 @@ def typeset(latex: str, display: str) -> Element:
     formula = fromstring(convert(latex, xmlns="", display=display))
     for part in formula.iter():
         word = part.tag in ("mo", "mtext") and (part.text or "").replace(" ", "").isalpha()
-        part.tag = "mi" if word else "mo" if part.text in (",", ";") else part.tag
+        part.tag = "mi" if word else "mo" if part.text in (",", ";", "±") else part.tag
         if part.text == "|":  # of which MathML does not know the side
             part.set("lspace", "0")
             part.set("rspace", "0")
