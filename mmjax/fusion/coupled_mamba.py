@@ -72,12 +72,13 @@ class CoupledMambaFusion(nn.Module):
 
     At step :math:`t` each modality :math:`m` with a :math:`t`-th token has :math:`h_{mt} =
     \exp(D_{mt} A_m) s_{t-1} + D_{mt} B_{mt} x_{mt}`, where :math:`s_t` is the mean of their
-    ``h_mt``, and :math:`y_{mt} = C_{mt} h_{mt} + S_m x_{mt}`. The step :math:`D` and the vectors
-    :math:`B` and :math:`C` are computed from :math:`x`, a causal convolution of :math:`t_m`;
-    :math:`y` is gated, projected and added to :math:`t_m`. Finally the streams are averaged over
-    valid tokens, and the readout sees all of them. One modality: Mamba. Two or many: one chain for
-    each. A modality that is absent, masked at a step or at its end takes no part in that step, so
-    the others go on as if it were not given. With none present only the readout bias remains.
+    :math:`h_{mt}`, and :math:`y_{mt} = C_{mt} h_{mt} + S_m x_{mt}`. The step :math:`D` and the
+    vectors :math:`B` and :math:`C` are computed from :math:`x`, a causal convolution of
+    :math:`t_m`; :math:`y` is gated, projected and added to :math:`t_m`. Finally the streams are
+    averaged over valid tokens, and the readout sees all of them. One modality: Mamba. Two or many:
+    one chain for each. A modality that is absent, masked at a step or at its end takes no part in
+    that step, so the others go on as if it were not given. With none present only the readout bias
+    remains.
 
     Modalities need not be aligned or equally long, but their :math:`t`-th tokens are read together,
     and with a single token each they meet in the readout alone. The paper adds the states; as

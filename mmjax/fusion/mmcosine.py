@@ -16,7 +16,7 @@ class MMCosineFusion(nn.Module):
     r"""Adds up scaled cosines between features and class weights.
 
     :math:`\text{scale} \sum_m \cos(h_m, w_{mk})` with :math:`h_m = \text{relu}(V_m x_m + b_m)` the
-    features of modality :math:`m`, :math:`x_m` the mean of its valid tokens, and ``w_mk`` its
+    features of modality :math:`m`, :math:`x_m` the mean of its valid tokens, and :math:`w_{mk}` its
     weights for output :math:`k`. A linear readout is :math:`\sum_m w_{mk} \cdot h_m`, to which the
     modality with the larger norms adds more; here each adds between ``-scale`` and ``scale``,
     whatever its norms. One modality: a cosine classifier. Two or many: the sum over those present.

@@ -22,7 +22,7 @@ class MatrixInteractionFusion(nn.Module):
     r"""Each further modality generates the full weight matrix applied to the modalities before it.
 
     :math:`y_m = (T_m h_m + G_m) y + S_m h_m + b_m` with :math:`y` the interaction of the modalities
-    before, :math:`T_m` a ``width`` x ``width`` x ``width`` tensor and
+    before, :math:`T_m` a tensor with three axes of size ``width`` and
     :math:`h_m = \tanh(W_m x_m + c_m)` of the mean over valid tokens, projected to keep the tensor
     small. One modality: a plain MLP. Two: the paper's layer, of the second by name on the first.
     Many: the same, folded over the sorted names. An absent modality is skipped; with none present

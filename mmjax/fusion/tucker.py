@@ -28,8 +28,8 @@ class TuckerFusion(nn.Module):
     r"""Multiplies every coordinate of one modality with every other through a learned core tensor.
 
     :math:`V z` with :math:`z_k = \sum_{ij} T_{ijk} a_i b_j`, :math:`a = U_1 x_1 + c_1`,
-    :math:`b = U_2 x_2 + c_2`, :math:`x_m` the mean over valid tokens and :math:`T` a ``width`` x
-    ``width`` x ``width`` tensor. One modality: a linear model. Two: the paper's Tucker
+    :math:`b = U_2 x_2 + c_2`, :math:`x_m` the mean over valid tokens and :math:`T` a tensor with
+    three axes of size ``width``. One modality: a linear model. Two: the paper's Tucker
     decomposition. Many: a fold over the sorted names, with a core for each modality after the
     first, since the size of a single core would be exponential in their number. An absent modality
     is skipped; with none present only the readout bias remains.

@@ -45,7 +45,7 @@ def synthetic(
     ============  ======================  =================================  =====
     "redundant"   the bit that all share  1                                  1
     "unique"      the bit of "a"          1 for "a", 1/2 for the others      1
-    "and"         whether all bits are 1  1 - 2^-M, the majority class       1
+    "and"         whether all bits are 1  :math:`1 - 2^{-M}`, the majority   1
     "xor"         parity of the bits      1/2                                1
     ============  ======================  =================================  =====
 
