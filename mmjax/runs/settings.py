@@ -183,6 +183,11 @@ def parse_settings(content: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: a value is invalid.
         TypeError: there is no such setting.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_settings
+        >>> parse_settings({"encoders": ["audio=gru"], "seeds": 3}).encoders
+        ('audio=gru',)
     """
     as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
     given: dict[str, Any] = {name: as_tuple(value) for name, value in content.items()}
@@ -194,6 +199,11 @@ def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
 
     Raises:
         UsageError: an entry lacks a name, or its value is not a number.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_shares
+        >>> parse_shares("missing", ["audio=0.5"])
+        {'audio': 0.5}
     """
     shares = {}
     for name, value in parse_pairs(argument, pairs).items():
@@ -209,6 +219,11 @@ def parse_augment(pairs: Sequence[str]) -> dict[str, list[str]]:
 
     Raises:
         UsageError: an entry lacks a name or an equals sign, or a name is repeated.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_augment
+        >>> parse_augment(["image=crop+flip"])
+        {'image': ['crop', 'flip']}
     """
     return {name: names.split("+") for name, names in parse_pairs("augment", pairs).items()}
 
@@ -244,7 +259,13 @@ def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def as_flags(settings: Settings) -> str:
-    """The command-line flags of all settings that differ from their defaults."""
+    """The command-line flags of all settings that differ from their defaults.
+
+    Example:
+        >>> from mmjax.runs.settings import Settings, as_flags
+        >>> as_flags(Settings(encoders=("audio=gru",), seeds=3))
+        '--encoders audio=gru --seeds 3'
+    """
     flags = []
     for field in fields(settings):
         value = getattr(settings, field.name)
