@@ -65,7 +65,8 @@ _COUNTED = {
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, box=SIMPLE_HEAD, title_justify="left")
+    look = {"box": SIMPLE_HEAD, "title_justify": "left", "pad_edge": False}
+    return Table(*columns, title=title, collapse_padding=True, **look)
 
 
 def _label_counts(split: Split, out_dim: int) -> str:
