@@ -65,7 +65,9 @@ _COUNTED = {
 
 
 def _table(title: str, *columns: str) -> Table:
-    return Table(*columns, title=title, box=SIMPLE_HEAD, title_justify="left")
+    table = Table(*columns, title=title, box=SIMPLE_HEAD, title_justify="left")
+    table.collapse_padding, table.pad_edge = True, False  # nine columns fit a terminal of 80
+    return table
 
 
 def _label_counts(split: Split, out_dim: int) -> str:

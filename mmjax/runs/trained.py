@@ -28,7 +28,7 @@ from mmjax.runs.columns import read_table
 from mmjax.runs.folder import check_new_file
 from mmjax.runs.from_settings import make_arms, make_task
 from mmjax.runs.run_file import RunFile, read_run_file
-from mmjax.storage.files import write_csv, write_npz
+from mmjax.storage.files import whole_file, write_csv, write_npz
 from mmjax.storage.manifest import check_listed
 from mmjax.training import checkpoint
 from mmjax.training.predict import Evaluate, make_evaluate
@@ -36,6 +36,7 @@ from mmjax.training.step import outline_params
 from mmjax.types import Batch
 
 Arrays = Mapping[str, np.ndarray]
+Inputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +74,14 @@ class TrainedRun:
         recipe = replace(self.arm.recipe, seeds=(self.best_seed,))
         return TrainedRun(replace(self.arm, recipe=recipe), params, self.best_seed)
 
-    def predict(self, inputs: Arrays, present: Arrays | None = None) -> np.ndarray:
+    def predict(self, inputs: Inputs, present: Arrays | None = None) -> np.ndarray:
         """Predicts probabilities of classes or labels, or numbers, averaged over the seeds.
 
         Args:
             inputs: {modality: [rows, ...]} of every modality of ``arm.task``, in the shape of its
                 rows or as ``Task.from_arrays`` accepts them, such as strings for text; uint8
                 where the task has uint8. Where rows of the task differ in length, these may, too.
-                Other modalities are ignored.
+                None stands for a modality that no row has. Other modalities are ignored.
             present: {modality: [rows] bool}; by default a modality is present in every row.
 
         Returns:
@@ -95,7 +96,7 @@ class TrainedRun:
         said = answers(prediction, task.kind).mean(axis=0)
         return said if task.scale is None else task.scale.restore(said)
 
-    def embed(self, inputs: Arrays, present: Arrays | None = None) -> dict[str, np.ndarray]:
+    def embed(self, inputs: Inputs, present: Arrays | None = None) -> dict[str, np.ndarray]:
         """Embeds rows with the best seed; seeds do not share an embedding space.
 
         Args:
@@ -113,7 +114,23 @@ class TrainedRun:
         view = self.best.evaluate.view(self.best.params, self._rows(inputs, present))
         return {name: values[0] for name, values in view.embeddings.items()}
 
-    def _rows(self, inputs: Arrays, present: Arrays | None) -> Batch:
+    def save_program(self, path: str | Path) -> None:
+        """Writes the best seed as a StableHLO program, which needs JAX, but not mmjax, to run.
+
+        Args:
+            path: such as ``model.stablehlo``; an existing file is replaced.
+
+        Raises:
+            UsageError: the extra ``export`` is not installed.
+            OSError: the file cannot be written.
+        """
+        from mmjax.runs.export.stablehlo import export_program
+
+        content = export_program(self)
+        with whole_file(Path(path)) as file:
+            file.write(content)
+
+    def _rows(self, inputs: Inputs, present: Arrays | None) -> Batch:
         """A checked batch of the rows."""
         task, present = source_of(self.arm.task), {} if present is None else present
         known = task.train.inputs
@@ -124,16 +141,22 @@ class TrainedRun:
         for name in known:
             if name not in inputs:
                 problem = f"modality {name!r} is missing; got {', '.join(inputs) or 'none'}"
-                fix = "For rows without it, pass any values, and present={...} with False there."
+                fix = f"If no row has it, pass {name!r}: None."
                 raise UsageError("inputs", problem, fix=fix)
-        rows = {name: self._read(name, inputs[name], present.get(name)) for name in known}
+        given = {name: inputs[name] for name in known if inputs[name] is not None}
+        if not given:
+            raise UsageError("inputs", expected="at least one modality", got="None of each")
+        rows = {name: self._read(name, values, present.get(name)) for name, values in given.items()}
         sizes = {name: len(values) for name, values in rows.items()}
         if len(set(sizes.values())) > 1:
             got = ", ".join(f"{name} {size}" for name, size in sizes.items())
             raise DataError("inputs", expected="as many rows of each modality", got=got)
         size = sizes.popitem()[1]
         everywhere = np.ones(size, bool)
-        here = {name: np.asarray(present.get(name, everywhere)) for name in known}
+        here = {name: np.asarray(present.get(name, everywhere)) for name in rows}
+        for name in known.keys() - given:
+            rows[name] = np.zeros((size, *known[name].shape[1:]), known[name].dtype)
+            here[name] = ~everywhere
         for name, like in known.items():
             where = f"input {name!r}"
             shape, padded = (size, *like.shape[1:]), name in task.padded

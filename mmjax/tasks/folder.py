@@ -11,7 +11,7 @@ from mmjax.data.coerce_inputs import InputKind, sample_rank
 from mmjax.data.splits import make_rng
 from mmjax.data.targets import Kind
 from mmjax.data.task import Task
-from mmjax.errors import DataError, UsageError, look_up
+from mmjax.errors import DataError, UsageError, look_up, tell
 from mmjax.registry import parse_pairs
 from mmjax.tasks.readers.by_id import read_cells
 from mmjax.tasks.readers.files import READERS
@@ -96,6 +96,9 @@ def folder(
         if name not in read and is_coded(stated) and path.exists():
             table = isinstance(make_coding(stated), Table)
             read[name] = read_cells(path, labels.ids, table=table)
+    for path in sorted(place.glob("*.csv")):
+        if path.name != LABELS and path.stem not in read and _is_shown(path):
+            tell(f"{path}: not read, as its kind is not stated, such as kinds={path.stem}=table")
     return make_task("folder", place, read, labels, seed=seed, kind=kind, kinds=kinds)
 
 

@@ -17,7 +17,7 @@ from mmjax.comparison.arm import make_arm
 from mmjax.data.task import Task
 from mmjax.errors import UsageError
 from mmjax.runs.export import export_run, load_export
-from mmjax.runs.export.stablehlo import export_program
+from mmjax.runs.export.stablehlo import PROGRAM, export_program
 from mmjax.runs.export.weights import WEIGHTS, dump_weights
 from mmjax.runs.run_file import RunFile
 from mmjax.runs.settings import Settings
@@ -153,7 +153,8 @@ def test_all_kinds_of_targets_and_standardised_inputs_come_back(kind, tmp_path):
     assert (after.arm.task.kind, after.arm.task.names) == (kind, task.names)
     rows = some_rows(task, 6)
     np.testing.assert_array_equal(after.predict(*rows), run.predict(*rows))
-    program = export.deserialize(bytearray(export_program(run)))
+    run.save_program(tmp_path / PROGRAM)
+    program = export.deserialize(bytearray((tmp_path / PROGRAM).read_bytes()))
     want = run.best.predict(*rows)
     np.testing.assert_allclose(program.call(*rows), want, atol=1e-6, **tolerance)
     if kind == "numbers":

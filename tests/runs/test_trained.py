@@ -60,6 +60,13 @@ def test_absent_modalities_are_hidden(untrained):
     assert not np.allclose(got, untrained.predict(rows.inputs))
 
 
+def test_none_stands_for_a_modality_that_no_row_has(untrained):
+    inputs = untrained.arm.task.valid.inputs
+    absent = {"image": np.zeros(30, bool)}
+    got = untrained.predict({"vector": inputs["vector"], "image": None})
+    np.testing.assert_array_equal(got, untrained.predict(inputs, absent))
+
+
 def test_embeddings_are_those_of_the_best_seed(untrained):
     rows = untrained.arm.task.valid.batch()
     got = untrained.embed(rows.inputs)
@@ -101,6 +108,7 @@ WRONG = {
     "an unknown modality": (
         {"vectro": VECTOR, "image": IMAGE}, {}, UsageError, "'vector' is missing; got vectro, image"
     ),
+    "None of each": ({"vector": None, "image": None}, {}, UsageError, "at least one modality"),
     "an unknown presence": (
         {"vector": VECTOR, "image": IMAGE}, {"imag": None}, UnknownNameError, "'image'"
     ),

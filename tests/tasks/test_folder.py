@@ -135,6 +135,12 @@ def test_steps_of_another_length_are_padded(place, capsys):
     np.testing.assert_array_equal(inputs["steps"][3], [[1, 2], [np.nan] * 2, [np.nan] * 2])
 
 
+def test_a_file_whose_kind_is_not_stated_is_told(place, capsys):
+    (place / "patient.csv").write_text("id,age\nr1,31\n")
+    assert "patient" not in folder(place).modalities
+    assert "patient.csv: not read, as its kind is not stated" in capsys.readouterr().err
+
+
 def test_pictures_of_another_size_are_resized(place, capsys):
     new_picture(place, "r3.png")
     inputs, *_ = rows_of(folder(place), place)

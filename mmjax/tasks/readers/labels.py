@@ -98,7 +98,8 @@ def _parse_targets(columns: Mapping[str, Sequence[str]]) -> np.ndarray:
     text = [name for name, cells in known.items() if not are_numbers(cells)]
     if len(columns) > 1 and text:
         expected = "numbers, or 0 and 1, where there are several target columns"
-        raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}")
+        fix = "Move what models should read to another CSV, and drop what they should not."
+        raise DataError(LABELS, expected=expected, got=f"text in column {text[0]}", fix=fix)
     whole = all(cell.lstrip("-").isdecimal() for cells in known.values() for cell in cells)
     read = str if text else int if whole and len(columns) == 1 else float
     fill = np.nan if read is float else None
