@@ -1,9 +1,12 @@
 """The content of a page on one study."""
 
 import base64
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from mmjax.metrics import second_metric
 from mmjax.report.ablation_drawings import ablation_drawings
 from mmjax.report.extras import PICTURES, Drawing, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
+from mmjax.report.figures.style import color_strategies
 from mmjax.report.figures.verdict_figures import (
     NUM_CLASSES,
     confusion_figure,
@@ -31,7 +35,6 @@ from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
 from mmjax.types import Metric
 
-_NUM_CURVES = 8
 _NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
 
 
@@ -50,6 +53,7 @@ class Section(NamedTuple):
     grids: list[Grid]
     drawings: list[Drawing]
     pictures: list[tuple[str, str, str]]  # title, caption, PNG in base64
+    folder: str | None  # the run folder, as the page refers to it
     facts: list[tuple[str, str]]
     recipes: dict[str, str]
 
@@ -63,9 +67,15 @@ class Section(NamedTuple):
         """That of the table."""
         return "All variants" if self.base else "All strategies"
 
+    @property
+    def column(self) -> int:
+        """Pixels that a column of figures takes, those aside that take the whole width."""
+        widths = [d.width for d in self.drawings if not (d.is_wide or d.folded)]
+        return max(widths, default=0)
 
-def make_section(assessment: Assessment) -> Section:
-    """Assembles the section of a study: tables, figures and facts."""
+
+def make_section(assessment: Assessment, out: Path) -> Section:
+    """Assembles the section of a study on a page: tables, figures and facts."""
     study, verdict = assessment.study, assessment.verdict
     base = _base(study)
     return Section(
@@ -81,9 +91,17 @@ def make_section(assessment: Assessment) -> Section:
         grids=list(make_grids(study)),
         drawings=list(make_drawings(assessment)),
         pictures=_pictures(study),
+        folder=_refer_to(study.folders, out),
         facts=_facts(study),
         recipes={row["strategy"]: row["recipe"] for row in study.rows if row.get("recipe")},
     )
+
+
+def _refer_to(folders: Sequence[Path], out: Path) -> str | None:
+    """The address of the run folder relative to the page, if there is exactly one."""
+    if len(folders) != 1:
+        return None
+    return quote(Path(os.path.relpath(folders[0].resolve(), out.resolve().parent)).as_posix())
 
 
 def _base(study: Study) -> str | None:
@@ -96,35 +114,44 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
     on_validation = lambda name: -study.on_validation(name)
     best_first = sorted(study.strategies, key=on_validation)
     base = _base(study)
-    references = [base] if base else study.baselines
-    alone = next((name for name in best_first if name in references), None)
+    alone = next((name for name in best_first if name in _references(study)), None)
+    colors = study_colors(study)
     yield main_drawing(assessment)
     if base:
         yield from ablation_drawings(assessment)
     elif answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
-    judged = [name for name in best_first if answers and name in answers.scores]
-    if answers and len(judged) > 1:
-        yield _matrix(answers, _first(judged, _NUM_PAIRED, alone))
     if study.history:
         yield Drawing(
             "Learning curves",
-            "Mean over seeds. Curves that still improve at the end would benefit from more steps; "
-            "this comparison then favours strategies that learn fast.",
-            curves_figure(study.history, _first(best_first, _NUM_CURVES, alone), study.metric),
+            "Means over seeds; dots are validations. Curves that still improve at the end would "
+            "benefit from more steps; this comparison then favours strategies that learn fast. "
+            "Losses compare only where the objective is the same.",
+            curves_figure(study.history, colors, study.metric),
+            ("history.jsonl",),
         )
     if any(row["hidden"] for row in study.rows):
-        yield Drawing(
-            "Robustness to missing modalities",
-            f"{_capital(study.metric.axis)} by the modalities present at test time. A row that "
-            "fades quickly relies on the modality that is missing.",
-            missing_figure(_by_subset(study, best_first), study.metric),
-        )
+        yield _missing(study, best_first)
+    judged = [name for name in best_first if answers and name in answers.scores]
     rival = next((name for name in judged if name != base), None) if base else verdict.fusion
     best = [name for name in (rival, verdict.baseline) if name]
-    if study.kind == "classes":
-        yield from (_confusion(study, name) for name in best)
-    yield from extra_figures(study, best[::-1])
+    yield from extra_figures(study, best[::-1], colors)
+    if answers and len(judged) > 1:
+        yield _matrix(answers, _first(judged, _NUM_PAIRED, alone))
+    if study.kind == "classes" and best:
+        yield _confusion(study, best[::-1])
+
+
+def study_colors(study: Study) -> Mapping[str, str]:
+    """The colours of the strategies in all figures of a study."""
+    best_first = sorted(study.strategies, key=lambda name: -study.on_validation(name))
+    return color_strategies(best_first, _references(study))
+
+
+def _references(study: Study) -> list[str]:
+    """What the others are compared with."""
+    base = _base(study)
+    return [base] if base else study.baselines
 
 
 def main_drawing(assessment: Assessment) -> Drawing:
@@ -138,12 +165,15 @@ def main_drawing(assessment: Assessment) -> Drawing:
         'Accuracy'
     """
     if assessment.answers and assessment.verdict.against_baseline:
-        return forest(assessment.answers, assessment.verdict)
+        return forest(assessment.answers, assessment.verdict, study_colors(assessment.study))
     return Drawing(
         _capital(assessment.study.metric.label),
         "One dot per seed, and the mean with one standard error over seeds, which does not cover "
         "the variation over test rows.",
-        score_figure(assessment.summaries, "", _base(assessment.study)),
+        score_figure(
+            assessment.summaries, "", _base(assessment.study), study_colors(assessment.study)
+        ),
+        ("rows.jsonl",),
     )
 
 
@@ -151,16 +181,14 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def forest(answers: Answers, verdict: Verdict) -> Drawing:
+def forest(answers: Answers, verdict: Verdict, colors: Mapping[str, str]) -> Drawing:
     """Gain of each strategy over the verdict's baseline, with the same verdicts as in the table."""
     return Drawing(
         f"Gain of each {'strategy' if verdict.fusion else 'variant'} over {verdict.baseline}",
         "Lines are 95 % intervals for new seeds and new groups, not corrected for the number of "
         "strategies. Filled dots are significant after correction, as in the table; hollow dots "
         "may be chance.",
-        forest_figure(
-            verdict.against_baseline, answers.baselines, verdict.baseline or "", answers.metric
-        ),
+        forest_figure(verdict.against_baseline, answers.metric, colors),
     )
 
 
@@ -185,16 +213,37 @@ def _matrix(answers: Answers, names: Sequence[str]) -> Drawing:
         f"{'Strategies' if all_shown else f'The best {len(names)} strategies'} in order of their "
         "validation score, best first.",
         matrix_figure(answers, names),
+        folded=True,
     )
 
 
-def _confusion(study: Study, strategy: str) -> Drawing:
+def _missing(study: Study, best_first: Sequence[str]) -> Drawing:
+    scores, metric = _by_subset(study, best_first), study.metric
+    nothing = [found[frozenset()] for found in scores.values() if frozenset() in found]
+    bounds = dict.fromkeys(metric.format(score, 1) for score in sorted(nothing))
+    without = f" Without any, it is {' to '.join([*bounds][:: len(bounds) - 1 or 1])}."
     return Drawing(
-        f"Confusion matrix of {strategy}",
+        "Robustness to missing modalities",
+        f"{_capital(metric.axis)} by the modalities present at test time. A row that fades quickly "
+        f"relies on the modality that is missing.{without if nothing else ''}",
+        missing_figure(scores, metric),
+        ("rows.jsonl",),
+    )
+
+
+def _confusion(study: Study, strategies: Sequence[str]) -> Drawing:
+    matrices = {name: _confusions(study, name) for name in strategies}
+    errors = np.mean([counts.sum() - counts.trace() for counts in matrices.values()])
+    seeds = len(study.predictions[strategies[0]]["seeds"])
+    few = errors / seeds < next(iter(matrices.values())).size
+    return Drawing(
+        "Confusion matrices",
         "Percentage of each true class, all seeds together; at most the "
         f"{NUM_CLASSES} classes with the most errors. Look for dark cells off the diagonal that "
-        "are in one matrix but not in the other.",
-        confusion_figure(_confusions(study, strategy)),
+        "are in one matrix but not in the other."
+        + (" A model makes fewer errors than there are cells." if few else ""),
+        confusion_figure(matrices),
+        folded=few,
     )
 
 

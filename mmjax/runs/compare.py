@@ -245,6 +245,7 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
     from mmjax.report.figures.scores_figure import save, score_figure
     from mmjax.report.figures.verdict_figures import curves_figure
     from mmjax.report.paper import file_names
+    from mmjax.report.sections import study_colors
 
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
     title, score = _title(study.rows), study.metric.label
@@ -253,10 +254,9 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
     files = [f"{name}.png" for name in file_names([drawing.title for drawing in drawings])]
     for file, drawing in zip(files, drawings, strict=True):
         save(drawing.figure, out / file)
-    save(score_figure(summaries, title, base), out / "accuracy.png")
-    best_first = sorted(summaries, key=lambda s: -s.metric.sign * s.valid_score.mean())
-    names = [summary.strategy for summary in best_first]
-    save(curves_figure(study.history, names, study.metric), out / "curves.png")
+    colors = study_colors(study)
+    save(score_figure(summaries, title, base, colors), out / "accuracy.png")
+    save(curves_figure(study.history, colors, study.metric), out / "curves.png")
     sentences = [*majority_warnings(summaries), *verdict.sentences]
     text = _SUMMARY.format(
         title=title,

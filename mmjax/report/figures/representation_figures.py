@@ -94,14 +94,14 @@ def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.n
     few = len(classes) <= 10
     colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
     names = list(next(iter(maps.values())))
-    size = (2.6 * len(names) + 0.8, 2.6 * len(maps) + 0.4)
+    size = (2 * len(names) + 1, 1.9 * len(maps) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(maps), len(names), squeeze=False)
     for (row, column), axes in np.ndenumerate(panels):
         method, points = list(maps)[row], maps[list(maps)[row]][names[column]]
         for index, label in enumerate(classes):
             some = points[target == label]
-            axes.scatter(*some.T, s=6, color=colors(index), linewidths=0, label=str(label))
+            axes.scatter(*some.T, s=5, color=colors(index), linewidths=0, label=str(label))
         axes.set(xticks=[], yticks=[])
         if row == 0:
             axes.set_title(names[column], fontsize="medium", parse_math=False)
