@@ -21,26 +21,29 @@ from mmjax.report.figures.cost_figures import cost_figure
 from mmjax.report.figures.robustness_figures import robustness_figure, split_flat
 
 PICTURES = {
-    "misclassified.png": (
+    "misclassified.svg": (
         "Which rows are misclassified",
         "The rows that the best fusion misclassifies with the highest confidence. Look for what "
         "they have in common.",
+        False,
     ),
-    "embeddings.png": (
+    "embeddings.svg": (
         "Embeddings",
         "Rows in the embedding spaces of the best unimodal baseline and of the best fusion (each "
         "modality, and fused), coloured by class, number of labels, or quintile of the first "
         "target. Look for classes that separate only after fusion. Only neighbourhoods are "
         "meaningful in t-SNE; PCA preserves distances as far as two dimensions can.",
+        True,
     ),
-    "similarity.png": (
+    "similarity.svg": (
         "Similarity of representations",
         "Linear CKA between different seeds, for the fused embeddings and for those of each "
         "modality in the best fusion. Off-diagonal values as high as the diagonal: two strategies "
         "are as similar as two seeds of one.",
+        True,
     ),
 }
-"""{file of a run folder: (title, caption)}."""
+"""{file of a run folder: (title, caption, whether it is folded)}."""
 
 
 class Drawing(NamedTuple):
@@ -124,8 +127,8 @@ def _attribution(study: Study) -> Iterator[Drawing]:
         yield Drawing(
             "Contribution of each modality",
             f"Shapley values: mean gain in {study.metric.unit} over all orders "
-            "in which modalities can be added, with one standard error. A modality near zero could be "
-            "left out.",
+            "in which modalities can be added, with one standard error. A modality near zero could "
+            "be left out.",
             shapley_figure(shares),
             ("rows.jsonl",),
         )
@@ -136,10 +139,9 @@ def _attribution(study: Study) -> Iterator[Drawing]:
     if "weights" in study.tables:
         yield Drawing(
             "How strategies weight the modalities",
-            "Mean weight of each modality over rows, one dot per seed: the weights that a fusion "
-            "computes, or, where attention ends in one token, the share of each modality in that "
-            "token (attention rollout). Dots of one modality that lie far apart are seeds that "
-            "have learned to rely on different modalities.",
+            "Mean over rows, one dot per seed: the weights that a fusion computes, or the share of "
+            "each modality in its last token (attention rollout). Dots of one modality that lie "
+            "far apart are seeds that have learned to rely on different modalities.",
             weights_figure(study.tables["weights"]),
             ("weights.jsonl",),
         )
@@ -173,9 +175,9 @@ def _information(study: Study) -> Drawing:
     shown = [f"{name} {max(part, 0):.2f} +- {error:.2f}" for name, part, error in named]
     return Drawing(
         "Information in the modalities",
-        f"About the class, in the predictions of {first} and {second} (first seed), in bits: "
-        f"{', '.join(shown)}. Redundant information is in both, synergistic only in both together. "
-        "Decomposition of Bertschinger et al. (2014), standard errors by jackknife.",
+        f"In the predictions of {first} and {second} (first seed): {', '.join(shown)}. Redundant: "
+        "in both; synergistic: only in both together. Decomposition of Bertschinger et al. (2014), "
+        "errors by jackknife.",
         information_figure({"": parts}, modalities),
     )
 
@@ -198,4 +200,5 @@ def _probabilities(
         "Accuracy on the most confident rows. With a curve that starts high and falls late, "
         "abstaining on the least confident rows pays off.",
         selective_figure(logits, study.target, colors),
+        folded=True,
     )

@@ -38,6 +38,16 @@ from mmjax.types import Metric
 _NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
 
 
+class Picture(NamedTuple):
+    """A figure that needs the data, drawn when the run ended."""
+
+    title: str
+    caption: str
+    folded: bool
+    file: str
+    content: str  # in base64
+
+
 class Section(NamedTuple):
     """One task on the page."""
 
@@ -52,7 +62,7 @@ class Section(NamedTuple):
     lines: list[Line]
     grids: list[Grid]
     drawings: list[Drawing]
-    pictures: list[tuple[str, str, str]]  # title, caption, PNG in base64
+    pictures: list[Picture]
     folder: str | None  # the run folder, as the page refers to it
     facts: list[tuple[str, str]]
     recipes: dict[str, str]
@@ -273,11 +283,12 @@ def _confusions(study: Study, strategy: str) -> np.ndarray:
     return counts
 
 
-def _pictures(study: Study) -> list[tuple[str, str, str]]:
-    shown = [
-        (words, study.pictures[name]) for name, words in PICTURES.items() if name in study.pictures
+def _pictures(study: Study) -> list[Picture]:
+    return [
+        Picture(*PICTURES[name], name, base64.b64encode(study.pictures[name]).decode())
+        for name in PICTURES
+        if name in study.pictures
     ]
-    return [(*words, base64.b64encode(picture).decode()) for words, picture in shown]
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:

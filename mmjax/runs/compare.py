@@ -222,7 +222,7 @@ def _read_embedded(out: Path, done: Sequence[str], console: Console) -> dict[str
     try:
         return {name: read_embedded(out, name) for name in done}
     except DataError as error:
-        if not (out / "embeddings.png").exists():
+        if not (out / "embeddings.svg").exists():
             console.print(f"Cannot draw embeddings: {error}", soft_wrap=True)
         return {}
 

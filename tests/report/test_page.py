@@ -60,7 +60,7 @@ def render(*folders, out):
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     make_folder(folder / "run", groups=200)
-    (folder / "run" / "embeddings.png").write_bytes(b"\x89PNG not really")
+    (folder / "run" / "embeddings.svg").write_bytes(b"\x89PNG not really")
     return folder, render(folder / "run", out=folder / "report.html")
 
 

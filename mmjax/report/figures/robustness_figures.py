@@ -6,7 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from mmjax.analysis.robustness import Curve
-from mmjax.report.figures.style import Figure, calm, draw_line, legend_below, plain_text
+from mmjax.report.figures.style import (
+    Figure,
+    calm,
+    draw_line,
+    drawing_order,
+    legend_below,
+    plain_text,
+)
 from mmjax.types import Metric
 
 Curves = Mapping[tuple[str, str], Mapping[str, Curve]]
@@ -59,7 +66,8 @@ def robustness_figure(curves: Curves, metric: Metric, colors: Mapping[str, str] 
     for axes, ((modality, corruption), by_strategy) in zip(
         panels.flat, curves.items(), strict=False
     ):
-        for strategy, curve in by_strategy.items():
+        for strategy in drawing_order(by_strategy, colors):
+            curve = by_strategy[strategy]
             score = metric.factor * curve.score.mean(axis=0)
             draw_line(axes, strategy, colors, curve.severity, score, ".")
             axes.set_xticks(curve.severity)

@@ -35,10 +35,10 @@ def color_strategies(best_first: Iterable[str], references: Collection[str]) -> 
 
     Example:
         >>> color_strategies(["gmu", "audio_only", "sum"], ["audio_only"])
-        {'audio_only': '#868d96', 'gmu': '#2b7fc0', 'sum': '#c4572e'}
+        {'gmu': '#2b7fc0', 'sum': '#c4572e', 'audio_only': '#868d96'}
     """
     others = [name for name in best_first if name not in references]
-    return {**dict.fromkeys(references, QUIET), **dict(zip(others, PALETTE, strict=False))}
+    return {**dict(zip(others, PALETTE, strict=False)), **dict.fromkeys(references, QUIET)}
 
 
 def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
@@ -48,6 +48,12 @@ def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
     if grid:
         axes.grid(axis=grid, alpha=0.3, linewidth=0.6)
         axes.set_axisbelow(True)
+
+
+def drawing_order(names: Iterable[str], colors: Mapping[str, str]) -> list[str]:
+    """The names without a colour, below all others, then the others as in ``colors``."""
+    places = {name: place for place, name in enumerate(colors)}
+    return sorted(names, key=lambda name: places.get(name, -1))
 
 
 def draw_line(

@@ -21,6 +21,7 @@ from mmjax.report.figures.style import (
     Figure,
     calm,
     draw_line,
+    drawing_order,
     legend_below,
     shorten,
     width_beside,
@@ -106,7 +107,7 @@ def curves_figure(
     figure = Figure(figsize=(WIDTH, 0.5 + 2.0 * len(panels)), layout="constrained")
     drawn = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axes, (curves, label) in zip(drawn, panels, strict=True):
-        for name in sorted(curves, key=lambda name: name in colors):  # the coloured on top
+        for name in drawing_order(curves, colors):
             steps, means = list(curves[name]), list(curves[name].values())
             draw_line(axes, name, colors, steps, means, "." if curves is scores else "")
         axes.set_ylabel(label)
