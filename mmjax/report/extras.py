@@ -84,6 +84,15 @@ def extra_figures(
         best: strategies with predictions whose calibration is shown.
         colors: of the strategies.
     """
+    if best and study.kind == "classes":
+        yield from _probabilities(study, best, colors)
+    yield from _attribution(study)
+    if "robustness" in study.tables:
+        yield from _robustness(study, colors)
+
+
+def draw_cost(study: Study, colors: Mapping[str, str]) -> Iterator[Drawing]:
+    """The figure of what strategies cost, if it was measured."""
     if "cost" in study.tables:
         yield Drawing(
             f"{study.metric.label[0].upper()}{study.metric.label[1:]} against cost",
@@ -91,11 +100,6 @@ def extra_figures(
             cost_figure(summarise(study.rows), study.tables["cost"], colors),
             ("rows.jsonl", "cost.jsonl"),
         )
-    if best and study.kind == "classes":
-        yield from _probabilities(study, best, colors)
-    yield from _attribution(study)
-    if "robustness" in study.tables:
-        yield from _robustness(study, colors)
 
 
 def _robustness(study: Study, colors: Mapping[str, str]) -> Iterator[Drawing]:

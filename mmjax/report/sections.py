@@ -19,7 +19,7 @@ from mmjax.comparison.scores import present_in
 from mmjax.data.targets import Kind
 from mmjax.metrics import second_metric
 from mmjax.report.ablation_drawings import ablation_drawings
-from mmjax.report.extras import PICTURES, Drawing, extra_figures
+from mmjax.report.extras import PICTURES, Drawing, draw_cost, extra_figures
 from mmjax.report.figures.scores_figure import score_figure
 from mmjax.report.figures.style import color_strategies
 from mmjax.report.figures.verdict_figures import (
@@ -131,6 +131,7 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
         yield from ablation_drawings(assessment)
     elif answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(answers, verdict.baseline)
+    yield from draw_cost(study, colors)
     if study.history:
         yield Drawing(
             "Learning curves",
