@@ -71,7 +71,7 @@ class Drawing(NamedTuple):
     @property
     def is_wide(self) -> bool:
         """Whether it takes the width of a page rather than of a column."""
-        return self.width > 770
+        return self.width > 600
 
 
 def extra_figures(

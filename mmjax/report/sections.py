@@ -35,6 +35,7 @@ from mmjax.report.grids import Grid, make_grids
 from mmjax.report.lines import Line, make_lines
 from mmjax.types import Metric
 
+_WIDEST = 550  # pixels of a column of figures
 _NUM_PAIRED = 10  # strategies of the pairwise matrix: more would be illegible
 
 
@@ -79,9 +80,9 @@ class Section(NamedTuple):
 
     @property
     def column(self) -> int:
-        """Pixels that a column of figures takes, those aside that take the whole width."""
+        """Pixels that a column of figures takes: as many as the widest, but two fit a page."""
         widths = [d.width for d in self.drawings if not (d.is_wide or d.folded)]
-        return max(widths, default=0)
+        return min(max(widths, default=0), _WIDEST)
 
 
 def make_section(assessment: Assessment, out: Path) -> Section:

@@ -39,7 +39,7 @@ class LossCurve:
 
     def means(self) -> Iterator[dict[str, Any]]:
         """The step at the end of each stretch, and [seeds] its mean loss, skipped steps aside."""
-        before = 0, 0.0, 0
+        before: tuple[int, Any, Any] = 0, 0.0, 0
         for step, loss, skipped in self.sums:
             if before[0] % self._per_round == 0:
                 before = before[0], 0.0, 0  # sums begin anew

@@ -180,7 +180,7 @@ def confusion_figure(matrices: Mapping[str, np.ndarray]) -> Figure:
 def _draw_confusion(axes: Axes, share: np.ndarray, classes: Sequence[str]) -> None:
     small = len(classes) > 12
     text = lambda i, j: "" if small or share[i, j] < 0.5 else f"{share[i, j]:.0f}"
-    shade = lambda i, j: (FUSED if i == j else ALONE, share[i, j] / 100)
+    shade = lambda i, j: (FUSED if i == j else ALONE, float(share[i, j]) / 100)
     _draw_cells(axes, shade, text, classes, classes)
     axes.set(xlabel="predicted class", ylabel="true class", aspect="equal")
 
