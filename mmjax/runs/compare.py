@@ -242,10 +242,10 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures that it shows; those of an ablation first, if it is one."""
     from mmjax.report.ablation_drawings import ablation_drawings
+    from mmjax.report.drawings import study_colors
     from mmjax.report.figures.scores_figure import save, score_figure
     from mmjax.report.figures.verdict_figures import curves_figure
     from mmjax.report.paper import file_names
-    from mmjax.report.sections import study_colors
 
     study, verdict, summaries = assessment.study, assessment.verdict, assessment.summaries
     title, score = _title(study.rows), study.metric.label

@@ -23,7 +23,7 @@ from mmjax.analysis.statistics import bootstrap_interval, compare_pair
 from mmjax.analysis.study import rename
 from mmjax.analysis.verdicts import judge
 from mmjax.errors import DataError
-from mmjax.report import sections
+from mmjax.report import drawings
 from mmjax.report.across import over_tasks
 from mmjax.report.figures.style import ALONE, FUSED, PALETTE, QUIET
 from mmjax.report.figures.svg import inline_svg
@@ -144,14 +144,14 @@ def test_confusion_matrices_with_fewer_errors_than_cells_are_folded(tmp_path, sk
 
 def test_a_strategy_has_one_colour_and_baselines_are_grey(page):
     (study,) = read_studies([page[0] / "run"])
-    colors = sections.study_colors(study)
+    colors = drawings.study_colors(study)
     assert colors["a_only"] == colors["b_only"] == QUIET
     others = [color for name, color in colors.items() if name not in study.baselines]
     assert sorted(others) == sorted(PALETTE[: len(others)])
     titles = ("Gain of each strategy over b_only", "Learning curves", "Selective prediction")
-    drawings = {d.title: d for d in sections.make_drawings(Assessment(study))}
+    found = {d.title: d for d in drawings.make_drawings(Assessment(study))}
     for title in titles:
-        lines = [line for axes in drawings[title].figure.axes for line in axes.get_lines()]
+        lines = [line for axes in found[title].figure.axes for line in axes.get_lines()]
         shown = {line.get_color() for line in lines}
         assert colors[judge(make_answers(study)).fusion] in shown, title
         assert shown <= {*colors.values()}, title
@@ -355,12 +355,12 @@ def test_confusions_are_those_of_scikit_learn(page):
     (study,) = read_studies([page[0] / "run"])
     logits, target = study.predictions["gmu"]["test"], study.labels["test_target"]
     want = sum(confusion_matrix(target, one.argmax(axis=-1)) for one in logits)
-    np.testing.assert_array_equal(sections._confusions(study, "gmu"), want)
+    np.testing.assert_array_equal(drawings._confusions(study, "gmu"), want)
 
 
 def test_missing_modalities_are_told_by_what_is_left(page):
     (study,) = read_studies([page[0] / "run"])
-    found = sections._by_subset(study, list(SKILLS))
+    found = drawings._by_subset(study, list(SKILLS))
     assert list(found) == ["concat", "gmu", "late_mean"]  # baselines have nothing to lose
     rows = [r for r in study.rows if r["strategy"] == "gmu" and r["split"] == "test"]
     want = np.mean([r["accuracy"] for r in rows if r["hidden"] == "a"])

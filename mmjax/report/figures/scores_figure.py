@@ -38,6 +38,7 @@ def score_figure(
         colors: of the strategies.
 
     Example:
+        >>> from mmjax.metrics import METRICS
         >>> scores = [np.array([0.5, 0.75])] * 3
         >>> one = Summary("sum", False, METRICS["accuracy"], *scores, 10, 1.0)
         >>> figure = score_figure([one], "toy")
