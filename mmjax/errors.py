@@ -142,6 +142,10 @@ def look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
 
     Raises:
         UnknownNameError: the table has no such entry.
+
+    Example:
+        >>> look_up("fusion", "sum", {"sum": 1, "mean": 2})
+        1
     """
     if name not in table:
         raise UnknownNameError(kind, name, table)
@@ -158,6 +162,10 @@ def import_extra(argument: str, package: str, extra: str) -> ModuleType:
 
     Raises:
         UsageError: it is not installed.
+
+    Example:
+        >>> import_extra("track", "json", "track").__name__
+        'json'
     """
     try:
         return import_module(package)
@@ -170,7 +178,11 @@ def import_extra(argument: str, package: str, extra: str) -> ModuleType:
 
 
 def tell(assumed: str) -> None:
-    """Reports on stderr, in one line, an assumption about the data and how to override it."""
+    """Reports on stderr, in one line, an assumption about the data and how to override it.
+
+    Example:
+        >>> tell("target: whole numbers are treated as classes")  # on stderr
+    """
     print(f"mmjax: {printable(assumed)}", file=sys.stderr)
 
 
@@ -180,6 +192,11 @@ def name_rows(bad: Any, ids: Any = None) -> str:
     Args:
         bad: [rows] bool array.
         ids: [rows] identifiers known to the user, if not the row numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> name_rows(np.array([False, True, True]), ids=["a", "b", "c"])
+        '2 rows, first in row 1, id b'
     """
     first = int(bad.argmax())
     name = "" if ids is None else f", id {ids[first]}"
@@ -187,11 +204,15 @@ def name_rows(bad: Any, ids: Any = None) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Escapes what a terminal would interpret: newlines, colour codes and other control characters.
+    r"""Escapes what a terminal would interpret: newlines, colours and other control characters.
 
     Args:
         text: any text, including bytes of file names that are not UTF-8.
         keep: characters to leave as they are, such as newlines.
+
+    Example:
+        >>> print(printable("two" + chr(10) + "lines"))
+        two\nlines
     """
     escape = lambda character: character.encode("unicode_escape").decode()
     return "".join(c if c.isprintable() or c in keep else escape(c) for c in text)

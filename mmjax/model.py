@@ -103,6 +103,10 @@ def only_params(part: str, variables: Mapping[str, Any]) -> Any:
 
     Raises:
         UsageError: there are others, such as the running statistics of a batch normalisation.
+
+    Example:
+        >>> only_params("model", {"params": {"kernel": 1}})
+        {'kernel': 1}
     """
     others = sorted(set(variables) - {"params"})
     if others:
@@ -113,7 +117,13 @@ def only_params(part: str, variables: Mapping[str, Any]) -> Any:
 
 
 def read_input(encoder: nn.Module, x: jax.Array) -> jax.Array:
-    """An input as floats, before it is standardised; some encoders read it in its own units."""
+    """An input as floats, before it is standardised; some encoders read it in its own units.
+
+    Example:
+        >>> from mmjax.encoders import CNN
+        >>> read_input(CNN(), jnp.full((1, 2, 2, 1), 255, jnp.uint8)).max().item()
+        1.0
+    """
     return in_units(x) if getattr(encoder, "in_units", False) else as_float(x)
 
 
@@ -121,7 +131,14 @@ Scale = tuple[jax.Array, jax.Array]
 
 
 def scale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
-    """Standardises an input [batch, ..., features], if it has a scale: what encoders see."""
+    """Standardises an input [batch, ..., features], if it has a scale: what encoders see.
+
+    Example:
+        >>> from mmjax.data.scale import Scale
+        >>> scale = Scale(jnp.array([10.0]), jnp.array([2.0]))
+        >>> scale_input(jnp.array([[14.0]]), scale).tolist()
+        [[2.0]]
+    """
     if scale is None:
         return x
     mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in scale)
@@ -129,7 +146,14 @@ def scale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
 
 
 def unscale_input(x: jax.Array, scale: Scale | None) -> jax.Array:
-    """The inverse of ``scale_input``."""
+    """The inverse of ``scale_input``.
+
+    Example:
+        >>> from mmjax.data.scale import Scale
+        >>> scale = Scale(jnp.array([10.0]), jnp.array([2.0]))
+        >>> unscale_input(jnp.array([[2.0]]), scale).tolist()
+        [[14.0]]
+    """
     if scale is None:
         return x
     mean, deviation = (part.reshape(*[1] * (x.ndim - 1), -1) for part in scale)

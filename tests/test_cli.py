@@ -430,6 +430,12 @@ def test_output_survives_a_terminal_that_is_not_utf_8(encoding):
     )
 
 
+def test_output_that_nobody_reads_is_no_error():
+    words = f"{sys.executable} -m mmjax compare --help | true"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert not done.stderr
+
+
 @pytest.mark.filterwarnings("always:.* is truncated")
 def test_paths_and_warnings_are_shown_and_not_obeyed(capsys, tmp_path):
     folder = make_folder(tmp_path / "a[red]\x1b[31m", {"a_only": 1, "b_only": 2, "gmu": 3})

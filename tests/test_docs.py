@@ -51,12 +51,49 @@ def test_pages_state_how_many_entries_the_tables_have():
         assert script.count(page.read_text()) == page.read_text(), "run experiments/count_zoo.py"
 
 
+def test_each_picture_of_the_gallery_is_small_and_has_its_command():
+    made = set(re.findall(r"runs/gallery/(\w+)", (DOCS / "gallery.md").read_text()))
+    pictures = {path.stem: path for path in (DOCS / "gallery").iterdir()}
+    assert made == set(pictures)
+    assert sum(path.stat().st_size for path in pictures.values()) < 600_000
+
+
 @pytest.fixture(scope="module")
-def site_links():
+def extension():
+    """Imports an extension of the site."""
     pytest.importorskip("sphinx")
     sys.path.insert(0, str(DOCS))
-    yield pytest.importorskip("site_links")
+    yield pytest.importorskip
     sys.path.remove(str(DOCS))
+
+
+@pytest.fixture
+def site_links(extension):
+    return extension("site_links")
+
+
+@pytest.fixture
+def site_maths(extension):
+    extension("latex2mathml")
+    return extension("site_maths")
+
+
+@pytest.mark.parametrize(
+    ("latex", "pieces"),
+    [
+        (r"h_m = \tanh(W_m x_m + b_m)", ["hm=", "tanh(Wmxm+bm)"]),  # no break inside brackets
+        (r"\text{loss} + \lambda \sum_m L_m", ["loss+", "λ∑mLm"]),
+    ],
+)
+def test_formulas_may_break_after_signs_outside_brackets(site_maths, latex, pieces):
+    found = site_maths.pieces(site_maths.typeset(latex, "inline")[0])
+    assert ["".join(piece.itertext()) for piece in found] == pieces
+
+
+def test_names_in_formulas_keep_their_distance(site_maths):
+    row = site_maths.typeset(r"V \text{relu}(x) - \exp(-x)", "inline")[0]
+    assert [part.tag for part in row[:3]] == ["mi", "mspace", "mi"]
+    assert [part.get("form") for part in row if part.text == "\N{MINUS SIGN}"] == [None, "prefix"]
 
 
 @pytest.mark.parametrize(

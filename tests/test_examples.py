@@ -52,12 +52,19 @@ def test_public_classes_and_functions_have_an_example(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["api", "tasks", "analysis.statistics", "analysis.attribution", "analysis.corruptions"],
+    [
+        *("api", "errors", "tasks", "augmentations.rows", "metrics.scoring", "metrics.own"),
+        *("data.coerce", "data.table_columns", "data.targets", "data.splits", "data.codings"),
+        *("data.ragged", "data.scale", "training.recipe", "training.sizes", "training.sampling"),
+        *("training.class_weights", "runs.settings", "tasks.spoken_digits"),
+        *("analysis.statistics", "analysis.attribution", "analysis.corruptions"),
+    ],
 )
 def test_public_functions_have_an_example(name):
     module = importlib.import_module(f"mmjax.{name}")
-    names = getattr(module, "__all__", ["compare", "load_result"])
-    functions = [x for x in (getattr(module, key) for key in names) if inspect.isfunction(x)]
+    own = [x for x in vars(module).values() if getattr(x, "__module__", "") == module.__name__]
+    exported = [getattr(module, key) for key in getattr(module, "__all__", ())] or own
+    functions = [x for x in exported if inspect.isfunction(x) and x.__name__[0] not in "_<"]
     assert functions
     assert not [x.__name__ for x in functions if ">>>" not in x.__doc__]
 

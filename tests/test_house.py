@@ -126,6 +126,7 @@ NOBODYS = {"mean"}  # whom would one cite
 def test_every_entry_of_the_zoo_has_a_summary_and_a_reference(table):
     for entry in list_zoo()[table]:
         assert entry["summary"].endswith((".", "?")), entry
+        assert ":math:" not in entry["summary"], entry  # the terminal shows it
         assert entry["name"] in NOBODYS or re.search(r"\d{4}", entry["reference"]), entry
 
 

@@ -1,5 +1,6 @@
 """What is built can be installed, and does what the README says, away from the checkout."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,10 @@ pytestmark = [
 ]
 
 
-def run(*command, cwd):
-    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+def run(*command, cwd, **variables):
+    env = os.environ | {name: str(value) for name, value in variables.items()}
+    words = list(map(str, command))
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -59,6 +62,23 @@ def scripts(wheel, tmp_path_factory):
 def wheel(built):
     (path,) = built.glob("*.whl")
     return path
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+def test_a_wheel_may_bring_kernels_for_machines_without_a_compiler(built, tmp_path):
+    source, out = built / "source", tmp_path / "out"
+    build = ("-m", "build", "--wheel", "--no-isolation", "--outdir", out, source)
+    lent = {"PYTHONPATH": source, "MMJAX_WHEEL_KERNELS": "1"}
+    run(sys.executable, *build, cwd=tmp_path, **lent)
+    (wheel,) = out.iterdir()
+    assert not wheel.stem.endswith("any")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(tmp_path)
+    ask = "import mmjax.layers.kernels as k; print(k.__file__, k.available(), k.version())"
+    without = {"CXX": "none", "XDG_CACHE_HOME": tmp_path, "MMJAX_KERNELS": "1"}
+    where, found, _ = run(sys.executable, "-c", ask, cwd=tmp_path, **without).split(maxsplit=2)
+    assert Path(where).is_relative_to(tmp_path)
+    assert found == "True"
 
 
 def test_the_wheel_has_every_file_of_the_package(wheel):

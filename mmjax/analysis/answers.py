@@ -15,6 +15,9 @@ from mmjax.analysis.statistics import (
     widen,
 )
 from mmjax.analysis.study import Study
+from mmjax.analysis.summary import Rows
+from mmjax.comparison.scores import labels
+from mmjax.data.task import Task
 from mmjax.metrics import METRICS, as_blocks, decide
 from mmjax.types import Metric
 
@@ -134,6 +137,27 @@ def make_answers(study: Study) -> Answers | None:
     valid = {name: study.on_validation(name) for name in scored}
     about = (study.metric, decisions, study.target, study.folds)
     return Answers(scored, group, valid, study.baselines, study.split, *about)
+
+
+def estimate_arm(task: Task, rows: Rows, predictions: Mapping[str, np.ndarray]) -> Estimate | None:
+    """The score of one strategy with its interval, or None where ``make_answers`` has none.
+
+    Args:
+        task: the data.
+        rows: of the strategy.
+        predictions: of the strategy, as in ``Study``.
+    """
+    (strategy,) = {row["strategy"] for row in rows}
+    own = {strategy: dict(predictions)}
+    study = Study(task.name, (), [dict(row) for row in rows], [], {}, own, labels(task), (), {}, {})
+    answers = make_answers(study)
+    if answers is None:
+        return None
+    mean, error, *ends = answers.estimate(strategy)
+    low, high = sorted(study.metric.sign * end for end in ends)
+    if study.metric.percent:  # which a mean +- t * error may leave
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Estimate(study.metric.sign * mean, error, low, high)
 
 
 def _contribute(study: Study, predictions: np.ndarray) -> np.ndarray:

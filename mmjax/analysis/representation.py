@@ -110,13 +110,13 @@ def probe_accuracy(
 
 @one_thread
 def cka_matrix(embeddings: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean linear CKA over pairs of different seeds: [strategies, strategies].
+    r"""Mean linear CKA over pairs of different seeds: [strategies, strategies].
 
     Linear centred kernel alignment measures the similarity of two embeddings of the same rows, from
-    0 to 1. With centred X and Y it is ``|Y'X|^2 / (|X'X| |Y'Y|)`` in Frobenius norms (Kornblith et
-    al., arXiv:1905.00414, section 3). It is invariant to rotation and isotropic scaling of the
-    features, and biased upwards unless there are many more rows than features. It is NaN for an
-    embedding that is the same in every row.
+    0 to 1. With centred X and Y it is :math:`\|Y^T X\|_F^2 / (\|X^T X\|_F \|Y^T Y\|_F)` in
+    Frobenius norms (Kornblith et al., arXiv:1905.00414, section 3). It is invariant to rotation and
+    isotropic scaling of the features, and biased upwards unless there are many more rows than
+    features. It is NaN for an embedding that is the same in every row.
 
     The diagonal is the similarity of different seeds of one strategy, the yardstick for the rest.
     With one seed, that seed is compared with itself and the diagonal is 1.

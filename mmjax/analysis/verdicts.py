@@ -292,7 +292,12 @@ def resolution(spread: Spread, metric: Metric, tests: int = 1, of: str = "pair")
 
 
 def rounded(number: int) -> str:
-    """Two significant digits, rounded up, because the number follows from an estimated variance."""
+    """Two significant digits, rounded up, because the number follows from an estimated variance.
+
+    Example:
+        >>> rounded(12_345)
+        '13,000'
+    """
     unit = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // unit) * unit:,}"
 

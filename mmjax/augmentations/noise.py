@@ -9,7 +9,9 @@ from mmjax.augmentations.rows import IMAGES, SEQUENCES, VECTORS, check_number, r
 
 @dataclass(frozen=True)
 class Noise:
-    """Adds normal noise to every number: ``x + scale n``.
+    r"""Adds normal noise to every number.
+
+    :math:`x + \text{scale} n` with :math:`n` standard normal.
 
     Reference: Bishop, Training with Noise is Equivalent to Tikhonov Regularization (Neural
     Computation 1995).

@@ -234,13 +234,24 @@ def _weighs(objective: Objective, outputs: Outputs, rows: Batch) -> bool:
 
 
 def modalities_of(task: Task, strategy: StrategyLike) -> tuple[str, ...]:
-    """The modalities that a strategy uses."""
+    """The modalities that a strategy uses.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> modalities_of(synthetic(size=100), "b_only")
+        ('b',)
+    """
     part, _ = _find(task, as_variant(task, strategy).strategy)
     return part.modalities
 
 
 def prescribed_method(strategy: StrategyLike) -> str | None:
-    """The key of the training method without which a fusion makes no sense, if there is one."""
+    """The key of the training method without which a fusion makes no sense, if there is one.
+
+    Example:
+        >>> prescribed_method("stacking"), prescribed_method("sum")
+        ('stacking', None)
+    """
     return getattr(_fusion_of(strategy), "method", None)
 
 

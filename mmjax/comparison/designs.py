@@ -119,7 +119,12 @@ def model_columns(
 
 
 def multiply(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """[points, columns] of the products of a column of each part, which are [points, ...]."""
+    """[points, columns] of the products of a column of each part, which are [points, ...].
+
+    Example:
+        >>> multiply([np.array([[1, 2]]), np.array([[3, 4]])]).tolist()
+        [[3, 4, 6, 8]]
+    """
     both = lambda one, other: np.einsum("pa,pb->pab", one, other).reshape(len(one), -1)
     return reduce(both, parts)
 

@@ -178,12 +178,22 @@ def change_model(model: MultimodalModel, task: Task, changes: Mapping[str, Any])
 
 
 def is_shared(factor: str) -> bool:
-    """Whether a factor without a dot is not a field of the fusion."""
+    """Whether a factor without a dot is not a field of the fusion.
+
+    Example:
+        >>> is_shared("learning_rate"), is_shared("width")
+        (True, False)
+    """
     return factor in _NOT_OF_FUSION
 
 
 def is_encoder(factor: str) -> str:
-    """The modality whose encoder a factor is, or ""."""
+    """The modality whose encoder a factor is, or "".
+
+    Example:
+        >>> is_encoder("encoders.audio"), is_encoder("width")
+        ('audio', '')
+    """
     kind, _, name = factor.partition(".")
     return name if kind == "encoders" and "." not in name else ""
 
@@ -196,7 +206,13 @@ def known_factors(task: Task, fusion: Any) -> list[str]:
 
 
 def field_names(member: Any) -> list[str]:
-    """The hyperparameters of a module or a method."""
+    """The hyperparameters of a module or a method.
+
+    Example:
+        >>> from mmjax.fusion import SumFusion
+        >>> field_names(SumFusion(out_dim=3))
+        ['width', 'dropout']
+    """
     return [f.name for f in fields(member) if f.name not in ("parent", "name", "out_dim")]
 
 
@@ -366,6 +382,10 @@ def find_objective(objective: ObjectiveLike) -> Objective:
     Raises:
         UnknownNameError: there is no such objective.
         UsageError: it is no function.
+
+    Example:
+        >>> find_objective("focal").__name__
+        'focal'
     """
     if isinstance(objective, str):
         return look_up("objective", objective, OBJECTIVES)
@@ -381,6 +401,10 @@ def find_method(method: MethodLike) -> Method:
     Raises:
         UnknownNameError: there is no such method.
         UsageError: it is none.
+
+    Example:
+        >>> type(find_method("ogm_ge")).__name__
+        'OGMGE'
     """
     found = look_up("method", method, METHODS) if isinstance(method, str) else method
     made = found() if isinstance(found, type) else found

@@ -167,22 +167,43 @@ def identify(arm: Arm) -> Row:
 
 
 def modalities_of(row: Mapping[str, Any]) -> list[str]:
-    """The modalities that a row's strategy uses."""
+    """The modalities that a row's strategy uses.
+
+    Example:
+        >>> modalities_of({"modalities": "audio+image"})
+        ['audio', 'image']
+    """
     return row["modalities"].split("+")
 
 
 def present_in(row: Mapping[str, Any]) -> frozenset[str]:
-    """The modalities that were left when a row was scored: those used and not hidden."""
+    """The modalities that were left when a row was scored: those used and not hidden.
+
+    Example:
+        >>> sorted(present_in({"modalities": "audio+image", "hidden": "audio"}))
+        ['image']
+    """
     return frozenset(modalities_of(row)) - set(row["hidden"].split("+"))
 
 
 def baselines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The unimodal strategies, in the order of the rows."""
+    """The unimodal strategies, in the order of the rows.
+
+    Example:
+        >>> both, one = {"modalities": "a+b"}, {"modalities": "a"}
+        >>> baselines([{"strategy": "sum", **both}, {"strategy": "a_only", **one}])
+        ['a_only']
+    """
     return list(dict.fromkeys(row["strategy"] for row in rows if len(modalities_of(row)) == 1))
 
 
 def standard_error(values: np.ndarray) -> np.ndarray | np.float64:
-    """Standard error of the mean over the first axis, [seeds, ...] -> [...]; NaN for one seed."""
+    """Standard error of the mean over the first axis, [seeds, ...] -> [...]; NaN for one seed.
+
+    Example:
+        >>> standard_error(np.array([0.9, 0.8])).round(3).item()
+        0.05
+    """
     if len(values) < 2:
         return np.full(values.shape[1:], np.nan)[()]
     return np.std(values, axis=0, ddof=1) / np.sqrt(len(values))
@@ -229,6 +250,11 @@ def labels(task: Task) -> dict[str, np.ndarray]:
 
     And ``deviation`` [out_dim], by which numbers were divided, ``fold`` [repeats, rows] of test
     rows, and ``fold_train``, the numbers of training rows of the folds.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> sorted(labels(synthetic(size=60)))
+        ['test_group', 'test_target', 'valid_group', 'valid_target']
     """
     extra = {"deviation": task.scale.deviation} if task.scale else {}
     if task.folds:

@@ -50,6 +50,15 @@ def draw_trials(recipe: Recipe, count: int, seed: int = 0) -> list[Trial]:
     Fields of the training method take the values of ``Method.tried``. Random search (Bergstra and
     Bengio, JMLR 13, 2012) carries no state from trial to trial, so that trials of one width and
     one method can train in one program.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> from mmjax.training.recipe import Recipe
+        >>> recipe = Recipe(make_model(synthetic(size=100), "sum"))
+        >>> first, second, third = draw_trials(recipe, 3)
+        >>> first.learning_rate == recipe.tx.learning_rate != second.learning_rate
+        True
     """
     rng = np.random.default_rng(seed)
 
@@ -77,7 +86,16 @@ def tune_steps(recipe: Recipe, count: int) -> int:
 
 
 def apply_trial(recipe: Recipe, trial: Trial) -> Recipe:
-    """The recipe with the hyperparameters of a trial."""
+    """The recipe with the hyperparameters of a trial.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> from mmjax.training.recipe import Recipe
+        >>> recipe = Recipe(make_model(synthetic(size=100), "sum"))
+        >>> apply_trial(recipe, Trial(0.01, 0.0, widening=2.0)).model.fusion.width
+        128
+    """
     rates = {"learning_rate": trial.learning_rate, "weight_decay": trial.weight_decay}
     tx = replace(adam_of(recipe), **rates)
     method: Any = recipe.method  # a dataclass if it has fields

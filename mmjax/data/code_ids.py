@@ -97,7 +97,11 @@ class TokenIds(Ids):
 
 
 def check_counts(**counts: int | None) -> None:
-    """Raises UsageError for a number that is not a positive integer; None is one that is open."""
+    """Raises UsageError for a number that is not a positive integer; None is one that is open.
+
+    Example:
+        >>> check_counts(vocabulary=1000, length=None)
+    """
     for name, count in counts.items():
         if count is not None and (type(count) is not int or not 1 <= count <= _MAX):
             raise UsageError(name, expected="a positive integer", got=f"{count!r:.80}")

@@ -27,12 +27,22 @@ CODINGS: Mapping[str, type[Coding]] = {
 
 
 def is_coded(kind: Any) -> bool:
-    """Whether a kind is a coding, or names one."""
+    """Whether a kind is a coding, or names one.
+
+    Example:
+        >>> is_coded("words"), is_coded("image")
+        (True, False)
+    """
     return kind in CODINGS if isinstance(kind, str) else type(kind) in CODINGS.values()
 
 
 def make_coding(kind: str | Coding) -> Coding:
-    """The coding that a kind is, or names."""
+    """The coding that a kind is, or names.
+
+    Example:
+        >>> make_coding("tokens")
+        TokenIds(vocabulary=None, length=None)
+    """
     return CODINGS[kind]() if isinstance(kind, str) else kind
 
 
@@ -51,6 +61,10 @@ def find_coding(name: str, given: Any, kind: Any, present: np.ndarray) -> Coding
     Raises:
         UnknownNameError: there is no such kind.
         UsageError: the kind is neither a name nor a coding.
+
+    Example:
+        >>> find_coding("notes", [[7, 2], [5]], "tokens", np.ones(2, bool))
+        TokenIds(vocabulary=None, length=None)
     """
     if is_coded(kind):
         return make_coding(kind)
@@ -79,6 +93,10 @@ def as_rows(name: str, given: Any) -> Any:
 
     Raises:
         DataError: it has none.
+
+    Example:
+        >>> as_rows("notes", ["one", "two"])
+        ['one', 'two']
     """
     rows = given if has_columns(given) else as_plain(f"input {name!r}", given)
     if rows.ndim == 0 or len(rows) == 0:
@@ -88,7 +106,12 @@ def as_rows(name: str, given: Any) -> Any:
 
 
 def describe_coding(coding: Coding) -> dict[str, Any]:
-    """A coding as JSON."""
+    """A coding as JSON.
+
+    Example:
+        >>> describe_coding(make_coding("tokens"))
+        {'kind': 'tokens', 'vocabulary': None, 'length': None}
+    """
     kind = next(kind for kind, known in CODINGS.items() if type(coding) is known)
     given: Any = coding
     return {"kind": kind, **{field.name: getattr(coding, field.name) for field in fields(given)}}

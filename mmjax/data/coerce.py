@@ -24,6 +24,10 @@ def as_plain(where: str, values: Any) -> np.ndarray:
 
     Raises:
         DataError: values are masked, the array is sparse, or it cannot be converted.
+
+    Example:
+        >>> as_plain("target", ["a", "b"]).tolist()
+        ['a', 'b']
     """
     if _is_masked(values):
         fix = "Fill or drop them; if a modality is missing, pass present=..."
@@ -83,6 +87,11 @@ def check_one_shape(
 
     Raises:
         DataError: their shapes differ.
+
+    Example:
+        >>> cells = {0: np.ones(3), 2: np.ones(3)}
+        >>> check_one_shape("input", cells) is cells
+        True
     """
     first = next(iter(cells))
     for row, cell in cells.items():
@@ -107,6 +116,10 @@ def as_array(
     Raises:
         DataError: there are no rows, their shapes differ, values are masked, or the array is
             sparse.
+
+    Example:
+        >>> as_array("input", [[1, 2], [3, 4]]).shape
+        (2, 2)
     """
     array = as_plain(where, values)
     if array.ndim == 0 or len(array) == 0:
@@ -151,13 +164,23 @@ def _settle(array: np.ndarray) -> np.ndarray:
 
 
 def find_gaps(array: np.ndarray) -> np.ndarray:
-    """Where objects are missing: None, or whatever prints as NaN."""
+    """Where objects are missing: None, or whatever prints as NaN.
+
+    Example:
+        >>> find_gaps(np.array(["a", None, float("nan")], object)).tolist()
+        [False, True, True]
+    """
     gap = lambda value: not (isinstance(value, str) or _is_cell(value)) and str(value) in _GAPS
     return np.array([gap(value) for value in array.flat], bool).reshape(array.shape)
 
 
 def find_missing(array: np.ndarray) -> np.ndarray:
-    """Where values are missing: None, NaN, or text that stands for them."""
+    """Where values are missing: None, NaN, or text that stands for them.
+
+    Example:
+        >>> find_missing(np.array(["a", "N/A", ""])).tolist()
+        [False, True, True]
+    """
     match array.dtype.kind:
         case "f":
             return np.isnan(array)
@@ -168,7 +191,12 @@ def find_missing(array: np.ndarray) -> np.ndarray:
 
 
 def is_unnamed(heading: Any) -> bool:
-    """Whether a column has no name, such as the row numbers of a data frame."""
+    """Whether a column has no name, such as the row numbers of a data frame.
+
+    Example:
+        >>> is_unnamed("age"), is_unnamed("Unnamed: 0")
+        (False, True)
+    """
     if heading is None or heading != heading:  # NaN
         return True
     return isinstance(heading, str) and (not heading or heading.startswith("Unnamed: "))
@@ -180,6 +208,10 @@ def name_columns(where: object, columns: Iterable[Any]) -> list[Any]:
     Args:
         where: the table, for the report.
         columns: its headings.
+
+    Example:
+        >>> name_columns("patients.csv", ["", "age", "height"])
+        ['age', 'height']
     """
     columns = [*columns]
     named = [column for column in columns if not is_unnamed(column)]
@@ -190,7 +222,14 @@ def name_columns(where: object, columns: Iterable[Any]) -> list[Any]:
 
 
 def drop_unnamed(where: str, values: Any) -> Any:
-    """A pandas table without its unnamed columns; anything else unchanged."""
+    """A pandas table without its unnamed columns; anything else unchanged.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"Unnamed: 0": [0], "age": [31]})
+        >>> drop_unnamed("patients", table).columns.tolist()
+        ['age']
+    """
     if not hasattr(values, "iloc") or not hasattr(values, "columns"):
         return values
     named = name_columns(where, values.columns)
@@ -200,7 +239,13 @@ def drop_unnamed(where: str, values: Any) -> Any:
 
 
 def tell_order(target: Any, others: Mapping[str, Any]) -> None:
-    """Reports on stderr pandas tables whose index differs from the target's."""
+    """Reports on stderr pandas tables whose index differs from the target's.
+
+    Example:
+        >>> import pandas as pd
+        >>> ages = pd.DataFrame({"age": [31, 35]}, index=[1, 0])
+        >>> tell_order(pd.Series([0, 1]), {"patient": ages})  # on stderr
+    """
     if not hasattr(target, "iloc"):
         return
     for name, values in others.items():
@@ -214,6 +259,10 @@ def as_group(group: Any) -> np.ndarray:
 
     Raises:
         DataError: there is not one integer or string per row.
+
+    Example:
+        >>> as_group(["ann", "ann", "bob"]).tolist()
+        ['ann', 'ann', 'bob']
     """
     group = as_array("group", group)
     expected = "an integer or a string for each row"
@@ -229,13 +278,21 @@ def as_group(group: Any) -> np.ndarray:
 
 
 def check_mapping(name: str, given: Any, of: str = "array") -> None:
-    """Raises DataError unless arrays, or others, are given by the names of their modalities."""
+    """Raises DataError unless arrays, or others, are given by the names of their modalities.
+
+    Example:
+        >>> check_mapping("inputs", {"audio": np.ones((2, 3))})
+    """
     if not isinstance(given, Mapping):
         raise DataError(name, expected=f"{{modality: {of}}}", got=type(given).__name__)
 
 
 def check_length(arrays: Mapping[str, np.ndarray], size: int) -> None:
-    """Raises DataError for an array whose number of rows differs from the target's."""
+    """Raises DataError for an array whose number of rows differs from the target's.
+
+    Example:
+        >>> check_length({"audio": np.ones((2, 3))}, size=2)
+    """
     for name, array in arrays.items():
         if len(array) != size:
             raise DataError(name, expected=f"{size} rows, as in the target", got=str(len(array)))

@@ -28,7 +28,12 @@ _MAX_SEEN = 1 << 16  # values of a feature; float32 cannot tell many more apart 
 
 
 def sample_rank(kind: InputKind | Coding | None) -> int | None:
-    """Number of axes of a sample of a kind; None if the kind does not determine it."""
+    """Number of axes of a sample of a kind; None if the kind does not determine it.
+
+    Example:
+        >>> sample_rank("image"), sample_rank(None)
+        (3, None)
+    """
     return _AXES[kind].count(",") if isinstance(kind, str) and kind in _AXES else None
 
 
@@ -47,6 +52,10 @@ def as_numbers(
 
     Raises:
         DataError: the values are not numeric, or their rows cannot be brought to one shape.
+
+    Example:
+        >>> as_numbers("age", [3, None]).tolist()
+        [3.0, nan]
     """
     array = as_array(f"input {name!r}", values, partial(level, rank=rank, size=size))
     if array.dtype.kind == "O":
@@ -116,6 +125,10 @@ def as_input(name: str, values: Any) -> np.ndarray:
 
     Raises:
         DataError: the values are not numeric, or too large for float32.
+
+    Example:
+        >>> as_input("age", [3, 4]).dtype.name
+        'float32'
     """
     values = as_numbers(name, values)
     if values.dtype == np.uint8 and values.ndim > 2:
@@ -190,6 +203,10 @@ def shape_like(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndar
 
     Raises:
         DataError: no conversion gives the Task's shape.
+
+    Example:
+        >>> shape_like("image", np.ones((2, 8, 8)), shape=(8, 8, 1)).shape
+        (2, 8, 8, 1)
     """
     if values.shape[1:] == shape or (values.ndim == 1 and shape == (1,)):
         return values
@@ -212,6 +229,9 @@ def check_precision(name: str, values: np.ndarray, given: Any = None) -> None:
         name: of the input.
         values: [rows, ..., features] where the input is present, in the type they were given in.
         given: what they came from; an error names its column if it is a pandas table.
+
+    Example:
+        >>> check_precision("year", np.array([[1999.0], [2001.0]]))
     """
     if np.can_cast(values.dtype, np.float32) or values.size == 0:
         return

@@ -154,6 +154,10 @@ def is_padding(values: np.ndarray) -> np.ndarray:
     """Which frames of [rows, length, ...] are padding, [rows, length]: NaN up to the end.
 
     The first frame of a row never is.
+
+    Example:
+        >>> is_padding(np.array([[[1.0], [2.0]], [[3.0], [np.nan]]])).tolist()
+        [[False, False], [False, True]]
     """
     bare = np.isnan(values).all(axis=tuple(range(2, values.ndim)))
     tail = np.logical_and.accumulate(bare[:, ::-1], axis=1)[:, ::-1]
@@ -162,7 +166,12 @@ def is_padding(values: np.ndarray) -> np.ndarray:
 
 
 def has_padding(values: np.ndarray, present: np.ndarray) -> bool:
-    """Whether a row of an input that is present, [rows, ...], is padded."""
+    """Whether a row of an input that is present, [rows, ...], is padded.
+
+    Example:
+        >>> has_padding(np.float32([[[1.0], [np.nan]]]), np.array([True]))
+        True
+    """
     if values.ndim not in PADDED_NDIM or values.dtype != np.float32 or values.size == 0:
         return False
     rows = np.flatnonzero(present)
@@ -171,7 +180,11 @@ def has_padding(values: np.ndarray, present: np.ndarray) -> bool:
 
 
 def tell_lengths(where: str, values: np.ndarray, present: np.ndarray) -> None:
-    """Reports on stderr the lengths of the rows of an input that is padded."""
+    """Reports on stderr the lengths of the rows of an input that is padded.
+
+    Example:
+        >>> tell_lengths("steps", np.float32([[[1.0], [np.nan]]]), np.array([True]))  # on stderr
+    """
     lengths = (~is_padding(values[present])).sum(axis=1)
     found = f"rows have {lengths.min()} to {lengths.max()} frames, the rest is NaN and masked"
     tell(f"{where}: {found}; crop or fill them to override")

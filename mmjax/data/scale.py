@@ -38,6 +38,11 @@ def find_input_scale(values: np.ndarray, present: np.ndarray) -> Scale:
     Args:
         values: [rows, ..., features], which may be on disk.
         present: [rows] bool.
+
+    Example:
+        >>> there = np.array([True, True, False])
+        >>> find_input_scale(np.float32([[1.0], [3.0], [99.0]]), there).mean.tolist()
+        [2.0]
     """
     total, squares, count = np.zeros((3, values.shape[-1]))
     for rows in chunks_where(values, present):
@@ -63,6 +68,11 @@ def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) 
         values: uint8 [rows, ..., features], which may be on disk.
         present: [rows] bool.
         standardise: whether numbers are standardised.
+
+    Example:
+        >>> images = np.full((2, 8, 8, 1), 200, np.uint8)
+        >>> find_byte_scale(images, np.ones(2, bool), standardise=True) is None
+        True
     """
     unit = np.float32(1 / 255)
     zero, one = (np.full(values.shape[-1], x, np.float32) for x in (0, unit))
@@ -75,7 +85,12 @@ def find_byte_scale(values: np.ndarray, present: np.ndarray, standardise: bool) 
 
 
 def find_scale(values: np.ndarray) -> Scale:
-    """The scale of numbers [rows, out_dim]; a constant one has deviation 1."""
+    """The scale of numbers [rows, out_dim]; a constant one has deviation 1.
+
+    Example:
+        >>> find_scale(np.array([[1.0, 5.0], [3.0, 5.0]])).deviation.tolist()
+        [1.0, 1.0]
+    """
     values = values.astype(np.float64)
     # Squares of very small or large numbers under- or overflow; scaling by powers of two is exact.
     unit = np.exp2(np.frexp(np.abs(values).max(axis=0))[1] - 1)

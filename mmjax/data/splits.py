@@ -16,6 +16,10 @@ def make_rng(seed: int) -> np.random.Generator:
 
     Raises:
         UsageError: ``seed`` is not a non-negative integer.
+
+    Example:
+        >>> make_rng(0).integers(10, size=3).tolist()
+        [8, 6, 5]
     """
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise UsageError("seed", expected="a non-negative integer", got=repr(seed))
@@ -161,7 +165,13 @@ def as_roles(split: np.ndarray, size: int) -> np.ndarray:
 def complete_roles(
     role: np.ndarray, group: np.ndarray, strata: np.ndarray, seed: int
 ) -> np.ndarray:
-    """The given roles; if none is "valid", a part of the training rows becomes it by ``deal``."""
+    """The given roles; if none is "valid", a part of the training rows becomes it by ``deal``.
+
+    Example:
+        >>> role, rows = np.array(["train"] * 8 + ["test"] * 2), np.arange(10)
+        >>> sorted({*complete_roles(role, rows, rows % 2, seed=0).tolist()})
+        ['test', 'train', 'valid']
+    """
     train = np.flatnonzero(role == "train")
     if "valid" in role or len(train) == 0:
         return role
@@ -178,6 +188,9 @@ def check_roles(role: np.ndarray, group: np.ndarray) -> None:
     Args:
         role: [rows] of ``ROLES``.
         group: [rows] as given, for the error to name.
+
+    Example:
+        >>> check_roles(np.array(["train", "valid", "test"]), group=np.arange(3))
     """
     there = np.unique(role)
     if len(there) < len(ROLES):

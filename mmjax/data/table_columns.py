@@ -9,7 +9,12 @@ from mmjax.errors import DataError
 
 
 def has_columns(given: Any) -> bool:
-    """Whether this is a pandas DataFrame or a structured array."""
+    """Whether this is a pandas DataFrame or a structured array.
+
+    Example:
+        >>> has_columns(np.array([(1, 2.5)], dtype=[("age", int), ("height", float)]))
+        True
+    """
     frame = hasattr(given, "columns") and hasattr(given, "iloc")
     return frame or bool(getattr(getattr(given, "dtype", None), "names", None))
 
@@ -20,6 +25,11 @@ def as_columns(name: str, given: Any) -> dict[str, Any]:
     Raises:
         DataError: it is neither, or has no rows or columns, or two columns of the same name; or
             cells are arrays.
+
+    Example:
+        >>> table = np.array([(1, 2.5)], dtype=[("age", int), ("height", float)])
+        >>> {name: cells.tolist() for name, cells in as_columns("patient", table).items()}
+        {'age': [1], 'height': [2.5]}
     """
     where = f"input {name!r}"
     if not has_columns(given):
@@ -38,7 +48,12 @@ def as_columns(name: str, given: Any) -> dict[str, Any]:
 
 
 def is_categorical(cells: Any) -> bool:
-    """Whether a column holds categories: text, booleans, or the pandas type ``category``."""
+    """Whether a column holds categories: text, booleans, or the pandas type ``category``.
+
+    Example:
+        >>> is_categorical(["red", "blue"]), is_categorical([1, 2])
+        (True, False)
+    """
     if str(getattr(cells, "dtype", "")) == "category":
         return True
     array = np.asarray(cells)
@@ -47,13 +62,23 @@ def is_categorical(cells: Any) -> bool:
 
 
 def has_gaps(cells: Any, present: np.ndarray) -> bool:
-    """Whether a cell of numbers is missing in a row that has the modality."""
+    """Whether a cell of numbers is missing in a row that has the modality.
+
+    Example:
+        >>> has_gaps([1.0, np.nan], present=np.array([True, True]))
+        True
+    """
     array = np.asarray(cells)
     return array.shape == present.shape and bool((find_missing(array) & present).any())
 
 
 def as_cells(cells: Any) -> np.ndarray:
-    """A column of categories as text [rows], with None where it is missing."""
+    """A column of categories as text [rows], with None where it is missing.
+
+    Example:
+        >>> as_cells(["red", None, 3.0]).tolist()
+        ['red', None, '3']
+    """
     array = np.asarray(cells, object)
     missing = find_missing(array)
     said = [None if gone else _say(x) for x, gone in zip(array, missing, strict=True)]

@@ -35,7 +35,12 @@ def kind_of(target: np.ndarray | jax.Array) -> Kind:
 
 
 def is_labelled(target: np.ndarray) -> bool:
-    """Whether any row has a target, that is, not all are ``UNLABELLED`` or NaN."""
+    """Whether any row has a target, that is, not all are ``UNLABELLED`` or NaN.
+
+    Example:
+        >>> is_labelled(np.array([UNLABELLED, 2])), is_labelled(np.array([UNLABELLED]))
+        (True, False)
+    """
     missing = np.isnan(target) if kind_of(target) == "numbers" else target == UNLABELLED
     return not missing.all()
 
@@ -49,6 +54,10 @@ def row_nll(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     Args:
         prediction: [..., rows, out_dim].
         target: of the rows.
+
+    Example:
+        >>> row_nll(np.zeros((1, 4)), np.array([2])).round(3).tolist()  # log 4
+        [1.386]
     """
     prediction = prediction.astype(np.float64)
     match kind_of(target):
@@ -60,7 +69,12 @@ def row_nll(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def answers(prediction: np.ndarray, kind: Kind) -> np.ndarray:
-    """Predictions [..., out_dim] as probabilities of classes or labels, or as the numbers."""
+    """Predictions [..., out_dim] as probabilities of classes or labels, or as the numbers.
+
+    Example:
+        >>> answers(np.zeros((1, 4)), "classes").tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
     match kind:
         case "classes":
             return softmax(prediction, axis=-1)

@@ -134,6 +134,11 @@ def pack(tokens: Tokens, masked: bool) -> jax.Array:
 
     If ``masked``, a last feature is 1 at padding. A row of zeros then stands for valid tokens, as
     it does without.
+
+    Example:
+        >>> tokens = Tokens(jnp.ones((1, 2, 3)), jnp.array([[True, False]]))
+        >>> pack(tokens, masked=True)[..., -1].tolist()
+        [[0.0, 1.0]]
     """
     values = tokens.values.astype(jnp.float32)
     if not masked:

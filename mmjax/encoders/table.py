@@ -59,9 +59,9 @@ class TableEncoder(nn.Module):
 class FTTransformer(nn.Module):
     """Turns each cell into a token of its own, and applies self-attention over the columns.
 
-    The token of a number is ``x_j W_j + b_j``, and ``M_j + b_j`` if it is missing; that of a
-    category is its embedding plus ``b_j``. Numbers come first. Unlike in the paper there is no
-    class token: the fusion reads the tokens of all columns.
+    The token of a number is :math:`x_j W_j + b_j`, and :math:`M_j + b_j` if it is missing; that of
+    a category is its embedding plus :math:`b_j`. Numbers come first. Unlike in the paper there is
+    no class token: the fusion reads the tokens of all columns.
 
     Reference: Gorishniy et al., Revisiting Deep Learning Models for Tabular Data
     (arXiv:2106.11959).
@@ -72,7 +72,7 @@ class FTTransformer(nn.Module):
         dropout: probability of zeroing a unit of a residual in training.
         categories: number of codes of each column, 0 for numbers; ``make_model`` sets those of the
             task. By default every column holds numbers.
-        feature_biases: whether tokens have the biases ``b_j``.
+        feature_biases: whether tokens have the biases :math:`b_j`.
 
     Example:
         >>> import jax

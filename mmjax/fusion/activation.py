@@ -12,14 +12,15 @@ from mmjax.types import Outputs, Tokens
 
 
 class ActivationFusion(nn.Module):
-    """Concatenates the modalities with the squashed product of all of them, and applies an MLP.
+    r"""Concatenates the modalities with the squashed product of all of them, and applies an MLP.
 
-    ``[sigmoid(tanh(h_1 o .. o h_M)); h_1; ..; h_M]`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m``
-    the mean over valid tokens. One modality: itself and its squashed self. Two or many: the product
-    is over those present. The paper concatenates a single main modality; here any modality may be
-    absent, so all are concatenated. (fusilli's code, with the same squashed product, has one main
-    modality, and no tanh in ``h_m``.) An absent modality is a factor of one in the product and
-    zeros beside it; with none present the product is zeros too, and only the MLP's biases remain.
+    :math:`[\text{sigmoid}(\tanh(h_1 \odot \cdots \odot h_M)); h_1; \ldots; h_M]` with
+    :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over valid tokens. One modality:
+    itself and its squashed self. Two or many: the product is over those present. The paper
+    concatenates a single main modality; here any modality may be absent, so all are concatenated.
+    (fusilli's code, with the same squashed product, has one main modality, and no tanh in
+    :math:`h_m`.) An absent modality is a factor of one in the product and zeros beside it; with
+    none present the product is zeros too, and only the MLP's biases remain.
 
     Reference: Chen et al., MDFNet: Application of Multimodal Fusion Method Based on Skin Image and
     Clinical Data to Skin Cancer Classification (Journal of Cancer Research and Clinical Oncology

@@ -25,13 +25,13 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class MLBFusion(nn.Module):
-    """Multiplies one linear function per modality, then reads out: ``V prod_m (U_m x_m + c_m)``.
+    r"""Multiplies one linear function per modality, then reads out.
 
-    ``x_m`` is the mean over valid tokens, so each output is a bilinear form of rank ``width``. This
-    is the paper's variant without tanh; with tanh it would be ``ProductFusion``. One modality: a
-    linear model. Two: the paper's low-rank bilinear pooling. Many: the product of all, a
-    multilinear form. An absent modality is a factor of one; with none present the product is set to
-    zero and only the readout bias remains.
+    :math:`V \prod_m (U_m x_m + c_m)` with :math:`x_m` the mean over valid tokens, so each output is
+    a bilinear form of rank ``width``. This is the paper's variant without tanh; with tanh it would
+    be ``ProductFusion``. One modality: a linear model. Two: the paper's low-rank bilinear pooling.
+    Many: the product of all, a multilinear form. An absent modality is a factor of one; with none
+    present the product is set to zero and only the readout bias remains.
 
     Reference: Kim et al., Hadamard Product for Low-rank Bilinear Pooling (arXiv:1610.04325).
 
@@ -64,15 +64,15 @@ class MLBFusion(nn.Module):
 
 
 class MFBFusion(nn.Module):
-    """Sums products of linear functions in groups of ``k``; power and L2 normalisation follow.
+    r"""Sums products of linear functions in groups of ``k``; power and L2 normalisation follow.
 
-    ``V norm(sum_k prod_m (U_m^k x_m + c_m^k))`` with ``x_m`` the mean over valid tokens and
-    ``norm`` the signed square root ``z / sqrt(|z| + 0.0001)``, divided by its Euclidean length. The
-    authors' root has no constant and an infinite slope at zero; where sums are much larger than the
-    constant, results agree to 0.001. One modality: a normalised linear function. Two: the paper's
-    pooling. Many: the product of all. An absent modality is a factor of one; with none present the
-    sum is set to zero and only the readout bias remains. Dropout is applied once, before the
-    readout.
+    :math:`V \text{norm}(\sum_k \prod_m (U_m^k x_m + c_m^k))` with :math:`x_m` the mean over valid
+    tokens and ``norm`` the signed square root :math:`z / \sqrt{|z| + 0.0001}`, divided by its
+    Euclidean length. The authors' root has no constant and an infinite slope at zero; where sums
+    are much larger than the constant, results agree to 0.001. One modality: a normalised linear
+    function. Two: the paper's pooling. Many: the product of all. An absent modality is a factor of
+    one; with none present the sum is set to zero and only the readout bias remains. Dropout is
+    applied once, before the readout.
 
     Reference: Yu et al., Multi-modal Factorized Bilinear Pooling with Co-Attention Learning for
     Visual Question Answering (arXiv:1708.01471).
@@ -111,14 +111,15 @@ class MFBFusion(nn.Module):
 
 
 class MFHFusion(nn.Module):
-    """Chains blocks of factorised bilinear pooling, each multiplied by the ones before it.
+    r"""Chains blocks of factorised bilinear pooling, each multiplied by the ones before it.
 
-    ``V [norm(sum_k e_1); ..; norm(sum_k e_p)]`` with ``e_i = e_(i-1) o prod_m (U_mi x_m + c_mi)``,
-    ``e_0 = 1``, ``x_m`` the mean over valid tokens, and sums and ``norm`` as in ``MFBFusion``, so
-    that block ``i`` is of order ``i`` in every modality. One modality: its polynomials of degree
-    ``1..p``. Two: the paper's pooling. Many: the product of all in each block. An absent modality
-    is a factor of one; with none present the sums are set to zero and only the readout bias
-    remains. Dropout is applied once, before the readout.
+    :math:`V [\text{norm}(\sum_k e_1); \ldots; \text{norm}(\sum_k e_p)]` with :math:`e_i = e_{i-1}
+    \odot \prod_m (U_{mi} x_m + c_{mi})`, :math:`e_0 = 1`, :math:`x_m` the mean over valid tokens,
+    and sums and ``norm`` as in ``MFBFusion``, so that block :math:`i` is of order :math:`i` in
+    every modality. One modality: its polynomials of degree :math:`1, \ldots, p`. Two: the paper's
+    pooling. Many: the product of all in each block. An absent modality is a factor of one; with
+    none present the sums are set to zero and only the readout bias remains. Dropout is applied
+    once, before the readout.
 
     Reference: Yu et al., Beyond Bilinear: Generalized Multimodal Factorized High-order Pooling for
     Visual Question Answering (arXiv:1708.03619).
@@ -127,7 +128,7 @@ class MFHFusion(nn.Module):
         out_dim: size of the output.
         width: number of sums in each block.
         k: number of products in each sum.
-        num_blocks: number of blocks ``p``.
+        num_blocks: number of blocks :math:`p`.
         dropout: probability of zeroing a normalised sum in training.
         normalise: whether ``norm`` is applied.
 
@@ -162,15 +163,16 @@ class MFHFusion(nn.Module):
 
 
 class MCBFusion(nn.Module):
-    """Sketches the outer product of all modalities by multiplying their Fourier transforms.
+    r"""Sketches the outer product of all modalities by multiplying their Fourier transforms.
 
-    ``V norm(irfft(prod_m rfft(S_m h_m)))`` with ``h_m = tanh(W_m x_m + c_m)`` of the mean over
-    valid tokens, ``S_m`` a count sketch, which adds each coordinate with a random sign to a random
-    one of ``size``, and ``norm`` as in ``MFBFusion``. The product of the spectra is the sketch of
-    the outer product. Signs and positions are fixed and derived from the modality's name. The paper
-    sketches its features directly; here they are projected first. One modality: its sketch. Two:
-    the paper's pooling. Many: the outer product of all. An absent modality is a factor of one; with
-    none present the sketch is set to zero and only the readout bias remains.
+    :math:`V \text{norm}(\text{irfft}(\prod_m \text{rfft}(S_m h_m)))` with
+    :math:`h_m = \tanh(W_m x_m + c_m)` of the mean over valid tokens, :math:`S_m` a count sketch,
+    which adds each coordinate with a random sign to a random one of ``size``, and ``norm`` as in
+    ``MFBFusion``. The product of the spectra is the sketch of the outer product. Signs and
+    positions are fixed and derived from the modality's name. The paper sketches its features
+    directly; here they are projected first. One modality: its sketch. Two: the paper's pooling.
+    Many: the outer product of all. An absent modality is a factor of one; with none present the
+    sketch is set to zero and only the readout bias remains.
 
     Reference: Fukui et al., Multimodal Compact Bilinear Pooling for Visual Question Answering and
     Visual Grounding (arXiv:1606.01847).

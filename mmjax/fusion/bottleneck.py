@@ -15,16 +15,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class BottleneckFusion(nn.Module):
-    """One transformer per modality; from ``fusion_layer`` on, all share a few bottleneck tokens.
+    r"""One transformer per modality; from ``fusion_layer`` on, all share a few bottleneck tokens.
 
-    ``[b_m; t_m] <- Encoder_m([b; t_m])`` and then ``b <- mean_m b_m``, with a CLS token in each
-    ``t_m``. In each layer a modality reads what the others wrote in the layer before, so
-    information crosses only if at least two layers have the bottleneck. One linear readout turns
-    each CLS token into logits, the branches, and the prediction is their mean. One modality: its
-    own transformer, with the bottleneck as memory. Two or many: means are over the modalities
-    present. An absent modality writes nothing and has no logits. With none present the prediction
-    is zero. As in the paper, the loss is the mean of the branches' (the objective ``branch_mean``),
-    unless another objective is asked for.
+    :math:`[b_m; t_m] \gets \text{Encoder}_m([b; t_m])` and then :math:`b \gets \text{mean}_m b_m`,
+    with a CLS token in each :math:`t_m`. In each layer a modality reads what the others wrote in
+    the layer before, so information crosses only if at least two layers have the bottleneck. One
+    linear readout turns each CLS token into logits, the branches, and the prediction is their mean.
+    One modality: its own transformer, with the bottleneck as memory. Two or many: means are over
+    the modalities present. An absent modality writes nothing and has no logits. With none present
+    the prediction is zero. As in the paper, the loss is the mean of the branches' (the objective
+    ``branch_mean``), unless another objective is asked for.
 
     Reference: Nagrani et al., Attention Bottlenecks for Multimodal Fusion (arXiv:2107.00135).
 

@@ -37,6 +37,20 @@ def project(tokens: Mapping[str, Tokens], width: int) -> jax.Array:
     Modalities are sorted by name, and absent ones are zeros. Creates one Dense layer
     ``project_{name}`` with tanh per modality in the calling compact method; with linear
     projections, fusions that only add would be linear models.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> class Average(nn.Module):
+        ...     out_dim: int
+        ...     dropout: float = 0.0
+        ...
+        ...     @nn.compact
+        ...     def __call__(self, tokens, *, train):
+        ...         return read_out(self, project(tokens, 8).mean(axis=1), train=train)
+        >>> tokens = make_tokens({"audio": (3, 4), "image": (2, 5)}, batch=2)
+        >>> outputs, params = Average(3).init_with_output(jax.random.key(0), tokens, train=False)
+        >>> outputs.prediction.shape, sorted(params["params"])
+        ((2, 3), ['project_audio', 'project_image', 'readout'])
     """
     dense = lambda n: Dense(width, name=f"project_{n}")(masked_mean(tokens[n]))
     projected = jnp.stack([jnp.tanh(dense(n)) for n in sorted(tokens)], axis=1)
@@ -54,7 +68,14 @@ def linear_factors(tokens: Mapping[str, Tokens], width: int, *, prefix: str) -> 
 
 
 def multiply_present(factors: jax.Array, tokens: Mapping[str, Tokens]) -> jax.Array:
-    """Product of the factors [batch, modality, ...] of the modalities present; zero if none is."""
+    """Product of the factors [batch, modality, ...] of the modalities present; zero if none is.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> tokens = make_tokens({"a": (1, 4), "b": (1, 4)}, batch=1)
+        >>> multiply_present(jnp.array([[[2.0], [3.0]]]), tokens).tolist()
+        [[6.0]]
+    """
     present = is_present(tokens)
     present = present.reshape(*present.shape, *[1] * (factors.ndim - 2))
     return jnp.where(present.any(axis=1), jnp.where(present, factors, 1).prod(axis=1), 0)
@@ -82,6 +103,13 @@ def fold_present(
             for every modality but the first.
         vectors: [batch, modality, width], zeros where a modality is absent.
         tokens: {name: tokens}; absent modalities are skipped.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> tokens = make_tokens({"a": (1, 4), "b": (1, 4)}, batch=1)
+        >>> combine = lambda name, so_far, vector: 10 * so_far + vector
+        >>> fold_present(combine, jnp.array([[[2.0], [3.0]]]), tokens).tolist()
+        [[23.0]]
     """
     present = is_present(tokens)
     so_far = vectors[:, 0]
@@ -124,6 +152,12 @@ def token_sources(parts: Iterable[Tokens], learned: int = 0) -> np.ndarray:
     Args:
         parts: the tokens of each modality, sorted by name.
         learned: number of leading tokens that belong to no modality; their rows are zeros.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> parts = make_tokens({"audio": (2, 4), "image": (1, 4)})
+        >>> token_sources(parts.values(), learned=1).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     """
     lengths = [part.values.shape[1] for part in parts]
     return np.repeat(np.eye(len(lengths) + 1)[:, 1:], [learned, *lengths], axis=0)
@@ -201,7 +235,12 @@ def gate_scores(vectors: Mapping[str, jax.Array], width: int, *others: str) -> j
 
 
 def cosine(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Cosine similarity over the last axis, zero where either is zero: [..., features] to [...]."""
+    """Cosine similarity over the last axis, zero where either is zero: [..., features] to [...].
+
+    Example:
+        >>> cosine(jnp.array([[1.0, 0.0]]), jnp.array([[2.0, 0.0]])).tolist()
+        [1.0]
+    """
     squares = jnp.square(x).sum(axis=-1) * jnp.square(y).sum(axis=-1)
     safe = jnp.where(squares > 0, squares, 1)  # the gradient of the root is infinite at zero
     return (x * y).sum(axis=-1) / jnp.sqrt(safe)

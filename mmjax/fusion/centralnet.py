@@ -13,16 +13,16 @@ from mmjax.types import Outputs, Tokens
 
 
 class CentralNetFusion(nn.Module):
-    """Mixes the streams of all modalities into a central one after every layer.
+    r"""Mixes the streams of all modalities into a central one after every layer.
 
-    ``h_m <- relu(W_m h_m + b_m)`` from ``x_m``, the mean over valid tokens; ``h_c <- relu(C (a_c
-    h_c + sum_m a_m h_m) + c)`` with trained scalars ``a`` per layer, initially equal. Each stream
-    has a readout, and the prediction mixes their logits by the same rule, so that early fusion,
-    late fusion and a single modality are special cases. The logits of the modalities are branches;
-    as in the paper, each has a loss of its own (the objective ``branches``), unless another
-    objective is asked for. One modality: its stream and the central one. Two
-    or many: the sum is over all. An absent modality adds zeros to every mixture; with none present
-    only the biases of the central stream remain.
+    :math:`h_m \gets \text{relu}(W_m h_m + b_m)` from :math:`x_m`, the mean over valid tokens;
+    :math:`h_c \gets \text{relu}(C (a_c h_c + \sum_m a_m h_m) + c)` with trained scalars :math:`a`
+    per layer, initially equal. Each stream has a readout, and the prediction mixes their logits by
+    the same rule, so that early fusion, late fusion and a single modality are special cases. The
+    logits of the modalities are branches; as in the paper, each has a loss of its own (the
+    objective ``branches``), unless another objective is asked for. One modality: its stream and the
+    central one. Two or many: the sum is over all. An absent modality adds zeros to every mixture;
+    with none present only the biases of the central stream remain.
 
     Reference: Vielzeuf et al., CentralNet: a Multilayer Approach for Multimodal Fusion
     (arXiv:1808.07275).

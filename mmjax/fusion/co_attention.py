@@ -14,19 +14,21 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class CoAttentionFusion(nn.Module):
-    """In each layer every modality attends to the others, as they were before it, then to itself.
+    r"""In each layer every modality attends to the others, as they were before it, then to itself.
 
-    ``t_m <- Self_m(Co_m(t_m, [t_j; j != m]))``, where ``Co_m`` takes its queries from ``m`` and its
-    keys and values from the others. Finally the streams, normalised and averaged over valid tokens,
-    are multiplied: ``o_m mean(t_m)``. (The paper reads a special token, which not every encoder
-    has.) One modality: self-attention alone. Two: they exchange keys and values. Many: each attends
-    to the tokens of all the others together. An absent modality is not attended to and is no factor
-    of the product; where no other is present, ``Co_m`` adds only its feed-forward layer. With none
-    present only the readout bias remains.
+    :math:`t_m \gets \text{Self}_m(\text{Co}_m(t_m, [t_j; j \ne m]))`, where :math:`\text{Co}_m`
+    takes its queries from :math:`m` and its keys and values from the others. Finally the streams,
+    normalised and averaged over valid tokens, are multiplied: :math:`\prod_m \text{mean}(t_m)`.
+    (The paper reads a special token, which not every encoder has.) One modality: self-attention
+    alone. Two: they exchange keys and values. Many: each attends to the tokens of all the others
+    together. An absent modality is not attended to and is no factor of the product; where no other
+    is present, :math:`\text{Co}_m` adds only its feed-forward layer. With none present only the
+    readout bias remains.
 
     The authors normalise after each residual, as BERT does, and pass each special token through a
     further ReLU layer before the product; blocks here normalise before. LXMERT (arXiv:1908.07490)
-    differs more: both directions share the weights of ``Co``, which has no feed-forward layer.
+    differs more: both directions share the weights of :math:`\text{Co}`, which has no feed-forward
+    layer.
 
     Co-attention needs several tokens: over a single one the softmax is constant, so queries and
     keys do not learn.

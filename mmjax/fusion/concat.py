@@ -11,10 +11,10 @@ from mmjax.types import Outputs, Tokens
 
 
 class ConcatFusion(nn.Module):
-    """Averages each modality over its valid tokens, concatenates, and applies an MLP.
+    r"""Averages each modality over its valid tokens, concatenates, and applies an MLP.
 
-    One modality: an MLP with one hidden layer. Two or many: the same on ``[x_1; ..; x_M]``, with
-    the first layer written as one kernel per modality. An absent modality adds nothing to that
+    One modality: an MLP with one hidden layer. Two or many: the same on :math:`[x_1; \ldots; x_M]`,
+    with the first layer written as one kernel per modality. An absent modality adds nothing to that
     layer.
 
     Reference: Ngiam et al., Multimodal Deep Learning (ICML 2011).

@@ -68,21 +68,23 @@ class Chain(nn.Module):
 
 
 class CoupledMambaFusion(nn.Module):
-    """Every modality is a selective state space whose steps start from the states of all.
+    r"""Every modality is a selective state space whose steps start from the states of all.
 
-    At step ``t`` each modality ``m`` with a ``t``-th token has
-    ``h_mt = exp(D_mt A_m) s_(t-1) + D_mt B_mt x_mt``, where ``s_t`` is the mean of their ``h_mt``,
-    and ``y_mt = C_mt h_mt + S_m x_mt``. The step ``D`` and the vectors ``B`` and ``C`` are computed
-    from ``x``, a causal convolution of ``t_m``; ``y`` is gated, projected and added to ``t_m``.
-    Finally the streams are averaged over valid tokens, and the readout sees all of them. One
-    modality: Mamba. Two or many: one chain for each. A modality that is absent, masked at a step or
-    at its end takes no part in that step, so the others go on as if it were not given. With none
-    present only the readout bias remains.
+    At step :math:`t` each modality :math:`m` with a :math:`t`-th token has :math:`h_{mt} =
+    \exp(D_{mt} A_m) s_{t-1} + D_{mt} B_{mt} x_{mt}`, where :math:`s_t` is the mean of their
+    :math:`h_{mt}`, and :math:`y_{mt} = C_{mt} h_{mt} + S_m x_{mt}`. The step :math:`D` and the
+    vectors :math:`B` and :math:`C` are computed from :math:`x`, a causal convolution of
+    :math:`t_m`; :math:`y` is gated, projected and added to :math:`t_m`. Finally the streams are
+    averaged over valid tokens, and the readout sees all of them. One modality: Mamba. Two or many:
+    one chain for each. A modality that is absent, masked at a step or at its end takes no part in
+    that step, so the others go on as if it were not given. With none present only the readout bias
+    remains.
 
-    Modalities need not be aligned or equally long, but their ``t``-th tokens are read together, and
-    with a single token each they meet in the readout alone. The paper adds the states; as decays
-    are near one, those of ``M`` modalities would grow as ``M^t``, hence the mean. The authors'
-    public code has no common state: its branches are Mambas that exchange features between layers.
+    Modalities need not be aligned or equally long, but their :math:`t`-th tokens are read together,
+    and with a single token each they meet in the readout alone. The paper adds the states; as
+    decays are near one, those of :math:`M` modalities would grow as :math:`M^t`, hence the mean.
+    The authors' public code has no common state: its branches are Mambas that exchange features
+    between layers.
 
     Reference: Li et al., Coupled Mamba: Enhanced Multi-modal Fusion with Coupled State Space Model
     (arXiv:2405.18014).

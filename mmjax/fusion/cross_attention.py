@@ -14,24 +14,24 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class CrossAttentionFusion(nn.Module):
-    """Every modality attends to every other, then to itself; the results are concatenated.
+    r"""Every modality attends to every other, then to itself; the results are concatenated.
 
-    For each ordered pair, the tokens of ``i`` attend to the projected tokens of ``j`` through
-    ``num_layers`` blocks; the streams of ``i`` are concatenated and passed through ``num_layers``
-    blocks of self-attention. The result is averaged over valid tokens (the paper takes the last
-    one, which padding would displace) and the readout sees all modalities. One modality:
-    self-attention alone. Two: one stream each. Many: one stream per other modality, so the model
-    grows with the cube of their number. Nothing is read from an absent modality, so a stream
-    towards it depends on the reader alone; its own streams do not reach the readout. With none
-    present only the readout bias remains.
+    For each ordered pair, the tokens of :math:`i` attend to the projected tokens of :math:`j`
+    through ``num_layers`` blocks; the streams of :math:`i` are concatenated and passed through
+    ``num_layers`` blocks of self-attention. The result is averaged over valid tokens (the paper
+    takes the last one, which padding would displace) and the readout sees all modalities. One
+    modality: self-attention alone. Two: one stream each. Many: one stream per other modality, so
+    the model grows with the cube of their number. Nothing is read from an absent modality, so a
+    stream towards it depends on the reader alone; its own streams do not reach the readout. With
+    none present only the readout bias remains.
 
     Cross-attention needs several tokens: over a single one the softmax is constant, so queries and
     keys do not learn.
 
     The authors' code has more than the paper: a residual MLP between the concatenation and the
-    readout, inputs multiplied by ``sqrt(width)`` before positions are added, and by default a mask
-    by which a token attends to no later position, as if all modalities had the same clock. Here it
-    is the paper's model.
+    readout, inputs multiplied by :math:`\sqrt{\text{width}}` before positions are added, and by
+    default a mask by which a token attends to no later position, as if all modalities had the same
+    clock. Here it is the paper's model.
 
     Reference: Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences
     (arXiv:1906.00295).

@@ -15,18 +15,18 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class DeepCCAFusion(nn.Module):
-    """Projects the modalities so that their projections correlate, and classifies from all of them.
+    r"""Projects the modalities so that their projections correlate, and classifies from all.
 
-    ``h_m = MLP_m(x_m)``; the loss is ``-weight`` times the total canonical correlation of ``h_i``
-    and ``h_j`` over the rows of the batch, per component, averaged over the pairs of modalities.
-    The readout takes ``[h_1; ..; h_M]``: canonical correlation aligns the projections only up to a
-    linear map of each, so their mean would be meaningless. The batch should have many times more
-    rows than there are components. The paper first trains the projections by correlation alone and
-    then a classifier on top; here the two losses are added. (MultiBench's code takes the root of
-    the trace's matrix entry by entry where it uses all singular values; here it is the matrix root,
-    as in the paper.) One modality: an MLP. Two or many: all pairs. Rows that lack a modality do not
-    count in its pairs, and pairs with fewer than two rows are left out; an absent modality adds
-    nothing to the readout.
+    :math:`h_m = \text{MLP}_m(x_m)`; the loss is ``-weight`` times the total canonical correlation
+    of :math:`h_i` and :math:`h_j` over the rows of the batch, per component, averaged over the
+    pairs of modalities. The readout takes :math:`[h_1; \ldots; h_M]`: canonical correlation aligns
+    the projections only up to a linear map of each, so their mean would be meaningless. The batch
+    should have many times more rows than there are components. The paper first trains the
+    projections by correlation alone and then a classifier on top; here the two losses are added.
+    (MultiBench's code takes the root of the trace's matrix entry by entry where it uses all
+    singular values; here it is the matrix root, as in the paper.) One modality: an MLP. Two or
+    many: all pairs. Rows that lack a modality do not count in its pairs, and pairs with fewer than
+    two rows are left out; an absent modality adds nothing to the readout.
 
     Reference: Andrew et al., Deep Canonical Correlation Analysis (ICML 2013).
 

@@ -13,12 +13,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class DeepSetsFusion(nn.Module):
-    """Sums an embedding of each modality, and applies another network to the sum.
+    r"""Sums an embedding of each modality, and applies another network to the sum.
 
-    ``rho(sum_m phi_m(x_m))`` with ``x_m`` the mean over valid tokens and two layers in ``rho`` and
-    in each ``phi_m``. The paper shares one ``phi`` among all elements; modalities differ in width,
-    so here each has its own. One modality: an MLP. Two or many: the sum is over the modalities
-    present, in any order. With none present ``rho`` is applied to zeros.
+    :math:`\rho(\sum_m \phi_m(x_m))` with :math:`x_m` the mean over valid tokens and two layers in
+    :math:`\rho` and in each :math:`\phi_m`. The paper shares one :math:`\phi` among all elements;
+    modalities differ in width, so here each has its own. One modality: an MLP. Two or many: the sum
+    is over the modalities present, in any order. With none present :math:`\rho` is applied to
+    zeros.
 
     Reference: Zaheer et al., Deep Sets (arXiv:1703.06114).
 

@@ -18,15 +18,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class DynamicFusion(nn.Module):
-    """Weights one expert per modality and a joint one by a gate on all modalities.
+    r"""Weights one expert per modality and a joint one by a gate on all modalities.
 
-    ``sum_k g_k l_k`` with ``g = softmax(G([x_1; ..; x_M]))`` over the experts, each an MLP: one on
-    every ``x_m``, the mean over valid tokens, and one on all of them. ``aux`` has the
-    resource-aware loss ``resource_weight sum_k g_k C_k``, averaged over the samples with at least
-    one modality. The cost ``C_k`` is the fraction of modalities that an expert needs; it stands in
-    for the cost of their encoders, which a fusion cannot measure. The gate is soft in evaluation
-    too: a batch runs every expert anyway, so a hard choice would save nothing here. Everything is
-    trained jointly, whereas the paper trains the experts first.
+    :math:`\sum_k g_k l_k` with :math:`g = \text{softmax}(G([x_1; \ldots; x_M]))` over the experts,
+    each an MLP: one on every :math:`x_m`, the mean over valid tokens, and one on all of them.
+    ``aux`` has the resource-aware loss :math:`\lambda \sum_k g_k C_k`, with :math:`\lambda` the
+    ``resource_weight``, averaged over the samples with at least one modality. The cost :math:`C_k`
+    is the fraction of modalities that an expert needs; it stands in for the cost of their encoders,
+    which a fusion cannot measure. The gate is soft in evaluation too: a batch runs every expert
+    anyway, so a hard choice would save nothing here. Everything is trained jointly, whereas the
+    paper trains the experts first.
 
     One modality: two MLPs on it. Two or many: one expert each, and one for all. An expert that
     needs an absent modality has zero weight, which leaves the unimodal experts of those present;

@@ -11,12 +11,12 @@ from mmjax.types import Outputs, Tokens
 
 
 class EarlyFusion(nn.Module):
-    """Flattens the tokens of every modality and feeds all of them to one joint MLP.
+    r"""Flattens the tokens of every modality and feeds all of them to one joint MLP.
 
     The tokens come raw, from encoders without parameters, so all depth is joint. Tokens keep their
     position in the flattened vector; masked ones are zeros. One modality: an MLP on its flattened
-    tokens. Two or many: ``f([vec x_1; ..; vec x_M])``, with the first layer written as one kernel
-    per modality. An absent modality adds nothing to the first layer.
+    tokens. Two or many: :math:`f([\text{vec}(x_1); \ldots; \text{vec}(x_M)])`, with the first layer
+    written as one kernel per modality. An absent modality adds nothing to the first layer.
 
     Reference: Barnum et al., On the Benefits of Early Fusion in Multimodal Representation Learning
     (arXiv:2011.07191).

@@ -15,11 +15,11 @@ from mmjax.types import Outputs, Tokens
 
 
 class SumFusion(nn.Module):
-    """Adds the projections of the modalities present, then reads out: ``V sum_m h_m``.
+    r"""Adds the projections of the modalities present, then reads out.
 
-    ``h_m = tanh(W_m x_m + b_m)`` with ``x_m`` the mean over valid tokens. One modality: a plain
-    MLP. Two or many: the sum. An absent modality adds zero; with none present only the readout bias
-    remains.
+    :math:`V \sum_m h_m` with :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over valid
+    tokens. One modality: a plain MLP. Two or many: the sum. An absent modality adds zero; with none
+    present only the readout bias remains.
 
     Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
 
@@ -52,11 +52,12 @@ class SumFusion(nn.Module):
 
 
 class MeanFusion(nn.Module):
-    """Averages the projections of the modalities present, then reads out.
+    r"""Averages the projections of the modalities present, then reads out.
 
-    ``V (1 / |present|) sum_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over
-    valid tokens. One modality: a plain MLP. Two or many: the mean of those present, so that its
-    scale does not depend on how many are absent; with none present only the readout bias remains.
+    :math:`V (1 / |\text{present}|) \sum_m h_m` with :math:`h_m = \tanh(W_m x_m + b_m)` and
+    :math:`x_m` the mean over valid tokens. One modality: a plain MLP. Two or many: the mean of
+    those present, so that its scale does not depend on how many are absent; with none present only
+    the readout bias remains.
 
     Attributes:
         out_dim: size of the output.
@@ -88,12 +89,12 @@ class MeanFusion(nn.Module):
 
 
 class MaxFusion(nn.Module):
-    """Takes the element-wise maximum over the modalities present, then reads out.
+    r"""Takes the element-wise maximum over the modalities present, then reads out.
 
-    ``V max_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One
-    modality: a plain MLP. Two or many: the largest of those present in each coordinate. An absent
-    modality is never the maximum; with none present the maximum is set to zero and only the readout
-    bias remains.
+    :math:`V \max_m h_m` with :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over valid
+    tokens. One modality: a plain MLP. Two or many: the largest of those present in each coordinate.
+    An absent modality is never the maximum; with none present the maximum is set to zero and only
+    the readout bias remains.
 
     Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
 
@@ -128,11 +129,12 @@ class MaxFusion(nn.Module):
 
 
 class ProductFusion(nn.Module):
-    """Multiplies the projections of the modalities present, then reads out.
+    r"""Multiplies the projections of the modalities present, then reads out.
 
-    ``V prod_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid tokens. One
-    modality: a plain MLP. Two or many: the element-wise product. An absent modality is a factor of
-    one; with none present the product is set to zero and only the readout bias remains.
+    :math:`V \prod_m h_m` with :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over
+    valid tokens. One modality: a plain MLP. Two or many: the element-wise product. An absent
+    modality is a factor of one; with none present the product is set to zero and only the readout
+    bias remains.
 
     Reference: Antol et al., VQA: Visual Question Answering (arXiv:1505.00468).
 

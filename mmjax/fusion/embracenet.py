@@ -13,14 +13,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class EmbraceNetFusion(nn.Module):
-    """Draws every coordinate of the joint vector from one of the modalities present.
+    r"""Draws every coordinate of the joint vector from one of the modalities present.
 
-    ``V sum_m r_m o h_m`` with docked vectors ``h_m = tanh(W_m x_m + b_m)``, ``x_m`` the mean over
-    valid tokens, and ``r_m`` binary masks of which exactly one is set in each coordinate. In
-    training each modality present is equally likely to be drawn; in evaluation ``r_m`` is its
-    expectation, so that predictions are deterministic (the paper samples then too). One modality: a
-    plain MLP. Two or many: modality dropout per coordinate. An absent modality is never drawn; with
-    none present only the readout bias remains.
+    :math:`V \sum_m r_m \odot h_m` with docked vectors :math:`h_m = \tanh(W_m x_m + b_m)`,
+    :math:`x_m` the mean over valid tokens, and :math:`r_m` binary masks of which exactly one is set
+    in each coordinate. In training each modality present is equally likely to be drawn; in
+    evaluation :math:`r_m` is its expectation, so that predictions are deterministic (the paper
+    samples then too). One modality: a plain MLP. Two or many: modality dropout per coordinate. An
+    absent modality is never drawn; with none present only the readout bias remains.
 
     Reference: Choi and Lee, EmbraceNet: A Robust Deep Learning Architecture for Multimodal
     Classification (arXiv:1904.09078).

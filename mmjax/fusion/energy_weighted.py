@@ -10,13 +10,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class EnergyWeightedFusion(nn.Module):
-    """Weights the logits of each modality by their own negative energy: ``sum_m w_m l_m``.
+    r"""Weights the logits of each modality by their own negative energy.
 
-    ``w_m = scale logsumexp(l_m)``, per sample. As in the paper the weights are not normalised: two
-    confident modalities make a more confident prediction. As in the paper, the loss makes the
-    weights rank samples by how well a modality does on them (the objective ``confidence_ranking``),
-    unless another objective is asked for. One modality: its weighted logits. Two or many: the sum
-    over those present. With none present the logits are zero.
+    :math:`\sum_m w_m l_m` with :math:`w_m = \text{scale} \text{logsumexp}(l_m)`, per sample. As in
+    the paper the weights are not normalised: two confident modalities make a more confident
+    prediction. As in the paper, the loss makes the weights rank samples by how well a modality does
+    on them (the objective ``confidence_ranking``), unless another objective is asked for. One
+    modality: its weighted logits. Two or many: the sum over those present. With none present the
+    logits are zero.
 
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050).

@@ -26,16 +26,17 @@ class Opinion(NamedTuple):
 
 
 class EvidentialFusion(nn.Module):
-    """Combines the belief and the uncertainty of each modality by Dempster's rule.
+    r"""Combines the belief and the uncertainty of each modality by Dempster's rule.
 
-    Evidence ``e_m = softplus(l_m)`` gives a Dirichlet with ``alpha_m = e_m + 1`` and strength
-    ``S_m``, and the opinion ``b_m = e_m / S_m, u_m = K / S_m``. Two opinions combine to ``b = (b_1
-    b_2 + b_1 u_2 + b_2 u_1) / (1 - C), u = u_1 u_2 / (1 - C)`` with ``C`` the mass on conflicting
-    classes. The prediction is ``log alpha`` of the result, so that its softmax is the mean of the
-    Dirichlet; branches are ``log alpha_m``. One modality: its own opinion. Two or many: a fold over
-    the names, whose order does not matter. An absent modality has the vacuous opinion, ``u = 1``,
-    which changes nothing; with none present the prediction is uniform. Trained with the objective
-    ``evidential``, the paper's, unless another is asked for.
+    Evidence :math:`e_m = \text{softplus}(l_m)` gives a Dirichlet with :math:`\alpha_m = e_m + 1`
+    and strength :math:`S_m`, and the opinion :math:`b_m = e_m / S_m, u_m = K / S_m`. Two opinions
+    combine to :math:`b = (b_1 b_2 + b_1 u_2 + b_2 u_1) / (1 - C), u = u_1 u_2 / (1 - C)` with
+    :math:`C` the mass on conflicting classes. The prediction is :math:`\log \alpha` of the result,
+    so that its softmax is the mean of the Dirichlet; branches are :math:`\log \alpha_m`. One
+    modality: its own opinion. Two or many: a fold over the names, whose order does not matter. An
+    absent modality has the vacuous opinion, :math:`u = 1`, which changes nothing; with none present
+    the prediction is uniform. Trained with the objective ``evidential``, the paper's, unless
+    another is asked for.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
 
@@ -72,15 +73,15 @@ class EvidentialFusion(nn.Module):
 
 
 class ETMCFusion(nn.Module):
-    """Evidential fusion with a pseudo-view, a further opinion formed on all modalities together.
+    r"""Evidential fusion with a pseudo-view, a further opinion formed on all modalities together.
 
-    As ``EvidentialFusion``, and combined with the opinion of ``e = softplus(V relu(W [x_1; ..;
-    x_M]))``, ``x_m`` the mean over valid tokens: the evidence of single modalities is combined
-    class by class, so that without the pseudo-view no interaction between them is seen. One
-    modality: two opinions on it. Two or many: a fold, whose order does not matter. An absent
-    modality adds nothing to the pseudo-view; with none present the prediction is uniform.
-    ``joint`` is ``log alpha`` of the pseudo-view, which the objective ``evidential`` trains like a
-    branch, as in the paper.
+    As ``EvidentialFusion``, and combined with the opinion of :math:`e = \text{softplus}(V
+    \text{relu}(W [x_1; \ldots; x_M]))`, :math:`x_m` the mean over valid tokens: the evidence of
+    single modalities is combined class by class, so that without the pseudo-view no interaction
+    between them is seen. One modality: two opinions on it. Two or many: a fold, whose order does
+    not matter. An absent modality adds nothing to the pseudo-view; with none present the prediction
+    is uniform. ``joint`` is :math:`\log \alpha` of the pseudo-view, which the objective
+    ``evidential`` trains like a branch, as in the paper.
 
     Reference: Han et al., Trusted Multi-View Classification with Dynamic Evidential Fusion
     (arXiv:2204.11423).

@@ -20,12 +20,12 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class FlexMoEFusion(nn.Module):
-    """A transformer block with routed experts, on the tokens present and learned ones for the rest.
+    r"""A transformer block with routed experts, on tokens present and learned ones for the rest.
 
-    An absent modality gets one token of the bank, ``b[C, m]``, for the combination ``C`` of those
-    present. ``x <- x + Attention(norm(x))``; then every token is routed, ``x <- x + sum_e g_e
-    E_e(norm(x))``, with the noisy top-k gate of ``mixture_of_experts``. The means of each
-    modality's tokens are concatenated and read out.
+    An absent modality gets one token of the bank, :math:`b[C, m]`, for the combination :math:`C` of
+    those present. :math:`x \gets x + \text{Attention}(\text{norm}(x))`; then every token is routed,
+    :math:`x \gets x + \sum_e g_e E_e(\text{norm}(x))`, with the noisy top-k gate of
+    ``mixture_of_experts``. The means of each modality's tokens are concatenated and read out.
 
     ``aux`` has two terms, both times ``router_weight``. ``balance`` is the squared coefficient of
     variation of importance plus that of load, over the tokens of rows with all modalities, which
@@ -34,12 +34,12 @@ class FlexMoEFusion(nn.Module):
     scores of their tokens and that expert. The first one is that of full rows; if there are too
     few for the other combinations, these share them in turn, where the authors' code fails.
 
-    The authors' code adds the output of its attention to itself rather than to ``x``, has as many
-    tokens in the bank as a modality has patches, and also adds learned positions. In its first
+    The authors' code adds the output of its attention to itself rather than to :math:`x`, has as
+    many tokens in the bank as a modality has patches, and also adds learned positions. In its first
     epochs it sees rows with many modalities first; here the order of the rows is random throughout.
 
-    One modality: full rows only. Two or many: ``2^M`` combinations in the bank, so that this is not
-    for many more than ten modalities. A row with none present has tokens of the bank alone and
+    One modality: full rows only. Two or many: :math:`2^M` combinations in the bank, so that this is
+    not for many more than ten modalities. A row with none present has tokens of the bank alone and
     counts in neither term.
 
     Reference: Yun et al., Flex-MoE: Modeling Arbitrary Modality Combination via the Flexible
@@ -49,7 +49,7 @@ class FlexMoEFusion(nn.Module):
         out_dim: size of the output.
         width: size of a token, and of the hidden layer of each expert; ``num_heads`` must divide
             it.
-        num_experts: number of experts; with ``2^M - 1`` or more, each combination has its own.
+        num_experts: number of experts; with :math:`2^M - 1` or more, each combination has its own.
         top_k: number of experts per token, fewer than ``num_experts``.
         num_heads: number of attention heads.
         router_weight: weight of the two terms.

@@ -15,15 +15,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class FuseMoEFusion(nn.Module):
-    """Sends each modality to the ``top_k`` experts whose centres are nearest to it.
+    r"""Sends each modality to the ``top_k`` experts whose centres are nearest to it.
 
-    ``sum_m sum_e g_me E_e(x_m)``, with ``x_m`` the projected mean over valid tokens, an MLP ``E_e``
-    with a hidden layer, and ``g_m`` the softmax of the ``top_k`` largest of ``h_me = -|x_m -
-    c_me|``, the Laplace gate of modality ``m``. A far-away ``x_m`` cannot make it arbitrarily sure:
-    ``|h_me - h_mf| <= |c_me - c_mf|``. ``aux`` has ``entropy_weight`` times ``mean_m H(p_m) -
-    H(mean_m p_m)`` in nats, with ``p_m`` the mean over rows of the softmax of all ``h_m``: each
-    modality should keep to few experts, and different modalities to different ones. All of this is
-    one layer on pooled vectors, where the paper has it in a transformer on regular sequences.
+    :math:`\sum_m \sum_e g_{me} E_e(x_m)`, with :math:`x_m` the projected mean over valid tokens, an
+    MLP :math:`E_e` with a hidden layer, and :math:`g_m` the softmax of the ``top_k`` largest of
+    :math:`h_{me} = -|x_m - c_{me}|`, the Laplace gate of modality :math:`m`. A far-away :math:`x_m`
+    cannot make it arbitrarily sure: :math:`|h_{me} - h_{mf}| \le |c_{me} - c_{mf}|`. ``aux`` has
+    ``entropy_weight`` times :math:`\text{mean}_m H(p_m) - H(\text{mean}_m p_m)` in nats, with
+    :math:`p_m` the mean over rows of the softmax of all :math:`h_m`: each modality should keep to
+    few experts, and different modalities to different ones. All of this is one layer on pooled
+    vectors, where the paper has it in a transformer on regular sequences.
 
     Of the paper's routers this is the one per modality; ``mixture_of_experts`` has a joint one.
     The authors' code, as other repositories have copied it, adds noise to the scores and penalises
@@ -45,7 +46,8 @@ class FuseMoEFusion(nn.Module):
         num_experts: number of experts.
         top_k: number of experts per modality and sample, fewer than ``num_experts``.
         entropy_weight: weight of the difference of entropies.
-        laplace: whether the gate is the Laplace gate; otherwise ``h_m`` is linear in ``x_m``.
+        laplace: whether the gate is the Laplace gate; otherwise :math:`h_m` is linear in
+            :math:`x_m`.
         dropout: probability of zeroing a hidden unit of the mixture in training.
 
     Example:

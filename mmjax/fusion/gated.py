@@ -13,14 +13,14 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class GatedFusion(nn.Module):
-    """Gates each coordinate of each modality as a function of the other modalities.
+    r"""Gates each coordinate of each modality as a function of the other modalities.
 
-    ``V sum_m sigmoid(U_m [x_j; j != m] + c_m) o h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and
-    ``x_m`` the mean over valid tokens. One modality: its gate is open, which leaves a plain MLP.
-    Two: the paper's gates, in both directions, added. Many: each gate depends on all the others.
-    Absent modalities add nothing and do not affect the gates; a gate with no other modality present
-    is open (1). With none present only the readout bias remains. The paper has no tanh; without it
-    a single modality would be a linear model.
+    :math:`V \sum_m \text{sigmoid}(U_m [x_j; j \ne m] + c_m) \odot h_m` with
+    :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over valid tokens. One modality: its
+    gate is open, which leaves a plain MLP. Two: the paper's gates, in both directions, added. Many:
+    each gate depends on all the others. Absent modalities add nothing and do not affect the gates;
+    a gate with no other modality present is open (1). With none present only the readout bias
+    remains. The paper has no tanh; without it a single modality would be a linear model.
 
     Reference: Kiela et al., Efficient Large-Scale Multi-Modal Classification (arXiv:1802.02892).
 
@@ -62,13 +62,14 @@ class GatedFusion(nn.Module):
 
 
 class FiLMFusion(nn.Module):
-    """Scales and shifts each feature of each modality as a function of the other modalities.
+    r"""Scales and shifts each feature of each modality as a function of the other modalities.
 
-    ``V sum_m relu(gamma_m o W_m x_m + beta_m)`` with ``[gamma_m - 1; beta_m] = F_m [x_j; j != m] +
-    c_m`` and ``x_m`` the mean over valid tokens. One modality: ``gamma = 1`` and ``beta = 0``, a
-    plain MLP. Two: the paper's conditioning, in both directions, added. Many: each is conditioned
-    on all the others. Absent modalities add nothing and do not condition; where no other is present
-    ``gamma = 1`` and ``beta = 0``. With none present only the readout bias remains.
+    :math:`V \sum_m \text{relu}(\gamma_m \odot W_m x_m + \beta_m)` with :math:`[\gamma_m - 1;
+    \beta_m] = F_m [x_j; j \ne m] + c_m` and :math:`x_m` the mean over valid tokens. One modality:
+    :math:`\gamma = 1` and :math:`\beta = 0`, a plain MLP. Two: the paper's conditioning, in both
+    directions, added. Many: each is conditioned on all the others. Absent modalities add nothing
+    and do not condition; where no other is present :math:`\gamma = 1` and :math:`\beta = 0`. With
+    none present only the readout bias remains.
 
     Reference: Perez et al., FiLM: Visual Reasoning with a General Conditioning Layer
     (arXiv:1709.07871).

@@ -14,16 +14,17 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class GatedCrossAttentionFusion(nn.Module):
-    """Every modality has a transformer, before whose blocks it reads the others through gates.
+    r"""Every modality has a transformer, before whose blocks it reads the others through gates.
 
-    In each layer ``t_m <- t_m + tanh(a_m) Attend(t_m, [t_j; j != m])``, then
-    ``t_m <- t_m + tanh(b_m) MLP(t_m)`` and ``t_m <- Self_m(t_m)``. The gates ``a_m`` and ``b_m``
-    are scalars that start at zero: at first each stream is exactly the transformer of its modality
-    alone, and it learns from there how much to read. Finally the streams are averaged over valid
-    tokens, and the readout sees all of them. One modality: its transformer, without gates. Two:
-    each reads the other. Many: each reads the tokens of all the others together. An absent modality
-    is not read and does not reach the readout; where no other is present, only the gated MLP
-    remains of the reading. With none present only the readout bias remains.
+    In each layer :math:`t_m \gets t_m + \tanh(a_m) \text{Attend}(t_m, [t_j; j \ne m])`, then
+    :math:`t_m \gets t_m + \tanh(b_m) \text{MLP}(t_m)` and :math:`t_m \gets \text{Self}_m(t_m)`. The
+    gates :math:`a_m` and :math:`b_m` are scalars that start at zero: at first each stream is
+    exactly the transformer of its modality alone, and it learns from there how much to read.
+    Finally the streams are averaged over valid tokens, and the readout sees all of them. One
+    modality: its transformer, without gates. Two: each reads the other. Many: each reads the tokens
+    of all the others together. An absent modality is not read and does not reach the readout; where
+    no other is present, only the gated MLP remains of the reading. With none present only the
+    readout bias remains.
 
     In the paper only the text reads, from images, and its transformer is pretrained and frozen.
     Here all streams read, since any modality may be absent, and learn. Left out is the resampler,

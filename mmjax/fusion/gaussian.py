@@ -34,6 +34,6 @@ def multiply(experts: Gaussian, members: jax.Array, *, prior: float) -> Gaussian
 
 
 def divergence(gaussian: Gaussian) -> jax.Array:
-    """KL divergence from ``N(0, I)``, in nats per dimension: [..., width] to [...]."""
+    """KL divergence from :math:`N(0, I)`, in nats per dimension: [..., width] to [...]."""
     mean, variance = gaussian
     return (variance + jnp.square(mean) - 1 - jnp.log(variance)).mean(axis=-1) / 2

@@ -13,13 +13,14 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class GMUFusion(nn.Module):
-    """Gates each coordinate of each modality as a function of all modalities.
+    r"""Gates each coordinate of each modality as a function of all modalities.
 
-    ``V sum_m g_m o h_m`` with ``g_m = sigmoid(U_m [x_1; ..; x_M] + c_m)``, ``h_m = tanh(W_m x_m +
-    b_m)`` and ``x_m`` the mean over valid tokens. One modality gates itself. Two share one gate,
-    ``g`` and ``1 - g`` in the order of their names: the paper's bimodal unit. Three or more have
-    independent gates: the paper's general unit. An absent modality adds nothing and does not affect
-    the gates; with none present only the readout bias remains.
+    :math:`V \sum_m g_m \odot h_m` with :math:`g_m = \text{sigmoid}(U_m [x_1; \ldots; x_M] + c_m)`,
+    :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over valid tokens. One modality
+    gates itself. Two share one gate, :math:`g` and :math:`1 - g` in the order of their names: the
+    paper's bimodal unit. Three or more have independent gates: the paper's general unit. An absent
+    modality adds nothing and does not affect the gates; with none present only the readout bias
+    remains.
 
     Reference: Arevalo et al., Gated Multimodal Units for Information Fusion (arXiv:1702.01992).
 

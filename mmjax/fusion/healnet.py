@@ -14,15 +14,15 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class HEALNetFusion(nn.Module):
-    """Learned latents attend to each modality in turn, then to each other, several times over.
+    r"""Learned latents attend to each modality in turn, then to each other, several times over.
 
-    In layer ``i``, ``z <- Read_im(z, t_m)`` for every modality ``m`` present, sorted by name, and
-    then ``z <- Self_i(z)``. The output reads the mean of the latents. Unlike a Perceiver, a layer
-    reads each modality with weights of its own, and the later ones through what it found in those
-    before. One modality: the latents attend to it alone. Two or many: one block more per layer for
-    each. For an absent modality the whole block is skipped, so the latents are as if it were not
-    given. With none present they attend to each other alone, and the output is the same for all
-    such samples.
+    In layer :math:`i`, :math:`z \gets \text{Read}_{im}(z, t_m)` for every modality :math:`m`
+    present, sorted by name, and then :math:`z \gets \text{Self}_i(z)`. The output reads the mean of
+    the latents. Unlike a Perceiver, a layer reads each modality with weights of its own, and the
+    later ones through what it found in those before. One modality: the latents attend to it alone.
+    Two or many: one block more per layer for each. For an absent modality the whole block is
+    skipped, so the latents are as if it were not given. With none present they attend to each other
+    alone, and the output is the same for all such samples.
 
     The authors' code gates SELU layers, halves the temperature of the softmax and appends Fourier
     features of positions; here the blocks and the positions are those of the other fusions.

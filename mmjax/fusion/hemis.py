@@ -12,12 +12,13 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class HeMISFusion(nn.Module):
-    """Reads out what the modalities present have in common, and how far they disagree.
+    r"""Reads out what the modalities present have in common, and how far they disagree.
 
-    ``V relu(W [mean; variance])`` of ``h_m = tanh(W_m x_m + b_m)`` over the modalities present,
-    coordinate by coordinate, with ``x_m`` the mean over valid tokens and the variance divided by
-    their number less one. The paper has convolutions with ReLU in place of both layers, and drops
-    modalities in training, as the method ``modality_dropout`` does.
+    :math:`V \text{relu}(W [\text{mean}; \text{variance}])` of :math:`h_m = \tanh(W_m x_m + b_m)`
+    over the modalities present, coordinate by coordinate, with :math:`x_m` the mean over valid
+    tokens and the variance divided by their number less one. The paper has convolutions with ReLU
+    in place of both layers, and drops modalities in training, as the method ``modality_dropout``
+    does.
 
     One modality, or a single one present: the variance is zero, as in the paper. Two: half of their
     squared difference. Many: likewise in any order. With none present the layer sees zeros.

@@ -13,13 +13,14 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class HierarchicalAttentionFusion(nn.Module):
-    """One transformer per modality, then a joint one over all tokens, or the reverse order.
+    r"""One transformer per modality, then a joint one over all tokens, or the reverse order.
 
-    ``t_m <- Own_m(t_m)``, ``[t_1; ..; t_M] <- Joint([t_1; ..; t_M])``: several streams become one.
-    With ``joint_first`` the order is reversed: one stream becomes several. The readout takes the
-    mean over all valid tokens, after normalisation. One modality: two transformers over its tokens.
-    Two or many: a transformer each, and a joint one. Absent modalities and masked tokens are not
-    attended to; with none present only the readout bias remains.
+    :math:`t_m \gets \text{Own}_m(t_m)`, :math:`[t_1; \ldots; t_M] \gets \text{Joint}([t_1; \ldots;
+    t_M])`: several streams become one. With ``joint_first`` the order is reversed: one stream
+    becomes several. The readout takes the mean over all valid tokens, after normalisation. One
+    modality: two transformers over its tokens. Two or many: a transformer each, and a joint one.
+    Absent modalities and masked tokens are not attended to; with none present only the readout bias
+    remains.
 
     Reference: Xu et al., Multimodal Learning with Transformers: A Survey (arXiv:2206.06488),
     hierarchical attention.

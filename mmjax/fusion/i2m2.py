@@ -11,13 +11,13 @@ from mmjax.types import Outputs, Tokens
 
 
 class I2M2Fusion(nn.Module):
-    """Adds the logits of every modality and of an MLP on all of them: ``l_1 + .. + l_M + l_J``.
+    r"""Adds the logits of every modality and of an MLP on all of them.
 
-    The product of experts ``p(y | x_1) .. p(y | x_M) p(y | x_1, .., x_M)``, up to normalisation.
-    ``l_m`` is an MLP on the mean of the valid tokens of one modality, ``l_J`` one on the
-    concatenated means. One modality: two MLPs on it. Two or many: one MLP each and the joint one.
-    An absent modality has no logits and adds nothing to the joint MLP; with none present only the
-    biases of that MLP remain.
+    :math:`l_1 + \cdots + l_M + l_J` is the product of experts :math:`p(y \mid x_1) \cdots p(y \mid
+    x_M) p(y \mid x_1, \ldots, x_M)`, up to normalisation. :math:`l_m` is an MLP on the mean of the
+    valid tokens of one modality, :math:`l_J` one on the concatenated means. One modality: two MLPs
+    on it. Two or many: one MLP each and the joint one. An absent modality has no logits and adds
+    nothing to the joint MLP; with none present only the biases of that MLP remain.
 
     Reference: Madaan et al., Jointly Modeling Inter- & Intra-Modality Dependencies for Multi-modal
     Learning (arXiv:2405.17613).

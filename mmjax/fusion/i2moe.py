@@ -13,16 +13,17 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class I2MoEFusion(nn.Module):
-    """Weighs ``M + 2`` experts on all modalities, taught by what happens when one is masked.
+    r"""Weighs experts on all modalities, taught by what happens when one is masked.
 
-    ``sum_e g_e y_e`` with an MLP ``y_e`` on ``[x_1; ..; x_M]``, the means over valid tokens, per
-    expert, and ``g`` the softmax of another MLP, the reweighting model. With ``y_e^m`` for what an
-    expert says if modality ``m`` is masked, ``aux`` has three terms:
+    :math:`\sum_e g_e y_e` with an MLP :math:`y_e` on :math:`[x_1; \ldots; x_M]`, the means over
+    valid tokens, per expert, and :math:`g` the softmax of another MLP, the reweighting model. With
+    :math:`y_e^m` for what an expert says if modality :math:`m` is masked, ``aux`` has three terms:
 
-    - ``uniqueness``, of expert ``m = 1 .. M``: ``max(0, |y_m - y_m^n| - |y_m - y_m^m| + 1)``, the
-      mean over the other ``n``: only its own modality may matter to it.
-    - ``synergy``, of the next: the mean over ``n`` of ``cos(y, y^n)``: it needs all.
-    - ``redundancy``, of the last: the mean over ``n`` of ``1 - cos(y, y^n)``: any will do.
+    - ``uniqueness``, of expert :math:`m = 1, \ldots, M`:
+      :math:`\max(0, |y_m - y_m^n| - |y_m - y_m^m| + 1)`, the mean over the other :math:`n`: only
+      its own modality may matter to it.
+    - ``synergy``, of the next: the mean over :math:`n` of :math:`\cos(y, y^n)`: it needs all.
+    - ``redundancy``, of the last: the mean over :math:`n` of :math:`1 - \cos(y, y^n)`: any will do.
 
     Each is a mean over rows, and they sum to ``interaction_weight`` times the mean over experts. A
     masked modality is absent, as in a row that lacks it, where the paper draws a standard normal
@@ -30,7 +31,7 @@ class I2MoEFusion(nn.Module):
     For numbers the authors' code has squared errors in place of these terms, as the cosine of two
     numbers is only a sign.
 
-    One modality: three experts without any terms. Two or many: ``M + 2`` experts. An absent
+    One modality: three experts without any terms. Two or many: :math:`M + 2` experts. An absent
     modality adds nothing to experts and weights, and the terms take no notice of it; rows with
     fewer than two count in none. With none present only biases remain.
 

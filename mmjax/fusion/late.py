@@ -19,10 +19,11 @@ from mmjax.types import Outputs, Tokens
 
 
 class LateMeanFusion(nn.Module):
-    """Averages the logits of the modalities present: ``(1 / |present|) sum_m l_m``.
+    r"""Averages the logits of the modalities present.
 
-    One modality: its own logits. Two or many: the mean over those present, which up to a constant
-    is the log of the geometric mean of their probabilities. With none present the logits are zero.
+    The output is :math:`(1 / |\text{present}|) \sum_m l_m`. One modality: its own logits. Two or
+    many: the mean over those present, which up to a constant is the log of the geometric mean of
+    their probabilities. With none present the logits are zero.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -56,10 +57,11 @@ class LateMeanFusion(nn.Module):
 
 
 class LateProbMeanFusion(nn.Module):
-    """Averages the probabilities of the modalities present: ``log (1 / |present|) sum_m p_m``.
+    r"""Averages the probabilities of the modalities present.
 
-    ``p_m = softmax(l_m)``; the sum rule. One modality: its own log-probabilities. Two or many: the
-    log of the mean over those present. With none present the prediction is uniform.
+    The sum rule: :math:`\log (1 / |\text{present}|) \sum_m p_m` with
+    :math:`p_m = \text{softmax}(l_m)`. One modality: its own log-probabilities. Two or many: the log
+    of the mean over those present. With none present the prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -96,12 +98,12 @@ class LateProbMeanFusion(nn.Module):
 
 
 class LateMaxFusion(nn.Module):
-    """Takes for each class the largest probability among the modalities: ``max_m log p_m``.
+    r"""Takes for each class the largest probability among the modalities.
 
-    ``p_m = softmax(l_m)``: the max rule, under equal priors, is defined on probabilities, since
-    logits have a scale of their own in each readout. One modality: its own log-probabilities. Two
-    or many: the maximum over those present, which softmax normalises. With none present the
-    prediction is uniform.
+    The max rule under equal priors: :math:`\max_m \log p_m` with :math:`p_m = \text{softmax}(l_m)`.
+    It is defined on probabilities, since logits have a scale of their own in each readout. One
+    modality: its own log-probabilities. Two or many: the maximum over those present, which softmax
+    normalises. With none present the prediction is uniform.
 
     Reference: Kittler et al., On Combining Classifiers (IEEE TPAMI 1998).
 
@@ -137,11 +139,11 @@ class LateMaxFusion(nn.Module):
 
 
 class LateWeightedFusion(nn.Module):
-    """Weights the logits of each modality by one learned scalar: ``sum_m softmax(a)_m l_m``.
+    r"""Weights the logits of each modality by one learned scalar.
 
-    ``a`` starts at zero, so training starts from the mean. One modality: its own logits. Two or
-    many: the softmax is over those present, which share the weight of an absent one. With none
-    present the logits are zero.
+    The output is :math:`\sum_m \text{softmax}(a)_m l_m`. The scalars :math:`a` start at zero, so
+    training starts from the mean. One modality: its own logits. Two or many: the softmax is over
+    those present, which share the weight of an absent one. With none present the logits are zero.
 
     Reference: Snoek et al., Early versus Late Fusion in Semantic Video Analysis (ACM Multimedia
     2005).
@@ -177,12 +179,12 @@ class LateWeightedFusion(nn.Module):
 
 
 class ProductOfExpertsFusion(nn.Module):
-    """Multiplies the predicted probabilities, and divides out the prior that they share.
+    r"""Multiplies the predicted probabilities, and divides out the prior that they share.
 
-    ``log p = sum_m log p_m - (|present| - 1) log p(y)``, normalised: Bayes' rule for modalities
-    that are conditionally independent given the class. The prior is learned and starts uniform. One
-    modality: its own log-probabilities. Two or many: the product over those present. With none
-    present the prior itself.
+    :math:`\log p = \sum_m \log p_m - (|\text{present}| - 1) \log p(y)`, normalised: Bayes' rule for
+    modalities that are conditionally independent given the class. The prior is learned and starts
+    uniform. One modality: its own log-probabilities. Two or many: the product over those present.
+    With none present the prior itself.
 
     Reference: Hinton, Training Products of Experts by Minimizing Contrastive Divergence (Neural
     Computation 2002).

@@ -14,13 +14,13 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class LateTransformerFusion(nn.Module):
-    """Self-attention over a few pooled tokens per modality and a learned CLS token, read out.
+    r"""Self-attention over a few pooled tokens per modality and a learned CLS token, read out.
 
-    ``[CLS; P_1 x_1; ..; P_M x_M]`` with ``x_m`` the mean over valid tokens and ``P_m`` a projection
-    to ``num_tokens`` tokens, whose biases are the modality embedding. The cost does not depend on
-    the lengths of the modalities. One modality: its tokens and CLS. Two or many: the same over the
-    tokens of all. Absent modalities are never attended to; CLS always is, so that a sample with
-    nothing else still has an output.
+    :math:`[\text{CLS}; P_1 x_1; \ldots; P_M x_M]` with :math:`x_m` the mean over valid tokens and
+    :math:`P_m` a projection to ``num_tokens`` tokens, whose biases are the modality embedding. The
+    cost does not depend on the lengths of the modalities. One modality: its tokens and CLS. Two or
+    many: the same over the tokens of all. Absent modalities are never attended to; CLS always is,
+    so that a sample with nothing else still has an output.
 
     The authors' code marks modalities by the positional encoding of their order, which would change
     with their names; its blocks normalise after each residual, with ReLU, and nothing normalises

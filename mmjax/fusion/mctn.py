@@ -15,13 +15,14 @@ from mmjax.types import Outputs, Removable, Tokens
 class MCTNFusion(nn.Module):
     """Translates each modality to every other and back, and classifies from the codes in between.
 
-    ``h_s = E_s(x_s)``, ``y_st = D_t(h_s)`` translates to ``x_t``, and ``D_s(B_t(y_st))`` returns to
-    ``x_s``; the squared errors of both are added to the loss. The paper translates sequences from
-    one source, and uses the target in training only. Here every modality present is a source, and
-    an MLP predicts the class from the mean of their ``h_s``, so that all are used; as each has
-    learned to predict the others, one alone suffices. One modality: an MLP, with nothing to
-    translate to. Two or many: all ordered pairs, with one encoder and one decoder per modality.
-    Nothing is translated to or from an absent modality, and its ``h_s`` is left out of the mean.
+    :math:`h_s = E_s(x_s)`, :math:`y_{st} = D_t(h_s)` translates to :math:`x_t`, and
+    :math:`D_s(B_t(y_{st}))` returns to :math:`x_s`; the squared errors of both are added to the
+    loss. The paper translates sequences from one source, and uses the target in training only. Here
+    every modality present is a source, and an MLP predicts the class from the mean of their
+    :math:`h_s`, so that all are used; as each has learned to predict the others, one alone
+    suffices. One modality: an MLP, with nothing to translate to. Two or many: all ordered pairs,
+    with one encoder and one decoder per modality. Nothing is translated to or from an absent
+    modality, and its :math:`h_s` is left out of the mean.
 
     Reference: Pham et al., Found in Translation: Learning Robust Joint Representations by Cyclic
     Translations Between Modalities (arXiv:1812.07809).

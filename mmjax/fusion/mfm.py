@@ -14,16 +14,17 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class MFMFusion(nn.Module):
-    """Factorises into one shared code, which is classified, and a private code per modality.
+    r"""Factorises into one shared code, which is classified, and a private code per modality.
 
-    ``z = E([x_1; ..; x_M])`` and ``z_m = E_m(x_m)``; ``f = G(z)`` and ``f_m = G_m(z_m)``; the class
-    is predicted from ``f``, and ``[f; f_m]`` reconstructs ``x_m``. Codes are deterministic, and the
-    squared maximum mean discrepancy pulls their distribution over the rows to ``N(0, I)``, as in
-    the paper's Wasserstein autoencoder; for a Gaussian kernel its expectation under the prior has a
-    closed form, so the prior is not sampled. The prior is imposed on each code separately rather
-    than jointly, because a row lacks the private code of an absent modality. One modality: its
-    autoencoder, with two codes. Two or many: one shared code and a private one each. An absent
-    modality adds nothing to the shared code and has no private one.
+    :math:`z = E([x_1; \ldots; x_M])` and :math:`z_m = E_m(x_m)`; :math:`f = G(z)` and
+    :math:`f_m = G_m(z_m)`; the class is predicted from :math:`f`, and :math:`[f; f_m]` reconstructs
+    :math:`x_m`. Codes are deterministic, and the squared maximum mean discrepancy pulls their
+    distribution over the rows to :math:`N(0, I)`, as in the paper's Wasserstein autoencoder; for a
+    Gaussian kernel its expectation under the prior has a closed form, so the prior is not sampled.
+    The prior is imposed on each code separately rather than jointly, because a row lacks the
+    private code of an absent modality. One modality: its autoencoder, with two codes. Two or many:
+    one shared code and a private one each. An absent modality adds nothing to the shared code and
+    has no private one.
 
     Reference: Tsai et al., Learning Factorized Multimodal Representations (arXiv:1806.06176).
 
@@ -84,10 +85,10 @@ class MFMFusion(nn.Module):
 
 
 def discrepancy_from_normal(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Squared maximum mean discrepancy between the rows that count and ``N(0, I)``: a scalar.
+    r"""Squared maximum mean discrepancy between the rows that count and :math:`N(0, I)`: a scalar.
 
-    The kernel is ``exp(-|x - y|^2 / (2 width))``: its bandwidth is, up to ``sqrt(2)``, the expected
-    distance between two samples of the prior.
+    The kernel is :math:`\exp(-|x - y|^2 / (2 \text{width}))`: its bandwidth is, up to
+    :math:`\sqrt{2}`, the expected distance between two samples of the prior.
 
     Reference: Gretton et al., A Kernel Two-Sample Test (JMLR 2012).
 

@@ -20,18 +20,21 @@ _NUM_MOMENTS = 5
 
 
 class MISAFusion(nn.Module):
-    """Projects each modality to a shared and a private space; a transformer fuses all projections.
+    r"""Projects each modality to a shared and a private space; a transformer fuses all projections.
 
-    ``c_m = s(C u_m)`` and ``p_m = s(P_m u_m)`` with ``u_m = norm(relu(W_m x_m))``, ``x_m`` the mean
-    over valid tokens and ``s`` the sigmoid. All ``c_m`` and ``p_m`` attend to each other, and the
-    results are concatenated and read out by a hidden layer. ``aux`` has three terms:
-    ``similarity``, the central moment discrepancy between the ``c_m`` of two modalities, averaged
-    over the pairs; ``difference``, the squared overlap of ``p_m`` with ``c_m`` and with every other
-    ``p_n``, summed; and ``reconstruction``, the squared error with which ``c_m + p_m`` is decoded.
+    :math:`c_m = s(C u_m)` and :math:`p_m = s(P_m u_m)` with
+    :math:`u_m = \text{norm}(\text{relu}(W_m x_m))`, :math:`x_m` the mean over valid tokens and
+    :math:`s` the sigmoid. All :math:`c_m` and :math:`p_m` attend to each other, and the results are
+    concatenated and read out by a hidden layer. ``aux`` has three terms: ``similarity``, the
+    central moment discrepancy between the :math:`c_m` of two modalities, averaged over the pairs;
+    ``difference``, the squared overlap of :math:`p_m` with :math:`c_m` and with every other
+    :math:`p_n`, summed; and ``reconstruction``, the squared error with which :math:`c_m + p_m` is
+    decoded.
 
-    The transformer block is pre-norm, and what is decoded is ``x_m`` as in the other latent
-    fusions; the authors' code decodes ``u_m``, whose gradient it does not stop, linearly. It does
-    stop the gradient of the lengths by which ``overlap`` divides, which here belong to the loss.
+    The transformer block is pre-norm, and what is decoded is :math:`x_m` as in the other latent
+    fusions; the authors' code decodes :math:`u_m`, whose gradient it does not stop, linearly. It
+    does stop the gradient of the lengths by which ``overlap`` divides, which here belong to the
+    loss.
 
     One modality: its two projections, without a similarity. Two or many: all of theirs. An absent
     modality is not attended to, and counts in no term; with none present the hidden layer sees
@@ -113,11 +116,11 @@ class MISAFusion(nn.Module):
 
 
 def discrepancy(x: jax.Array, present: jax.Array) -> jax.Array:
-    """Central moment discrepancy between the modalities, averaged over their pairs: [].
+    r"""Central moment discrepancy between the modalities, averaged over their pairs: [].
 
-    ``sum_k |M_k(x_m) - M_k(x_n)|`` with ``M_1`` the mean over the rows that have the modality and
-    ``M_2`` to ``M_5`` the central moments, of values in [0, 1]. It compares distributions, so that
-    it does not matter which rows are paired.
+    :math:`\sum_k |M_k(x_m) - M_k(x_n)|` with :math:`M_1` the mean over the rows that have the
+    modality and :math:`M_2` to :math:`M_5` the central moments, of values in [0, 1]. It compares
+    distributions, so that it does not matter which rows are paired.
 
     Args:
         x: [batch, modality, width].
@@ -145,7 +148,7 @@ def _difference(shared: jax.Array, private: jax.Array, present: jax.Array) -> ja
 
 
 def overlap(x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean squared entry of ``X^T Y``, whose rows are centred over those that count: [].
+    """Mean squared entry of :math:`X^T Y`, whose rows are centred over those that count: [].
 
     Each row is then scaled to unit length.
 

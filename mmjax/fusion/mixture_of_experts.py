@@ -12,15 +12,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class MixtureOfExpertsFusion(nn.Module):
-    """Mixes the ``top_k`` experts that a noisy gate picks for each sample, and balances their use.
+    r"""Mixes the ``top_k`` experts that a noisy gate picks for each sample, and balances their use.
 
-    ``V sum_e g_e relu(E_e x + b_e)`` with ``x = [x_1; ..; x_M]``, the means over valid tokens, and
-    ``g`` the softmax of the ``top_k`` largest of ``c + s o N(0, 1)``, ``c = G x``, ``s = softplus(S
-    x) + 0.01``; noise is added in training only. ``aux`` has two terms, ``balance`` times the
-    squared coefficient of variation over the experts of their importance, ``sum_rows g_e``, and of
-    their load, the expected number of rows that pick them under fresh noise. (The variance is over
-    all ``num_experts``; PyTorch code divides by one less.) The experts share their last layer,
-    ``V``, and gates are initialised at random, not at zero, where all experts tie.
+    :math:`V \sum_e g_e \text{relu}(E_e x + b_e)` with :math:`x = [x_1; \ldots; x_M]`, the means
+    over valid tokens, and :math:`g` the softmax of the ``top_k`` largest of
+    :math:`c + s \odot N(0, 1)`, :math:`c = G x`, :math:`s = \text{softplus}(S x) + 0.01`; noise is
+    added in training only. ``aux`` has two terms, ``balance`` times the squared coefficient of
+    variation over the experts of their importance, :math:`\sum_{\text{rows}} g_e`, and of their
+    load, the expected number of rows that pick them under fresh noise. (The variance is over all
+    ``num_experts``; PyTorch code divides by one less.) The experts share their last layer,
+    :math:`V`, and gates are initialised at random, not at zero, where all experts tie.
 
     One modality: the layer of the paper. Two or many: the same on the concatenation, written as one
     kernel per modality. An absent modality adds nothing to gates and experts; a sample with none

@@ -13,14 +13,15 @@ from mmjax.types import Outputs, Tokens
 
 
 class MMCosineFusion(nn.Module):
-    """Adds up scaled cosines between features and class weights: ``scale sum_m cos(h_m, w_mk)``.
+    r"""Adds up scaled cosines between features and class weights.
 
-    ``h_m = relu(V_m x_m + b_m)`` are the features of modality ``m``, with ``x_m`` the mean of its
-    valid tokens, and ``w_mk`` its weights for output ``k``. A linear readout is ``sum_m w_mk .
-    h_m``, to which the modality with the larger norms adds more; here each adds between ``-scale``
-    and ``scale``, whatever its norms. One modality: a cosine classifier. Two or many: the sum over
-    those present. With none present the logits are zero. More classes need a larger scale: a single
-    modality gives no class of ``K`` more than ``1 / (1 + (K - 1) exp(-2 scale))``.
+    :math:`\text{scale} \sum_m \cos(h_m, w_{mk})` with :math:`h_m = \text{relu}(V_m x_m + b_m)` the
+    features of modality :math:`m`, :math:`x_m` the mean of its valid tokens, and :math:`w_{mk}` its
+    weights for output :math:`k`. A linear readout is :math:`\sum_m w_{mk} \cdot h_m`, to which the
+    modality with the larger norms adds more; here each adds between ``-scale`` and ``scale``,
+    whatever its norms. One modality: a cosine classifier. Two or many: the sum over those present.
+    With none present the logits are zero. More classes need a larger scale: a single modality gives
+    no class of :math:`K` more than :math:`1 / (1 + (K - 1) \exp(-2 \text{scale}))`.
 
     The paper applies this to the features of its encoders directly; here a hidden layer comes
     between, as in the other late fusions. The authors' code trains on cosines, but predicts with

@@ -12,15 +12,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class MMTMFusion(nn.Module):
-    """Squeezes all modalities into one vector that excites the channels of each one's tokens.
+    r"""Squeezes all modalities into one vector that excites the channels of each one's tokens.
 
-    After each layer of the streams, ``A_m = relu(P_m A_m + b_m)`` per token, ``A_m <- 2 sigmoid(W_m
-    relu(W [mean A_1; ..; mean A_M])) o A_m``; finally the means over valid tokens are concatenated
-    and read out. The squeezed vector has half the width, a quarter of the channels of two
-    modalities as in the paper, whatever their number; in the authors' code it is twice as wide, and
-    the gate lacks the factor 2, which keeps channels as they are at first. One modality: squeeze
-    and excitation. Two: the paper. Many: the same, over all. An absent modality is zeros in the
-    squeeze and at the readout; with none present only the readout bias remains.
+    After each layer of the streams, :math:`A_m = \text{relu}(P_m A_m + b_m)` per token, :math:`A_m
+    \gets 2 \text{sigmoid}(W_m \text{relu}(W [\text{mean}(A_1); \ldots; \text{mean}(A_M)])) \odot
+    A_m`; finally the means over valid tokens are concatenated and read out. The squeezed vector has
+    half the width, a quarter of the channels of two modalities as in the paper, whatever their
+    number; in the authors' code it is twice as wide, and the gate lacks the factor 2, which keeps
+    channels as they are at first. One modality: squeeze and excitation. Two: the paper. Many: the
+    same, over all. An absent modality is zeros in the squeeze and at the readout; with none present
+    only the readout bias remains.
 
     Reference: Joze et al., MMTM: Multimodal Transfer Module for CNN Fusion (arXiv:1911.08670).
 

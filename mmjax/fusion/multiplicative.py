@@ -1,7 +1,8 @@
 """Multiplicative interactions: each further modality parameterises a layer applied to the others.
 
-The layer is affine in ``y``, the interaction of the modalities before, and its weights and biases
-are affine in ``h``, the next modality. The fusions differ in how many weights that layer has.
+The layer is affine in :math:`y`, the interaction of the modalities before, and its weights and
+biases are affine in :math:`h`, the next modality. The fusions differ in how many weights that layer
+has.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +19,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class MatrixInteractionFusion(nn.Module):
-    """Each further modality generates the full weight matrix applied to the modalities before it.
+    r"""Each further modality generates the full weight matrix applied to the modalities before it.
 
-    ``y_m = (T_m h_m + G_m) y + S_m h_m + b_m`` with ``y`` the interaction of the modalities before,
-    ``T_m`` a ``width`` x ``width`` x ``width`` tensor and ``h_m = tanh(W_m x_m + c_m)`` of the mean
-    over valid tokens, projected to keep the tensor small. One modality: a plain MLP. Two: the
-    paper's layer, of the second by name on the first. Many: the same, folded over the sorted names.
-    An absent modality is skipped; with none present only the readout bias remains.
+    :math:`y_m = (T_m h_m + G_m) y + S_m h_m + b_m` with :math:`y` the interaction of the modalities
+    before, :math:`T_m` a tensor with three axes of size ``width`` and
+    :math:`h_m = \tanh(W_m x_m + c_m)` of the mean over valid tokens, projected to keep the tensor
+    small. One modality: a plain MLP. Two: the paper's layer, of the second by name on the first.
+    Many: the same, folded over the sorted names. An absent modality is skipped; with none present
+    only the readout bias remains.
 
     Reference: Jayakumar et al., Multiplicative Interactions and Where to Find Them (ICLR 2020).
 
@@ -66,13 +68,14 @@ class MatrixInteractionFusion(nn.Module):
 
 
 class VectorInteractionFusion(nn.Module):
-    """Each further modality generates a gain and a shift per coordinate of those before it.
+    r"""Each further modality generates a gain and a shift per coordinate of those before it.
 
-    ``y_m = (G_m h_m + g_m) o y + S_m h_m + b_m`` with ``y`` the interaction of the modalities
-    before and ``h_m = tanh(W_m x_m + c_m)`` of the mean over valid tokens; ``g_m`` starts at one.
-    This is the diagonal case of the matrix interaction. One modality: a plain MLP. Two: the paper's
-    layer, of the second by name on the first. Many: the same, folded over the sorted names. An
-    absent modality is skipped; with none present only the readout bias remains.
+    :math:`y_m = (G_m h_m + g_m) \odot y + S_m h_m + b_m` with :math:`y` the interaction of the
+    modalities before and :math:`h_m = \tanh(W_m x_m + c_m)` of the mean over valid tokens;
+    :math:`g_m` starts at one. This is the diagonal case of the matrix interaction. One modality: a
+    plain MLP. Two: the paper's layer, of the second by name on the first. Many: the same, folded
+    over the sorted names. An absent modality is skipped; with none present only the readout bias
+    remains.
 
     Reference: Jayakumar et al., Multiplicative Interactions and Where to Find Them (ICLR 2020).
 
@@ -105,14 +108,15 @@ class VectorInteractionFusion(nn.Module):
 
 
 class ScalarInteractionFusion(nn.Module):
-    """Each further modality generates a single gain and a single shift for those before it.
+    r"""Each further modality generates a single gain and a single shift for those before it.
 
-    ``y_m = (G_m h_m + g_m) y + (S_m h_m + b_m) 1`` with both brackets scalars, ``y`` the
-    interaction of the modalities before and ``h_m = tanh(W_m x_m + c_m)`` of the mean over valid
-    tokens; ``g_m`` starts at one. One modality: a plain MLP. Two: the paper's layer, of the second
-    by name on the first; only the first contributes more than two numbers. Many: the same, folded
-    over the sorted names. An absent modality is skipped; with none present only the readout bias
-    remains.
+    :math:`y_m = (G_m h_m + g_m) y + (S_m h_m + b_m) \mathbf{1}` with both brackets scalars,
+    :math:`y` the interaction of the modalities before and
+    :math:`h_m = \tanh(W_m x_m + c_m)` of the mean over
+    valid tokens; :math:`g_m` starts at one. One modality: a plain MLP. Two: the paper's layer, of
+    the second by name on the first; only the first contributes more than two numbers. Many: the
+    same, folded over the sorted names. An absent modality is skipped; with none present only the
+    readout bias remains.
 
     Reference: Jayakumar et al., Multiplicative Interactions and Where to Find Them (ICLR 2020).
 

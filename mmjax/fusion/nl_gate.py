@@ -12,15 +12,15 @@ from mmjax.types import Outputs, Tokens
 
 
 class NLGateFusion(nn.Module):
-    """Adds to each token a similarity-weighted mixture of the tokens of the other modalities.
+    r"""Adds to each token a similarity-weighted mixture of the tokens of the other modalities.
 
-    ``z_i = t_i + sum_j O_ij softmax(Q_ij t_i (K_ij t_j)^T / sqrt h) V_ij t_j`` over ``j != i``: a
-    non-local block between modalities. The means of ``z_i`` over valid tokens are concatenated and
-    passed through an MLP. (The paper keeps all positions, which padding would displace; it does not
-    scale the softmax, and initialises ``O`` at zero, where nothing before it learns.) One modality:
-    its own tokens and the MLP. Two: both directions. Many: every ordered pair. An absent modality
-    contributes nothing to the others, and its own tokens do not reach the MLP. With none present
-    the MLP is applied to zeros.
+    :math:`z_i = t_i + \sum_j O_{ij} \text{softmax}(Q_{ij} t_i (K_{ij} t_j)^T / \sqrt{h}) V_{ij}
+    t_j` over :math:`j \ne i`: a non-local block between modalities. The means of :math:`z_i` over
+    valid tokens are concatenated and passed through an MLP. (The paper keeps all positions, which
+    padding would displace; it does not scale the softmax, and initialises :math:`O` at zero, where
+    nothing before it learns.) One modality: its own tokens and the MLP. Two: both directions. Many:
+    every ordered pair. An absent modality contributes nothing to the others, and its own tokens do
+    not reach the MLP. With none present the MLP is applied to zeros.
 
     The gate needs several tokens: over a single one the softmax is constant, so queries and keys do
     not learn.

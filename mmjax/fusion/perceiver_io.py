@@ -13,15 +13,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class PerceiverIOFusion(nn.Module):
-    """Learned latents attend to all tokens, then to each other; a learned query reads them out.
+    r"""Learned latents attend to all tokens, then to each other; a learned query reads them out.
 
-    ``z <- Encode(z, [t_1 + e_1; ..; t_M + e_M])``, ``num_layers`` times ``z <- Process(z)``, and
-    ``o = Decode(q, z)``: cross-attention, self-attention, cross-attention. The cost is linear in
-    the number of tokens. One modality: the latents attend to it alone. Two or many: to all their
-    tokens together, with modality embeddings ``e_m`` to tell them apart. Absent modalities and
-    masked tokens are not attended to; with none present the latents attend to nothing, and the
-    output is the same for all such samples. What is read out is normalised once more than in the
-    authors' code, as after every chain of pre-norm blocks here.
+    :math:`z \gets \text{Encode}(z, [t_1 + e_1; \ldots; t_M + e_M])`, ``num_layers`` times
+    :math:`z \gets \text{Process}(z)`, and :math:`o = \text{Decode}(q, z)`: cross-attention,
+    self-attention, cross-attention. The cost is linear in the number of tokens. One modality: the
+    latents attend to it alone. Two or many: to all their tokens together, with modality embeddings
+    :math:`e_m` to tell them apart. Absent modalities and masked tokens are not attended to; with
+    none present the latents attend to nothing, and the output is the same for all such samples.
+    What is read out is normalised once more than in the authors' code, as after every chain of
+    pre-norm blocks here.
 
     Reference: Jaegle et al., Perceiver IO: A General Architecture for Structured Inputs & Outputs
     (arXiv:2107.14795).

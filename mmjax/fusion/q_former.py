@@ -13,14 +13,14 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class QFormerFusion(nn.Module):
-    """A few learned queries attend to each other, then to all tokens; their mean is read out.
+    r"""A few learned queries attend to each other, then to all tokens; their mean is read out.
 
-    ``num_layers`` times ``q <- Read(Self(q), [t_1 + e_1; ..; t_M + e_M])``, then
-    ``o = mean_k readout(q_k)``, which is how the paper classifies pairs. The paper's queries read
-    one image; here they read the tokens of all modalities together, with modality embeddings
-    ``e_m`` to tell them apart. One modality: that of the paper. Absent modalities and masked tokens
-    are not attended to; with none present the queries attend to each other alone, and the output is
-    the same for all such samples.
+    ``num_layers`` times :math:`q \gets \text{Read}(\text{Self}(q), [t_1 + e_1; \ldots; t_M +
+    e_M])`, then :math:`o = \text{mean}_k \text{readout}(q_k)`, which is how the paper classifies
+    pairs. The paper's queries read one image; here they read the tokens of all modalities together,
+    with modality embeddings :math:`e_m` to tell them apart. One modality: that of the paper. Absent
+    modalities and masked tokens are not attended to; with none present the queries attend to each
+    other alone, and the output is the same for all such samples.
 
     Only the target's loss trains it. The paper's pretraining losses (contrast of image and text,
     matching of their pairs, and captions) are left out, and with them the text that shares the

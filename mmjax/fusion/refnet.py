@@ -13,16 +13,16 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class ReFNetFusion(nn.Module):
-    """Fuses with an MLP, and reconstructs every modality from the fused vector.
+    r"""Fuses with an MLP, and reconstructs every modality from the fused vector.
 
-    ``h = MLP([x_1; ..; x_M])`` is read out, and decoded by one refiner per modality, with the loss
-    ``mean_m 1 - cos(D_m(h), x_m)``, with ``x_m`` the mean over valid tokens, standardised over its
-    features and without a gradient: the fused vector must retain all that went into it, and an
-    encoder cannot make that easier by itself. (The public code, MultiBench's, decodes the raw
-    inputs, which a fusion does not see.) The multi-similarity loss that the paper adds needs class
-    labels, which a fusion does not see, and is left out. One modality: an MLP that must not forget
-    its input. Two or many: one refiner each. An absent modality adds nothing to the fused vector,
-    and its refiner has no loss.
+    :math:`h = \text{MLP}([x_1; \ldots; x_M])` is read out, and decoded by one refiner per modality,
+    with the loss :math:`\text{mean}_m (1 - \cos(D_m(h), x_m))`, with :math:`x_m` the mean over
+    valid tokens, standardised over its features and without a gradient: the fused vector must
+    retain all that went into it, and an encoder cannot make that easier by itself. (The public
+    code, MultiBench's, decodes the raw inputs, which a fusion does not see.) The multi-similarity
+    loss that the paper adds needs class labels, which a fusion does not see, and is left out. One
+    modality: an MLP that must not forget its input. Two or many: one refiner each. An absent
+    modality adds nothing to the fused vector, and its refiner has no loss.
 
     Reference: Sankaran et al., Multimodal Fusion Refiner Networks (arXiv:2104.03435).
 

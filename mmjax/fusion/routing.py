@@ -39,7 +39,9 @@ def pick_top_k(fusion: nn.Module, scores: jax.Array) -> tuple[jax.Array, jax.Arr
 def route_with_noise(
     fusion: nn.Module, clean: jax.Array, noise: jax.Array, counts: jax.Array, *, train: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """The noisy top-k gate: ``clean + softplus(noise) o N(0, 1)``, with noise in training only.
+    r"""The noisy top-k gate, with noise in training only.
+
+    A score is :math:`\text{clean} + \text{softplus}(\text{noise}) \odot N(0, 1)`.
 
     Reference: Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated
     Mixture-of-Experts Layer (arXiv:1701.06538).

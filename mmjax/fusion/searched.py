@@ -20,14 +20,15 @@ Cell = tuple[int, ...]
 
 
 class SearchedFusion(nn.Module):
-    """Chains fusion layers, each on one depth of every modality; a search picks the depths.
+    r"""Chains fusion layers, each on one depth of every modality; a search picks the depths.
 
-    ``h_l = f_l(W_l [x_1^(c_l1); ..; x_M^(c_lM); h_(l-1)])``, read out after the last layer, with
-    ``x_m^(0)`` the mean over valid tokens and ``x_m^(k) = relu(W_mk x_m^(k-1) + b_mk)``. A cell
-    chooses the levels ``c_lm`` and the activation ``f_l``. The paper takes hidden layers of
-    pretrained unimodal networks; here an encoder exposes only its tokens, so the deeper features
-    are the fusion's own. One modality: a chain on its features. Two or many: as above. An absent
-    modality adds nothing to any layer; with none present only the biases remain.
+    :math:`h_l = f_l(W_l [x_1^{(c_{l1})}; \ldots; x_M^{(c_{lM})}; h_{l-1}])`, read out after the
+    last layer, with :math:`x_m^{(0)}` the mean over valid tokens and :math:`x_m^{(k)} =
+    \text{relu}(W_{mk} x_m^{(k-1)} + b_{mk})`. A cell chooses the levels :math:`c_{lm}` and the
+    activation :math:`f_l`. The paper takes hidden layers of pretrained unimodal networks; here an
+    encoder exposes only its tokens, so the deeper features are the fusion's own. One modality: a
+    chain on its features. Two or many: as above. An absent modality adds nothing to any layer; with
+    none present only the biases remain.
 
     A comparison searches the cells before it trains: ``mmjax.comparison.cell_search``.
 

@@ -17,16 +17,17 @@ from mmjax.types import Outputs, Removable, Tokens
 class ShaSpecFusion(nn.Module):
     """Splits each modality into shared and specific features; absent ones get the shared mean.
 
-    ``r_m = S(p_m)`` by one encoder for all modalities and ``s_m = S_m(p_m)`` by one for each, where
-    ``p_m`` is the projected mean over valid tokens; ``f_m = r_m + C([r_m; s_m])``, and for an
-    absent modality ``f_m`` is the mean of the ``r`` of those present. An MLP reads all ``f`` in the
-    order of their names. ``aux`` has ``alignment`` times the mean absolute difference between the
-    shared features of two modalities, over all pairs present, and ``domains`` times the
-    cross-entropy in nats of a linear classifier that tells from ``s_m`` which modality it is.
+    :math:`r_m = S(p_m)` by one encoder for all modalities and :math:`s_m = S_m(p_m)` by one for
+    each, where :math:`p_m` is the projected mean over valid tokens;
+    :math:`f_m = r_m + C([r_m; s_m])`, and for an absent modality :math:`f_m` is the mean of the
+    :math:`r` of those present. An MLP reads all :math:`f` in the order of their names. ``aux`` has
+    ``alignment`` times the mean absolute difference between the shared features of two modalities,
+    over all pairs present, and ``domains`` times the cross-entropy in nats of a linear classifier
+    that tells from :math:`s_m` which modality it is.
 
     The paper's encoders see inputs of one shape; here a projection per modality comes first. Of its
     alignment losses this is L1, which the authors' code uses, along a cycle of modalities rather
-    than over all pairs; their code fills in the ``r`` of the first modality present, where the
+    than over all pairs; their code fills in the :math:`r` of the first modality present, where the
     paper has the mean.
 
     One modality: its own features, without either loss. Two or many: one fused vector each, so that

@@ -12,15 +12,16 @@ from mmjax.types import Outputs, Tokens
 
 
 class SimMLMFusion(nn.Module):
-    """Mixes the logits of one expert per modality, by a gate that sees all modalities.
+    r"""Mixes the logits of one expert per modality, by a gate that sees all modalities.
 
-    ``sum_m g_m l_m`` with ``g = softmax(G([x_1; ..; x_M]))`` over the modalities present, the
-    paper's dynamic mixture of modality experts; ``l_m`` is an MLP on ``x_m``, the mean over valid
-    tokens, and the gate an MLP on all of them. The paper's loss, by which a row must not be
-    predicted better with fewer modalities, is the training method ``more_vs_fewer``, which any
-    fusion can use; the paper also trains the experts alone before all of it jointly. For
-    segmentation the authors' gate has one weight per modality and class; here it has one per
-    modality, so that the mixture stays between the experts' logits in every class alike.
+    :math:`\sum_m g_m l_m` with :math:`g = \text{softmax}(G([x_1; \ldots; x_M]))` over the
+    modalities present, the paper's dynamic mixture of modality experts; :math:`l_m` is an MLP on
+    :math:`x_m`, the mean over valid tokens, and the gate an MLP on all of them. The paper's loss,
+    by which a row must not be predicted better with fewer modalities, is the training method
+    ``more_vs_fewer``, which any fusion can use; the paper also trains the experts alone before all
+    of it jointly. For segmentation the authors' gate has one weight per modality and class; here it
+    has one per modality, so that the mixture stays between the experts' logits in every class
+    alike.
 
     One modality: its expert. Two or many: the mixture. An absent modality has no weight and its
     zeros do not reach the gate; with none present the logits are zero.

@@ -10,14 +10,14 @@ from mmjax.types import Outputs, Tokens
 
 
 class StackingFusion(nn.Module):
-    """A linear classifier on the logits of all modalities: ``V [l_1; ..; l_M] + c``.
+    r"""A linear classifier on the logits of all modalities.
 
-    Each ``l_m`` is centred, which leaves its probabilities unchanged: readouts trained on different
-    rows agree in nothing else. The method ``stacking`` trains the readouts first, and then this
-    meta-classifier on out-of-fold logits, which is the point of the paper; any other method trains
-    both together. One modality: a correction of its logits. Two or many: all their logits in one
-    linear layer. An absent modality adds nothing; with none present only the bias of the
-    meta-classifier remains.
+    :math:`V [l_1; \ldots; l_M] + c`, where each :math:`l_m` is centred, which leaves its
+    probabilities unchanged: readouts trained on different rows agree in nothing else. The method
+    ``stacking`` trains the readouts first, and then this meta-classifier on out-of-fold logits,
+    which is the point of the paper; any other method trains both together. One modality: a
+    correction of its logits. Two or many: all their logits in one linear layer. An absent modality
+    adds nothing; with none present only the bias of the meta-classifier remains.
 
     Reference: Wolpert, Stacked Generalization (Neural Networks 1992).
 

@@ -21,14 +21,15 @@ MAX_ENTRIES = 2**16
 
 
 class TensorFusion(nn.Module):
-    """Applies an MLP to the outer product of all modalities.
+    r"""Applies an MLP to the outer product of all modalities.
 
-    ``V relu(W vec([1; h_1] x .. x [1; h_M]))`` with ``h_m = tanh(P_m x_m + c_m)`` of size ``size``
-    and ``x_m`` the mean over valid tokens. One modality: an MLP with two hidden layers. Two or
-    many: the outer product of all, with ``(size + 1)**M`` entries, ``MAX_ENTRIES`` at most. An
-    absent modality leaves its one, so that the entries without it remain; with none present only
-    the constant entry does, which acts as the bias of the hidden layer. The paper has two hidden
-    layers on the product; one is enough for the weights that ``LowRankFusion`` factorises.
+    :math:`V \text{relu}(W \text{vec}([1; h_1] \otimes \cdots \otimes [1; h_M]))` with
+    :math:`h_m = \tanh(P_m x_m + c_m)` of size ``size`` and :math:`x_m` the mean over valid tokens.
+    One modality: an MLP with two hidden layers. Two or many: the outer product of all, with
+    :math:`(\text{size} + 1)^M` entries, ``MAX_ENTRIES`` at most. An absent modality leaves its one,
+    so that the entries without it remain; with none present only the constant entry does, which
+    acts as the bias of the hidden layer. The paper has two hidden layers on the product; one is
+    enough for the weights that ``LowRankFusion`` factorises.
 
     Reference: Zadeh et al., Tensor Fusion Network for Multimodal Sentiment Analysis
     (arXiv:1707.07250).
@@ -85,14 +86,15 @@ class TensorFusion(nn.Module):
 
 
 class LowRankFusion(nn.Module):
-    """Tensor fusion with low-rank weights, without ever forming the outer product.
+    r"""Tensor fusion with low-rank weights, without ever forming the outer product.
 
-    ``V relu(sum_r w_r o prod_m (1 + W_m^r h_m))`` with ``h_m = tanh(P_m x_m + c_m)`` and ``x_m``
-    the mean over valid tokens. The bracket is the paper's ``W_m^r [1; h_m]`` with the weights of
-    the one set to ones: ``w_r``, here a vector, takes their place, and an absent modality is a
-    factor of exactly one. The paper predicts with the sum itself; here it is a hidden layer as in
-    ``TensorFusion``, which it equals at full ``rank``. One modality: an MLP with two hidden layers.
-    Two or many: the product of all. With none present ``sum_r w_r`` remains.
+    :math:`V \text{relu}(\sum_r w_r \odot \prod_m (1 + W_m^r h_m))` with
+    :math:`h_m = \tanh(P_m x_m + c_m)` and :math:`x_m` the mean over valid tokens. The bracket is
+    the paper's :math:`W_m^r [1; h_m]` with the weights of the one set to ones: :math:`w_r`, here a
+    vector, takes their place, and an absent modality is a factor of exactly one. The paper predicts
+    with the sum itself; here it is a hidden layer as in ``TensorFusion``, which it equals at full
+    ``rank``. One modality: an MLP with two hidden layers. Two or many: the product of all. With
+    none present :math:`\sum_r w_r` remains.
 
     Reference: Liu et al., Efficient Low-rank Multimodal Fusion with Modality-Specific Factors
     (arXiv:1806.00064).

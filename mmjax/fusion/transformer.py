@@ -13,12 +13,12 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class TransformerFusion(nn.Module):
-    """Self-attention over the tokens of all modalities and a learned CLS token, read out.
+    r"""Self-attention over the tokens of all modalities and a learned CLS token, read out.
 
-    ``[CLS; t_1 + e_1; ..; t_M + e_M]`` with ``t_m`` the projected tokens plus sinusoidal positions
-    and ``e_m`` the modality embedding. One modality: a transformer over its tokens. Two or many:
-    the same over all their tokens. Absent modalities and masked tokens are never attended to; CLS
-    always is, so that a sample with nothing else still has an output.
+    :math:`[\text{CLS}; t_1 + e_1; \ldots; t_M + e_M]` with :math:`t_m` the projected tokens plus
+    sinusoidal positions and :math:`e_m` the modality embedding. One modality: a transformer over
+    its tokens. Two or many: the same over all their tokens. Absent modalities and masked tokens are
+    never attended to; CLS always is, so that a sample with nothing else still has an output.
 
     Reference: Li et al., VisualBERT: A Simple and Performant Baseline for Vision and Language
     (arXiv:1908.03557).

@@ -25,14 +25,14 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class TuckerFusion(nn.Module):
-    """Multiplies every coordinate of one modality with every other through a learned core tensor.
+    r"""Multiplies every coordinate of one modality with every other through a learned core tensor.
 
-    ``V z`` with ``z_k = sum_ij T_ijk a_i b_j``, ``a = U_1 x_1 + c_1``, ``b = U_2 x_2 + c_2``,
-    ``x_m`` the mean over valid tokens and ``T`` a ``width`` x ``width`` x ``width`` tensor. One
-    modality: a linear model. Two: the paper's Tucker decomposition. Many: a fold over the sorted
-    names, with a core for each modality after the first, since the size of a single core would be
-    exponential in their number. An absent modality is skipped; with none present only the readout
-    bias remains.
+    :math:`V z` with :math:`z_k = \sum_{ij} T_{ijk} a_i b_j`, :math:`a = U_1 x_1 + c_1`,
+    :math:`b = U_2 x_2 + c_2`, :math:`x_m` the mean over valid tokens and :math:`T` a tensor with
+    three axes of size ``width``. One modality: a linear model. Two: the paper's Tucker
+    decomposition. Many: a fold over the sorted names, with a core for each modality after the
+    first, since the size of a single core would be exponential in their number. An absent modality
+    is skipped; with none present only the readout bias remains.
 
     Reference: Ben-younes et al., MUTAN: Multimodal Tucker Fusion for Visual Question Answering
     (arXiv:1705.06676).
@@ -40,7 +40,7 @@ class TuckerFusion(nn.Module):
     Attributes:
         out_dim: size of the output.
         width: size of each side of the core.
-        dropout: probability of zeroing a unit of ``z`` in training.
+        dropout: probability of zeroing a unit of :math:`z` in training.
 
     Example:
         >>> import jax
@@ -65,12 +65,12 @@ class TuckerFusion(nn.Module):
 
 
 class MutanFusion(nn.Module):
-    """Tucker fusion whose core is a sum of ``rank`` products, so that all modalities meet at once.
+    r"""Tucker fusion whose core is a sum of ``rank`` products, so that all modalities meet at once.
 
-    ``V sum_r prod_m N_m^r (U_m x_m + c_m)`` with ``x_m`` the mean over valid tokens: the slices of
-    the core have rank ``rank`` at most. One modality: a linear model. Two: the paper's fusion,
-    without the tanh before the core. Many: the product of all. An absent modality is a factor of
-    one; with none present the products are set to zero and only the readout bias remains.
+    :math:`V \sum_r \prod_m N_m^r (U_m x_m + c_m)` with :math:`x_m` the mean over valid tokens: the
+    slices of the core have rank ``rank`` at most. One modality: a linear model. Two: the paper's
+    fusion, without the tanh before the core. Many: the product of all. An absent modality is a
+    factor of one; with none present the products are set to zero and only the readout bias remains.
 
     Reference: Ben-younes et al., MUTAN: Multimodal Tucker Fusion for Visual Question Answering
     (arXiv:1705.06676).
@@ -105,13 +105,14 @@ class MutanFusion(nn.Module):
 
 
 class BlockFusion(nn.Module):
-    """Splits the modalities into chunks with a low-rank core each, and normalises every chunk.
+    r"""Splits the modalities into chunks with a low-rank core each, and normalises every chunk.
 
-    ``V [norm(z_1); ..; norm(z_C)]`` with ``z_c = sum_r prod_m N_mc^r (U_m x_m + c_m)_c``, ``x_m``
-    the mean over valid tokens, and ``norm`` the signed square root ``z / sqrt(|z| + 0.0001)``,
-    whose slope is finite at zero, divided by its Euclidean length. The paper does not mention
-    ``norm``; its code applies it by default. Unlike there, the maps ``N`` have no biases. Without a
-    rank each chunk has a full core as in ``TuckerFusion``, which the code calls BlockTucker.
+    :math:`V [\text{norm}(z_1); \ldots; \text{norm}(z_C)]` with :math:`z_c = \sum_r \prod_m N_{mc}^r
+    (U_m x_m + c_m)_c`, :math:`x_m` the mean over valid tokens, and ``norm`` the signed square root
+    :math:`z / \sqrt{|z| + 0.0001}`, whose slope is finite at zero, divided by its Euclidean length.
+    The paper does not mention ``norm``; its code applies it by default. Unlike there, the maps
+    :math:`N` have no biases. Without a rank each chunk has a full core as in ``TuckerFusion``,
+    which the code calls BlockTucker.
 
     One modality: a linear function, normalised. Two: the paper's fusion. Many: the product of all,
     or for full cores a fold over the sorted names. An absent modality is skipped; with none present

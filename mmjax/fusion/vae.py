@@ -1,12 +1,12 @@
-"""Multimodal variational autoencoders: Gaussian posteriors multiplied, mixed, or both.
+r"""Multimodal variational autoencoders: Gaussian posteriors multiplied, mixed, or both.
 
 Each modality has an encoder, which outputs mean and variance of a Gaussian posterior over one
 latent vector, and a decoder, whose target is described in ``mmjax.fusion.latent``. The prior is
-``N(0, I)``. The loss is ``-ELBO / width``, in two terms: half the squared error, which is the
-Gaussian negative log-likelihood, and ``beta KL``. The squared error, however, is divided by the
-number of features instead, which weights each modality by ``width / features``, so that all count
-the same. The class is predicted from the latent vector: a sample in training, the mean in
-evaluation.
+:math:`N(0, I)`. The loss is :math:`-\text{ELBO} / \text{width}`, in two terms: half the squared
+error, which is the Gaussian negative log-likelihood, and :math:`\beta \text{KL}`. The squared
+error, however, is divided by the number of features instead, which weights each modality by
+:math:`\text{width} / \text{features}`, so that all count the same. The class is predicted from the
+latent vector: a sample in training, the mean in evaluation.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,15 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class MVAEFusion(nn.Module):
-    """Multiplies the posteriors of the modalities present and the prior: a product of experts.
+    r"""Multiplies the posteriors of the modalities present and the prior: a product of experts.
 
-    ``q(z | x) ~ p(z) prod_m q_m(z | x_m)``, whose precision is the sum of the experts' precisions.
-    The loss averages the negative ELBO of all modalities present, each reconstructed from the
-    product, and the negative ELBOs of each one alone with the prior: the paper's sub-sampling,
-    which sums them, without its random subsets. One modality: a variational autoencoder whose
-    posterior is multiplied by the prior. Two or many: the product over those present. An absent
-    modality is no expert and is not reconstructed; with none present the posterior is the prior.
+    :math:`q(z \mid x) \propto p(z) \prod_m q_m(z \mid x_m)`, whose precision is the sum of the
+    experts' precisions. The loss averages the negative ELBO of all modalities present, each
+    reconstructed from the product, and the negative ELBOs of each one alone with the prior: the
+    paper's sub-sampling, which sums them, without its random subsets. One modality: a variational
+    autoencoder whose posterior is multiplied by the prior. Two or many: the product over those
+    present. An absent modality is no expert and is not reconstructed; with none present the
+    posterior is the prior.
 
     Reference: Wu and Goodman, Multimodal Generative Models for Scalable Weakly-Supervised Learning
     (arXiv:1802.05335).
@@ -80,16 +81,16 @@ class MVAEFusion(nn.Module):
 
 
 class MMVAEFusion(nn.Module):
-    """Mixes the posteriors of the modalities present in equal shares: a mixture of experts.
+    r"""Mixes the posteriors of the modalities present in equal shares: a mixture of experts.
 
-    ``q(z | x) = (1 / |present|) sum_m q_m(z | x_m)``. Sampling is stratified: every component
-    yields one latent vector, from which all modalities present are reconstructed, so that each
-    learns to predict the others. The prediction is that of the mixture, ``log (1 / |present|) sum_m
-    p(y | z_m)``. The paper estimates the divergence of the mixture from the prior by importance
-    sampling; here it is replaced by its upper bound, the mean divergence of the components, which
-    needs no samples. One modality: a variational autoencoder. Two or many: one component for each
-    of those present. An absent modality is no component and is not reconstructed; with none present
-    the prior is the only component.
+    :math:`q(z \mid x) = (1 / |\text{present}|) \sum_m q_m(z \mid x_m)`. Sampling is stratified:
+    every component yields one latent vector, from which all modalities present are reconstructed,
+    so that each learns to predict the others. The prediction is that of the mixture, :math:`\log (1
+    / |\text{present}|) \sum_m p(y \mid z_m)`. The paper estimates the divergence of the mixture
+    from the prior by importance sampling; here it is replaced by its upper bound, the mean
+    divergence of the components, which needs no samples. One modality: a variational autoencoder.
+    Two or many: one component for each of those present. An absent modality is no component and is
+    not reconstructed; with none present the prior is the only component.
 
     Reference: Shi et al., Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep
     Generative Models (arXiv:1911.03393).
@@ -127,14 +128,15 @@ class MMVAEFusion(nn.Module):
 
 
 class MoPoEFusion(nn.Module):
-    """Mixes products of experts: one for every non-empty subset of the modalities present.
+    r"""Mixes products of experts: one for every non-empty subset of the modalities present.
 
-    ``q(z | x) = (1 / |S|) sum_s prod_{m in s} q_m(z | x_m)``, normalised, over the non-empty sets
-    ``s`` of modalities present; ``|S| = 2^|present| - 1``. Samples, reconstructions, divergence and
-    prediction are those of the mixture of experts, whose components are the sets of one modality.
-    As in the paper's formula no product includes the prior. One modality: a variational
-    autoencoder. Two or many: all their subsets, so the cost doubles with every modality. A set with
-    an absent modality is no component; with none present the prior is the only component.
+    :math:`q(z \mid x) = (1 / |S|) \sum_s \prod_{m \in s} q_m(z \mid x_m)`, normalised, over the
+    non-empty sets :math:`s` of modalities present; :math:`|S| = 2^{|\text{present}|} - 1`. Samples,
+    reconstructions, divergence and prediction are those of the mixture of experts, whose components
+    are the sets of one modality. As in the paper's formula no product includes the prior. One
+    modality: a variational autoencoder. Two or many: all their subsets, so the cost doubles with
+    every modality. A set with an absent modality is no component; with none present the prior is
+    the only component.
 
     Reference: Sutter et al., Generalized Multimodal ELBO (arXiv:2105.02470).
 

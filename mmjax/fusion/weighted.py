@@ -18,12 +18,12 @@ from mmjax.types import Outputs, Tokens
 
 
 class WeightedFusion(nn.Module):
-    """Weights each modality by one learned scalar, the same for every sample.
+    r"""Weights each modality by one learned scalar, the same for every sample.
 
-    ``V sum_m softmax(a)_m h_m`` with ``h_m = tanh(W_m x_m + b_m)`` and ``x_m`` the mean over valid
-    tokens; ``a`` starts at zero, so training starts from the mean. One modality: its weight is one.
-    Two or many: the softmax is over the modalities present, which share the weight of an absent
-    one; with none present only the readout bias remains.
+    :math:`V \sum_m \text{softmax}(a)_m h_m` with :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m`
+    the mean over valid tokens; :math:`a` starts at zero, so training starts from the mean. One
+    modality: its weight is one. Two or many: the softmax is over the modalities present, which
+    share the weight of an absent one; with none present only the readout bias remains.
 
     Reference: Tan et al., EfficientDet: Scalable and Efficient Object Detection (arXiv:1911.09070).
 
@@ -57,12 +57,12 @@ class WeightedFusion(nn.Module):
 
 
 class AttentionPoolFusion(nn.Module):
-    """Weights each modality by attention, with scores computed from all modalities.
+    r"""Weights each modality by attention, with scores computed from all modalities.
 
-    ``V sum_m softmax(s)_m h_m`` with ``s_m = u_m [x_1; ..; x_M] + c_m``, ``h_m = tanh(W_m x_m +
-    b_m)`` and ``x_m`` the mean over valid tokens. One modality: its weight is one. Two or many: the
-    softmax is over the modalities present. An absent one has zero weight and does not affect the
-    scores; with none present only the readout bias remains.
+    :math:`V \sum_m \text{softmax}(s)_m h_m` with :math:`s_m = u_m [x_1; \ldots; x_M] + c_m`,
+    :math:`h_m = \tanh(W_m x_m + b_m)` and :math:`x_m` the mean over valid tokens. One modality: its
+    weight is one. Two or many: the softmax is over the modalities present. An absent one has zero
+    weight and does not affect the scores; with none present only the readout bias remains.
 
     Reference: Hori et al., Attention-Based Multimodal Fusion for Video Description
     (arXiv:1701.03126).

@@ -16,16 +16,17 @@ from mmjax.types import Outputs, Removable, Tokens
 
 
 class ZorroFusion(nn.Module):
-    """Learned fusion tokens attend to everything; each modality's tokens only to that modality.
+    r"""Learned fusion tokens attend to everything; each modality's tokens only to that modality.
 
-    ``[f; t_1; ..; t_M]`` passes through self-attention blocks in which token ``i`` may attend to
-    token ``j`` if ``i`` belongs to the fusion stream or both belong to the same stream. Finally a
-    learned query reads each stream under the same mask: its output for a modality, which is bit by
-    bit independent of all others, gives that modality's branch, and its output for the fusion
-    stream gives the prediction. Query and readout are shared by the streams (the paper has one of
-    each per stream), so that branches learn without a loss of their own. One modality: its stream
-    beside the fusion stream. Two or many: a stream each. Absent modalities are never attended to
-    and their branches are zero; with none present the fusion stream attends to itself.
+    :math:`[f; t_1; \ldots; t_M]` passes through self-attention blocks in which token :math:`i` may
+    attend to token :math:`j` if :math:`i` belongs to the fusion stream or both belong to the same
+    stream. Finally a learned query reads each stream under the same mask: its output for a
+    modality, which is bit by bit independent of all others, gives that modality's branch, and its
+    output for the fusion stream gives the prediction. Query and readout are shared by the streams
+    (the paper has one of each per stream), so that branches learn without a loss of their own. One
+    modality: its stream beside the fusion stream. Two or many: a stream each. Absent modalities are
+    never attended to and their branches are zero; with none present the fusion stream attends to
+    itself.
 
     Reference: Recasens et al., Zorro: the masked multimodal transformer (arXiv:2301.09595).
 

@@ -81,13 +81,14 @@ def blocks_computed_again() -> Iterator[None]:
 class TransformerBlock(nn.Module):
     """Pre-norm attention and feed-forward layers, each with a residual connection.
 
-    With a ``context`` it is cross-attention from ``x`` to the context, otherwise self-attention.
+    With a ``context`` it is cross-attention from :math:`x` to the context, otherwise
+    self-attention.
 
     Reference: Xiong et al., On Layer Normalization in the Transformer (arXiv:2002.04745).
 
     Attributes:
         num_heads: number of attention heads.
-        expansion: hidden width of the feed-forward layer, as a multiple of the width of ``x``.
+        expansion: hidden width of the feed-forward layer, as a multiple of the width of :math:`x`.
         dropout: probability of zeroing a unit of either residual in training.
         gated: whether each residual is multiplied by the tanh of a learned scalar, zero at first.
     """

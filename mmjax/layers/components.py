@@ -46,6 +46,12 @@ def remove(member: T, component: str) -> T:
 
 
 def with_fields(member: T, fields: Mapping[str, Any]) -> T:
-    """The same module or method with other values of some fields."""
+    """The same module or method with other values of some fields.
+
+    Example:
+        >>> from mmjax.fusion import SumFusion
+        >>> with_fields(SumFusion(out_dim=3), {"width": 16}).width
+        16
+    """
     clone = getattr(member, "clone", None)  # of a Linen module
     return clone(**fields) if clone else replace(member, **fields)  # type: ignore[type-var]

@@ -11,10 +11,11 @@ def total_correlation(
 ) -> jax.Array:
     """Sum of the canonical correlations of ``x`` and ``y``, at most the smaller of their sizes.
 
-    This is the sum of the singular values of ``S11^-1/2 S12 S22^-1/2``, with ``ridge`` times the
-    mean variance added to the diagonals of ``S11`` and ``S22``. It is invariant to translation,
-    scaling and rotation of either set. With no more rows than dimensions it is close to its maximum
-    whatever the rows; with fewer than two it is zero. The gradient is always finite.
+    This is the sum of the singular values of :math:`S_{11}^{-1/2} S_{12} S_{22}^{-1/2}`, with
+    ``ridge`` times the mean variance added to the diagonals of :math:`S_{11}` and :math:`S_{22}`.
+    It is invariant to translation, scaling and rotation of either set. With no more rows than
+    dimensions it is close to its maximum whatever the rows; with fewer than two it is zero. The
+    gradient is always finite.
 
     Reference: Andrew et al., Deep Canonical Correlation Analysis (ICML 2013).
 

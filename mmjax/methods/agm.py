@@ -23,23 +23,24 @@ _LIMIT = 10.0  # the authors' bound on tau - r, since exponentials of losses gro
 
 @dataclass(frozen=True)
 class AGM(Method):
-    """Modulates the gradient through each modality's response by its lead over its usual lead.
+    r"""Modulates the gradient through each modality's response by its lead over its usual lead.
 
-    ``phi_m = sum_{S not with m} |S|! (M - 1 - |S|)! / M! (v(S and m) - v(S))`` is the response to
-    modality ``m`` alone, with ``v(S)`` the prediction from the modalities in ``S`` and ``v({}) =
-    0``: the responses sum to the prediction. With ``s_m`` the cross-entropy of ``phi_m``, ``r_m =
-    exp(mean_{j != m} s_j - s_m)``, and ``tau_m`` the same of the running averages of ``s``, the
-    gradient that the loss sends into ``phi_m`` is multiplied by ``kappa_m = exp(-alpha (r_m -
-    tau_m))``; from there it flows on into the fusion and every encoder that ``phi_m`` depends on.
-    Only where the fusion is additive is that the joint gradient with each encoder's part multiplied
-    by its ``kappa_m``. Branches and ``aux`` terms in the loss keep their gradients. With one
-    modality this is joint training.
+    :math:`\phi_m = \sum_{S: m \notin S} \frac{|S|! (M - 1 - |S|)!}{M!} (v(S \cup \{m\}) - v(S))` is
+    the response to modality :math:`m` alone, with :math:`v(S)` the prediction from the modalities
+    in :math:`S` and :math:`v(\emptyset) = 0`: the responses sum to the prediction. With :math:`s_m`
+    the cross-entropy of :math:`\phi_m`, :math:`r_m = \exp(\text{mean}_{j \ne m} s_j - s_m)`, and
+    :math:`\tau_m` the same of the running averages of :math:`s`, the gradient that the loss sends
+    into :math:`\phi_m` is multiplied by :math:`\kappa_m = \exp(-\alpha (r_m - \tau_m))`; from there
+    it flows on into the fusion and every encoder that :math:`\phi_m` depends on. Only where the
+    fusion is additive is that the joint gradient with each encoder's part multiplied by its
+    :math:`\kappa_m`. Branches and ``aux`` terms in the loss keep their gradients. With one modality
+    this is joint training.
 
-    Each step predicts from all ``2^M - 1`` sets of modalities and differentiates every one of these
-    predictions: with two modalities it costs three times as much as joint training, with three
-    seven times. The authors' code leaves out dropout in the predictions from fewer modalities; here
-    all are made as in training. It bounds ``tau - r`` by 10 for two modalities, as here, and by 7
-    or not at all on other tasks.
+    Each step predicts from all :math:`2^M - 1` sets of modalities and differentiates every one of
+    these predictions: with two modalities it costs three times as much as joint training, with
+    three seven times. The authors' code leaves out dropout in the predictions from fewer
+    modalities; here all are made as in training. It bounds :math:`\tau - r` by 10 for two
+    modalities, as here, and by 7 or not at all on other tasks.
 
     The paper uses SGD. Adam cancels a constant factor, but not one that changes.
 

@@ -20,21 +20,22 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, 
 
 @dataclass(frozen=True)
 class ARL(Method):
-    """Adds unimodal losses, and lets encoders learn until reliance is inverse to variance.
+    r"""Adds unimodal losses, and lets encoders learn until reliance is inverse to variance.
 
     A weighted sum of independent predictors errs least if the weights are inverse to their
-    variances. With ``v_m`` the mean entropy of modality ``m``'s predictions, relative to the mean
-    over the modalities and at least ``floor``, ``q_m = (1 / v_m) / sum_j 1 / v_j`` is thus the
-    reliance wanted, and ``d_m``, the share of ``m`` in the mean absolute logits of all modalities,
-    the present one. The gradient of ``loss + gamma sum_m L_m`` with respect to encoder ``m``, where
-    ``L_m`` is the cross-entropy of ``m`` alone, is multiplied by ``1 + w_m``, with ``w =
-    softmax_m(sharpness q_m prod_{j != m} d_j)``: all ``w`` are equal where ``d = q``, and
-    modalities that are relied on less than ``q`` says learn faster. Variances, shares and weights
-    are those of the batch, over the rows that have the modality.
+    variances. With :math:`v_m` the mean entropy of modality :math:`m`'s predictions, relative to
+    the mean over the modalities and at least ``floor``, :math:`q_m = (1 / v_m) / \sum_j 1 / v_j` is
+    thus the reliance wanted, and :math:`d_m`, the share of :math:`m` in the mean absolute logits of
+    all modalities, the present one. The gradient of :math:`\text{loss} + \gamma \sum_m L_m` with
+    respect to encoder :math:`m`, where :math:`L_m` is the cross-entropy of :math:`m` alone, is
+    multiplied by :math:`1 + w_m`, with :math:`w = \text{softmax}_m(\text{sharpness} q_m \prod_{j
+    \ne m} d_j)`: all :math:`w` are equal where :math:`d = q`, and modalities that are relied on
+    less than :math:`q` says learn faster. Variances, shares and weights are those of the batch,
+    over the rows that have the modality.
 
     The paper has two modalities, for which this is the formula of the authors' code; any number
-    here. With one, this is training with ``L_1`` beside the loss. Logits are a fusion's branches,
-    or its predictions from one modality alone.
+    here. With one, this is training with :math:`L_1` beside the loss. Logits are a fusion's
+    branches, or its predictions from one modality alone.
 
     The authors' code begins with the weights after five epochs; here they hold from the first step.
     Adam cancels a constant factor, but not one that changes.
@@ -43,8 +44,8 @@ class ARL(Method):
 
     Attributes:
         gamma: weight of the unimodal losses; 3 and 4 in the authors' scripts.
-        sharpness: of the weights, the paper's ``T``; 4 and 8 in the authors' scripts.
-        floor: lower bound on ``v``; the authors' code bounds the share of one of two modalities
+        sharpness: of the weights, the paper's :math:`T`; 4 and 8 in the authors' scripts.
+        floor: lower bound on :math:`v`; the authors' code bounds the share of one of two modalities
             at 0.3.
 
     Example:

@@ -22,20 +22,20 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, 
 
 @dataclass(frozen=True)
 class CGGM(Method):
-    """Scales encoders' gradients, and turns the model's, by how a classifier of each improves.
+    r"""Scales encoders' gradients, and turns the model's, by how a classifier of each improves.
 
     A linear classifier per modality, a part of the memory, is trained by Adam on the mean tokens,
-    without effect on the encoders. With ``e_m`` the decrease of its cross-entropy since the step
-    before, or zero if it rose, ``B_m = sum_{j != m} e_j / sum_j e_j`` is high where ``m`` improves
-    more slowly than the others. The gradient of encoder ``m`` is multiplied by ``rho B_m``, and
-    that of all parameters is of ``loss + weight / M sum_m B_m (1 - cos(g, g_m))``, with ``g`` the
-    gradient of the loss with respect to the predictions, over the rows that have ``m``, and ``g_m``
-    that of the classifier's loss with respect to its own: the model is turned towards the modality
-    that lags behind. Steps without a decrease to compare, the first one, or those of one modality,
-    are joint training; where none improves all ``B`` are equal. Any number of modalities, any
-    targets.
+    without effect on the encoders. With :math:`e_m` the decrease of its cross-entropy since the
+    step before, or zero if it rose, :math:`B_m = \sum_{j \ne m} e_j / \sum_j e_j` is high where
+    :math:`m` improves more slowly than the others. The gradient of encoder :math:`m` is multiplied
+    by :math:`\rho B_m`, and that of all parameters is of :math:`\text{loss} + \text{weight} / M
+    \sum_m B_m (1 - \cos(g, g_m))`, with :math:`g` the gradient of the loss with respect to the
+    predictions, over the rows that have :math:`m`, and :math:`g_m` that of the classifier's loss
+    with respect to its own: the model is turned towards the modality that lags behind. Steps
+    without a decrease to compare, the first one, or those of one modality, are joint training;
+    where none improves all :math:`B` are equal. Any number of modalities, any targets.
 
-    The paper has any measure of improvement, and takes accuracy; its ``B`` has no bounds if a
+    The paper has any measure of improvement, and takes accuracy; its :math:`B` has no bounds if a
     measure falls, here it is from 0 to 1. It compares gradients with respect to the kernels of
     output layers, whose shapes agree only if all layers are as wide; those with respect to the
     outputs always agree. The authors' classifiers are Transformers, and their code compares the

@@ -15,19 +15,20 @@ from mmjax.types import Array, Forward, Gradient, Method, Objective, Tried
 
 @dataclass(frozen=True)
 class CML(Method):
-    """Penalises rows in which the model is surer after it has lost a modality.
+    r"""Penalises rows in which the model is surer after it has lost a modality.
 
-    ``loss + weight mean max(0, c(S) - c(T))`` with ``c`` the largest probability that the model
-    predicts, from a set of modalities ``T`` and from ``S``, which lacks one of them. As in the
-    paper, not all pairs are compared: each row loses its modalities one after another, in random
-    order, down to the last, and the mean is over these steps of all rows. Dropout is the same for
-    both sets. A row with a single modality has no pair, so that with one modality this is joint
-    training. Each step predicts from ``M`` sets of modalities. For targets that are classes, and
-    any fusion.
+    :math:`\text{loss} + \text{weight} \text{mean} \max(0, c(S) - c(T))` with :math:`c` the largest
+    probability that the model predicts, from a set of modalities :math:`T` and from :math:`S`,
+    which lacks one of them. As in the paper, not all pairs are compared: each row loses its
+    modalities one after another, in random order, down to the last, and the mean is over these
+    steps of all rows. Dropout is the same for both sets. A row with a single modality has no pair,
+    so that with one modality this is joint training. Each step predicts from :math:`M` sets of
+    modalities. For targets that are classes, and any fusion.
 
     The authors' code sums over rows and steps, where this takes the mean: its weight of 0.1 on
     batches of 200 rows is 20 here, with two modalities. It also trains on the smaller sets, counts
-    only rows that ``T`` predicts correctly, and where both sets are wrong corrects ``S`` alone.
+    only rows that :math:`T` predicts correctly, and where both sets are wrong corrects :math:`S`
+    alone.
 
     Reference: Ma et al., Calibrating Multimodal Learning (arXiv:2306.01265).
 

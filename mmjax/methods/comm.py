@@ -16,18 +16,19 @@ from mmjax.types import Array, Batch, Forward, Gradient, Method, Objective, Trie
 
 @dataclass(frozen=True)
 class CoMM(Method):
-    """Adds a contrastive loss between the fused vector and those of each modality alone.
+    r"""Adds a contrastive loss between the fused vector and those of each modality alone.
 
-    With ``Z`` the fused vector of a row, ``Z_m`` that from modality ``m`` alone, and two views of
-    each, the loss grows by ``weight`` times the mean over all modalities together and each ``m`` of
-    ``(NCE(Z_m', Z'') + NCE(Z_m'', Z')) / 2``. ``NCE`` is InfoNCE among both views of all rows, in
-    nats, by the cosine. As ``Z`` is contrasted with itself and not one modality with another, what
-    only one of them knows, or only both together, is learned beside what they share. One modality:
-    two equal terms. Any number: one term each, over the rows that have the modality.
+    With :math:`Z` the fused vector of a row, :math:`Z_m` that from modality :math:`m` alone, and
+    two views of each, the loss grows by ``weight`` times the mean over all modalities together and
+    each :math:`m` of :math:`(\text{NCE}(Z_m^1, Z^2) + \text{NCE}(Z_m^2, Z^1)) / 2`.
+    :math:`\text{NCE}` is InfoNCE among both views of all rows, in nats, by the cosine. As :math:`Z`
+    is contrasted with itself and not one modality with another, what only one of them knows, or
+    only both together, is learned beside what they share. One modality: two equal terms. Any
+    number: one term each, over the rows that have the modality.
 
     The views are two augmentations of a row, by the recipe's ``augment``, which should leave the
     target as it is. Without any they differ by dropout alone, where it comes before the fused
-    vector; where it does not they are equal, and ``Z`` is only kept apart from other rows. The
+    vector; where it does not they are equal, and :math:`Z` is only kept apart from other rows. The
     paper trains representations by the contrastive loss alone and behind a projection head; here it
     goes with the recipe's objective, on the fused vector itself. The mean over terms is that of the
     authors' code; the paper has the sum.

@@ -15,13 +15,14 @@ from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Pr
 
 @dataclass(frozen=True)
 class Distillation(Method):
-    """Regresses the features of each modality on those of an encoder trained on it alone.
+    r"""Regresses the features of each modality on those of an encoder trained on it alone.
 
-    ``loss + weight sum_m mean |z_m - teacher_m|^2`` with ``z_m`` the mean token of modality ``m``,
-    and the mean over its features and the rows that have it. Teachers are the encoders of unimodal
-    models from preliminary runs, and are frozen; without those runs, the initial encoders take
-    their place. Works for any number of modalities and any fusion; raw inputs have no encoder to
-    distil. Teachers see the same dropout as the model.
+    :math:`\text{loss} + \text{weight} \sum_m \text{mean} |z_m - \text{teacher}_m|^2` with
+    :math:`z_m` the mean token of modality :math:`m`, and the mean over its features and the rows
+    that have it. Teachers are the encoders of unimodal models from preliminary runs, and are
+    frozen; without those runs, the initial encoders take their place. Works for any number of
+    modalities and any fusion; raw inputs have no encoder to distil. Teachers see the same dropout
+    as the model.
 
     Reference: Du et al., On Uni-Modal Feature Learning in Supervised Multi-Modal Learning
     (arXiv:2305.01233), which calls it Uni-Modal Teacher.

@@ -22,25 +22,26 @@ from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Pr
 
 @dataclass(frozen=True)
 class GradientBlending(Method):
-    """Trains ``w_0 L + sum_m w_m L_m``, with weights from preliminary runs: offline G-Blend.
+    r"""Weights the losses of the model and of each modality by preliminary runs: offline G-Blend.
 
-    ``L`` is the objective of the whole model, ``L_m`` the cross-entropy of modality ``m`` alone.
-    Preliminary runs of the whole model and of each unimodal model give ``w_k ~ G_k / O_k^2``,
-    normalised to sum to one: ``G`` is the decrease of the validation loss from the start to the
-    selected parameters, ``O`` the increase of the gap between validation and training loss. The
-    start is the uniform prediction, which an untrained model makes up to noise: ``log K`` nats on
-    both splits for ``K`` classes. The validation split also selects the parameters. Losses are in
-    nats, without dropout, over the rows that have the modality, whatever the objective. A model
-    whose loss did not decrease gets zero weight; if none did, all weights are equal.
+    The loss is :math:`w_0 L + \sum_m w_m L_m`, with :math:`L` the objective of the whole model and
+    :math:`L_m` the cross-entropy of modality :math:`m` alone. Preliminary runs of the whole model
+    and of each unimodal model give :math:`w_k \propto G_k / O_k^2`, normalised to sum to one:
+    :math:`G` is the decrease of the validation loss from the start to the selected parameters,
+    :math:`O` the increase of the gap between validation and training loss. The start is the uniform
+    prediction, which an untrained model makes up to noise: :math:`\log K` nats on both splits for
+    :math:`K` classes. The validation split also selects the parameters. Losses are in nats, without
+    dropout, over the rows that have the modality, whatever the objective. A model whose loss did
+    not decrease gets zero weight; if none did, all weights are equal.
 
-    One modality: its own loss twice. ``L_m`` uses a fusion's branches, or its predictions from one
-    modality alone.
+    One modality: its own loss twice. :math:`L_m` uses a fusion's branches, or its predictions from
+    one modality alone.
 
     Reference: Wang et al., What Makes Training Multi-modal Classification Networks Hard?
     (arXiv:1905.12681).
 
     Attributes:
-        least_gap: lower bound on ``O``, in nats; smaller gaps are noise, or a division by zero.
+        least_gap: lower bound on :math:`O`, in nats; smaller gaps are noise, or a division by zero.
 
     Example:
         >>> import numpy as np

@@ -17,17 +17,18 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True)
 class Greedy(Method):
-    """Trains jointly, interrupted by steps on a single modality whenever it is underused.
+    r"""Trains jointly, interrupted by steps on a single modality whenever it is underused.
 
-    ``s_m = log10 (sum_t speed of the parameters around m / sum_t speed of those of m)`` with
-    ``speed = |gradient|^2 / |parameters|^2``: where it is high, the model learns faster from the
-    other modalities than from ``m``. When the highest ``s_m`` exceeds the mean of the others by
-    more than ``threshold``, in the next ``window`` steps only that modality is present; then speeds
-    accumulate again. With one modality this is joint training.
+    :math:`s_m = \log_{10} (\sum_t \text{speed of the parameters around } m / \sum_t \text{speed of
+    those of } m)` with :math:`\text{speed} = |\text{gradient}|^2 / |\text{parameters}|^2`: where it
+    is high, the model learns faster from the other modalities than from :math:`m`. When the highest
+    :math:`s_m` exceeds the mean of the others by more than ``threshold``, in the next ``window``
+    steps only that modality is present; then speeds accumulate again. With one modality this is
+    joint training.
 
     The paper defines this for two identical encoders joined by MMTM blocks, with a threshold of
-    0.01. Here, for any fusion, the parameters of ``m`` are its encoder and those in the fusion that
-    carry its name, and the parameters around it are the rest of the fusion. On ``mmtm`` that
+    0.01. Here, for any fusion, the parameters of :math:`m` are its encoder and those in the fusion
+    that carry its name, and the parameters around it are the rest of the fusion. On ``mmtm`` that
     follows the paper only roughly, as its streams are in the fusion: among 60 models at random
     initial parameters, the paper's speeds picked the same modality for 48. Where the paper replaces
     the input from the other modality by its average, here the others are absent. Rows without the
@@ -37,7 +38,7 @@ class Greedy(Method):
     Deep Neural Networks (arXiv:2202.05306).
 
     Attributes:
-        threshold: excess of ``s`` above which steps are rebalanced.
+        threshold: excess of :math:`s` above which steps are rebalanced.
         window: number of rebalancing steps in a row.
         warmup: number of steps before the first rebalancing.
 

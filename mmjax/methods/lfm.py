@@ -17,15 +17,16 @@ _LEAST, _MOST = 0.05, 0.95  # the bounds of alpha in the authors' code
 
 @dataclass(frozen=True)
 class LFM(Method):
-    """Mixes the loss with a contrastive one that needs no labels; the share of each is learned.
+    r"""Mixes the loss with a contrastive one that needs no labels; the share of each is learned.
 
-    The loss is ``(1 - alpha) loss + alpha C``, with ``C`` the InfoNCE between the modalities of a
-    row, as in the objective ``info_nce``: fitting labels drives modalities apart that differ in how
-    hard it is for them, matching them does not. ``alpha`` is the upper level of an optimisation on
-    two levels, and follows the gradient of the loss after a step: with ``g`` and ``c`` the
-    gradients of ``loss`` and ``C`` in the step before, whose update was ``-lr ((1 - alpha) g +
-    alpha c)``, and ``h`` that of the loss now, on new rows, ``d loss / d alpha = -lr h . (c - g)``,
-    thus ``alpha <- alpha + rate cos(h, c - g)``, from 0.05 to 0.95. With one modality this is joint
+    The loss is :math:`(1 - \alpha) \text{loss} + \alpha C`, with :math:`C` the InfoNCE between the
+    modalities of a row, as in the objective ``info_nce``: fitting labels drives modalities apart
+    that differ in how hard it is for them, matching them does not. :math:`\alpha` is the upper
+    level of an optimisation on two levels, and follows the gradient of the loss after a step: with
+    :math:`g` and :math:`c` the gradients of ``loss`` and :math:`C` in the step before, whose update
+    was :math:`-\text{lr} ((1 - \alpha) g + \alpha c)`, and :math:`h` that of the loss now, on new
+    rows, :math:`d \text{loss} / d \alpha = -\text{lr}\, h \cdot (c - g)`, thus :math:`\alpha \gets
+    \alpha + \text{rate} \cos(h, c - g)`, from 0.05 to 0.95. With one modality this is joint
     training.
 
     The cosine makes the rate independent of the optimiser and of the scales of both losses. Later
@@ -36,8 +37,9 @@ class LFM(Method):
     Gap (NeurIPS 2024).
 
     Attributes:
-        start: first ``alpha``; where the paper's heuristic alternative ``1 - exp(-1 / t)`` starts.
-        rate: the step size of ``alpha``; 0 keeps it.
+        start: first :math:`\alpha`; where the paper's heuristic alternative
+            :math:`1 - \exp(-1 / t)` starts.
+        rate: the step size of :math:`\alpha`; 0 keeps it.
         temperature: of the contrastive loss.
 
     Example:
@@ -56,7 +58,7 @@ class LFM(Method):
     temperature: float = 0.07
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
-        """``alpha``, and by how much ``c`` differed from ``g`` in the step before."""
+        r""":math:`\alpha`, and by how much :math:`c` differed from :math:`g` in the step before."""
         ahead = jax.tree.map(jnp.zeros_like, params)
         return {"alpha": jnp.float32(self.start), "ahead": ahead}
 

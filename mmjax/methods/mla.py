@@ -15,24 +15,26 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, 
 
 @dataclass(frozen=True)
 class MLA(Method):
-    """Trains modality ``t mod M`` alone in step ``t``; the shared readout's gradient is projected.
+    r"""Trains one modality in each step; the shared readout's gradient is projected.
 
-    With ``h`` the mean input of the readout over the rows of a step, ``P <- P - (P h)(P h)^T /
-    (alpha + h^T P h)``, starting from the identity, ``P <- P / |P|_F``, and the gradient ``g`` of
-    the readout's kernel ``[d, out_dim]`` becomes ``sqrt(d) P g``. The updates for a modality are
-    thus nearly orthogonal to the mean inputs that the readout was trained on: after one step on
-    ``h``, ``P h`` is ``alpha / (alpha + |h|^2)`` times as long relative to directions across ``h``.
-    Modalities alternate in the order of their names; the others are absent, and rows without the
-    modality of the step do not count. One modality: its unimodal model, with projected gradients.
-    The loss is the cross-entropy, whatever the recipe's objective.
+    Step :math:`t` trains modality :math:`t \bmod M` alone. With :math:`h` the mean input of the
+    readout over the rows of a step, :math:`P \gets P - (P h)(P h)^T / (\alpha + h^T P h)`, starting
+    from the identity, :math:`P \gets P / |P|_F`, and the gradient :math:`g` of the readout's kernel
+    ``[d, out_dim]`` becomes :math:`\sqrt{d} P g`. The updates for a modality are thus nearly
+    orthogonal to the mean inputs that the readout was trained on: after one step on :math:`h`,
+    :math:`P h` is :math:`\alpha / (\alpha + |h|^2)` times as long relative to directions across
+    :math:`h`. Modalities alternate in the order of their names; the others are absent, and rows
+    without the modality of the step do not count. One modality: its unimodal model, with projected
+    gradients. The loss is the cross-entropy, whatever the recipe's objective.
 
     The fraction is the paper's, of recursive least squares; the authors' code divides, entry by
-    entry, by the matrix ``alpha + P h h^T`` instead. As in that code, ``P`` is normalised in every
-    step, without which it would shrink against ``alpha``, and a step is projected by the ``P`` that
-    knows its own ``h``. The code has no factor ``sqrt(d)``, without which the readout learns more
-    slowly under SGD; it leaves out the first step, and lets ``alpha`` fall from 0.1 to 0.01 in each
-    epoch. Here it is constant, since methods know of no epochs. The authors predict by a mix of
-    unimodal predictions, weighted by their entropies; here all modalities are fused.
+    entry, by the matrix :math:`\alpha + P h h^T` instead. As in that code, :math:`P` is normalised
+    in every step, without which it would shrink against ``alpha``, and a step is projected by the
+    :math:`P` that knows its own :math:`h`. The code has no factor :math:`\sqrt{d}`, without which
+    the readout learns more slowly under SGD; it leaves out the first step, and lets ``alpha`` fall
+    from 0.1 to 0.01 in each epoch. Here it is constant, since methods know of no epochs. The
+    authors predict by a mix of unimodal predictions, weighted by their entropies; here all
+    modalities are fused.
 
     Requires a fusion with a single readout of a joint representation, such as mean, sum or concat.
 

@@ -14,15 +14,16 @@ from mmjax.types import Forward, Gradient, Method, Objective, Tried
 
 @dataclass(frozen=True)
 class MMPareto(Method):
-    """Adds unimodal losses, and combines the two gradients of each encoder without conflict.
+    r"""Adds unimodal losses, and combines the two gradients of each encoder without conflict.
 
-    With ``g`` the gradient of the objective and ``u`` that of the unimodal losses, an encoder
-    follows ``h = 2 (a g + (1 - a) u)``: ``a = 1/2`` where ``g . u >= 0``, otherwise the ``a`` in
-    [0, 1] that minimises ``|a g + (1 - a) u|``, which opposes neither. If shorter than ``g + u`` it
-    is rescaled to that length; it is then multiplied by ``gamma``, since gradient noise helps
-    generalisation. All other parameters follow ``g + u``. Any number of modalities, each encoder by
-    itself; one that no row has gets a zero ``u`` and follows ``gamma g``. Unimodal losses are
-    cross-entropies of a fusion's branches, or of its predictions from one modality alone.
+    With :math:`g` the gradient of the objective and :math:`u` that of the unimodal losses, an
+    encoder follows :math:`h = 2 (a g + (1 - a) u)`: :math:`a = 1/2` where :math:`g \cdot u \ge 0`,
+    otherwise the :math:`a` in [0, 1] that minimises :math:`|a g + (1 - a) u|`, which opposes
+    neither. If shorter than :math:`g + u` it is rescaled to that length; it is then multiplied by
+    ``gamma``, since gradient noise helps generalisation. All other parameters follow :math:`g + u`.
+    Any number of modalities, each encoder by itself; one that no row has gets a zero :math:`u` and
+    follows :math:`\gamma g`. Unimodal losses are cross-entropies of a fusion's branches, or of its
+    predictions from one modality alone.
 
     Norms are those of whole encoders, as in the paper's algorithm. A branch of the fusion
     ``bottleneck`` has read the others through the shared tokens, so its loss is not purely that of
@@ -83,7 +84,7 @@ def join_gradients(g: chex.ArrayTree, u: chex.ArrayTree, gamma: float) -> chex.A
 
 
 def min_norm_share(g: chex.ArrayTree, u: chex.ArrayTree) -> jax.Array:
-    """The ``a`` in [0, 1] that minimises the norm of ``a g + (1 - a) u``: []."""
+    """The :math:`a` in [0, 1] that minimises the norm of :math:`a g + (1 - a) u`: []."""
     apart = jax.tree.map(jnp.subtract, u, g)
     share = optax.tree.vdot(apart, u) / jnp.maximum(optax.tree.vdot(apart, apart), 1e-30)
     return jnp.clip(share, 0, 1)

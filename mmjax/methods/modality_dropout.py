@@ -14,11 +14,12 @@ from mmjax.types import Forward, Gradient, Method, Objective, Tried
 
 @dataclass(frozen=True)
 class ModalityDropout(Method):
-    """Joint training with each modality of each row dropped at random.
+    r"""Joint training with each modality of each row dropped at random.
 
-    ``present_m <- present_m and (u_m >= min(rate, max_j u_j))``, with ``u`` uniform in [0, 1) for
-    each modality that a row has: draws are independent, except that the modality with the largest
-    is never dropped, so that no row loses all. A row with a single modality keeps it.
+    :math:`\text{present}_m \gets \text{present}_m \land (u_m \ge \min(\text{rate}, \max_j u_j))`,
+    with :math:`u` uniform in [0, 1) for each modality that a row has: draws are independent, except
+    that the modality with the largest is never dropped, so that no row loses all. A row with a
+    single modality keeps it.
 
     Reference: Neverova et al., ModDrop: Adaptive Multi-modal Gesture Recognition
     (arXiv:1501.00102).

@@ -15,15 +15,15 @@ from mmjax.types import Forward, Gradient, Method, Objective, Removable, Tried
 
 @dataclass(frozen=True)
 class MoreVsFewer(Method):
-    """Trains on two nested subsets of each row's modalities, and ranks the losses of the two.
+    r"""Trains on two nested subsets of each row's modalities, and ranks the losses of the two.
 
-    ``(L(X+) + L(X-)) / 2 + weight mean max(0, l(X+) - l(X-))`` with ``X-`` a proper subset of
-    ``X+``, both drawn anew for each row in each step, ``L`` the objective and ``l`` the rows'
-    cross-entropies in nats (for numbers, half the squared errors). The sizes are uniform, that of
-    ``X+`` from two to all that the row has and that of ``X-`` from one to one less; the authors'
-    code draws pairs by rejection, the full set less often than the others. Both subsets see the
-    same dropout. A row with a single modality keeps it in both, and is not ranked. Works for any
-    number of modalities and any fusion.
+    :math:`(L(X^+) + L(X^-)) / 2 + \text{weight} \text{mean} \max(0, l(X^+) - l(X^-))` with
+    :math:`X^-` a proper subset of :math:`X^+`, both drawn anew for each row in each step, :math:`L`
+    the objective and :math:`l` the rows' cross-entropies in nats (for numbers, half the squared
+    errors). The sizes are uniform, that of :math:`X^+` from two to all that the row has and that of
+    :math:`X^-` from one to one less; the authors' code draws pairs by rejection, the full set less
+    often than the others. Both subsets see the same dropout. A row with a single modality keeps it
+    in both, and is not ranked. Works for any number of modalities and any fusion.
 
     Reference: Li et al., SimMLM: A Simple Framework for Multi-modal Learning with Missing Modality
     (arXiv:2507.19264), with its fusion, ``simmlm``.

@@ -21,15 +21,15 @@ from mmjax.types import Forward, Gradient, Method, Objective, Removable, Tried
 
 @dataclass(frozen=True)
 class OGMGE(Method):
-    """Shrinks the gradient of the encoder that is ahead, and adds noise to those of all encoders.
+    r"""Shrinks the gradient of the encoder that is ahead, and adds noise to those of all encoders.
 
-    ``rho_m = s_m / mean_{j != m} s_j``, with ``s_m`` the mean probability of the target under the
-    logits of modality ``m``; ``k_m = 1 - tanh(alpha rho_m)`` where ``rho_m > 1``, otherwise 1. The
-    gradient ``g`` of encoder ``m`` becomes ``k_m g + noise``, with Gaussian noise of the standard
-    deviation of ``g``, array by array, in steps in which any ``k`` is below 1: with exactly
-    balanced modalities, or only one, this is joint training. The paper has two modalities; with
-    more, the ratio is to the mean of the others. Logits are a fusion's branches, or its predictions
-    from one modality alone.
+    :math:`\rho_m = s_m / \text{mean}_{j \ne m} s_j`, with :math:`s_m` the mean probability of the
+    target under the logits of modality :math:`m`; :math:`k_m = 1 - \tanh(\alpha \rho_m)` where
+    :math:`\rho_m > 1`, otherwise 1. The gradient :math:`g` of encoder :math:`m` becomes
+    :math:`k_m g + \text{noise}`, with Gaussian noise of the standard deviation of :math:`g`, array
+    by array, in steps in which any :math:`k` is below 1: with exactly balanced modalities, or only
+    one, this is joint training. The paper has two modalities; with more, the ratio is to the mean
+    of the others. Logits are a fusion's branches, or its predictions from one modality alone.
 
     Both encoders get noise as in the authors' code; ``noise_all=False`` leaves it to those that are
     slowed, where it makes up for what the factor takes away. Their code scales and perturbs the

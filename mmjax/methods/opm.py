@@ -15,15 +15,16 @@ from mmjax.types import Array, Forward, Gradient, Method, Objective, Tried
 
 @dataclass(frozen=True)
 class OPM(Method):
-    """Joint training in which rows lose a modality the more often, the further it is ahead.
+    r"""Joint training in which rows lose a modality the more often, the further it is ahead.
 
-    ``rho_m = s_m / mean_{j != m} s_j`` as in ``OGMGE``, with ``s_m`` the mean probability of the
-    target under the logits of modality ``m`` alone. Where ``rho_m > 1``, each row loses modality
-    ``m`` with the probability ``q_m = min(1, rate (1 + alpha tanh(rho_m - 1)))``, otherwise never.
-    A step drops modalities with the probability ``share``, and trains on whole rows otherwise. The
-    paper has two modalities, of which one is never dropped; with more, the ratio is to the mean of
-    the others. A row that would lose all that it has keeps them, and with one modality this is
-    joint training. Logits are a fusion's branches, or its predictions from one modality alone.
+    :math:`\rho_m = s_m / \text{mean}_{j \ne m} s_j` as in ``OGMGE``, with :math:`s_m` the mean
+    probability of the target under the logits of modality :math:`m` alone. Where
+    :math:`\rho_m > 1`, each row loses modality :math:`m` with the probability :math:`q_m = \min(1,
+    \text{rate} (1 + \alpha \tanh(\rho_m - 1)))`, otherwise never. A step drops modalities with the
+    probability ``share``, and trains on whole rows otherwise. The paper has two modalities, of
+    which one is never dropped; with more, the ratio is to the mean of the others. A row that would
+    lose all that it has keeps them, and with one modality this is joint training. Logits are a
+    fusion's branches, or its predictions from one modality alone.
 
     The paper sets features to zero and scales up the rest, as dropout does. Here the modality is
     absent from the row, so the fusion makes up for it as it does for a missing one. The authors'

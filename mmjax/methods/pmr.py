@@ -22,15 +22,17 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, 
 
 @dataclass(frozen=True)
 class PMR(Method):
-    """Adds a prototype loss for the modality that is behind, and entropy for the one ahead.
+    r"""Adds a prototype loss for the modality that is behind, and entropy for the one ahead.
 
-    A prototype is the mean feature ``z`` (mean token) of a class in one modality. ``p_m``, the
-    softmax over the negative distances ``|z_m - prototype|``, classifies by that modality alone;
-    ``s_m`` is the mean probability that it assigns to the target and ``o_m`` the mean of ``s`` over
-    the other modalities. The loss is ``loss + sum_m alpha slow_m CE(p_m) - mu fast_m H(p_m)``, with
-    ``slow_m = clip(o_m / s_m - 1, 0, 1)`` and ``fast_m = clip(s_m / o_m - 1, 0, 1)``; the entropy
-    ``H`` is used in early steps only. With two modalities this is the paper's method; with one
-    nothing is added. It needs no logits per modality, so any fusion will do.
+    A prototype is the mean feature :math:`z` (mean token) of a class in one modality. :math:`p_m`,
+    the softmax over the negative distances :math:`|z_m - \text{prototype}|`, classifies by that
+    modality alone; :math:`s_m` is the mean probability that it assigns to the target and
+    :math:`o_m` the mean of :math:`s` over the other modalities. The loss is :math:`\text{loss} +
+    \sum_m \alpha \text{slow}_m \text{CE}(p_m) - \mu \text{fast}_m H(p_m)`, with
+    :math:`\text{slow}_m = \text{clip}(o_m / s_m - 1, 0, 1)` and :math:`\text{fast}_m =
+    \text{clip}(s_m / o_m - 1, 0, 1)`; the entropy :math:`H` is used in early steps only. With two
+    modalities this is the paper's method; with one nothing is added. It needs no logits per
+    modality, so any fusion will do.
 
     The paper computes prototypes on the whole training set after each epoch; here they are running
     averages over batches, initialised for each class by the first batch that has it. The weights

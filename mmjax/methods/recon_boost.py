@@ -15,23 +15,25 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, 
 
 @dataclass(frozen=True)
 class ReconBoost(Method):
-    """Boosts one modality for a stage, then trains all of them jointly, and goes on to the next.
+    r"""Boosts one modality for a stage, then trains all of them jointly, and goes on to the next.
 
-    In the stage of modality ``m``, with ``p_m`` its predicted probabilities and ``P`` those of the
-    sum of the other modalities' logits, the loss is ``CE(p_m) - weight KL(P || p_m) + alpha
-    mean_c (p_m - p_k)^2``, with ``k`` the modality of the stage before. Only ``p_m`` has a
-    gradient. That with respect to its logits is ``(1 - weight) p_m - (y - weight P)``, without the
-    last term and ``y`` the one-hot target: ``m`` fits the residual of the others, as in gradient
-    boosting. The last term is the memory consolidation. Afterwards all parameters follow the
-    recipe's objective, the global rectification. Modalities alternate in the order of their names;
-    rows without ``m`` do not count, nor do absent modalities in ``P``, and without any the term is
-    left out. Any number of modalities; with one, ``P`` does not exist. Logits are a fusion's
-    branches, or its predictions from one modality alone.
+    In the stage of modality :math:`m`, with :math:`p_m` its predicted probabilities and :math:`P`
+    those of the sum of the other modalities' logits, the loss is :math:`\text{CE}(p_m) -
+    \text{weight} \text{KL}(P \| p_m) + \alpha \text{mean}_c (p_m - p_k)^2`, with :math:`k` the
+    modality of the stage before. Only :math:`p_m` has a gradient. That with respect to its logits
+    is :math:`(1 - \text{weight}) p_m - (y - \text{weight} P)`, without the last term and :math:`y`
+    the one-hot target: :math:`m` fits the residual of the others, as in gradient boosting. The last
+    term is the memory consolidation. Afterwards all parameters follow the recipe's objective, the
+    global rectification. Modalities alternate in the order of their names; rows without :math:`m`
+    do not count, nor do absent modalities in :math:`P`, and without any the term is left out. Any
+    number of modalities; with one, :math:`P` does not exist. Logits are a fusion's branches, or its
+    predictions from one modality alone.
 
     In the paper a stage is some epochs, with an optimiser of its own; with one that has momentum,
     as here, the other modalities go on for a few steps. The authors' code keeps only the target's
-    term of ``KL``, which weighs the cross-entropy of a row by ``1 - weight P_y``, and stops the
-    gradient of both sides of the memory consolidation, which thus does nothing.
+    term of :math:`\text{KL}`, which weighs the cross-entropy of a row by
+    :math:`1 - \text{weight} P_y`, and stops the gradient of both sides of the memory consolidation,
+    which thus does nothing.
 
     Reference: Hua et al., ReconBoost: Boosting Can Achieve Modality Reconcilement
     (arXiv:2405.09321).

@@ -16,17 +16,18 @@ from mmjax.types import FitLoop, Prepared, Trained, Tried
 
 @dataclass(frozen=True)
 class Relearning(Joint):
-    """Trains jointly, diagnoses each encoder, softly re-initialises it, and trains jointly again.
+    r"""Trains jointly, diagnoses each encoder, softly re-initialises it, and trains jointly again.
 
-    A preliminary run trains the model. ``P_m`` is the purity of the k-means clusters, as many as
-    there are classes, of the embeddings of modality ``m``: the share of rows that are of their
-    cluster's most frequent class. A modality that separates training rows better than validation
-    rows has memorised, and one that separates both alike has room to learn: with the gap ``g_m =
-    |P_m(train) - P_m(valid)|`` and ``a_m = tanh(strength g_m)``, encoder ``m`` continues from ``(1
-    - a_m) parameters + a_m initial parameters``, and everything else from where it was. With more
-    ``rounds`` this is repeated. Embeddings are mean tokens, over the rows that have the modality,
-    scaled to [-1, 1] per feature as in the authors' code. Any number of modalities. It needs
-    classes. The validation split also selects parameters, here those to start from.
+    A preliminary run trains the model. :math:`P_m` is the purity of the k-means clusters, as many
+    as there are classes, of the embeddings of modality :math:`m`: the share of rows that are of
+    their cluster's most frequent class. A modality that separates training rows better than
+    validation rows has memorised, and one that separates both alike has room to learn: with the gap
+    :math:`g_m = |P_m(\text{train}) - P_m(\text{valid})|` and
+    :math:`a_m = \tanh(\text{strength} g_m)`, encoder :math:`m` continues from :math:`(1 - a_m)
+    \text{parameters} + a_m \text{initial parameters}`, and everything else from where it was. With
+    more ``rounds`` this is repeated. Embeddings are mean tokens, over the rows that have the
+    modality, scaled to [-1, 1] per feature as in the authors' code. Any number of modalities. It
+    needs classes. The validation split also selects parameters, here those to start from.
 
     The paper goes back a few times within one run; here each round is a run, as long as the actual
     one, with a new optimiser.

@@ -16,17 +16,18 @@ from mmjax.types import Batch, Forward, Gradient, Method, Objective, Tried
 
 @dataclass(frozen=True)
 class SampleValuation(Method):
-    """Repeats each row with one modality alone, the more often, the less that one contributes.
+    r"""Repeats each row with one modality alone, the more often, the less that one contributes.
 
-    ``v(S)``, the value of a set of modalities for a row, is the number of those in ``S`` that the
-    row has, if the prediction from them is right, otherwise zero. The contribution ``phi_m`` is the
-    Shapley value of modality ``m``; they sum to the number of modalities if the whole row is
-    predicted correctly, so that 1 is a fair share. Where ``phi_m < 1`` the row is repeated ``c_m =
-    copies (1 - phi_m)`` times with modality ``m`` alone. The loss is the mean over the rows and
-    their copies: ``(N loss + sum_{i, m} c_{i, m} CE_{i, m}) / (N + sum_{i, m} c_{i, m})``, with
-    ``CE_{i, m}`` the cross-entropy of row ``i`` predicted from ``m`` alone. A row with a single
-    modality is not repeated, so that with one modality this is joint training. Each step predicts
-    from all ``2^M - 1`` sets of modalities, so it suits only a few. For targets that are classes.
+    :math:`v(S)`, the value of a set of modalities for a row, is the number of those in :math:`S`
+    that the row has, if the prediction from them is right, otherwise zero. The contribution
+    :math:`\phi_m` is the Shapley value of modality :math:`m`; they sum to the number of modalities
+    if the whole row is predicted correctly, so that 1 is a fair share. Where :math:`\phi_m < 1` the
+    row is repeated :math:`c_m = \text{copies} (1 - \phi_m)` times with modality :math:`m` alone.
+    The loss is the mean over the rows and their copies: :math:`(N \text{loss} + \sum_{i, m} c_{i,
+    m} \text{CE}_{i, m}) / (N + \sum_{i, m} c_{i, m})`, with :math:`\text{CE}_{i, m}` the
+    cross-entropy of row :math:`i` predicted from :math:`m` alone. A row with a single modality is
+    not repeated, so that with one modality this is joint training. Each step predicts from all
+    :math:`2^M - 1` sets of modalities, so it suits only a few. For targets that are classes.
 
     The paper values the training rows after each epoch without dropout, and samples the copies into
     the next epoch, after some epochs of joint training. Here copies are weights in the step that

@@ -21,15 +21,15 @@ from mmjax.types import Batch, FitLoop, Forward, Gradient, Method, Objective, Pr
 
 @dataclass(frozen=True)
 class Stacking(Method):
-    """Trains unimodal classifiers, and a meta-classifier on their out-of-fold logits.
+    r"""Trains unimodal classifiers, and a meta-classifier on their out-of-fold logits.
 
-    The groups of the training rows are split into ``K`` folds. For each fold and modality a
-    classifier is trained on the other folds; ``V [l_1; ..; l_M] + c`` is then fitted to their
-    logits on the held-out folds, by cross-entropy on all rows at once with the recipe's optimiser.
-    Finally, classifiers trained on all rows replace those of the folds. All of this happens in
-    advance: the run itself changes nothing, and its training loss is that of rows the readouts have
-    seen. One modality: a correction of its logits. A row that lacks a modality contributes nothing
-    to that modality's weights.
+    The groups of the training rows are split into :math:`K` folds. For each fold and modality a
+    classifier is trained on the other folds; :math:`V [l_1; \ldots; l_M] + c` is then fitted to
+    their logits on the held-out folds, by cross-entropy on all rows at once with the recipe's
+    optimiser. Finally, classifiers trained on all rows replace those of the folds. All of this
+    happens in advance: the run itself changes nothing, and its training loss is that of rows the
+    readouts have seen. One modality: a correction of its logits. A row that lacks a modality
+    contributes nothing to that modality's weights.
 
     Requires the fusion stacking.
 

@@ -86,7 +86,12 @@ def _inverse(x: np.ndarray) -> np.ndarray:
 
 
 def decide(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What logits [..., out_dim] come down to: classes [...], or labels [..., out_dim] bool."""
+    """What logits [..., out_dim] come down to: classes [...], or labels [..., out_dim] bool.
+
+    Example:
+        >>> decide(np.array([[0.1, 0.7]]), np.array([0])).tolist()
+        [1]
+    """
     return prediction.argmax(axis=-1) if target.ndim == 1 else prediction > 0
 
 

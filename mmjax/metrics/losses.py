@@ -50,9 +50,15 @@ def _root_mean_square(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def determination(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """1 - error^2 / variance of each row, averaged over the numbers; its mean is R2.
+    r"""What each row contributes to R2, which is their mean: [rows].
 
-    The variance is taken as known: it is the same for all models.
+    :math:`1 - \text{error}^2 / \text{variance}`, averaged over the numbers. The variance is taken
+    as known: it is the same for all models.
+
+    Example:
+        >>> target = np.array([[1.0], [3.0]])
+        >>> determination(target, target).tolist(), determination(target * 0 + 2, target).tolist()
+        ([1.0, 1.0], [0.0, 0.0])
     """
     apart = target.astype(np.float64) - target.mean(axis=0, dtype=np.float64)
     unit = _unit(apart)

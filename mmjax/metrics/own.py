@@ -85,7 +85,13 @@ def _apply(
 
 
 def as_blocks(group: np.ndarray) -> np.ndarray:
-    """Groups joined into at most ``MAX_BLOCKS`` blocks of about equal size, [rows] integers."""
+    """Groups joined into at most ``MAX_BLOCKS`` blocks of about equal size, [rows] integers.
+
+    Example:
+        >>> first, second, third = as_blocks(np.array([7, 7, 3]))
+        >>> bool(first == second != third)
+        True
+    """
     _, index = np.unique(group, return_inverse=True)
     count = index.max() + 1
     shuffled = np.random.default_rng(0).permutation(count)  # neighbours may be alike
@@ -108,6 +114,12 @@ def jackknife(
 
     Returns:
         [rows], whose mean is the score of all rows; equal within each block of ``as_blocks``.
+
+    Example:
+        >>> score = lambda prediction, target: float((prediction == target).mean())
+        >>> rows = np.array([1, 1, 0]), np.array([1, 0, 0])
+        >>> jackknife(score, *rows, group=np.arange(3)).round(3).tolist()  # right, wrong, right
+        [1.0, -0.0, 1.0]
     """
     whole, block = score(prediction, target), as_blocks(group)
     size = np.bincount(block)

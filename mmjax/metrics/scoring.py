@@ -65,6 +65,10 @@ def find_metric(name: str, kinds: tuple[str, ...] = tuple(SHOWN)) -> Metric:
         name: in rows.
         kinds: of the target, if it is the name of a function of the user's, of which no more is
             known.
+
+    Example:
+        >>> find_metric("rmse").label, find_metric("mine").label
+        ('RMSE', 'mine')
     """
     metric = METRICS.get(name)
     if isinstance(metric, Metric):
@@ -78,13 +82,23 @@ def _unknown(*arguments: Any) -> Any:
 
 
 def second_metric(metric: Metric) -> Metric:
-    """The metric that tables show beside the main one."""
+    """The metric that tables show beside the main one.
+
+    Example:
+        >>> second_metric(find_metric("accuracy")).name
+        'macro_f1'
+    """
     kind = "numbers" if "numbers" in metric.kinds else "classes"
     return next(METRICS[name] for name in SHOWN[kind] if name != metric.name)
 
 
 def goodness(row: Mapping[str, Any]) -> float:
-    """The score of a row, negated where lower is better; -inf where it is not finite."""
+    """The score of a row, negated where lower is better; -inf where it is not finite.
+
+    Example:
+        >>> goodness({"metric": "rmse", "rmse": 2.0, "r2": 0.5})
+        -2.0
+    """
     metric = metric_of(row)
     value = row.get(metric.name)
     return -np.inf if value is None or np.isnan(value) else metric.sign * value
@@ -101,6 +115,12 @@ def majority_scores(task: Task, target: np.ndarray) -> dict[str, float]:
 
     Returns:
         {"majority_accuracy" and so on: score}.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> task = synthetic(kind="and", size=60)
+        >>> majority_scores(task, task.test.target)["majority_accuracy"]
+        0.75
     """
     if task.kind == "numbers":
         return {}
@@ -111,7 +131,12 @@ def majority_scores(task: Task, target: np.ndarray) -> dict[str, float]:
 
 
 def prior_logits(target: np.ndarray, out_dim: int) -> np.ndarray:
-    """[out_dim] the logits of the frequencies of classes or labels."""
+    """[out_dim] the logits of the frequencies of classes or labels.
+
+    Example:
+        >>> np.exp(prior_logits(np.array([0, 0, 0, 1]), out_dim=2)).round(2).tolist()
+        [0.75, 0.25]
+    """
     if target.ndim == 1:
         share = np.bincount(target, minlength=out_dim) / len(target)
         return np.log(np.maximum(share, 1e-12))

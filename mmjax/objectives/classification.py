@@ -31,10 +31,10 @@ def cross_entropy(outputs: Outputs, batch: Batch) -> Result:
 
 
 def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -> Result:
-    """Cross-entropy with smoothed targets, in nats.
+    r"""Cross-entropy with smoothed targets, in nats.
 
-    The target has probability ``1 - smoothing + smoothing / classes``, each of the other classes
-    ``smoothing / classes``.
+    The target has probability :math:`1 - \text{smoothing} + \text{smoothing} / \text{classes}`,
+    each of the other classes :math:`\text{smoothing} / \text{classes}`.
 
     Reference: Szegedy et al., Rethinking the Inception Architecture for Computer Vision
     (arXiv:1512.00567), section 7.
@@ -55,10 +55,11 @@ def label_smoothing(outputs: Outputs, batch: Batch, *, smoothing: float = 0.1) -
 
 
 def focal(outputs: Outputs, batch: Batch, *, focus: float = 2.0) -> Result:
-    """Cross-entropy, in nats, that down-weights rows whose target is already predicted confidently.
+    r"""Cross-entropy, in nats, that down-weights rows whose target is predicted confidently.
 
-    ``-(1 - p)^focus log p`` with ``p`` the probability of the target; with ``focus`` zero it is the
-    cross-entropy. Class weights, if there are any, are the paper's ``alpha``.
+    :math:`-(1 - p)^{\text{focus}} \log p` with :math:`p` the probability of the target; with
+    ``focus`` zero it is the cross-entropy. Class weights, if there are any, are the paper's
+    :math:`\alpha`.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection (arXiv:1708.02002).
 

@@ -16,18 +16,18 @@ from mmjax.types import Array, Batch, Outputs
 
 
 def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -> Result:
-    """Cross-entropies of prediction and branches, plus a ranking loss on the branches' confidence.
+    r"""Cross-entropies of prediction and branches, plus a ranking loss on the branches' confidence.
 
-    A branch's confidence in a row is ``k_i = logsumexp(l_i)``, and its loss there, treated as a
-    constant, is ``c_i``. Each pair of rows adds ``max(0, sign(c_i - c_j) (k_i - k_j) + |c_i -
-    c_j|)``, in nats: the row with the larger loss should have the smaller confidence, by at least
-    the difference of the losses. The mean over all pairs of rows that have the modality, summed
-    over branches, is weighted by ``weight``. The papers rank by the loss averaged over training so
-    far, and compare neighbours in the batch; here it is the loss in this batch and all pairs, so
-    that the order of the rows does not matter. The authors' code subtracts the margin instead of
-    adding it, so that a pair may also be ranked wrongly by as much, divides confidences by 10 and
-    scales losses to 0 to 1; the formula here is the paper's. For a fusion without branches, only
-    the cross-entropy of the prediction remains.
+    A branch's confidence in a row is :math:`k_i = \text{logsumexp}(l_i)`, and its loss there,
+    treated as a constant, is :math:`c_i`. Each pair of rows adds :math:`\max(0, \text{sign}(c_i -
+    c_j) (k_i - k_j) + |c_i - c_j|)`, in nats: the row with the larger loss should have the smaller
+    confidence, by at least the difference of the losses. The mean over all pairs of rows that have
+    the modality, summed over branches, is weighted by ``weight``. The papers rank by the loss
+    averaged over training so far, and compare neighbours in the batch; here it is the loss in this
+    batch and all pairs, so that the order of the rows does not matter. The authors' code subtracts
+    the margin instead of adding it, so that a pair may also be ranked wrongly by as much, divides
+    confidences by 10 and scales losses to 0 to 1; the formula here is the paper's. For a fusion
+    without branches, only the cross-entropy of the prediction remains.
 
     Reference: Zhang et al., Provable Dynamic Fusion for Low-Quality Multimodal Data
     (arXiv:2306.02050), after Moon et al., Confidence-Aware Learning for Deep Neural Networks

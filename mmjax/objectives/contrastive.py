@@ -15,12 +15,13 @@ from mmjax.types import Array, Batch, Outputs, Tokens
 def info_nce(
     outputs: Outputs, batch: Batch, *, weight: float = 0.1, temperature: float = 0.07
 ) -> Result:
-    """Cross-entropy plus InfoNCE between the modalities of a row, in nats.
+    r"""Cross-entropy plus InfoNCE between the modalities of a row, in nats.
 
     An embedding is the mean of a modality's valid tokens, scaled to unit length. For each ordered
-    pair of modalities, ``-log softmax_j(z_i . w_j / temperature)_i`` is averaged over the rows that
-    have both, and the mean over the pairs is weighted by ``weight``. The temperature is fixed; in
-    CLIP it is learned. With fewer than two modalities, only the cross-entropy remains.
+    pair of modalities, :math:`-\log \text{softmax}_j(z_i \cdot w_j / \text{temperature})_i` is
+    averaged over the rows that have both, and the mean over the pairs is weighted by ``weight``.
+    The temperature is fixed; in CLIP it is learned. With fewer than two modalities, only the
+    cross-entropy remains.
 
     Reference: Radford et al., Learning Transferable Visual Models From Natural Language Supervision
     (arXiv:2103.00020), after van den Oord et al., Representation Learning with Contrastive
@@ -49,19 +50,20 @@ def info_nce(
 def supervised_contrastive(
     outputs: Outputs, batch: Batch, *, weight: float = 0.1, temperature: float = 0.1
 ) -> Result:
-    """Cross-entropy plus a contrastive loss that pulls embeddings of one class together, in nats.
+    r"""Cross-entropy plus a contrastive loss that pulls embeddings of one class together, in nats.
 
     The embeddings are the fused representations if the fusion has them; otherwise every modality of
     every row contributes one, the mean of its valid tokens. They are scaled to unit length. With
-    ``P`` the others of the same class, ``-mean_{p in P} log softmax_{a != i}(z_i . z_a /
-    temperature)_p``, averaged over the embeddings with a non-empty ``P``, is weighted by
-    ``weight``. Absent modalities contribute no embedding, nor do rows with none present. Without
-    tokens and without a fused representation, only the cross-entropy remains.
+    :math:`P` the others of the same class, :math:`-\text{mean}_{p \in P} \log \text{softmax}_{a \ne
+    i}(z_i \cdot z_a / \text{temperature})_p`, averaged over the embeddings with a non-empty
+    :math:`P`, is weighted by ``weight``. Absent modalities contribute no embedding, nor do rows
+    with none present. Without tokens and without a fused representation, only the cross-entropy
+    remains.
 
-    The authors have two views of every row, so that no ``P`` is empty; a fused representation is a
-    single one. Their code would count a row that is alone in its class as a loss of zero, which
-    makes the weight depend on how many there are; here it is left out of the mean. They also
-    multiply the loss by ``temperature / 0.07``.
+    The authors have two views of every row, so that no :math:`P` is empty; a fused representation
+    is a single one. Their code would count a row that is alone in its class as a loss of zero,
+    which makes the weight depend on how many there are; here it is left out of the mean. They also
+    multiply the loss by :math:`\text{temperature} / 0.07`.
 
     Reference: Khosla et al., Supervised Contrastive Learning (arXiv:2004.11362), equation 2.
 
@@ -98,6 +100,12 @@ def mismatch(tokens: Mapping[str, Tokens], temperature: float) -> jax.Array:
 
     Raises:
         UsageError: the tokens of the modalities differ in width.
+
+    Example:
+        >>> from mmjax.testing import make_tokens
+        >>> audio = make_tokens({"audio": (2, 16)}, batch=4)["audio"]
+        >>> round(mismatch({"audio": audio, "image": audio}, temperature=0.01).item(), 3)
+        0.0
     """
     views, present = _views(tokens)
     both = present.T[:, None] & present.T[None]  # [modality, other, batch]

@@ -11,12 +11,13 @@ from mmjax.types import Batch, Outputs
 def deep_cca(
     outputs: Outputs, batch: Batch, *, weight: float = 0.01, ridge: float = 1e-3
 ) -> Result:
-    """Cross-entropy minus the total canonical correlation of every pair of modalities.
+    r"""Cross-entropy minus the total canonical correlation of every pair of modalities.
 
-    ``CE - weight sum_{i<j} tr (S_ii^-1 S_ij S_jj^-1 S_ji)^1/2`` over the rows that have both
-    modalities, each represented by the mean of its valid tokens. The paper trains encoders by the
-    second term alone. The batch should have many times more rows than tokens have features: with as
-    many or fewer, any two sets of rows correlate perfectly, and nothing is learned from it.
+    :math:`\text{CE} - \text{weight} \sum_{i<j} \text{tr}((S_{ii}^{-1} S_{ij} S_{jj}^{-1}
+    S_{ji})^{1/2})` over the rows that have both modalities, each represented by the mean of its
+    valid tokens. The paper trains encoders by the second term alone. The batch should have many
+    times more rows than tokens have features: with as many or fewer, any two sets of rows correlate
+    perfectly, and nothing is learned from it.
 
     Reference: Andrew et al., Deep Canonical Correlation Analysis (ICML 2013).
 

@@ -10,15 +10,17 @@ from mmjax.types import Batch, Outputs
 
 
 def evidential(outputs: Outputs, batch: Batch, *, kl_weight: float = 0.1) -> Result:
-    """Expected cross-entropy of the fused opinion and all branches, plus a KL regulariser.
+    r"""Expected cross-entropy of the fused opinion and all branches, plus a KL regulariser.
 
-    Logits are interpreted as log-parameters of a Dirichlet, ``alpha = exp(logits)``, as returned by
-    the evidential fusion. The loss of an opinion is ``digamma(sum_k alpha_k) - digamma(alpha_y) +
-    kl_weight KL(Dir(a) || Dir(1))``, in nats, where ``a`` is ``alpha`` with one in place of
-    ``alpha_y``. The paper anneals the weight from zero to one over the first epochs; an objective
-    does not know the epoch, so here it is constant and small. Each branch is averaged over the rows
-    that have its modality. The opinion of all modalities together, ``outputs.joint``, counts like a
-    branch where there is one. For a fusion without either, only the fused opinion counts.
+    Logits are interpreted as log-parameters of a Dirichlet, :math:`\alpha = \exp(\text{logits})`,
+    as returned by the evidential fusion. The loss of an opinion is :math:`\text{digamma}(\sum_k
+    \alpha_k) - \text{digamma}(\alpha_y) + \lambda \text{KL}(\text{Dir}(a) \| \text{Dir}(1))`, in
+    nats, where :math:`\lambda` is ``kl_weight``, and :math:`a` is :math:`\alpha` with one in place
+    of :math:`\alpha_y`. The paper anneals the weight from zero to one over the first epochs; an
+    objective does not know the epoch, so here it is constant and small. Each branch is averaged
+    over the rows that have its modality. The opinion of all modalities together, ``outputs.joint``,
+    counts like a branch where there is one. For a fusion without either, only the fused opinion
+    counts.
 
     Reference: Han et al., Trusted Multi-View Classification (arXiv:2102.02051).
 

@@ -1,15 +1,16 @@
 """Progress of a running comparison."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mmjax.analysis.answers import estimate_arm
 from mmjax.analysis.summary import Rows, summarise
 from mmjax.comparison.arm import Arm
-from mmjax.report.score_table import format_score
 
 
 class ComparisonProgress:
@@ -23,6 +24,7 @@ class ComparisonProgress:
         self._to_come = {arm.strategy: arm.planned_steps for arm in arms}
         self._arms, self._planned = len(arms), sum(self._to_come.values())
         self._ahead = 0  # steps of arms that are not complete
+        self._has_head = False
         self._start = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -47,16 +49,23 @@ class ComparisonProgress:
         self._ahead += steps
         self._show()
 
-    def on_arm(self, arm: Arm, rows: Rows) -> None:
-        """Call when an arm is complete, with its scores."""
+    def on_arm(self, arm: Arm, rows: Rows, predictions: Mapping[str, np.ndarray]) -> None:
+        """Call when an arm is complete, with its scores and predictions."""
         self._end(arm)
         (summary,) = summarise(rows)
-        self._bar.console.print(
-            f"{arm.strategy:<20}{format_score(summary):>18}{summary.seconds:8.1f} s"
-            f"   {self._arms - len(self._to_come)} of {self._arms}, {self._left()} left",
-            soft_wrap=True,
-        )
+        if not self._has_head:
+            head = f"{summary.metric.label} [95 % interval]"
+            self._print("strategy", head, "seconds", "")
+            self._has_head = True
+        found = estimate_arm(arm.task, rows, predictions)
+        ends = found and " [{}, {}]".format(*map(summary.metric.format, found[2:]))
+        score = summary.metric.show(summary.score.mean()) + (ends or "")
+        done = f"{self._arms - len(self._to_come)} of {self._arms}, {self._left()} left"
+        self._print(arm.strategy, score, f"{summary.seconds:.1f}", done)
         self._show()
+
+    def _print(self, strategy: str, score: str, seconds: str, done: str) -> None:
+        self._bar.console.print(f"{strategy:<20}{score:>28}{seconds:>9}   {done}", soft_wrap=True)
 
     def on_error(self, arm: Arm, error: str) -> None:
         """Call when an arm has failed."""

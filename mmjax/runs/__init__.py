@@ -1,7 +1,8 @@
 """Run folders: what the commands write, and how it is read back, verified and used.
 
 ``settings`` and ``run_file`` hold the configuration of a run; ``compare``, ``train``, ``measure``
-and ``search`` write a folder; ``verify``, ``studies``, ``trained`` and ``export`` read one.
+and ``search`` write a folder; ``verify``, ``studies``, ``result``, ``trained`` and ``export`` read
+one.
 """
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "launchers",
     "launching",
     "measure",
+    "result",
     "run_file",
     "search",
     "settings",

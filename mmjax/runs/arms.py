@@ -64,7 +64,7 @@ def run_arms(
                 failed[outcome.arm.strategy] = outcome.reason
                 progress.on_error(outcome.arm, outcome.reason)
             else:
-                progress.on_arm(outcome.arm, outcome.rows)
+                progress.on_arm(outcome.arm, outcome.rows, outcome.predictions)
         on_steps(0)  # a signal may have arrived after the last prediction
     return failed
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mmjax.errors import DataError, UsageError
 from mmjax.runs.columns import put_rows, read_table, salvage_table
 from mmjax.runs.damage import find_damage
 from mmjax.runs.run_file import RunFile, read_run_file, restore_run_file, write_run_file
+from mmjax.runs.settings import check_same
 from mmjax.storage.files import (
     digest_file,
     has_files,
@@ -65,20 +66,13 @@ def open_folder(out: Path, run: RunFile, resume: bool) -> dict[str, DataError]:
 
 
 def _check_same_run(out: Path, run: RunFile) -> None:
-    was, now = _asked_for(read_run_file(out)), _asked_for(run)
-    differing = [
-        f"{name} {was[name]!r}, not {now[name]!r}"
-        for name in now
-        if was[name] != now[name] and name != "mesh"  # which decides where it runs, not what
-    ]
-    if differing:
-        problem = f"the run in {out} was started with other settings: {'; '.join(differing)}"
-        raise UsageError("resume", problem, fix="Use the same settings, or choose another folder.")
+    check_same(f"the run in {out}", _asked_for(read_run_file(out)), _asked_for(run))
 
 
 def _asked_for(run: RunFile) -> dict[str, Any]:
     asked = {"strategies": list(run.strategies), "examine": list(run.examine)}
-    return {**asked, **asdict(run.settings)}
+    settings = replace(run.settings, mesh=None)  # which decides where it runs, not what
+    return {**asked, **asdict(settings)}
 
 
 def check_same_data(out: Path, arms: Sequence[Arm]) -> None:
@@ -220,9 +214,14 @@ def merge_arm(out: Path, strategy: str) -> None:
     """Copies the results in an arm's own folder to the folder of its comparison."""
     own = arm_folder(out, strategy)
     tables = {name: read_table(own, name) for name in RESULTS if (own / f"{name}.jsonl").exists()}
-    predictions = read_npz(own / "predictions" / f"{strategy}.npz")
+    predictions = read_predictions(own, strategy)
     embedded = read_embedded(own, strategy) if _embeddings(own, strategy).exists() else None
     put_arm(out, strategy, tables, predictions, embedded)
+
+
+def read_predictions(folder: Path, strategy: str) -> dict[str, np.ndarray]:
+    """What ``put_arm`` wrote of an arm."""
+    return read_npz(folder / "predictions" / f"{strategy}.npz")
 
 
 def forget_unfinished(out: Path) -> None:

@@ -15,7 +15,7 @@ from mmjax.errors import printable
 from mmjax.report.progress import ComparisonProgress
 from mmjax.runs.arms import run_arms_in
 from mmjax.runs.columns import read_table
-from mmjax.runs.folder import arm_folder, end_arm, finished_arms
+from mmjax.runs.folder import arm_folder, end_arm, finished_arms, read_predictions
 from mmjax.runs.interrupt import held_signals
 from mmjax.runs.launchers import open_launcher
 from mmjax.runs.launchers.jobs import TRIES, Job, Start, is_lost, run_all
@@ -85,7 +85,8 @@ def launch_arms(
         def on_end(strategy: str, code: int) -> None:
             own = arm_folder(out, strategy)
             if strategy in finished_arms(own):
-                progress.on_arm(by_name[strategy], read_table(own, "rows"))
+                results = read_table(own, "rows"), read_predictions(own, strategy)
+                progress.on_arm(by_name[strategy], *results)
                 return
             failed[strategy] = _error(own, code)
             end_arm(out, strategy, failed[strategy])

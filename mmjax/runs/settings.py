@@ -163,12 +163,31 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         raise UsageError(name, expected=getattr(kind, "__name__", str(kind)), got=f"{value!r:.80}")
 
 
+def check_same(started: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises UsageError if what is resumed was started with other values than are asked for now.
+
+    Args:
+        started: what it is.
+        was: {name: value} of then.
+        now: {name: value} of now.
+    """
+    differing = [f"{n} {was.get(n)!r}, not {x!r}" for n, x in now.items() if was.get(n) != x]
+    if differing:
+        problem = f"{started} was started with other settings: {'; '.join(differing)}"
+        raise UsageError("resume", problem, fix="Use the same settings, or choose another folder.")
+
+
 def parse_settings(content: Mapping[str, Any]) -> Settings:
     """Settings from a mapping, as read from JSON.
 
     Raises:
         UsageError: a value is invalid.
         TypeError: there is no such setting.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_settings
+        >>> parse_settings({"encoders": ["audio=gru"], "seeds": 3}).encoders
+        ('audio=gru',)
     """
     as_tuple = lambda value: tuple(value) if isinstance(value, list) else value
     given: dict[str, Any] = {name: as_tuple(value) for name, value in content.items()}
@@ -180,6 +199,11 @@ def parse_shares(argument: str, pairs: Sequence[str]) -> dict[str, float]:
 
     Raises:
         UsageError: an entry lacks a name, or its value is not a number.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_shares
+        >>> parse_shares("missing", ["audio=0.5"])
+        {'audio': 0.5}
     """
     shares = {}
     for name, value in parse_pairs(argument, pairs).items():
@@ -195,6 +219,11 @@ def parse_augment(pairs: Sequence[str]) -> dict[str, list[str]]:
 
     Raises:
         UsageError: an entry lacks a name or an equals sign, or a name is repeated.
+
+    Example:
+        >>> from mmjax.runs.settings import parse_augment
+        >>> parse_augment(["image=crop+flip"])
+        {'image': ['crop', 'flip']}
     """
     return {name: names.split("+") for name, names in parse_pairs("augment", pairs).items()}
 
@@ -230,7 +259,13 @@ def parse_examine(asked: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def as_flags(settings: Settings) -> str:
-    """The command-line flags of all settings that differ from their defaults."""
+    """The command-line flags of all settings that differ from their defaults.
+
+    Example:
+        >>> from mmjax.runs.settings import Settings, as_flags
+        >>> as_flags(Settings(encoders=("audio=gru",), seeds=3))
+        '--encoders audio=gru --seeds 3'
+    """
     flags = []
     for field in fields(settings):
         value = getattr(settings, field.name)

@@ -80,7 +80,7 @@ def _train(out: Path, settings: Settings, arm: Arm, console: Console) -> list[Ro
         held_signals(progress.on_steps) as on_steps,
     ):
         result = _run(out, arm, on_steps)
-        progress.on_arm(result.arm, result.rows)
+        progress.on_arm(result.arm, result.rows, result.predictions)
         write_run_file(out, _found(settings, result.arm))
         checkpoint.save(out / "checkpoint", result.trained.params)
         put_arm(out, arm.strategy, {"rows": result.rows, "history": result.history})

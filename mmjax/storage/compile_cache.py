@@ -164,11 +164,12 @@ def cpu_identity() -> str:
     XLA compiles for the CPU it runs on, and JAX does not check which one an entry was compiled for:
     in a home folder that several machines share, each kind of CPU needs a folder of its own.
     """
-    described = hashlib.sha256(_describe_cpu().encode()).hexdigest()[:12]
+    described = hashlib.sha256(describe_cpu().encode()).hexdigest()[:12]
     return f"{sys.platform}-{platform.machine()}-{described}"
 
 
-def _describe_cpu() -> str:
+def describe_cpu() -> str:
+    """What the system says of the CPU's model and instruction set."""
     with suppress(OSError):
         if sys.platform == "darwin":
             name = ["sysctl", "-n", "machdep.cpu.brand_string"]

@@ -32,8 +32,8 @@ def av_mnist(data: str | Path | None = None, *, seed: int = 0) -> Task:
 
     The papers use recordings of TIDIGITS and sounds of ESC-50. Here the recordings are those of the
     Free Spoken Digit Dataset, and the noise, 10 dB weaker to 10 dB stronger than they are, is
-    babble of training recordings or noise with a power spectrum of 1, 1/f or 1/f^2. Scores are
-    therefore not comparable with those of the papers.
+    babble of training recordings or noise with a power spectrum of 1, :math:`1/f` or :math:`1/f^2`.
+    Scores are therefore not comparable with those of the papers.
 
     Reference: Vielzeuf et al., CentralNet (arXiv:1808.07275, 2018); Perez-Rua et al., MFAS
     (arXiv:1903.06496, 2019); Liang et al., MultiBench (arXiv:2107.07502, 2021).

@@ -48,8 +48,8 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
     brightness, and with pixel noise of random strength. ``audio`` is float32 [39, 13]: MFCCs,
     standardised on the training rows, of one second with a spoken digit near its centre, at a
     random level, in noise at a random ratio: babble of training speakers, or noise with a power
-    spectrum of 1, 1/f or 1/f^2. All of these are drawn independently; most rows are mildly
-    degraded, a few severely, so that either modality may be the more reliable one.
+    spectrum of 1, :math:`1/f` or :math:`1/f^2`. All of these are drawn independently; most rows are
+    mildly degraded, a few severely, so that either modality may be the more reliable one.
 
     There are 4,720 training, 600 validation and 1,200 test rows. No image and no speaker is in two
     splits, except for the babble, of which each split has its own mix. Within a split, each

@@ -40,13 +40,23 @@ def load_recordings() -> Recordings:
 
 
 def to_mu_law(waveform: np.ndarray) -> np.ndarray:
-    """Compresses [-1, 1] to uint8 by the continuous mu-law of ITU-T G.711, mu = 255."""
+    """Compresses [-1, 1] to uint8 by the continuous mu-law of ITU-T G.711, mu = 255.
+
+    Example:
+        >>> to_mu_law(np.array([-1.0, 0.0, 1.0])).tolist()
+        [0, 128, 255]
+    """
     compressed = np.sign(waveform) * np.log1p(255 * np.abs(waveform)) / np.log(256)
     return np.round((compressed + 1) * 127.5).astype(np.uint8)
 
 
 def from_mu_law(code: np.ndarray) -> np.ndarray:
-    """Expands the codes of ``to_mu_law`` to float32 in [-1, 1]."""
+    """Expands the codes of ``to_mu_law`` to float32 in [-1, 1].
+
+    Example:
+        >>> from_mu_law(to_mu_law(np.array([-1.0, 0.5]))).round(2).tolist()
+        [-1.0, 0.5]
+    """
     compressed = np.arange(256) / 127.5 - 1
     levels = np.sign(compressed) * np.expm1(np.abs(compressed) * np.log(256)) / 255
     return levels.astype(np.float32)[code]

@@ -33,25 +33,26 @@ def synthetic(
     noise: float = 0.25,
     seed: int = 0,
 ) -> Task:
-    """Every modality carries one bit; the label is a function of the bits.
+    r"""Every modality carries one bit; the label is a function of the bits.
 
     Modalities are "a", "b", "c", "d", float32 [12]: a random unit vector, with positive sign for
     bit 1 and negative for bit 0, plus normal noise on every feature. In every split each
     combination of bits is equally frequent, so that the following holds exactly and not just in
-    expectation. With ``M = num_modalities``, the best accuracies are, for bits read without error:
+    expectation. With :math:`M` modalities, the best accuracies are, for bits read without error:
 
     ============  ======================  =================================  =====
     kind          label                   one modality                       all
     ============  ======================  =================================  =====
     "redundant"   the bit that all share  1                                  1
     "unique"      the bit of "a"          1 for "a", 1/2 for the others      1
-    "and"         whether all bits are 1  1 - 2^-M, the majority class       1
+    "and"         whether all bits are 1  :math:`1 - 2^{-M}`, the majority   1
     "xor"         parity of the bits      1/2                                1
     ============  ======================  =================================  =====
 
-    A bit is misread with probability ``e = Phi(-1 / noise)``, 3e-5 by default: one
-    modality of "redundant" reaches ``1 - e`` and all of them ``Phi(sqrt(M) / noise)``, "a" of
-    "unique" reaches ``1 - e``, and all of "xor" reach ``(1 + (1 - 2 e)^M) / 2``.
+    A bit is misread with probability :math:`e = \Phi(-1 / \text{noise})`, 3e-5 by default: one
+    modality of "redundant" reaches :math:`1 - e` and all of them
+    :math:`\Phi(\sqrt{M} / \text{noise})`, "a" of "unique" reaches :math:`1 - e`, and all of "xor"
+    reach :math:`(1 + (1 - 2 e)^M) / 2`.
 
     Reference: Bertschinger et al., Quantifying Unique Information (arXiv:1311.2852), the source of
     these examples.
@@ -61,7 +62,7 @@ def synthetic(
         kind: "redundant", "unique", "and" or "xor".
         num_modalities: 2 to 4.
         size: number of rows, 3/5 for training and 1/5 each for validation and test; a multiple of
-            ``5 * 2**M``.
+            :math:`5 \cdot 2^M`.
         noise: standard deviation of the noise; the two values of a bit are 2 apart.
         seed: of directions, noise and order.
 

@@ -74,12 +74,23 @@ def initialise(init: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
 
 
 def generic(like: jax.Array) -> jax.Array:
-    """Random coefficients, since a plain sum would hide gradients that cancel."""
+    """Random coefficients, since a plain sum would hide gradients that cancel.
+
+    Example:
+        >>> generic(jnp.zeros((2, 3))).shape
+        (2, 3)
+    """
     return jax.random.normal(KEYS[1], like.shape, like.dtype)
 
 
 def fill_masked(tokens: Tokens, junk: float) -> Tokens:
-    """The same tokens with ``junk`` wherever the mask is false."""
+    """The same tokens with ``junk`` wherever the mask is false.
+
+    Example:
+        >>> tokens = Tokens(np.ones((1, 2, 1)), np.array([[True, False]]))
+        >>> fill_masked(tokens, 7.0).values.ravel().tolist()
+        [1.0, 7.0]
+    """
     values: Any = np.where(tokens.mask[..., None], tokens.values, junk)  # NumPy for JAX
     return tokens._replace(values=values)
 
@@ -125,39 +136,74 @@ def _trace(run: Callable[[], Any]) -> tuple[Any, Any]:
 
 
 def by_path(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree by path, such as ``readout/kernel``."""
+    """The leaves of a tree by path, such as ``readout/kernel``.
+
+    Example:
+        >>> [*by_path({"readout": {"kernel": np.ones(2)}})]
+        ['readout/kernel']
+    """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(p, simple=True, separator="/"): np.asarray(x) for p, x in leaves}
 
 
 def without_gradient(grads: Mapping[str, np.ndarray]) -> list[str]:
-    """Paths of gradients that are zero up to rounding, relative to the largest."""
+    """Paths of gradients that are zero up to rounding, relative to the largest.
+
+    Example:
+        >>> without_gradient({"used": np.ones(2), "idle": np.zeros(2)})
+        ['idle']
+    """
     largest = {path: np.abs(grad).max() for path, grad in grads.items()}
     return [path for path, size in largest.items() if not size > 1e-7 * max(largest.values())]
 
 
 def first_row(tree: Any) -> Any:
-    """Entry 0 of every array."""
+    """Entry 0 of every array.
+
+    Example:
+        >>> first_row({"a": np.arange(3)})["a"].item()
+        0
+    """
     return jax.tree.map(lambda x: x[0], tree)
 
 
 def reverse_rows(tree: Any) -> Any:
-    """Every array with its first axis reversed."""
+    """Every array with its first axis reversed.
+
+    Example:
+        >>> reverse_rows({"a": np.arange(3)})["a"].tolist()
+        [2, 1, 0]
+    """
     return jax.tree.map(lambda x: x[::-1], tree)
 
 
 def is_finite(tree: Any) -> bool:
-    """Whether all arrays are free of NaN and infinity."""
+    """Whether all arrays are free of NaN and infinity.
+
+    Example:
+        >>> is_finite({"a": np.ones(2), "b": np.array(np.nan)})
+        False
+    """
     return all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves(tree))
 
 
 def is_equal(a: Any, b: Any) -> bool:
-    """Whether two trees are bitwise equal, with the same shapes."""
+    """Whether two trees are bitwise equal, with the same shapes.
+
+    Example:
+        >>> is_equal({"a": np.ones(2)}, {"a": np.ones(2) + 1e-7})
+        False
+    """
     return _agree(a, b, np.array_equal)
 
 
 def is_close(a: Any, b: Any) -> bool:
-    """Whether two trees are equal up to rounding, with the same shapes."""
+    """Whether two trees are equal up to rounding, with the same shapes.
+
+    Example:
+        >>> is_close({"a": np.ones(2)}, {"a": np.ones(2) + 1e-7})
+        True
+    """
     return _agree(a, b, lambda x, y: np.allclose(x, y, rtol=1e-5, atol=1e-5))
 
 

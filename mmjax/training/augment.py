@@ -114,14 +114,14 @@ def make_vary(
 
 
 def mix(key: jax.Array, batch: Batch, alpha: float) -> Batch:
-    """Mixup: each row is mixed with another one that has the same modalities, all of these alike.
+    r"""Mixup: each row is mixed with another one that has the same modalities, all of these alike.
 
-    ``x <- s x + (1 - s) x'`` with a share ``s`` for the whole batch, the larger of ``b`` and ``1 -
-    b`` with ``b`` from Beta(alpha, alpha), so that a row keeps the larger share; which of two rows
-    is called the first makes no difference. A padded row keeps its length. Numbers as targets are
-    mixed likewise. For classes and labels, ``Batch.mixed`` holds the other rows' targets, and the
-    loss is ``s`` times that of the row's own target plus ``1 - s`` times that of the other's,
-    whatever the objective.
+    :math:`x \gets s x + (1 - s) x'` with a share :math:`s` for the whole batch, the larger of
+    :math:`b` and :math:`1 - b` with :math:`b` from Beta(alpha, alpha), so that a row keeps the
+    larger share; which of two rows is called the first makes no difference. A padded row keeps its
+    length. Numbers as targets are mixed likewise. For classes and labels, ``Batch.mixed`` holds the
+    other rows' targets, and the loss is :math:`s` times that of the row's own target plus
+    :math:`1 - s` times that of the other's, whatever the objective.
 
     Reference: Zhang et al., mixup: Beyond Empirical Risk Minimization (arXiv:1710.09412).
 

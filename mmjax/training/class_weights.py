@@ -43,10 +43,11 @@ def name_class_weights(
 
 
 def make_class_weights(task: Task, given: Sequence[str]) -> tuple[float, ...] | None:
-    """The weight of each class: [classes], or None if nothing is given.
+    r"""The weight of each class: [classes], or None if nothing is given.
 
-    ``balanced`` is ``rows / (classes * rows of the class)`` over the training rows, whose mean over
-    these rows is 1. Otherwise the weights are CLASS=WEIGHT; a class that is not named has weight 1.
+    ``balanced`` is :math:`\text{rows} / (\text{classes} \cdot \text{rows of the class})` over the
+    training rows, whose mean over these rows is 1. Otherwise the weights are CLASS=WEIGHT; a class
+    that is not named has weight 1.
 
     Reference: King and Zeng, Logistic Regression in Rare Events Data (Political Analysis 2001),
     weighting; the numbers are those of scikit-learn's ``compute_class_weight``.
@@ -92,7 +93,14 @@ def _parse(pair: str, text: str) -> float:
 
 
 def check_balance(recipe: Recipe, task: Task) -> None:
-    """Raises UsageError if a recipe weighs or balances classes that the task does not have."""
+    """Raises UsageError if a recipe weighs or balances classes that the task does not have.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import Recipe, make_model
+        >>> task = synthetic(size=100)
+        >>> check_balance(Recipe(make_model(task, "sum"), sampling="balanced"), task)
+    """
     if recipe.sampling == BALANCED:
         _check_kind("sampling", task)
     if recipe.class_weights is not None:

@@ -33,7 +33,12 @@ Carried = tuple[Any, ...]
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Number of full batches in the training rows."""
+    """Number of full batches in the training rows.
+
+    Example:
+        >>> steps_per_epoch(rows=100, batch_size=32)
+        3
+    """
     return rows // batch_size
 
 
@@ -151,5 +156,11 @@ def batch_rows(
 
 
 def take_rows(rows: Batch, index: jax.Array) -> Batch:
-    """The rows at the given positions."""
+    """The rows at the given positions.
+
+    Example:
+        >>> rows = Batch({}, {}, target=jnp.array([3, 4, 5]))
+        >>> take_rows(rows, jnp.array([2, 0])).target.tolist()
+        [5, 3]
+    """
     return jax.tree.map(lambda x: x[index], rows)

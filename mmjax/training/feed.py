@@ -233,7 +233,12 @@ class Stream:
 
 
 def cut_steps(first: int, last: int, per_epoch: int, size: int) -> list[range]:
-    """The steps ``first`` to ``last - 1`` in blocks of at most ``size``, each of one epoch."""
+    """The steps ``first`` to ``last - 1`` in blocks of at most ``size``, each of one epoch.
+
+    Example:
+        >>> cut_steps(2, 9, per_epoch=4, size=3)
+        [range(2, 4), range(4, 7), range(7, 8), range(8, 9)]
+    """
     blocks = []
     while first < last:
         stop = min(first + size, last, (first // per_epoch + 1) * per_epoch)

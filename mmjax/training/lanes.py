@@ -89,7 +89,12 @@ def over_seeds(
 
 
 def num_lanes(lanes: chex.ArrayTree) -> int:
-    """Number of seeds in arrays [seeds, ...]."""
+    """Number of seeds in arrays [seeds, ...].
+
+    Example:
+        >>> num_lanes({"kernel": jax.numpy.zeros((3, 4, 4))})
+        3
+    """
     return len(jax.tree.leaves(lanes)[0])
 
 

@@ -71,7 +71,12 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def num_devices(text: str) -> int:
-    """The number of devices in a mesh."""
+    """The number of devices in a mesh.
+
+    Example:
+        >>> num_devices("data=4,seed=2")
+        8
+    """
     return math.prod(parse_mesh(text).values())
 
 

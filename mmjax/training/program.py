@@ -105,6 +105,13 @@ def rows_per_step(recipe: Recipe, task: Task) -> int:
 
     Raises:
         UsageError: there are more parts than rows.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> rows_per_step(Recipe(make_model(task, "sum"), batch_size=64), task)  # has 60 rows
+        60
     """
     rows = min(recipe.batch_size, task.train.size)
     if rows < recipe.accumulate:

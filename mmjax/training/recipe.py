@@ -181,6 +181,12 @@ def adam_of(recipe: Recipe) -> Adam:
 
     Raises:
         UsageError: it is an optimiser of the user's own.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> model = make_model(synthetic(size=100), "sum")
+        >>> adam_of(Recipe(model, tx=Adam(learning_rate=0.01))).learning_rate
+        0.01
     """
     if not isinstance(recipe.tx, Adam):
         expected = "Adam, whose learning rate and weight decay can be searched"
@@ -189,7 +195,12 @@ def adam_of(recipe: Recipe) -> Adam:
 
 
 def suits(fusion: Any, kind: Kind) -> bool:
-    """Whether a fusion supports a kind of target; it does unless its class lists others."""
+    """Whether a fusion supports a kind of target; it does unless its class lists others.
+
+    Example:
+        >>> suits(FUSIONS["late_prob_mean"], "numbers"), suits(FUSIONS["sum"], "numbers")
+        (False, True)
+    """
     return kind in getattr(fusion, "targets", (kind,))
 
 
@@ -200,6 +211,11 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
         UnknownNameError: there is no such fusion.
         UsageError: the fusion does not support the kind of target, has another ``out_dim``, or is
             not a fusion.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> make_fusion("sum", synthetic(size=100)).out_dim
+        2
     """
     make = look_up("fusion", fusion, FUSIONS) if isinstance(fusion, str) else fusion
     try:
@@ -220,7 +236,12 @@ def make_fusion(fusion: FusionLike, task: Task) -> nn.Module:
 
 
 def sample_of(shape: tuple[int, ...], coding: Coding | None) -> jax.ShapeDtypeStruct:
-    """What an encoder reads of a row, [1, ...], by the shape of a sample and its coding."""
+    """What an encoder reads of a row, [1, ...], by the shape of a sample and its coding.
+
+    Example:
+        >>> sample_of((28, 28, 1), coding=None).shape
+        (1, 28, 28, 1)
+    """
     return jax.ShapeDtypeStruct((1, *shape), np.float32 if coding is None else coding.dtype)
 
 
@@ -239,6 +260,10 @@ def make_encoder(
         UnknownNameError: there is no such encoder.
         UsageError: it is not an encoder, cannot read samples of this shape, or has variables
             besides its parameters.
+
+    Example:
+        >>> type(make_encoder("image", "cnn", shape=(28, 28, 1))).__name__
+        'CNN'
     """
     make = look_up("encoder", encoder, ENCODERS) if isinstance(encoder, str) else encoder
     given = f"{name}={name_member(encoder, ENCODERS):.60}"

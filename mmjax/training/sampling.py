@@ -15,14 +15,26 @@ Order = Callable[[jax.Array, jax.Array | int, Array], jax.Array]
 
 
 def order_of(recipe: Recipe) -> Order:
-    """The order that a recipe's ``sampling`` stands for."""
+    """The order that a recipe's ``sampling`` stands for.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import Recipe, make_model
+        >>> order_of(Recipe(make_model(synthetic(size=100), "sum"))) is shuffled
+        True
+    """
     if recipe.sampling == "balanced":
         return partial(balanced, num_classes=recipe.model.fusion.out_dim)
     return shuffled
 
 
 def shuffled(key: jax.Array, epoch: jax.Array | int, target: Array) -> jax.Array:
-    """Every row once, in random order."""
+    """Every row once, in random order.
+
+    Example:
+        >>> sorted(shuffled(jax.random.key(0), 0, jnp.array([1, 1, 0])).tolist())
+        [0, 1, 2]
+    """
     key = _key_of(key, epoch)
     return jnp.argsort(jax.random.bits(key, (len(target),)))  # half the time of random.permutation
 

@@ -49,12 +49,25 @@ def sizes(model: nn.Module, task: Task) -> Sizes:
 
 
 def count_params(model: nn.Module, task: Task) -> int:
-    """Number of parameters of a model for a task; nothing is computed."""
+    """Number of parameters of a model for a task; nothing is computed.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> count_params(make_model(task, "sum"), task) > 10_000
+        True
+    """
     return num_params(outline_params(model, _abstract_row(task)))
 
 
 def num_params(params: chex.ArrayTree) -> int:
-    """Number of scalars in a tree of parameters."""
+    """Number of scalars in a tree of parameters.
+
+    Example:
+        >>> num_params({"kernel": jax.numpy.zeros((3, 4)), "bias": jax.numpy.zeros(4)})
+        16
+    """
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -64,13 +77,27 @@ def _abstract_row(task: Task):
 
 
 def set_width(model: MultimodalModel, width: float) -> MultimodalModel:
-    """The same model with its fusion's width rounded up to a multiple of its heads."""
+    """The same model with its fusion's width rounded up to a multiple of its heads.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> set_width(make_model(synthetic(size=100), "transformer"), 30).fusion.width  # of 4 heads
+        32
+    """
     step = getattr(model.fusion, "num_heads", 1)
     return model.clone(fusion=model.fusion.clone(width=step * math.ceil(width / step)))
 
 
 def set_num_layers(model: MultimodalModel, num_layers: int) -> MultimodalModel:
-    """The same model with another number of layers in its fusion."""
+    """The same model with another number of layers in its fusion.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> set_num_layers(make_model(synthetic(size=100), "transformer"), 3).fusion.num_layers
+        3
+    """
     return model.clone(fusion=model.fusion.clone(num_layers=num_layers))
 
 
@@ -78,6 +105,14 @@ def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalM
     """The same model with the width of its fusion whose parameter count is closest to a budget.
 
     If no width is within ``TOLERANCE``, ``explain_mismatch`` says why.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> model = match_params(make_model(task, "sum"), task, budget=40_000)
+        >>> abs(count_params(model, task) - 40_000) < 4_000
+        True
     """
     if not hasattr(model.fusion, "width"):
         return model
@@ -94,7 +129,15 @@ def match_params(model: MultimodalModel, task: Task, budget: int) -> MultimodalM
 
 
 def explain_mismatch(model: MultimodalModel, task: Task, budget: int) -> str:
-    """Why a matched model is not within ``TOLERANCE`` of its budget; "" if it is."""
+    """Why a matched model is not within ``TOLERANCE`` of its budget; "" if it is.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> explain_mismatch(make_model(task, "sum"), task, budget=100)
+        'its encoders alone have ... parameters'
+    """
     row = _abstract_row(task)
     params = outline_params(model, row)
     total = num_params(params)

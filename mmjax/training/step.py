@@ -35,7 +35,15 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def init_params(model: nn.Module, rows: Batch, seed: int | jax.Array) -> chex.ArrayTree:
-    """The model's initial parameters for a seed; only the shapes of the rows matter."""
+    """The model's initial parameters for a seed; only the shapes of the rows matter.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> sorted(init_params(make_model(task, "sum"), task.valid.batch(), seed=0))
+        ['encoders_a', 'encoders_b', 'fusion']
+    """
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape[1:]), x.dtype), rows)
     key = jax.random.fold_in(jax.random.key(seed), INIT)
     variables = model.lazy_init(key, shapes.inputs, shapes.present, train=False)
@@ -43,7 +51,16 @@ def init_params(model: nn.Module, rows: Batch, seed: int | jax.Array) -> chex.Ar
 
 
 def outline_params(model: nn.Module, rows: Batch) -> chex.ArrayTree:
-    """The shapes and dtypes of the model's parameters; nothing is computed."""
+    """The shapes and dtypes of the model's parameters; nothing is computed.
+
+    Example:
+        >>> from mmjax.tasks.synthetic import synthetic
+        >>> from mmjax.training.recipe import make_model
+        >>> task = synthetic(size=100)
+        >>> outline = outline_params(make_model(task, "sum"), task.valid.batch())
+        >>> outline["fusion"]["readout"]["kernel"].shape
+        (64, 2)
+    """
     return jax.eval_shape(lambda: init_params(model, rows, 0))
 
 

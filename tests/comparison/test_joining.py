@@ -1,6 +1,8 @@
 """Arms that differ in numbers alone: trained together, they are what they are by themselves."""
 
+import io
 import math
+import re
 import signal
 from dataclasses import replace
 from functools import partial
@@ -174,8 +176,8 @@ def test_arms_that_all_diverge_and_any_error_leave_each_to_itself(arms, monkeypa
 
 
 def test_progress_grows_and_ends_with_all_that_was_planned(arms):
-    shown = []
-    with ComparisonProgress(arms, Console(quiet=True)) as progress:
+    shown, console = [], Console(file=io.StringIO())
+    with ComparisonProgress(arms, console) as progress:
 
         def note():
             shown.append(progress._steps())
@@ -185,11 +187,18 @@ def test_progress_grows_and_ends_with_all_that_was_planned(arms):
             note()
 
         for result in compare_arms(arms, progress=on_steps):
-            progress.on_arm(result.arm, result.rows)
+            progress.on_arm(result.arm, result.rows, result.predictions)
             note()
     assert shown == sorted(shown)
     assert shown[-1] == 4 * STEPS
     assert shown[0] == 3 * math.ceil(STEPS / POINTS)  # a stretch of three arms
+    head, *lines = console.file.getvalue().splitlines()
+    assert "accuracy [95 % interval]" in head
+    assert len(lines) == 4
+    for line in lines:
+        score, low, high = map(float, re.search(r"(\S+) % \[(\S+), (\S+)\]", line).groups())
+        assert 0 <= low <= score <= high <= 100
+    assert low < high  # of the last
 
 
 def test_only_arms_that_differ_in_numbers_alone_join(task, monkeypatch):

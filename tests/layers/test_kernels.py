@@ -63,7 +63,7 @@ def demanded(monkeypatch):
 @pytest.fixture
 def no_compiler(monkeypatch, tmp_path):
     """As in a new process, on a machine without a compiler."""
-    monkeypatch.setattr(kernels, "_problem", cache(kernels._problem.__wrapped__))
+    monkeypatch.setattr(kernels, "_load", cache(kernels._load.__wrapped__))
     monkeypatch.setattr(kernels, "_tell_once", cache(tell))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")

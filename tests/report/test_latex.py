@@ -10,7 +10,6 @@ from simulated_ablations import make_ablation
 
 from mmjax.analysis.answers import make_answers
 from mmjax.analysis.verdicts import judge
-from mmjax.api import Result
 from mmjax.comparison.ablation import KEPT, REMOVED
 from mmjax.errors import UnknownNameError
 from mmjax.report.figures.style import Figure, legend_below
@@ -18,6 +17,7 @@ from mmjax.report.latex import escape, latex_table
 from mmjax.report.lines import make_lines
 from mmjax.report.paper import table_of, write_paper
 from mmjax.report.venues import VENUES, fit_figure
+from mmjax.runs.result import Result
 from mmjax.runs.run_file import RunFile
 from mmjax.runs.settings import Settings
 from mmjax.runs.studies import read_assessments, read_studies

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import UsageError, tell
-from mmjax.layers.kernels.build import digest, load
+from mmjax.layers.kernels.build import load
 from mmjax.layers.platform import platform
 
 __all__ = [
@@ -65,23 +65,23 @@ def available() -> bool:
     if setting == "0" or _off.value:
         return False
     with _loading:
-        problem = _problem()
-    if problem is None:
+        loaded = _load()
+    if isinstance(loaded, str):
         return True
     if setting == "1":
-        raise problem
-    first = str(problem).partition("\n")[0].removesuffix(":")
+        raise loaded
+    first = str(loaded).partition("\n")[0].removesuffix(":")
     _tell_once(f"training without C++ kernels, slower ({VARIABLE}=0 accepts that): {first}")
     return False
 
 
 @cache
-def _problem() -> Exception | None:
+def _load() -> str | Exception:
+    """What identifies the kernels, or why there are none."""
     try:
-        load()
+        return load()
     except (OSError, RuntimeError) as error:  # among the latter, BuildError and XLA's own
         return error
-    return None
 
 
 def usable(*arrays: jax.Array) -> bool:
@@ -100,7 +100,7 @@ def without() -> Iterator[None]:
 def version() -> str:
     """The kernels that programs of this process use, by a digest of their sources."""
     used = jax.default_backend() == "cpu" and available()
-    return f"kernels {digest()}" if used else "no kernels"
+    return f"kernels {_load()}" if used else "no kernels"
 
 
 class Unpooled(NamedTuple):

@@ -1,11 +1,13 @@
 """Compiles the C++ sources on first use, once per CPU and jaxlib, into the user's cache folder.
 
-A wheel would have to guess both: the instruction set that programs are for, and XLA's interface.
+Where there is no compiler, the library that a wheel may bring is used: for any CPU of the kind, and
+so without the widest vectors.
 """
 
 import ctypes
 import hashlib
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -17,14 +19,22 @@ import jax
 import jaxlib
 
 from mmjax.errors import BuildError
-from mmjax.storage.compile_cache import cpu_identity, private_folder
+from mmjax.storage.compile_cache import cpu_identity, describe_cpu, private_folder
 from mmjax.storage.files import digest_file, sync_tree, write_text
 from mmjax.storage.locks import locked
 
 SOURCES = sorted(Path(__file__).parent.glob("*.cc"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # No -ffast-math, which changes results; fused multiply-adds only make them more accurate.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-pthread")
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fPIC", "-pthread")
+NATIVE = "-march=native"
+PORTABLE = {
+    "x86_64": "-march=x86-64-v3",
+    "aarch64": "-march=armv8-a",
+    "arm64": "-mcpu=apple-m1",
+}
+"""{machine: what the library of a wheel is compiled for}."""
+PREBUILT = Path(__file__).with_name("prebuilt.so")
 TARGETS = (
     "mmjax_convolve",
     "mmjax_kernel_gradient",
@@ -36,24 +46,40 @@ TARGETS = (
 FIX = "Install a C++17 compiler, or name one in CXX."
 
 
-def load() -> None:
-    """Registers the kernels with XLA, compiling them on first use.
+def load() -> str:
+    """Registers the kernels with XLA, compiling them on first use; returns their ``digest``.
 
     Raises:
-        BuildError: there is no compiler, or it fails.
+        BuildError: there is no compiler, or it fails; and no library for this CPU came along.
         OSError: the cache folder cannot be used, or the library cannot be loaded.
         RuntimeError: the user has no home folder, or XLA rejects the library.
     """
-    library = ctypes.CDLL(str(build()))
+    machine = NATIVE
+    try:
+        path = build()
+    except BuildError:
+        if not _prebuilt_fits():
+            raise
+        path, machine = PREBUILT, PORTABLE[platform.machine()]
+    library = ctypes.CDLL(str(path))
     for target in TARGETS:
         handler = jax.ffi.pycapsule(getattr(library, target))
         jax.ffi.register_ffi_target(target, handler, platform="cpu")
+    return digest(machine)
+
+
+def _prebuilt_fits():
+    flags = set(describe_cpu().split())
+    v3 = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"} <= flags
+    return PREBUILT.exists() and (platform.machine() != "x86_64" or v3)
 
 
 def build() -> Path:
     """Path of the compiled library, which is built unless the cache folder has it.
 
-    Raises: as ``load``.
+    Raises:
+        BuildError: there is no compiler, or it fails.
+        OSError: the cache folder cannot be used.
     """
     folder = private_folder("kernels")
     library = folder / f"{_fingerprint()}.so"
@@ -76,22 +102,34 @@ def _checksum_file(library):
     return library.with_suffix(".sha256")
 
 
-def digest() -> str:
+def digest(machine: str) -> str:
     """Eight characters that identify the sources and the options of the compiler."""
-    return _hash(*_code())[:8]
+    return _hash(*_code(machine))[:8]
+
+
+def compile_library(machine: str, library: Path) -> None:
+    """Compiles the kernels.
+
+    Args:
+        machine: option of the compiler that says which CPUs they are for.
+        library: the file to write.
+
+    Raises:
+        BuildError: there is no compiler, or it fails.
+    """
+    flags, folder = (*FLAGS, machine), library.parent
+    objects = [str(folder / f"{source.stem}.o") for source in SOURCES]
+    include = ("-isystem", jax.ffi.include_dir())
+    compile_one = lambda source, to: _compile(*flags, *include, "-c", str(source), "-o", to)
+    with ThreadPoolExecutor(len(SOURCES)) as together:
+        list(together.map(compile_one, SOURCES, objects))
+    _compile(*flags, "-shared", *objects, "-o", str(library))
 
 
 def _build_at(library):
-    with (
-        tempfile.TemporaryDirectory(dir=library.parent) as folder,
-        ThreadPoolExecutor(len(SOURCES)) as together,
-    ):
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         fresh = Path(folder, "kernels.so")
-        objects = [str(Path(folder, f"{source.stem}.o")) for source in SOURCES]
-        include = ("-isystem", jax.ffi.include_dir())
-        compile_one = lambda source, to: _compile(*FLAGS, *include, "-c", str(source), "-o", to)
-        list(together.map(compile_one, SOURCES, objects))
-        _compile(*FLAGS, "-shared", *objects, "-o", str(fresh))
+        compile_library(NATIVE, fresh)
         sync_tree(Path(folder))
         os.replace(fresh, library)
         write_text(_checksum_file(library), digest_file(library))
@@ -104,11 +142,12 @@ def _fingerprint():
     """
     system = os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else ""
     parts = (_compiler(), jaxlib.__version__, cpu_identity(), system or "")
-    return _hash(*_code(), *(part.encode() for part in parts))[:32]
+    return _hash(*_code(NATIVE), *(part.encode() for part in parts))[:32]
 
 
-def _code():
-    return *(path.read_bytes() for path in (*SOURCES, *HEADERS)), " ".join(FLAGS).encode()
+def _code(machine):
+    flags = " ".join((*FLAGS, machine)).encode()
+    return *(path.read_bytes() for path in (*SOURCES, *HEADERS)), flags
 
 
 def _hash(*parts):

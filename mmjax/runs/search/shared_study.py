@@ -15,6 +15,7 @@ from mmjax.errors import UsageError
 from mmjax.runs.search import database
 from mmjax.runs.search.database import allow_experimental, import_optuna, open_storage
 from mmjax.runs.search.params import without_numbers
+from mmjax.runs.settings import check_same
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -79,11 +80,7 @@ class SharedStudy:
         if was is None:
             self.optuna.set_user_attr("about", about)
             return
-        differing = [f"{n} {was.get(n)!r}, not {x!r}" for n, x in about.items() if was.get(n) != x]
-        if differing:
-            problem = f"the study was started with other settings: {'; '.join(differing)}"
-            fix = "Use the same settings, or choose another folder."
-            raise UsageError("resume", problem, fix=fix)
+        check_same("the study", was, about)
 
     @property
     def done(self) -> "list[FrozenTrial]":
