@@ -196,7 +196,7 @@ def write_summary(study: Study, parts: list[Row], gains: list[Row]) -> None:
     ]
     text = "\n".join(lines)
     (study.out / "summary.md").write_text(text, encoding="utf-8")
-    save(information_figure(shown), study.out / "information.png")
+    save(information_figure(shown, ("a", "b")), study.out / "information.png")
     print(text)
 
 

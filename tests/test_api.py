@@ -320,8 +320,8 @@ def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
     for title in ("Robustness to missing modalities", "Robustness to corruption", "Embeddings"):
         assert title in want
     loaded.save(tmp_path / "again")
-    drawn = (tmp_path / "saved" / "embeddings.png").read_bytes()
-    assert (tmp_path / "again" / "embeddings.png").read_bytes() == drawn
+    drawn = (tmp_path / "saved" / "embeddings.svg").read_bytes()
+    assert (tmp_path / "again" / "embeddings.svg").read_bytes() == drawn
     with pytest.raises(UsageError, match="out: expected a new or empty folder"):
         kept.save(tmp_path / "saved")
     with pytest.raises(UsageError, match="was not trained here"):
@@ -386,8 +386,8 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
     ):
         assert words in page
     assert "Confusion matrix of" not in page
-    assert (tmp_path / "run" / "embeddings.png").exists()
-    assert not (tmp_path / "run" / "misclassified.png").exists()
+    assert (tmp_path / "run" / "embeddings.svg").exists()
+    assert not (tmp_path / "run" / "misclassified.svg").exists()
     assert run("report", tmp_path / "run", "--out", tmp_path / "r.html", "--paper") == 0
     heads = r"$R^2$" if kind == "numbers" else "Macro $F_1$"
     assert heads in (tmp_path / "r" / "table.tex").read_text()

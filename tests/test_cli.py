@@ -60,7 +60,7 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
         assert all(strategy in text for strategy in strategies)
     assert "3 of 3, 0:00:00 left" in printed
     files = {path.name for path in out.iterdir()}
-    assert {"accuracy.png", "curves.png", "embeddings.png", "report.html", "run.json"} <= files
+    assert {"accuracy.png", "curves.png", "embeddings.svg", "report.html", "run.json"} <= files
     assert {path.stem for path in (out / "predictions").iterdir()} == set(strategies)
     steps = {(r["strategy"], r["seed"], r["step"]) for r in read_rows(out / "history.jsonl")}
     assert ("concat", 1, 20) in steps

@@ -32,7 +32,7 @@ class Study(NamedTuple):
         labels: {"valid_target", "valid_group", "test_target", "test_group": [rows]}, and
             "deviation" of standardised numbers, and "fold" and "fold_train", or empty.
         commands: the command lines that produced it.
-        pictures: {file name: PNG}, of data and embeddings.
+        pictures: {file name: SVG or PNG}, of data and embeddings.
         failed: {strategy: reason} of those that could not be trained.
         ablation: what was varied, if the strategies are the variants of an ablation.
 

@@ -155,16 +155,18 @@ def _take(trained: Fit, recipe: Recipe, place: int) -> Fit:
     program = trained.program
     params, state = _cut((trained.params, trained.state), place * size, size)
     last = int(state.step[0])
+    curve = lambda entries: [
+        {name: value if name == "step" else own(value) for name, value in entry.items()}
+        for entry in entries
+        if entry["step"] <= last
+    ]
     return Fit(
         recipe,
         program._replace(zeros=jax.tree.map(own, program.zeros), seconds=share * program.seconds),
         params,
         state,
-        [
-            {name: value if name == "step" else own(value) for name, value in entry.items()}
-            for entry in trained.history
-            if entry["step"] <= last
-        ],
+        curve(trained.history),
+        curve(trained.losses),
         own(trained.best_step),
         share * trained.seconds,
     )

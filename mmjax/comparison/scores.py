@@ -230,12 +230,18 @@ def over_folds(rows: Sequence[Mapping[str, Any]], column: str) -> np.ndarray:
 
 
 def history_rows(arm: Arm, trained: Fit) -> list[Row]:
-    """Learning curves: one flat row per seed and epoch."""
+    """Learning curves: one flat row per seed and step at which something is known.
+
+    All have ``recent_loss``, the mean since the row before; those of validations the rest.
+    """
+    known: dict[int, dict[str, Any]] = {}
+    for entry in (*trained.losses, *trained.history):
+        known.setdefault(entry["step"], {}).update(entry)
     rows = []
-    for epoch in trained.history:
+    for step, entry in known.items():
         for index, seed in enumerate(arm.recipe.seeds):
-            metrics = {k: float(v[index]) for k, v in epoch.items() if k != "step"}
-            rows.append({**identify(arm), "seed": seed, "step": epoch["step"], **metrics})
+            metrics = {k: float(v[index]) for k, v in entry.items() if k != "step"}
+            rows.append({**identify(arm), "seed": seed, "step": step, **metrics})
     return rows
 
 

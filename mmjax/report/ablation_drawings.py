@@ -45,6 +45,7 @@ def ablation_drawings(assessment: Assessment) -> Iterator[Drawing]:
                 f"Score by share of training rows and {other}" if learning else title,
                 (_LEARNING if learning else _INTERACTION).format(one=one, other=other),
                 interaction_figure(_cells(study, ablation, one, other), (one, other), study.metric),
+                ("rows.jsonl",),
             )
     if assessment.answers and verdict.baseline and study.kind == "classes":
         yield from _exchange(assessment.answers, verdict.baseline)

@@ -15,6 +15,7 @@ from mmjax.report.figures.rank_figures import (
 )
 
 _NUM_PROFILES = 10
+_ROWS = ("rows.jsonl",)
 
 
 def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
@@ -48,6 +49,7 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
                 f"Mean score of the middle half of all runs on {tasks}, with 95 % intervals over "
                 "seeds. A single task on which a strategy fails or excels has little influence.",
                 interquartile_figure(scores),
+                _ROWS,
             ),
             Drawing(
                 "Performance profiles",
@@ -55,6 +57,7 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
                 "interquartile mean. A curve that lies above another everywhere is better at any "
                 "threshold; where curves cross, the order depends on the threshold.",
                 profiles_figure(best),
+                _ROWS,
             ),
         ]
     )
@@ -66,7 +69,7 @@ def over_tasks(studies: Sequence[Study]) -> list[Drawing]:
             "differ significantly (Nemenyi's test, 5 %). Friedman's test that all are equal: "
             f"{format_p(ranking.p)}."
         )
-        drawings.insert(0, Drawing("Critical differences", caption, figure))
+        drawings.insert(0, Drawing("Critical differences", caption, figure, _ROWS))
     return drawings
 
 

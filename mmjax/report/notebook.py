@@ -2,9 +2,9 @@
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.summary import majority_warnings
+from mmjax.report.drawings import main_drawing
 from mmjax.report.page import make_environment
 from mmjax.report.score_table import table_for
-from mmjax.report.sections import main_drawing
 
 
 def result_html(assessment: Assessment) -> str:
@@ -12,9 +12,10 @@ def result_html(assessment: Assessment) -> str:
 
     Example:
         >>> from mmjax.analysis.study import Study
-        >>> row = {"strategy": "sum", "modalities": "a+b", "split": "test", "hidden": "", "seed": 0,
+        >>> row = {"strategy": "sum", "modalities": "a+b", "hidden": "", "seed": 0,
         ...        "accuracy": 0.9, "macro_f1": 0.9, "params": 10, "seconds": 1.0}
-        >>> html = result_html(Assessment(Study("toy", (), [row], [], {}, {}, {}, (), {}, {})))
+        >>> rows = [{**row, "split": split} for split in ("valid", "test")]
+        >>> html = result_html(Assessment(Study("toy", (), rows, [], {}, {}, {}, (), {}, {})))
         >>> "<th>sum</th><td>90.00</td>" in html
         True
     """

@@ -39,7 +39,7 @@ def write_page(assessments: Sequence[Assessment], out: Path) -> None:
         >>> "No verdict: it requires the predictions" in Path("report.html").read_text()
         True
     """
-    sections = [make_section(assessment) for assessment in assessments]
+    sections = [make_section(assessment, out) for assessment in assessments]
     shared = over_tasks([assessment.study for assessment in assessments])
     write_text(out, render("page.html", sections=sections, over_tasks=shared))
     renew(out)

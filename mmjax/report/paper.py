@@ -11,11 +11,11 @@ from matplotlib import rc_context
 from mmjax.analysis.assessment import Assessment
 from mmjax.errors import look_up
 from mmjax.report.across import over_tasks
+from mmjax.report.drawings import make_drawings
 from mmjax.report.extras import Drawing
 from mmjax.report.latex import latex_table
 from mmjax.report.latex_ablation import ablation_table
 from mmjax.report.lines import make_lines
-from mmjax.report.sections import make_drawings
 from mmjax.report.venues import VENUES, fit_figure
 from mmjax.storage.files import whole_file, write_text
 

@@ -222,7 +222,7 @@ def _read_embedded(out: Path, done: Sequence[str], console: Console) -> dict[str
     try:
         return {name: read_embedded(out, name) for name in done}
     except DataError as error:
-        if not (out / "embeddings.png").exists():
+        if not (out / "embeddings.svg").exists():
             console.print(f"Cannot draw embeddings: {error}", soft_wrap=True)
         return {}
 
@@ -242,6 +242,7 @@ def _mismatches(settings: Settings, arms: Sequence[Arm]) -> list[str]:
 def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()) -> None:
     """Writes summary.md and the figures that it shows; those of an ablation first, if it is one."""
     from mmjax.report.ablation_drawings import ablation_drawings
+    from mmjax.report.drawings import study_colors
     from mmjax.report.figures.scores_figure import save, score_figure
     from mmjax.report.figures.verdict_figures import curves_figure
     from mmjax.report.paper import file_names
@@ -253,10 +254,9 @@ def write_summary(out: Path, assessment: Assessment, remarks: Sequence[str] = ()
     files = [f"{name}.png" for name in file_names([drawing.title for drawing in drawings])]
     for file, drawing in zip(files, drawings, strict=True):
         save(drawing.figure, out / file)
-    save(score_figure(summaries, title, base), out / "accuracy.png")
-    best_first = sorted(summaries, key=lambda s: -s.metric.sign * s.valid_score.mean())
-    names = [summary.strategy for summary in best_first]
-    save(curves_figure(study.history, names, study.metric), out / "curves.png")
+    colors = study_colors(study)
+    save(score_figure(summaries, title, base, colors), out / "accuracy.png")
+    save(curves_figure(study.history, colors, study.metric), out / "curves.png")
     sentences = [*majority_warnings(summaries), *verdict.sentences]
     text = _SUMMARY.format(
         title=title,

@@ -14,9 +14,9 @@ from mmjax.storage import manifest
 from mmjax.storage.files import whole_file
 from mmjax.storage.jsonl import write_rows
 from mmjax.storage.manifest import MANIFEST, read_manifest, write_manifest
-from mmjax.storage.reading import check_picture
+from mmjax.storage.reading import check_picture, find_pictures
 
-_SUFFIXES = (".json", ".jsonl", ".npz", ".db", ".md", ".html", ".png")
+_SUFFIXES = (".json", ".jsonl", ".npz", ".db", ".md", ".html", ".png", ".svg")
 _FOLDERS = ("predictions", "checkpoint")
 
 
@@ -31,9 +31,9 @@ def find_damage(out: Path) -> dict[str, DataError]:
 
 
 def _find_damaged_pictures(out: Path) -> dict[str, DataError]:
-    """{name: error} of damaged pictures, found by the checksums in PNG files."""
+    """{name: error} of damaged pictures, found by what is in the files themselves."""
     found = {}
-    for path in sorted(out.glob("*.png")):
+    for path in find_pictures(out):
         try:
             check_picture(path)
         except DataError as error:
@@ -48,7 +48,7 @@ def begin_changes(out: Path, damage: Mapping[str, DataError], console: Console) 
     """
     for name, error in damage.items():
         console.print(f"damaged: {error}", soft_wrap=True)
-        if name.endswith(".png"):
+        if name.endswith((".png", ".svg")):
             _restore_picture(out, name)
     for name in COLUMNS:
         rows, faults = salvage_table(out, name)
@@ -68,7 +68,7 @@ def _restore_picture(out: Path, name: str) -> None:
     text = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
     title = PICTURES.get(name, [None])[0]
     for encoded, shown in re.findall(
-        r'data:image/png;base64,([A-Za-z0-9+/]+=*)" alt="([^"]*)"', text
+        r'data:image/svg\+xml;base64,([A-Za-z0-9+/]+=*)" alt="([^"]*)"', text
     ):
         picture = b64decode(encoded)
         if listed in (None, hashlib.sha256(picture).hexdigest()) and shown == title:

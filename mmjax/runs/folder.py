@@ -280,7 +280,7 @@ def make_checkpoints(out: Path, arm: Arm) -> Checkpoints:
 
 
 def write_pictures(out: Path, pictures: Mapping[str, bytes]) -> None:
-    """Writes PNG files, {file name: content}."""
+    """Writes pictures, {file name: content}."""
     for name, picture in pictures.items():
         with whole_file(out / name) as file:
             file.write(picture)

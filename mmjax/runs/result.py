@@ -164,7 +164,7 @@ class Result:
 
         Without a verdict, the scores. ``result.plot().savefig("gains.png")`` saves it.
         """
-        from mmjax.report.sections import main_drawing
+        from mmjax.report.drawings import main_drawing
 
         return main_drawing(self._assessment).figure
 

@@ -11,7 +11,7 @@ from mmjax.errors import DataError
 from mmjax.runs.columns import read_table
 from mmjax.runs.run_file import RUN, read_run_file
 from mmjax.storage.manifest import check_listed
-from mmjax.storage.reading import read_npz
+from mmjax.storage.reading import find_pictures, read_npz
 
 
 def read_studies(folders: Sequence[str | Path]) -> list[Study]:
@@ -43,8 +43,8 @@ def read_assessments(folders: Sequence[str | Path]) -> list[Assessment]:
 
 
 def read_pictures(folder: Path) -> dict[str, bytes]:
-    """{file name: content} of the PNG files in a run folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+    """{file name: content} of the pictures in a run folder."""
+    return {path.name: path.read_bytes() for path in find_pictures(folder)}
 
 
 def _read(folder: Path) -> list[Study]:

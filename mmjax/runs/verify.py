@@ -10,7 +10,7 @@ from mmjax.runs.columns import COLUMNS, read_table
 from mmjax.runs.folder import finished_arms
 from mmjax.runs.run_file import RUN, read_run_file
 from mmjax.storage.manifest import MANIFEST, find_damage, read_manifest
-from mmjax.storage.reading import check_picture, open_database, read_npz
+from mmjax.storage.reading import check_picture, find_pictures, open_database, read_npz
 from mmjax.training import checkpoint
 
 STUDY = "study.db"
@@ -94,7 +94,7 @@ def _find_files(folder: Path) -> dict[Path, Callable[[Path], Any]]:
         **({folder / RUN: lambda path: read_run_file(path.parent)} if is_run else {}),
         **dict.fromkeys(tables, _read_table),
         **dict.fromkeys(sorted(folder.rglob("*.npz")), read_npz),
-        **dict.fromkeys(sorted(folder.glob("*.png")), check_picture),
+        **dict.fromkeys(find_pictures(folder), check_picture),
         **dict.fromkeys(sorted(folder.glob(STUDY)), _read_database),
         **dict.fromkeys(sorted(folder.glob("checkpoint")), checkpoint.verify),
         **dict.fromkeys(sorted(folder.rglob("checkpoints/*/steps/[0-9]*")), checkpoint.verify),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
+from xml.etree import ElementTree
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
@@ -83,12 +84,21 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
         yield database
 
 
+def find_pictures(folder: Path) -> list[Path]:
+    """The PNG and SVG files in a folder."""
+    return sorted([*folder.glob("*.png"), *folder.glob("*.svg")])
+
+
 def check_picture(path: Path) -> None:
-    """Checks a PNG against the checksums in it, without decoding its pixels.
+    """Checks a PNG against the checksums in it, without decoding its pixels; that an SVG is whole.
 
     Raises:
         DataError: the file is missing or corrupted.
     """
+    if path.suffix == ".svg":
+        with reading(path, "an intact SVG") as (path, _):
+            ElementTree.parse(path)
+        return
     from PIL import Image
 
     with reading(path, "an intact PNG") as (path, refuse):

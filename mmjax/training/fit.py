@@ -20,6 +20,7 @@ from mmjax.training.checkpoint import Checkpoints
 from mmjax.training.early_stopping import Validation
 from mmjax.training.epochs import Lane, batch_rows, steps_per_epoch, steps_per_round
 from mmjax.training.feed import place
+from mmjax.training.loss_curve import LossCurve
 from mmjax.training.mesh import agreed, place_lanes, to_host
 from mmjax.training.predict import CHUNK, Chunks, Predict, View
 from mmjax.training.program import Program, compile_recipe
@@ -48,6 +49,7 @@ class Fit:
         state: the TrainState after the last step, [seeds, ...].
         history: one mapping per round: the step at its end, [seeds] of each metric, averaged over
             the steps that were not skipped, and the number of skipped steps.
+        losses: the training loss in between: steps, and [seeds] the mean since the step before.
         best_step: [seeds] the step of the best parameters.
         seconds: wall time of compilation (or loading), training and validation, over all seeds.
     """
@@ -57,6 +59,7 @@ class Fit:
     params: chex.ArrayTree
     state: TrainState
     history: list[dict[str, Any]]
+    losses: list[dict[str, Any]]
     best_step: np.ndarray
     seconds: float
 
@@ -150,7 +153,8 @@ def fit(
         checkpoints.close()
     lanes = run.finish()
     seconds = program.seconds + run.seconds + time.perf_counter() - start
-    return Fit(recipe, program, lanes.best, lanes.state, run.history, run.watch.best_step, seconds)
+    curves = run.history, list(run.curve.means())
+    return Fit(recipe, program, lanes.best, lanes.state, *curves, run.watch.best_step, seconds)
 
 
 class _Run:
@@ -167,6 +171,7 @@ class _Run:
         self._started = time.perf_counter()
         per_epoch = steps_per_epoch(task.train.size, program.batch_size)
         self._per_round = steps_per_round(per_epoch)
+        self.curve = LossCurve(recipe.steps, self._per_round)
         self._per_call = _FIRST_CALL
 
     def begin(self, params: chex.ArrayTree | None, fit: FitLoop) -> None:
@@ -186,6 +191,7 @@ class _Run:
         self.watch.load(facts["watch"])
         arrays = lambda entry: {name: np.array(value) for name, value in entry.items()}
         self.history = [{**arrays(entry), "step": entry["step"]} for entry in facts["history"]]
+        self.curve.sums = [tuple(sums) for sums in facts["losses"]]
 
     def tree(self) -> tuple[Lane, Mapping[str, Array]]:
         """The arrays of a checkpoint."""
@@ -199,6 +205,7 @@ class _Run:
             "seconds": self.seconds + time.perf_counter() - self._started,
             "watch": self.watch.dump(),
             "history": [lists(entry) for entry in self.history],
+            "losses": [*self.curve.sums],  # it is written while training goes on
         }
 
     @property
@@ -213,13 +220,14 @@ class _Run:
         not wait long.
         """
         end = min((self.first // self._per_round + 1) * self._per_round, self.recipe.steps)
-        last = min(self.first + self._per_call, end)
+        last = min(self.first + self._per_call, end, self.curve.end(self.first))
         begins = self.first % self._per_round == 0
         improved = self.watch.improved & begins  # otherwise stored already
         start = time.perf_counter()
         self._take_steps(improved, last)
         in_row = np.asarray(to_host(self.lanes.state.skipped.in_row))
         taken, self.first = last - self.first, last
+        self.curve.note(self.first, to_host(self.total))
         seconds = time.perf_counter() - start
         self._per_call = agreed(max(1, round(_CALL_SECONDS * taken / seconds)))
         if (in_row >= MAX_SKIPPED).all():

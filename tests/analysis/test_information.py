@@ -297,7 +297,7 @@ def test_synthetic_tasks_have_the_parts_that_they_are_made_of(kind):
 
 def test_the_figure_stacks_the_parts():
     figure = information_figure(
-        {"one": Decomposition(0.3, 0.2, -0.01, 0.5), "two": Decomposition(0, 0, 1, 0)}
+        {"one": Decomposition(0.3, 0.2, -0.01, 0.5), "two": Decomposition(0, 0, 1, 0)}, ("a", "b")
     )
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]

@@ -16,7 +16,9 @@ from mmjax.data.targets import UNLABELLED
 from mmjax.data.task import Split, Task
 from mmjax.errors import UsageError
 from mmjax.layers import as_float
-from mmjax.report.figures.robustness_figures import NUM_HIGHLIGHTS, robustness_figure
+from mmjax.metrics import METRICS
+from mmjax.report.figures.robustness_figures import robustness_figure, split_flat
+from mmjax.report.figures.style import QUIET, color_strategies
 from mmjax.tasks.mnist_fsdd import mnist_fsdd
 
 KINDS = {"vector": "vector", "sequence": "sequence", "image": "pixels"}
@@ -317,18 +319,23 @@ def test_the_figure_has_a_panel_for_each_corruption_and_a_few_colours():
     many = {f"s{i}": {0: [0.9], 1: [0.9 - i / 100], 5: [0.9 - i / 50]} for i in range(12)}
     rows = make_rows(many | {"a_only": {0: [0.5], 1: [0.3], 5: [0.1]}})
     rows += make_rows(many, modality="b", corruption="time_shift")
-    figure = robustness_figure(rows)
-    shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title() for axes in shown] == ["a: blur", "b: time shift"]
-    lines = {line.get_label(): line for line in shown[0].get_lines()}
+    colors = color_strategies(many, ["a_only"])
+    figure = robustness_figure(score_curves(rows), METRICS["accuracy"], colors)
+    assert [axes.get_title() for axes in figure.axes] == ["a\nblur", "b\ntime shift"]
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     np.testing.assert_allclose(lines["s3"].get_xydata(), [[0, 90], [1, 87], [5, 84]])
     (legend,) = figure.legends
-    named = [text.get_text() for text in legend.get_texts()]
-    assert len(named) == NUM_HIGHLIGHTS
-    assert named[:3] == ["a_only", "s0", "s1"]
-    assert "a_only" not in {line.get_label() for line in shown[1].get_lines()}
-    grey = {name for name, line in lines.items() if line.get_color() == "0.8"}
-    assert grey == set(lines) - set(named)
+    assert [text.get_text() for text in legend.get_texts()] == [*list(many)[:10], "a_only"]
+    assert lines["a_only"].get_color() == QUIET
+    assert lines["a_only"].get_linestyle() == "--"
+    assert "a_only" not in {line.get_label() for line in figure.axes[1].get_lines()}
+
+
+def test_corruptions_that_change_little_beside_others_are_apart():
+    rows = make_rows({"sum": {0: [0.9], 5: [0.4]}, "max": {0: [0.9], 5: [0.9]}})
+    rows += make_rows({"sum": {0: [0.9], 5: [0.86]}}, modality="b", corruption="time_shift")
+    steep, flat = split_flat(score_curves(rows))
+    assert (list(steep), list(flat)) == ([("a", "blur")], [("b", "time_shift")])
 
 
 def test_masks_of_bytes_are_spoilt_on_their_own_scale(task):

@@ -10,7 +10,7 @@ from simulated import simulate
 from mmjax.analysis.answers import Answers, make_answers
 from mmjax.analysis.statistics import compare_pair, holm, needed
 from mmjax.analysis.verdicts import UNTESTED, format_p, judge
-from mmjax.report.sections import forest
+from mmjax.report.drawings import forest
 from mmjax.runs.studies import read_studies
 
 
@@ -118,7 +118,7 @@ def test_headline_list_table_and_figure_agree(tmp_path):
 
 
 def full_dots(answers, verdict):
-    axes = forest(answers, verdict).figure.axes[0]
+    axes = forest(answers, verdict, {}).figure.axes[0]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     return {

@@ -1,6 +1,7 @@
 """Arms that differ in numbers alone: trained together, they are what they are by themselves."""
 
 import io
+import math
 import re
 import signal
 from dataclasses import replace
@@ -28,6 +29,7 @@ from mmjax.runs.folder import make_checkpoints
 from mmjax.tasks.synthetic import synthetic
 from mmjax.training import fit as fit_module
 from mmjax.training.feed import VARIABLE
+from mmjax.training.loss_curve import POINTS
 from mmjax.training.optimiser import Adam, Optax
 from mmjax.training.program import compile_recipe
 
@@ -189,7 +191,7 @@ def test_progress_grows_and_ends_with_all_that_was_planned(arms):
             note()
     assert shown == sorted(shown)
     assert shown[-1] == 4 * STEPS
-    assert shown[0] == 3 * 9  # a round of three arms
+    assert shown[0] == 3 * math.ceil(STEPS / POINTS)  # a stretch of three arms
     head, *lines = console.file.getvalue().splitlines()
     assert "accuracy [95 % interval]" in head
     assert len(lines) == 4

@@ -6,9 +6,9 @@ from simulated_ablations import GRID, make_ablation
 
 from mmjax.comparison.ablation import KEPT, REMOVED
 from mmjax.report.ablation_drawings import ablation_drawings
+from mmjax.report.drawings import make_drawings
 from mmjax.report.figures.ablation_figures import place_levels
 from mmjax.report.figures.style import FUSED, QUIET, Figure
-from mmjax.report.sections import make_drawings
 from mmjax.report.venues import VENUES, fit_figure
 
 EXCHANGE = "Rows that each variant gains and loses"

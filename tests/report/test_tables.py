@@ -19,6 +19,7 @@ from mmjax.data.task import Task
 from mmjax.errors import DataError
 from mmjax.report.figures.samples import misclassified_figure, samples_figure
 from mmjax.report.figures.scores_figure import save, score_figure
+from mmjax.report.figures.style import PALETTE, QUIET
 from mmjax.report.figures.verdict_figures import curves_figure
 from mmjax.report.score_table import score_table, table_for
 from mmjax.report.tables import rich_table, summary_markdown
@@ -143,9 +144,13 @@ def test_figures_show_every_strategy(tmp_path):
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["b_only", "a_only", "max", "sum"]  # the best on top
     history = [{"strategy": "sum", "step": s, "valid_accuracy": s / 10} for s in (1, 2, 2)]
-    curves = curves_figure(history, ["sum"])
-    (line,) = curves.axes[0].get_lines()
-    assert line.get_xydata().tolist() == [[1, 10], [2, 20]]
+    history += [{"strategy": "sum", "step": s, "recent_loss": 3.0 - s} for s in (0, 1, 2)]
+    curves = curves_figure(history, {"sum": PALETTE[0]})
+    score, loss = (axes.get_lines()[0].get_xydata().tolist() for axes in curves.axes)
+    assert score == [[1, 10], [2, 20]]
+    assert loss == [[0, 3], [1, 2], [2, 1]]
+    (axes,) = curves_figure(history[:3], {}).axes  # of a run that noted no loss
+    assert axes.get_lines()[0].get_color() == QUIET
     save(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

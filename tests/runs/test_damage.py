@@ -43,7 +43,7 @@ def resume(out):
 
 def test_what_follows_from_other_files_is_made_again_without_training(whole, out, fitted, capsys):
     spoilt = ["run.json", "labels.npz", "accuracy.png", "curves.png", "summary.md"]
-    spoilt += ["embeddings.png", "similarity.png"]  # of which the page has copies
+    spoilt += ["embeddings.svg", "similarity.svg"]  # of which the page has copies
     for name in spoilt:
         (out / name).write_bytes(bytes(10))
     (out / "arms.jsonl").unlink()
@@ -63,7 +63,7 @@ def test_what_follows_from_other_files_is_made_again_without_training(whole, out
 @pytest.mark.slow
 @pytest.mark.parametrize("manifest", ["damaged", slow("missing")])
 def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, manifest, capsys):
-    spoilt = ["accuracy.png", "embeddings.png"]
+    spoilt = ["accuracy.png", "embeddings.svg"]
     if manifest == "missing":
         (out / "manifest.json").unlink()
     for name in spoilt if manifest == "missing" else ["manifest.json", *spoilt]:
@@ -71,7 +71,8 @@ def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, mani
     assert resume(out) == 0
     told = capsys.readouterr().out
     for name in spoilt:
-        assert f"damaged: {out / name}: expected an intact PNG" in told
+        kind = name[-3:].upper()
+        assert f"damaged: {out / name}: expected an intact {kind}" in told
         assert f"rebuilt: {out / name}" in told
     assert fitted == []
     assert contents(out) == contents(whole)
@@ -79,10 +80,10 @@ def test_pictures_that_no_manifest_lists_are_made_again(whole, out, fitted, mani
 
 @pytest.mark.slow
 def test_a_picture_that_nothing_has_a_copy_of_is_lost(out, capsys):
-    for name in ("manifest.json", "embeddings.png", "report.html"):
+    for name in ("manifest.json", "embeddings.svg", "report.html"):
         (out / name).write_bytes(bytes(100))
     assert resume(out) == 0
-    assert f"not rebuilt: {out / 'embeddings.png'}" in capsys.readouterr().out
+    assert f"not rebuilt: {out / 'embeddings.svg'}" in capsys.readouterr().out
     assert run("verify", out) == 0
 
 

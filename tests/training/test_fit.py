@@ -84,6 +84,10 @@ def test_two_stage_trains_encoders_alone_then_keeps_them():
 def test_a_batch_larger_than_the_data_is_all_of_it(task):
     trained = fit(Recipe(make_model(task, "concat"), steps=19, batch_size=10_000, seeds=(0,)), task)
     assert [entry["step"] for entry in trained.history] == [8, 16, 19]
+    assert [entry["step"] for entry in trained.losses] == [*range(1, 20)]
+    for first, entry in zip((0, 8, 16), trained.history, strict=True):
+        within = [each["recent_loss"] for each in trained.losses[first : entry["step"]]]
+        np.testing.assert_allclose(np.mean(within, axis=0), entry["loss"], rtol=1e-5)
 
 
 def test_prediction_does_not_depend_on_how_rows_are_chunked(task):

@@ -57,7 +57,8 @@ def stop_after(calls):
 
 
 def all_of(trained):
-    return contents((trained.params, trained.state, trained.history, trained.best_step))
+    curves = trained.history, trained.losses
+    return contents((trained.params, trained.state, *curves, trained.best_step))
 
 
 def check_equal(got, want):

@@ -25,6 +25,7 @@ from mmjax.types import Metric
 _LONGEST = 20  # characters of a level in a figure
 _CLOSEST = 0.2  # gap between levels as a share of the mean gap: closer ones would overlap
 _LABELS = 0.9  # inches beside the panels
+_ROOM = 5.2  # inches of all panels in a row
 
 
 @plain_text
@@ -53,8 +54,8 @@ def effects_figure(
     longest = min(max(len(word) for words in factors.values() for word in words), _LONGEST)
     rows = _fill_rows({name: 0.5 + _step(words) * len(words) for name, words in factors.items()})
     height = 1.75 + 0.05 * longest
-    room = WIDTH if len(rows) > 1 else sum(rows[0].values())  # a single row takes what it needs
-    size = min(room + _LABELS, WIDTH), 0.2 + height * len(rows)
+    room = _ROOM if len(rows) > 1 else sum(rows[0].values())  # a single row takes what it needs
+    size = min(room + _LABELS, _ROOM), 0.2 + height * len(rows)
     figure = Figure(figsize=size, layout="constrained")
     first = None
     grid = figure.add_gridspec(len(rows), 1)
@@ -86,7 +87,7 @@ def _fill_rows(widths: Mapping[str, float]) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = [{}]
     for name, width in widths.items():
         width = max(width, 0.085 * min(len(name), _LONGEST))
-        if rows[-1] and sum(rows[-1].values()) + width > WIDTH - 0.6:
+        if rows[-1] and sum(rows[-1].values()) + width > _ROOM - 0.6:
             rows.append({})
         rows[-1][name] = width
     return rows

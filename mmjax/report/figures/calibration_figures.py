@@ -3,13 +3,23 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from mmjax.analysis.calibration import NUM_BINS, Reliability, reliability, risk_coverage
 from mmjax.comparison.scores import standard_error
-from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text, shorten
+from mmjax.report.figures.style import (
+    ALONE,
+    FUSED,
+    QUIET,
+    WIDTH,
+    Figure,
+    calm,
+    draw_line,
+    legend_below,
+    plain_text,
+    shorten,
+)
 
 
 def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
@@ -29,7 +39,7 @@ def reliability_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> 
         sum
         ECE 0.0 %
     """
-    figure = Figure(figsize=(2.4 * len(logits) + 0.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH, 1.6 * len(logits) + 0.5), 3.2), layout="constrained")
     panels = figure.subplots(
         2, len(logits), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1)
     )
@@ -54,17 +64,22 @@ def _draw(upper: Axes, lower: Axes, bins: Reliability) -> None:
     upper.bar(centre, accuracy, width, color=FUSED, alpha=0.8, linewidth=0)
     gap = confidence - accuracy
     upper.bar(centre, gap, width, accuracy, color=ALONE, alpha=0.4, linewidth=0)
-    upper.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
-    lower.bar(centre, bins.count[filled], width, color="grey", linewidth=0)
+    for axes in (upper, lower):
+        calm(axes)
+    upper.plot([0, 1], [0, 1], color="#000000", linestyle=":", linewidth=1)
+    lower.bar(centre, bins.count[filled], width, color=QUIET, linewidth=0)
 
 
 @plain_text
-def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Figure:
+def selective_figure(
+    logits: Mapping[str, np.ndarray], target: np.ndarray, colors: Mapping[str, str] = {}
+) -> Figure:
     """Accuracy over coverage, mean over seeds +- standard error.
 
     Args:
         logits: {strategy: [seeds, rows, classes]}.
         target: [rows] classes.
+        colors: of the strategies.
 
     Example:
         >>> logits = np.array([[[4.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 2.0]]])
@@ -72,20 +87,20 @@ def selective_figure(logits: Mapping[str, np.ndarray], target: np.ndarray) -> Fi
         >>> figure.axes[0].lines[0].get_ydata().tolist()
         [100.0, 100.0, 100.0, 75.0]
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
-    for index, (name, values) in enumerate(logits.items()):
+    for name, values in logits.items():
         curves = [risk_coverage(one, target) for one in values]
         coverage = 100 * curves[0].coverage
         accuracy = 100 * np.stack([curve.accuracy for curve in curves])
-        color = colormaps["tab20"](index % 20)
-        axes.plot(coverage, accuracy.mean(axis=0), label=shorten(name), color=color)
+        color = colors.get(name, FUSED)
+        draw_line(axes, name, {**colors, name: color}, coverage, accuracy.mean(axis=0))
         if len(curves) > 1:
             error = standard_error(accuracy)
             band = accuracy.mean(axis=0) - error, accuracy.mean(axis=0) + error
             axes.fill_between(coverage, *band, color=color, alpha=0.2, linewidth=0)
     axes.set_xlabel("coverage: most confident rows in %")
     axes.set_ylabel("accuracy on these rows in %")
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    calm(axes, grid="both")
+    legend_below(figure)
     return figure

@@ -1,6 +1,6 @@
 """The figure of score against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,13 +9,15 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from mmjax.analysis.cost import pareto_front
 from mmjax.analysis.summary import Rows, Summary
 from mmjax.comparison.scores import standard_error
-from mmjax.report.figures.style import ALONE, FUSED, QUIET, Figure, plain_text
+from mmjax.report.figures.style import FUSED, QUIET, WIDTH, Figure, calm, plain_text
 
-_GAP = 0.055  # between the names of points, as a fraction of the axes' height
+_GAP = 0.07  # between the names of points, as a fraction of the axes' height
 
 
 @plain_text
-def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
+def cost_figure(
+    summaries: Sequence[Summary], costs: Rows, colors: Mapping[str, str] = {}
+) -> Figure:
     """The score against the operations of a forward pass, with one standard error on either side.
 
     The strategies of the Pareto front are joined by a line and named beside the axes; the others
@@ -24,6 +26,7 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     Args:
         summaries: one per strategy.
         costs: one row per strategy, from ``mmjax.analysis.cost.cost_row``.
+        colors: of the strategies.
 
     Example:
         >>> from mmjax.metrics import METRICS
@@ -33,22 +36,22 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
         ...              for name, score, _ in measured]
         >>> costs = [{"strategy": name, "flops": flops} for name, _, flops in measured]
         >>> figure = cost_figure(summaries, costs)
-        >>> [text.get_text() for text in figure.axes[0].texts if text.get_color() == "black"]
+        >>> [text.get_text() for text in figure.axes[0].texts if text.get_color() != QUIET]
         ['sum', 'gmu']
     """
     by_strategy = {row["strategy"]: row["flops"] for row in costs}
     known = sorted((s for s in summaries if s.strategy in by_strategy), key=_mean)
     flops = np.array([by_strategy[s.strategy] for s in known], np.float64)
     scores = np.array([_mean(s) for s in known])
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     for summary, x in zip(known, flops, strict=True):
-        color = ALONE if summary.unimodal else FUSED
+        color = colors.get(summary.strategy, FUSED)
         error = summary.metric.factor * standard_error(summary.score)
-        axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color, capsize=2)
+        axes.errorbar(x, _mean(summary), yerr=error, fmt="o", ms=5, color=color)
     metric = known[0].metric
     front = pareto_front(flops, metric.sign * scores)
-    axes.step(flops[front], scores[front], where="post", color="black", lw=0.8, zorder=0)
+    axes.step(flops[front], scores[front], where="post", color="#000000", lw=0.8, zorder=0)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter())
@@ -59,7 +62,7 @@ def cost_figure(summaries: Sequence[Summary], costs: Rows) -> Figure:
     _name_points(axes, points, flops[named], scores[named])
     axes.set_xlabel("forward pass of one row (FLOP)")
     axes.set_ylabel(f"{metric.axis}, +- standard error")
-    axes.grid(alpha=0.3)
+    calm(axes, grid="both")
     return figure
 
 
@@ -84,8 +87,8 @@ def _name_points(
             textcoords="axes fraction",
             va="center",
             fontsize="small",
-            color="black" if on else QUIET,
-            arrowprops={"arrowstyle": "-", "color": "grey", "lw": 0.5, "shrinkB": 3},
+            color="#000000" if on else QUIET,
+            arrowprops={"arrowstyle": "-", "color": QUIET, "lw": 0.5, "shrinkB": 3},
         )
 
 

@@ -1,6 +1,5 @@
 """Pictures that need the data or the embeddings, drawn while both are in memory."""
 
-import io
 from collections.abc import Mapping
 
 from mmjax.analysis.assessment import Assessment
@@ -14,8 +13,8 @@ from mmjax.report.figures.representation_figures import (
     similarity_figure,
 )
 from mmjax.report.figures.samples import misclassified_figure
-from mmjax.report.figures.scores_figure import write_figure
 from mmjax.report.figures.style import Figure
+from mmjax.report.figures.svg import standalone_svg
 
 
 def draw_pictures(
@@ -29,7 +28,7 @@ def draw_pictures(
         embedded: {strategy: embeddings of the same rows}; may be empty.
 
     Returns:
-        {file name: PNG}.
+        {file name: SVG}.
     """
     answers = assessment.answers
     if answers is None:
@@ -43,10 +42,10 @@ def draw_pictures(
         wrong = misclassified_figure(task.splits[answers.split], predictions, task.codings)
         if wrong:
             wrong.suptitle(f"{best}: class → prediction, confidence", fontsize="medium")
-            figures["misclassified.png"] = wrong
+            figures["misclassified.svg"] = wrong
     if embedded:
         figures |= _draw_embeddings(best, answers.best(alone=True), embedded)
-    return {name: _as_png(figure) for name, figure in figures.items()}
+    return {name: standalone_svg(figure) for name, figure in figures.items()}
 
 
 def _draw_embeddings(
@@ -57,14 +56,8 @@ def _draw_embeddings(
     shown = {**({alone: joint[alone]} if alone else {}), **parts, best: joint[best]}
     maps = {m: {name: project(v[0], m) for name, v in shown.items()} for m in methods()}
     figures: dict[str, Figure]
-    figures = {"embeddings.png": projection_figure(maps, embedded[best].target)}
+    figures = {"embeddings.svg": projection_figure(maps, embedded[best].target)}
     if len(joint) > 1:
         matrix = cka_matrix(list((joint | parts).values()))
-        figures["similarity.png"] = similarity_figure(matrix, list(joint | parts))
+        figures["similarity.svg"] = similarity_figure(matrix, list(joint | parts))
     return figures
-
-
-def _as_png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    write_figure(figure, file)
-    return file.getvalue()

@@ -94,14 +94,15 @@ def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.n
     few = len(classes) <= 10
     colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
     names = list(next(iter(maps.values())))
-    size = (2.6 * len(names) + 0.8, 2.6 * len(maps) + 0.4)
+    size = (2 * len(names) + 1, 1.9 * len(maps) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(maps), len(names), squeeze=False)
     for (row, column), axes in np.ndenumerate(panels):
         method, points = list(maps)[row], maps[list(maps)[row]][names[column]]
         for index, label in enumerate(classes):
             some = points[target == label]
-            axes.scatter(*some.T, s=6, color=colors(index), linewidths=0, label=str(label))
+            dots = {"color": colors(index), "linewidths": 0, "rasterized": True}
+            axes.scatter(*some.T, s=5, label=str(label), **dots)
         axes.set(xticks=[], yticks=[])
         if row == 0:
             axes.set_title(names[column], fontsize="medium", parse_math=False)
@@ -139,16 +140,16 @@ def similarity_figure(similarity: np.ndarray, strategies: Sequence[str]) -> Figu
         ['1.00', '.50', '.50', '1.00']
     """
     few = len(strategies) <= _FEW
-    size = 2.2 + (0.42 if few else 0.16) * len(strategies)
+    size = 2.2 + (0.34 if few else 0.16) * len(strategies)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(similarity, vmin=0, vmax=1, cmap="viridis")
     ticks = range(len(strategies))
     axes.set_xticks(ticks, strategies, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(ticks, strategies)
-    axes.tick_params(labelsize="medium" if few else 8)
+    axes.tick_params(labelsize=9 if few else 8)
     for (row, column), value in np.ndenumerate(similarity) if few else ():
-        color = "white" if value < 0.6 else "black"
+        color = "#fefefe" if value < 0.6 else "#010101"  # whatever the page has for white and black
         cell = f"{value:.2f}".replace("0.", ".", 1)
         axes.text(column, row, cell, ha="center", va="center", fontsize=7, color=color)
     figure.colorbar(image, label="linear CKA (diagonal: seeds of one strategy)", shrink=0.8)

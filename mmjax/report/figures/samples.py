@@ -78,7 +78,7 @@ def _rows_figure(
     split: Split, shown: np.ndarray, titles: Sequence[str], codings: Mapping[str, Coding]
 ) -> Figure:
     """One row of panels per modality, one titled column per row of the split."""
-    size = (1.2 * len(shown) + 0.8, 1.4 * len(split.inputs) + 0.5)
+    size = (1.2 * len(shown) + 0.8, 1.2 * len(split.inputs) + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(split.inputs), len(shown), squeeze=False)
     for row, name in zip(axes, sorted(split.inputs), strict=True):

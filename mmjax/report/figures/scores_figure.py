@@ -1,7 +1,7 @@
 """Figures of scores and learning curves."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,67 +10,79 @@ from matplotlib.figure import Figure as AnyFigure
 
 from mmjax.analysis.summary import Rows, Summary
 from mmjax.comparison.scores import standard_error
-from mmjax.metrics import METRICS
-from mmjax.report.figures.style import ALONE, FUSED, Figure, plain_text
+from mmjax.report.figures.style import (
+    FUSED,
+    QUIET,
+    Figure,
+    calm,
+    plain_text,
+    shorten,
+    width_beside,
+)
 from mmjax.storage.files import whole_file
-from mmjax.types import Metric
 
 
 @plain_text
-def score_figure(summaries: Sequence[Summary], title: str, base: str | None = None) -> Figure:
+def score_figure(
+    summaries: Sequence[Summary],
+    title: str,
+    base: str | None = None,
+    colors: Mapping[str, str] = {},
+) -> Figure:
     """The score of each strategy: one dot per seed, and the mean with one standard error.
 
     Args:
         summaries: one per strategy, the best first.
         title: of the figure.
         base: the strategy whose mean is a dotted line, by default the best unimodal baseline.
+        colors: of the strategies.
 
     Example:
+        >>> from mmjax.metrics import METRICS
         >>> scores = [np.array([0.5, 0.75])] * 3
         >>> one = Summary("sum", False, METRICS["accuracy"], *scores, 10, 1.0)
         >>> figure = score_figure([one], "toy")
         >>> figure.axes[0].get_xlabel()
         'accuracy in %, +- standard error'
     """
-    figure = Figure(figsize=(7, 0.9 + 0.32 * len(summaries)), layout="constrained")
+    names = [summary.strategy for summary in reversed(summaries)]
+    figure = Figure(figsize=(width_beside(names), 1 + 0.26 * len(names)), layout="constrained")
     axes = figure.subplots()
     for y, summary in enumerate(reversed(summaries)):
         values = summary.metric.factor * summary.score
-        color = ALONE if summary.unimodal else FUSED
+        color = colors.get(summary.strategy, FUSED)
         axes.scatter(values, np.full(len(values), y), s=14, color=color, alpha=0.35, linewidths=0)
-        axes.errorbar(
-            values.mean(), y, xerr=standard_error(values), fmt="o", color=color, capsize=3
-        )
-    axes.set_yticks(range(len(summaries)), [s.strategy for s in reversed(summaries)])
+        axes.errorbar(values.mean(), y, xerr=standard_error(values), fmt="o", ms=5, color=color)
+    axes.set_yticks(range(len(names)), list(map(shorten, names)))
     metric = summaries[0].metric
     dotted = [s for s in summaries if (s.strategy == base if base else s.unimodal)]
     label = f"{metric.axis}, +- standard error"
     if dotted:
-        axes.axvline(
-            metric.factor * dotted[0].score.mean(), color=ALONE, linestyle=":", linewidth=1
-        )
-        label = f"{label} (dotted: {base or 'best unimodal baseline'})"
+        mean = metric.factor * dotted[0].score.mean()
+        axes.axvline(mean, color=QUIET, linestyle=":", linewidth=1)
+        label = f"{label}\n(dotted: {base or 'best unimodal baseline'})"
     axes.set_xlabel(label)
     axes.set_title(title)
-    axes.grid(axis="x", alpha=0.3)
+    calm(axes, grid="x")
     return figure
 
 
-def mean_curves(history: Rows, metric: Metric = METRICS["accuracy"]) -> dict[str, dict[int, float]]:
-    """{strategy: {step: score on validation as it is shown, mean over seeds}}, steps sorted.
+def mean_curves(history: Rows, column: str, factor: float = 1.0) -> dict[str, dict[int, float]]:
+    """{strategy: {step: a column times a factor, mean over seeds}}, steps sorted.
 
-    Epochs without a finite score are omitted.
+    Rows without a finite value are omitted.
 
     Example:
         >>> row = {"strategy": "sum", "step": 10}
-        >>> mean_curves([{**row, "valid_accuracy": score} for score in (0.5, 0.75)])
+        >>> rows = [{**row, "valid_accuracy": score} for score in (0.5, 0.75)]
+        >>> mean_curves(rows, "valid_accuracy", 100)
         {'sum': {10: 62.5}}
     """
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in history:
-        score = row.get(f"valid_{metric.name}")
-        if score is not None:
-            found[row["strategy"]][row["step"]].append(metric.factor * score)
+        value = row.get(column)
+        if value is not None:
+            found[row["strategy"]][row["step"]].append(factor * value)
     return {
         strategy: {step: float(np.mean(points[step])) for step in sorted(points)}
         for strategy, points in found.items()

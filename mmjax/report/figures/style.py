@@ -1,16 +1,21 @@
 """The style of the figures of a page."""
 
 import io
-from collections.abc import Sequence
-from typing import Literal
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from matplotlib import figure, rc_context
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
-WIDTH = 5.2  # inches: two figures side by side on a desktop, one on a phone
+WIDTH = 3.75  # inches: three figures side by side on a desktop, one on a phone
 FUSED, ALONE, QUIET = "#1f6f8b", "#b0622f", "#868d96"
 _LETTER = 0.075  # inches
-PALETTE = ("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00", "#cb4b8c", "#4b8b93", "#7d7a6f")
+PALETTE = (
+    *("#2b7fc0", "#c4572e", "#36935a", "#9a63c2", "#a97b00"),
+    *("#cb4b8c", "#14929a", "#a0705a", "#788a21", "#6f74d8"),
+)
 
 plain_text = rc_context({"text.parse_math": False})
 """Decorates functions that draw names, in which a dollar sign does not start a formula."""
@@ -25,6 +30,17 @@ class Figure(figure.Figure):
         return file.getvalue()
 
 
+def color_strategies(best_first: Iterable[str], references: Collection[str]) -> Mapping[str, str]:
+    """Gives the best strategies a colour each, and grey to what they are compared with.
+
+    Example:
+        >>> color_strategies(["gmu", "audio_only", "sum"], ["audio_only"])
+        {'gmu': '#2b7fc0', 'sum': '#c4572e', 'audio_only': '#868d96'}
+    """
+    others = [name for name in best_first if name not in references]
+    return {**dict(zip(others, PALETTE, strict=False)), **dict.fromkeys(references, QUIET)}
+
+
 def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
     """Removes frame and ticks, and draws a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
@@ -32,6 +48,34 @@ def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
     if grid:
         axes.grid(axis=grid, alpha=0.3, linewidth=0.6)
         axes.set_axisbelow(True)
+
+
+def drawing_order(names: Iterable[str], colors: Mapping[str, str]) -> list[str]:
+    """The names without a colour, below all others, then the others as in ``colors``."""
+    places = {name: place for place, name in enumerate(colors)}
+    return sorted(names, key=lambda name: places.get(name, -1))
+
+
+def draw_line(
+    axes: Axes, name: str, colors: Mapping[str, str], x: ArrayLike, y: ArrayLike, marker: str = ""
+) -> None:
+    """The curve of a strategy: dashed if it is a reference, thin if it has no colour."""
+    known = name in colors
+    references = [each for each, color in colors.items() if color == QUIET]
+    axes.plot(
+        x,
+        y,
+        color=colors.get(name, QUIET),
+        linestyle=_DASHES[references.index(name) % len(_DASHES)] if name in references else "-",
+        linewidth=1.6 if known else 0.7,
+        alpha=1.0 if known else 0.5,
+        label=name if known else "_",
+        marker=marker if known else "",
+        zorder=3 if known else 2,
+    )
+
+
+_DASHES = ("--", ":", "-.")
 
 
 def shorten(name: str, most: int = 44) -> str:
@@ -51,19 +95,26 @@ def width_beside(names: Sequence[str]) -> float:
 
     Example:
         >>> width_beside(["sum"]), round(width_beside(["a name of fifty characters".ljust(50)]), 1)
-        (5.2, 5.9)
+        (3.75, 5.6)
     """
-    return max(WIDTH, 2.6 + _LETTER * max(len(shorten(name)) for name in names))
+    return max(WIDTH, 2.3 + _LETTER * max(len(shorten(name)) for name in names))
 
 
 def legend_below(figure: Figure) -> None:
-    """A legend below the axes, without formulas in its labels."""
-    names = [name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]]
-    if not names:
+    """A legend below the axes, for which the figure grows; each name once, without formulas."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    if not handles:
         return
-    room = figure.get_figwidth() / (0.5 + _LETTER * max(len(shorten(name)) for name in names))
-    columns = min(max(int(room), 1), 3)
-    legend = figure.legend(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
+    room = figure.get_figwidth() / (0.5 + _LETTER * max(len(shorten(name)) for name in handles))
+    columns = min(max(int(room), 1), 8)
+    figure.set_figheight(figure.get_figheight() + 0.19 * math.ceil(len(handles) / columns))
+    legend = figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=columns,
+        fontsize=9, frameon=False, columnspacing=1.2, handlelength=1.5,
+    )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_text(shorten(text.get_text()))

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -39,7 +40,7 @@ def inline_svg(figure: Figure, label: str) -> Markup:
     """
     file = io.StringIO()
     with rc_context(_SETTINGS):
-        figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+        figure.savefig(file, format="svg", dpi=_DPI, transparent=True, metadata=_NO_METADATA)
     text = file.getvalue()
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # equal in every figure, and ids must be unique
@@ -55,4 +56,23 @@ def inline_svg(figure: Figure, label: str) -> Markup:
     return Markup(f"{head}{box} {_NAMESPACES}>{text[text.index('>', text.index('<svg')) + 1 :]}")
 
 
+def standalone_svg(figure: Figure) -> bytes:
+    """A figure as an SVG file, whose colours are those of a page and as light or as dark.
+
+    Example:
+        >>> standalone_svg(Figure(figsize=(3, 2))).startswith(b"<svg ")
+        True
+    """
+    page = files("mmjax.report").joinpath("html", "style.css").read_text(encoding="utf-8")
+    colors = page[: page.index("* {")]
+    svg = inline_svg(figure, "")
+    body = svg.index(">") + 1
+    return f"{svg[:body]}<style>{colors}{_CANVAS}</style>{svg[body:]}".encode()
+
+
+_CANVAS = (
+    ":root { color-scheme: light dark; background: var(--page); color: var(--ink); "
+    "fill: currentColor; font-family: system-ui, sans-serif; }"
+)
+_DPI = 200  # of what is not made of lines and text
 _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
