@@ -99,7 +99,7 @@ def test_a_report_is_written(result, tmp_path):
     result.save_report(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert escape(result.verdict.headline) in text
-    assert ("Confusion matrix of" in text) == (result.study.task == "classes")
+    assert ("Confusion matrices" in text) == (result.study.task == "classes")
     assert (">RMSE<" in text) == (result.study.task == "numbers")
 
 
@@ -303,7 +303,8 @@ def test_python_gives_what_the_command_gives(kept, whole):
 
 
 def sections_of(page):
-    return re.findall(r"<h[23][^>]*>(.*?)</h[23]>", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    return [found[1] for found in re.findall(r"<(h[23]|summary)[^>]*>(.*?)</\1>", text)]
 
 
 def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
@@ -385,7 +386,7 @@ def test_the_command_line_compares_such_targets_too(kind, tmp_path):
         f"{score.capitalize()} against cost",
     ):
         assert words in page
-    assert "Confusion matrix of" not in page
+    assert "Confusion matrices" not in page
     assert (tmp_path / "run" / "embeddings.svg").exists()
     assert not (tmp_path / "run" / "misclassified.svg").exists()
     assert run("report", tmp_path / "run", "--out", tmp_path / "r.html", "--paper") == 0

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.study import Study
@@ -92,10 +91,10 @@ def make_section(assessment: Assessment, out: Path) -> Section:
 
 
 def _refer_to(folders: Sequence[Path], out: Path) -> str | None:
-    """The address of the run folder relative to the page, if there is exactly one."""
+    """The path of the run folder relative to the page, if there is exactly one."""
     if len(folders) != 1:
         return None
-    return quote(Path(os.path.relpath(folders[0].resolve(), out.resolve().parent)).as_posix())
+    return Path(os.path.relpath(folders[0].resolve(), out.resolve().parent)).as_posix()
 
 
 def _pictures(study: Study) -> list[Picture]:

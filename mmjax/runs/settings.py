@@ -170,6 +170,9 @@ def check_same(started: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> 
         started: what it is.
         was: {name: value} of then.
         now: {name: value} of now.
+
+    Example:
+        >>> check_same("the run", was={"seeds": 5}, now={"seeds": 5})
     """
     differing = [f"{n} {was.get(n)!r}, not {x!r}" for n, x in now.items() if was.get(n) != x]
     if differing:
