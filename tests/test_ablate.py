@@ -60,6 +60,7 @@ def test_the_verdict_is_about_the_base_and_the_factors(result):
     assert "method=ogm_ge, without dropout" in str(result)
 
 
+@pytest.mark.slow
 def test_a_variant_trains_as_if_it_were_alone(result):
     name = "gmu:learning_rate=0.001+ogm_ge"
     alone = mmjax.compare(TASK, [name], examine="scores", **QUICK)
@@ -67,6 +68,7 @@ def test_a_variant_trains_as_if_it_were_alone(result):
     assert pick(result.rows) == pytest.approx(pick(alone.rows), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_comes_back(result, tmp_path):
     result.save(tmp_path / "run")
     again = mmjax.load_result(tmp_path / "run")
@@ -104,6 +106,7 @@ def test_sizes_train_at_three_learning_rates_unless_others_are_named():
     assert [*result.trained] == ["gmu", "gmu:width=16"]
 
 
+@pytest.mark.slow
 def test_a_recipe_is_a_base():
     model = make_model(TASK, "gmu", encoders={"a": "raw"})
     recipe = Recipe(model, method=METHODS["ogm_ge"](), steps=4, seeds=(0, 1), patience=3)
@@ -247,6 +250,7 @@ def test_a_comparison_of_alternatives_is_a_base(tmp_path):
     assert (base, method) in [("gmu", "joint"), ("gmu:ogm_ge", "ogm_ge")]
 
 
+@pytest.mark.slow
 def test_a_run_is_a_base(tmp_path):
     base, out = tmp_path / "run", tmp_path / "out"
     settings = ("--task", "synthetic", "--options", "size=120", "--seeds", "2", "--steps", "4")

@@ -90,6 +90,7 @@ def test_objects_take_the_place_of_names(task):
     assert "0x" not in recipe
 
 
+@pytest.mark.slow
 def test_alternatives_are_arms_side_by_side(task):
     one, other = task.modalities
     result = compare(task, method=["joint", OGMGE(alpha=0.1)], encoders={one: ["mlp", Vector]})

@@ -24,7 +24,8 @@ class FuseMoEFusion(nn.Module):
     ``entropy_weight`` times :math:`\text{mean}_m H(p_m) - H(\text{mean}_m p_m)` in nats, with
     :math:`p_m` the mean over rows of the softmax of all :math:`h_m`: each modality should keep to
     few experts, and different modalities to different ones. All of this is one layer on pooled
-    vectors, where the paper has it in a transformer on regular sequences.
+    vectors, where the paper has it in a transformer on regular sequences, whose attention lets
+    modalities interact. Here logits are sums of functions of one modality each.
 
     Of the paper's routers this is the one per modality; ``mixture_of_experts`` has a joint one.
     The authors' code, as other repositories have copied it, adds noise to the scores and penalises

@@ -50,6 +50,7 @@ def arm():
     return make_arm(task, "searched", steps=8, seeds=(3, 4))
 
 
+@pytest.mark.slow
 def test_the_search_tries_what_its_budget_allows_and_takes_the_best(arm):
     seen = {}
 

@@ -76,6 +76,7 @@ def test_scores_as_an_array_are_by_repeat_and_fold(result):
             assert shown.sel(place) == row["accuracy"]
 
 
+@pytest.mark.slow
 def test_folds_share_one_program():
     functions._make.cache_clear()
     mmjax.compare(synthetic(size=60), ["sum"], examine="scores", **SOME)

@@ -128,6 +128,7 @@ def test_leaves_that_are_no_arrays_reach_the_network(task):
     np.testing.assert_allclose(arm.task.train.inputs["vector"][here, 0], want[here], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_row_is_encoded_once_for_all_arms(task, encoded_rows, capsys):
     encoders = {"vector": pretrained(project, WEIGHTS)}
     options = {**OPTIONS, "encoders": encoders, "examine": "scores"}
@@ -171,6 +172,7 @@ def test_everything_is_examined(task):
     assert {row["modality"] for row in result.study.tables["robustness"]} == {"vector", "sequence"}
 
 
+@pytest.mark.slow
 def test_new_rows_pass_through_the_encoder(task):
     result = mmjax.compare(
         task, ["concat"], encoders=PRETRAINED["both"], examine="scores", **OPTIONS
@@ -369,6 +371,7 @@ def test_a_comparison_behind_a_text_encoder_reads_new_texts(trainable):
     np.testing.assert_array_equal(result.best.predict(new), result.best.predict(coded))
 
 
+@pytest.mark.slow
 def test_a_comparison_in_a_folder_is_resumed(task, tmp_path):
     options = {**OPTIONS, "examine": "scores", "out": tmp_path / "run"}
     result = mmjax.compare(task, ["concat"], encoders=PRETRAINED["both"], **options)

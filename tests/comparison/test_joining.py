@@ -139,6 +139,7 @@ def test_a_resumed_group_is_the_uninterrupted_one(arms, alone, tmp_path, monkeyp
     assert sum(taken) + sum(more) == len(group) * STEPS
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_group_trains_without_those_that_are_done(arms, alone, compiled):
     left = [arm for arm in arms if arm.strategy in ("fast", "dropped")]
     for result in compare_arms(left):
@@ -146,6 +147,7 @@ def test_what_is_left_of_a_group_trains_without_those_that_are_done(arms, alone,
     assert compiled == [4]
 
 
+@pytest.mark.slow
 def test_an_arm_that_diverges_fails_alone_and_says_where(task):
     group = [
         arm_of(task, "fine", patience=9, seeds=(4, 5)),

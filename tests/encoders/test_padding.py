@@ -44,6 +44,7 @@ def make(task, encoder, absent="mask"):
     return model, init_params(model, task.train.batch(), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["raw", "gru", "transformer"])
 def test_more_padding_changes_no_prediction(encoder):
     task, longer = make_task(), make_task(longest=13)
@@ -120,6 +121,7 @@ def test_without_padding_the_program_has_no_trace_of_it():
     assert " ne " in str(jax.make_jaxpr(run)(params))
 
 
+@pytest.mark.slow
 def test_a_video_is_its_frames_encoded_alike_and_then_a_sequence():
     frames, steps = ENCODERS["cnn"](features=(3, 4), width=5), ENCODERS["gru"](width=6)
     module, x = (

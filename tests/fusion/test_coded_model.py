@@ -25,6 +25,7 @@ def spoil(split):
     return split.batch()._replace(inputs={"note": ids, "who": cells})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", representatives(ABSENCES, ["learned"]))
 @pytest.mark.parametrize("encoders", [{}, {"note": "bag", "who": "ft_transformer"}])
 def test_absent_text_and_tables_have_no_influence(absent, encoders):
@@ -92,6 +93,7 @@ def test_encoders_that_cannot_read_codes_are_refused(encoders, message):
         make_model(TASK, "concat", encoders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"mixup": 0.2}, {"augment": {"note": "noise"}}])
 def test_codes_are_not_varied(how):
     task = make_coded_task()

@@ -185,6 +185,7 @@ NAMED_OTHERWISE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TERMS, ids="-".join)
 def test_a_term_of_the_loss_can_be_removed(case):
     name, component = case

@@ -329,6 +329,7 @@ def test_gates_keep_streams_as_they_are_alone_until_they_open():
         assert differs(streams(opened, tokens)[0], changed[0]) == (gate == "gate_read")
 
 
+@pytest.mark.slow
 def test_gates_learn_to_open_and_then_all_that_is_behind_them_learns():
     tokens = make_tokens(TWO)
     fusion = GatedCrossAttentionFusion(out_dim=OUT_DIM, width=WIDTH)

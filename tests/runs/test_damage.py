@@ -41,6 +41,7 @@ def resume(out):
     return run("compare", *COMPARE, "--out", out, "--resume")
 
 
+@pytest.mark.slow
 def test_what_follows_from_other_files_is_made_again_without_training(whole, out, fitted, capsys):
     spoilt = ["run.json", "labels.npz", "accuracy.png", "curves.png", "summary.md"]
     spoilt += ["embeddings.svg", "similarity.svg"]  # of which the page has copies

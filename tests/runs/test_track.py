@@ -55,6 +55,7 @@ def test_tensorboard_gets_curves_and_scores(tmp_path):
                 assert found["recipe/text_summary", 0] == row["recipe"]
 
 
+@pytest.mark.slow
 def test_every_strategy_of_a_comparison_is_there_though_one_has_failed(tmp_path):
     def fail():
         with tracked(tmp_path / "run", "tensorboard"):

@@ -65,6 +65,7 @@ def declare(fusion, components):
     return type(fusion.__name__, (fusion,), {"removable": components})
 
 
+@pytest.mark.slow
 def test_a_component_that_can_be_removed_is_accepted():
     check_fusion(Scaled(out_dim=3))
     check_fusion(Scaled(out_dim=3, scaled=False))  # where it has gone already
@@ -112,6 +113,7 @@ class IdleNoise(Joint):
     noise: float = 1.0
 
 
+@pytest.mark.slow
 def test_a_broken_component_of_a_method_is_rejected():
     with pytest.raises(ContractError, match=r"breaks rule 8 .*: without noise nothing changes"):
         check_method(IdleNoise())

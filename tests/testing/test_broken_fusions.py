@@ -246,6 +246,7 @@ def test_broken_fusion_is_rejected_by_its_rule(broken, rule):
         check_fusion(broken(out_dim=3))
 
 
+@pytest.mark.slow
 def test_a_named_reason_excuses_a_parameter_without_gradient():
     class Excused(UnusedConfidence):
         no_gradient = {"confidence": "kept for a later phase of training"}

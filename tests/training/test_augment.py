@@ -269,6 +269,7 @@ def short_calls(monkeypatch):
 NEEDED = {"mla": "mean", "stacking": "stacking"}  # the others take any fusion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", representatives(METHODS, ["joint"]))
 def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, name, short_calls):
     method = Stacking(folds=2) if name == "stacking" else METHODS[name]()
@@ -285,6 +286,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(task, tmp_path, name,
     assert all(np.isfinite(array).all() for entry in whole.history for array in entry.values())
 
 
+@pytest.mark.slow
 def test_each_part_of_it_changes_what_is_trained(task):
     one = {"steps": 3, "seeds": (0,), "patience": 1}
     plain = make_recipe(
@@ -344,6 +346,7 @@ def test_seeds_that_run_at_once_are_those_that_run_in_turn(task, monkeypatch):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_streamed_rows_are_those_on_the_device(task, monkeypatch):
     pytest.importorskip("grain")
     recipe = make_recipe(task)
