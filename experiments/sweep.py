@@ -60,7 +60,7 @@ class Sweep:
             for result in unfailing(compare_arms(arms, progress=progress.on_steps)):
                 trained.append((result.arm, result.trained))
                 self._append(result.rows)
-                progress.on_arm(result.arm, result.rows)
+                progress.on_arm(result.arm, result.rows, result.predictions)
         return trained
 
     def compare_encoded(

@@ -25,7 +25,7 @@ class Curves(NamedTuple):
 
     Attributes:
         name: STRATEGY/seedNUMBER.
-        steps: {step: {metric: value}} after each epoch.
+        steps: {step: {metric: value}} where the loss was noted or validation done.
         scores: {"SPLIT/metric": value} of the best parameters.
         best_step: the step of the best parameters.
         facts: {name: text} such as the task, recipe and versions.
