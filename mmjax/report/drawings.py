@@ -36,9 +36,7 @@ def base_of(study: Study) -> str | None:
 def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
     """The figures of a study, the most important first."""
     study, answers, verdict = assessment.study, assessment.answers, assessment.verdict
-    on_validation = lambda name: -study.on_validation(name)
-    best_first = sorted(study.strategies, key=on_validation)
-    base = base_of(study)
+    best_first, base = _best_first(study), base_of(study)
     alone = next((name for name in best_first if name in _references(study)), None)
     colors = study_colors(study)
     yield main_drawing(assessment)
@@ -70,8 +68,12 @@ def make_drawings(assessment: Assessment) -> Iterator[Drawing]:
 
 def study_colors(study: Study) -> Mapping[str, str]:
     """The colours of the strategies in all figures of a study."""
-    best_first = sorted(study.strategies, key=lambda name: -study.on_validation(name))
-    return color_strategies(best_first, _references(study))
+    return color_strategies(_best_first(study), _references(study))
+
+
+def _best_first(study: Study) -> list[str]:
+    """The strategies in order of their validation score."""
+    return sorted(study.strategies, key=lambda name: -study.on_validation(name))
 
 
 def _references(study: Study) -> list[str]:
@@ -91,15 +93,14 @@ def main_drawing(assessment: Assessment) -> Drawing:
         >>> drawing.title  # without predictions there is no verdict
         'Accuracy'
     """
+    colors = study_colors(assessment.study)
     if assessment.answers and assessment.verdict.against_baseline:
-        return forest(assessment.answers, assessment.verdict, study_colors(assessment.study))
+        return forest(assessment.answers, assessment.verdict, colors)
     return Drawing(
         _capital(assessment.study.metric.label),
         "One dot per seed, and the mean with one standard error over seeds, which does not cover "
         "the variation over test rows.",
-        score_figure(
-            assessment.summaries, "", base_of(assessment.study), study_colors(assessment.study)
-        ),
+        score_figure(assessment.summaries, "", base_of(assessment.study), colors),
         ("rows.jsonl",),
     )
 

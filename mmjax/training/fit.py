@@ -227,7 +227,8 @@ class _Run:
         self._take_steps(improved, last)
         in_row = np.asarray(to_host(self.lanes.state.skipped.in_row))
         taken, self.first = last - self.first, last
-        self.curve.note(self.first, to_host(self.total))
+        if self.curve.is_end(self.first):
+            self.curve.note(self.first, to_host(self.total))
         seconds = time.perf_counter() - start
         self._per_call = agreed(max(1, round(_CALL_SECONDS * taken / seconds)))
         if (in_row >= MAX_SKIPPED).all():

@@ -31,11 +31,14 @@ class LossCurve:
         """Where the stretch ends that the next step belongs to, unless a round ends before."""
         return min((step // self._every + 1) * self._every, self._steps)
 
+    def is_end(self, step: int) -> bool:
+        """Whether a stretch ends with this step."""
+        return step == self._steps or step % self._every == 0 or step % self._per_round == 0
+
     def note(self, step: int, total: Mapping[str, Any]) -> None:
-        """Notes the sums [seeds] over the steps of the round so far, if a stretch ends here."""
-        if step == self._steps or step % self._every == 0 or step % self._per_round == 0:
-            loss, skipped = (np.asarray(total[name]).tolist() for name in ("loss", "skipped"))
-            self.sums.append((step, loss, skipped))
+        """Notes the sums [seeds] over the steps of the round so far, at the end of a stretch."""
+        loss, skipped = (np.asarray(total[name]).tolist() for name in ("loss", "skipped"))
+        self.sums.append((step, loss, skipped))
 
     def means(self) -> Iterator[dict[str, Any]]:
         """The step at the end of each stretch, and [seeds] its mean loss, skipped steps aside."""

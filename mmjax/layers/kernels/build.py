@@ -69,9 +69,9 @@ def load() -> str:
 
 
 def _prebuilt_fits():
-    flags = set(describe_cpu().split())
-    v3 = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"} <= flags
-    return PREBUILT.exists() and (platform.machine() != "x86_64" or v3)
+    v3 = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
+    needed = v3 if platform.machine() == "x86_64" else set()
+    return PREBUILT.exists() and needed <= set(describe_cpu().split())
 
 
 def build() -> Path:
