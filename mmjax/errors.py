@@ -187,7 +187,7 @@ def tell(assumed: str) -> None:
 
 
 def name_rows(bad: Any, ids: Any = None) -> str:
-    """The number of bad rows and the first of them, for an error message.
+    """The bad row, or the number of bad rows and the first of them, for an error message.
 
     Args:
         bad: [rows] bool array.
@@ -197,10 +197,13 @@ def name_rows(bad: Any, ids: Any = None) -> str:
         >>> import numpy as np
         >>> name_rows(np.array([False, True, True]), ids=["a", "b", "c"])
         '2 rows, first in row 1, id b'
+        >>> name_rows(np.array([False, True, False]))
+        'row 1'
     """
     first = int(bad.argmax())
     name = "" if ids is None else f", id {ids[first]}"
-    return f"{int(bad.sum())} rows, first in row {first}{name}"
+    many = "" if bad.sum() == 1 else f"{int(bad.sum())} rows, first in "
+    return f"{many}row {first}{name}"
 
 
 def printable(text: str, keep: str = "") -> str:

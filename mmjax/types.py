@@ -306,6 +306,11 @@ class Metric:
         return -1 if self.lower_is_better else 1
 
     @property
+    def title(self) -> str:
+        """The label at the beginning of a sentence."""
+        return self.label[:1].upper() + self.label[1:]
+
+    @property
     def factor(self) -> int:
         """What values are multiplied by when they are shown."""
         return 100 if self.percent else 1

@@ -97,16 +97,12 @@ def main_drawing(assessment: Assessment) -> Drawing:
     if assessment.answers and assessment.verdict.against_baseline:
         return forest(assessment.answers, assessment.verdict, colors)
     return Drawing(
-        _capital(assessment.study.metric.label),
+        assessment.study.metric.title,
         "One dot per seed, and the mean with one standard error over seeds, which does not cover "
         "the variation over test rows.",
         score_figure(assessment.summaries, "", base_of(assessment.study), colors),
         ("rows.jsonl",),
     )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def forest(answers: Answers, verdict: Verdict, colors: Mapping[str, str]) -> Drawing:
@@ -152,7 +148,7 @@ def _missing(study: Study, best_first: Sequence[str]) -> Drawing:
     without = f" Without any, it is {' to '.join([*bounds][:: len(bounds) - 1 or 1])}."
     return Drawing(
         "Robustness to missing modalities",
-        f"{_capital(metric.axis)} by the modalities present at test time. A row that fades quickly "
+        f"{metric.title} by the modalities present at test time. A row that fades quickly "
         f"relies on the modality that is missing.{without if nothing else ''}",
         missing_figure(scores, metric),
         ("rows.jsonl",),

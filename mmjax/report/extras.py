@@ -95,7 +95,7 @@ def draw_cost(study: Study, colors: Mapping[str, str]) -> Iterator[Drawing]:
     """The figure of what strategies cost, if it was measured."""
     if "cost" in study.tables:
         yield Drawing(
-            f"{study.metric.label[0].upper()}{study.metric.label[1:]} against cost",
+            f"{study.metric.title} against cost",
             "Strategies on the line form the Pareto front: no other is both cheaper and better.",
             cost_figure(summarise(study.rows), study.tables["cost"], colors),
             ("rows.jsonl", "cost.jsonl"),

@@ -85,18 +85,17 @@ _TABLE = r"""\begin{{table}}
 
 def _heads(metric: Metric) -> list[str]:
     """All headings but the first."""
-    second = second_metric(metric).label
-    beside = [_capital(second)] + ["NLL", "ECE"] * (metric.kinds != ("numbers",))
+    second = _in_math(second_metric(metric).title)
+    beside = [second] + ["NLL", "ECE"] * (metric.kinds != ("numbers",))
     return [rf"\multicolumn{{2}}{{l}}{{{score_head(metric)}}}", "Gain", *beside, "Parameters"]
 
 
 def score_head(metric: Metric) -> str:
     """The heading of a column of scores."""
-    return _capital(escape(metric.label)) + r" (\%)" * metric.percent
+    return _in_math(escape(metric.title)) + r" (\%)" * metric.percent
 
 
-def _capital(label: str) -> str:
-    label = f"{label[0].upper()}{label[1:]}"
+def _in_math(label: str) -> str:
     return label.replace(" F1", " $F_1$").replace("R2", "$R^2$")
 
 

@@ -29,8 +29,7 @@ def ablation_table(assessment: Assessment, label: str) -> str:
     factorial = ablation.design in ("grid", "fractional") and len(ablation.factors) <= _FEW
     names = list(ablation.factors) if factorial else ["Variant"]
     best = max(metric.sign * line.score for line in shown.values())
-    what = f"{metric.label[0].upper()}{metric.label[1:]}"
-    caption = f"{study.task}. {what}, mean over seeds"
+    caption = f"{study.task}. {metric.title}, mean over seeds"
     if verdict.baseline:
         marks = " and ".join(f"${mark}$ {word}" for word, mark in _MARKS.items())
         caption = (

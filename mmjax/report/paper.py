@@ -65,7 +65,7 @@ def table_of(assessment: Assessment, name: str) -> str:
     lines = make_lines(study, assessment.answers, verdict)
     metric = study.metric
     gain = _GAIN.format("points" if metric.percent else metric.label, verdict.reference)
-    caption = f"{study.task}. {metric.label[0].upper()}{metric.label[1:]} {gain} {verdict.headline}"
+    caption = f"{study.task}. {metric.title} {gain} {verdict.headline}"
     return latex_table(lines, caption, f"tab:{name}", metric)
 
 

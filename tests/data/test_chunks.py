@@ -145,7 +145,7 @@ def test_arrays_are_checked_and_digested_in_chunks(monkeypatch):
     assert [len(rows) for rows in chunks(task.train.inputs["vector"])] == [7, 7, 7, 7, 2]
     assert replace(task).digest() == digest
     task.train.inputs["vector"][23] = np.nan
-    with pytest.raises(DataError, match="NaN or infinity in 1 rows, first in row 23"):
+    with pytest.raises(DataError, match="NaN or infinity in row 23"):
         replace(task)
 
 

@@ -88,7 +88,7 @@ def test_rows_that_lack_text_are_empty():
 def test_missing_text_is_refused_and_named(nothing, row):
     text = [*REVIEWS]
     text[row] = nothing
-    with pytest.raises(DataError, match=f"none in 1 rows, first in row {row}, id r{row}. Fill it"):
+    with pytest.raises(DataError, match=f"none in row {row}, id r{row}. Fill it"):
         make(text, "bytes", meta={"id": [f"r{i}" for i in range(ROWS)]})
 
 
@@ -96,7 +96,7 @@ def test_missing_text_is_refused_and_named(nothing, row):
     ("text", "kind", "message"),
     [
         ([1] * ROWS, "words", "expected text, got int64 in 60 rows"),
-        ([*REVIEWS[1:], b"x"], "words", r"got bytes in 1 rows, first in row 59"),
+        ([*REVIEWS[1:], b"x"], "words", r"got bytes in row 59"),
         (np.full((ROWS, 2), "a"), "words", r"one text per row, got shape \(60, 2\)"),
         ([str(row) for row in range(ROWS)], "words", "words that occur in several training rows"),
         (REVIEWS[1:], "words", "expected 60 rows, as in the target, got 59"),
@@ -112,7 +112,7 @@ def test_missing_text_is_refused_and_named(nothing, row):
         (np.full((ROWS, 3), -2), "tokens", "from 0 to 0, and -1 for padding, got -2 to -2 in 60"),
         ([[1, 2], [[3]]] * 30, "tokens", "a list of token ids for each row"),
         ([[1, 2], "ab", [3]] * 20, "tokens", "a list of token ids for each row"),
-        ([[1]] * 59 + [[99]], TokenIds(vocabulary=9), "got 99 to 99 in 1 rows, first in row 59"),
+        ([[1]] * 59 + [[99]], TokenIds(vocabulary=9), "got 99 to 99 in row 59"),
     ],
 )
 def test_what_is_no_text_is_refused(text, kind, message):

@@ -54,18 +54,18 @@ def load() -> str:
         OSError: the cache folder cannot be used, or the library cannot be loaded.
         RuntimeError: the user has no home folder, or XLA rejects the library.
     """
-    machine = NATIVE
+    architecture = NATIVE
     try:
         path = build()
     except BuildError:
         if not _prebuilt_fits():
             raise
-        path, machine = PREBUILT, PORTABLE[platform.machine()]
+        path, architecture = PREBUILT, PORTABLE[platform.machine()]
     library = ctypes.CDLL(str(path))
     for target in TARGETS:
         handler = jax.ffi.pycapsule(getattr(library, target))
         jax.ffi.register_ffi_target(target, handler, platform="cpu")
-    return digest(machine)
+    return digest(architecture)
 
 
 def _prebuilt_fits():
@@ -102,22 +102,22 @@ def _checksum_file(library):
     return library.with_suffix(".sha256")
 
 
-def digest(machine: str) -> str:
+def digest(architecture: str) -> str:
     """Eight characters that identify the sources and the options of the compiler."""
-    return _hash(*_code(machine))[:8]
+    return _hash(*_code(architecture))[:8]
 
 
-def compile_library(machine: str, library: Path) -> None:
+def compile_library(architecture: str, library: Path) -> None:
     """Compiles the kernels.
 
     Args:
-        machine: option of the compiler that says which CPUs they are for.
+        architecture: the option of the compiler that names it, such as ``-march=native``.
         library: the file to write.
 
     Raises:
         BuildError: there is no compiler, or it fails.
     """
-    flags, folder = (*FLAGS, machine), library.parent
+    flags, folder = (*FLAGS, architecture), library.parent
     objects = [str(folder / f"{source.stem}.o") for source in SOURCES]
     include = ("-isystem", jax.ffi.include_dir())
     compile_one = lambda source, to: _compile(*flags, *include, "-c", str(source), "-o", to)
@@ -145,8 +145,8 @@ def _fingerprint():
     return _hash(*_code(NATIVE), *(part.encode() for part in parts))[:32]
 
 
-def _code(machine):
-    flags = " ".join((*FLAGS, machine)).encode()
+def _code(architecture):
+    flags = " ".join((*FLAGS, architecture)).encode()
     return *(path.read_bytes() for path in (*SOURCES, *HEADERS)), flags
 
 
