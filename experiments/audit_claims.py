@@ -87,10 +87,15 @@ def claim(
         both: whether the baseline is treated like the method, or cleanly; who is not tuned is the
             baseline in any case.
     """
+    first, second = sides(dirty, both)
+    return score(method, draws[0], first) - score(baseline, draws[1], second)
+
+
+def sides(dirty: set[str], both: bool) -> tuple[set[str], set[str]]:
+    """What is done to the method, and to the baseline; see ``claim``."""
     untuned = dirty & {"baseline not tuned"}
     shared = dirty & {"speakers shared"}  # nobody would deal rows anew for the baseline alone
-    other = (dirty if both else shared) | untuned
-    return score(method, draws[0], dirty - untuned) - score(baseline, draws[1], other)
+    return dirty - untuned, (dirty if both else shared) | untuned
 
 
 def truth(arm: Arm) -> float:

@@ -14,6 +14,7 @@ from audit_claims import (
     nothing_wins,
     resample,
     score,
+    sides,
     truth,
 )
 from matplotlib.figure import Figure
@@ -27,7 +28,14 @@ from mmjax.storage.files import write_text
 BASELINE = "concat"
 BOOTSTRAPS, PAIRS, PAIR_SEEDS = 200, 1000, 5
 COUNTS = (1, 2, 3, 5, 10)
+QUANTITIES = {
+    "scores": "Points added to scores, mean over methods, 95 % intervals:\n",
+    "gains": "Points added to gains over the baseline, both sides treated alike:\n",
+    "gains, method alone": "Points added to gains, the method alone contaminated:\n",
+}
 Study = Mapping[str, Mapping[str, Arm]]
+Inflation = Mapping[str, Mapping[str, np.ndarray]]
+"""What ``measure`` returns for a task."""
 
 
 def write_report(
@@ -43,16 +51,27 @@ def write_report(
     """
     draws = {name: make_draws(arms, groups[name]) for name, arms in study.items()}
     pages = ["# The audit\n", headline(study, protocol)]
-    pages += ["## Inflation of scores\n", *inflation(study, draws)]
+    added = {name: measure(arms, draws[name]) for name, arms in study.items()}
+    write_text(out / "inflation.csv", inflation_csv(study, added))
+    pages += ["## Inflation\n", *inflation(added), _INFLATION]
     pages += ["## Methods that do nothing\n", *nothing(study)]
     pages += ["## Verdicts on methods that do nothing\n", verdicts(study, groups)]
     pages += ["## Rankings\n", rankings(study, draws)]
     pages += ["## Seeds that a ranking needs\n", seeds_needed(study)]
-    pages += ["## Every method\n", *(gains(name, study[name], draws[name]) for name in study)]
-    save(inflation_figure(study, draws), out / "inflation.png")
+    pages += ["## Every method\n", _GAINS]
+    pages += [gains(name, study[name], draws[name]) for name in study]
+    save(inflation_figure(added), out / "inflation.png")
     save(gains_figure(study, draws), out / "gains.png")
-    figures = "![Inflation of scores](inflation.png)\n\n![Claimed and true gains](gains.png)\n"
-    write_text(out / "summary.md", "\n\n".join(page.strip() for page in [*pages, figures]) + "\n")
+    write_text(out / "summary.md", "\n\n".join(page.strip() for page in pages) + "\n")
+
+
+_INFLATION = """![Points added to scores](inflation.png)
+
+Points added to scores: each method (bars), and their mean with its 95 % interval. What each
+contamination adds to each method, with intervals: [inflation.csv](inflation.csv)."""
+_GAINS = """![Claimed and true gains](gains.png)
+
+Gains that are claimed, of the method alone contaminated, against true ones; a dot is a method."""
 
 
 def make_draws(arms: Mapping[str, Arm], group: np.ndarray) -> list[Draw]:
@@ -83,58 +102,54 @@ def others(arms: Mapping[str, Arm]) -> dict[str, Arm]:
     return {name: arm for name, arm in arms.items() if name != BASELINE}
 
 
-def interval(values: Sequence[float]) -> str:
+def interval(values: np.ndarray | list[float]) -> str:
     """The first value, and the percentiles of the others, in points."""
     low, high = np.percentile(values[1:], [2.5, 97.5])
     return f"{100 * values[0]:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
-def of_scores(arms: Mapping[str, Arm], draws: Sequence[Draw], dirty: set[str]) -> list[float]:
-    """Mean inflation of the methods' scores in each draw."""
-    dirty = dirty - {"baseline not tuned"}
-    pairs = lambda draw: [
-        score(a, draw, dirty) - score(a, draw, set()) for a in others(arms).values()
-    ]
-    return [float(np.mean(pairs(draw))) for draw in draws]
+def measure(arms: Mapping[str, Arm], draws: Sequence[Draw]) -> dict[str, dict[str, np.ndarray]]:
+    """{quantity: {contamination: what it adds, [draws, methods]}}."""
+
+    def on(side: Mapping[str, Arm], dirty: set[str]) -> np.ndarray:
+        return np.array([[score(arm, draw, dirty) for arm in side.values()] for draw in draws])
+
+    base = {BASELINE: arms[BASELINE]}
+    clean, clean_base = on(others(arms), set()), on(base, set())
+    added: dict[str, dict[str, np.ndarray]] = {name: {} for name in QUANTITIES}
+    for name, dirty in protocols(arms).items():
+        score_added = on(others(arms), sides(dirty, both=True)[0]) - clean
+        added["scores"][name] = score_added
+        for both, quantity in ((True, "gains"), (False, "gains, method alone")):
+            added[quantity][name] = score_added - (on(base, sides(dirty, both)[1]) - clean_base)
+    return added
 
 
-def of_gains(
-    arms: Mapping[str, Arm], draws: Sequence[Draw], dirty: set[str], both: bool
-) -> list[float]:
-    """Mean inflation of the methods' gains over the baseline in each draw."""
-    base = arms[BASELINE]
-
-    def extra(arm: Arm, draw: Draw) -> float:
-        pair = draw, draw
-        return claim(arm, base, pair, dirty, both) - claim(arm, base, pair, set(), both)
-
-    return [float(np.mean([extra(a, draw) for a in others(arms).values()])) for draw in draws]
-
-
-def inflation(study: Study, draws: Mapping[str, list[Draw]]) -> list[str]:
-    """Tables of points added to scores and to gains."""
-    kinds = {
-        "Points added to scores, mean over methods, 95 % intervals:\n": of_scores,
-        "Points added to gains over the baseline, both sides treated alike:\n": (
-            lambda arms, some, dirty: of_gains(arms, some, dirty, both=True)
-        ),
-        "Points added to gains, the method alone contaminated:\n": (
-            lambda arms, some, dirty: of_gains(arms, some, dirty, both=False)
-        ),
-    }
+def inflation(added: Mapping[str, Inflation]) -> list[str]:
+    """Tables of points added to scores and to gains, means over methods."""
     pages = []
-    for title, measure in kinds.items():
+    for quantity, title in QUANTITIES.items():
         rows = []
         for name in [*CONTAMINATIONS, "all together"]:
-            cells = [
-                interval(measure(arms, draws[task], protocols(arms)[name]))
-                if name in protocols(arms)
-                else "-"
-                for task, arms in study.items()
-            ]
+            tasks = [of_task[quantity].get(name) for of_task in added.values()]
+            cells = ["-" if v is None else interval(v.mean(axis=1)) for v in tasks]
             rows.append([name, *cells])
-        pages += [title, markdown_table(["contamination", *study], rows)]
+        pages += [title, markdown_table(["contamination", *added], rows)]
     return pages
+
+
+def inflation_csv(study: Study, added: Mapping[str, Inflation]) -> str:
+    """What each contamination adds to each method, with 95 % intervals."""
+    lines = ["task,method,contamination,quantity,points,low,high"]
+    for task, of_task in added.items():
+        for quantity, of_quantity in of_task.items():
+            for name, values in of_quantity.items():
+                bounds = np.percentile(values[1:], [2.5, 97.5], axis=0)
+                points = 100 * np.stack([values[0], *bounds], axis=1)
+                for method, some in zip(others(study[task]), points, strict=True):
+                    cells = ",".join(f"{one:.2f}" for one in some)
+                    lines.append(f'{task},{method},{name},"{quantity}",{cells}')
+    return "\n".join(lines) + "\n"
 
 
 def headline(study: Study, protocol: set[str]) -> str:
@@ -238,20 +253,20 @@ def gains(task: str, arms: Mapping[str, Arm], draws: Sequence[Draw]) -> str:
     return f"### {task}\n\n{markdown_table(head, rows)}"
 
 
-def inflation_figure(study: Study, draws: Mapping[str, list[Draw]]) -> Figure:
+def inflation_figure(added: Mapping[str, Inflation]) -> Figure:
     """Points added to scores, a panel for each task."""
-    figure = Figure(figsize=(2.4 * len(study) + 1.6, 3), layout="constrained")
-    panels = figure.subplots(1, len(study), sharey=True, squeeze=False)[0]
-    names = [*CONTAMINATIONS, "all together"]
-    for axes, (task, arms) in zip(panels, study.items(), strict=True):
-        for place, name in enumerate(reversed(names)):
-            if name in protocols(arms):
-                values = np.array(of_scores(arms, draws[task], protocols(arms)[name]))
-                low, high = np.percentile(100 * values[1:], [2.5, 97.5])
-                axes.plot([low, high], [place, place], color=FUSED, linewidth=1.5)
-                axes.plot(100 * values[0], place, "o", color=FUSED, markersize=5)
+    figure = Figure(figsize=(2.4 * len(added) + 1.6, 3), layout="constrained")
+    panels = figure.subplots(1, len(added), sharey=True, squeeze=False)[0]
+    names = [*CONTAMINATIONS, "all together"][::-1]
+    for axes, (task, of_task) in zip(panels, added.items(), strict=True):
+        for name, values in of_task["scores"].items():
+            place = names.index(name)
+            each, mean = 100 * values[0], 100 * values.mean(axis=1)
+            axes.plot(each, np.full(len(each), place), "|", color=QUIET, markersize=7)
+            axes.plot(np.percentile(mean[1:], [2.5, 97.5]), [place, place], color=FUSED)
+            axes.plot(mean[0], place, "o", color=FUSED, markersize=5)
         axes.axvline(0, color=QUIET, linewidth=0.8)
-        axes.set_yticks(range(len(names)), names[::-1])
+        axes.set_yticks(range(len(names)), names)
         axes.set_title(task)
         axes.set_xlabel("points added")
         calm(axes, grid="x")

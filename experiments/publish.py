@@ -2,6 +2,9 @@
 
 mmjax compare --out runs/digits
 python experiments/publish.py runs/digits digits --readme
+
+Of a page that has the comments <!-- NAME: ... --> and <!-- /NAME -->, only what is between them is
+replaced.
 """
 
 import re
@@ -21,7 +24,7 @@ def publish(
     readme: bool = False,
     root: Path = ROOT,
 ) -> None:
-    """Copies the summary of a run and the figures in it.
+    """Copies the summary of a run and what it links to.
 
     Args:
         run: Folder with summary.md and figures.
@@ -32,21 +35,25 @@ def publish(
     results = root / "docs" / "results"
     results.mkdir(parents=True, exist_ok=True)
     text = (run / "summary.md").read_text(encoding="utf-8")
-    for figure in run.glob("*.png"):
-        if f"]({figure.name})" not in text:
+    for file in [*run.glob("*.png"), *run.glob("*.csv")]:
+        if f"]({file.name})" not in text:
             continue
-        shutil.copyfile(figure, results / f"{name}-{figure.name}")
-        text = text.replace(f"]({figure.name})", f"]({name}-{figure.name})")
-    (results / f"{name}.md").write_text(text, encoding="utf-8")
-    if readme:
-        body = shorten(text, name)
-        path = root / "README.md"
-        page = path.read_text(encoding="utf-8")
-        block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        page, found = block.subn(lambda m: m[1] + body + m[2], page)
-        if not found:
-            raise UsageError("name", expected=f"<!-- {name}: ... --> in {path}", got="none")
-        path.write_text(page, encoding="utf-8")
+        shutil.copyfile(file, results / f"{name}-{file.name}")
+        text = text.replace(f"]({file.name})", f"]({name}-{file.name})")
+    page = results / f"{name}.md"
+    if not (page.exists() and fill(page, name, text.partition("\n\n")[2])):  # without its title
+        page.write_text(text, encoding="utf-8")
+    if readme and not fill(root / "README.md", name, shorten(text, name)):
+        raise UsageError("name", expected=f"<!-- {name}: ... --> in README.md", got="none")
+
+
+def fill(page: Path, name: str, body: str) -> bool:
+    """Replaces what is between the comments of a name, if the page has them."""
+    block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    text, found = block.subn(lambda m: m[1] + body + m[2], page.read_text(encoding="utf-8"))
+    if found:
+        page.write_text(text, encoding="utf-8")
+    return bool(found)
 
 
 def shorten(summary: str, name: str) -> str:

@@ -4,7 +4,8 @@
         mmjax compare --task mnist_fsdd --data DATA \\
             --fusions all bottleneck:cross_entropy centralnet:cross_entropy \\
                 evidential:cross_entropy etmc:cross_entropy energy_weighted:cross_entropy \\
-            --examine scores --options split=speaker test_speaker=$speaker --out runs/speakers/$speaker
+            --options split=speaker test_speaker=$speaker \\
+            --examine scores --out runs/speakers/$speaker
     done
     mmjax report runs/speakers/* --out runs/speakers.html
     python experiments/zoo_speakers.py runs/speakers/* --out runs/zoo_speakers

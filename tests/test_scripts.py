@@ -216,6 +216,15 @@ def test_publish_copies_the_summary_and_fills_the_readme(tmp_path):
     assert "(docs/results/tiny.md)" in readme
     assert readme.startswith("before")
     assert readme.endswith("after\n")
+    written = root / "docs" / "results" / "tiny.md"
+    written.write_text("# Title\n<!-- tiny: x -->\nstale\n<!-- /tiny -->\nafter\n")
+    load_script("publish").publish(run, "tiny", root=root)
+    page = written.read_text()
+    assert "(tiny-accuracy.png)" in page
+    assert "stale" not in page
+    assert page.startswith("# Title\n")
+    assert "\n# " not in page  # the title of the run is left out
+    assert page.endswith("after\n")
 
 
 @pytest.mark.slow
