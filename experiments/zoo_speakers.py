@@ -118,9 +118,11 @@ def exchange_figure(trades: dict[str, tuple[float, float]], alone: str, order: l
     most = 1.05 * max(gained.max(), 1)
     axes.plot([0, most], [0, most], color=ALONE, linewidth=1)
     axes.scatter(lost, gained, s=18, color=FUSED)
-    for name in {*fusions[:NAMED], *fusions[-NAMED:]}:
-        x, y = trades[name][1], trades[name][0]
-        axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=7)
+    for place, name in enumerate(dict.fromkeys([*fusions[:NAMED], *fusions[-NAMED:]])):
+        right = place % 2 or place >= NAMED  # the best are close together
+        side, ha = ((4, 3), "left") if right else ((-4, 3), "right")
+        spot = trades[name][1], trades[name][0]
+        axes.annotate(name, spot, side, ha=ha, textcoords="offset points", fontsize=7)
     axes.set(ylim=(0, most))
     axes.set_xlabel(f"rows in % that only {alone} has right")
     axes.set_ylabel("rows in % that only the fusion has right")

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from mmjax.errors import DataError
+from mmjax.errors import DataError, name_rows
 
 NUM_BINS = 15
 TEMPERATURES = (0.05, 20.0)
@@ -229,9 +229,10 @@ def _log_p(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
             expected="[rows, classes] and [rows], at least one row",
             got=f"{logits.shape} and {target.shape}",
         )
-    bad = (~np.isfinite(logits)).any(axis=1).sum()
-    if bad:
-        raise DataError("logits", expected="finite values", got=f"NaN or infinity in {bad} rows")
+    bad = (~np.isfinite(logits)).any(axis=1)
+    if bad.any():
+        got = f"NaN or infinity in {name_rows(bad)}"
+        raise DataError("logits", expected="finite values", got=got)
     low, high = target.min(), target.max()
     if low < 0 or high >= logits.shape[1]:
         raise DataError(
