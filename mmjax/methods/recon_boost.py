@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.errors import UsageError
 from mmjax.layers import mean_where
 from mmjax.methods.mechanics import gradient_of, loss_where, modality_logits
 from mmjax.objectives.row_losses import classes_of
@@ -64,6 +65,11 @@ class ReconBoost(Method):
     alpha: float = 0.5
     stage: int = 10
     rectify: int = 10
+
+    def __post_init__(self) -> None:
+        for name, least in (("stage", 1), ("rectify", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(name, expected=f"at least {least}", got=str(getattr(self, name)))
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
         """Number of steps taken: []."""

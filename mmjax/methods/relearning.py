@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mmjax.data.task import Split, Task
+from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import map_encoders
 from mmjax.objectives.row_losses import classes_of
@@ -50,6 +51,10 @@ class Relearning(Joint):
     tried: ClassVar[Tried] = {"strength": (1.0, 3.0, 10.0)}
     strength: float = 3.0
     rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError("rounds", expected="at least 1", got=str(self.rounds))
 
     def num_runs(self, num_modalities: int) -> int:
         """One per round."""

@@ -99,6 +99,22 @@ def test_mla_without_projection_leaves_every_direction_as_it_is():
     np.testing.assert_allclose(memory["projection"], identity / np.linalg.norm(identity), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("gradient_blending", "least_gap", 0.0),
+        ("lfm", "start", 0.0),
+        ("mla", "alpha", 0.0),
+        ("recon_boost", "stage", 0),
+        ("recon_boost", "rectify", -1),
+        ("relearning", "rounds", 0),
+    ],
+)
+def test_method_refuses_what_it_cannot_train_with(name, field, value):
+    with pytest.raises(UsageError, match=f"{field}: expected"):
+        METHODS[name](**{field: value})
+
+
 ABOUT_CLASSES = {"arl", "cml", "ogm_ge", "opm", "pmr", "recon_boost", "sample_valuation"}
 
 
