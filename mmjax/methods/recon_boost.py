@@ -34,7 +34,9 @@ class ReconBoost(Method):
     as here, the other modalities go on for a few steps. The authors' code keeps only the target's
     term of :math:`\text{KL}`, which weighs the cross-entropy of a row by
     :math:`1 - \text{weight} P_y`, and stops the gradient of both sides of the memory consolidation,
-    which thus does nothing.
+    which thus does nothing. The whole divergence leaves the boosting loss without a minimum: it
+    falls as long as :math:`p_m` does for classes that the others wrongly expect. So stages should
+    be short.
 
     Reference: Hua et al., ReconBoost: Boosting Can Achieve Modality Reconcilement
     (arXiv:2405.09321).
