@@ -19,8 +19,8 @@ MODALITY = re.compile(r"\w[\w .-]{0,99}")
 LARGEST = 1e19
 """Largest input whose square float32 can represent."""
 
-RESERVED = ("fused", "target")
-"""Names used beside those of modalities, in files of arrays and in embeddings."""
+RESERVED = ("bias", "fused", "target")
+"""Names used beside those of modalities, of parameters, in files of arrays and in embeddings."""
 
 
 def check_task(task: Any) -> None:

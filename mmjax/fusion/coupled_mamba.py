@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mmjax.errors import UsageError
 from mmjax.fusion.building_blocks import JointDense, embed
 from mmjax.layers import Dense, masked_mean
 from mmjax.layers.dropout import Dropout
@@ -122,6 +123,8 @@ class CoupledMambaFusion(nn.Module):
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], *, train: bool) -> Outputs:
         """Fuses ``{name: [batch, length, features]}`` into ``[batch, out_dim]``."""
+        if self.window < 1:
+            raise UsageError("window", expected="at least 1", got=str(self.window))
         streams = embed(tokens, self.width, positions=False)
         longest = max(t.values.shape[1] for t in streams.values())
         streams = {n: _pad(t, longest) for n, t in streams.items()}

@@ -35,8 +35,9 @@ class FlexMoEFusion(nn.Module):
     few for the other combinations, these share them in turn, where the authors' code fails.
 
     The authors' code adds the output of its attention to itself rather than to :math:`x`, has as
-    many tokens in the bank as a modality has patches, and also adds learned positions. In its first
-    epochs it sees rows with many modalities first; here the order of the rows is random throughout.
+    many tokens in the bank as a modality has patches, and also adds learned positions. Its
+    cross-entropy is that of the noisy scores. In its first epochs it sees rows with many modalities
+    first; here the order of the rows is random throughout.
 
     One modality: full rows only. Two or many: :math:`2^M` combinations in the bank, so that this is
     not for many more than ten modalities. A row with none present has tokens of the bank alone and

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mmjax.errors import UsageError
 from mmjax.layers.initializers import normal
 from mmjax.types import Array, Tokens
 
@@ -129,6 +130,9 @@ def learned_tokens(module: nn.Module, name: str, shape: tuple[int, int], batch: 
 
     Creates the parameter ``name`` in the calling compact method.
 
+    Raises:
+        UsageError: the length is below 1.
+
     Example:
         >>> import flax.linen as nn
         >>> from jax import random
@@ -141,6 +145,8 @@ def learned_tokens(module: nn.Module, name: str, shape: tuple[int, int], batch: 
         >>> tokens.values.shape, variables["params"]["latents"].shape
         ((4, 2, 8), (2, 8))
     """
+    if shape[0] < 1:
+        raise UsageError(name, expected="at least 1 learned token", got=str(shape[0]))
     values = module.param(name, normal(0.02), shape)
     return all_valid(jnp.broadcast_to(values[None], (batch, *shape)))
 

@@ -86,7 +86,7 @@ class AGM(Method):
     def _modulate(self, losses, here, memory):
         """Factors [modality], and the memory updated with these losses."""
         average, steps = memory["average"], memory["steps"]
-        lead = jnp.exp(_lead(average, steps > 0)) - jnp.exp(_lead(losses, here))
+        lead = _ratio(average, steps > 0) - _ratio(losses, here)
         factors = jnp.exp(self.alpha * jnp.minimum(lead, _LIMIT))
         steps = steps + here
         average = average + jnp.where(here, (losses - average) / jnp.maximum(steps, 1), 0)
@@ -104,10 +104,11 @@ def _responses(forward, params, batch, key, outputs):
     return shapley(values)
 
 
-def _lead(losses: jax.Array, counts: jax.Array) -> jax.Array:
-    """How far each loss is below the mean of the others; zero if there is nothing to compare."""
+def _ratio(losses: jax.Array, counts: jax.Array) -> jax.Array:
+    """Exponential of how far each loss is below the mean of the others; one if there are none."""
     others, comparable = mean_of_others(losses, counts)
-    return jnp.where(comparable, others - losses, 0)
+    lead = jnp.where(comparable, others - losses, 0)
+    return jnp.exp(jnp.minimum(lead, 80))  # beyond 88, two of them would be infinite
 
 
 def _without_value(x: jax.Array) -> jax.Array:

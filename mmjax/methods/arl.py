@@ -37,13 +37,14 @@ class ARL(Method):
     here. With one, this is training with :math:`L_1` beside the loss. Logits are a fusion's
     branches, or its predictions from one modality alone.
 
-    The authors' code begins with the weights after five epochs; here they hold from the first step.
+    The authors' code begins with the weights, and with a ``gamma`` other than 1, after six epochs;
+    here both hold from the first step.
     Adam cancels a constant factor, but not one that changes.
 
     Reference: Wei et al., Improving Multimodal Learning via Imbalanced Learning (arXiv:2507.10203).
 
     Attributes:
-        gamma: weight of the unimodal losses; 3 and 4 in the authors' scripts.
+        gamma: weight of the unimodal losses; 1 to 5 in the authors' scripts.
         sharpness: of the weights, the paper's :math:`T`; 4 and 8 in the authors' scripts.
         floor: lower bound on :math:`v`; the authors' code bounds the share of one of two modalities
             at 0.3.
@@ -63,7 +64,7 @@ class ARL(Method):
         "unimodal_losses": {"gamma": 0.0},
         "asymmetry": {"sharpness": 0.0},
     }
-    tried: ClassVar[Tried] = {"gamma": (1.0, 3.0, 4.0), "sharpness": (4.0, 8.0)}
+    tried: ClassVar[Tried] = {"gamma": (1.0, 3.0, 4.0, 5.0), "sharpness": (4.0, 8.0)}
     gamma: float = 4.0
     sharpness: float = 8.0
     floor: float = 0.6

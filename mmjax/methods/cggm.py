@@ -45,9 +45,10 @@ class CGGM(Method):
     (arXiv:2411.01409).
 
     Attributes:
-        rho: factor on the gradients of encoders; 1.3 in the authors' scripts.
+        rho: factor on the gradients of encoders; 1.3 in the authors' scripts, 1 for segmentation.
         weight: of the loss of direction, the paper's lambda; 0.05 to 0.2 in the authors' scripts.
-        rate: learning rate of the classifiers; 0.0005 in the authors' scripts.
+        rate: learning rate of the classifiers; 0.0005 in the authors' scripts, 0.006 for
+            segmentation.
 
     Example:
         >>> import jax.numpy as jnp

@@ -27,11 +27,11 @@ class CoMM(Method):
     number: one term each, over the rows that have the modality.
 
     The views are two augmentations of a row, by the recipe's ``augment``, which should leave the
-    target as it is. Without any they differ by dropout alone, where it comes before the fused
-    vector; where it does not they are equal, and :math:`Z` is only kept apart from other rows. The
-    paper trains representations by the contrastive loss alone and behind a projection head; here it
-    goes with the recipe's objective, on the fused vector itself. The mean over terms is that of the
-    authors' code; the paper has the sum.
+    target as it is; mixup mixes both with the same other row. Without any they differ by dropout
+    alone, where it comes before the fused vector; where it does not they are equal, and :math:`Z`
+    is only kept apart from other rows. The paper trains representations by the contrastive loss
+    alone and behind a projection head; here it goes with the recipe's objective, on the fused
+    vector itself. The mean over terms is that of the authors' code; the paper has the sum.
 
     Requires a fusion with a joint representation, such as concat, sum or gmu.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmjax.data.targets import row_nll
 from mmjax.data.task import Task
+from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import (
     gradient_of,
@@ -55,6 +56,10 @@ class GradientBlending(Method):
     """
 
     least_gap: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.least_gap > 0:
+            raise UsageError("least_gap", expected="a positive number", got=str(self.least_gap))
 
     def num_runs(self, num_modalities: int) -> int:
         """One for the whole model and one per modality."""

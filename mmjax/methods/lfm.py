@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mmjax.errors import UsageError
 from mmjax.objectives.contrastive import mismatch
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tokens, Tried
 
@@ -56,6 +57,11 @@ class LFM(Method):
     start: float = 0.63
     rate: float = 0.01
     temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        if not _LEAST <= self.start <= _MOST:
+            expected = f"a share from {_LEAST} to {_MOST}"
+            raise UsageError("start", expected=expected, got=str(self.start))
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
         r""":math:`\alpha`, and by how much :math:`c` differed from :math:`g` in the step before."""

@@ -61,6 +61,10 @@ class MLA(Method):
     tried: ClassVar[Tried] = {"alpha": (0.01, 0.1, 1.0)}
     alpha: float = 0.1
 
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise UsageError("alpha", expected="a positive number", got=str(self.alpha))
+
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
         """Step, and the projection [features, features].
 

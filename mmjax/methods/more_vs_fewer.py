@@ -21,9 +21,10 @@ class MoreVsFewer(Method):
     :math:`X^-` a proper subset of :math:`X^+`, both drawn anew for each row in each step, :math:`L`
     the objective and :math:`l` the rows' cross-entropies in nats (for numbers, half the squared
     errors). The sizes are uniform, that of :math:`X^+` from two to all that the row has and that of
-    :math:`X^-` from one to one less; the authors' code draws pairs by rejection, the full set less
-    often than the others. Both subsets see the same dropout. A row with a single modality keeps it
-    in both, and is not ranked. Works for any number of modalities and any fusion.
+    :math:`X^-` from one to one less; the authors' code draws pairs by rejection, so that it sees
+    each subset about as often, and augments both by themselves. Here both see the same dropout. A
+    row with a single modality keeps it in both, and is not ranked. Works for any number of
+    modalities and any fusion.
 
     Reference: Li et al., SimMLM: A Simple Framework for Multi-modal Learning with Missing Modality
     (arXiv:2507.19264), with its fusion, ``simmlm``.

@@ -17,6 +17,7 @@ from mmjax.methods.mechanics import (
     outline,
     target_scores,
 )
+from mmjax.objectives.row_losses import classes_of
 from mmjax.types import Batch, Forward, Gradient, Method, Objective, Removable, Tried
 
 
@@ -93,7 +94,7 @@ class PMR(Method):
         prototypes, seen = {}, {}
         for name, old in memory["prototypes"].items():
             here = batch.present[name][:, None]
-            member = jax.nn.one_hot(batch.target, len(old), dtype=old.dtype) * here
+            member = jax.nn.one_hot(classes_of(batch), len(old), dtype=old.dtype) * here
             count = member.sum(axis=0)[:, None]  # [class, 1]
             new = member.T @ jax.lax.stop_gradient(features[name]) / jnp.maximum(count, 1)
             known = memory["seen"][name][:, None]

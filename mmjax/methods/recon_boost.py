@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.errors import UsageError
 from mmjax.layers import mean_where
 from mmjax.methods.mechanics import gradient_of, loss_where, modality_logits
 from mmjax.objectives.row_losses import classes_of
@@ -33,7 +34,9 @@ class ReconBoost(Method):
     as here, the other modalities go on for a few steps. The authors' code keeps only the target's
     term of :math:`\text{KL}`, which weighs the cross-entropy of a row by
     :math:`1 - \text{weight} P_y`, and stops the gradient of both sides of the memory consolidation,
-    which thus does nothing.
+    which thus does nothing. The whole divergence leaves the boosting loss without a minimum: it
+    falls as long as :math:`p_m` does for classes that the others wrongly expect. So stages should
+    be short.
 
     Reference: Hua et al., ReconBoost: Boosting Can Achieve Modality Reconcilement
     (arXiv:2405.09321).
@@ -64,6 +67,11 @@ class ReconBoost(Method):
     alpha: float = 0.5
     stage: int = 10
     rectify: int = 10
+
+    def __post_init__(self) -> None:
+        for name, least in (("stage", 1), ("rectify", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(name, expected=f"at least {least}", got=str(getattr(self, name)))
 
     def init(self, forward: Forward, params: chex.ArrayTree, rows: Batch) -> chex.ArrayTree:
         """Number of steps taken: []."""

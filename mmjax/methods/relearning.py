@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mmjax.data.task import Split, Task
+from mmjax.errors import UsageError
 from mmjax.methods.joint import Joint
 from mmjax.methods.mechanics import map_encoders
 from mmjax.objectives.row_losses import classes_of
@@ -26,8 +27,9 @@ class Relearning(Joint):
     :math:`a_m = \tanh(\text{strength} g_m)`, encoder :math:`m` continues from :math:`(1 - a_m)
     \text{parameters} + a_m \text{initial parameters}`, and everything else from where it was. With
     more ``rounds`` this is repeated. Embeddings are mean tokens, over the rows that have the
-    modality, scaled to [-1, 1] per feature as in the authors' code. Any number of modalities. It
-    needs classes. The validation split also selects parameters, here those to start from.
+    modality, scaled to [-1, 1] per feature as in the authors' code; if no row of a split has it,
+    its encoder continues from where it was. Any number of modalities. It needs classes. The
+    validation split also selects parameters, here those to start from.
 
     The paper goes back a few times within one run; here each round is a run, as long as the actual
     one, with a new optimiser.
@@ -51,6 +53,10 @@ class Relearning(Joint):
     strength: float = 3.0
     rounds: int = 1
 
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError("rounds", expected="at least 1", got=str(self.rounds))
+
     def num_runs(self, num_modalities: int) -> int:
         """One per round."""
         return self.rounds
@@ -72,7 +78,8 @@ class Relearning(Joint):
     def _diagnose(self, trained: Trained, task: Task) -> dict[str, np.ndarray]:
         """How far each encoder goes back, from 0 to 1: {modality: [seeds]}."""
         pure = [_purities(trained, split, task.out_dim) for split in (task.train, task.valid)]
-        gap = {name: np.abs(pure[0][name] - pure[1][name]) for name in pure[0]}
+        # Nothing is known of a modality that no row of a split has.
+        gap = {name: np.nan_to_num(np.abs(pure[0][name] - pure[1][name])) for name in pure[0]}
         return {name: np.tanh(self.strength * each) for name, each in gap.items()}
 
 
@@ -87,7 +94,7 @@ def _purities(trained: Trained, split: Split, num_classes: int) -> dict[str, np.
 
 
 def purity(embeddings: np.ndarray, target: np.ndarray, num_classes: int) -> float:
-    """Share of rows that are of the most frequent class of their cluster; 1 without rows.
+    """Share of rows that are of the most frequent class of their cluster; NaN without rows.
 
     Args:
         embeddings: [rows, features].
@@ -98,7 +105,7 @@ def purity(embeddings: np.ndarray, target: np.ndarray, num_classes: int) -> floa
     from sklearn.exceptions import ConvergenceWarning
 
     if not len(target):
-        return 1.0
+        return np.nan
     low, high = embeddings.min(axis=0), embeddings.max(axis=0)
     scaled = 2 * (embeddings - low) / np.where(high > low, high - low, 1) - 1
     with warnings.catch_warnings():

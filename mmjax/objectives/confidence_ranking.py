@@ -8,6 +8,7 @@ from mmjax.objectives.row_losses import (
     Result,
     branch_losses,
     branch_rows,
+    classes_of,
     finish,
     row_losses,
     surprise,
@@ -33,6 +34,9 @@ def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -
     (arXiv:2306.02050), after Moon et al., Confidence-Aware Learning for Deep Neural Networks
     (arXiv:2007.01458).
 
+    Raises:
+        UsageError: the targets are not classes; only a softmax has this confidence.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from mmjax.objectives import confidence_ranking
@@ -44,6 +48,7 @@ def confidence_ranking(outputs: Outputs, batch: Batch, *, weight: float = 0.1) -
         >>> round(loss.item(), 3)  # 2 * 0.813 + 1: the losses of the rows differ by 1
         2.627
     """
+    classes_of(batch)
     loss = row_losses(outputs.prediction, batch).mean() + branch_losses(outputs, batch)
     ranks = sum(_misranking(row, batch) for row in branch_rows(outputs, batch))
     return finish(loss + weight * ranks, outputs, batch)

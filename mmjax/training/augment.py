@@ -83,6 +83,8 @@ def make_vary(
 ) -> Callable[[jax.Array, Batch], Batch]:
     """Makes ``(key, batch) -> batch``, what training does to the rows of a step.
 
+    Both views of a row are augmented by themselves, but mixed with the same other row.
+
     Args:
         augment: of each modality; modalities that a batch lacks are ignored.
         model: how it reads and standardises its inputs, and which of them are padded.
@@ -105,10 +107,16 @@ def make_vary(
 
     def vary(key: jax.Array, batch: Batch) -> Batch:
         draw, pair = jax.random.split(key)
-        varied = {n: vary_input(n, draw, batch) for n in augment if n in batch.inputs}
-        batch = batch._replace(inputs={**batch.inputs, **varied})
-        batch = weigh_classes(batch, weights)
-        return batch if mixup is None else mix(pair, batch, mixup)
+
+        def once(draw: jax.Array) -> Batch:
+            varied = {n: vary_input(n, draw, batch) for n in augment if n in batch.inputs}
+            rows = batch._replace(inputs={**batch.inputs, **varied})
+            rows = weigh_classes(rows, weights)
+            return rows if mixup is None else mix(pair, rows, mixup)
+
+        # The second view is compiled only if the method looks at it.
+        view = once(jax.random.fold_in(draw, 1)).inputs
+        return once(draw)._replace(view=view)
 
     return vary
 

@@ -151,9 +151,7 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         if vary is not None:
             own = jax.random.fold_in(jax.random.fold_in(state.key, VARY), state.step)
-            # Compiled only if the method looks at it.
-            view = vary(jax.random.fold_in(own, 1), batch).inputs
-            batch = vary(own, batch)._replace(view=view)
+            batch = vary(own, batch)
         forward = make_forward(model, state.dropout, dtype=dtype, remat=remat)
         gradient = _in_parts(method.gradient(forward, over_both), accumulate)
         key = jax.random.fold_in(jax.random.fold_in(state.key, DROPOUT), state.step)

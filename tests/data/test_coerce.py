@@ -230,6 +230,7 @@ def test_groups_stay_together_and_a_given_split_is_taken():
         ({"inputs": [np.zeros(60)]}, r"inputs: expected \{modality: array\}, got list"),
         ({"inputs": {"a": np.zeros((60, 0))}}, r"at least one value per sample, got shape \(0,\)"),
         ({"inputs": {"target": np.zeros(60)}}, "another name, got 'target'"),
+        ({"inputs": {"bias": np.zeros(60)}}, "another name, got 'bias'"),
         ({"present": np.ones(60, bool)}, r"present: expected \{modality: array\}, got ndarray"),
         (
             {"group": [None, *range(59)]},

@@ -83,14 +83,22 @@ def test_mse_of_labels_and_numbers():
     np.testing.assert_allclose(loss(numbers), np.mean((prediction - numbers) ** 2), rtol=1e-5)
 
 
+ABOUT_CLASSES = {
+    "confidence_ranking",
+    "evidential",
+    "focal",
+    "label_smoothing",
+    "supervised_contrastive",
+}
+
+
 @pytest.mark.parametrize("kind", ["labels", "numbers"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_take_a_kind_of_target_or_refuse_it(name, kind):
     rng = np.random.default_rng(4)
     prediction, target = rng.normal(size=(8, 3)).astype(np.float32), make_target(kind, rng, rows=8)
     follow = jax.value_and_grad(lambda p: OBJECTIVES[name](Outputs(p), Batch({}, {}, target))[0])
-    about_classes = {"label_smoothing", "focal", "supervised_contrastive", "evidential"}
-    if name in about_classes:
+    if name in ABOUT_CLASSES:
         with pytest.raises(UsageError, match=f"expected classes.*got {kind}"):
             follow(prediction)
     else:

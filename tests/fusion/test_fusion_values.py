@@ -33,6 +33,7 @@ from representatives import FUSIONS as CHOSEN
 from representatives import representatives
 from scipy.special import expit, log_softmax, softmax
 
+from mmjax.errors import UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.testing import make_tokens
 from mmjax.types import Tokens
@@ -216,6 +217,20 @@ def test_padding_with_masked_tokens_changes_nothing(name):
     pad = lambda x: np.pad(x, [(0, 0), (0, 2)] + [(0, 0)] * (x.ndim - 2))
     padded = {n: Tokens(*map(pad, t)) for n, t in tokens.items()}
     assert_close(fuse(name, padded)[0].prediction, fuse(name, tokens)[0].prediction)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "what"),
+    [
+        ("coupled_mamba", "window", "window"),
+        ("healnet", "num_latents", "latents"),
+        ("q_former", "num_queries", "queries"),
+    ],
+)
+def test_fusion_refuses_a_number_of_zero(name, field, what):
+    fusion, tokens = FUSIONS[name](out_dim=3, width=8, **{field: 0}), make_tokens({"a": (2, 4)})
+    with pytest.raises(UsageError, match=f"{what}: expected at least 1"):
+        jax.eval_shape(lambda: fusion.init(jax.random.key(0), tokens, train=False))
 
 
 @pytest.mark.parametrize("name", representatives(FUSIONS, CHOSEN))

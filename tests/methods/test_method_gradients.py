@@ -146,6 +146,17 @@ def test_agm_scales_whole_encoders_in_an_additive_fusion_only(batch):
         assert np.allclose(flat(grads), flat(joint), atol=1e-6) == (fusion == "sum")
 
 
+def test_agm_bears_leads_whose_exponentials_are_infinite(batch):
+    numbers = np.random.default_rng(0).normal(scale=1000, size=(32, NUM_CLASSES))
+    rows = batch._replace(target=jnp.asarray(numbers, jnp.float32))
+    setup, memory = Setup(AGM(), rows), {"average": jnp.array([9e5, 1e5]), "steps": jnp.ones(2)}
+    for average in (memory["average"], memory["average"][::-1]):
+        before = {**memory, "average": average}
+        grads, _, metrics = setup.gradient(setup.params, before, rows, KEY)
+        assert np.isfinite([metrics[f"factor_{n}"] for n in NAMES]).all()
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
+
+
 # MMPareto
 
 

@@ -168,6 +168,17 @@ def test_recon_boost_boosts_one_modality_then_trains_all_then_boosts_the_next(ba
         assert any(np.any(x) for x in jax.tree.leaves(got[f"encoders_{name}"]))
 
 
+def test_the_boosting_loss_falls_with_what_the_others_wrongly_expect():
+    others, here = jnp.array([[0.0, 2.0]]), jnp.array([True])  # the target is the first class
+    losses = [
+        -jax.nn.log_softmax(own)[0, 0] - 0.25 * reconcile(own, others, here)
+        for own in (jnp.array([[size, 0.0]]) for size in (10.0, 20.0, 40.0))
+    ]
+    steps = np.diff(losses) / [10, 20]
+    wrong = 0.25 * jax.nn.softmax(others)[0, 1]
+    np.testing.assert_allclose(steps, -wrong, rtol=1e-3)  # a slope, not a minimum
+
+
 def test_recon_boost_fits_the_residual_of_the_others(batch):
     rng = np.random.default_rng(0)
     own, others = rng.normal(size=(2, 32, 3)).astype(np.float32)

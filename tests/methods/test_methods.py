@@ -99,6 +99,43 @@ def test_mla_without_projection_leaves_every_direction_as_it_is():
     np.testing.assert_allclose(memory["projection"], identity / np.linalg.norm(identity), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("gradient_blending", "least_gap", 0.0),
+        ("lfm", "start", 0.0),
+        ("mla", "alpha", 0.0),
+        ("recon_boost", "stage", 0),
+        ("recon_boost", "rectify", -1),
+        ("relearning", "rounds", 0),
+    ],
+)
+def test_method_refuses_what_it_cannot_train_with(name, field, value):
+    with pytest.raises(UsageError, match=f"{field}: expected"):
+        METHODS[name](**{field: value})
+
+
+ABOUT_CLASSES = {"arl", "cml", "ogm_ge", "opm", "pmr", "recon_boost", "sample_valuation"}
+
+
+@pytest.mark.parametrize("kind", ["labels", "numbers"])
+@pytest.mark.parametrize("name", METHODS)
+def test_method_takes_a_kind_of_target_or_refuses_it(name, kind, batch):
+    method, model = METHODS[name](), make_model(NEEDED.get(name, "late_mean"))
+    params, forward = init_params(model, batch, 0), make_forward(model)
+    target = np.zeros((len(batch.target), NUM_CLASSES), bool if kind == "labels" else np.float32)
+    rows = batch._replace(target=target)
+    step = lambda: method.gradient(forward, cross_entropy)(
+        params, method.init(forward, params, rows), rows, jax.random.key(0)
+    )
+    if name in ABOUT_CLASSES:
+        with pytest.raises(UsageError, match=f"expected classes.*got {kind}"):
+            jax.eval_shape(step)
+    else:
+        grads, *_ = jax.eval_shape(step)
+        chex.assert_trees_all_equal_shapes(grads, params)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_keeps_the_structure_of_the_state(name, batch):
     method, model = METHODS[name](), make_model(NEEDED.get(name, "late_mean"))

@@ -1,5 +1,6 @@
 """Diagnosing and re-learning: what its preliminary runs hand over, against NumPy."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import chex
@@ -35,7 +36,20 @@ def test_purity_is_the_share_of_rows_of_the_main_class_of_their_cluster():
     mixed[[0, 1, 20]] = [1, 2, 0]  # three rows lie among others
     assert purity(spread(rng, target, 1.0), mixed, 3) == pytest.approx(57 / 60)
     assert purity(np.ones((60, 3)), target, 3) == pytest.approx(1 / 3)  # all in one cluster
-    assert purity(np.ones((0, 3)), target[:0], 3) == 1
+    assert np.isnan(purity(np.ones((0, 3)), target[:0], 3))
+
+
+def test_the_encoder_of_a_modality_that_is_not_validated_goes_on(task):
+    absent = {**task.valid.present, NAMES[0]: np.zeros(task.valid.size, bool)}
+    lacking = replace(task, valid=replace(task.valid, present=absent))
+    embed = lambda rows: np.ones((SEEDS, len(rows.target), 2))  # all in one cluster
+    view = lambda params, rows: SimpleNamespace(embeddings=dict.fromkeys(NAMES, embed(rows)))
+    params = {f"encoders_{n}": {"kernel": np.ones((SEEDS, 4))} for n in NAMES}
+    start = jax.tree.map(np.zeros_like, params)
+    trained = SimpleNamespace(params=params, start=start, view=view)
+    recipe = Recipe(make_model(), method=Relearning(), seeds=range(SEEDS))
+    got = Relearning().prepare(lambda *_: trained, recipe, lacking).params
+    chex.assert_trees_all_equal(got[f"encoders_{NAMES[0]}"], params[f"encoders_{NAMES[0]}"])
 
 
 @pytest.mark.parametrize("rounds", [1, 2])

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -334,6 +335,14 @@ def test_a_method_gets_a_second_view_that_varies_by_itself(task):
     _, metrics = jax.jit(step)(state, rows)
     assert metrics["apart"] > 0.05
     assert metrics["kept"] == 0
+
+
+def test_both_views_of_a_row_are_mixed_with_the_same_row(task):
+    rows = jax.device_put(task.train.take(np.arange(8)).batch())
+    change = make_vary({}, make_model(task, "concat"), None, 1.0)
+    mixed = jax.jit(change)(KEY, rows)
+    assert jnp.nanmax(jnp.abs(mixed.inputs["vector"] - rows.inputs["vector"])) > 0.05
+    chex.assert_trees_all_equal(mixed.view, mixed.inputs)
 
 
 @pytest.mark.slow
