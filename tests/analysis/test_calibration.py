@@ -190,7 +190,7 @@ def test_rows_have_the_scores_before_and_after_scaling_on_validation():
         (np.zeros((2, 3, 4)), np.zeros(2, int), "logits and target: expected"),
         (np.zeros((2, 3)), np.zeros(3, int), "logits and target: expected"),
         (np.zeros((0, 3)), np.zeros(0, int), "at least one row"),
-        (np.array([[np.nan, 0], [0, 1]]), np.zeros(2, int), "NaN or infinity in row"),
+        (np.array([[np.nan, 0], [0, 1]]), np.zeros(2, int), r"NaN or infinity in row 0\."),
         (np.zeros((2, 3)), np.array([0, 3]), "classes from 0 to 2, got values from 0 to 3"),
         (np.zeros((2, 3)), np.array([-1, 0]), "got values from -1 to 0"),
     ],

@@ -61,7 +61,7 @@ def test_many_different_integers_are_refused_as_classes():
         ),
         (
             np.where(np.arange(60) == 7, np.nan, np.arange(60.0)),
-            "in row 7",
+            "got none in row 7",
         ),
     ],
 )

@@ -447,7 +447,7 @@ def test_numbers_of_any_unit_are_standardised(unit):
     scores = task.scores(task.test.target + 1, task.test.target)
     np.testing.assert_allclose(scores["rmse"], task.scale.deviation[0], rtol=1e-6)
     with pytest.raises(
-        DataError, match="finite numbers up to 1e300, got infinite or larger ones in row"
+        DataError, match="finite numbers up to 1e300, got infinite or larger ones in row 3"
     ):
         Task.from_arrays({"x": X}, np.where(np.arange(ROWS) == 3, 1e301, target))
 
@@ -502,9 +502,9 @@ def test_dates_beside_text_in_a_table_are_dates():
 def test_errors_name_the_rows_that_were_given(tmp_path, row):
     bad = X.copy()
     bad[row, 1] = np.nan
-    with pytest.raises(DataError, match=f"'x': .*row {row}\\."):
+    with pytest.raises(DataError, match=f"'x': .*infinity in row {row}\\."):
         Task.from_arrays({"x": bad}, INTEGERS)
-    with pytest.raises(DataError, match=f"row {row}, id p{row}"):
+    with pytest.raises(DataError, match=f"infinity in row {row}, id p{row}"):
         Task.from_arrays({"x": bad}, INTEGERS, meta={"id": [f"p{i}" for i in range(ROWS)]})
     named = np.array(["train"] * 40 + ["test"] * 20)
     with pytest.raises(DataError, match=f"id {named[row]} {row % 40}"):
@@ -513,7 +513,7 @@ def test_errors_name_the_rows_that_were_given(tmp_path, row):
     for index, values in enumerate(bad):
         np.save(tmp_path / "x" / f"r{index}.npy", values)
     write_labels(tmp_path, {"id": [f"r{i}" for i in range(ROWS)], "target": INTEGERS})
-    with pytest.raises(DataError, match=f"row {row}, id r{row}"):
+    with pytest.raises(DataError, match=f"infinity in row {row}, id r{row}"):
         folder(tmp_path)
 
 
@@ -639,7 +639,7 @@ def test_cells_that_do_not_fit_are_named(as_given):
     ):
         Task.from_arrays({"x": wider}, INTEGERS)
     gap = as_given([None, *X[1:]])
-    with pytest.raises(DataError, match=r"in row 0. .*present="):
+    with pytest.raises(DataError, match=r"infinity in row 0. .*present="):
         Task.from_arrays({"x": gap}, INTEGERS)
     here = np.arange(ROWS) > 0
     task = Task.from_arrays({"x": gap}, INTEGERS, present={"x": here})
@@ -668,7 +668,7 @@ def test_columns_of_a_dataset_join_and_may_be_missing():
         absent = [s.meta["id"][~s.present[name]] for s in task.splits.values()]
         assert np.concatenate(absent).tolist() == ["4"]
     rows[5] |= {"age": None}
-    with pytest.raises(DataError, match=r"'table': .*row 5, id 5"):
+    with pytest.raises(DataError, match=r"'table': .*infinity in row 5, id 5"):
         from_dataset(rows, modalities={"table": ["age", "size"]}, target="y")
 
 

@@ -92,17 +92,17 @@ def spoilt(row, *index):
 
 LONG = int(LENGTHS.argmax())
 BAD = {
-    "a frame in the middle": (spoilt(LONG, 3), f"finite values .* in row {LONG}"),
-    "a value": (spoilt(LONG, 3, 1), f"finite values .* in row {LONG}"),
-    "a value of the last frame": (spoilt(LONG, -1, 1), f"finite.* row {LONG}"),
-    "all frames": (spoilt(7, slice(None)), "finite values .* in row 7"),
+    "a frame in the middle": (spoilt(LONG, 3), f"finite values .* infinity in row {LONG}"),
+    "a value": (spoilt(LONG, 3, 1), f"finite values .* infinity in row {LONG}"),
+    "a value of the last frame": (spoilt(LONG, -1, 1), f"finite.* infinity in row {LONG}"),
+    "all frames": (spoilt(7, slice(None)), "finite values .* infinity in row 7"),
     "no frames": ([*STEPS[:7], STEPS[7][:0], *STEPS[8:]], r"with values, got shape \(0, 3\) in"),
     "more features": (
         [*STEPS[:7], np.ones((4, 5)), *STEPS[8:]],
         r"rows of one shape, got \(3,\) in row 0 and \(5,\) in row 7",
     ),
     "numbers": ([x[:, 0] for x in STEPS], "one shape.*or state their kind"),
-    "a large value": ([*STEPS[:7], np.full((2, 3), 1e20), *STEPS[8:]], "larger ones in row"),
+    "a large value": ([*STEPS[:7], np.full((2, 3), 1e20), *STEPS[8:]], "larger ones in row 7"),
     "grey clips without a kind": (
         [np.ones((len(x), 5, 6)) for x in STEPS],
         r"one shape, got .* or state their kind",
