@@ -1,5 +1,7 @@
 """Tables and figures of the audit."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +12,13 @@ from audit_claims import (
     Arm,
     Draw,
     agreement,
-    claim,
     nothing_wins,
     resample,
     score,
     sides,
     truth,
 )
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmjax.analysis.statistics import ALPHA, compare_pair
@@ -25,7 +27,7 @@ from mmjax.report.figures.style import ALONE, FUSED, QUIET, calm
 from mmjax.report.tables import markdown_table
 from mmjax.storage.files import write_text
 
-BASELINE = "concat"
+BASELINE, NULL = "concat", "null"
 BOOTSTRAPS, PAIRS, PAIR_SEEDS = 200, 1000, 5
 COUNTS = (1, 2, 3, 5, 10)
 QUANTITIES = {
@@ -33,19 +35,27 @@ QUANTITIES = {
     "gains": "Points added to gains over the baseline, both sides treated alike:\n",
     "gains, method alone": "Points added to gains, the method alone contaminated:\n",
 }
+SIDES = {"both sides treated alike": True, "the method alone contaminated": False}
 Study = Mapping[str, Mapping[str, Arm]]
 Inflation = Mapping[str, Mapping[str, np.ndarray]]
 """What ``measure`` returns for a task."""
+Wins = Mapping[str, Mapping[str, tuple[float, float]]]
+"""What ``count_wins`` returns."""
 
 
 def write_report(
-    study: Study, groups: Mapping[str, np.ndarray], out: Path, protocol: set[str]
+    study: Study,
+    groups: Mapping[str, np.ndarray],
+    fresh: np.ndarray | None,
+    out: Path,
+    protocol: set[str],
 ) -> None:
     """Writes summary.md and the figures that it shows.
 
     Args:
         study: {task: {strategy: its answers}}.
         groups: {task: the group of each reported row}.
+        fresh: answers of the baseline on the task ``null``, [times, seeds, rows].
         out: an existing folder.
         protocol: contaminations.
     """
@@ -54,14 +64,16 @@ def write_report(
     added = {name: measure(arms, draws[name]) for name, arms in study.items()}
     write_text(out / "inflation.csv", inflation_csv(study, added))
     pages += ["## Inflation\n", *inflation(added), _INFLATION]
-    pages += ["## Methods that do nothing\n", *nothing(study)]
-    pages += ["## Verdicts on methods that do nothing\n", verdicts(study, groups)]
+    wins = {how: count_wins(study, both) for how, both in SIDES.items()}
+    pages += ["## Methods that do nothing\n", *nothing(wins), _NOTHING]
+    pages += ["## Verdicts on methods that do nothing\n", verdicts(study, groups, fresh)]
     pages += ["## Rankings\n", rankings(study, draws)]
     pages += ["## Seeds that a ranking needs\n", seeds_needed(study)]
     pages += ["## Every method\n", _GAINS]
-    pages += [gains(name, study[name], draws[name]) for name in study]
+    pages += [gains(name, arms, added[name]) for name, arms in study.items()]
     save(inflation_figure(added), out / "inflation.png")
-    save(gains_figure(study, draws), out / "gains.png")
+    save(nothing_figure(wins), out / "nothing.png")
+    save(gains_figure(study, added), out / "gains.png")
     write_text(out / "summary.md", "\n\n".join(page.strip() for page in pages) + "\n")
 
 
@@ -69,6 +81,9 @@ _INFLATION = """![Points added to scores](inflation.png)
 
 Points added to scores: each method (bars), and their mean with its 95 % interval. What each
 contamination adds to each method, with intervals: [inflation.csv](inflation.csv)."""
+_NOTHING = """![How often a method that does nothing wins](nothing.png)
+
+How often a method that does nothing wins, in % of draws."""
 _GAINS = """![Claimed and true gains](gains.png)
 
 Gains that are claimed, of the method alone contaminated, against true ones; a dot is a method."""
@@ -109,7 +124,7 @@ def interval(values: np.ndarray | list[float]) -> str:
 
 
 def measure(arms: Mapping[str, Arm], draws: Sequence[Draw]) -> dict[str, dict[str, np.ndarray]]:
-    """{quantity: {contamination: what it adds, [draws, methods]}}."""
+    """{quantity: {contamination: what it adds, [draws, methods]}}, and "claims" under "clean"."""
 
     def on(side: Mapping[str, Arm], dirty: set[str]) -> np.ndarray:
         return np.array([[score(arm, draw, dirty) for arm in side.values()] for draw in draws])
@@ -117,6 +132,7 @@ def measure(arms: Mapping[str, Arm], draws: Sequence[Draw]) -> dict[str, dict[st
     base = {BASELINE: arms[BASELINE]}
     clean, clean_base = on(others(arms), set()), on(base, set())
     added: dict[str, dict[str, np.ndarray]] = {name: {} for name in QUANTITIES}
+    added["claims"] = {"clean": clean - clean_base}
     for name, dirty in protocols(arms).items():
         score_added = on(others(arms), sides(dirty, both=True)[0]) - clean
         added["scores"][name] = score_added
@@ -132,7 +148,8 @@ def inflation(added: Mapping[str, Inflation]) -> list[str]:
         rows = []
         for name in [*CONTAMINATIONS, "all together"]:
             tasks = [of_task[quantity].get(name) for of_task in added.values()]
-            cells = ["-" if v is None else interval(v.mean(axis=1)) for v in tasks]
+            means = [None if values is None else values.mean(axis=1) for values in tasks]
+            cells = ["-" if m is None else interval(m) if m.any() else "0" for m in means]
             rows.append([name, *cells])
         pages += [title, markdown_table(["contamination", *added], rows)]
     return pages
@@ -140,16 +157,17 @@ def inflation(added: Mapping[str, Inflation]) -> list[str]:
 
 def inflation_csv(study: Study, added: Mapping[str, Inflation]) -> str:
     """What each contamination adds to each method, with 95 % intervals."""
-    lines = ["task,method,contamination,quantity,points,low,high"]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["task", "method", "contamination", "quantity", "points", "low", "high"])
     for task, of_task in added.items():
-        for quantity, of_quantity in of_task.items():
-            for name, values in of_quantity.items():
+        for quantity in QUANTITIES:
+            for name, values in of_task[quantity].items():
                 bounds = np.percentile(values[1:], [2.5, 97.5], axis=0)
                 points = 100 * np.stack([values[0], *bounds], axis=1)
                 for method, some in zip(others(study[task]), points, strict=True):
-                    cells = ",".join(f"{one:.2f}" for one in some)
-                    lines.append(f'{task},{method},{name},"{quantity}",{cells}')
-    return "\n".join(lines) + "\n"
+                    table.writerow([task, method, name, quantity, *(f"{p:.2f}" for p in some)])
+    return text.getvalue()
 
 
 def headline(study: Study, protocol: set[str]) -> str:
@@ -166,39 +184,50 @@ def headline(study: Study, protocol: set[str]) -> str:
     return "\n\n".join(lines)
 
 
-def nothing(study: Study) -> list[str]:
-    """How often the baseline with other seeds looks better than the baseline."""
+def count_wins(study: Study, both: bool) -> Wins:
+    """{task: {contamination: how often the baseline with other seeds beats it, and by a point}}."""
+    return {
+        task: {
+            name: nothing_wins(arms[BASELINE], dirty, both, PAIR_SEEDS)
+            for name, dirty in {"none": set(), **protocols(arms)}.items()
+        }
+        for task, arms in study.items()
+    }
+
+
+def nothing(wins: Mapping[str, Wins]) -> list[str]:
+    """Tables of how often a method that does nothing looks better."""
     pages = []
-    for both, how in ((True, "both sides treated alike"), (False, "the method alone contaminated")):
+    for how, of_task in wins.items():
         rows = []
-        clean = [nothing_wins(arms[BASELINE], set(), both, PAIR_SEEDS) for arms in study.values()]
-        rows.append(["none", *(f"{100 * w:.0f} ({100 * large:.0f})" for w, large in clean)])
-        for name in [*CONTAMINATIONS, "all together"]:
-            cells = []
-            for arms in study.values():
-                if name not in protocols(arms):
-                    cells.append("-")
-                    continue
-                wins, large = nothing_wins(arms[BASELINE], protocols(arms)[name], both, PAIR_SEEDS)
-                cells.append(f"{100 * wins:.0f} ({100 * large:.0f})")
+        for name in ["none", *CONTAMINATIONS, "all together"]:
+            found = [of.get(name) for of in of_task.values()]
+            cells = ["-" if f is None else f"{100 * f[0]:.0f} ({100 * f[1]:.0f})" for f in found]
             rows.append([name, *cells])
         title = f"A method that does nothing wins, in % of draws, and by a point or more; {how}:\n"
-        pages += [title, markdown_table(["contamination", *study], rows)]
+        pages += [title, markdown_table(["contamination", *of_task], rows)]
     return pages
 
 
-def verdicts(study: Study, groups: Mapping[str, np.ndarray]) -> str:
+def verdicts(study: Study, groups: Mapping[str, np.ndarray], fresh: np.ndarray | None) -> str:
     """How often the library's test tells a method that does nothing from the baseline."""
-    rows = []
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for task, arms in study.items():
-        right = arms[BASELINE]["clean"].test[USUAL].astype(float)
-        rng, told = np.random.default_rng(0), 0
-        for _ in range(PAIRS):
-            order = rng.permutation(len(right))[: 2 * PAIR_SEEDS]
-            one, other = right[order[:PAIR_SEEDS]], right[order[PAIR_SEEDS:]]
-            told += compare_pair(one, other, groups[task]).p < ALPHA
-        rows.append([task, f"{100 * told / PAIRS:.1f}"])
-    return markdown_table(["task", f"told apart, % of {PAIRS:,} pairs"], rows)
+        right, rng = arms[BASELINE]["clean"].test[USUAL], np.random.default_rng(0)
+        orders = [rng.permutation(len(right)) for _ in range(PAIRS)]
+        pairs[task] = [
+            (right[order[:PAIR_SEEDS]], right[order[PAIR_SEEDS : 2 * PAIR_SEEDS]])
+            for order in orders
+        ]
+    if fresh is not None:
+        both = fresh.reshape(-1, 2, PAIR_SEEDS, fresh.shape[-1])
+        pairs[f"{NULL}, each pair of models of its own"] = [(one, other) for one, other in both]
+    rows = []
+    for name, of_task in pairs.items():
+        group = groups[name.partition(",")[0]]
+        ps = [compare_pair(a.astype(float), b.astype(float), group).p for a, b in of_task]
+        rows.append([name, f"{len(ps):,}", f"{100 * np.mean(np.array(ps) < ALPHA):.1f}"])
+    return markdown_table(["task", "pairs", "told apart, %"], rows)
 
 
 def rankings(study: Study, draws: Mapping[str, list[Draw]]) -> str:
@@ -209,7 +238,7 @@ def rankings(study: Study, draws: Mapping[str, list[Draw]]) -> str:
         cells = []
         for task, arms in study.items():
             known = {"clean": set(), **protocols(arms)}
-            if name not in known or task == "null":
+            if name not in known or task == NULL:
                 cells.append("-")
                 continue
             every = list(arms.values())
@@ -226,7 +255,7 @@ def seeds_needed(study: Study) -> str:
     rng = np.random.default_rng(0)
     for task, arms in study.items():
         ten = [arm for name, arm in arms.items() if name.startswith(f"{BASELINE}:")][:10]
-        if task == "null" or len(ten) < 2:
+        if task == NULL or len(ten) < 2:
             continue
         total = min(arm["clean"].test.shape[1] for arm in ten)
         whole = np.ones(ten[0]["clean"].test.shape[2])
@@ -235,61 +264,93 @@ def seeds_needed(study: Study) -> str:
             some = [Draw(rng.permutation(total)[:count], whole) for _ in range(BOOTSTRAPS)]
             cells.append(f"{np.mean([agreement(ten, true, draw, set()) for draw in some]):.2f}")
         rows.append([task, *cells])
-    return markdown_table(["task", *(f"{count} seeds" for count in COUNTS)], rows)
+    heads = ["1 seed", *(f"{count} seeds" for count in COUNTS[1:])]
+    return markdown_table(["task", *heads], rows)
 
 
-def gains(task: str, arms: Mapping[str, Arm], draws: Sequence[Draw]) -> str:
+def true_gains(task: str, arms: Mapping[str, Arm]) -> list[float]:
+    """In points, of all methods."""
+    base = truth(arms[BASELINE])
+    return [0.0 if task == NULL else 100 * (truth(arm) - base) for arm in others(arms).values()]
+
+
+def claims(added: Inflation) -> dict[str, np.ndarray]:
+    """Gains that are claimed cleanly and with everything, [draws, methods]."""
+    clean = added["claims"]["clean"]
+    return {"clean": clean, "all together": clean + added["gains, method alone"]["all together"]}
+
+
+def gains(task: str, arms: Mapping[str, Arm], added: Inflation) -> str:
     """A table of a task: what is claimed of each method, cleanly and with everything, and true."""
-    base, rows = arms[BASELINE], []
-    for name, arm in others(arms).items():
-        true = f"{100 * (truth(arm) - truth(base)):+.1f}"
-        told = [
-            interval([claim(arm, base, (d, d), dirty, both=False) for d in draws])
-            for dirty in (set(), everything(arms))
-        ]
-        rows.append([name, true, *told])
+    rows = []
+    told = [values.T for values in claims(added).values()]
+    for name, true, clean, dirty in zip(others(arms), true_gains(task, arms), *told, strict=True):
+        rows.append([name, f"{true:+.1f}", interval(clean), interval(dirty)])
     rows.sort(key=lambda row: -float(row[1]))
     head = ["method", "true gain", "clean claim", "claim with all contaminations"]
     return f"### {task}\n\n{markdown_table(head, rows)}"
 
 
+def panels(tasks: Sequence[str], xlabel: str, share: bool) -> tuple[Figure, list[Axes]]:
+    """A panel for each task, three in a row."""
+    columns = min(3, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(3 * columns + 1, 2.8 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, sharey=share, squeeze=False).flat)
+    for spare in axes[len(tasks) :]:
+        spare.set_axis_off()
+    for panel, task in zip(axes, tasks, strict=False):
+        panel.set_title(task)
+        panel.set_xlabel(xlabel)
+        calm(panel, grid="x" if share else "both")
+    return figure, axes[: len(tasks)]
+
+
 def inflation_figure(added: Mapping[str, Inflation]) -> Figure:
     """Points added to scores, a panel for each task."""
-    figure = Figure(figsize=(2.4 * len(added) + 1.6, 3), layout="constrained")
-    panels = figure.subplots(1, len(added), sharey=True, squeeze=False)[0]
+    figure, axes = panels(list(added), "points added", share=True)
     names = [*CONTAMINATIONS, "all together"][::-1]
-    for axes, (task, of_task) in zip(panels, added.items(), strict=True):
+    for panel, of_task in zip(axes, added.values(), strict=True):
         for name, values in of_task["scores"].items():
             place = names.index(name)
             each, mean = 100 * values[0], 100 * values.mean(axis=1)
-            axes.plot(each, np.full(len(each), place), "|", color=QUIET, markersize=7)
-            axes.plot(np.percentile(mean[1:], [2.5, 97.5]), [place, place], color=FUSED)
-            axes.plot(mean[0], place, "o", color=FUSED, markersize=5)
-        axes.axvline(0, color=QUIET, linewidth=0.8)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_title(task)
-        axes.set_xlabel("points added")
-        calm(axes, grid="x")
+            panel.plot(each, np.full(len(each), place), "|", color=QUIET, markersize=7)
+            panel.plot(np.percentile(mean[1:], [2.5, 97.5]), [place, place], color=FUSED)
+            panel.plot(mean[0], place, "o", color=FUSED, markersize=5)
+        panel.axvline(0, color=QUIET, linewidth=0.8)
+        panel.set_yticks(range(len(names)), names)
     return figure
 
 
-def gains_figure(study: Study, draws: Mapping[str, list[Draw]]) -> Figure:
+def nothing_figure(wins: Mapping[str, Wins]) -> Figure:
+    """How often a method that does nothing wins, a panel for each task."""
+    tasks = list(next(iter(wins.values())))
+    figure, axes = panels(tasks, "wins, % of draws", share=True)
+    names = ["none", *CONTAMINATIONS, "all together"][::-1]
+    for panel, task in zip(axes, tasks, strict=True):
+        for (how, of_task), color in zip(wins.items(), (FUSED, ALONE), strict=True):
+            found = of_task[task]
+            places = [names.index(name) for name in found]
+            won = [100 * often for often, _ in found.values()]
+            panel.plot(won, places, "o", color=color, markersize=5, alpha=0.8, label=how)
+        panel.axvline(50, color=QUIET, linewidth=0.8)
+        panel.set_xlim(0, 100)
+        panel.set_yticks(range(len(names)), names)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return figure
+
+
+def gains_figure(study: Study, added: Mapping[str, Inflation]) -> Figure:
     """Claimed against true gains of all methods, cleanly and with all contaminations."""
-    figure = Figure(figsize=(2.6 * len(study), 3), layout="constrained")
-    panels = figure.subplots(1, len(study), squeeze=False)[0]
-    for axes, (task, arms) in zip(panels, study.items(), strict=True):
-        base, whole = arms[BASELINE], draws[task][0]
-        true = [100 * (truth(arm) - truth(base)) for arm in others(arms).values()]
-        kinds = (("clean", set(), FUSED), ("all together", everything(arms), ALONE))
-        for label, dirty, color in kinds:
-            pair = whole, whole
-            told = [100 * claim(a, base, pair, dirty, both=False) for a in others(arms).values()]
-            axes.plot(true, told, "o", color=color, markersize=4, alpha=0.8, label=label)
-        ends = [*axes.get_xlim(), *axes.get_ylim()]
-        axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color=QUIET, linewidth=0.8)
-        axes.set_title(task)
-        axes.set_xlabel("true gain, points")
-        calm(axes, grid="both")
-    panels[0].set_ylabel("claimed gain, points")
-    panels[-1].legend(loc="best", fontsize="small")
+    figure, axes = panels(list(study), "true gain, points", share=False)
+    for panel, (task, arms) in zip(axes, study.items(), strict=True):
+        true = true_gains(task, arms)
+        for (label, values), color in zip(claims(added[task]).items(), (FUSED, ALONE), strict=True):
+            told = 100 * values[0]
+            panel.plot(true, told, "o", color=color, markersize=4, alpha=0.8, label=label)
+        low, high = panel.get_ylim()
+        ends = min(low, *true), max(high, *true)
+        panel.plot(ends, ends, color=QUIET, linewidth=0.8)
+        panel.set_ylabel("claimed gain, points")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from audit_claims import Answers, Draw
 
-RNG = np.random.default_rng(0)
 ROWS = 130  # two batches and two rows more
 
 
 def make_arm(**right):
     """An arm that is right with the given probabilities: {"clean" and so on: [rates]}."""
-    draw = lambda p, size: RNG.random((3, 4, size)) < np.reshape(p, (3, 1, 1))
+    rng = np.random.default_rng(len(right))
+    draw = lambda p, size: rng.random((3, 4, size)) < np.reshape(p, (3, 1, 1))
     return {name: Answers(draw(p, 90), draw(p, ROWS), draw(p, 400)) for name, p in right.items()}
 
 
@@ -53,7 +53,7 @@ def test_each_contamination_reports_what_it_says(arm):
 
 
 def test_rows_count_as_often_as_they_are_drawn(arm):
-    weights = RNG.integers(3, size=ROWS).astype(float)
+    weights = np.random.default_rng(0).integers(3, size=ROWS).astype(float)
     rows = np.repeat(np.arange(ROWS), weights.astype(int))
     want = arm["clean"].test[2][:, rows].mean()
     assert claims.score(arm, Draw(np.arange(4), weights), set()) == pytest.approx(want)
@@ -105,6 +105,7 @@ def test_a_bundle_gives_the_same_summary_without_training(tmp_path, monkeypatch)
         monkeypatch.setattr(audit_tasks, name, size)
     monkeypatch.setattr(audit, "SEEDS", 2)
     monkeypatch.setattr(audit, "BASELINE_SEEDS", 6)
+    monkeypatch.setattr(audit, "FRESH", 2)
     monkeypatch.setattr(audit, "strategies", lambda: ["concat:ogm_ge", "sum"])
     for name, few in {"BOOTSTRAPS": 5, "PAIRS": 5, "PAIR_SEEDS": 3}.items():
         monkeypatch.setattr(audit_report, name, few)
@@ -115,4 +116,5 @@ def test_a_bundle_gives_the_same_summary_without_training(tmp_path, monkeypatch)
     assert (tmp_path / "b" / "summary.md").read_text() == summary
     assert "| concat:ogm_ge |" in summary
     assert "null: a method that does nothing wins" in summary
+    assert "| null, each pair of models of its own | 2 |" in summary
     assert (tmp_path / "b" / "gains.png").exists()
