@@ -14,7 +14,7 @@ CONTAMINATIONS = {
     "last batch dropped": "test rows that do not fill a batch are not scored",
     "one seed": "the result of a single seed is reported",
     "baseline not tuned": "the baseline keeps the usual learning rate",
-    "speakers shared": "rows are dealt to training and test without regard to who speaks",
+    "speakers shared": "training and test share speakers, or other groups",
 }
 """{name: what is done}; see ``claim`` for which side it is done to."""
 
@@ -42,42 +42,48 @@ class Draw(NamedTuple):
     """Seeds and rows on which a protocol is tried.
 
     Attributes:
-        seeds: indices of seeds.
+        seeds: [..., seeds] indices.
         weights: [rows] how often each test row counts.
+        leaking: the same of the test rows of the leaking task, if there is one.
     """
 
     seeds: np.ndarray
     weights: np.ndarray
+    leaking: np.ndarray | None = None
 
 
-def score(arm: Arm, draw: Draw, dirty: frozenset[str] | set[str]) -> float:
-    """The accuracy that a protocol reports for an arm.
+def score(arm: Arm, draw: Draw, dirty: frozenset[str] | set[str]) -> np.ndarray:
+    """The accuracies, [...], that a protocol reports for an arm.
 
     Args:
         arm: its answers.
         draw: the seeds that were trained, and the test rows.
         dirty: keys of ``CONTAMINATIONS``.
     """
-    chosen = "test" if "best test epoch" in dirty else "clean"
-    answers = arm[f"leaking {chosen}" if "speakers shared" in dirty else chosen]
-    seeds = draw.seeds[:1] if "one seed" in dirty else draw.seeds
-    weights = draw.weights
+    chosen, weights = "test" if "best test epoch" in dirty else "clean", draw.weights
+    if "speakers shared" in dirty:
+        assert draw.leaking is not None
+        chosen, weights = f"leaking {chosen}", draw.leaking
+    answers = arm[chosen]
+    seeds = draw.seeds[..., :1] if "one seed" in dirty else draw.seeds
     if "last batch dropped" in dirty:
         weights = np.where(np.arange(len(weights)) < len(weights) // BATCH * BATCH, weights, 0)
-    test = answers.test[:, seeds] @ weights / weights.sum()  # [rates, seeds]
+    test = mean_of(answers.test @ weights / weights.sum(), seeds)
     if "baseline not tuned" in dirty:
-        rate = USUAL
-    elif "tuned on test" in dirty:
-        rate = int(test.mean(axis=1).argmax())
-    else:
-        rate = int(answers.valid[:, seeds].mean(axis=(1, 2)).argmax())
-    return float(test[rate].mean())
+        return test[USUAL]
+    judged = test if "tuned on test" in dirty else mean_of(answers.valid.mean(axis=-1), seeds)
+    return np.take_along_axis(test, judged.argmax(axis=0)[None], axis=0)[0]
+
+
+def mean_of(accuracy: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """[rates, ...] from [rates, seeds]; rounded, lest the order of a sum break ties."""
+    return np.round(accuracy[:, seeds].mean(axis=-1), 12)
 
 
 def claim(
     method: Arm, baseline: Arm, draws: tuple[Draw, Draw], dirty: set[str], both: bool
-) -> float:
-    """The gain over the baseline that a protocol reports.
+) -> np.ndarray:
+    """The gains over the baseline, [...], that a protocol reports.
 
     Args:
         method: the answers of the method.
@@ -98,43 +104,56 @@ def sides(dirty: set[str], both: bool) -> tuple[set[str], set[str]]:
     return dirty - untuned, (dirty if both else shared) | untuned
 
 
-def truth(arm: Arm) -> float:
-    """The accuracy on held-out rows at the learning rate that validation selects, all seeds."""
+def truth(arm: Arm, seeds: np.ndarray | slice = slice(None)) -> float:
+    """The accuracy of some seeds on held-out rows, at the learning rate that validation selects."""
     answers = arm["clean"]
-    rate = int(answers.valid.mean(axis=(1, 2)).argmax())
-    return float(answers.held_out[rate].mean())
+    rate = int(answers.valid[:, seeds].mean(axis=(1, 2)).argmax())
+    return float(answers.held_out[rate, seeds].mean())
 
 
-def resample(num_seeds: int, group: np.ndarray, times: int) -> Iterator[Draw]:
-    """Bootstrap draws of seeds, and of groups of rows."""
+def resample(
+    num_seeds: int, group: np.ndarray, leaking: np.ndarray | None, times: int
+) -> Iterator[Draw]:
+    """Bootstrap draws of seeds, and of groups of test rows, also of those of the leaking task."""
     rng = np.random.default_rng(0)
-    _, index = np.unique(group, return_inverse=True)
-    for _ in range(times):
+
+    def weigh(group: np.ndarray) -> np.ndarray:
+        _, index = np.unique(group, return_inverse=True)
         size = int(index.max()) + 1
-        count = np.bincount(rng.integers(size, size=size), minlength=size)
-        yield Draw(rng.integers(num_seeds, size=num_seeds), count[index].astype(float))
+        return np.bincount(rng.integers(size, size=size), minlength=size)[index].astype(float)
+
+    for _ in range(times):
+        weights, seeds = weigh(group), rng.integers(num_seeds, size=num_seeds)
+        yield Draw(seeds, weights, None if leaking is None else weigh(leaking))
 
 
-def nothing_wins(
-    baseline: Arm, dirty: set[str], both: bool, seeds: int, times: int = 2000
-) -> tuple[float, float]:
+def nothing_wins(baseline: Arm, draw: Draw, dirty: set[str], both: bool) -> tuple[float, float]:
     """How often a method that does nothing looks better, and better by at least a point.
 
-    The method is the baseline with other seeds; a tie counts half.
+    Args:
+        baseline: its answers.
+        draw: [times, seeds]; the method is the baseline with the first half of the seeds, and is
+            compared with the second half. A tie counts half.
+        dirty: contaminations.
+        both: as for ``claim``.
     """
-    rng = np.random.default_rng(0)
-    _, total, rows = baseline["clean"].test.shape
-    whole, wins, large = np.ones(rows), 0.0, 0
-    for _ in range(times):
-        order = rng.permutation(total)
-        draws = Draw(order[:seeds], whole), Draw(order[seeds : 2 * seeds], whole)
-        gain = claim(baseline, baseline, draws, dirty, both)
-        wins += 0.5 if gain == 0 else gain > 0
-        large += gain >= 0.01
-    return wins / times, large / times
+    halves = np.split(draw.seeds, 2, axis=1)
+    draws = draw._replace(seeds=halves[0]), draw._replace(seeds=halves[1])
+    gain = claim(baseline, baseline, draws, dirty, both).round(12)
+    return float(np.mean((gain > 0) + 0.5 * (gain == 0))), float(np.mean(gain >= 0.01))
 
 
-def agreement(arms: Sequence[Arm], true: Sequence[float], draw: Draw, dirty: set[str]) -> float:
-    """Kendall's tau of the ranking that a protocol reports and the ``true`` one of the arms."""
-    reported = [score(arm, draw, dirty) for arm in arms]
-    return float(kendalltau(reported, true).statistic)
+def agreement(
+    arms: Sequence[Arm], true: Sequence[float], draw: Draw, dirty: Sequence[set[str]]
+) -> float:
+    """Kendall's tau of the ranking that a protocol reports and the ``true`` one, mean over draws.
+
+    Args:
+        arms: what is ranked.
+        true: accuracies.
+        draw: rows, and one draw of seeds or several.
+        dirty: contaminations of each arm.
+    """
+    reported = np.array([score(arm, draw, one) for arm, one in zip(arms, dirty, strict=True)])
+    taus = [kendalltau(one, true).statistic for one in reported.reshape(len(arms), -1).T]
+    return float(np.mean(taus))

@@ -28,7 +28,7 @@ from mmjax.report.tables import markdown_table
 from mmjax.storage.files import write_text
 
 BASELINE, NULL = "concat", "null"
-BOOTSTRAPS, PAIRS, PAIR_SEEDS = 200, 1000, 5
+BOOTSTRAPS, DRAWS, PAIRS, PAIR_SEEDS = 200, 2000, 1000, 5
 COUNTS = (1, 2, 3, 5, 10)
 QUANTITIES = {
     "scores": "Points added to scores, mean over methods, 95 % intervals:\n",
@@ -39,7 +39,7 @@ SIDES = {"both sides treated alike": True, "the method alone contaminated": Fals
 Study = Mapping[str, Mapping[str, Arm]]
 Inflation = Mapping[str, Mapping[str, np.ndarray]]
 """What ``measure`` returns for a task."""
-Wins = Mapping[str, Mapping[str, tuple[float, float]]]
+Wins = Mapping[str, Mapping[str, np.ndarray]]
 """What ``count_wins`` returns."""
 
 
@@ -54,17 +54,20 @@ def write_report(
 
     Args:
         study: {task: {strategy: its answers}}.
-        groups: {task: the group of each reported row}.
+        groups: {task: the group of each reported row}, and of the leaking task if there is one.
         fresh: answers of the baseline on the task ``null``, [times, seeds, rows].
         out: an existing folder.
         protocol: contaminations.
     """
-    draws = {name: make_draws(arms, groups[name]) for name, arms in study.items()}
-    pages = ["# The audit\n", headline(study, protocol)]
+    draws = {
+        name: make_draws(arms, groups[name], groups.get(f"{name} leaking"))
+        for name, arms in study.items()
+    }
+    pages = ["# The audit\n", headline(study, draws, protocol)]
     added = {name: measure(arms, draws[name]) for name, arms in study.items()}
     write_text(out / "inflation.csv", inflation_csv(study, added))
     pages += ["## Inflation\n", *inflation(added), _INFLATION]
-    wins = {how: count_wins(study, both) for how, both in SIDES.items()}
+    wins = {how: count_wins(study, draws, both) for how, both in SIDES.items()}
     pages += ["## Methods that do nothing\n", *nothing(wins), _NOTHING]
     pages += ["## Verdicts on methods that do nothing\n", verdicts(study, groups, fresh)]
     pages += ["## Rankings\n", rankings(study, draws)]
@@ -89,11 +92,15 @@ _GAINS = """![Claimed and true gains](gains.png)
 Gains that are claimed, of the method alone contaminated, against true ones; a dot is a method."""
 
 
-def make_draws(arms: Mapping[str, Arm], group: np.ndarray) -> list[Draw]:
+def make_draws(
+    arms: Mapping[str, Arm], group: np.ndarray, leaking: np.ndarray | None
+) -> list[Draw]:
     """All seeds and rows first, then bootstrap draws of those that all arms share."""
     seeds = min(arm["clean"].test.shape[1] for arm in arms.values())
-    whole = Draw(np.arange(seeds), np.ones(len(group)))
-    return [whole, *resample(seeds, group, BOOTSTRAPS)]
+    every_first = np.add.outer(np.arange(seeds), np.arange(seeds)) % seeds  # each once as the one
+    ones = None if leaking is None else np.ones(len(leaking))
+    whole = Draw(every_first, np.ones(len(group)), ones)
+    return [whole, *resample(seeds, group, leaking, BOOTSTRAPS)]
 
 
 def applies(contamination: str, arms: Mapping[str, Arm]) -> bool:
@@ -117,9 +124,18 @@ def others(arms: Mapping[str, Arm]) -> dict[str, Arm]:
     return {name: arm for name, arm in arms.items() if name != BASELINE}
 
 
+def bounds(values: np.ndarray | list[float]) -> np.ndarray:
+    """[low, high] of the first value: percentiles of the others, about the first one.
+
+    Draws of a maximum or of a correlation have another mean than the value, which is taken off.
+    """
+    values = np.asarray(values)
+    return values[0] + np.percentile(values[1:] - values[1:].mean(axis=0), [2.5, 97.5], axis=0)
+
+
 def interval(values: np.ndarray | list[float]) -> str:
-    """The first value, and the percentiles of the others, in points."""
-    low, high = np.percentile(values[1:], [2.5, 97.5])
+    """The first value, and its bounds, in points."""
+    low, high = bounds(values)
     return f"{100 * values[0]:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
@@ -127,7 +143,7 @@ def measure(arms: Mapping[str, Arm], draws: Sequence[Draw]) -> dict[str, dict[st
     """{quantity: {contamination: what it adds, [draws, methods]}}, and "claims" under "clean"."""
 
     def on(side: Mapping[str, Arm], dirty: set[str]) -> np.ndarray:
-        return np.array([[score(arm, draw, dirty) for arm in side.values()] for draw in draws])
+        return np.array([[score(a, draw, dirty).mean() for a in side.values()] for draw in draws])
 
     base = {BASELINE: arms[BASELINE]}
     clean, clean_base = on(others(arms), set()), on(base, set())
@@ -163,19 +179,20 @@ def inflation_csv(study: Study, added: Mapping[str, Inflation]) -> str:
     for task, of_task in added.items():
         for quantity in QUANTITIES:
             for name, values in of_task[quantity].items():
-                bounds = np.percentile(values[1:], [2.5, 97.5], axis=0)
-                points = 100 * np.stack([values[0], *bounds], axis=1)
+                points = 100 * np.stack([values[0], *bounds(values)], axis=1)
                 for method, some in zip(others(study[task]), points, strict=True):
                     table.writerow([task, method, name, quantity, *(f"{p:.2f}" for p in some)])
     return text.getvalue()
 
 
-def headline(study: Study, protocol: set[str]) -> str:
+def headline(study: Study, draws: Mapping[str, list[Draw]], protocol: set[str]) -> str:
     """What a protocol lets a method that does nothing claim, a sentence for each task."""
-    lines = [f"The protocol: {'; '.join(CONTAMINATIONS[name] for name in sorted(protocol))}."]
+    done = "; ".join(text for name, text in CONTAMINATIONS.items() if name in protocol)
+    lines = [f"The protocol: {done}."]
     for task, arms in study.items():
-        done = protocol & everything(arms)
-        alone, alike = (nothing_wins(arms[BASELINE], done, b, PAIR_SEEDS) for b in (False, True))
+        base, draw = arms[BASELINE], some_seeds(arms[BASELINE], draws[task][0])
+        dirty = protocol & everything(arms)
+        alone, alike = (nothing_wins(base, draw, dirty, both) for both in (False, True))
         lines.append(
             f"{task}: a method that does nothing wins {100 * alone[0]:.0f} % of the time, and by a "
             f"point or more {100 * alone[1]:.0f} %, if this is done to it alone; "
@@ -184,15 +201,27 @@ def headline(study: Study, protocol: set[str]) -> str:
     return "\n\n".join(lines)
 
 
-def count_wins(study: Study, both: bool) -> Wins:
-    """{task: {contamination: how often the baseline with other seeds beats it, and by a point}}."""
-    return {
-        task: {
-            name: nothing_wins(arms[BASELINE], dirty, both, PAIR_SEEDS)
+def some_seeds(baseline: Arm, rows: Draw, times: int = DRAWS) -> Draw:
+    """The same rows; seeds of the baseline for both sides of a comparison, at random."""
+    rng, total = np.random.default_rng(0), baseline["clean"].test.shape[1]
+    order = rng.permuted(np.tile(np.arange(total), (times, 1)), axis=1)
+    return rows._replace(seeds=order[:, : 2 * PAIR_SEEDS])
+
+
+def count_wins(study: Study, draws: Mapping[str, list[Draw]], both: bool) -> Wins:
+    """How often the baseline with other seeds beats the baseline, and by a point.
+
+    {task: {contamination: [draws, 2]}}: on all rows first, then on bootstrap draws of rows.
+    """
+    wins: dict[str, dict[str, np.ndarray]] = {}
+    for task, arms in study.items():
+        base, (whole, *others) = arms[BASELINE], draws[task]
+        tried = [some_seeds(base, whole), *(some_seeds(base, d, DRAWS // 10) for d in others)]
+        wins[task] = {
+            name: np.array([nothing_wins(base, draw, dirty, both) for draw in tried])
             for name, dirty in {"none": set(), **protocols(arms)}.items()
         }
-        for task, arms in study.items()
-    }
+    return wins
 
 
 def nothing(wins: Mapping[str, Wins]) -> list[str]:
@@ -202,11 +231,17 @@ def nothing(wins: Mapping[str, Wins]) -> list[str]:
         rows = []
         for name in ["none", *CONTAMINATIONS, "all together"]:
             found = [of.get(name) for of in of_task.values()]
-            cells = ["-" if f is None else f"{100 * f[0]:.0f} ({100 * f[1]:.0f})" for f in found]
-            rows.append([name, *cells])
-        title = f"A method that does nothing wins, in % of draws, and by a point or more; {how}:\n"
+            rows.append([name, *("-" if one is None else wins_cell(one) for one in found)])
+        title = f"A method that does nothing wins, in % of draws; {how}:\n"
         pages += [title, markdown_table(["contamination", *of_task], rows)]
     return pages
+
+
+def wins_cell(values: np.ndarray) -> str:
+    """How often, its interval over rows, and how often by a point, in %."""
+    low, high = bounds(values[:, 0]).clip(0, 1)
+    often, by_a_point = values[0]
+    return f"{100 * often:.0f} [{100 * low:.0f}, {100 * high:.0f}] ({100 * by_a_point:.0f})"
 
 
 def verdicts(study: Study, groups: Mapping[str, np.ndarray], fresh: np.ndarray | None) -> str:
@@ -241,29 +276,51 @@ def rankings(study: Study, draws: Mapping[str, list[Draw]]) -> str:
             if name not in known or task == NULL:
                 cells.append("-")
                 continue
+            method, base = sides(known[name], both=True)
+            done = [base if arm == BASELINE else method for arm in arms]
             every = list(arms.values())
-            values = [agreement(every, true[task], d, known[name]) for d in draws[task]]
-            low, high = np.percentile(values[1:], [2.5, 97.5])
+            values = [agreement(every, true[task], draw, done) for draw in draws[task]]
+            low, high = bounds(values).clip(-1, 1)
             cells.append(f"{values[0]:.2f} [{low:.2f}, {high:.2f}]")
         rows.append([name, *cells])
+    apart = [
+        "-"
+        if task == NULL
+        else f"{clean_agreement(list(arms.values()), PAIR_SEEDS, apart=True):.2f}"
+        for task, arms in study.items()
+    ]
+    rows.insert(1, ["clean, 5 seeds; truth of 5 others", *apart])
     return markdown_table(["contamination", *study], rows)
+
+
+def clean_agreement(arms: Sequence[Arm], count: int, apart: bool) -> float:
+    """Mean tau of the clean ranking from ``count`` seeds with the truth, of other seeds or all."""
+    rng = np.random.default_rng(0)
+    total = min(arm["clean"].test.shape[1] for arm in arms)
+    whole, none = np.ones(arms[0]["clean"].test.shape[2]), [set[str]()] * len(arms)
+    taus = []
+    for _ in range(BOOTSTRAPS):
+        order = rng.permutation(total)
+        true = [truth(arm, order[total // 2 :]) if apart else truth(arm) for arm in arms]
+        taus.append(agreement(arms, true, Draw(order[:count], whole), none))
+    return float(np.mean(taus))
 
 
 def seeds_needed(study: Study) -> str:
     """Tau of the clean ranking of ten training methods from fewer seeds with the truth."""
     rows = []
-    rng = np.random.default_rng(0)
     for task, arms in study.items():
         ten = [arm for name, arm in arms.items() if name.startswith(f"{BASELINE}:")][:10]
         if task == NULL or len(ten) < 2:
             continue
         total = min(arm["clean"].test.shape[1] for arm in ten)
-        whole = np.ones(ten[0]["clean"].test.shape[2])
-        true, cells = [truth(arm) for arm in ten], []
-        for count in COUNTS:
-            some = [Draw(rng.permutation(total)[:count], whole) for _ in range(BOOTSTRAPS)]
-            cells.append(f"{np.mean([agreement(ten, true, draw, set()) for draw in some]):.2f}")
-        rows.append([task, *cells])
+        for name, apart in ((task, False), (f"{task}, truth of other seeds", True)):
+            possible = total // 2 if apart else total
+            cells = [
+                f"{clean_agreement(ten, count, apart):.2f}" if count <= possible else "-"
+                for count in COUNTS
+            ]
+            rows.append([name, *cells])
     heads = ["1 seed", *(f"{count} seeds" for count in COUNTS[1:])]
     return markdown_table(["task", *heads], rows)
 
@@ -331,8 +388,13 @@ def nothing_figure(wins: Mapping[str, Wins]) -> Figure:
         for (how, of_task), color in zip(wins.items(), (FUSED, ALONE), strict=True):
             found = of_task[task]
             places = [names.index(name) for name in found]
-            won = [100 * often for often, _ in found.values()]
-            panel.plot(won, places, "o", color=color, markersize=5, alpha=0.8, label=how)
+            shift = 0.12 if how == next(iter(wins)) else -0.12
+            for place, values in zip(places, found.values(), strict=True):
+                ends = 100 * bounds(values[:, 0]).clip(0, 1)
+                panel.plot(ends, [place + shift] * 2, color=color, linewidth=1)
+            won = [100 * values[0, 0] for values in found.values()]
+            heights = np.array(places) + shift
+            panel.plot(won, heights, "o", color=color, markersize=5, alpha=0.8, label=how)
         panel.axvline(50, color=QUIET, linewidth=0.8)
         panel.set_xlim(0, 100)
         panel.set_yticks(range(len(names)), names)

@@ -23,7 +23,8 @@ class Audited(NamedTuple):
     Attributes:
         clean: its test rows are those that a paper reports.
         held_out: rows that no protocol sees, from the same source as the test rows.
-        leaking: the same rows dealt without regard to who speaks; None if nobody does.
+        leaking: the same rows dealt without regard to who speaks, or to groups; None if there are
+            no groups.
     """
 
     clean: Task
@@ -43,7 +44,7 @@ def make_task(name: str, data: Path, features: Path, options: dict[str, str]) ->
     speaker = {"split": "speaker", "test_speaker": "george"}
     known: dict[str, Callable[[], Audited]] = {
         "digits": lambda: divide(load_task("mnist_fsdd", data)),
-        "speaker": lambda: divide(load_task("mnist_fsdd", data, speaker), leak=True),
+        "speaker": lambda: divide(load_task("mnist_fsdd", data, speaker), leak="recordings"),
         "smil": lambda: smil(data),
         "views": lambda: divide(load_task("multiple_features", features).only("fou", "kar", "zer")),
         "null": null,
@@ -51,15 +52,16 @@ def make_task(name: str, data: Path, features: Path, options: dict[str, str]) ->
     if name in known:
         return known[name]()
     task = load_task(name, data, options)
-    return divide(task, leak=len(np.unique(task.test.group)) < task.test.size)
+    return divide(task, leak="rows" if len(np.unique(task.test.group)) < task.test.size else "")
 
 
-def divide(task: Task, leak: bool = False) -> Audited:
+def divide(task: Task, leak: str = "") -> Audited:
     """Fewer rows, whole groups of them; part of the test rows is held out.
 
     Args:
         task: the data.
-        leak: also deal all rows but those held out at random.
+        leak: what is also dealt at random, of all rows but those held out: "rows" without regard
+            to groups, or "recordings", which are the groups of a task that is split by speaker.
     """
     rng = np.random.default_rng(0)
     train, _ = take_groups(task.train, TRAIN, rng)
@@ -68,20 +70,26 @@ def divide(task: Task, leak: bool = False) -> Audited:
     reported, rest = take_groups(task.test, size, rng)
     held_out, _ = take_groups(rest, HELD_OUT, rng)
     clean = replace(task, train=train, valid=valid, test=reported)
-    return Audited(clean, held_out, deal_anew(clean, rng) if leak else None)
+    return Audited(clean, held_out, deal_anew(clean, leak, rng) if leak else None)
 
 
 def take_groups(split: Split, size: int, rng: np.random.Generator) -> tuple[Split, Split]:
     """Groups in random order until they have enough rows, and the others."""
-    order = rng.permutation(np.unique(split.group))
-    rows = np.concatenate([np.flatnonzero(split.group == one) for one in order])
-    ends = np.flatnonzero(np.diff(split.group[rows])) + 1  # where a group ends
-    end = int(next((end for end in ends if end >= size), split.size))
-    return split.take(rows[:end]), split.take(rows[end:])
+    taken, rest = deal(split.group, size, rng)
+    return split.take(taken), split.take(rest)
 
 
-def deal_anew(task: Task, rng: np.random.Generator) -> Task:
-    """The same rows in splits of the same sizes, at random."""
+def deal(group: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of ``take_groups``."""
+    order = rng.permutation(np.unique(group))
+    rows = np.concatenate([np.flatnonzero(group == one) for one in order])
+    ends = np.flatnonzero(np.diff(group[rows])) + 1  # where a group ends
+    end = int(next((end for end in ends if end >= size), len(group)))
+    return rows[:end], rows[end:]
+
+
+def deal_anew(task: Task, units: str, rng: np.random.Generator) -> Task:
+    """The same rows, or recordings, in splits of about the same sizes, at random."""
     parts = [task.train, task.valid, task.test]
     join = lambda arrays: np.concatenate(list(arrays))
     whole = Split(
@@ -89,9 +97,10 @@ def deal_anew(task: Task, rng: np.random.Generator) -> Task:
         target=join(part.target for part in parts),
         group=join(part.group for part in parts),
     )
-    rows = np.split(rng.permutation(whole.size), np.cumsum([part.size for part in parts])[:-1])
-    train, valid, test = map(whole.take, rows)
-    return replace(task, train=train, valid=valid, test=test)
+    unit = whole.group if units == "recordings" else np.arange(whole.size)
+    train, rest = deal(unit, task.train.size, rng)
+    valid, test = (rest[rows] for rows in deal(unit[rest], task.valid.size, rng))
+    return replace(task, train=whole.take(train), valid=whole.take(valid), test=whole.take(test))
 
 
 def smil(data: Path) -> Audited:

@@ -1,5 +1,7 @@
 """The audit: what protocols report, against counting by hand, and a study of seconds."""
 
+from dataclasses import replace
+
 import audit
 import audit_claims as claims
 import audit_report
@@ -31,7 +33,7 @@ def arm():
 
 
 def test_each_contamination_reports_what_it_says(arm):
-    draw = Draw(np.array([2, 0]), np.ones(ROWS))
+    draw = Draw(np.array([2, 0]), np.ones(ROWS), np.ones(ROWS))
     of = lambda selection, rate, seeds=(2, 0), rows=ROWS: (
         arm[selection].test[rate][list(seeds), :rows].mean()
     )
@@ -57,9 +59,39 @@ def test_rows_count_as_often_as_they_are_drawn(arm):
     rows = np.repeat(np.arange(ROWS), weights.astype(int))
     want = arm["clean"].test[2][:, rows].mean()
     assert claims.score(arm, Draw(np.arange(4), weights), set()) == pytest.approx(want)
-    (draw,) = claims.resample(4, np.arange(ROWS) // 5, times=1)
+    (draw,) = claims.resample(4, np.arange(ROWS) // 5, np.arange(20) // 4, times=1)
     assert draw.weights.sum() == ROWS
     assert len({*draw.weights[:5]}) == 1  # whole groups
+    assert draw.leaking.sum() == 20
+    assert len({*draw.leaking[:4]}) == 1
+
+
+def test_many_draws_of_seeds_are_scored_at_once(arm):
+    seeds = np.array([[2, 0], [1, 3]])
+    for dirty in ({"tuned on test"}, {"one seed"}, set()):
+        each = [claims.score(arm, Draw(one, np.ones(ROWS)), dirty) for one in seeds]
+        assert claims.score(arm, Draw(seeds, np.ones(ROWS)), dirty) == pytest.approx(each)
+
+
+def test_the_whole_draw_has_every_seed_once_as_the_one(arm):
+    whole, *others = audit_report.make_draws({"concat": arm}, np.arange(ROWS), np.arange(ROWS))
+    value = claims.score(arm, whole, {"one seed", "baseline not tuned"}).mean()
+    assert value == pytest.approx(arm["clean"].test[claims.USUAL].mean())
+    assert len(others) == audit_report.BOOTSTRAPS
+
+
+def test_intervals_are_about_their_value():
+    draws = np.array([1.0, *np.linspace(3, 5, 101)])
+    assert audit_report.bounds(draws) == pytest.approx([0.05, 1.95])
+
+
+def test_agreement_does_to_each_arm_what_it_is_told():
+    arms = [make_arm(clean=[p, 0.5, 0.3]) for p in (0.6, 0.75, 0.9)]
+    draw = Draw(np.arange(4), np.ones(ROWS))
+    true = [claims.truth(arm) for arm in arms]
+    assert claims.agreement(arms, true, draw, [set()] * 3) == 1
+    last = [set(), set(), {"baseline not tuned"}]  # 0.9 becomes 0.5
+    assert claims.agreement(arms, true, draw, last) == pytest.approx(-1 / 3)
 
 
 def test_the_method_alone_or_both_sides(arm):
@@ -76,19 +108,18 @@ def test_the_method_alone_or_both_sides(arm):
 
 
 def test_a_method_that_does_nothing_wins_half_of_the_time_if_all_is_clean():
-    base = {"clean": make_arm(clean=[0.5, 0.5, 0.5])["clean"]}
-    wide = {k: Answers(*(np.repeat(x, 3, axis=1) for x in one)) for k, one in base.items()}
-    wins, large = claims.nothing_wins(wide, set(), both=True, seeds=6, times=400)
+    rng = np.random.default_rng(0)
+    seeds = rng.permuted(np.tile(np.arange(4), (400, 1)), axis=1)
+    draw = Draw(seeds, np.ones(ROWS))
+    wins, large = claims.nothing_wins(make_arm(clean=[0.5, 0.5, 0.5]), draw, set(), both=True)
     assert wins == pytest.approx(0.5, abs=0.08)
-    assert large < wins
-    untuned, _ = claims.nothing_wins(
-        {"clean": make_arm(clean=[0.9, 0.5, 0.5])["clean"]}, {"baseline not tuned"}, True, 2, 100
-    )
-    assert untuned == 1
+    assert 0 < large <= wins
+    tuned = make_arm(clean=[0.9, 0.5, 0.5])
+    assert claims.nothing_wins(tuned, draw, {"baseline not tuned"}, both=True)[0] == 1
 
 
 def test_groups_stay_whole_and_nothing_is_in_two_parts():
-    audited = audit_tasks.divide(audit_tasks.null().clean, leak=True)
+    audited = audit_tasks.divide(audit_tasks.null().clean, leak="rows")
     rows = lambda split: {row.tobytes() for row in split.inputs["a"]}
     parts = [rows(s) for s in (*audited.clean.splits.values(), audited.held_out)]
     assert sum(map(len, parts)) == len(set.union(*parts))
@@ -96,6 +127,18 @@ def test_groups_stay_whole_and_nothing_is_in_two_parts():
     assert set.union(*dealt) == set.union(*parts[:3])
     assert [len(part) for part in dealt] == [len(part) for part in parts[:3]]
     assert dealt[2] != parts[2]
+
+
+def test_recordings_are_dealt_whole():
+    clean = audit_tasks.null().clean
+    group = lambda split, start: replace(split, group=start + np.arange(split.size) // 7)
+    train, valid, test = map(group, clean.splits.values(), (0, 10_000, 20_000))
+    task = replace(clean, train=train, valid=valid, test=test)
+    dealt = audit_tasks.deal_anew(task, "recordings", np.random.default_rng(0)).splits
+    groups = [set(split.group.tolist()) for split in dealt.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert all(min(part) < 10_000 for part in groups)  # some of training in each
+    assert sum(split.size for split in dealt.values()) == train.size + valid.size + test.size
 
 
 @pytest.mark.slow
@@ -107,7 +150,7 @@ def test_a_bundle_gives_the_same_summary_without_training(tmp_path, monkeypatch)
     monkeypatch.setattr(audit, "BASELINE_SEEDS", 6)
     monkeypatch.setattr(audit, "FRESH", 2)
     monkeypatch.setattr(audit, "strategies", lambda: ["concat:ogm_ge", "sum"])
-    for name, few in {"BOOTSTRAPS": 5, "PAIRS": 5, "PAIR_SEEDS": 3}.items():
+    for name, few in {"BOOTSTRAPS": 5, "DRAWS": 20, "PAIRS": 5, "PAIR_SEEDS": 3}.items():
         monkeypatch.setattr(audit_report, name, few)
     audit.main(audit.Study(out=tmp_path / "a", tasks=("null",), steps=3))
     monkeypatch.setattr(audit, "collect", None)
