@@ -156,4 +156,4 @@ def agreement(
     """
     reported = np.array([score(arm, draw, one) for arm, one in zip(arms, dirty, strict=True)])
     taus = [kendalltau(one, true).statistic for one in reported.reshape(len(arms), -1).T]
-    return float(np.mean(taus))
+    return float(np.mean(np.nan_to_num(taus)))  # nan where all are equal: no ranking at all
