@@ -135,8 +135,8 @@ def bounds(values: np.ndarray | list[float]) -> np.ndarray:
 
 def interval(values: np.ndarray | list[float]) -> str:
     """The first value, and its bounds, in points."""
-    low, high = bounds(values)
-    return f"{100 * values[0]:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    value, low, high = np.round(100 * np.array([values[0], *bounds(values)]), 1) + 0.0  # no -0.0
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def measure(arms: Mapping[str, Arm], draws: Sequence[Draw]) -> dict[str, dict[str, np.ndarray]]:
@@ -342,7 +342,7 @@ def gains(task: str, arms: Mapping[str, Arm], added: Inflation) -> str:
     rows = []
     told = [values.T for values in claims(added).values()]
     for name, true, clean, dirty in zip(others(arms), true_gains(task, arms), *told, strict=True):
-        rows.append([name, f"{true:+.1f}", interval(clean), interval(dirty)])
+        rows.append([name, f"{round(true, 1) + 0.0:+.1f}", interval(clean), interval(dirty)])
     rows.sort(key=lambda row: -float(row[1]))
     head = ["method", "true gain", "clean claim", "claim with all contaminations"]
     return f"### {task}\n\n{markdown_table(head, rows)}"
