@@ -45,11 +45,13 @@ class Draw(NamedTuple):
         seeds: [..., seeds] indices.
         weights: [rows] how often each test row counts.
         leaking: the same of the test rows of the leaking task, if there is one.
+        of_baseline: seeds of the baseline, which has more.
     """
 
     seeds: np.ndarray
     weights: np.ndarray
     leaking: np.ndarray | None = None
+    of_baseline: np.ndarray | None = None
 
 
 def score(arm: Arm, draw: Draw, dirty: frozenset[str] | set[str]) -> np.ndarray:
@@ -112,9 +114,16 @@ def truth(arm: Arm, seeds: np.ndarray | slice = slice(None)) -> float:
 
 
 def resample(
-    num_seeds: int, group: np.ndarray, leaking: np.ndarray | None, times: int
+    num_seeds: tuple[int, int], group: np.ndarray, leaking: np.ndarray | None, times: int
 ) -> Iterator[Draw]:
-    """Bootstrap draws of seeds, and of groups of test rows, also of those of the leaking task."""
+    """Bootstrap draws.
+
+    Args:
+        num_seeds: of the methods, and of the baseline.
+        group: of each test row; whole groups are drawn.
+        leaking: the same of the leaking task.
+        times: how many.
+    """
     rng = np.random.default_rng(0)
 
     def weigh(group: np.ndarray) -> np.ndarray:
@@ -123,8 +132,8 @@ def resample(
         return np.bincount(rng.integers(size, size=size), minlength=size)[index].astype(float)
 
     for _ in range(times):
-        weights, seeds = weigh(group), rng.integers(num_seeds, size=num_seeds)
-        yield Draw(seeds, weights, None if leaking is None else weigh(leaking))
+        weights, (seeds, of_baseline) = weigh(group), (rng.integers(n, size=n) for n in num_seeds)
+        yield Draw(seeds, weights, None if leaking is None else weigh(leaking), of_baseline)
 
 
 def nothing_wins(baseline: Arm, draw: Draw, dirty: set[str], both: bool) -> tuple[float, float]:

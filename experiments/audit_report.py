@@ -70,8 +70,8 @@ def write_report(
     wins = {how: count_wins(study, draws, both) for how, both in SIDES.items()}
     pages += ["## Methods that do nothing\n", *nothing(wins), _NOTHING]
     pages += ["## Verdicts on methods that do nothing\n", verdicts(study, groups, fresh)]
-    pages += ["## Rankings\n", rankings(study, draws)]
-    pages += ["## Seeds that a ranking needs\n", seeds_needed(study)]
+    pages += ["## Rankings\n", _RANKINGS, rankings(study, draws)]
+    pages += ["## Seeds that a ranking needs\n", _SEEDS, seeds_needed(study)]
     pages += ["## Every method\n", _GAINS]
     pages += [gains(name, arms, added[name]) for name, arms in study.items()]
     save(inflation_figure(added), out / "inflation.png")
@@ -87,6 +87,8 @@ contamination adds to each method, with intervals: [inflation.csv](inflation.csv
 _NOTHING = """![How often a method that does nothing wins](nothing.png)
 
 How often a method that does nothing wins, in % of draws."""
+_RANKINGS = "Kendall's tau of the ranking that a protocol reports with the true one, all arms:\n"
+_SEEDS = "Kendall's tau of the clean ranking of ten training methods with the true one:\n"
 _GAINS = """![Claimed and true gains](gains.png)
 
 Gains that are claimed, of the method alone contaminated, against true ones; a dot is a method."""
@@ -96,11 +98,12 @@ def make_draws(
     arms: Mapping[str, Arm], group: np.ndarray, leaking: np.ndarray | None
 ) -> list[Draw]:
     """All seeds and rows first, then bootstrap draws of those that all arms share."""
-    seeds = min(arm["clean"].test.shape[1] for arm in arms.values())
-    every_first = np.add.outer(np.arange(seeds), np.arange(seeds)) % seeds  # each once as the one
+    total = [arm["clean"].test.shape[1] for arm in arms.values()]
+    counts = min(total), arms[BASELINE]["clean"].test.shape[1]
+    every_first = [np.add.outer(np.arange(n), np.arange(n)) % n for n in counts]  # each is the one
     ones = None if leaking is None else np.ones(len(leaking))
-    whole = Draw(every_first, np.ones(len(group)), ones)
-    return [whole, *resample(seeds, group, leaking, BOOTSTRAPS)]
+    whole = Draw(every_first[0], np.ones(len(group)), ones, every_first[1])
+    return [whole, *resample(counts, group, leaking, BOOTSTRAPS)]
 
 
 def applies(contamination: str, arms: Mapping[str, Arm]) -> bool:
@@ -142,18 +145,23 @@ def interval(values: np.ndarray | list[float]) -> str:
 def measure(arms: Mapping[str, Arm], draws: Sequence[Draw]) -> dict[str, dict[str, np.ndarray]]:
     """{quantity: {contamination: what it adds, [draws, methods]}}, and "claims" under "clean"."""
 
-    def on(side: Mapping[str, Arm], dirty: set[str]) -> np.ndarray:
-        return np.array([[score(a, draw, dirty).mean() for a in side.values()] for draw in draws])
+    def of_methods(dirty: set[str]) -> np.ndarray:
+        methods = others(arms).values()
+        return np.array([[score(arm, draw, dirty).mean() for arm in methods] for draw in draws])
 
-    base = {BASELINE: arms[BASELINE]}
-    clean, clean_base = on(others(arms), set()), on(base, set())
+    def of_baseline(dirty: set[str]) -> np.ndarray:
+        own = [draw._replace(seeds=draw.of_baseline) for draw in draws]
+        return np.array([[score(arms[BASELINE], draw, dirty).mean()] for draw in own])
+
+    clean, clean_base = of_methods(set()), of_baseline(set())
     added: dict[str, dict[str, np.ndarray]] = {name: {} for name in QUANTITIES}
     added["claims"] = {"clean": clean - clean_base}
     for name, dirty in protocols(arms).items():
-        score_added = on(others(arms), sides(dirty, both=True)[0]) - clean
+        score_added = of_methods(sides(dirty, both=True)[0]) - clean
         added["scores"][name] = score_added
         for both, quantity in ((True, "gains"), (False, "gains, method alone")):
-            added[quantity][name] = score_added - (on(base, sides(dirty, both)[1]) - clean_base)
+            base_added = of_baseline(sides(dirty, both)[1]) - clean_base
+            added[quantity][name] = score_added - base_added
     return added
 
 
@@ -232,7 +240,10 @@ def nothing(wins: Mapping[str, Wins]) -> list[str]:
         for name in ["none", *CONTAMINATIONS, "all together"]:
             found = [of.get(name) for of in of_task.values()]
             rows.append([name, *("-" if one is None else wins_cell(one) for one in found)])
-        title = f"A method that does nothing wins, in % of draws; {how}:\n"
+        title = (
+            "A method that does nothing wins, in % of draws, with intervals over rows; in "
+            f"parentheses, by a point or more; {how}:\n"
+        )
         pages += [title, markdown_table(["contamination", *of_task], rows)]
     return pages
 
@@ -372,7 +383,7 @@ def inflation_figure(added: Mapping[str, Inflation]) -> Figure:
             place = names.index(name)
             each, mean = 100 * values[0], 100 * values.mean(axis=1)
             panel.plot(each, np.full(len(each), place), "|", color=QUIET, markersize=7)
-            panel.plot(np.percentile(mean[1:], [2.5, 97.5]), [place, place], color=FUSED)
+            panel.plot(bounds(mean), [place, place], color=FUSED)
             panel.plot(mean[0], place, "o", color=FUSED, markersize=5)
         panel.axvline(0, color=QUIET, linewidth=0.8)
         panel.set_yticks(range(len(names)), names)

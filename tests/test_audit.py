@@ -59,11 +59,12 @@ def test_rows_count_as_often_as_they_are_drawn(arm):
     rows = np.repeat(np.arange(ROWS), weights.astype(int))
     want = arm["clean"].test[2][:, rows].mean()
     assert claims.score(arm, Draw(np.arange(4), weights), set()) == pytest.approx(want)
-    (draw,) = claims.resample(4, np.arange(ROWS) // 5, np.arange(20) // 4, times=1)
+    (draw,) = claims.resample((4, 9), np.arange(ROWS) // 5, np.arange(20) // 4, times=1)
     assert draw.weights.sum() == ROWS
     assert len({*draw.weights[:5]}) == 1  # whole groups
     assert draw.leaking.sum() == 20
     assert len({*draw.leaking[:4]}) == 1
+    assert len(draw.of_baseline) == 9
 
 
 def test_many_draws_of_seeds_are_scored_at_once(arm):
