@@ -82,7 +82,7 @@ def compare(
             resume=resume,
             launch=launch,
         )
-    _next("a LaTeX table and figures as PDF", "report", folder, "--paper")
+    _next("LaTeX and PDF", "report", folder, "--out", folder / "report.html", "--paper")
 
 
 def ablate(
@@ -141,7 +141,7 @@ def ablate(
             resume=resume,
             launch=launch,
         )
-    _next("a LaTeX table and figures as PDF", "report", folder, "--paper")
+    _next("LaTeX and PDF", "report", folder, "--out", folder / "report.html", "--paper")
 
 
 def arm(out: tyro.conf.Positional[Path], strategy: tyro.conf.Positional[str]) -> None:
@@ -455,7 +455,8 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         verbs = _VERBS
-        if args and args[0] in verbs:
+        if args and not args[0].startswith("-"):
+            look_up("command", args[0], verbs)
             if PRINT_CONFIG in args:
                 args = [word for word in args if word != PRINT_CONFIG]
                 verbs = {name: printing(verb) for name, verb in _VERBS.items()}
@@ -522,4 +523,7 @@ def _out(out: Path | None, settings: Settings, resume: bool) -> Path:
         str(out).encode()
     except UnicodeEncodeError as error:  # checkpoints cannot be written there
         raise UsageError("out", f"{out} is not valid UTF-8") from error
-    return out or Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")
+    if out is None:
+        out = Path("runs", f"{settings.task}-{datetime.now():%Y%m%d-%H%M%S}")
+        _say(f"Folder: {out}")
+    return out

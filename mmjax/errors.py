@@ -129,10 +129,13 @@ def closest(name: str, known: Iterable[str]) -> str:
         >>> from mmjax.errors import closest
         >>> closest("fusion", ["fusions", "seeds"]), closest("lr", ["learning-rate", "seeds"])
         ('fusions', 'learning-rate')
+        >>> closest("gum", ["gmu", "sum"])
+        'gmu'
     """
     known = list(known)
+    swapped = [other for other in known if sorted(other) == sorted(name)]
     initials = lambda long: "".join(word[:1] for word in re.split("[_-]", long))
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     near = near or [long for long in known if initials(long) == name]
     return near[0] if near else ""
 

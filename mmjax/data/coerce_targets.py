@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from mmjax.data.coerce import as_array, find_missing
-from mmjax.data.targets import UNLABELLED, Kind
+from mmjax.data.targets import UNLABELLED, Kind, counted
 from mmjax.errors import DataError, look_up, name_rows, tell
 
 _LARGEST = 1e300  # of numbers, so that the difference of any two is finite
@@ -143,9 +143,10 @@ def _assume(values: np.ndarray, whole: bool) -> Kind:
 
 def _in_words(encoded: Encoded) -> str:
     if encoded.kind != "classes":
-        return f"{encoded.values.shape[1]} {encoded.kind} per row"
+        return f"{counted(encoded.values.shape[1], encoded.kind)} per row"
+    names = [repr(name) if "," in name else name for name in encoded.names[:5]]
     more = ", ..." if encoded.names[5:] else ""
-    return f"{len(encoded.names)} classes, {', '.join(encoded.names[:5])}{more}"
+    return f"{counted(len(encoded.names), encoded.kind)}, {', '.join(names)}{more}"
 
 
 def _encode_classes(values: np.ndarray, sure: bool) -> Encoded:

@@ -22,6 +22,17 @@ UNLABELLED = -1
 Kind = Literal["classes", "labels", "numbers"]
 
 
+def counted(count: int, kind: Kind) -> str:
+    """How many classes, labels or numbers, in words.
+
+    Example:
+        >>> counted(10, "classes"), counted(1, "classes"), counted(1, "numbers")
+        ('10 classes', '1 class', '1 number')
+    """
+    one = {"classes": "class", "labels": "label", "numbers": "number"}
+    return f"{count} {one[kind] if count == 1 else kind}"
+
+
 def kind_of(target: np.ndarray | jax.Array) -> Kind:
     """The kind of a target.
 

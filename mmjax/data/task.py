@@ -31,7 +31,7 @@ from mmjax.data.coerce_targets import encode_target
 from mmjax.data.ragged import has_padding, tell_lengths
 from mmjax.data.scale import Scale, find_byte_scale, find_input_scale, find_scale
 from mmjax.data.splits import ROLES, as_roles, check_roles, complete_roles, deal
-from mmjax.data.targets import Kind, is_labelled, kind_of, row_nll
+from mmjax.data.targets import Kind, counted, is_labelled, kind_of, row_nll
 from mmjax.data.validate import check_input, check_task
 from mmjax.errors import look_up
 from mmjax.registry import METRICS
@@ -211,7 +211,7 @@ class Task:
         sizes = ", ".join(f"{split.size} {name}" for name, split in self.splits.items())
         if self.folds:
             sizes = f"{self.test.size} in {len(self.folds)} folds"
-        return f"Task({self.name!r}: {shapes} -> {self.out_dim} {self.kind}; rows: {sizes})"
+        return f"Task({self.name!r}: {shapes} -> {counted(self.out_dim, self.kind)}; rows: {sizes})"
 
     @classmethod
     def from_arrays(

@@ -235,8 +235,8 @@ def check_input(
             where,
             expected="finite values wherever the modality is present",
             got=f"NaN or infinity in {name_rows(bad, ids)}",
-            fix="Fill them in, or mark rows that lack the modality: by present=..., or by None in "
-            "a dataset.",
+            fix="Fill them in, or mark rows that lack the modality: by present=..., by None in a "
+            "dataset, or in files by leaving them out.",
         )
 
 

@@ -163,8 +163,8 @@ def _confusion(study: Study, strategies: Sequence[str]) -> Drawing:
     return Drawing(
         "Confusion matrices",
         "Percentage of each true class, all seeds together; at most the "
-        f"{NUM_CLASSES} classes with the most errors. Look for dark cells off the diagonal that "
-        "are in one matrix but not in the other."
+        f"{NUM_CLASSES} classes with the most errors. Look for strong colours off the "
+        "diagonal that are in one matrix but not in the other."
         + (" A model makes fewer errors than there are cells." if few else ""),
         confusion_figure(matrices),
         folded=few,

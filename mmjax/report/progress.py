@@ -23,6 +23,7 @@ class ComparisonProgress:
     def __init__(self, arms: Sequence[Arm], console: Console) -> None:
         self._to_come = {arm.strategy: arm.planned_steps for arm in arms}
         self._arms, self._planned = len(arms), sum(self._to_come.values())
+        self._width = max(20, *(len(arm.strategy) + 1 for arm in arms))
         self._ahead = 0  # steps of arms that are not complete
         self._has_head = False
         self._start = time.monotonic()
@@ -65,12 +66,14 @@ class ComparisonProgress:
         self._show()
 
     def _print(self, strategy: str, score: str, seconds: str, done: str) -> None:
-        self._bar.console.print(f"{strategy:<20}{score:>28}{seconds:>9}   {done}", soft_wrap=True)
+        line = f"{strategy:<{self._width}}{score:>28}{seconds:>9}   {done}"
+        self._bar.console.print(line, soft_wrap=True)
 
     def on_error(self, arm: Arm, error: str) -> None:
         """Call when an arm has failed."""
         self._end(arm)
-        self._bar.console.print(f"{arm.strategy:<20}failed: {error}", soft_wrap=True)
+        line = f"{arm.strategy:<{self._width}}failed: {error}"
+        self._bar.console.print(line, soft_wrap=True)
         self._show()
 
     def _end(self, arm: Arm) -> None:

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmjax.data.chunks import chunks_where
-from mmjax.data.targets import kind_of
+from mmjax.data.targets import counted, kind_of
 from mmjax.data.task import Split, Task
 from mmjax.encoders import default_encoder
 from mmjax.types import Coding
@@ -25,7 +25,7 @@ def task_facts(task: Task) -> str:
     """
     arrays = [array for split in task.splits.values() for array in split.inputs.values()]
     num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays)
-    size = f"{task.out_dim} {task.kind}, {num_bytes / 1e6:.1f} MB"
+    size = f"{counted(task.out_dim, task.kind)}, {num_bytes / 1e6:.1f} MB"
     return f"{task.name}: {size}, digest {task.digest()}"
 
 

@@ -219,6 +219,7 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
             folder,
             expected="a run folder of `mmjax train`",
             got=f"a comparison of {len(run.strategies)} strategies, which saves no parameters",
+            fix="Train one of them: `mmjax train STRATEGY`.",
         )
     run = run._replace(settings=replace(run.settings, data=data)) if data else run
     arm = make_found_arm(run, make_task(run.settings))

@@ -81,7 +81,8 @@ def digits(data: None = None, *, seed: int = 0) -> Task:
         set()
     """
     if data is not None:
-        raise UsageError("data", expected="None, as digits is built in", got=repr(data))
+        fix = "For your own files, use the task folder or embeddings."
+        raise UsageError("data", expected="None, as digits is built in", got=repr(data), fix=fix)
     rng = np.random.default_rng(seed)
     recordings = load_recordings()
     written, classes = _handwriting()

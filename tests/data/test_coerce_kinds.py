@@ -8,6 +8,7 @@ from layouts import write_labels
 
 from mmjax.comparison.arm import make_arm
 from mmjax.data.scale import find_byte_scale
+from mmjax.data.targets import counted
 from mmjax.data.task import Split, Task
 from mmjax.errors import DataError, UnknownNameError
 from mmjax.tasks import from_dataset, load_task
@@ -88,7 +89,8 @@ def test_a_target_is_what_is_said_and_else_what_is_told(case, tmp_path, capsys):
     assert {(task.kind, task.out_dim) for task in ways} == {(kind, out_dim)}
     assert len({task.digest() for task in ways}) == 1
     assert len(told) == (0 if stated else 2)
-    assert all(f"assumed {out_dim} {kind}" in line and "kind=" in line for line in told)
+    words = f"assumed {counted(out_dim, kind)}"
+    assert all(words in line and "kind=" in line for line in told)
 
 
 def test_matrices_are_labels_numbers_or_one_hot_classes():
@@ -547,7 +549,7 @@ def test_the_command_line_states_kinds_too(tmp_path, capsys):
     options = ("--options", "kind=numbers", "kinds=x=sequence")
     assert run("data", "--task", "folder", "--data", tmp_path, *options) == 0
     shown = capsys.readouterr()
-    assert "1 numbers" in shown.out
+    assert "1 number," in shown.out
     assert "4x1" in shown.out
     assert not shown.err
 

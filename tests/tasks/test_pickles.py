@@ -222,7 +222,7 @@ def test_splits_become_a_task(names, place, capsys):
     folder = place(dict(zip(names, splits.values(), strict=True)))
     task = load_task("embeddings", folder)
     assert repr(task) == (
-        "Task('embeddings/mosi': audio (3, 4), text (5,), vision (3, 2) -> 1 numbers; "
+        "Task('embeddings/mosi': audio (3, 4), text (5,), vision (3, 2) -> 1 number; "
         "rows: 12 train, 6 valid, 6 test)"
     )
     for part, split in task.splits.items():
@@ -238,7 +238,7 @@ def test_splits_become_a_task(names, place, capsys):
         f"mmjax: {folder}/aligned.pkl: 4 infinite numbers of audio became 0",
         f"mmjax: {folder}/aligned.pkl: assumed 8 recordings, such as train0, by how ids begin, "
         "each of them a group; override by group=row",
-        "mmjax: target: assumed 1 numbers per row",
+        "mmjax: target: assumed 1 number per row",
     ]
 
 

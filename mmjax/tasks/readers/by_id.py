@@ -10,8 +10,13 @@ from typing import Any, NoReturn
 from mmjax.data.coerce import MISSING, is_unnamed, name_columns
 from mmjax.errors import DataError
 from mmjax.storage.reading import reading
-from mmjax.tasks.readers.formats import FIX, MAX_SMALL
+from mmjax.tasks.readers.formats import MAX_SMALL
 from mmjax.tasks.readers.samples import Stacked, stack_cells
+
+_FIX = (
+    "Separate cells by commas, quote those that contain commas, and give each row an id of its own "
+    "in a column id."
+)
 
 
 def read_by_id(path: Path, others: str, needed: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -26,7 +31,7 @@ def read_by_id(path: Path, others: str, needed: Sequence[str]) -> dict[str, Sequ
         DataError: the file is missing or malformed.
     """
     with (
-        reading(path, f"a CSV file with a column id and {others}", FIX, MAX_SMALL) as (
+        reading(path, f"a CSV file with a column id and {others}", _FIX, MAX_SMALL) as (
             path,
             refuse,
         ),
