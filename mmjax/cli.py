@@ -56,7 +56,8 @@ def compare(
     """Compare fusion strategies with all unimodal baselines on one task.
 
     Args:
-        fusions: Names; `core` stands for ten that cover most kinds, `all` for all.
+        fusions: Names, with spaces or commas between; `core` stands for ten that cover most kinds,
+            `all` for all.
         subsets: Also train each fusion on every proper subset of at least two modalities.
         examine: What to measure beyond scores: `all`; `full`, with corruptions of every row, not
             of 512; `scores` for nothing; or any of missing, corruptions, embeddings, weights, cost.
@@ -297,6 +298,7 @@ def export(run: tyro.conf.Positional[Path], out: Path, data: Data = None) -> Non
 
 
 def zoo(
+    kinds: tyro.conf.Positional[tuple[str, ...]] = (),
     cost: bool = False,
     task: str = "digits",
     data: Data = None,
@@ -306,6 +308,7 @@ def zoo(
     """List the zoo: fusions, encoders, objectives, methods, augmentations, tasks; with references.
 
     Args:
+        kinds: Which of these; by default all.
         cost: Also count the parameters and floating-point operations (forward pass of one sample)
             of every fusion's model for a task, encoders included; takes a while.
         task: Task for whose input sizes models are counted.
@@ -316,7 +319,9 @@ def zoo(
     check_settings(settings)
     from mmjax.runs.zoo import list_zoo, show_zoo
 
-    listed = list_zoo()
+    if cost and kinds and "fusions" not in kinds:
+        raise UsageError("cost", "only fusions have one", fix="Add fusions to the kinds.")
+    listed = list_zoo(kinds)
     if cost:
         from mmjax.runs.inspect import add_costs
 

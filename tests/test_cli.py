@@ -181,6 +181,8 @@ def test_what_cannot_be_matched_is_a_strategy_that_failed(tmp_path, capsys):
 def test_zoo_lists_all_tables(capsys):
     main(["zoo"])
     assert f"{len(FUSIONS)} fusions" in capsys.readouterr().out
+    main(["zoo", "methods", "tasks", "--json"])
+    assert [*json.loads(capsys.readouterr().out)] == ["methods", "tasks"]
     main(["zoo", "--json"])
     zoo = json.loads(capsys.readouterr().out)
     assert set(zoo) == set(TABLES)
@@ -254,6 +256,9 @@ AT_ONCE = (
     "bench --dtypes float23",
     "data --task digts",
     "zoo --task digts",
+    "zoo fusion",
+    "zoo methods --cost",
+    "compar",
     "predict run --out x.csv --layout wide",
 )
 

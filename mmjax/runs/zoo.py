@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmjax.errors import UsageError
+from mmjax.errors import UsageError, look_up
 from mmjax.registry import AUGMENTATIONS, ENCODERS, FUSIONS, METHODS, METRICS, OBJECTIVES, TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
@@ -27,12 +27,15 @@ TABLES: dict[str, Mapping[str, Any]] = {
 Entry = dict[str, Any]
 
 
-def list_zoo() -> dict[str, list[Entry]]:
-    """{table: entries}, each with name, summary and reference; fusions also have a level.
+def list_zoo(kinds: Sequence[str] = ()) -> dict[str, list[Entry]]:
+    """{table: entries} of some kinds, or all, each with name, summary and reference.
 
-    Those from which an ablation can remove components list them as ``removable``.
+    Fusions also have a level. Those from which an ablation can remove components list them as ``removable``.
 
     A plugin that cannot be imported has ``broken``, and the error as its summary.
+
+    Raises:
+        UnknownNameError: there is no such kind.
 
     Example:
         >>> from mmjax.runs.zoo import list_zoo
@@ -42,7 +45,8 @@ def list_zoo() -> dict[str, list[Entry]]:
         >>> [entry["level"] for entry in zoo["fusions"] if entry["name"] == "gmu"]
         ['feature']
     """
-    return {table: [_entry(name, members) for name in members] for table, members in TABLES.items()}
+    tables = {kind: look_up("kinds", kind, TABLES) for kind in kinds or TABLES}
+    return {kind: [_entry(name, table) for name in table] for kind, table in tables.items()}
 
 
 def show_zoo(zoo: Mapping[str, list[Entry]], console: Console, *, as_json: bool) -> None:
@@ -65,7 +69,9 @@ def zoo_tables(zoo: Mapping[str, list[Entry]]) -> Iterator[Table]:
 
 
 def _describe(entry: Entry) -> Text:
-    text = Text(entry["summary"] + "\n").append(entry["reference"], style="dim")
+    text = Text(entry["summary"])
+    if entry["reference"]:
+        text.append(f"\n{entry['reference']}", style="dim")
     if "params" in entry:
         cost = f"{entry['params']:,} parameters, {entry['flops'] / 1e6:.2f} MFLOP"
         text.append(f"\n{entry['level']} level, {cost}")
@@ -80,6 +86,7 @@ def _entry(name: str, members: Mapping[str, Any]) -> Entry:
     except UsageError as error:
         return {"name": name, "summary": f"{error}", "reference": "", "broken": True}
     text = getattr(member, "about", None) or inspect.getdoc(member) or ""
+    text = text.replace("``", "`")  # as Markdown, which reads well in a terminal
     paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
     label = "Reference: "
     components = list(getattr(member, "removable", ()))
