@@ -30,7 +30,8 @@ Entry = dict[str, Any]
 def list_zoo(kinds: Sequence[str] = ()) -> dict[str, list[Entry]]:
     """{table: entries} of some kinds, or all, each with name, summary and reference.
 
-    Fusions also have a level. Those from which an ablation can remove components list them as ``removable``.
+    Fusions also have a level. Those from which an ablation can remove components list them as
+    ``removable``.
 
     A plugin that cannot be imported has ``broken``, and the error as its summary.
 
