@@ -307,6 +307,7 @@ def sections_of(page):
     return [found[1] for found in re.findall(r"<(h[23]|summary)[^>]*>(.*?)</\1>", text)]
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_loaded_and_verified_and_has_the_page_of_the_command(
     kept, whole, tmp_path
 ):

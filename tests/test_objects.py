@@ -234,6 +234,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(task, given, er
         compare(task, **given)
 
 
+@pytest.mark.slow
 def test_a_fusion_with_running_statistics_fails_with_a_reason(task):
     result = mmjax.compare(task, ["concat", RunningFusion], **OPTIONS)
     assert "has batch_stats, too" in str(result.failed["RunningFusion"])

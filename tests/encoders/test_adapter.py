@@ -182,6 +182,7 @@ def test_a_fraction_scales_the_updates_exactly(name):
     jax.tree.map(np.testing.assert_array_equal, rest(slow), rest(full))
 
 
+@pytest.mark.slow
 def test_two_stages_start_from_the_given_parameters():
     from mmjax.training.fit import fit
 

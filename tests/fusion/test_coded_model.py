@@ -54,6 +54,7 @@ def test_absent_text_and_tables_have_no_influence(absent, encoders):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("fusion", [f if f in ("early", "concat") else slow(f) for f in FUSIONS])
+@pytest.mark.slow
 def test_text_and_tables_are_learned(fusion, dtype):
     model, tx, rows = make_model(TASK, fusion), optax.adam(3e-3), TASK.train.batch()
     state = init_state(init_params(model, rows, 0), tx, 0)

@@ -131,6 +131,7 @@ def test_they_follow_the_main_figure():
 
 
 @pytest.mark.parametrize("name", ["acl", "neurips"])
+@pytest.mark.slow
 def test_variants_with_many_changes_have_room_in_a_paper(name):
     factors = {f"component_of_a_kind_{i}": (KEPT, REMOVED) for i in range(7)}
     assessment = make_ablation(factors, "fractional", lambda point: 0.0, rows=60)

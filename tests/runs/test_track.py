@@ -79,6 +79,7 @@ def test_every_strategy_of_a_comparison_is_there_though_one_has_failed(tmp_path)
     np.testing.assert_allclose(kept["test/accuracy", 4], row["accuracy"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_replaces_what_it_had_tracked(tmp_path):
     make_folder(tmp_path, best_step=4)
     for _ in range(2):

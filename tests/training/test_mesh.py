@@ -69,6 +69,7 @@ def one(tmp_path_factory):
 
 
 @pytest.mark.parametrize("flags", [(), slow(("--varied",))])
+@pytest.mark.slow
 def test_four_devices_compute_what_one_does(tmp_path, flags):
     train(tmp_path, "one", "data=2,seed=2", *flags, devices=4)
     got = read(tmp_path, "data=2,seed=2")
