@@ -62,6 +62,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 from audit_claims import CONTAMINATIONS, USUAL, Answers, Arm
+from audit_measures import BASELINE
 from audit_report import write_report
 from audit_tasks import Audited, make_task, null
 from rich.progress import track
@@ -77,7 +78,6 @@ from mmjax.training.optimiser import Adam
 from mmjax.training.program import Program
 from mmjax.training.recipe import Recipe, join_lanes
 
-BASELINE = "concat"
 RATES = (1e-3, 3e-3, 1e-2)
 FUSIONS = (
     *("sum", "gmu", "film", "low_rank", "embracenet", "attention_pool"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import audit
 import audit_claims as claims
+import audit_measures
 import audit_report
 import audit_tasks
 import numpy as np
@@ -75,15 +76,15 @@ def test_many_draws_of_seeds_are_scored_at_once(arm):
 
 
 def test_the_whole_draw_has_every_seed_once_as_the_one(arm):
-    whole, *others = audit_report.make_draws({"concat": arm}, np.arange(ROWS), np.arange(ROWS))
+    whole, *others = audit_measures.make_draws({"concat": arm}, np.arange(ROWS), np.arange(ROWS))
     value = claims.score(arm, whole, {"one seed", "baseline not tuned"}).mean()
     assert value == pytest.approx(arm["clean"].test[claims.USUAL].mean())
-    assert len(others) == audit_report.BOOTSTRAPS
+    assert len(others) == audit_measures.BOOTSTRAPS
 
 
 def test_intervals_are_about_their_value():
     draws = np.array([1.0, *np.linspace(3, 5, 101)])
-    assert audit_report.bounds(draws) == pytest.approx([0.05, 1.95])
+    assert audit_measures.bounds(draws) == pytest.approx([0.05, 1.95])
 
 
 def test_agreement_does_to_each_arm_what_it_is_told():
@@ -155,7 +156,8 @@ def test_a_bundle_gives_the_same_summary_without_training(tmp_path, monkeypatch)
     monkeypatch.setattr(audit, "FRESH", 2)
     monkeypatch.setattr(audit, "strategies", lambda: ["concat:ogm_ge", "sum"])
     for name, few in {"BOOTSTRAPS": 5, "DRAWS": 20, "PAIRS": 5, "PAIR_SEEDS": 3}.items():
-        monkeypatch.setattr(audit_report, name, few)
+        for module in (audit_measures, audit_report):
+            monkeypatch.setattr(module, name, few, raising=False)
     audit.main(audit.Study(out=tmp_path / "a", tasks=("null",), steps=3))
     monkeypatch.setattr(audit, "collect", None)
     audit.main(audit.Study(out=tmp_path / "b", bundle=tmp_path / "a" / "audit.npz"))
