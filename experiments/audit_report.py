@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from audit_claims import CONTAMINATIONS, USUAL, Arm, Draw, agreement, nothing_wins, sides, truth
+from audit_claims import (
+    CONTAMINATIONS,
+    USUAL,
+    Arm,
+    Draw,
+    agreement,
+    nothing_wins,
+    score,
+    sides,
+    truth,
+)
 from audit_figures import gains_figure, inflation_figure, nothing_figure
 from audit_measures import (
     BASELINE,
@@ -67,6 +77,7 @@ def write_report(
     pages = ["# The audit\n", headline(study, draws, protocol)]
     added = {name: measure(arms, draws[name]) for name, arms in study.items()}
     write_text(out / "inflation.csv", inflation_csv(study, added))
+    pages += ["## Baseline, and gains that are true\n", baselines(study, groups, draws, added)]
     pages += ["## Inflation\n", *inflation(added), _INFLATION]
     wins = {how: count_wins(study, draws, both) for how, both in SIDES.items()}
     pages += ["## Methods that do nothing\n", *nothing(wins), _NOTHING]
@@ -99,6 +110,26 @@ def interval(values: np.ndarray | list[float]) -> str:
     """The first value, and its bounds, in points."""
     value, low, high = np.round(100 * np.array([values[0], *bounds(values)]), 1) + 0.0  # no -0.0
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def baselines(
+    study: Study,
+    groups: Mapping[str, np.ndarray],
+    draws: Mapping[str, list[Draw]],
+    added: Mapping[str, Inflation],
+) -> str:
+    """The clean baseline, and how many clean claims have an interval with the true gain."""
+    rows = []
+    for task, arms in study.items():
+        base, whole = arms[BASELINE], draws[task][0]
+        reported = score(base, whole._replace(seeds=whole.of_baseline), set()).mean()
+        low, high = 100 * bounds(added[task]["claims"]["clean"])
+        true = np.array(true_gains(task, arms))
+        sizes = f"{len(groups[task]):,}", f"{len(np.unique(groups[task])):,}"
+        found = f"{((low <= true) & (true <= high)).sum()} of {len(true)}"
+        rows.append([task, *sizes, f"{100 * reported:.1f}", f"{100 * truth(base):.1f}", found])
+    head = ["task", "reported rows", "groups", "baseline %", "on rows held out %"]
+    return markdown_table([*head, "true gains in the interval of the clean claim"], rows)
 
 
 def inflation(added: Mapping[str, Inflation]) -> list[str]:
