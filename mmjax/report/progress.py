@@ -66,14 +66,16 @@ class ComparisonProgress:
         self._show()
 
     def _print(self, strategy: str, score: str, seconds: str, done: str) -> None:
-        line = f"{strategy:<{self._width}}{score:>28}{seconds:>9}   {done}"
-        self._bar.console.print(line, soft_wrap=True)
+        self.note(strategy, f"{score:>28}{seconds:>9}   {done}")
+
+    def note(self, strategy: str, text: str) -> None:
+        """Prints a line about an arm."""
+        self._bar.console.print(f"{strategy:<{self._width}}{text}", soft_wrap=True)
 
     def on_error(self, arm: Arm, error: str) -> None:
         """Call when an arm has failed."""
         self._end(arm)
-        line = f"{arm.strategy:<{self._width}}failed: {error}"
-        self._bar.console.print(line, soft_wrap=True)
+        self.note(arm.strategy, f"failed: {error}")
         self._show()
 
     def _end(self, arm: Arm) -> None:

@@ -76,7 +76,7 @@ def launch_arms(
             own = arm_folder(out, strategy).absolute()
             own.mkdir(parents=True, exist_ok=True)
             if strategy in started:
-                console.print(f"{strategy:<20}restarted: its worker was lost")
+                progress.note(strategy, "restarted: its worker was lost")
             started.add(strategy)
             # Without -P, files in the current folder would shadow modules.
             command = [sys.executable, "-P", "-m", "mmjax", "arm", str(out.absolute()), strategy]
