@@ -465,27 +465,34 @@ def main(args: Sequence[str] | None = None) -> None:
             if PRINT_CONFIG in args:
                 args = [word for word in args if word != PRINT_CONFIG]
                 verbs = {name: printing(verb) for name, verb in _VERBS.items()}
-            args = [args[0], *prepare(_VERBS[args[0]], args[1:])]
-        with raised_signals():
-            tyro.extras.subcommand_cli_from_dict(
-                {name: common_first(verb) for name, verb in verbs.items()},
-                prog="mmjax",
-                description="Multimodal fusion: compare strategies, train one, use it. --version "
-                "prints the version. With any command, --config FILE reads options from a TOML "
-                "file, and --print-config prints such a file instead of running.",
-                args=args,
-            )
+            words = prepare(_VERBS[args[0]], args[1:])
+            verb = common_first(verbs[args[0]])
+            with raised_signals():
+                tyro.cli(verb, prog=f"mmjax {args[0]}", args=words)
+            return
+        tyro.extras.subcommand_cli_from_dict(
+            {name: common_first(verb) for name, verb in _VERBS.items()},
+            prog="mmjax",
+            description="Multimodal fusion: compare strategies, train one, use it. --version "
+            "prints the version. With any command, --config FILE reads options from a TOML "
+            "file, and --print-config prints such a file instead of running.",
+            args=args,
+        )
     except Interrupted as stop:
-        _warn("interrupted; the same command with --resume and --out continues")
+        _warn("interrupted; the same command with --resume and --out FOLDER continues")
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # as of `mmjax zoo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except (MmjaxError, OSError) as error:
+    except MmjaxError as error:
         _warn(error)
-        sys.exit(getattr(error, "exit_code", 2))
+        sys.exit(error.exit_code)
+    except OSError as error:
+        named = error.filename and error.strerror
+        _warn(f"{error.filename}: {error.strerror}." if named else error)
+        sys.exit(2)
 
 
 def _keep_programs() -> None:

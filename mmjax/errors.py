@@ -115,7 +115,9 @@ class UnknownNameError(UsageError, KeyError):
         known = sorted(known)
         near = closest(name, known)
         fix = f"Did you mean {near!r}?" if near else ""
-        expected = f"one of {', '.join(known)}" if known else "none"
+        # With a suggestion at hand, nobody reads seventy names.
+        names = f"{len(known)} names" if near and len(known) > 20 else ", ".join(known)
+        expected = f"one of {names}" if known else "none"
         super().__init__(kind, expected=expected, got=repr(name), fix=fix)
 
     def __str__(self) -> str:  # KeyError would print the repr of the message

@@ -220,14 +220,15 @@ def tell_evidence(answers: Answers) -> str:
         'Based on 3 seeds and 50 test rows in 25 groups'
     """
     rows, groups = len(answers.group), len(np.unique(answers.group))
+    grouped = f" in {groups:,} groups" if groups < rows else ""
     models = len(next(iter(answers.scores.values())))
     if answers.folds is not None:
         repeats = len(answers.folds.fold)
         parts = f"{answers.folds.total // repeats} folds"
         times = f", dealt {repeats} times" if repeats > 1 else ""
         dealt = f"Based on {_seeds(models // repeats)} and {parts}{times}, which together test all"
-        return f"{dealt} {rows:,} rows in {groups:,} groups"
-    where = f"{rows:,} {_SPLITS[answers.split]} rows in {groups:,} groups"
+        return f"{dealt} {rows:,} rows{grouped}"
+    where = f"{rows:,} {_SPLITS[answers.split]} rows{grouped}"
     return f"Based on {_seeds(models)} and {where}"
 
 

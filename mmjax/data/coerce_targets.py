@@ -115,7 +115,25 @@ def _encode(values: np.ndarray, given: Kind | None, *, whole: bool = False) -> E
         possible = (other for other in get_args(Kind) if other != kind and _can_be(values, other))
         others = " or ".join(f"kind={other!r}" for other in possible)
         tell(f"target: assumed {_in_words(encoded)}" + f"; override by {others}" * bool(others))
+    if encoded.kind == "classes":
+        _doubt_classes(encoded)
     return encoded
+
+
+def _doubt_classes(encoded: Encoded) -> None:
+    """Tells of names that are likely to be one class, and of classes too small for a split."""
+    alike: dict[str, list[str]] = {}
+    for name in encoded.names:
+        alike.setdefault("".join(name.split()).casefold(), []).append(repr(name))
+    for names in alike.values():
+        if len(names) > 1:
+            tell(f"target: {' and '.join(names)} count as different classes; rename to merge them")
+    single = np.flatnonzero(np.bincount(encoded.values) == 1)
+    if single.size:
+        which = f"class {encoded.names[single[0]]!r} has"
+        if single.size > 1:
+            which = f"{single.size} classes, such as {encoded.names[single[0]]!r}, have"
+        tell(f"target: {which} one row, too few to train and test on; drop it or merge classes")
 
 
 def _encode_as(values: np.ndarray, kind: Kind, *, sure: bool) -> Encoded:

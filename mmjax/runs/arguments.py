@@ -58,6 +58,7 @@ def prepare(verb: Verb, args: Sequence[str]) -> list[str]:
         else:
             given[name].append(word)
     first, config = given.pop(""), given.pop("config", None)
+    _check_first(first, verb)
     if config is not None:
         given = {**_read(Path(*config), kinds, verb), **given}
     for name in given:
@@ -86,6 +87,17 @@ def _check(name: str, kinds: Mapping[str, Any], verb: Verb, where: str = "") -> 
         meant = meant if meant in kinds else closest(name, kinds)
         fix = f"Did you mean --{meant}?" if meant else f"mmjax {verb.__name__} --help lists all."
         raise UsageError(f"{where}--{name}", f"mmjax {verb.__name__} has no such option", fix=fix)
+
+
+def _check_first(words: list[str], verb: Verb) -> None:
+    """Checks the words before all options; those behind one may be its values."""
+    hints = get_type_hints(verb, include_extras=True).values()
+    places = [h for h in hints if _POSITIONAL in getattr(h, "__metadata__", ())]
+    if len(words) > len(places) and not any(get_origin(h.__origin__) is tuple for h in places):
+        word = words[len(places)]
+        problem = f"mmjax {verb.__name__} has no place for {word!r}"
+        fix = f"If it is the value of an option, name the option before it: --NAME {word}."
+        raise UsageError(word, problem, fix=fix)
 
 
 def _is_list(name: str, kinds: Mapping[str, Any]) -> bool:

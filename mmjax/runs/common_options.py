@@ -76,9 +76,11 @@ def _options(verb: Verb) -> Iterator[_Option]:
         if is_dataclass(hints[name]):
             kinds, inner = get_type_hints(hints[name]), _helps(hints[name])
             for f in fields(hints[name]):
-                yield _Option(name, f.name, _helped(kinds[f.name], inner[f.name]), f.default)
+                kind = _helped(kinds[f.name], inner[f.name], f.default)
+                yield _Option(name, f.name, kind, f.default)
         else:
-            yield _Option("", name, _helped(hints[name], helps.get(name)), one.default)
+            kind = _helped(hints[name], helps.get(name), one.default)
+            yield _Option("", name, kind, one.default)
 
 
 def _helps(documented: Any) -> dict[str, str]:
@@ -87,8 +89,10 @@ def _helps(documented: Any) -> dict[str, str]:
     return {name: text[:1].upper() + text[1:] for name, text in texts.items()}
 
 
-def _helped(kind: Any, text: str | None) -> Any:
-    return Annotated[kind, tyro.conf.arg(help=text)] if text else kind
+def _helped(kind: Any, text: str | None, default: Any) -> Any:
+    says = "by default" in (text or "") and default is None
+    hint = "" if says or default == () else None
+    return Annotated[kind, tyro.conf.arg(help=text, help_behavior_hint=hint)] if text else kind
 
 
 def _group(struct: type | None, options: list[_Option]) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmjax.errors import UnknownNameError, look_up
+from mmjax.errors import look_up
 from mmjax.registry import (
     ABSENCES,
     AUGMENTATIONS,
@@ -74,8 +74,8 @@ def check_strategies(names: Iterable[str]) -> None:
         >>> check_strategies(["gmu", "sum@audio+image", "audio_only"])
     """
     for asked in map(parse_strategy, names):
-        if not asked.member.endswith("_only") and asked.member not in FUSIONS:
-            raise UnknownNameError("strategy", asked.member, ["MODALITY_only", *FUSIONS])
+        if not asked.member.endswith("_only"):
+            _check("strategy, a fusion or MODALITY_only", [asked.member], FUSIONS)
         _check_choices(asked)
 
 

@@ -192,6 +192,23 @@ OTHERS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["yes", "Yes", "no"] * 20, "'Yes' and 'yes' count as different classes"),
+        (["low risk", "low  risk"] * 30, "'low  risk' and 'low risk' count as different"),
+        (["a", "b"] * 29 + ["b", "c"], "class 'c' has one row"),
+        (["a", "b"] * 29 + ["c", "d"], "2 classes, such as 'c', have one row"),
+        (["a", "b"] * 30, ""),
+    ],
+)
+def test_classes_that_may_be_mistakes_are_told(names, told, capsys):
+    Task.from_arrays({"x": X}, np.array(names), kind="classes")
+    line = capsys.readouterr().err
+    assert line.count("\n") == bool(told)
+    assert told in line
+
+
 @pytest.mark.parametrize("case", OTHERS)
 def test_only_kinds_that_a_target_can_have_are_told(case, capsys):
     target, others = OTHERS[case]

@@ -41,7 +41,7 @@ def test_a_full_disk_ends_the_command_with_one_line(tmp_path, capsys):
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert f"the file was not changed: '{out / 'labels.npz'}'" in error
+    assert f"{out / 'labels.npz'}: File too large, the file was not changed." in error
     assert [path.name for path in out.iterdir()] == ["run.json"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.study import Row
@@ -114,6 +114,9 @@ def curves_figure(
         calm(axes, grid="both")
     if losses and all(value > 0 for curve in losses.values() for value in curve.values()):
         drawn[-1].set_yscale("log")
+        drawn[-1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # also within a decade
+        drawn[-1].yaxis.set_major_formatter("{x:g}")
+        drawn[-1].yaxis.set_minor_locator(NullLocator())
     drawn[-1].set_xlabel("step")
     drawn[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
     legend_below(figure)
