@@ -43,6 +43,12 @@ def test_links_between_pages_work_on_a_code_host():
                 assert (page.parent / link).exists(), (page, link)
 
 
+def test_no_sentence_is_lost_as_a_comment():
+    for page in PAGES:  # MyST leaves out a line that begins with a percent sign
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        assert not re.findall(r"^%.*", text, re.MULTILINE), page
+
+
 def test_pages_state_how_many_entries_the_tables_have():
     script = load_script("count_zoo")
     stated = [page for page in script.pages() if "<!-- count " in page.read_text()]
