@@ -1,6 +1,8 @@
 """Ablations from Python and from the command line."""
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import optax
@@ -25,10 +27,20 @@ QUICK = {"seeds": 2, "steps": 4, "quiet": True}
 COMMAND = "ablate gmu --task synthetic --options size=120 --seeds 2 --steps 4"
 
 
+GRID = f"{COMMAND} --vary learning_rate=1e-3,3e-3 --vary method=joint,ogm_ge --drop dropout"
+
+
 @pytest.fixture(scope="module")
-def result():
-    vary = {"learning_rate": [1e-3, 3e-3], "method": ["joint", "ogm_ge"]}
-    return mmjax.ablate(TASK, "gmu", vary, ["dropout"], design="grid", **QUICK)
+def ablated(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ablation")
+    with redirect_stdout(io.StringIO()) as printed:
+        assert run(*GRID.split(), "--design", "grid", "--out", out) == 0
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def result(ablated):
+    return mmjax.load_result(ablated[0])
 
 
 def test_rows_say_what_was_varied(result):
@@ -58,6 +70,15 @@ def test_the_verdict_is_about_the_base_and_the_factors(result):
     assert len(verdict.effects) == 6
     assert str(verdict) in str(result)
     assert "method=ogm_ge, without dropout" in str(result)
+
+
+@pytest.mark.slow
+def test_python_gives_what_the_command_gives(result):
+    vary = {"learning_rate": [1e-3, 3e-3], "method": ["joint", "ogm_ge"]}
+    python = mmjax.ablate(TASK, "gmu", vary, ["dropout"], design="grid", **QUICK)
+    assert python.study.ablation == result.study.ablation
+    pick = lambda rows: [(r["strategy"], r["seed"], r["split"], r["nll"]) for r in rows]
+    assert pick(python.rows) == pick(result.rows)
 
 
 @pytest.mark.slow
@@ -216,27 +237,23 @@ def test_seconds_are_measured_on_a_few_steps():
     assert 0 < training < 100
 
 
-def test_the_command_writes_a_folder_that_goes_on_where_it_was(tmp_path, capsys):
-    line = f"{COMMAND} --vary learning_rate=1e-3,3e-3 --vary method=joint,ogm_ge"
-    arguments = [*line.split(), "--drop", "dropout", "--design", "grid", "--out", str(tmp_path)]
-    run(*arguments)
-    said = capsys.readouterr().out
-    assert "grid: 8 variants of gmu, 2 seeds" in said
-    assert "Report, rows and figures" in said
-    content = json.loads((tmp_path / "run.json").read_text())
+def test_the_command_writes_a_folder_that_goes_on_where_it_was(ablated, capsys):
+    folder, printed = ablated
+    assert "grid: 8 variants of gmu, 2 seeds" in printed
+    assert "Report, rows and figures" in printed
+    content = json.loads((folder / "run.json").read_text())
     assert content["command"] == (
         "mmjax ablate gmu --vary learning_rate=1e-3,3e-3 method=joint,ogm_ge --drop dropout "
         "--design grid --task synthetic --options size=120 --seeds 2 --steps 4"
     )
     assert content["ablation"]["factors"]["dropout"] == ["kept", "removed"]
-    assert "![What each factor does](what-each-factor-does.png)" in (
-        tmp_path / "summary.md"
-    ).read_text(encoding="utf-8")
-    assert (tmp_path / "what-each-factor-does.png").exists()
-    before = scores(tmp_path)
-    run(*arguments, "--resume")
+    shown = "![What each factor does](what-each-factor-does.png)"
+    assert shown in (folder / "summary.md").read_text(encoding="utf-8")
+    assert (folder / "what-each-factor-does.png").exists()
+    before = scores(folder)
+    run(*GRID.split(), "--design", "grid", "--out", folder, "--resume")
     assert "Already complete" in capsys.readouterr().out
-    assert scores(tmp_path) == before
+    assert scores(folder) == before
 
 
 @pytest.mark.slow

@@ -131,6 +131,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(seeds, of_seed):
     assert hits / ROUNDS >= 0.95 - tolerance(0.95)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_interval_covers_for_the_models_at_hand():
     hits = 0
     for round_ in range(ROUNDS):

@@ -87,6 +87,7 @@ def test_encoders_go_back_by_how_much_purer_training_rows_are(task, rounds):
     assert 0.3 < gap < 0.7  # from all rows to about one in three
 
 
+@pytest.mark.slow
 def test_the_parameters_to_go_back_to_are_those_that_training_starts_from(task):
     recipe = Recipe(make_model(), steps=1, seeds=(3, 5))
     trained = fit(recipe, task)

@@ -69,6 +69,7 @@ def test_files_of_lines_are_modalities_where_kinds_say_so(place):
     assert folder(place).modalities == ("pulse",)
 
 
+@pytest.mark.slow
 def test_a_run_reads_new_rows_as_it_read_its_task(trained, tmp_path):
     loaded = load_run(trained)
     for split in loaded.arm.task.splits.values():

@@ -76,6 +76,7 @@ ALONE = """if True:
 """
 
 
+@pytest.mark.slow
 def test_the_program_answers_without_mmjax(folders, tmp_path):
     trained, exported = folders
     before = load_run(trained)

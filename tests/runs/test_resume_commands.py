@@ -123,6 +123,7 @@ def test_a_signal_saves_the_work_and_resume_goes_on_bit_by_bit(tmp_path, number)
     assert history(out) == history(want)
 
 
+@pytest.mark.slow
 def test_a_running_comparison_has_a_page_of_what_is_done(tmp_path):
     task, seen = synthetic(size=80), []
     arms = [make_arm(task, name, steps=2, seeds=(0,)) for name in ("a_only", "concat")]
