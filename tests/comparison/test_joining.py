@@ -103,7 +103,6 @@ def check_equal(got, want):
             np.testing.assert_allclose(one[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.slow
 def test_arms_together_are_what_they_are_alone_in_order_after_one_compilation(
     arms, alone, compiled
 ):
