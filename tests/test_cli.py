@@ -281,7 +281,7 @@ HEAVY = {"matplotlib", "pandas", "scipy.stats", "sklearn", "jinja2", "optuna", "
     ("command", "unused"),
     [
         ("zoo", {"mmjax.training", "mmjax.runs.from_settings", "orbax"}),
-        ("data --task synthetic --options size=60", {"orbax"}),
+        slow("data --task synthetic --options size=60", {"orbax"}),
         slow("data --task digits", {"orbax"}),
         ("evaluate {run}", set()),
         slow("predict {run} --out {out}", set()),

@@ -94,9 +94,8 @@ def view_untrained(task, name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("gmu", "weighted", "attention_pool", "transformer"),
-        *map(slow, ("late_weighted", "dynamic")),
-        slow("zorro"),
+        *("weighted", "attention_pool", "transformer"),
+        *map(slow, ("gmu", "late_weighted", "dynamic", "zorro")),
     ],
 )
 def test_fusions_with_weights_show_them(task, name):

@@ -225,6 +225,7 @@ def mmd(x):
     return within - 2 * across + gain(2)
 
 
+@pytest.mark.slow
 def test_discrepancy_is_that_from_a_large_sample_of_the_prior():
     rng = np.random.default_rng(0)
     x, prior = rng.normal(1, 0.5, size=(7, 2)), rng.normal(size=(3000, 2))

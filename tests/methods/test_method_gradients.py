@@ -18,6 +18,7 @@ from method_setup import (
     scaled,
     target_probability,
 )
+from representatives import slow
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from small import NUM_CLASSES
@@ -53,7 +54,7 @@ def test_ogm_shrinks_the_encoder_ahead_by_its_factor_and_nothing_else(batch):
     chex.assert_trees_all_close(grads, want, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("noise_all", [True, False])
+@pytest.mark.parametrize("noise_all", [slow(True), False])
 def test_ogm_ge_adds_noise_as_large_as_the_gradient_where_it_says(batch, noise_all):
     setup = Setup(OGMGE(noise_all=noise_all), batch)
     quiet = compile_fast(OGMGE(noise=0.0).gradient(setup.forward, cross_entropy))

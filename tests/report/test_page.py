@@ -134,7 +134,7 @@ def test_figures_of_several_folders_name_their_files_without_links(tmp_path):
     assert all(a["href"][0] == "#" for a in Tags(text).named("a"))
 
 
-@pytest.mark.parametrize(("skill", "folded"), [(9.0, True), (0.1, False)])
+@pytest.mark.parametrize(("skill", "folded"), [slow(9.0, True), (0.1, False)])
 def test_confusion_matrices_with_fewer_errors_than_cells_are_folded(tmp_path, skill, folded):
     skills = dict.fromkeys(SMALL, skill)
     text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
@@ -228,6 +228,7 @@ def test_the_table_has_known_values(page):
     assert f'<td data-value="{gmu.gain.mean}">{100 * gmu.gain.mean:+.1f}</td>' in page[1]
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_every_time(page):
     again = page[0] / "again.html"
     assert render(page[0] / "run", out=again) == page[1]
@@ -473,12 +474,14 @@ def test_a_strategy_that_has_diverged_is_shown_and_wins_nothing(tmp_path, diverg
     assert "nan %" not in text
 
 
+@pytest.mark.slow
 def test_strategies_that_have_all_diverged_make_a_page(tmp_path):
     skills = dict.fromkeys(SMALL, np.nan)
     text = render(make_folder(tmp_path / "run", skills), out=tmp_path / "report.html")
     assert "Are the probabilities calibrated?" not in text
 
 
+@pytest.mark.slow
 def test_the_confusions_of_many_classes_are_those_with_the_most_errors():
     counts = 10 * np.eye(100) + np.diag(np.arange(99) % 2, 1)
     axes = confusion_figure({"sum": counts}).axes[0]

@@ -88,6 +88,7 @@ def test_a_run_that_goes_on_replaces_what_it_had_tracked(tmp_path):
     assert len(list((tmp_path / "tensorboard" / "gmu" / "seed0").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_has_not_begun_leaves_nothing(tmp_path):
     with tracked(tmp_path, "tensorboard"):
         pass

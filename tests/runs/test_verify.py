@@ -196,6 +196,7 @@ def test_no_bit_of_a_picture_changes_unseen(tmp_path):
             check_picture(path)
 
 
+@pytest.mark.slow
 def test_no_bit_of_an_array_file_changes_it_unseen(tmp_path):
     path, arrays = tmp_path / "a.npz", {"seeds": np.arange(2), "test": np.eye(3, dtype="f4")}
     np.savez_compressed(path, **arrays)
