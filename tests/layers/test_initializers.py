@@ -4,10 +4,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from representatives import slow
 
 from mmjax.layers import Dense, DenseGeneral, initializers
 
-SHAPES = [(), (1,), (5, 3), (3, 3, 2, 7), (130, 33), (17, 4, 20), (300, 300)]
+SHAPES = [(), (1,), (5, 3), (3, 3, 2, 7), (130, 33), slow((17, 4, 20)), slow((300, 300))]
 PAIRS = {
     "normal": (initializers.normal(0.02), nn.initializers.normal(0.02)),
     "variance_scaling": (

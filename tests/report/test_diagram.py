@@ -3,9 +3,11 @@
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
+from representatives import representatives
 
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
+from mmjax.registry import CORE
 from mmjax.report.diagram.dataflow import Node, trace_dataflow
 from mmjax.report.diagram.drawing import module_figure
 from mmjax.report.diagram.placement import lay_out
@@ -64,7 +66,7 @@ def test_weights_without_input_are_a_place():
     assert ("weights", "1") in edges(flow)
 
 
-@pytest.fixture(params=FUSIONS, scope="module")
+@pytest.fixture(params=representatives(FUSIONS, CORE), scope="module")
 def flow(request):
     return trace_dataflow(FUSIONS[request.param](out_dim=3), TOKENS)
 

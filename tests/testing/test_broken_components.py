@@ -75,11 +75,11 @@ def test_a_component_that_can_be_removed_is_accepted():
     ("fusion", "complaint"),
     [
         (Plain, "without scale nothing changes"),
-        (Wasteful, "without scale nothing changes"),
+        slow(Wasteful, "without scale nothing changes"),
         slow(Attentive, "without flag nothing changes"),
         (Reshaped, r"without scale, prediction has shape \(3, 3\), expected \(4, 3\)"),
         (declare(Scaled, {"x": {"y": False}}), "x is removed by y, not by fields"),
-        (declare(Scaled, {"x": {}}), "x is removed by nothing, not by fields"),
+        slow(declare(Scaled, {"x": {}}), "x is removed by nothing, not by fields"),
         (declare(Scaled, {"the scale": {"scaled": False}}), "'the scale' cannot name a component"),
         (declare(Scaled, {"dropout": {"scaled": False}}), "'dropout' cannot name a component"),
     ],
