@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.verdicts import format_p
+from mmjax.errors import UsageError
 from mmjax.report.across import over_tasks
 from mmjax.report.extras import Drawing
 from mmjax.report.figures.svg import inline_svg
@@ -27,7 +28,10 @@ def write_page(assessments: Sequence[Assessment], out: Path) -> None:
 
     Args:
         assessments: one section each.
-        out: an HTML file.
+        out: an HTML file, which may exist.
+
+    Raises:
+        UsageError: another file exists there, such as the rows of a run.
 
     Example:
         >>> from mmjax.analysis.study import Study
@@ -39,6 +43,9 @@ def write_page(assessments: Sequence[Assessment], out: Path) -> None:
         >>> "No verdict: it requires the predictions" in Path("report.html").read_text()
         True
     """
+    if out.is_dir() or (out.is_file() and out.suffix.lower() not in (".html", ".htm")):
+        problem = f"{out} exists, and its name is not that of an HTML file"
+        raise UsageError("out", problem, fix="Name a page, such as report.html.")
     sections = [make_section(assessment, out) for assessment in assessments]
     shared = over_tasks([assessment.study for assessment in assessments])
     write_text(out, render("page.html", sections=sections, over_tasks=shared))

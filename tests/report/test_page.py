@@ -22,7 +22,7 @@ from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.statistics import bootstrap_interval, compare_pair
 from mmjax.analysis.study import rename
 from mmjax.analysis.verdicts import judge
-from mmjax.errors import DataError
+from mmjax.errors import DataError, UsageError
 from mmjax.report import drawings
 from mmjax.report.across import over_tasks
 from mmjax.report.figures.style import ALONE, FUSED, PALETTE, QUIET
@@ -501,3 +501,13 @@ def test_what_is_gained_and_lost_makes_the_difference():
     assert (gained, lost) == ([0, 50], [0, -25])
     net = next(line for line in axes.lines if line.get_label() == "difference")
     assert list(net.get_xdata()) == [0, 25]
+
+
+def test_a_page_does_not_replace_the_rows_of_its_run(tmp_path):
+    folder = make_folder(tmp_path / "run", {"a_only": 1, "b_only": 2, "gmu": 3})
+    rows = folder / "rows.jsonl"
+    before = rows.read_bytes()
+    for taken in (rows, folder):
+        with pytest.raises(UsageError, match="not that of an HTML file"):
+            write_page(read_assessments([folder]), taken)
+    assert rows.read_bytes() == before
