@@ -340,6 +340,9 @@ def _results(outcomes: Sequence[ArmResult | ArmFailure]) -> list[ArmResult]:
 def _find_strategies(
     task: Task, fusions: str | Sequence[FusionLike], subsets: bool
 ) -> list[FusionLike]:
+    if not isinstance(fusions, str | Sequence):
+        expected = "a name, or a list of names, fusion classes and modules"
+        raise UsageError("fusions", expected=expected, got=f"{fusions!r:.80}")
     named = [fusions] if isinstance(fusions, str) else [f for f in fusions if isinstance(f, str)]
     own = [] if isinstance(fusions, str) else [f for f in fusions if not isinstance(f, str)]
     names = parse_fusions(",".join(named), task.kind) if named else ()

@@ -358,7 +358,8 @@ def report(
         out: HTML file; an existing one is replaced.
         paper: Also write a LaTeX table and PDF figures to a folder of the same name.
         venue: Give these figures the sizes and font of neurips, icml, acl, ieee or cvpr.
-        rows: Also write all scores to this file, .csv or .parquet, with a column for each factor.
+        rows: Also write all scores to this file, .csv or .parquet, with a column for each factor;
+            an existing file is replaced.
     """
     if not runs:
         raise UsageError("runs", "no folder given", fix="Name folders of `mmjax compare`.")
@@ -369,6 +370,9 @@ def report(
     from mmjax.runs.studies import read_assessments
 
     folder = out.with_suffix("")
+    if paper and (folder / "run.json").exists():
+        problem = f"the table and figures would be put among the files of the run {folder}"
+        raise UsageError("out", problem, fix="Give the page another name than the run.")
     if paper and folder == out:
         problem = f"the report and the folder of the paper would both be {out}"
         raise UsageError("out", problem, fix=f"Name an HTML file, such as {out}.html.")

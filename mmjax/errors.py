@@ -137,7 +137,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     swapped = [other for other in known if sorted(other) == sorted(name)]
     initials = lambda long: "".join(word[:1] for word in re.split("[_-]", long))
-    near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = swapped or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     near = near or [long for long in known if initials(long) == name]
     return near[0] if near else ""
 

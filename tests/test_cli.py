@@ -66,6 +66,12 @@ def test_compare_writes_rows_history_summary_and_figures(compared):
     assert ("concat", 1, 20) in steps
 
 
+def test_a_paper_is_not_written_among_the_files_of_a_run(tmp_path, capsys):
+    out = make_folder(tmp_path / "run", {"a_only": 1, "b_only": 2, "sum": 3})
+    assert run("report", out, "--out", f"{out}.html", "--paper") == 2
+    assert "Give the page another name than the run" in capsys.readouterr().err
+
+
 def test_report_merges_folders_and_writes_a_paper(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("mmjax.report.paper._save", lambda *_: None)  # figures
     skills = [{"a_only": 1, "b_only": 2, fusion: 3} for fusion in ("sum", "gmu")]
@@ -407,6 +413,7 @@ OTHERS = {
     "tune --task synthetic --dropouts nan nan --out x": "dropouts: expected a lowest",
     "compare digits": "mmjax compare has no place for 'digits'",
     "train gmu concat": "mmjax train has no place for 'concat'",
+    "embed run --out run.csv": "out: expected a file name that ends in .npz",
     "train image": "strategy, a fusion or MODALITY_only: expected one of",
     "compare --config none.toml": "none.toml: No such file or directory.",
     "train sum --task synthetic --distributed a:1,2,2": "an index below the count, got 'a:1,2,2'",

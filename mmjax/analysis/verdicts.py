@@ -122,7 +122,7 @@ def judge(answers: Answers | None) -> Verdict:
     against_baseline = judge_all(answers, others, baseline, pair)
     against_fusion = judge_all(answers, fusions, fusion, pair)
     metric, folded = answers.metric, answers.folds is not None
-    sentences = _evidence(answers)
+    sentences = [*_evidence(answers), *_ahead_of(baseline, answers)]
     if not folded:  # whose number the formulas for more seeds or rows do not know
         sentences += _outlook(pair, metric)
     if pair.p < ALPHA:
@@ -131,7 +131,7 @@ def judge(answers: Answers | None) -> Verdict:
         fusions_of = f"Other fusions against {fusion}, the best fusion"
         sentences += _sort_out(against_fusion, fusions_of, metric, folded)
     elif others:
-        sentences.append("Therefore no other pair is tested.")
+        sentences.append("As this difference is not significant, no other pair is tested.")
     return Verdict(
         headline=_headline(fusion, baseline, pair, answers),
         sentences=tuple(sentences),
@@ -193,8 +193,8 @@ def _headline(fusion: str, baseline: str, pair: Pair, answers: Answers) -> str:
             return f"Fusion pays: {fusion} beats {other}, by {points} {evidence}."
         case "worse":
             return f"Fusion does not pay: {fusion} falls behind {other}, by {points} {evidence}."
-    word = "better" if mean >= 0 else "worse"
-    return f"No significant difference: {fusion} is {word} than {other}, by {points} {evidence}."
+    sign = "+" if mean >= 0 else "-"
+    return f"No significant difference between {fusion} and {other}: {sign}{points} {evidence}."
 
 
 _SPLITS = {"test": "test", "valid": "validation"}
@@ -209,6 +209,16 @@ def _evidence(answers: Answers) -> list[str]:
     inside = " rows inside the folds" if answers.folds else ""
     selected = f"both strategies were selected on validation{inside}."
     return [f"{tell_evidence(answers)}; {selected}", *caveats(answers)]
+
+
+def _ahead_of(baseline: str, answers: Answers) -> list[str]:
+    """The unimodal baseline that scores highest on the rows of the verdict, if it is another."""
+    means = {name: answers.scores[name].mean() for name in answers.baselines}
+    highest = max(means, key=means.__getitem__)
+    if not means[highest] > means[baseline]:
+        return []
+    why = "to prefer it for that would be selection on the rows that judge"
+    return [f"{highest} scores higher than {baseline} on these rows, but {why}."]
 
 
 def tell_evidence(answers: Answers) -> str:

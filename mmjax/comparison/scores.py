@@ -248,8 +248,9 @@ def history_rows(arm: Arm, trained: Fit) -> list[Row]:
 def labels(task: Task) -> dict[str, np.ndarray]:
     """Targets and groups of the rows that are predicted: ``valid_target``, ``test_group``, ...
 
-    And ``deviation`` [out_dim], by which numbers were divided, ``fold`` [repeats, rows] of test
-    rows, and ``fold_train``, the numbers of training rows of the folds.
+    And ``names`` [classes], if classes have any, ``deviation`` [out_dim], by which numbers were
+    divided, ``fold`` [repeats, rows] of test rows, and ``fold_train``, the numbers of training rows
+    of the folds.
 
     Example:
         >>> from mmjax.tasks.synthetic import synthetic
@@ -257,6 +258,8 @@ def labels(task: Task) -> dict[str, np.ndarray]:
         ['test_group', 'test_target', 'valid_group', 'valid_target']
     """
     extra = {"deviation": task.scale.deviation} if task.scale else {}
+    if task.kind == "classes" and task.names:
+        extra["names"] = np.array(task.names)
     if task.folds:
         extra["fold"] = np.empty((1 + task.folds[-1].repeat, task.test.size), int)
         extra["fold_train"] = np.array([fold.task.train.size for fold in task.folds])

@@ -288,6 +288,8 @@ class Task:
         check_mapping("kinds", kinds, "kind")
         for n in kinds:
             look_up("modality of kinds", n, inputs)
+        for n in present:
+            look_up("modality of present", n, inputs)
         aligned = {f"input {n!r}": x for n, x in inputs.items()} | {"group": group, "split": split}
         tell_order(target, aligned)
         target = as_array("target", drop_unnamed("target", target))

@@ -166,7 +166,7 @@ def _confusion(study: Study, strategies: Sequence[str]) -> Drawing:
         f"{NUM_CLASSES} classes with the most errors. Look for strong colours off the "
         "diagonal that are in one matrix but not in the other."
         + (" A model makes fewer errors than there are cells." if few else ""),
-        confusion_figure(matrices),
+        confusion_figure(matrices, study.labels.get("names", ())),
         folded=few,
     )
 

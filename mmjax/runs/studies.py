@@ -50,6 +50,8 @@ def read_pictures(folder: Path) -> dict[str, bytes]:
 def _read(folder: Path) -> list[Study]:
     rows = read_table(folder, "rows")
     if not rows:
+        if not folder.is_dir():
+            raise DataError(folder, "there is no such folder")
         got = "an empty file" if (folder / "rows.jsonl").exists() else "no such file"
         raise DataError(folder / "rows.jsonl", expected="at least one row", got=got)
     history = read_table(folder, "history")
@@ -110,6 +112,9 @@ def _read_labels(path: Path) -> dict[str, np.ndarray]:
     if scale is not None and (scale.dtype.kind != "f" or scale.shape != target.shape[1:]):
         expected = f"deviation of {target.shape[1:]} floats"
         raise DataError(path, expected=expected, got=_describe(scale))
+    names = arrays.get("names")
+    if names is not None and not (names.dtype.kind == "U" and names.ndim == 1):
+        raise DataError(path, expected="names [classes] of text", got=_describe(names))
     return arrays
 
 

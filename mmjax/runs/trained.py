@@ -280,18 +280,21 @@ def evaluate_run(folder: Path, data: str | None, hidden: Sequence[str]) -> list[
 def predict_run(folder: Path, data: str | None, split: str, layout: str, out: Path) -> int:
     """Writes predictions for a split as CSV, averaged over the seeds, and returns the row count.
 
-    The layout ``probabilities`` has the columns row_id, label, p0, p1, ...; ``competition`` has
-    row_id and label. Tasks that predict numbers have row_id, y0, y1, ... in both. row_id is
-    ``meta["id"]`` if the task has it, or the row's number in the split. A multi-label ``label``
-    lists the labels with probability above 0.5, separated by spaces. Text is escaped as in
-    ``write_csv``.
+    The layout ``probabilities`` has the columns row_id, label, and p_NAME of each class or label,
+    or p0, p1, ... where they have no names; ``competition`` has row_id and label. Tasks that
+    predict numbers have row_id, y0, y1, ... in both. row_id is ``meta["id"]`` if the task has it,
+    or the row's number in the split. A multi-label ``label`` lists the labels with probability
+    above 0.5, separated by spaces. Text is escaped as in ``write_csv``.
     """
     check_new_file(out)
     run = load_run(folder, data)
     rows = source_of(run.arm.task).splits[split]
     mean = run.predict(rows.inputs, rows.present)
     kind, names = run.arm.task.kind, run.arm.task.names or range(mean.shape[1])
-    numbers = [f"{'y' if kind == 'numbers' else 'p'}{index}" for index in range(mean.shape[1])]
+    if kind == "numbers":
+        numbers = [f"y{index}" for index in range(mean.shape[1])]
+    else:
+        numbers = [f"p_{name}" if run.arm.task.names else f"p{name}" for name in names]
     shown = numbers if kind == "numbers" or layout == "probabilities" else []
     head = ["row_id", *(["label"] if kind != "numbers" else []), *shown]
     lines = (
@@ -313,6 +316,8 @@ def _label(p: np.ndarray, kind: Kind, names: Sequence[Any]) -> list[Any]:
 
 def embed_run(folder: Path, data: str | None, split: str, out: Path) -> dict[str, tuple[int, ...]]:
     """Writes the embeddings of a split to an .npz file, and returns their shapes."""
+    if out.suffix != ".npz":
+        raise UsageError("out", expected="a file name that ends in .npz", got=str(out))
     check_new_file(out)
     run = load_run(folder, data)
     rows = source_of(run.arm.task).splits[split]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from mmjax.data.code_table import Table
 from mmjax.data.codings import is_coded, make_coding
@@ -91,13 +91,17 @@ def folder(
         path.name: _read_modality(path, labels.ids, kinds.get(path.name), sizes.get(path.name))
         for path in modalities
     }
+    tables = {path.stem: path for path in sorted(place.glob("*.csv")) if path.name != LABELS}
     for name, stated in kinds.items():
-        path = place / f"{name}.csv"
-        if name not in read and is_coded(stated) and path.exists():
+        if isinstance(stated, str):
+            look_up(f"kind of {name}", stated, dict.fromkeys(get_args(InputKind)))
+        if name in tables and name not in read and is_coded(stated):
             table = isinstance(make_coding(stated), Table)
-            read[name] = read_cells(path, labels.ids, table=table)
-    for path in sorted(place.glob("*.csv")):
-        if path.name != LABELS and path.stem not in read and _is_shown(path):
+            read[name] = read_cells(tables[name], labels.ids, labels.names, table=table)
+    for name in kinds:
+        look_up("modality of kinds", name, {**tables, **read})
+    for path in tables.values():
+        if path.stem not in read and _is_shown(path):
             tell(f"{path}: not read, as its kind is not stated, such as kinds={path.stem}=table")
     return make_task("folder", place, read, labels, seed=seed, kind=kind, kinds=kinds)
 

@@ -55,7 +55,7 @@ def test_the_best_are_chosen_on_validation_not_on_test():
 def test_a_difference_that_is_not_significant_comes_with_what_would_detect_it():
     answers = make(gap=0.05, seeds=4, seed=1)
     verdict = judge(answers)
-    assert verdict.headline.startswith("No significant difference: gmu is better")
+    assert verdict.headline.startswith("No significant difference between gmu and b_only, the best")
     (line,) = (s for s in verdict.sentences if s.startswith("To detect a"))
     want = needed(verdict.pair)
     said = [int(word.replace(",", "")) for word in line.split() if word[0].isdigit()]
@@ -93,13 +93,21 @@ def test_the_headline_is_tested_first_and_the_others_are_corrected():
     assert [one.strategy for one in judge(answers).against_fusion] == ["sum"]
 
 
+def test_a_baseline_that_is_ahead_on_the_rows_that_judge_is_named():
+    answers = make(gap=0.6, seeds=3)
+    ahead = {"a_only": np.ones_like(answers.scores["a_only"])}
+    told = judge(answers._replace(scores=answers.scores | ahead)).sentences
+    assert any(s.startswith("a_only scores higher than b_only on these rows") for s in told)
+    assert not any("scores higher" in s for s in judge(answers).sentences)
+
+
 def test_without_a_difference_in_the_headline_nothing_else_is_tested():
     verdict = judge(make(gap=0.0, seeds=3))
     assert verdict.headline.startswith("No significant difference")
     own, *others = (*verdict.against_baseline, *verdict.against_fusion)
     assert own.verdict == "not distinguishable"
     assert {one.verdict for one in others} == {UNTESTED}
-    assert "Therefore no other pair is tested." in verdict.sentences
+    assert "As this difference is not significant, no other pair is tested." in verdict.sentences
 
 
 def test_headline_list_table_and_figure_agree(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import mmjax.data.task
 from mmjax.comparison.arm import make_arm
 from mmjax.data.task import Task
-from mmjax.errors import DataError, UsageError
+from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.tasks.arrays import arrays, save
 from mmjax.tasks.tfds import prepare, tfds
@@ -98,7 +98,7 @@ def test_test_rows_may_lack_their_targets(target, nothing):
 
 def test_present_names_modalities_that_are_there():
     present = {"adio": np.zeros(60, bool)}
-    with pytest.raises(DataError, match=r"present: expected modalities .*audio.*adio"):
+    with pytest.raises(UnknownNameError, match=r"modality of present: .*Did you mean 'audio'"):
         Task.from_arrays(make_inputs(), np.arange(60) % 2, present=present)
 
 

@@ -306,7 +306,7 @@ def test_predictions_must_fit_the_labels(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere.rows.jsonl"):
+    with pytest.raises(DataError, match="nowhere: there is no such folder"):
         write_page(read_assessments([tmp_path / "nowhere"]), tmp_path / "report.html")
 
 
@@ -489,6 +489,11 @@ def test_the_confusions_of_many_classes_are_those_with_the_most_errors():
     assert len(axes.patches) == NUM_CLASSES**2
     assert names == sorted(names)
     assert all(name % 2 for name in names)  # the odd ones have errors
+
+
+def test_confusions_have_the_names_of_classes():
+    axes = confusion_figure({"sum": np.eye(2)}, np.array(["ill", "well"])).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["ill", "well"]
 
 
 def test_what_is_gained_and_lost_makes_the_difference():

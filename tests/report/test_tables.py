@@ -199,6 +199,23 @@ def test_the_samples_figure_has_a_picture_per_modality_and_class():
     assert len(figure.axes) == 3 * 3
 
 
+def test_figures_of_samples_name_classes_and_say_what_is_absent():
+    rng, here = np.random.default_rng(0), np.arange(60) != 0
+    names = np.where(np.arange(60) % 2, "ill", "well")
+    inputs = {"a": rng.normal(size=(60, 3)), "b": rng.normal(size=(60, 3))}
+    split = np.repeat(["train", "valid", "test"], 20)
+    task = Task.from_arrays(inputs, names, present={"b": here}, split=split, kind="classes")
+    figure = samples_figure(task)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["ill", "well"]
+    absent = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert absent == [[], [], [], ["absent"]]  # the first well row has no b
+    wrong = 9 * np.eye(2)[None, 1 - task.test.target]
+    titles = [
+        axes.get_title() for axes in misclassified_figure(task.test, wrong, {}, task.names).axes
+    ]
+    assert {title.partition("\n")[0] for title in titles[:10]} == {"ill → well", "well → ill"}
+
+
 @pytest.mark.parametrize("channels", [1, *map(slow, (2, 3, 4)), 5, slow(13)])
 @pytest.mark.parametrize("kind", ["uint8", "negative", slow("constant")])
 def test_images_of_any_channels_are_drawn(channels, kind):

@@ -1,10 +1,13 @@
 """Text and a table beside numbers: from files to a trained run, its export and new rows."""
 
+import shutil
+
 import numpy as np
 import pytest
 from commands import run
 from layouts import write_labels
 
+from mmjax.errors import DataError, UnknownNameError
 from mmjax.runs.export import load_export
 from mmjax.runs.trained import load_run
 from mmjax.tasks.folder import folder
@@ -98,3 +101,27 @@ def test_files_of_lines_that_fit_no_labels_are_refused(place, tmp_path, name, co
     (tmp_path / f"{name}.csv").write_text(content)
     with pytest.raises(ValueError, match=message):
         folder(tmp_path, kinds=KINDS.removeprefix("kinds="))
+
+
+def test_a_kind_or_a_modality_that_is_misspelt_is_suggested(place):
+    with pytest.raises(UnknownNameError, match=r"kind of patient: .*Did you mean 'table'"):
+        folder(place, kinds="patient=tabel")
+    with pytest.raises(UnknownNameError, match=r"modality of kinds: .*Did you mean 'patient'"):
+        folder(place, kinds="patiant=table")
+
+
+def test_a_table_does_not_hold_the_target(place, tmp_path):
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    frame = make_frame()
+    frame.assign(target="good").to_csv(tmp_path / "patient.csv", index=False)
+    with pytest.raises(DataError, match="the column target has the name of a target"):
+        folder(tmp_path, kinds=KINDS.removeprefix("kinds="))
+
+
+def test_the_cell_that_makes_numbers_categories_is_named(place, tmp_path, capsys):
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    text = (tmp_path / "patient.csv").read_text().replace("r1,0.5", "r1,<0.5")
+    (tmp_path / "patient.csv").write_text(text)
+    folder(tmp_path, kinds=KINDS.removeprefix("kinds="))
+    told = "age is read as categories, not numbers, because of '<0.5'"
+    assert told in capsys.readouterr().err

@@ -39,7 +39,9 @@ def draw_pictures(
     figures: dict[str, Figure] = {}
     if task.kind == "classes":
         predictions = assessment.study.predictions[best][answers.split]
-        wrong = misclassified_figure(task.splits[answers.split], predictions, task.codings)
+        wrong = misclassified_figure(
+            task.splits[answers.split], predictions, task.codings, task.names
+        )
         if wrong:
             wrong.suptitle(f"{best}: class → prediction, confidence", fontsize="medium")
             figures["misclassified.svg"] = wrong

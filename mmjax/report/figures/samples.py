@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from mmjax.data.task import Split, Task
 from mmjax.errors import printable
-from mmjax.report.figures.style import Figure, plain_text
+from mmjax.report.figures.style import Figure, plain_text, shorten
 from mmjax.types import Coding
 
 _NUM_WRONG = 10
@@ -31,24 +31,28 @@ def samples_figure(task: Task) -> Figure:
     else:
         shown = np.arange(min(task.train.size, 10))
         what = "training samples"
-    titles = [_in_words(target[i]) for i in shown]
+    titles = [_in_words(target[i], task.names) for i in shown]
     figure = _rows_figure(task.train, shown, titles, task.codings)
     figure.suptitle(f"{task.name}: {what}", fontsize="medium")
     return figure
 
 
-def _in_words(target: np.ndarray) -> str:
+def _in_words(target: np.ndarray, names: Sequence[str]) -> str:
     """The class, the labels or the numbers of a row, as text."""
     match target.dtype.kind, target.ndim:
         case "f", _:
             return " ".join(f"{value:.2f}" for value in target)
         case _, 0:
-            return str(target)
-    return ",".join(map(str, np.flatnonzero(target))) or "none"
+            return shorten(names[int(target)], 12) if names else str(target)
+    shown = np.flatnonzero(target).tolist()
+    return ",".join(names[i] if names else str(i) for i in shown) or "none"
 
 
 def misclassified_figure(
-    split: Split, logits: np.ndarray, codings: Mapping[str, Coding] = {}
+    split: Split,
+    logits: np.ndarray,
+    codings: Mapping[str, Coding] = {},
+    names: Sequence[str] = (),
 ) -> Figure | None:
     """The rows misclassified with the highest confidence; None if there are none.
 
@@ -56,6 +60,7 @@ def misclassified_figure(
         split: the rows.
         logits: [seeds, rows, classes]; probabilities are averaged over seeds.
         codings: of the task.
+        names: of the classes; by default their numbers.
 
     Example:
         >>> from mmjax import load_task
@@ -70,7 +75,8 @@ def misclassified_figure(
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:_NUM_WRONG]
     if len(shown) == 0:
         return None
-    titles = [f"{split.target[i]} → {predicted[i]}\n{confidence[i]:.0%}" for i in shown]
+    say = lambda target: _in_words(target, names)
+    titles = [f"{say(split.target[i])} → {say(predicted[i])}\n{confidence[i]:.0%}" for i in shown]
     return _rows_figure(split, shown, titles, codings)
 
 
@@ -84,7 +90,9 @@ def _rows_figure(
     for row, name in zip(axes, sorted(split.inputs), strict=True):
         for axis, index in zip(row, shown, strict=True):
             sample = np.asarray(split.inputs[name][index])
-            if name in codings:
+            if not split.present[name][index]:
+                axis.text(0.5, 0.5, "absent", ha="center", va="center", transform=axis.transAxes)
+            elif name in codings:
                 _write(axis, codings[name].say(sample))
             else:
                 _draw(axis, sample)

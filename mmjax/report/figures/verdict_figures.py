@@ -149,13 +149,16 @@ def missing_figure(
     return _heat_map(lambda i, j: (FUSED, strength[i, j]), text, names, titles, cell=(0.8, 0.28))
 
 
-def confusion_figure(matrices: Mapping[str, np.ndarray]) -> Figure:
+def confusion_figure(
+    matrices: Mapping[str, np.ndarray], names: Sequence[str] | np.ndarray = ()
+) -> Figure:
     """Confusion matrices side by side: percentages of each true class by predicted class.
 
     Of more than ``NUM_CLASSES`` classes, those with the most errors are shown.
 
     Args:
         matrices: {strategy: [classes, classes] counts, true classes first}.
+        names: of the classes; by default their numbers.
 
     Example:
         >>> figure = confusion_figure({"sum": np.array([[3, 1], [0, 4]])})
@@ -165,7 +168,7 @@ def confusion_figure(matrices: Mapping[str, np.ndarray]) -> Figure:
     total = np.sum(list(matrices.values()), axis=0)
     errors = total.sum(axis=1) - total.diagonal()
     shown = np.sort(np.argsort(-errors, kind="stable")[:NUM_CLASSES])
-    classes = list(map(str, shown))
+    classes = [shorten(str(names[i]), 12) if len(names) else str(i) for i in shown]
     side = np.clip(3.2 / len(shown), 0.12, 0.6)
     size = (max(WIDTH, 0.7 + side * len(shown)) * len(matrices), 0.9 + side * len(shown))
     figure = Figure(figsize=size, layout="constrained")

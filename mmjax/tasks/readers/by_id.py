@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mmjax.data.coerce import MISSING, is_unnamed, name_columns
-from mmjax.errors import DataError
+from mmjax.errors import DataError, tell
 from mmjax.storage.reading import reading
 from mmjax.tasks.readers.formats import MAX_SMALL
 from mmjax.tasks.readers.samples import Stacked, stack_cells
 
 _FIX = (
-    "Separate cells by commas, quote those that contain commas, and give each row an id of its own "
-    "in a column id."
+    "Save it as UTF-8, separate cells by commas, quote those that contain commas, and give each "
+    "row an id of its own in a column id."
 )
 
 
@@ -61,7 +61,9 @@ def check_unique(ids: Sequence[str], refuse: Callable[[str], NoReturn]) -> None:
         refuse(f"several rows with the id {', '.join(repeated[:3])}{more}")
 
 
-def read_cells(path: Path, ids: Sequence[str], *, table: bool) -> Stacked:
+def read_cells(
+    path: Path, ids: Sequence[str], targets: Sequence[str] = (), *, table: bool
+) -> Stacked:
     """A modality whose rows are lines of one file: a table, or else a text for each row.
 
     A column whose cells are numbers holds numbers. A row without a line lacks the modality.
@@ -69,11 +71,12 @@ def read_cells(path: Path, ids: Sequence[str], *, table: bool) -> Stacked:
     Args:
         path: the file.
         ids: of the rows.
+        targets: names of the columns to predict, none of which the file may have.
         table: whether it is a table.
 
     Raises:
-        DataError: the file is missing or malformed, a line belongs to no row, or there are several
-            columns of text.
+        DataError: the file is missing or malformed, a line belongs to no row, a column is a target,
+            or there are several columns of text.
 
     Example:
         >>> _ = Path("patient.csv").write_text("id,age,city\\nr1,31,Oslo\\nr3,,Rome\\n")
@@ -81,6 +84,9 @@ def read_cells(path: Path, ids: Sequence[str], *, table: bool) -> Stacked:
         [(31.0, 'Oslo'), (None, None), (None, 'Rome')]
     """
     columns = read_by_id(path, "others", ["id"])
+    if leaked := columns.keys() & {*targets}:
+        problem = f"the column {min(leaked)} has the name of a target, which it would give away"
+        raise DataError(path, problem, fix="Remove it, or rename it if it is something else.")
     place = {name: number for number, name in enumerate(columns.pop("id"))}
     if unknown := place.keys() - {*ids}:
         fix = "Add it to the labels, or remove the line."
@@ -88,13 +94,18 @@ def read_cells(path: Path, ids: Sequence[str], *, table: bool) -> Stacked:
         raise DataError(path, expected="lines of rows of the labels", got=got, fix=fix)
     lines = [place.get(name) for name in ids]
     pick = lambda cells: [None if line is None else cells[line] for line in lines]
-    parse = _parse if table else list
-    return stack_cells({n: pick(parse(cells)) for n, cells in columns.items()}, path, table=table)
+    if table:
+        columns = {name: _parse(f"{path}: {name}", cells) for name, cells in columns.items()}
+    return stack_cells({n: pick(cells) for n, cells in columns.items()}, path, table=table)
 
 
-def _parse(cells: Sequence[str]) -> list[Any]:
+def _parse(where: str, cells: Sequence[str]) -> list[Any]:
     """Cells as numbers if all are, else as text; None where they are missing."""
-    read = float if are_numbers([cell for cell in cells if cell not in MISSING]) else str
+    known = [cell for cell in cells if cell not in MISSING]
+    words = [cell for cell in known if not are_numbers([cell])]
+    if words and len(words) < len(known) / 2:
+        tell(f"{where} is read as categories, not numbers, because of {words[0]!r}")
+    read = str if words else float
     return [None if cell in MISSING else read(cell) for cell in cells]
 
 
