@@ -33,7 +33,7 @@ from mmjax.data.scale import Scale, find_byte_scale, find_input_scale, find_scal
 from mmjax.data.splits import ROLES, as_roles, check_roles, complete_roles, deal
 from mmjax.data.targets import Kind, counted, is_labelled, kind_of, row_nll
 from mmjax.data.validate import check_input, check_task
-from mmjax.errors import look_up
+from mmjax.errors import look_up, tell
 from mmjax.registry import METRICS
 from mmjax.types import Batch, Coding, Metric
 
@@ -310,6 +310,9 @@ class Task:
             role = complete_roles(given, index, encoded.strata, seed)
         check_roles(role, groups)
         everywhere, train = np.ones(size, bool), role == "train"
+        for n in inputs:
+            if not here.get(n, everywhere)[train].any():
+                tell(f"input {n!r}: no training row has it, so that nothing is learned from it")
         read = {
             n: _read_input(n, x, kinds.get(n), here.get(n, everywhere), train, known.get("id"))
             for n, x in inputs.items()

@@ -64,7 +64,9 @@ def table_of(assessment: Assessment, name: str) -> str:
         return ablation_table(assessment, f"tab:{name}")
     lines = make_lines(study, assessment.answers, verdict)
     metric = study.metric
-    gain = _GAIN.format("points" if metric.percent else metric.label, verdict.reference)
+    named = f"{verdict.baseline}, {verdict.reference} on validation"
+    over = named if verdict.baseline else verdict.reference
+    gain = _GAIN.format("points" if metric.percent else metric.label, over)
     caption = f"{study.task}. {metric.title} {gain} {verdict.headline}"
     return latex_table(lines, caption, f"tab:{name}", metric)
 

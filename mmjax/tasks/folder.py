@@ -133,7 +133,8 @@ def _find_files(place: Path, ids: set[str]) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(filter(_is_shown, place.iterdir())):
         if path.suffix.lower() not in READERS:
-            raise DataError(path, expected=f"one of {', '.join(READERS)}", got=path.suffix)
+            expected = f"one of {', '.join(READERS)}"
+            raise DataError(path, expected=expected, got=path.suffix, fix="Convert or remove it.")
         if path.stem not in ids:
             fix = f"Add it to {LABELS}, or remove it from the folder."
             raise DataError(path, expected=f"a row {path.stem} in {LABELS}", got="none", fix=fix)
@@ -153,4 +154,4 @@ def _is_modality(path: Path) -> bool:
 
 
 def _is_shown(path: Path) -> bool:
-    return not path.name.startswith(".")
+    return not path.name.startswith(".") and path.name not in ("Thumbs.db", "desktop.ini")

@@ -335,3 +335,9 @@ def test_facts_that_do_not_fit_are_refused(content, message, tmp_path):
     (tmp_path / "task.json").write_text(content)
     with pytest.raises(DataError, match=message):
         arrays(tmp_path)
+
+
+def test_a_modality_that_no_training_row_has_is_told(capsys):
+    present = {"audio": np.zeros(60, bool)}
+    Task.from_arrays(make_inputs(), np.arange(60) % 2, present=present, kind="classes")
+    assert "input 'audio': no training row has it" in capsys.readouterr().err

@@ -40,7 +40,10 @@ def read_picture(path: Path) -> np.ndarray:
     pillow = import_extra("data", "PIL.Image", "files")
     with reading(path, "a picture in a PNG or JPEG file", FIX, MAX_SMALL) as (path, refuse):
         _ignore_metadata()
-        picture = pillow.open(io.BytesIO(path.read_bytes()), formats=("PNG", "JPEG"))
+        try:
+            picture = pillow.open(io.BytesIO(path.read_bytes()), formats=("PNG", "JPEG"))
+        except pillow.UnidentifiedImageError:  # its message has an address in memory
+            refuse("something else")
         if picture.width * picture.height > MAX_PIXELS:
             refuse(f"{picture.width} x {picture.height} pixels")
         return pixels_of(picture)
