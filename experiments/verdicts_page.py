@@ -53,14 +53,14 @@ def write_summary(out: Path) -> None:
         told=_percent(trained),
     )
     (out / "summary.md").write_text(text, encoding="utf-8")
-    with (out / "verdicts-lists.csv").open("w", encoding="utf-8", newline="") as file:
+    with (out / "lists.csv").open("w", encoding="utf-8", newline="") as file:
         columns = [*KIND, "lists", "truth", *BOUNDS, "covered", "plain_told", "plain_sure"]
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         rounded = lambda value: round(value, 6) if isinstance(value, float) else value
         writer.writerows({name: rounded(value) for name, value in row.items()} for row in lists)
-    save(lists_figure(alike, fair), out / "verdicts-lists.png")
-    save(power_figure(powers), out / "verdicts-power.png")
+    save(lists_figure(alike, fair), out / "lists.png")
+    save(power_figure(powers), out / "power.png")
 
 
 def _kind(row: dict[str, Any]) -> tuple:
@@ -203,9 +203,9 @@ either side.
 
 {alike}
 
-![Copies and true differences that are told apart](verdicts-lists.png)
+![Copies and true differences that are told apart](lists.png)
 
-The rows of all kinds are in [verdicts-lists.csv](verdicts-lists.csv).
+The rows of all kinds are in [lists.csv](lists.csv).
 
 ## True differences
 
@@ -224,13 +224,13 @@ p is 0.125, and a verdict needs {fewest}.
 
 Share of {rounds} simulated comparisons, of 200 groups of two rows each, in which two strategies are
 told apart at 5 %, with its standard error. Where the true difference is 0 every verdict is false.
-Power: what `statistics.power` gives for the variances, known from all comparisons together;
+Power: what `mmjax.analysis.statistics.power` gives for the variances, known from all comparisons together;
 stated: what it gives for those that one comparison finds, a median with quartiles. Luck: how much a
 seed shifts all answers, as a standard deviation in units of the noise's.
 
 {power}
 
-![Told apart against power](verdicts-power.png)
+![Told apart against power](power.png)
 
 ## Trained copies
 
