@@ -224,9 +224,9 @@ p is 0.125, and a verdict needs {fewest}.
 
 Share of {rounds} simulated comparisons, of 200 groups of two rows each, in which two strategies are
 told apart at 5 %, with its standard error. Where the true difference is 0 every verdict is false.
-Power: what `mmjax.analysis.statistics.power` gives for the variances, known from all comparisons together;
-stated: what it gives for those that one comparison finds, a median with quartiles. Luck: how much a
-seed shifts all answers, as a standard deviation in units of the noise's.
+Power: what `mmjax.analysis.statistics.power` gives for the variances, known from all comparisons
+together; stated: what it gives for those that one comparison finds, a median with quartiles. Luck:
+how much a seed shifts all answers, as a standard deviation in units of the noise's.
 
 {power}
 
