@@ -246,7 +246,13 @@ def test_the_figure_has_a_panel_per_embedding_and_a_colour_per_class():
     dots = figure.axes[0].collections
     assert [len(part.get_offsets()) for part in dots] == [20, 20, 20]
     assert len({tuple(part.get_facecolor()[0]) for part in dots}) == 3
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "1", "2"]
+    legend = lambda figure: [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend(figure) == ["0", "1", "2"]
+    assert legend(projection_figure(maps, target, ("ill", "well", "other"))) == [
+        "ill",
+        "well",
+        "other",
+    ]
 
 
 def test_the_heat_map_names_the_strategies_and_writes_the_numbers():

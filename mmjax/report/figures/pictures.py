@@ -1,6 +1,6 @@
 """Pictures that need the data or the embeddings, drawn while both are in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmjax.analysis.assessment import Assessment
 from mmjax.analysis.representation import cka_matrix
@@ -46,19 +46,19 @@ def draw_pictures(
             wrong.suptitle(f"{best}: class → prediction, confidence", fontsize="medium")
             figures["misclassified.svg"] = wrong
     if embedded:
-        figures |= _draw_embeddings(best, answers.best(alone=True), embedded)
+        figures |= _draw_embeddings(best, answers.best(alone=True), embedded, task.names)
     return {name: standalone_svg(figure) for name, figure in figures.items()}
 
 
 def _draw_embeddings(
-    best: str, alone: str | None, embedded: Mapping[str, Embedded]
+    best: str, alone: str | None, embedded: Mapping[str, Embedded], classes: Sequence[str]
 ) -> dict[str, Figure]:
     joint = {name: found.values["fused"] for name, found in embedded.items()}
     parts = {f"{best}, {n}": v for n, v in embedded[best].values.items() if n != "fused"}
     shown = {**({alone: joint[alone]} if alone else {}), **parts, best: joint[best]}
     maps = {m: {name: project(v[0], m) for name, v in shown.items()} for m in methods()}
     figures: dict[str, Figure]
-    figures = {"embeddings.svg": projection_figure(maps, embedded[best].target)}
+    figures = {"embeddings.svg": projection_figure(maps, embedded[best].target, classes)}
     if len(joint) > 1:
         matrix = cka_matrix(list((joint | parts).values()))
         figures["similarity.svg"] = similarity_figure(matrix, list(joint | parts))

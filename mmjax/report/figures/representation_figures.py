@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 from mmjax.analysis.threads import one_thread
 from mmjax.data.targets import kind_of
 from mmjax.errors import UsageError, look_up
-from mmjax.report.figures.style import Figure
+from mmjax.report.figures.style import Figure, shorten
 
 
 @one_thread
@@ -80,7 +80,9 @@ def methods() -> list[str]:
 _FEW = 20  # strategies or classes up to which a figure has room for their names
 
 
-def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray) -> Figure:
+def projection_figure(
+    maps: Mapping[str, Mapping[str, np.ndarray]], target: np.ndarray, names: Sequence[str] = ()
+) -> Figure:
     """One row of panels per method, column per embedding, dot per sample, coloured by target.
 
     Colours are classes, the number of labels, or quintiles of the first number.
@@ -88,24 +90,26 @@ def projection_figure(maps: Mapping[str, Mapping[str, np.ndarray]], target: np.n
     Args:
         maps: {method: {embedding: [rows, 2]}} from ``project``.
         target: of the rows.
+        names: of classes; by default their numbers.
     """
     target, what = _group(target)
     classes = np.unique(target)
+    say = lambda label: shorten(names[label], 12) if names and what == "class" else str(label)
     few = len(classes) <= 10
     colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
-    names = list(next(iter(maps.values())))
-    size = (2 * len(names) + 1, 1.9 * len(maps) + 0.3)
+    columns = list(next(iter(maps.values())))
+    size = (2 * len(columns) + 1, 1.9 * len(maps) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(maps), len(names), squeeze=False)
+    panels = figure.subplots(len(maps), len(columns), squeeze=False)
     for (row, column), axes in np.ndenumerate(panels):
-        method, points = list(maps)[row], maps[list(maps)[row]][names[column]]
+        method, points = list(maps)[row], maps[list(maps)[row]][columns[column]]
         for index, label in enumerate(classes):
             some = points[target == label]
             dots = {"color": colors(index), "linewidths": 0, "rasterized": True}
-            axes.scatter(*some.T, s=5, label=str(label), **dots)
+            axes.scatter(*some.T, s=5, label=say(label), **dots)
         axes.set(xticks=[], yticks=[])
         if row == 0:
-            axes.set_title(names[column], fontsize="medium", parse_math=False)
+            axes.set_title(columns[column], fontsize="medium", parse_math=False)
         if column == 0:
             axes.set_ylabel(_TITLES[method])
     if len(classes) <= _FEW:
