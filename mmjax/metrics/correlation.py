@@ -24,9 +24,8 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _standardise(x: np.ndarray) -> np.ndarray:
-    deviation = x.std()
-    # What is constant has no correlation with anything.
-    return (x - x.mean()) / deviation if deviation > 0 else np.zeros_like(x)
+    # What is constant has no correlation with anything; its mean may be rounded.
+    return (x - x.mean()) / x.std() if np.ptp(x) > 0 else np.zeros_like(x)
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
@@ -38,8 +37,8 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 
 def _slope(x: np.ndarray, y: np.ndarray, value: float) -> np.ndarray:
     """The derivative of a correlation by the values x, [rows], times the number of rows."""
-    deviation = x.std()
-    return (_standardise(y) - value * _standardise(x)) / (deviation if deviation > 0 else 1)
+    deviation = x.std() if np.ptp(x) > 0 else 1
+    return (_standardise(y) - value * _standardise(x)) / deviation
 
 
 def _sum_above(x: np.ndarray, pull: np.ndarray) -> np.ndarray:

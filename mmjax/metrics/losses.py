@@ -64,7 +64,7 @@ def determination(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     unit = _unit(apart)
     squares = np.square(_errors(prediction, target) / unit)
     variance = np.square(apart / unit).mean(axis=0)
-    varies = variance > 0  # a constant is right or wrong, as in scikit-learn
+    varies = np.ptp(target, axis=0) > 0  # a constant is right or wrong, as in scikit-learn
     shares = np.where(varies, squares / np.where(varies, variance, 1), squares > 0)
     return 1 - shares.mean(axis=-1)
 

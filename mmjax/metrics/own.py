@@ -77,7 +77,7 @@ def _apply(
 ) -> float:
     given = answers(prediction, kind)
     try:
-        return float(function(given, target))
+        return float(function(given.copy(), target.copy()))  # it may sort or centre them in place
     except Exception as error:  # whatever its code does
         expected = f"{name} to map predictions {given.shape} and targets {target.shape}"
         got = f"{type(error).__name__}: {error}"

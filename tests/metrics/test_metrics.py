@@ -163,6 +163,21 @@ def test_constant_numbers():
     assert METRICS["spearman"].score(prediction, target) == 0
     assert METRICS["r2"].score(target * 0 + 1, target * 0 + 1) == 1
     np.testing.assert_array_equal(METRICS["rmse"].contributions(target, target, None), 0)
+    tenths = np.full((7, 1), 0.1)  # their mean is rounded
+    assert METRICS["r2"].score(target[:7], tenths) == 0
+    assert METRICS["pearson"].score(target[:7], tenths) == 0
+
+
+def test_a_function_may_change_what_it_is_given():
+    def centred(prediction, target):
+        prediction -= prediction.mean()
+        target -= target.mean()
+        return float((prediction * target).mean())
+
+    target = np.arange(9.0)[:, None]
+    prediction = 2 * target
+    make_metric(centred, "numbers").score(prediction, target)
+    assert (target[-1], prediction[-1]) == (8, 16)
 
 
 def geometric(probability, target):
