@@ -237,6 +237,9 @@ def _set(member: Any, name: str, value: Any, factor: str) -> Any:
         _refuse_field(member, name)
     value = read_value(factor, value, getattr(member, name))
     heads = getattr(member, "num_heads", 1)
+    sizes = value if isinstance(value, tuple) else (value,)
+    if name in ("width", "widths", "num_heads") and any(size < 1 for size in sizes):
+        raise UsageError(factor, expected="at least 1", got=str(value))
     if name == "width" and value % heads:
         raise UsageError(factor, expected=f"a multiple of its {heads} heads", got=str(value))
     return with_fields(member, {name: value})

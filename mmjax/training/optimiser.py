@@ -54,6 +54,11 @@ class Adam:
         if not all(0 <= decay <= _LARGEST for decay in per_seed(self.weight_decay)):
             expected, got = "a non-negative float32 number", str(self.weight_decay)
             raise UsageError("weight_decay", expected=expected, got=got)
+        if not 0 <= self.warmup <= 1:
+            expected = "a fraction of the steps, from 0 to 1"
+            raise UsageError("warmup", expected=expected, got=str(self.warmup))
+        if not self.clip > 0:
+            raise UsageError("clip", expected="a positive number", got=str(self.clip))
 
     @property
     def numbers(self) -> tuple[float | tuple[float, ...], ...]:
