@@ -413,6 +413,7 @@ OTHERS = {
     "tune --task synthetic --dropouts nan nan --out x": "dropouts: expected a lowest",
     "compare digits": "mmjax compare has no place for 'digits'",
     "train gmu concat": "mmjax train has no place for 'concat'",
+    "train sum --task synthetic --folds 3 --out x": "folds: each fold has a model of its own",
     "embed run --out run.csv": "out: expected a file name that ends in .npz",
     "train image": "strategy, a fusion or MODALITY_only: expected one of",
     "compare --config none.toml": "none.toml: No such file or directory.",

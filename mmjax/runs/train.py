@@ -11,6 +11,7 @@ from mmjax.comparison.cell_search import chosen_cells
 from mmjax.comparison.loop import compare_arms
 from mmjax.comparison.outcomes import ArmResult, unfailing
 from mmjax.comparison.scores import Row
+from mmjax.errors import UsageError
 from mmjax.report.progress import ComparisonProgress
 from mmjax.runs.columns import read_table
 from mmjax.runs.command import hide_data_folder, train_command
@@ -53,6 +54,9 @@ def train_in(
         DivergenceError: losses or gradients stayed non-finite; the last checkpoint is intact.
         Interrupted: a signal arrived; the run can be resumed.
     """
+    if settings.folds:
+        problem = "each fold has a model of its own, and a trained run has one model per seed"
+        raise UsageError("folds", problem, fix="Leave out folds; `mmjax compare` has them.")
     (arm,) = make_arms(settings, make_task(settings), [strategy])
     if jax.process_index():
         return _train_along(out, arm)

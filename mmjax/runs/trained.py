@@ -221,6 +221,9 @@ def load_run(folder: str | Path, data: str | None = None) -> TrainedRun:
             got=f"a comparison of {len(run.strategies)} strategies, which saves no parameters",
             fix="Train one of them: `mmjax train STRATEGY`.",
         )
+    if run.settings.folds:
+        problem = "it was trained in folds, each of which has a model of its own"
+        raise DataError(folder, problem, fix="Train without folds.")
     run = run._replace(settings=replace(run.settings, data=data)) if data else run
     arm = make_found_arm(run, make_task(run.settings))
     params = checkpoint.restore(folder / "checkpoint", shape_params(arm)).tree

@@ -16,6 +16,8 @@ from mmjax.data.task import Task
 from mmjax.errors import DataError, UnknownNameError, UsageError
 from mmjax.fusion import FUSIONS
 from mmjax.layers import masked_mean
+from mmjax.runs.run_file import RunFile, write_run_file
+from mmjax.runs.settings import Settings
 from mmjax.runs.trained import TrainedRun, load_run
 from mmjax.storage.jsonl import read_rows, write_rows
 from mmjax.storage.reading import read_npz
@@ -213,3 +215,10 @@ def test_embed_writes_an_archive(folder, tmp_path, capsys):
     assert f"fused {want['fused'].shape}" in capsys.readouterr().out
     assert run("embed", folder, "--out", out) == 2
     assert "expected a new file" in capsys.readouterr().err
+
+
+def test_a_run_in_folds_has_no_model_that_predicts(tmp_path):
+    settings = Settings("synthetic", folds=3)
+    write_run_file(tmp_path, RunFile(settings, ["sum"], command="mmjax train sum --folds 3"))
+    with pytest.raises(DataError, match="trained in folds"):
+        load_run(tmp_path)
