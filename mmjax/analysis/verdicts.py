@@ -213,7 +213,7 @@ def _evidence(answers: Answers) -> list[str]:
 
 def _ahead_of(baseline: str, answers: Answers) -> list[str]:
     """The unimodal baseline that scores highest on the rows of the verdict, if it is another."""
-    means = {name: answers.scores[name].mean() for name in answers.baselines}
+    means = {n: s.mean() for n, s in answers.scores.items() if n in answers.baselines}
     highest = max(means, key=means.__getitem__)
     if not means[highest] > means[baseline]:
         return []

@@ -101,6 +101,12 @@ def test_a_baseline_that_is_ahead_on_the_rows_that_judge_is_named():
     assert not any("scores higher" in s for s in judge(answers).sentences)
 
 
+def test_a_baseline_without_predictions_is_left_out():
+    answers = make(gap=0.6, seeds=3)
+    lost = answers._replace(baselines=[*answers.baselines, "c_only"])
+    assert judge(lost).sentences == judge(answers).sentences
+
+
 def test_without_a_difference_in_the_headline_nothing_else_is_tested():
     verdict = judge(make(gap=0.0, seeds=3))
     assert verdict.headline.startswith("No significant difference")
