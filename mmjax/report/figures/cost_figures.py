@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter
 
 from mmjax.analysis.cost import pareto_front
 from mmjax.analysis.summary import Rows, Summary
 from mmjax.comparison.scores import standard_error
-from mmjax.report.figures.style import FUSED, QUIET, WIDTH, Figure, calm, plain_text
+from mmjax.report.figures.style import FUSED, QUIET, WIDTH, Figure, calm, log_ticks, plain_text
 
 _GAP = 0.07  # between the names of points, as a fraction of the axes' height
 
@@ -53,9 +53,7 @@ def cost_figure(
     front = pareto_front(flops, metric.sign * scores)
     axes.step(flops[front], scores[front], where="post", color="#000000", lw=0.8, zorder=0)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(EngFormatter())
-    axes.xaxis.set_minor_locator(NullLocator())
+    log_ticks(axes.xaxis, EngFormatter())
     named = front | (len(known) <= 1 + 1 / _GAP)
     points = [(s.strategy, on) for s, on in zip(known, front, strict=True)]
     points = [point for point, yes in zip(points, named, strict=True) if yes]

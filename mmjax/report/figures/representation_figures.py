@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 from mmjax.analysis.threads import one_thread
 from mmjax.data.targets import kind_of
 from mmjax.errors import UsageError, look_up
-from mmjax.report.figures.style import Figure, shorten
+from mmjax.report.figures.style import Figure, class_name
 
 
 @one_thread
@@ -94,7 +94,7 @@ def projection_figure(
     """
     target, what = _group(target)
     classes = np.unique(target)
-    say = lambda label: shorten(names[label], 12) if names and what == "class" else str(label)
+    say = lambda label: class_name(label, names if what == "class" else ())
     few = len(classes) <= 10
     colors = colormaps["tab10"] if few else colormaps["turbo"].resampled(len(classes))
     columns = list(next(iter(maps.values())))

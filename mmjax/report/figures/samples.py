@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from mmjax.data.task import Split, Task
 from mmjax.errors import printable
-from mmjax.report.figures.style import Figure, plain_text, shorten
+from mmjax.report.figures.style import Figure, class_name, plain_text
 from mmjax.types import Coding
 
 _NUM_WRONG = 10
@@ -43,7 +43,7 @@ def _in_words(target: np.ndarray, names: Sequence[str]) -> str:
         case "f", _:
             return " ".join(f"{value:.2f}" for value in target)
         case _, 0:
-            return shorten(names[int(target)], 12) if names else str(target)
+            return class_name(int(target), names)
     shown = np.flatnonzero(target).tolist()
     return ",".join(names[i] if names else str(i) for i in shown) or "none"
 

@@ -5,8 +5,11 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib import figure, rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import Formatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 WIDTH = 3.75  # inches: three figures side by side on a desktop, one on a phone
@@ -50,6 +53,13 @@ def calm(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
         axes.set_axisbelow(True)
 
 
+def log_ticks(axis: Axis, form: Formatter | str) -> None:
+    """Labels 1, 2 and 5 of each decade of a logarithmic axis, so that it has some within one."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(form)
+    axis.set_minor_locator(NullLocator())
+
+
 def drawing_order(names: Iterable[str], colors: Mapping[str, str]) -> list[str]:
     """The names without a colour, below all others, then the others as in ``colors``."""
     places = {name: place for place, name in enumerate(colors)}
@@ -88,6 +98,16 @@ def shorten(name: str, most: int = 44) -> str:
     if len(name) <= most:
         return name
     return f"{name[: most // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-(most // 2) :]}"
+
+
+def class_name(index: int, names: Sequence[str] | np.ndarray) -> str:
+    """The short name of a class, or its number if classes have no names.
+
+    Example:
+        >>> class_name(1, ["ill", "well"]), class_name(1, [])
+        ('well', '1')
+    """
+    return shorten(str(names[index]), most=12) if len(names) else str(index)
 
 
 def width_beside(names: Sequence[str]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from mmjax.analysis.answers import Answers
 from mmjax.analysis.study import Row
@@ -20,9 +20,11 @@ from mmjax.report.figures.style import (
     WIDTH,
     Figure,
     calm,
+    class_name,
     draw_line,
     drawing_order,
     legend_below,
+    log_ticks,
     shorten,
     width_beside,
 )
@@ -114,9 +116,7 @@ def curves_figure(
         calm(axes, grid="both")
     if losses and all(value > 0 for curve in losses.values() for value in curve.values()):
         drawn[-1].set_yscale("log")
-        drawn[-1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # also within a decade
-        drawn[-1].yaxis.set_major_formatter("{x:g}")
-        drawn[-1].yaxis.set_minor_locator(NullLocator())
+        log_ticks(drawn[-1].yaxis, "{x:g}")
     drawn[-1].set_xlabel("step")
     drawn[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
     legend_below(figure)
@@ -168,7 +168,7 @@ def confusion_figure(
     total = np.sum(list(matrices.values()), axis=0)
     errors = total.sum(axis=1) - total.diagonal()
     shown = np.sort(np.argsort(-errors, kind="stable")[:NUM_CLASSES])
-    classes = [shorten(str(names[i]), 12) if len(names) else str(i) for i in shown]
+    classes = [class_name(i, names) for i in shown]
     side = np.clip(3.2 / len(shown), 0.12, 0.6)
     size = (max(WIDTH, 0.7 + side * len(shown)) * len(matrices), 0.9 + side * len(shown))
     figure = Figure(figsize=size, layout="constrained")
