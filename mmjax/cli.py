@@ -367,10 +367,11 @@ def report(
     from mmjax.report.page import write_page
     from mmjax.report.paper import write_paper
     from mmjax.report.venues import VENUES
+    from mmjax.runs.run_file import RUN
     from mmjax.runs.studies import read_assessments
 
     folder = out.with_suffix("")
-    if paper and (folder / "run.json").exists():
+    if paper and (folder / RUN).exists():
         problem = f"the table and figures would be put among the files of the run {folder}"
         raise UsageError("out", problem, fix="Give the page another name than the run.")
     if paper and folder == out:
@@ -463,16 +464,13 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"mmjax {version('mmjax')}")
         return
     try:
-        verbs = _VERBS
         if args and not args[0].startswith("-"):
-            look_up("command", args[0], verbs)
+            verb = look_up("command", args[0], _VERBS)
+            words = prepare(verb, [word for word in args[1:] if word != PRINT_CONFIG])
             if PRINT_CONFIG in args:
-                args = [word for word in args if word != PRINT_CONFIG]
-                verbs = {name: printing(verb) for name, verb in _VERBS.items()}
-            words = prepare(_VERBS[args[0]], args[1:])
-            verb = common_first(verbs[args[0]])
+                verb = printing(verb)
             with raised_signals():
-                tyro.cli(verb, prog=f"mmjax {args[0]}", args=words)
+                tyro.cli(common_first(verb), prog=f"mmjax {args[0]}", args=words)
             return
         tyro.extras.subcommand_cli_from_dict(
             {name: common_first(verb) for name, verb in _VERBS.items()},

@@ -73,8 +73,12 @@ def _options(verb: Verb) -> Iterator[tuple[str, Any]]:
     for name, kind in get_type_hints(verb).items():
         if is_dataclass(kind):
             yield from ((_dashed(n), one) for n, one in get_type_hints(kind).items())
-        elif name != "return" and _POSITIONAL not in getattr(marked[name], "__metadata__", ()):
+        elif name != "return" and not _is_positional(marked[name]):
             yield _dashed(name), kind
+
+
+def _is_positional(hint: Any) -> bool:
+    return _POSITIONAL in getattr(hint, "__metadata__", ())
 
 
 def _dashed(name: str) -> str:
@@ -91,8 +95,7 @@ def _check(name: str, kinds: Mapping[str, Any], verb: Verb, where: str = "") -> 
 
 def _check_first(words: list[str], verb: Verb) -> None:
     """Checks the words before all options; those behind one may be its values."""
-    hints = get_type_hints(verb, include_extras=True).values()
-    places = [h for h in hints if _POSITIONAL in getattr(h, "__metadata__", ())]
+    places = [*filter(_is_positional, get_type_hints(verb, include_extras=True).values())]
     if len(words) > len(places) and not any(get_origin(h.__origin__) is tuple for h in places):
         word = words[len(places)]
         problem = f"mmjax {verb.__name__} has no place for {word!r}"
