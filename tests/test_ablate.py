@@ -68,6 +68,31 @@ def test_the_verdict_is_about_the_base_and_the_factors(result):
 
 
 @pytest.mark.slow
+def test_a_grid_of_three_factors():
+    vary = {"learning_rate": [1e-3, 3e-3], "method": ["joint", "ogm_ge"]}
+    result = mmjax.ablate(TASK, "gmu", vary, ["dropout"], design="grid", **QUICK)
+    assert len(result.study.strategies) == 8
+    for row in result.rows:
+        named = row["strategy"].partition(":")[2].split("+")
+        assert row["method"] == ("ogm_ge" if "ogm_ge" in named else "joint")
+        varied = [column for column in row if column.startswith("varied.")]
+        assert len(varied) == len(list(filter(None, named)))
+    verdict = result.verdict
+    assert len(verdict.against_baseline) == 7
+    assert [e.factors for e in verdict.effects[:3]] == [
+        ("learning_rate",),
+        ("method",),
+        ("dropout",),
+    ]
+    assert len(verdict.effects) == 6
+    assert "method=ogm_ge, without dropout" in str(result)
+    name = "gmu:learning_rate=0.001+ogm_ge"
+    alone = mmjax.compare(TASK, [name], examine="scores", **QUICK)
+    pick = lambda rows: [r["nll"] for r in rows if r["strategy"] == name]
+    assert pick(result.rows) == pytest.approx(pick(alone.rows), rel=1e-5)
+
+
+@pytest.mark.slow
 def test_python_gives_what_the_command_gives(result):
     vary = {"learning_rate": [1e-3, 3e-3]}
     python = mmjax.ablate(TASK, "gmu", vary, ["dropout"], design="grid", **QUICK)
